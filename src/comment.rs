@@ -1,0 +1,312 @@
+//! A record's metadata as packet comments, one fact a comment, and back again. The keys, their
+//! order and the spelling of the values are our file format's public interface.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::packet;
+use crate::record::{Cause, DropRecord, EtherType, LinkType, Location, Name, Origin, Symbol};
+
+/// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comment<'a> {
+    /// `reason: NO_SOCKET`
+    Reason(Name<'a>),
+    /// `location: __udp4_lib_rcv+0x235/0xd90`, with ` [module]`
+    Location(Symbol<'a>),
+    /// `pc: 0xffffffffb3d420b5`
+    Pc(u64),
+    /// `trap: blackhole_route`
+    Trap(Name<'a>),
+    /// `trap_group: l3_drops`
+    TrapGroup(Name<'a>),
+    /// `cookie: deadbeef00112233`
+    Cookie(&'a [u8]),
+    /// `protocol: 0x0004`, only where the bytes do not say it
+    Protocol(EtherType),
+}
+
+impl fmt::Display for Comment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reason(name) => write!(f, "reason: {name}"),
+            Self::Location(symbol) => write!(f, "location: {symbol}"),
+            Self::Pc(pc) => write!(f, "pc: {pc:#018x}"),
+            Self::Trap(name) => write!(f, "trap: {name}"),
+            Self::TrapGroup(name) => write!(f, "trap_group: {name}"),
+            Self::Cookie(bytes) => {
+                f.write_str("cookie: ")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Self::Protocol(protocol) => write!(f, "protocol: {protocol}"),
+        }
+    }
+}
+
+/// The comments of a record, in the order in which they are written. `link` and `data` are what
+/// the file holds of the packet: with `--link-type` not what the record holds.
+pub fn comments<'a>(
+    record: &DropRecord<'a>,
+    link: LinkType,
+    data: &[u8],
+) -> impl Iterator<Item = Comment<'a>> {
+    let cause = match record.cause {
+        Cause::Software { location, reason } => [
+            reason.map(Comment::Reason),
+            location.symbol.map(Comment::Location),
+            location.pc.map(Comment::Pc),
+        ],
+        Cause::Hardware {
+            group,
+            trap,
+            cookie,
+        } => [
+            trap.map(Comment::Trap),
+            group.map(Comment::TrapGroup),
+            cookie.map(Comment::Cookie),
+        ],
+        Cause::Unknown => [None; 3],
+    };
+    let unsaid = record
+        .protocol
+        .filter(|&protocol| packet::protocol(link, data) != Some(protocol));
+    cause
+        .into_iter()
+        .chain([unsaid.map(Comment::Protocol)])
+        .flatten()
+}
+
+/// What a packet's comments say: the way back from [`comments`].
+#[derive(Debug, Default)]
+pub struct Facts<'a> {
+    reason: Option<Cow<'a, [u8]>>,
+    location: Option<Cow<'a, [u8]>>,
+    pc: Option<u64>,
+    trap: Option<Cow<'a, [u8]>>,
+    trap_group: Option<Cow<'a, [u8]>>,
+    cookie: Option<Vec<u8>>,
+    protocol: Option<EtherType>,
+    /// Comments that are not ours: unknown keys, values we would not write, repetitions.
+    notes: Vec<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    /// Takes one comment.
+    pub fn read(&mut self, comment: &'a str) {
+        if self.read_known(comment).is_none() {
+            self.notes.push(comment);
+        }
+    }
+
+    /// `None` where the comment is not one that we write, or its fact is known already.
+    fn read_known(&mut self, comment: &'a str) -> Option<()> {
+        fn set<T>(place: &mut Option<T>, value: T) -> Option<()> {
+            if place.is_some() {
+                return None;
+            }
+            *place = Some(value);
+            Some(())
+        }
+        let (key, value) = comment.split_once(": ")?;
+        match key {
+            "reason" => set(&mut self.reason, read_name(value)?),
+            "location" => set(&mut self.location, read_name(value)?),
+            "pc" => set(&mut self.pc, read_hex(value)?),
+            "trap" => set(&mut self.trap, read_name(value)?),
+            "trap_group" => set(&mut self.trap_group, read_name(value)?),
+            "cookie" => set(&mut self.cookie, read_bytes(value)?),
+            "protocol" => set(
+                &mut self.protocol,
+                EtherType(u16::try_from(read_hex(value)?).ok()?),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The cause of the drop. `origin` is what the packet's interface says; where it says nothing,
+    /// the comments decide.
+    pub fn cause(&self, origin: Option<Origin>) -> Cause<'_> {
+        let software = self.reason.is_some() || self.location.is_some() || self.pc.is_some();
+        let hardware = self.trap.is_some() || self.trap_group.is_some() || self.cookie.is_some();
+        match origin {
+            Some(Origin::Hardware) => self.hardware(),
+            Some(Origin::Software) => self.software(),
+            None if software => self.software(),
+            None if hardware => self.hardware(),
+            None => Cause::Unknown,
+        }
+    }
+
+    fn software(&self) -> Cause<'_> {
+        let symbol = self.location.as_deref().and_then(Name::new).map(Symbol);
+        Cause::Software {
+            location: Location {
+                pc: self.pc,
+                symbol,
+            },
+            reason: self.reason.as_deref().and_then(Name::new),
+        }
+    }
+
+    fn hardware(&self) -> Cause<'_> {
+        Cause::Hardware {
+            group: self.trap_group.as_deref().and_then(Name::new),
+            trap: self.trap.as_deref().and_then(Name::new),
+            cookie: self.cookie.as_deref(),
+        }
+    }
+
+    /// What the kernel called the protocol, where the bytes alone do not say it.
+    pub fn protocol(&self) -> Option<EtherType> {
+        self.protocol
+    }
+
+    /// The comments that are not ours.
+    pub fn notes(&self) -> &[&'a str] {
+        &self.notes
+    }
+}
+
+fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
+    let bytes = unescape(text);
+    (!bytes.is_empty() && !bytes.contains(&0)).then_some(bytes)
+}
+
+/// A number as we write it: `0x` and lower-case hexadecimal.
+fn read_hex(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    if digits.starts_with('+') {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn read_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?))
+        .collect()
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The way back from [`Escaped`](crate::record::Escaped): `\xNN` is a byte, anything else itself.
+pub fn unescape(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        match *rest {
+            [b'\\', b'x', high, low, ..]
+                if hex_digit(high).is_some() && hex_digit(low).is_some() =>
+            {
+                bytes.push(hex_digit(high).unwrap_or(0) << 4 | hex_digit(low).unwrap_or(0));
+                rest = &rest[4..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Escaped;
+    use proptest::prelude::*;
+
+    #[test]
+    fn comments_say_what_the_manual_says() {
+        let name = |text: &'static str| Name::new(text.as_bytes()).unwrap();
+        #[track_caller]
+        fn check(comment: &Comment<'_>, text: &str) {
+            assert_eq!(comment.to_string(), text);
+        }
+        check(&Comment::Reason(name("NO_SOCKET")), "reason: NO_SOCKET");
+        check(
+            &Comment::Location(Symbol(name("gre_rcv+0x1a/0x2d [gre]"))),
+            "location: gre_rcv+0x1a/0x2d [gre]",
+        );
+        check(
+            &Comment::Pc(0xffff_ffff_b3d4_20b5),
+            "pc: 0xffffffffb3d420b5",
+        );
+        check(&Comment::Pc(0x1000), "pc: 0x0000000000001000");
+        check(
+            &Comment::Trap(name("blackhole_route")),
+            "trap: blackhole_route",
+        );
+        check(
+            &Comment::TrapGroup(name("l3_drops")),
+            "trap_group: l3_drops",
+        );
+        check(&Comment::Cookie(&[0xde, 0xad, 0x00]), "cookie: dead00");
+        check(&Comment::Protocol(EtherType(4)), "protocol: 0x0004");
+    }
+
+    #[test]
+    fn what_we_would_not_write_is_kept_as_a_note() {
+        let mut facts = Facts::default();
+        for comment in [
+            "look here",
+            "reason: A",
+            "reason: B",
+            "pc: 12",
+            "pc: 0x+1",
+            "cookie: abc",
+            "trap: ",
+        ] {
+            facts.read(comment);
+        }
+        assert_eq!(
+            facts.notes(),
+            [
+                "look here",
+                "reason: B",
+                "pc: 12",
+                "pc: 0x+1",
+                "cookie: abc",
+                "trap: "
+            ]
+        );
+        let Cause::Software { reason, .. } = facts.cause(None) else {
+            panic!("a reason makes a software drop")
+        };
+        assert_eq!(reason, Name::new(b"A"));
+    }
+
+    #[test]
+    fn a_packet_without_facts_has_no_cause() {
+        let mut facts = Facts::default();
+        facts.read("somebody's comment");
+        assert_eq!(facts.cause(None), Cause::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_survives_the_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let text = Escaped(&bytes).to_string();
+            prop_assert_eq!(&*unescape(&text), &bytes[..]);
+        }
+
+        #[test]
+        fn no_comment_panics_the_reader(text in ".*") {
+            let mut facts = Facts::default();
+            facts.read(&text);
+            let _ = facts.cause(None);
+        }
+    }
+}

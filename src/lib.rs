@@ -1,0 +1,4 @@
+//! dwdump
+pub mod comment;
+pub mod packet;
+pub mod record;

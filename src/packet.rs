@@ -1,0 +1,545 @@
+//! Headers of a record's bytes: what they begin with, where they go, what of them fits a file of
+//! another link type. Total functions: any bytes, truncated anywhere, give an answer.
+
+use std::net::IpAddr;
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+
+use crate::record::{Basis, EtherType, Interface, Link, LinkType};
+
+/// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
+const ETHERNET_LEN: usize = 14;
+/// Bytes of a VLAN tag behind the first type field: control information, type (IEEE 802.1Q, 9.6).
+const VLAN_TAG_LEN: usize = 4;
+/// Values of the type field below this are lengths of an LLC frame (IEEE 802.3, 3.2.6).
+const MIN_ETHERTYPE: u16 = 0x0600;
+/// More tags than this are not an honest packet.
+const MAX_VLAN_TAGS: usize = 8;
+/// Bytes of the cooked header (LINKTYPE_LINUX_SLL2).
+pub const SLL2_LEN: usize = 20;
+
+/// A big-endian number at `offset`, if it was captured.
+fn be16(data: &[u8], offset: usize) -> Option<u16> {
+    let bytes = data.get(offset..offset.checked_add(2)?)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+/// What an Ethernet header leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ethernet {
+    /// The type behind all VLAN tags; for an LLC frame, the length.
+    inner: u16,
+    /// Where that type's header begins.
+    payload: usize,
+}
+
+fn ethernet(data: &[u8]) -> Option<Ethernet> {
+    let mut offset = ETHERNET_LEN;
+    for _ in 0..=MAX_VLAN_TAGS {
+        let kind = be16(data, offset - 2)?;
+        if !EtherType(kind).is_vlan_tag() {
+            return Some(Ethernet {
+                inner: kind,
+                payload: offset,
+            });
+        }
+        offset += VLAN_TAG_LEN;
+    }
+    None
+}
+
+/// The protocol that the bytes themselves name: what `skb->protocol` nearly always is.
+pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
+    match link {
+        LinkType::ETHERNET => be16(data, 12)
+            .filter(|&kind| kind >= MIN_ETHERTYPE)
+            .map(EtherType),
+        LinkType::RAW => match data.first()? >> 4 {
+            4 => Some(EtherType::IPV4),
+            6 => Some(EtherType::IPV6),
+            _ => None,
+        },
+        LinkType::LINUX_SLL2 => be16(data, 0).map(EtherType),
+        _ => None,
+    }
+}
+
+/// How well bytes agree with being an IP packet of `original_len` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum IpFit {
+    /// The version does not match the protocol, or the header is impossible.
+    No,
+    /// The version matches; the length field was cut off, or says more than there is.
+    Version,
+    /// The length field is smaller than the frame (padding).
+    Within,
+    /// The length field says exactly what there is.
+    Exact,
+}
+
+fn ip_fit(protocol: EtherType, data: &[u8], original_len: u32) -> IpFit {
+    let Some(&first) = data.first() else {
+        return IpFit::No;
+    };
+    let length = match (protocol, first >> 4) {
+        // RFC 791, 3.1: total length at 2, header length in words of 4 bytes, at least 5.
+        (EtherType::IPV4, 4) if first & 0x0f >= 5 => be16(data, 2).map(u32::from),
+        // RFC 8200, 3: payload length at 4, without the 40 bytes of the header.
+        (EtherType::IPV6, 6) => be16(data, 4).map(|length| u32::from(length) + 40),
+        _ => return IpFit::No,
+    };
+    match length {
+        Some(length) if length == original_len => IpFit::Exact,
+        Some(length) if length < original_len => IpFit::Within,
+        _ => IpFit::Version,
+    }
+}
+
+/// The link type of a dropped packet, which the kernel does not tell: its bytes begin at the MAC
+/// header, whatever the device's is. `device` is the hardware type (`ARPHRD_`) of the input device
+/// where it is certainly the right device, `guess` where it may be another namespace's.
+pub fn infer_link(
+    protocol: Option<EtherType>,
+    data: &[u8],
+    original_len: u32,
+    device: Option<ArpHardware>,
+    guess: Option<ArpHardware>,
+) -> Link {
+    let known = |kind| Link {
+        kind,
+        basis: Basis::Known,
+    };
+    let assumed = |kind| Link {
+        kind,
+        basis: Basis::Assumed,
+    };
+    if let Some(kind) = device.and_then(ArpHardware::link_type) {
+        return known(kind);
+    }
+    if let Some(protocol) = protocol {
+        if matches!(protocol, EtherType::ETH_802_2 | EtherType::ETH_802_3) {
+            return known(LinkType::ETHERNET);
+        }
+        // A tun packet from 8.0.1.1 has 0x0800 where Ethernet has its type: bytes 12 and 13 count
+        // only when no whole IP packet stands at the beginning, and an IP header behind them.
+        let raw = ip_fit(protocol, data, original_len);
+        if raw == IpFit::Exact {
+            return known(LinkType::RAW);
+        }
+        let tagged = ethernet(data);
+        let names_protocol = be16(data, 12) == Some(protocol.0)
+            || tagged.is_some_and(|header| header.inner == protocol.0);
+        if names_protocol {
+            let behind = tagged.map_or(IpFit::No, |header| {
+                let rest =
+                    original_len.saturating_sub(u32::try_from(header.payload).unwrap_or(u32::MAX));
+                ip_fit(
+                    protocol,
+                    data.get(header.payload..).unwrap_or_default(),
+                    rest,
+                )
+            });
+            let kind = if raw == IpFit::Within && behind == IpFit::No {
+                LinkType::RAW
+            } else {
+                LinkType::ETHERNET
+            };
+            return known(kind);
+        }
+        match raw {
+            IpFit::Within => return known(LinkType::RAW),
+            IpFit::Version => return assumed(LinkType::RAW),
+            IpFit::Exact | IpFit::No => {}
+        }
+    }
+    if let Some(kind) = guess.and_then(ArpHardware::link_type) {
+        return assumed(kind);
+    }
+    if original_len as usize >= ETHERNET_LEN {
+        assumed(LinkType::ETHERNET)
+    } else {
+        assumed(LinkType::RAW)
+    }
+}
+
+/// A device's hardware type (`ARPHRD_` of linux/if_arp.h), as `/sys/class/net/NAME/type` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpHardware(pub u16);
+
+impl ArpHardware {
+    /// Ethernet.
+    pub const ETHER: Self = Self(1);
+    /// tun, WireGuard and others without a link-layer header.
+    pub const NONE: Self = Self(0xfffe);
+
+    fn link_type(self) -> Option<LinkType> {
+        match self.0 {
+            1 | 772 => Some(LinkType::ETHERNET),
+            801 => Some(LinkType::IEEE802_11),
+            803 => Some(LinkType::IEEE802_11_RADIOTAP),
+            // PPP, tunnels over IPv4 and IPv6, SIT, GRE, GRE over IPv6, none at all.
+            512 | 768 | 769 | 776 | 778 | 823 | 0xfffe => Some(LinkType::RAW),
+            _ => None,
+        }
+    }
+}
+
+/// A record's bytes made to fit a file of one link type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recast<'a> {
+    /// Written before [`data`](Self::data); empty but for `sll2`.
+    pub header: Option<[u8; SLL2_LEN]>,
+    /// What is left of the record's bytes.
+    pub data: &'a [u8],
+    /// The original length, less what was cut, plus what was added.
+    pub original_len: u32,
+}
+
+/// The packet as one of link type `target`; `None` where that cannot express it.
+pub fn recast<'a>(
+    target: LinkType,
+    link: LinkType,
+    data: &'a [u8],
+    original_len: u32,
+    input: Option<Interface<'_>>,
+) -> Option<Recast<'a>> {
+    let cut = |len: usize| {
+        let removed = u32::try_from(len).ok()?;
+        Some((data.get(len..)?, original_len.saturating_sub(removed)))
+    };
+    if target == link {
+        return Some(Recast {
+            header: None,
+            data,
+            original_len,
+        });
+    }
+    match (target, link) {
+        (LinkType::RAW, LinkType::ETHERNET) => {
+            let header = ethernet(data)?;
+            if !matches!(EtherType(header.inner), EtherType::IPV4 | EtherType::IPV6) {
+                return None;
+            }
+            let (data, original_len) = cut(header.payload)?;
+            Some(Recast {
+                header: None,
+                data,
+                original_len,
+            })
+        }
+        (LinkType::LINUX_SLL2, LinkType::ETHERNET) => {
+            let kind = be16(data, 12)?;
+            let (rest, original_len) = cut(ETHERNET_LEN)?;
+            let protocol = match kind {
+                MIN_ETHERTYPE.. => kind,
+                // The registry's rule for LINKTYPE_LINUX_SLL: 1 for Novell's raw frames, else 4.
+                _ if rest.starts_with(&[0xff, 0xff]) => EtherType::ETH_802_3.0,
+                _ => EtherType::ETH_802_2.0,
+            };
+            let source = <[u8; 6]>::try_from(&data[6..12]).ok()?;
+            let header = sll2_header(
+                protocol,
+                input,
+                ArpHardware::ETHER,
+                packet_type(data, input),
+                Some(source),
+            );
+            Some(Recast {
+                header: Some(header),
+                data: rest,
+                original_len: original_len.saturating_add(20),
+            })
+        }
+        (LinkType::LINUX_SLL2, LinkType::RAW) => {
+            let protocol = protocol(link, data)?;
+            let direction = if input.is_some() {
+                PacketType::Host
+            } else {
+                PacketType::Outgoing
+            };
+            let header = sll2_header(protocol.0, input, ArpHardware::NONE, direction, None);
+            Some(Recast {
+                header: Some(header),
+                data,
+                original_len: original_len.saturating_add(20),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The cooked header's packet type (`PACKET_` of linux/if_packet.h).
+#[derive(Clone, Copy)]
+enum PacketType {
+    Host = 0,
+    Broadcast = 1,
+    Multicast = 2,
+    Outgoing = 4,
+}
+
+fn packet_type(ethernet: &[u8], input: Option<Interface<'_>>) -> PacketType {
+    match ethernet.get(..6) {
+        _ if input.is_none() => PacketType::Outgoing,
+        Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => PacketType::Broadcast,
+        Some([first, ..]) if first & 1 == 1 => PacketType::Multicast,
+        _ => PacketType::Host,
+    }
+}
+
+/// Protocol, reserved, ifindex, hardware type, packet type, address length, address: all
+/// big-endian (LINKTYPE_LINUX_SLL2 in tcpdump.org's registry).
+fn sll2_header(
+    protocol: u16,
+    input: Option<Interface<'_>>,
+    hardware: ArpHardware,
+    packet_type: PacketType,
+    source: Option<[u8; 6]>,
+) -> [u8; SLL2_LEN] {
+    let mut header = [0; SLL2_LEN];
+    header[0..2].copy_from_slice(&protocol.to_be_bytes());
+    header[4..8].copy_from_slice(&input.map_or(0, |input| input.index).to_be_bytes());
+    header[8..10].copy_from_slice(&hardware.0.to_be_bytes());
+    header[10] = packet_type as u8;
+    if let Some(source) = source {
+        header[11] = 6;
+        header[12..18].copy_from_slice(&source);
+    }
+    header
+}
+
+/// Who talks to whom, for one line of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// An IPv4 or IPv6 packet.
+    Ip {
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// What it carries.
+        transport: Transport,
+    },
+    /// An ARP message.
+    Arp,
+    /// Anything else, by the type the bytes name; `None` where they name none.
+    Other(Option<EtherType>),
+}
+
+/// What an IP packet carries, as far as it was captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Ports, source first, and bytes behind the UDP header by its length field.
+    Udp(u16, u16, u16),
+    /// Ports, source first.
+    Tcp(u16, u16),
+    /// ICMP.
+    Icmp,
+    /// `ICMPv6`.
+    Icmp6,
+    /// A later fragment, or a first one: its ports would be those of the whole.
+    Fragment,
+    /// Another protocol, by its number in IANA's registry.
+    Protocol(u8),
+}
+
+/// Reads as far as the bytes go.
+pub fn summary(link: LinkType, data: &[u8]) -> Summary {
+    let sliced = match link {
+        LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok(),
+        LinkType::RAW => LaxSlicedPacket::from_ip(data).ok(),
+        LinkType::LINUX_SLL2 => be16(data, 0).map(|protocol| {
+            LaxSlicedPacket::from_ether_type(
+                etherparse::EtherType(protocol),
+                data.get(SLL2_LEN..).unwrap_or_default(),
+            )
+        }),
+        _ => None,
+    };
+    let Some(sliced) = sliced else {
+        return Summary::Other(protocol(link, data));
+    };
+    let (source, destination, number) = match &sliced.net {
+        Some(LaxNetSlice::Ipv4(ip)) => {
+            let header = ip.header();
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                ip.payload().ip_number.0,
+            )
+        }
+        Some(LaxNetSlice::Ipv6(ip)) => {
+            let header = ip.header();
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                ip.payload().ip_number.0,
+            )
+        }
+        Some(LaxNetSlice::Arp(_)) => return Summary::Arp,
+        None => return Summary::Other(protocol(link, data)),
+    };
+    let fragmented = match &sliced.net {
+        Some(LaxNetSlice::Ipv4(ip)) => ip.payload().fragmented,
+        Some(LaxNetSlice::Ipv6(ip)) => ip.payload().fragmented,
+        _ => false,
+    };
+    let transport = match &sliced.transport {
+        _ if fragmented => Transport::Fragment,
+        Some(TransportSlice::Udp(udp)) => Transport::Udp(
+            udp.source_port(),
+            udp.destination_port(),
+            udp.length().saturating_sub(8),
+        ),
+        Some(TransportSlice::Tcp(tcp)) => Transport::Tcp(tcp.source_port(), tcp.destination_port()),
+        Some(TransportSlice::Icmpv4(_)) => Transport::Icmp,
+        Some(TransportSlice::Icmpv6(_)) => Transport::Icmp6,
+        Some(TransportSlice::Igmp(_)) | None => Transport::Protocol(number),
+    };
+    Summary::Ip {
+        source,
+        destination,
+        transport,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Name;
+
+    /// A minimal IPv4 header: total length, source, and nothing that matters besides.
+    fn ipv4(total: u16, source: [u8; 4]) -> Vec<u8> {
+        let mut header = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+        header[2..4].copy_from_slice(&total.to_be_bytes());
+        header.extend(source);
+        header.extend([10, 0, 0, 2]);
+        header.resize(usize::from(total).max(20), 0);
+        header
+    }
+
+    fn framed(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        frame.extend(kind.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    fn link(protocol: u16, data: &[u8]) -> (LinkType, Basis) {
+        let len = u32::try_from(data.len()).unwrap();
+        let link = infer_link(Some(EtherType(protocol)), data, len, None, None);
+        (link.kind, link.basis)
+    }
+
+    const ETHERNET: (LinkType, Basis) = (LinkType::ETHERNET, Basis::Known);
+    const RAW: (LinkType, Basis) = (LinkType::RAW, Basis::Known);
+
+    #[test]
+    fn ethernet_is_told_by_its_type_field_tagged_or_not() {
+        assert_eq!(
+            link(0x0800, &framed(0x0800, &ipv4(28, [10, 0, 0, 1]))),
+            ETHERNET
+        );
+        assert_eq!(link(0x0806, &framed(0x0806, &[0; 28])), ETHERNET);
+        let tagged = framed(
+            0x8100,
+            &[&[0, 100, 8, 0][..], &ipv4(28, [10, 0, 0, 1])].concat(),
+        );
+        assert_eq!(link(0x0800, &tagged), ETHERNET);
+        assert_eq!(link(0x8100, &tagged), ETHERNET);
+    }
+
+    #[test]
+    fn spanning_tree_is_ethernet() {
+        assert_eq!(link(4, &framed(38, &[0x42, 0x42, 3])), ETHERNET);
+        assert_eq!(link(1, &framed(38, &[0xff, 0xff, 0])), ETHERNET);
+    }
+
+    #[test]
+    fn a_tun_packet_is_raw_even_from_8_0_1_1() {
+        assert_eq!(link(0x0800, &ipv4(60, [10, 0, 0, 1])), RAW);
+        assert_eq!(link(0x0800, &ipv4(60, [8, 0, 1, 1])), RAW);
+        let mut padded = ipv4(28, [8, 0, 1, 1]);
+        padded.resize(46, 0);
+        assert_eq!(link(0x0800, &padded), RAW);
+    }
+
+    #[test]
+    fn an_ethernet_destination_that_begins_like_ip_is_still_ethernet() {
+        let mut frame = framed(0x0800, &ipv4(28, [10, 0, 0, 1]));
+        frame[..4].copy_from_slice(&[0x45, 0, 0, 20]);
+        assert_eq!(link(0x0800, &frame), ETHERNET);
+    }
+
+    #[test]
+    fn what_nothing_decides_is_marked_as_assumed() {
+        assert_eq!(link(0x88cc, &[0; 20]), (LinkType::ETHERNET, Basis::Assumed));
+        assert_eq!(link(0x0800, &[0x45, 0]), (LinkType::RAW, Basis::Assumed));
+        assert_eq!(link(0x0800, &[]), (LinkType::RAW, Basis::Assumed));
+        let tun = infer_link(None, &[0; 20], 20, None, Some(ArpHardware::NONE));
+        assert_eq!(
+            tun,
+            Link {
+                kind: LinkType::RAW,
+                basis: Basis::Assumed
+            }
+        );
+        let tun = infer_link(None, &[0; 20], 20, Some(ArpHardware::NONE), None);
+        assert_eq!(
+            tun,
+            Link {
+                kind: LinkType::RAW,
+                basis: Basis::Known
+            }
+        );
+    }
+
+    #[test]
+    fn raw_cuts_the_link_layer_header_off() {
+        let ip = ipv4(28, [10, 0, 0, 1]);
+        let frame = framed(0x8100, &[&[0, 100, 8, 0][..], &ip].concat());
+        let cut = recast(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None).unwrap();
+        assert_eq!(
+            cut,
+            Recast {
+                header: None,
+                data: &ip,
+                original_len: 28
+            }
+        );
+        assert_eq!(
+            recast(
+                LinkType::RAW,
+                LinkType::ETHERNET,
+                &framed(0x0806, &[0; 28]),
+                42,
+                None
+            ),
+            None
+        );
+        assert_eq!(
+            recast(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None),
+            None
+        );
+    }
+
+    #[test]
+    fn sll2_keeps_source_and_ifindex() {
+        let ip = ipv4(28, [10, 0, 0, 1]);
+        let input = Some(Interface::new(5, Name::new(b"eth0")));
+        let frame = framed(0x0800, &ip);
+        let cooked = recast(LinkType::LINUX_SLL2, LinkType::ETHERNET, &frame, 42, input).unwrap();
+        assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
+        #[rustfmt::skip]
+        assert_eq!(cooked.header.unwrap(), [
+            8, 0,  0, 0,  0, 0, 0, 5, // protocol, reserved, ifindex
+            0, 1,  0,  6,             // hardware type, packet type, address length
+            2, 0, 0, 0, 0, 1,  0, 0,  // address
+        ]);
+        let cooked = recast(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None).unwrap();
+        assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
+        assert_eq!(cooked.header.unwrap()[8..12], [0xff, 0xfe, 4, 0]);
+        let frame = framed(38, &[0x42, 0x42, 3]);
+        let tree = recast(LinkType::LINUX_SLL2, LinkType::ETHERNET, &frame, 52, input);
+        assert_eq!(tree.unwrap().header.unwrap()[..2], [0, 4]);
+    }
+}
