@@ -1,1 +1,31 @@
-fn main() {}
+//! The program: parse the arguments, run, print the error, choose the exit status.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use dwdump::run::Exit;
+use dwdump::{cli, run};
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(command) => match run::run(&command) {
+            Ok(exit) => exit,
+            Err(failure) => fail(&failure, failure.exit),
+        },
+        Err(error) => {
+            let exit = fail(&error, Exit::Usage);
+            if let Some(hint) = &error.hint {
+                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+            }
+            exit
+        }
+    };
+    ExitCode::from(u8::from(exit))
+}
+
+/// Nobody may be listening on standard error: that is no reason to panic.
+fn fail(error: &dyn Display, exit: Exit) -> Exit {
+    let _ = writeln!(std::io::stderr(), "dwdump: {error}");
+    exit
+}

@@ -308,7 +308,7 @@ fn sll2_header(
 }
 
 /// Who talks to whom, for one line of text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summary {
     /// An IPv4 or IPv6 packet.
     Ip {
@@ -318,6 +318,8 @@ pub enum Summary {
         destination: IpAddr,
         /// What it carries.
         transport: Transport,
+        /// Bytes that the transport carries, by the packet's own length fields.
+        length: usize,
     },
     /// An ARP message.
     Arp,
@@ -326,19 +328,15 @@ pub enum Summary {
 }
 
 /// What an IP packet carries, as far as it was captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Ports, source first, and bytes behind the UDP header by its length field.
-    Udp(u16, u16, u16),
-    /// Ports, source first.
+    /// Source and destination port.
+    Udp(u16, u16),
+    /// Source and destination port.
     Tcp(u16, u16),
-    /// ICMP.
-    Icmp,
-    /// `ICMPv6`.
-    Icmp6,
-    /// A later fragment, or a first one: its ports would be those of the whole.
-    Fragment,
-    /// Another protocol, by its number in IANA's registry.
+    /// A fragment of something with this number in IANA's registry: its length is the fragment's.
+    Fragment(u8),
+    /// Another protocol, by its number.
     Protocol(u8),
 }
 
@@ -348,57 +346,72 @@ pub fn summary(link: LinkType, data: &[u8]) -> Summary {
         LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok(),
         LinkType::RAW => LaxSlicedPacket::from_ip(data).ok(),
         LinkType::LINUX_SLL2 => be16(data, 0).map(|protocol| {
-            LaxSlicedPacket::from_ether_type(
-                etherparse::EtherType(protocol),
-                data.get(SLL2_LEN..).unwrap_or_default(),
-            )
+            let payload = data.get(SLL2_LEN..).unwrap_or_default();
+            LaxSlicedPacket::from_ether_type(etherparse::EtherType(protocol), payload)
         }),
         _ => None,
     };
-    let Some(sliced) = sliced else {
+    let Some(LaxSlicedPacket {
+        net: Some(net),
+        transport,
+        ..
+    }) = sliced
+    else {
         return Summary::Other(protocol(link, data));
     };
-    let (source, destination, number) = match &sliced.net {
-        Some(LaxNetSlice::Ipv4(ip)) => {
-            let header = ip.header();
+    let (source, destination, payload, total, header_len): (IpAddr, IpAddr, _, usize, usize) =
+        match &net {
+            LaxNetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let len = header.slice().len();
+                let total = usize::from(header.total_len());
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    ip.payload(),
+                    total,
+                    len,
+                )
+            }
+            LaxNetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                let extensions = ip.extensions().slice().len();
+                let total = usize::from(header.payload_length()) + header.slice().len();
+                let len = header.slice().len() + extensions;
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    ip.payload(),
+                    total,
+                    len,
+                )
+            }
+            LaxNetSlice::Arp(_) => return Summary::Arp,
+        };
+    let carried = total.saturating_sub(header_len);
+    let (transport, length) = match &transport {
+        _ if payload.fragmented => (Transport::Fragment(payload.ip_number.0), carried),
+        Some(TransportSlice::Udp(udp)) => {
+            let length = usize::from(udp.length()).saturating_sub(8);
             (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-                ip.payload().ip_number.0,
+                Transport::Udp(udp.source_port(), udp.destination_port()),
+                length,
             )
         }
-        Some(LaxNetSlice::Ipv6(ip)) => {
-            let header = ip.header();
+        Some(TransportSlice::Tcp(tcp)) => {
+            let length = carried.saturating_sub(usize::from(tcp.data_offset()) * 4);
             (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-                ip.payload().ip_number.0,
+                Transport::Tcp(tcp.source_port(), tcp.destination_port()),
+                length,
             )
         }
-        Some(LaxNetSlice::Arp(_)) => return Summary::Arp,
-        None => return Summary::Other(protocol(link, data)),
-    };
-    let fragmented = match &sliced.net {
-        Some(LaxNetSlice::Ipv4(ip)) => ip.payload().fragmented,
-        Some(LaxNetSlice::Ipv6(ip)) => ip.payload().fragmented,
-        _ => false,
-    };
-    let transport = match &sliced.transport {
-        _ if fragmented => Transport::Fragment,
-        Some(TransportSlice::Udp(udp)) => Transport::Udp(
-            udp.source_port(),
-            udp.destination_port(),
-            udp.length().saturating_sub(8),
-        ),
-        Some(TransportSlice::Tcp(tcp)) => Transport::Tcp(tcp.source_port(), tcp.destination_port()),
-        Some(TransportSlice::Icmpv4(_)) => Transport::Icmp,
-        Some(TransportSlice::Icmpv6(_)) => Transport::Icmp6,
-        Some(TransportSlice::Igmp(_)) | None => Transport::Protocol(number),
+        _ => (Transport::Protocol(payload.ip_number.0), carried),
     };
     Summary::Ip {
         source,
         destination,
         transport,
+        length,
     }
 }
 

@@ -314,6 +314,15 @@ pub struct Loss {
     pub socket: u64,
 }
 
+/// The machine that packets were captured on, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureHost {
+    /// For instance `x86_64`.
+    pub hardware: Option<String>,
+    /// For instance `Linux 6.12.107+deb13-amd64`.
+    pub os: Option<String>,
+}
+
 /// Bytes as printable text: what is not printable UTF-8, and `\`, is written `\xNN`.
 pub struct Escaped<'a>(pub &'a [u8]);
 

@@ -1,0 +1,667 @@
+//! The command line: what the user typed, checked, without touching the machine.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::net_dm::control::Origins;
+use crate::net_dm::monitoring::WhenBusy;
+use crate::record::LinkType;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Capture from the kernel.
+    Capture(Capture),
+    /// Read a capture file.
+    Read(Read),
+    /// Show the drop monitor's settings.
+    Query,
+    /// Show the drop monitor's statistics.
+    Statistics,
+    /// Stop all monitoring on this host.
+    Stop,
+    /// Print this text and succeed: help, version.
+    Print(String),
+}
+
+/// A live capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Start monitoring, or listen along.
+    pub role: Role,
+    /// Drops to capture; `None`: both, or what the kernel has.
+    pub origins: Option<Origins>,
+    /// The socket's receive buffer, in bytes.
+    pub buffer: Option<u32>,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// What becomes of the drops.
+    pub delivery: Delivery,
+}
+
+/// Whether a capture owns the monitoring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Start it with these settings, stop it at the end.
+    Owner {
+        /// Bytes of each packet; 0 means all of it.
+        trunc_len: u32,
+        /// Packets that each CPU's queue holds.
+        queue_len: Option<u32>,
+        /// When monitoring is on already.
+        when_busy: WhenBusy,
+    },
+    /// Change nothing.
+    Passive,
+}
+
+/// A capture file to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Where from.
+    pub input: Target,
+    /// Drops to keep; `None`: all.
+    pub origins: Option<Origins>,
+    /// Bytes of each packet to keep; 0 means all of it.
+    pub trunc_len: u32,
+    /// What becomes of the drops.
+    pub delivery: Delivery,
+}
+
+/// Which drops are delivered, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Only drops that came in by this interface.
+    pub interface: Option<String>,
+    /// End after this many drops.
+    pub count: Option<u64>,
+    /// The file to write.
+    pub output: Option<Target>,
+    /// Its format; `None`: by its name.
+    pub format: Option<Format>,
+    /// Its link type.
+    pub link_type: Option<LinkChoice>,
+    /// Text on standard output, even though a file is written.
+    pub print: bool,
+    /// When to hand on what was written.
+    pub flushing: Flushing,
+}
+
+/// A file, or a standard stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `-`.
+    Standard,
+    /// Anything else.
+    File(PathBuf),
+}
+
+impl Target {
+    fn new(path: PathBuf) -> Self {
+        if path == Path::new("-") {
+            Self::Standard
+        } else {
+            Self::File(path)
+        }
+    }
+}
+
+/// When output is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushing {
+    /// When no drop is waiting.
+    WhenIdle,
+    /// After every drop.
+    EveryPacket,
+}
+
+/// The format of the written file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Packets with comments; what Wireshark likes best
+    Pcapng,
+    /// Packets without comments, of one link type
+    Pcap,
+    /// Netlink messages in pcap: the format of the C dwdump
+    Netlink,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pcapng => "pcapng",
+            Self::Pcap => "pcap",
+            Self::Netlink => "netlink",
+        })
+    }
+}
+
+/// The link type of the written file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinkChoice {
+    /// Each packet its own; tcpdump stops at the first that differs
+    Auto,
+    /// Ethernet frames only
+    Ethernet,
+    /// IP packets only, without their link-layer header
+    Raw,
+    /// Ethernet and raw IP behind a cooked header, without the destination MAC address
+    Sll2,
+}
+
+impl LinkChoice {
+    /// The one link type, unless each packet keeps its own.
+    pub fn link_type(self) -> Option<LinkType> {
+        match self {
+            Self::Auto => None,
+            Self::Ethernet => Some(LinkType::ETHERNET),
+            Self::Raw => Some(LinkType::RAW),
+            Self::Sll2 => Some(LinkType::LINUX_SLL2),
+        }
+    }
+}
+
+/// The options, as clap sees them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dwdump",
+    bin_name = "dwdump",
+    version,
+    disable_version_flag = true,
+    about = "tcpdump for the packets that the kernel dropped",
+    override_usage = "dwdump [OPTIONS]",
+    after_help = "Examples:
+  dwdump                            show drops as they happen
+  dwdump -w drops.pcapng            capture them for Wireshark
+  dwdump -r drops.pcapng            show what was captured
+  dwdump -w - | tshark -r -         look on, live
+
+See dwdump(1)."
+)]
+#[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
+struct Options {
+    /// Write drops to FILE; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+
+    /// Read drops from FILE instead of the kernel; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    read: Option<PathBuf>,
+
+    /// Stop after N drops
+    #[arg(short, value_name = "N", value_parser = parse_count)]
+    count: Option<u64>,
+
+    /// Stop after SECONDS
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    duration: Option<Duration>,
+
+    /// Only drops of packets that came in by NAME (or by the interface with this index)
+    #[arg(short, long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Only drops by the kernel (sw) or by devices (hw) [default: both]
+    #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
+    origin: Option<Origins>,
+
+    /// Keep LEN bytes of each packet, 1 to 65527; 0 keeps all [default: 0]
+    #[arg(short, long, value_name = "LEN", value_parser = parse_trunc_len)]
+    trunc: Option<u32>,
+
+    /// Queue N packets on each CPU before losing some [default: 10000]
+    #[arg(short, long, value_name = "N", value_parser = parse_queue_len)]
+    limit: Option<u32>,
+
+    /// Use a socket buffer of BYTES, with k or M [default: 16M]
+    #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
+    bufsize: Option<u32>,
+
+    /// Listen along with somebody else's monitoring; change and stop nothing
+    #[arg(short, long)]
+    passive: bool,
+
+    /// Take over where drops are monitored already
+    #[arg(long)]
+    force: bool,
+
+    /// Print a line for each drop, even with -w
+    #[arg(long)]
+    print: bool,
+
+    /// Hand on every drop at once, not only when idle
+    #[arg(short = 'U', long)]
+    packet_buffered: bool,
+
+    /// Write this format [default: pcapng; netlink for names in .pcap]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Write a file of one link type, which tcpdump reads whole
+    #[arg(long, value_enum, value_name = "TYPE")]
+    link_type: Option<LinkChoice>,
+
+    /// Show the drop monitor's settings and exit
+    #[arg(short, long)]
+    query: bool,
+
+    /// Show the drop monitor's statistics and exit
+    #[arg(short, long)]
+    stats: bool,
+
+    /// Stop all monitoring on this host, whoever started it, and exit
+    #[arg(short, long)]
+    exit: bool,
+
+    /// Print version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// A command line that makes no sense: one line, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl UsageError {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+/// The command line as clap knows it: for the manual's test and for completions.
+pub fn command() -> clap::Command {
+    Options::command()
+}
+
+/// Checks `arguments`, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error, &arguments),
+    };
+    let options = Options::from_arg_matches(&matches).map_err(|error| UsageError {
+        message: error.to_string(),
+        hint: None,
+    })?;
+    options.check()
+}
+
+impl Options {
+    fn check(self) -> Result<Command, UsageError> {
+        if let Some(command) = self.alone()? {
+            return Ok(command);
+        }
+        if self.read.is_some() {
+            self.refuse_live_options()?;
+        }
+        let delivery = self.delivery()?;
+        if let Some(input) = self.read {
+            return Ok(Command::Read(Read {
+                input: Target::new(input),
+                origins: self.origin,
+                trunc_len: self.trunc.unwrap_or(0),
+                delivery,
+            }));
+        }
+        let role = if self.passive {
+            let settings = [
+                ("-t", self.trunc.is_some()),
+                ("-l", self.limit.is_some()),
+                ("--force", self.force),
+            ];
+            if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
+                return Err(UsageError::new(
+                    format!("{option} does not go with -p"),
+                    "a passive listener changes nothing in the kernel: \
+                     its settings are those of whoever started the monitoring",
+                ));
+            }
+            Role::Passive
+        } else {
+            let when_busy = if self.force {
+                WhenBusy::TakeOver
+            } else {
+                WhenBusy::Refuse
+            };
+            Role::Owner {
+                trunc_len: self.trunc.unwrap_or(0),
+                queue_len: self.limit,
+                when_busy,
+            }
+        };
+        Ok(Command::Capture(Capture {
+            role,
+            origins: self.origin,
+            buffer: self.bufsize,
+            duration: self.duration,
+            delivery,
+        }))
+    }
+
+    /// -q, -s and -e, which stand alone, since tcpdump's are other options.
+    fn alone(&self) -> Result<Option<Command>, UsageError> {
+        let all = [
+            (
+                self.query,
+                "-q",
+                Command::Query,
+                "shows the drop monitor's settings",
+                "prints less",
+            ),
+            (
+                self.stats,
+                "-s",
+                Command::Statistics,
+                "shows the drop monitor's statistics",
+                "sets the snapshot length, which is -t here",
+            ),
+            (
+                self.exit,
+                "-e",
+                Command::Stop,
+                "stops all monitoring on this host",
+                "prints link-layer headers",
+            ),
+        ];
+        let mut given = all.into_iter().filter(|(given, ..)| *given);
+        let Some((_, option, command, ours, tcpdumps)) = given.next() else {
+            return Ok(None);
+        };
+        let second = given.next().map(|(_, option, ..)| option);
+        match second.or_else(|| self.first_other_option()) {
+            None => Ok(Some(command)),
+            Some(other) => Err(UsageError::new(
+                format!("{option} and {other} do not go together"),
+                format!(
+                    "{option} {ours} and does nothing else; tcpdump's {option}, which {tcpdumps}, does not exist here"
+                ),
+            )),
+        }
+    }
+
+    /// Any option that is not -q, -s or -e.
+    fn first_other_option(&self) -> Option<&'static str> {
+        let given = [
+            ("-w", self.write.is_some()),
+            ("-r", self.read.is_some()),
+            ("-c", self.count.is_some()),
+            ("-i", self.interface.is_some()),
+            ("-o", self.origin.is_some()),
+            ("-t", self.trunc.is_some()),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("-p", self.passive),
+            ("-U", self.packet_buffered),
+            ("--duration", self.duration.is_some()),
+            ("--force", self.force),
+            ("--print", self.print),
+            ("--format", self.format.is_some()),
+            ("--link-type", self.link_type.is_some()),
+        ];
+        given
+            .into_iter()
+            .find(|(_, given)| *given)
+            .map(|(option, _)| option)
+    }
+
+    fn refuse_live_options(&self) -> Result<(), UsageError> {
+        let live = [
+            ("-p", self.passive),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("--force", self.force),
+            ("--duration", self.duration.is_some()),
+        ];
+        match live.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((option, _)) => Err(UsageError::new(
+                format!("{option} does not go with -r"),
+                format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
+            )),
+        }
+    }
+
+    fn delivery(&self) -> Result<Delivery, UsageError> {
+        let link_type = self.link_type;
+        match (self.format, link_type) {
+            (Some(Format::Netlink), Some(_)) => {
+                return Err(UsageError::new(
+                    "--link-type does not go with --format netlink",
+                    "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
+                ));
+            }
+            (Some(Format::Pcap), Some(LinkChoice::Auto)) => {
+                return Err(UsageError::new(
+                    "--link-type auto does not go with --format pcap",
+                    "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \
+                     or use --format pcapng",
+                ));
+            }
+            _ => {}
+        }
+        Ok(Delivery {
+            interface: self.interface.clone(),
+            count: self.count,
+            output: self.write.clone().map(Target::new),
+            format: self.format,
+            link_type,
+            print: self.print,
+            flushing: if self.packet_buffered {
+                Flushing::EveryPacket
+            } else {
+                Flushing::WhenIdle
+            },
+        })
+    }
+}
+
+fn parse_number(text: &str, what: &str, min: u64, max: u64) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| {
+            text.bytes().all(|byte| byte.is_ascii_digit()) && (min..=max).contains(number)
+        })
+        .ok_or_else(|| {
+            if max == u64::MAX {
+                format!("expected {what}, a number from {min} up")
+            } else {
+                format!("expected {what}, a number from {min} to {max}")
+            }
+        })
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    parse_number(text, "a number of drops", 1, u64::MAX)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    // Longer than any machine runs, and short enough for the arithmetic of instants.
+    const MAX_SECONDS: f64 = 1e9;
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| is_plain && *seconds > 0.0 && *seconds <= MAX_SECONDS)
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a number of seconds above 0".into())
+}
+
+fn parse_trunc_len(text: &str) -> Result<u32, String> {
+    /// The kernel's limit: an attribute holds no more.
+    const MAX: u64 = 65527;
+    let number = parse_number(text, "a number of bytes", 0, MAX)?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+fn parse_queue_len(text: &str) -> Result<u32, String> {
+    let number = parse_number(text, "a number of packets", 1, u64::from(u32::MAX))?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+/// The kernel takes an int, and doubles it.
+const MAX_BUFFER: u64 = (i32::MAX / 2) as u64;
+
+fn parse_size(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1024 * 1024),
+        _ => (text, 1),
+    };
+    parse_number(digits, "", 1, MAX_BUFFER)
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|bytes| *bytes <= MAX_BUFFER)
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| {
+            format!("expected a size in bytes from 1 to {MAX_BUFFER}, such as 500k or 32M")
+        })
+}
+
+fn parse_origin(text: &str) -> Result<Origins, String> {
+    match text {
+        "sw" => Ok(Origins::Software),
+        "hw" => Ok(Origins::Hardware),
+        _ => Err("expected sw (dropped by the kernel) or hw (dropped by a device)".into()),
+    }
+}
+
+/// Turns clap's several lines into one, with our hints.
+fn explain(error: &clap::Error, arguments: &[OsString]) -> Result<Command, UsageError> {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let argument = context(ContextKind::InvalidArg);
+    let option = argument.split(' ').next().unwrap_or_default();
+    let value = context(ContextKind::InvalidValue);
+    let general = || "`dwdump --help` lists the options".to_owned();
+    let (message, hint) = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return Ok(Command::Print(error.to_string()));
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let hint = tcpdump_hint(&argument).unwrap_or_else(|| {
+                match context(ContextKind::SuggestedArg) {
+                    suggestion if suggestion.is_empty() => general(),
+                    suggestion => format!("there is {suggestion}"),
+                }
+            });
+            (format!("unknown option {argument}"), hint)
+        }
+        ErrorKind::UnknownArgument => (
+            format!("unexpected argument '{argument}'"),
+            stray_hint(arguments).unwrap_or_else(general),
+        ),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            let hint = match option {
+                "-l" | "--limit" => {
+                    "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
+                     and -U hands on every drop, as tcpdump's -l does with lines"
+                        .into()
+                }
+                _ => general(),
+            };
+            (format!("{option} needs a value: {argument}"), hint)
+        }
+        ErrorKind::InvalidValue => {
+            let expected = context(ContextKind::ValidValue);
+            (
+                format!("invalid value '{value}' for {option}"),
+                format!("expected one of {expected}"),
+            )
+        }
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            (
+                format!("invalid value '{value}' for {option}: {reason}"),
+                String::new(),
+            )
+        }
+        ErrorKind::ArgumentConflict => (format!("{option} was given twice"), general()),
+        _ => (first_line(&error.to_string()), general()),
+    };
+    let message = crate::record::Escaped(message.as_bytes()).to_string();
+    Err(UsageError {
+        message,
+        hint: Some(hint).filter(|hint| !hint.is_empty()),
+    })
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// Options that fingers know from tcpdump.
+fn tcpdump_hint(argument: &str) -> Option<String> {
+    Some(
+        match argument {
+            "-A" | "-X" | "-x" => {
+                "for packet contents write pcapng: `dwdump -w - | tshark -r - -x`, or open the file in Wireshark"
+            }
+            "-D" => "drops come from all interfaces; `ip link` lists them, and -i NAME keeps those of one",
+            "-n" | "-v" => "names are never looked up, and a line already holds reason and location",
+            _ => return None,
+        }
+        .into(),
+    )
+}
+
+/// A word where none belongs: often the value that tcpdump's option of this letter takes.
+fn stray_hint(arguments: &[OsString]) -> Option<String> {
+    arguments.iter().any(|argument| argument == "-s").then(|| {
+        "-s shows statistics here and takes no value; tcpdump's snapshot length is -t LEN".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Command, UsageError> {
+        parse(
+            std::iter::once("dwdump")
+                .chain(words.split_whitespace())
+                .map(OsString::from),
+        )
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_refusal_has_its_words() {
+        #[track_caller]
+        fn check(words: &str, message: &str, hint: &str) {
+            let error = parse_words(words).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            let found = error.hint.unwrap_or_default();
+            assert!(found.contains(hint), "{found}");
+        }
+        check(
+            "-t x",
+            "invalid value 'x' for -t/--trunc: expected a number of bytes, a number from 0 to 65527",
+            "",
+        );
+        check("-c 0 -l 0 -b 0", "", "");
+    }
+}

@@ -1,0 +1,150 @@
+//! An interface of a capture file: its name and description from a record's input and origin, and
+//! back again. The description's spelling is our file format's public interface.
+
+use crate::comment;
+use crate::record::{Basis, Interface, Link, Origin};
+
+/// `if_name` of interface 0, by which a reader knows our files: it carries no packets, only the
+/// loss, in its statistics.
+pub const MONITOR_NAME: &str = "dwdump";
+/// `if_description` of interface 0.
+pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
+
+/// `if_name` and `if_description`: the latter exactly, since a reader takes it apart again.
+pub fn describe(
+    input: Option<Interface<'_>>,
+    link: Link,
+    origin: Option<Origin>,
+) -> (String, Option<String>) {
+    let assumed = match link.basis {
+        Basis::Known => "",
+        Basis::Assumed => ", link type assumed",
+    };
+    let name = input.map_or_else(|| "local".into(), |input| input.to_string());
+    let place = input.map_or_else(
+        || "locally generated".into(),
+        |input| format!("ifindex {}", input.index),
+    );
+    // A packet of a capture that is not of drops has an interface, but nothing of ours to say.
+    let description = match (origin, input) {
+        (Some(origin), _) => Some(format!("{place}, {origin}{assumed}")),
+        (None, Some(_)) => Some(format!("{place}{assumed}")),
+        (None, None) => None,
+    };
+    (name, description)
+}
+
+/// What `if_name` and `if_description` say: the way back from [`describe`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    /// ifindex and unescaped name; `None` for locally generated packets.
+    pub input: Option<(u32, Vec<u8>)>,
+    /// Absent for captures that are not of drops.
+    pub origin: Option<Origin>,
+    /// Whether the link type is a guess.
+    pub basis: Basis,
+}
+
+impl InterfaceFacts {
+    /// `None` where the description is not one of ours.
+    pub fn read(name: &str, description: &str) -> Option<Self> {
+        let (rest, basis) = match description.strip_suffix(", link type assumed") {
+            Some(rest) => (rest, Basis::Assumed),
+            None => (description, Basis::Known),
+        };
+        let (place, origin) = match rest.split_once(", ") {
+            Some((place, "software")) => (place, Some(Origin::Software)),
+            Some((place, "hardware")) => (place, Some(Origin::Hardware)),
+            Some(_) => return None,
+            None => (rest, None),
+        };
+        let input = match place.strip_prefix("ifindex ") {
+            Some(index) => Some((index.parse().ok()?, comment::unescape(name).into_owned())),
+            None if place == "locally generated" && origin.is_some() => None,
+            None => return None,
+        };
+        Some(Self {
+            input,
+            origin,
+            basis,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{LinkType, Name};
+
+    #[test]
+    fn a_description_reads_back() {
+        #[track_caller]
+        fn check(
+            input: Option<(u32, &[u8])>,
+            origin: Option<Origin>,
+            basis: Basis,
+            name: &str,
+            description: &str,
+        ) {
+            let interface = input.map(|(index, name)| Interface::new(index, Name::new(name)));
+            let link = Link {
+                kind: LinkType::ETHERNET,
+                basis,
+            };
+            let described = describe(interface, link, origin);
+            assert_eq!(described, (name.to_owned(), Some(description.to_owned())));
+            let facts = InterfaceFacts::read(name, description).unwrap();
+            let read = facts
+                .input
+                .as_ref()
+                .map(|(index, name)| Interface::new(*index, Name::new(name)));
+            assert_eq!(
+                (read, facts.origin, facts.basis),
+                (interface, origin, basis)
+            );
+        }
+        let (software, hardware) = (Some(Origin::Software), Some(Origin::Hardware));
+        check(
+            Some((5, b"eth0")),
+            software,
+            Basis::Known,
+            "eth0",
+            "ifindex 5, software",
+        );
+        check(
+            Some((5, b"")),
+            hardware,
+            Basis::Known,
+            "if5",
+            "ifindex 5, hardware",
+        );
+        check(
+            None,
+            software,
+            Basis::Assumed,
+            "local",
+            "locally generated, software, link type assumed",
+        );
+        check(
+            Some((7, b"a\xff")),
+            software,
+            Basis::Known,
+            "a\\xff",
+            "ifindex 7, software",
+        );
+        check(Some((7, b"eth0")), None, Basis::Known, "eth0", "ifindex 7");
+    }
+
+    #[test]
+    fn somebody_elses_description_is_not_ours() {
+        for description in [
+            "",
+            "LAN",
+            "ifindex x, software",
+            "ifindex 5, wetware",
+            "locally generated",
+        ] {
+            assert_eq!(InterfaceFacts::read("eth0", description), None);
+        }
+    }
+}

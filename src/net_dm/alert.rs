@@ -1,0 +1,421 @@
+//! Alerts: a kernel message to a [`DropRecord`] and, for the C tool's file format, back again.
+//! Nothing is presumed of order or presence; what is not understood is skipped and counted.
+
+use super::netlink::{Attributes, Generic, MessageBuilder};
+use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
+use crate::packet::{self, ArpHardware};
+use crate::record::{
+    Cause, DropRecord, EtherType, Interface, Location, Name, Origin, Symbol, Timestamp,
+};
+
+/// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alert<'a> {
+    /// `NET_DM_ATTR_ORIGIN`; where it is missing, told by the presence of a trap.
+    pub origin: Option<Origin>,
+    location: Location<'a>,
+    reason: Option<Name<'a>>,
+    group: Option<Name<'a>>,
+    trap: Option<Name<'a>>,
+    cookie: Option<&'a [u8]>,
+    /// Index and name; the nest is there but empty for locally generated packets.
+    pub input: Option<Interface<'a>>,
+    time: Option<Timestamp>,
+    protocol: Option<EtherType>,
+    original_len: Option<u32>,
+    payload: &'a [u8],
+    /// Attributes that were skipped: unknown, or with a value of the wrong size.
+    pub skipped: u32,
+}
+
+/// The longest cookie kept, in bytes (tc's are at most 16, `TC_COOKIE_MAX_SIZE`).
+const MAX_COOKIE: usize = 1024;
+
+impl<'a> Alert<'a> {
+    /// Total: any attributes give an alert.
+    pub fn decode(attributes: Attributes<'a>) -> Self {
+        let order = attributes.order();
+        let mut alert = Self::default();
+        for (kind, value) in attributes {
+            let understood = match kind {
+                attr::ORIGIN => set(&mut alert.origin, order.u16(value).and_then(origin)),
+                attr::PC => set(&mut alert.location.pc, order.u64(value)),
+                attr::SYMBOL => set(&mut alert.location.symbol, Name::new(value).map(Symbol)),
+                attr::REASON => set(&mut alert.reason, Name::new(value)),
+                attr::HW_TRAP_GROUP_NAME => set(&mut alert.group, Name::new(value)),
+                attr::HW_TRAP_NAME => set(&mut alert.trap, Name::new(value)),
+                attr::FLOW_ACTION_COOKIE => {
+                    let cookie = &value[..value.len().min(MAX_COOKIE)];
+                    set(&mut alert.cookie, (!cookie.is_empty()).then_some(cookie))
+                }
+                attr::IN_PORT => {
+                    alert.input = alert.read_in_port(attributes.nested(value));
+                    true
+                }
+                attr::TIMESTAMP => set(&mut alert.time, order.u64(value).map(Timestamp)),
+                attr::PROTO => set(&mut alert.protocol, order.u16(value).map(EtherType)),
+                attr::ORIG_LEN => set(&mut alert.original_len, order.u32(value)),
+                attr::PAYLOAD => {
+                    alert.payload = value;
+                    true
+                }
+                attr::PAD => true,
+                _ => false,
+            };
+            alert.skipped += u32::from(!understood);
+        }
+        alert
+    }
+
+    fn read_in_port(&mut self, nest: Attributes<'a>) -> Option<Interface<'a>> {
+        let order = nest.order();
+        let (mut index, mut name) = (None, None);
+        for (kind, value) in nest {
+            let understood = match kind {
+                attr::in_port::NETDEV_IFINDEX => set(&mut index, order.u32(value)),
+                attr::in_port::NETDEV_NAME => set(&mut name, Name::new(value)),
+                _ => false,
+            };
+            self.skipped += u32::from(!understood);
+        }
+        if index.is_none() && name.is_none() {
+            return None;
+        }
+        Some(Interface::new(index.unwrap_or(0), name))
+    }
+
+    /// Whether this can be nothing but a packet alert: for captures that do not name the family.
+    /// The kernel sends all of these since 5.4.
+    pub fn is_certain(&self) -> bool {
+        self.origin.is_some()
+            && self.time.is_some()
+            && self.original_len.is_some()
+            && (self.location.pc.is_some() || self.trap.is_some())
+            && self.skipped == 0
+    }
+
+    /// The record. `time` serves where the alert has none; `device` and `guess` are the input
+    /// device's hardware type, as [`packet::infer_link`] takes them; `name` is a guessed name.
+    pub fn record(
+        &self,
+        time: Timestamp,
+        device: Option<ArpHardware>,
+        guess: Option<ArpHardware>,
+        name: Option<Name<'a>>,
+    ) -> DropRecord<'a> {
+        let hardware = self.trap.is_some() || self.group.is_some();
+        let cause = match self.origin {
+            Some(Origin::Hardware) => self.hardware(),
+            None if hardware => self.hardware(),
+            _ => Cause::Software {
+                location: self.location,
+                reason: self.reason,
+            },
+        };
+        let captured = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        let original_len = self.original_len.unwrap_or(captured).max(captured);
+        let link = packet::infer_link(self.protocol, self.payload, original_len, device, guess);
+        DropRecord {
+            time: self.time.unwrap_or(time),
+            cause,
+            input: self
+                .input
+                .map(|input| Interface::new(input.index, input.name().or(name))),
+            link,
+            protocol: self
+                .protocol
+                .or_else(|| packet::protocol(link.kind, self.payload)),
+            original_len,
+            data: self.payload,
+            notes: &[],
+        }
+    }
+
+    fn hardware(&self) -> Cause<'a> {
+        Cause::Hardware {
+            group: self.group,
+            trap: self.trap,
+            cookie: self.cookie,
+        }
+    }
+}
+
+/// Whether there was a value to set.
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let understood = value.is_some();
+    *place = value;
+    understood
+}
+
+fn origin(value: u16) -> Option<Origin> {
+    match value {
+        ORIGIN_SW => Some(Origin::Software),
+        ORIGIN_HW => Some(Origin::Hardware),
+        _ => None,
+    }
+}
+
+/// What a summary alert (`NET_DM_CMD_ALERT`) holds, as far as it is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SummaryAlert {
+    /// Places and hardware traps that it counts.
+    pub entries: u64,
+    /// Drops at all of them.
+    pub drops: u64,
+}
+
+impl SummaryAlert {
+    /// Attribute type 0 holds a u32 number of entries, and 12 bytes for each: pc, count
+    /// (`struct net_dm_alert_msg`). `None` where the message is not laid out so.
+    pub fn decode(message: &Generic<'_>) -> Option<Self> {
+        const ENTRY_LEN: usize = 12;
+        if message.command != cmd::ALERT {
+            return None;
+        }
+        let order = message.attributes.order();
+        let mut attributes = message.attributes;
+        let mut summary = None;
+        while let Some((kind, value)) = attributes.next() {
+            if kind == 0 {
+                let (count, entries) = value.split_at_checked(4)?;
+                let count = order.u32(count)?;
+                if entries.len() != usize::try_from(count).ok()?.checked_mul(ENTRY_LEN)? {
+                    return None;
+                }
+                let drops = entries
+                    .chunks_exact(ENTRY_LEN)
+                    .filter_map(|entry| order.u32(&entry[8..12]));
+                let drops: u64 = drops.map(u64::from).sum();
+                let summary: &mut Self = summary.get_or_insert_default();
+                summary.entries += u64::from(count);
+                summary.drops += drops;
+            } else if kind == attr::HW_ENTRIES {
+                let summary: &mut Self = summary.get_or_insert_default();
+                summary.read_traps(attributes.nested(value));
+            }
+        }
+        summary
+    }
+
+    fn read_traps(&mut self, entries: Attributes<'_>) {
+        /// `NET_DM_ATTR_HW_TRAP_COUNT`.
+        const HW_TRAP_COUNT: u16 = 19;
+        for (_, entry) in entries {
+            self.entries += 1;
+            let counts = entries
+                .nested(entry)
+                .filter(|(kind, _)| *kind == HW_TRAP_COUNT);
+            self.drops += counts
+                .filter_map(|(_, value)| entries.order().u32(value))
+                .map(u64::from)
+                .sum::<u64>();
+        }
+    }
+}
+
+/// The longest symbol the kernel sends, in characters (`NET_DM_MAX_SYMBOL_LEN` less the NUL).
+const MAX_SYMBOL: usize = 39;
+
+/// Appends the alert that the kernel would have sent for `record`; `false` where it could not
+/// have sent one (no drop, or bytes that do not begin with a link-layer header).
+pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> bool {
+    use crate::record::LinkType;
+    let at_mac_header = matches!(
+        record.link.kind,
+        LinkType::ETHERNET | LinkType::RAW | LinkType::IEEE802_11 | LinkType::IEEE802_11_RADIOTAP
+    );
+    let Some(origin) = record.cause.origin().filter(|_| at_mac_header) else {
+        return false;
+    };
+    let mut message = MessageBuilder::new(buffer, family, cmd::PACKET_ALERT, FAMILY_VERSION);
+    let (code, name) = match origin {
+        // A software drop's interface name is our guess, never the kernel's word.
+        Origin::Software => (ORIGIN_SW, None),
+        Origin::Hardware => (ORIGIN_HW, record.input.and_then(Interface::name)),
+    };
+    message.attribute(attr::ORIGIN, &code.to_ne_bytes());
+    match record.cause {
+        Cause::Software { location, reason } => {
+            if let Some(pc) = location.pc {
+                message.attribute(attr::PC, &pc.to_ne_bytes());
+            }
+            if let Some(reason) = reason {
+                message.string(attr::REASON, reason.as_bytes());
+            }
+            if let Some(symbol) = location.symbol {
+                let text = symbol.0.as_bytes();
+                message.string(attr::SYMBOL, &text[..text.len().min(MAX_SYMBOL)]);
+            }
+        }
+        Cause::Hardware { group, trap, .. } => {
+            if let Some(group) = group {
+                message.string(attr::HW_TRAP_GROUP_NAME, group.as_bytes());
+            }
+            if let Some(trap) = trap {
+                message.string(attr::HW_TRAP_NAME, trap.as_bytes());
+            }
+        }
+        Cause::Unknown => {}
+    }
+    message.nest(attr::IN_PORT, |nest| {
+        if let Some(input) = record.input {
+            if input.index != 0 {
+                nest.attribute(attr::in_port::NETDEV_IFINDEX, &input.index.to_ne_bytes());
+            }
+            if let Some(name) = name {
+                nest.string(attr::in_port::NETDEV_NAME, name.as_bytes());
+            }
+        }
+    });
+    if let Cause::Hardware {
+        cookie: Some(cookie),
+        ..
+    } = record.cause
+    {
+        message.attribute(attr::FLOW_ACTION_COOKIE, cookie);
+    }
+    message
+        .attribute(attr::TIMESTAMP, &record.time.0.to_ne_bytes())
+        .attribute(attr::ORIG_LEN, &record.original_len.to_ne_bytes());
+    // The kernel sends neither where it copied nothing.
+    if !record.data.is_empty() {
+        if let Some(protocol) = record.protocol {
+            message.attribute(attr::PROTO, &protocol.0.to_ne_bytes());
+        }
+        message.attribute(attr::PAYLOAD, record.data);
+    }
+    message.finish();
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net_dm::netlink::{ByteOrder, Messages};
+    use proptest::prelude::*;
+
+    /// A software alert of Linux 6.12, big-endian to prove that the order is minded.
+    #[rustfmt::skip]
+    const BIG_ENDIAN_ALERT: [u8; 104] = [
+        0, 0, 0, 104,  0, 0x24,  0, 0,  0, 0, 0, 0,  0, 0, 0, 0, // length, type, flags, seq, pid
+        5, 2, 0, 0,                                               // PACKET_ALERT, version
+        0, 6, 0, 14,  0, 0, 0, 0,                                 // ORIGIN software
+        0, 12, 0, 2,  0xff, 0xff, 0xff, 0xff, 0xb3, 0xd4, 0x20, 0xb5, // PC
+        0, 10, 0, 23,  b'N', b'O', b'_', b'X', b'Y', 0,  0, 0,    // REASON
+        0, 12, 0x80, 4,  0, 8, 0, 0,  0, 0, 0, 5,                 // IN_PORT { IFINDEX 5 }
+        0, 12, 0, 5,  0, 0, 0, 0, 0, 0, 0x30, 0x39,               // TIMESTAMP 12345
+        0, 8, 0, 10,  0, 1, 0x11, 0x70,                           // ORIG_LEN 70000
+        0, 6, 0, 6,  8, 0, 0, 0,                                  // PROTO
+        0, 7, 0, 7,  0x45, 0, 0, 0,                               // PAYLOAD, 3 bytes
+        0, 4, 0, 99,                                              // unknown, empty
+    ];
+
+    fn decode(bytes: &[u8], order: ByteOrder) -> Alert<'_> {
+        let message = Messages::new(bytes, order).next().unwrap();
+        Alert::decode(message.generic(order).unwrap().attributes)
+    }
+
+    #[test]
+    fn an_alert_decodes_in_both_byte_orders() {
+        let alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
+        assert_eq!(alert.skipped, 1);
+        let record = alert.record(Timestamp(1), None, None, None);
+        assert_eq!(record.time, Timestamp(12345));
+        assert_eq!(record.original_len, 70000);
+        assert_eq!(record.protocol, Some(EtherType::IPV4));
+        assert_eq!(record.data, [0x45, 0, 0]);
+        assert_eq!(record.input, Some(Interface::new(5, None)));
+        let Cause::Software { location, reason } = record.cause else {
+            panic!("software")
+        };
+        assert_eq!(location.pc, Some(0xffff_ffff_b3d4_20b5));
+        assert_eq!(location.symbol, None);
+        assert_eq!(reason, Name::new(b"NO_XY"));
+    }
+
+    #[test]
+    fn an_encoded_record_decodes_to_itself() {
+        let name = |text: &'static [u8]| Name::new(text);
+        let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 20]].concat();
+        let software = DropRecord {
+            time: Timestamp(1_700_000_000_123_456_789),
+            cause: Cause::Software {
+                location: Location {
+                    pc: Some(7),
+                    symbol: name(b"ip_rcv+0x1/0x2").map(Symbol),
+                },
+                reason: name(b"NO_SOCKET"),
+            },
+            input: Some(Interface::new(3, None)),
+            link: crate::record::Link {
+                kind: crate::record::LinkType::ETHERNET,
+                basis: crate::record::Basis::Known,
+            },
+            protocol: Some(EtherType(0x88cc)),
+            original_len: 1500,
+            data: &frame,
+            notes: &[],
+        };
+        let hardware = DropRecord {
+            cause: Cause::Hardware {
+                group: name(b"l3_drops"),
+                trap: name(b"blackhole_route"),
+                cookie: Some(&[0xde, 0xad]),
+            },
+            input: Some(Interface::new(3, name(b"eth0"))),
+            ..software
+        };
+        for record in [software, hardware] {
+            let mut buffer = Vec::new();
+            assert!(encode(&record, 0x24, &mut buffer));
+            let alert = decode(&buffer, ByteOrder::NATIVE);
+            assert!(alert.is_certain());
+            assert_eq!(alert.record(Timestamp(0), None, None, None), record);
+        }
+    }
+
+    #[test]
+    fn a_long_symbol_is_cut_as_the_kernel_cuts_it() {
+        let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
+        let long = b"__netif_receive_skb_core.constprop.0+0x14/0xdf0";
+        alert.location.symbol = Name::new(long).map(Symbol);
+        let mut buffer = Vec::new();
+        assert!(encode(
+            &alert.record(Timestamp(0), None, None, None),
+            0x24,
+            &mut buffer
+        ));
+        let symbol = decode(&buffer, ByteOrder::NATIVE).location.symbol.unwrap();
+        assert_eq!(
+            symbol.0.as_bytes(),
+            b"__netif_receive_skb_core.constprop.0+0x"
+        );
+    }
+
+    #[test]
+    fn an_original_length_below_the_payload_is_mended() {
+        let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
+        alert.original_len = Some(1);
+        assert_eq!(alert.record(Timestamp(0), None, None, None).original_len, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_attributes_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
+            // Half random, half a real alert with random bytes in it, which reaches deeper.
+            let mut alert = BIG_ENDIAN_ALERT.to_vec();
+            let end = alert.len().min(start + bytes.len());
+            alert[start..end].copy_from_slice(&bytes[..end - start]);
+            for bytes in [&bytes, &alert] {
+                for message in Messages::new(bytes, ByteOrder::Big) {
+                    if let Some(generic) = message.generic(ByteOrder::Big) {
+                        let alert = Alert::decode(generic.attributes);
+                        let record = alert.record(Timestamp(0), None, None, None);
+                        prop_assert!(record.original_len as usize >= record.data.len());
+                        let _ = SummaryAlert::decode(&generic);
+                    }
+                }
+            }
+        }
+    }
+}

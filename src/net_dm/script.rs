@@ -1,0 +1,91 @@
+//! A scripted conversation with the kernel, for the answers that no kernel at hand gives.
+
+use std::sync::{Arc, Mutex};
+
+use super::control::{self, Answer, Conversation, Refusal, Request};
+use super::netlink::{ByteOrder, MessageBuilder, Messages};
+use super::{attr, cmd};
+
+/// Expected commands and their answers, in order. Clones share them, so that a test can look at
+/// what was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    steps: Arc<Mutex<Vec<Step>>>,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+/// A command (`NET_DM_CMD_`) and its answer.
+pub type Step = (u8, Result<Answer, Refusal>);
+
+impl Script {
+    /// A conversation of exactly these steps.
+    pub fn new(steps: Vec<Step>) -> Self {
+        Self {
+            steps: Arc::new(Mutex::new(steps)),
+            seen: Arc::default(),
+        }
+    }
+
+    /// All that was asked so far.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The commands asked so far.
+    pub fn commands(&self) -> Vec<u8> {
+        self.seen().iter().map(|request| request.command).collect()
+    }
+}
+
+impl Conversation for Script {
+    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        self.seen.lock().unwrap().push(request.clone());
+        let mut steps = self.steps.lock().unwrap();
+        assert!(!steps.is_empty(), "unexpected request {request:?}");
+        let (command, answer) = steps.remove(0);
+        assert_eq!(command, request.command, "another request was expected");
+        answer
+    }
+}
+
+/// An acknowledgement.
+pub fn ok() -> Result<Answer, Refusal> {
+    Ok(Vec::new())
+}
+
+/// A refusal without words.
+pub fn errno(errno: i32) -> Result<Answer, Refusal> {
+    Err(Refusal { errno, words: None })
+}
+
+/// A CONFIG_NEW answer.
+pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<Answer, Refusal> {
+    answer(cmd::CONFIG_NEW, |message| {
+        message
+            .attribute(attr::ALERT_MODE, &[mode])
+            .attribute(attr::TRUNC_LEN, &trunc_len.to_ne_bytes())
+            .attribute(attr::QUEUE_LEN, &queue_len.to_ne_bytes());
+    })
+}
+
+/// A STATS_NEW answer.
+pub fn statistics(software: u64, hardware: u64) -> Result<Answer, Refusal> {
+    answer(cmd::STATS_NEW, |message| {
+        for (kind, count) in [(attr::STATS, software), (attr::HW_STATS, hardware)] {
+            message.nest(kind, |nest| {
+                nest.attribute(attr::stats::DROPPED, &count.to_ne_bytes());
+            });
+        }
+    })
+}
+
+fn answer(command: u8, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> Result<Answer, Refusal> {
+    let mut buffer = Vec::new();
+    let mut message = MessageBuilder::new(&mut buffer, 0x24, command, 2);
+    fill(&mut message);
+    message.finish();
+    let message = Messages::new(&buffer, ByteOrder::NATIVE).next().unwrap();
+    Ok(control::answer(
+        &message.generic(ByteOrder::NATIVE).unwrap(),
+    ))
+}

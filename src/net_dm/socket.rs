@@ -1,0 +1,308 @@
+//! The two sockets: one for requests and their answers, one for the stream of alerts.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use neli::consts::nl::{NlmF, NlmsgerrAttr};
+use neli::consts::socket::NlFamily;
+use neli::err::SocketError;
+use neli::genl::{AttrTypeBuilder, Genlmsghdr, GenlmsghdrBuilder, NlattrBuilder};
+use neli::nl::{NlPayload, Nlmsghdr, NlmsghdrBuilder};
+use neli::socket::synchronous::NlSocketHandle;
+use neli::types::{Buffer, GenlBuffer};
+use neli::utils::Groups;
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
+
+use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
+use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
+use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
+use crate::sys;
+
+/// Attribute types and commands are ours, so neli's are the bare numbers.
+type GenericMessage = Genlmsghdr<u8, u16>;
+
+/// The controller's command and attribute to find a family (linux/genetlink.h).
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_VERSION: u8 = 2;
+
+/// The socket for requests. NETLINK_CAP_ACK stays off: neli reads the whole request back from a
+/// refusal, and the kernel's own words behind it.
+pub struct KernelConversation {
+    socket: NlSocketHandle,
+    family: u16,
+    sequence: u32,
+}
+
+impl KernelConversation {
+    /// Opens the socket and finds the family; asking for its name loads the module where the
+    /// kernel may load modules.
+    pub fn open() -> Result<Self, ControlError> {
+        let resolve = |refusal| ControlError {
+            operation: Operation::Resolve,
+            refusal,
+        };
+        let socket = NlSocketHandle::connect(NlFamily::Generic, None, Groups::empty())
+            .map_err(|error| resolve(refusal(&error)))?;
+        // Only words are lost where the kernel (before 4.12) has no extended acknowledgements.
+        let _ = socket.enable_ext_ack(true);
+        let mut conversation = Self {
+            socket,
+            family: GENL_ID_CTRL,
+            sequence: 0,
+        };
+        let name = [FAMILY_NAME.as_bytes(), b"\0"].concat();
+        let request = Request {
+            command: CTRL_CMD_GETFAMILY,
+            attributes: vec![(CTRL_ATTR_FAMILY_NAME, name)],
+        };
+        let answer = conversation
+            .exchange(&request, CTRL_VERSION)
+            .map_err(resolve)?;
+        let mut attributes = super::netlink::Attributes::native(&answer);
+        let id = attributes.find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID);
+        let id = id.and_then(|(_, value)| ByteOrder::NATIVE.u16(value));
+        conversation.family = id.ok_or_else(|| {
+            resolve(Refusal {
+                errno: libc::ENOENT,
+                words: None,
+            })
+        })?;
+        Ok(conversation)
+    }
+
+    /// The family's number on this boot.
+    pub fn family(&self) -> u16 {
+        self.family
+    }
+
+    fn exchange(&mut self, request: &Request, version: u8) -> Result<Answer, Refusal> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let message = self.message(request, version).ok_or(Refusal {
+            errno: libc::EINVAL,
+            words: None,
+        })?;
+        self.socket
+            .send(&message)
+            .map_err(|error| refusal(&error))?;
+        let mut answer = Answer::new();
+        loop {
+            let (messages, _) = self
+                .socket
+                .recv::<u16, GenericMessage>()
+                .map_err(|error| refusal(&error))?;
+            for message in messages {
+                let message = message.map_err(|error| refusal(&error))?;
+                // An answer to a request that was given up: not ours.
+                if *message.nl_seq() != self.sequence {
+                    continue;
+                }
+                match message.nl_payload() {
+                    NlPayload::Payload(generic) => answer = answer_of(generic),
+                    NlPayload::Err(error) => {
+                        let words = error.ext_ack().iter().find(|attribute| {
+                            *attribute.nla_type().nla_type() == NlmsgerrAttr::Msg
+                        });
+                        let words =
+                            words.map(|attribute| words_of(attribute.nla_payload().as_ref()));
+                        return Err(Refusal {
+                            errno: -*error.error(),
+                            words,
+                        });
+                    }
+                    // The acknowledgement ends every exchange. Its words are not errors.
+                    NlPayload::Ack(_) | NlPayload::DumpExtAck(_) | NlPayload::Empty => {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&self, request: &Request, version: u8) -> Option<Nlmsghdr<u16, GenericMessage>> {
+        let attributes: Option<GenlBuffer<u16, Buffer>> = request
+            .attributes
+            .iter()
+            .map(|(kind, value)| {
+                let kind = AttrTypeBuilder::default().nla_type(*kind).build().ok()?;
+                NlattrBuilder::default()
+                    .nla_type(kind)
+                    .nla_payload(Buffer::from(value.clone()))
+                    .build()
+                    .ok()
+            })
+            .collect();
+        let generic = GenlmsghdrBuilder::default()
+            .cmd(request.command)
+            .version(version)
+            .attrs(attributes?)
+            .build()
+            .ok()?;
+        NlmsghdrBuilder::default()
+            .nl_type(self.family)
+            .nl_flags(NlmF::REQUEST | NlmF::ACK)
+            .nl_seq(self.sequence)
+            .nl_payload(NlPayload::Payload(generic))
+            .build()
+            .ok()
+    }
+}
+
+impl Conversation for KernelConversation {
+    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        self.exchange(request, FAMILY_VERSION)
+    }
+}
+
+/// The attributes of an answer, laid out as they were on the wire.
+fn answer_of(message: &GenericMessage) -> Answer {
+    let mut bytes = Vec::new();
+    let mut builder = MessageBuilder::new(&mut bytes, 0, *message.cmd(), *message.version());
+    for attribute in message.attrs().iter() {
+        builder.attribute(
+            *attribute.nla_type().nla_type(),
+            attribute.nla_payload().as_ref(),
+        );
+    }
+    builder.finish();
+    let message = Messages::new(&bytes, ByteOrder::NATIVE).next();
+    message
+        .and_then(|message| message.generic(ByteOrder::NATIVE))
+        .map(|generic| super::control::answer(&generic))
+        .unwrap_or_default()
+}
+
+fn words_of(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn refusal(error: &SocketError) -> Refusal {
+    match error {
+        SocketError::Io(error) => Refusal {
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+            words: None,
+        },
+        other => Refusal {
+            errno: libc::EPROTO,
+            words: Some(other.to_string()),
+        },
+    }
+}
+
+/// Longer than any alert: 65531 bytes of payload and the rest.
+const BUFFER_LEN: usize = 128 * 1024;
+
+/// The stream of alerts, and the one buffer that they are received into.
+pub struct AlertSocket {
+    socket: OwnedFd,
+    family: u16,
+    buffer: Vec<u8>,
+    drops_at_start: u32,
+}
+
+/// How large the receive buffer turned out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiveBuffer {
+    /// As asked for.
+    Granted,
+    /// Clamped to net.core.rmem_max: these many bytes.
+    Clamped(u32),
+}
+
+/// What a receive gave.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// One datagram: one message or more.
+    Alerts(Messages<'a>),
+    /// A datagram longer than the buffer, lost.
+    TooLong,
+    /// Nothing is waiting.
+    Nothing,
+}
+
+impl AlertSocket {
+    /// Opens the socket and joins the group. `family` tells NET_DM's messages from others'.
+    pub fn join(family: u16) -> Result<Self, ControlError> {
+        Self::open(family).map_err(|error| ControlError {
+            operation: Operation::Join,
+            refusal: Refusal {
+                errno: error.raw_os_error().unwrap_or(libc::EIO),
+                words: None,
+            },
+        })
+    }
+
+    fn open(family: u16) -> io::Result<Self> {
+        let protocol = SockProtocol::NetlinkGeneric;
+        let socket = nix::sys::socket::socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            protocol,
+        )?;
+        nix::sys::socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        sys::set_no_enobufs(socket.as_fd())?;
+        sys::join_group(socket.as_fd(), GROUP_ID)?;
+        let drops_at_start = sys::socket_drops(socket.as_fd())?;
+        Ok(Self {
+            socket,
+            family,
+            buffer: vec![0; BUFFER_LEN],
+            drops_at_start,
+        })
+    }
+
+    /// The family's number.
+    pub fn family(&self) -> u16 {
+        self.family
+    }
+
+    /// Asks for a receive buffer of `bytes`, past the system's limit where that is allowed.
+    pub fn set_receive_buffer(&self, bytes: u32) -> io::Result<ReceiveBuffer> {
+        // The kernel doubles the number in an int.
+        let wanted = i32::try_from(bytes).unwrap_or(i32::MAX).min(i32::MAX / 2);
+        if sys::force_receive_buffer(self.as_fd(), wanted).is_err() {
+            sys::set_receive_buffer(self.as_fd(), wanted)?;
+        }
+        let got = sys::receive_buffer(self.as_fd())?;
+        // The kernel has a smallest size of its own, so more than asked for is as asked for.
+        let clamped = u32::try_from(got).unwrap_or(0);
+        Ok(if got >= wanted {
+            ReceiveBuffer::Granted
+        } else {
+            ReceiveBuffer::Clamped(clamped)
+        })
+    }
+
+    /// Takes one datagram, without waiting.
+    pub fn receive(&mut self) -> io::Result<Received<'_>> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
+            Ok(len) if len > self.buffer.len() => Ok(Received::TooLong),
+            Ok(len) => Ok(Received::Alerts(Messages::new(
+                &self.buffer[..len],
+                ByteOrder::NATIVE,
+            ))),
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(Received::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Messages lost in the receive buffer since it was opened.
+    pub fn lost(&self) -> io::Result<u64> {
+        Ok(u64::from(
+            sys::socket_drops(self.as_fd())?.wrapping_sub(self.drops_at_start),
+        ))
+    }
+}
+
+impl AsFd for AlertSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,207 @@
+//! From a command to what is done: plan, event loop, closing counts. Only here and in `main` is
+//! anything printed to standard error.
+
+mod capture;
+mod output;
+mod pipeline;
+mod read;
+mod signals;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::cli::{Command, UsageError};
+use crate::net_dm::control::{Control, ControlError, Operation, Origins};
+use crate::net_dm::monitoring::BeginError;
+use crate::net_dm::socket::KernelConversation;
+
+/// How a run ended: the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for, was done.
+    Success,
+    /// Something was not, and was told.
+    Failure,
+    /// The command line makes no sense.
+    Usage,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+        }
+    }
+}
+
+/// Why a run ended early: what happened, and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+    hint: Option<String>,
+    /// The exit status.
+    pub exit: Exit,
+}
+
+impl Failure {
+    fn new(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
+        Self {
+            error: error.into(),
+            hint: hint.map(Into::into),
+            exit: Exit::Failure,
+        }
+    }
+}
+
+/// The causes joined with `: `, then a line with the hint.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        let hint = error.hint.clone();
+        Self {
+            error: error.into(),
+            hint,
+            exit: Exit::Usage,
+        }
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let hint = hint_of(&error);
+        Self::new(error, hint)
+    }
+}
+
+impl From<BeginError> for Failure {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Control(error) => error.into(),
+            BeginError::Busy => {
+                let hint = error.hint();
+                Self::new(error, hint)
+            }
+        }
+    }
+}
+
+/// The error's own hint, unless the machine shows that the reason is another.
+fn hint_of(error: &ControlError) -> Option<String> {
+    let is_unknown = error.operation == Operation::Resolve && error.refusal.errno == libc::ENOENT;
+    if is_unknown && is_other_namespace() {
+        return Some(
+            "NET_DM answers in the initial network namespace alone: run dwdump on the host, \
+             outside containers, or with `nsenter -t 1 -n dwdump …`"
+                .into(),
+        );
+    }
+    error.hint().map(Into::into)
+}
+
+/// Whether this is certainly not the initial network namespace: it is not init's, or the module is
+/// loaded and yet not found.
+fn is_other_namespace() -> bool {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let differs =
+        matches!((namespace("self"), namespace("1")), (Some(own), Some(init)) if own != init);
+    differs || Path::new("/sys/module/drop_monitor").exists()
+}
+
+/// Does what the command says.
+pub fn run(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Capture(command) => capture::capture(command),
+        Command::Read(command) => read::read(command),
+        Command::Query => query(),
+        Command::Statistics => statistics(),
+        Command::Stop => stop(),
+        Command::Print(text) => print(text),
+    }
+}
+
+/// In the C tool's words: scripts read them.
+fn query() -> Result<Exit, Failure> {
+    let settings = Control::new(KernelConversation::open()?).settings()?;
+    let mode = match settings.mode.to_string().as_str() {
+        "summary" => "Summary".to_owned(),
+        "packet" => "Packet".to_owned(),
+        other => other.to_owned(),
+    };
+    print(&format!(
+        "Alert mode: {mode}\nTruncation length: {}\nQueue length: {}\n",
+        settings.trunc_len, settings.queue_len
+    ))
+}
+
+/// In the C tool's words: scripts read them.
+fn statistics() -> Result<Exit, Failure> {
+    let statistics = Control::new(KernelConversation::open()?).statistics()?;
+    print(&format!(
+        "Software statistics:\nTail dropped: {}\nHardware statistics:\nTail dropped: {}\n",
+        statistics.software, statistics.hardware
+    ))
+}
+
+fn stop() -> Result<Exit, Failure> {
+    let mut control = Control::new(KernelConversation::open()?);
+    let was_on = control.is_monitoring()?;
+    control.stop(Origins::Both)?;
+    say(if was_on {
+        "stopped monitoring, software and hardware"
+    } else {
+        "monitoring was off already"
+    });
+    Ok(Exit::Success)
+}
+
+/// Prints to standard output; a closed pipe is no failure.
+fn print(text: &str) -> Result<Exit, Failure> {
+    let mut stdout = io::stdout();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error).context("cannot write to standard output");
+            Err(Failure::new(error, None::<String>))
+        }
+        _ => Ok(Exit::Success),
+    }
+}
+
+/// A line of talk. Whether anybody listens does not matter.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "dwdump: {line}");
+}
+
+/// What to do about the line before.
+fn hint(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "hint: {line}");
+}
+
+/// `1 packet`, `2 packets`.
+struct Plural<'a>(u64, &'a str);
+
+impl fmt::Display for Plural<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}{}",
+            self.0,
+            self.1,
+            if self.0 == 1 { "" } else { "s" }
+        )
+    }
+}

@@ -1,0 +1,270 @@
+//! Where drops go, decided: which sinks a command line means, and their creation.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{Failure, hint, say};
+use crate::cli::{Delivery, Format, LinkChoice, Target, UsageError};
+use crate::net_dm::family;
+use crate::record::{CaptureHost, Escaped, LinkType};
+use crate::sink::{BUFFER_LEN, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink};
+
+/// What is to be written, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Lines on standard output.
+    Text,
+    /// Packets into a file or a pipe.
+    Packets {
+        /// The file; `None` is standard output.
+        path: Option<PathBuf>,
+        /// How they are written.
+        layout: Layout,
+        /// Lines on standard output as well.
+        and_text: bool,
+    },
+}
+
+/// How packets are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// pcapng.
+    Pcapng(Linking),
+    /// Plain pcap of this link type.
+    Pcap(LinkType),
+    /// The C tool's format.
+    Netlink(Choice),
+}
+
+/// Who chose the netlink format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// `--format`.
+    Option,
+    /// A name ending in `.pcap`.
+    Name,
+}
+
+impl Plan {
+    /// What the options mean, given what standard output is.
+    pub fn new(delivery: &Delivery, stdout_is_terminal: bool) -> Result<Self, UsageError> {
+        let path = match &delivery.output {
+            Some(Target::File(path)) => Some(path.clone()),
+            Some(Target::Standard) if stdout_is_terminal => {
+                return Err(UsageError::new(
+                    "packets are not written to a terminal",
+                    "`-w -` is for pipes: `dwdump -w - | tshark -r -`; without -w, drops are shown as text",
+                ));
+            }
+            Some(Target::Standard) if delivery.print => {
+                return Err(UsageError::new(
+                    "--print does not go with -w -",
+                    "both would write to standard output: give -w a file name",
+                ));
+            }
+            Some(Target::Standard) => None,
+            None if stdout_is_terminal || delivery.print => return Self::text(delivery),
+            None => None,
+        };
+        let layout = layout(delivery, path.as_deref());
+        Ok(Self::Packets {
+            path,
+            layout,
+            and_text: delivery.print,
+        })
+    }
+
+    fn text(delivery: &Delivery) -> Result<Self, UsageError> {
+        let useless = [
+            ("--format", delivery.format.is_some()),
+            ("--link-type", delivery.link_type.is_some()),
+        ];
+        match useless.into_iter().find(|(_, given)| *given) {
+            None => Ok(Self::Text),
+            Some((option, _)) => Err(UsageError::new(
+                format!("{option} needs a file to write"),
+                "drops would be shown as text: add -w FILE",
+            )),
+        }
+    }
+
+    /// For the opening line: where to, in which format.
+    pub fn announce(&self, what: &str) {
+        let Self::Packets { path, layout, .. } = self else {
+            say(format_args!("{what}, as text"));
+            return;
+        };
+        let place = path
+            .as_deref()
+            .map_or_else(|| "standard output".into(), shown);
+        match layout {
+            Layout::Pcapng(Linking::Auto) => say(format_args!("{what}, to {place} (pcapng)")),
+            Layout::Pcapng(Linking::One(link)) => say(format_args!(
+                "{what}, to {place} (pcapng, link type {link})"
+            )),
+            Layout::Pcap(link) => say(format_args!("{what}, to {place} (pcap, link type {link})")),
+            Layout::Netlink(Choice::Option) => say(format_args!(
+                "{what}, to {place} (netlink, the C tool's format)"
+            )),
+            Layout::Netlink(Choice::Name) => {
+                say(format_args!(
+                    "{what}, to {place} (netlink, the C tool's format, because of its name)"
+                ));
+                hint(
+                    "for packets with comments choose a name ending in .pcapng, or --format pcapng",
+                );
+            }
+        }
+    }
+
+    /// Creates the sinks. `family` is NET_DM's number, where it is known.
+    pub fn open(&self, host: &CaptureHost, family: Option<u16>) -> Result<Output, Failure> {
+        let mut output = Output {
+            file: None,
+            text: None,
+            pipe: None,
+        };
+        if matches!(self, Self::Text | Self::Packets { and_text: true, .. }) {
+            let stdout = standard_output()?;
+            output.pipe = pipe(&stdout);
+            let writer = BufWriter::with_capacity(BUFFER_LEN, stdout);
+            output.text = Some(NamedSink {
+                name: "standard output".into(),
+                sink: Box::new(TextSink::new(writer)),
+            });
+        }
+        if let Self::Packets { path, layout, .. } = self {
+            let name = path
+                .as_deref()
+                .map_or_else(|| "standard output".into(), shown);
+            let failed = |error: anyhow::Error| Failure::new(error, None::<String>);
+            let file = match path {
+                Some(path) => File::create(path)
+                    .with_context(|| format!("cannot create {name}"))
+                    .map_err(failed)?,
+                None => standard_output()?,
+            };
+            output.pipe = output.pipe.take().or_else(|| pipe(&file));
+            let writer = BufWriter::with_capacity(BUFFER_LEN, file);
+            let sink = layout.sink(writer, host, family);
+            let sink = sink
+                .with_context(|| format!("cannot write to {name}"))
+                .map_err(failed)?;
+            output.file = Some(NamedSink { name, sink });
+        }
+        Ok(output)
+    }
+
+    /// Refuses to write the file that is being read: it would be empty before its first packet.
+    pub fn refuse_input(&self, input: &File) -> Result<(), UsageError> {
+        let Self::Packets {
+            path: Some(path), ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let (Ok(input), Ok(output)) = (input.metadata(), path.metadata()) else {
+            return Ok(());
+        };
+        // Reading from and writing to one terminal or /dev/null is fine.
+        if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) {
+            return Err(UsageError::new(
+                format!("{} is read and written at once", shown(path)),
+                "give -w another name: the file would be emptied before it is read",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
+    let is_pcap = path
+        .and_then(Path::extension)
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("pcap"));
+    let link = delivery.link_type.and_then(LinkChoice::link_type);
+    match delivery.format {
+        Some(Format::Netlink) => Layout::Netlink(Choice::Option),
+        None if is_pcap && delivery.link_type.is_none() => Layout::Netlink(Choice::Name),
+        Some(Format::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
+        None if is_pcap && link.is_some() => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
+        Some(Format::Pcapng) | None => Layout::Pcapng(link.map_or(Linking::Auto, Linking::One)),
+    }
+}
+
+impl Layout {
+    fn sink(
+        self,
+        writer: BufWriter<File>,
+        host: &CaptureHost,
+        family: Option<u16>,
+    ) -> io::Result<Box<dyn Sink>> {
+        const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
+        Ok(match self {
+            Self::Pcapng(linking) => Box::new(PcapngSink::new(writer, linking, APPLICATION, host)?),
+            Self::Pcap(link) => Box::new(PcapSink::new(writer, link)?),
+            Self::Netlink(_) => Box::new(NetlinkSink::new(
+                writer,
+                family.unwrap_or(family::FALLBACK_ID),
+            )?),
+        })
+    }
+
+    /// The one link type that packets have to fit.
+    pub fn link_type(self) -> Option<LinkType> {
+        match self {
+            Self::Pcapng(Linking::One(link)) | Self::Pcap(link) => Some(link),
+            Self::Pcapng(Linking::Auto) | Self::Netlink(_) => None,
+        }
+    }
+}
+
+/// The open sinks.
+pub struct Output {
+    /// The packet file.
+    pub file: Option<NamedSink>,
+    /// Lines on standard output.
+    pub text: Option<NamedSink>,
+    /// A pipe that is written to: polled, it tells when its reader is gone.
+    pub pipe: Option<OwnedFd>,
+}
+
+/// A sink, and what to call it in an error.
+pub struct NamedSink {
+    /// `drops.pcapng`, or `standard output`.
+    pub name: String,
+    /// The sink.
+    pub sink: Box<dyn Sink>,
+}
+
+/// Standard output without the line buffer that the standard library puts before it.
+fn standard_output() -> Result<File, Failure> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let stdout = stdout.context("cannot write to standard output");
+    stdout
+        .map(File::from)
+        .map_err(|error| Failure::new(error, None::<String>))
+}
+
+fn pipe(file: &File) -> Option<OwnedFd> {
+    let kind = file.metadata().ok()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        file.as_fd().try_clone_to_owned().ok()
+    } else {
+        None
+    }
+}
+
+/// A path for a message.
+pub fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
+/// Whether standard output is a terminal.
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

@@ -1,0 +1,222 @@
+//! What happens to every record, live or read: selection, sinks, counts.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use anyhow::Context;
+
+use super::output::{NamedSink, Output};
+use super::{Failure, Plural};
+use crate::cli::{Delivery, Flushing};
+use crate::net_dm::control::Origins;
+use crate::record::{DropRecord, LinkType, Loss};
+use crate::sink::{Ending, Written};
+
+/// Which records are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Drops by these.
+    pub origins: Option<Origins>,
+    /// Drops of packets that came in by the interface with this name or index.
+    pub interface: Option<String>,
+}
+
+impl Selection {
+    fn matches(&self, record: &DropRecord<'_>) -> bool {
+        let origin = match (self.origins, record.cause.origin()) {
+            (None, _) => true,
+            (Some(wanted), Some(origin)) => wanted.contains(origin),
+            (Some(_), None) => false,
+        };
+        let interface = match (&self.interface, record.input) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wanted), Some(input)) => {
+                input
+                    .name()
+                    .is_some_and(|name| name.as_bytes() == wanted.as_bytes())
+                    || wanted.parse() == Ok(input.index)
+            }
+        };
+        origin && interface
+    }
+}
+
+/// The way of a record from its source to its sinks.
+pub struct Pipeline {
+    selection: Selection,
+    /// Bytes of each packet that are kept; 0 means all.
+    trunc_len: usize,
+    sinks: Vec<NamedSink>,
+    limit: Option<u64>,
+    flushing: Flushing,
+    counts: Counts,
+    has_unflushed: bool,
+}
+
+/// What became of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Kept by the filter.
+    pub captured: u64,
+    /// Not kept.
+    pub rejected: u64,
+    /// Kept, but not to be expressed in the file's format.
+    pub left_out: u64,
+}
+
+/// Why no more records are wanted.
+#[derive(Debug)]
+pub enum Stop {
+    /// `-c` is reached.
+    Count,
+    /// The reader of the pipe is gone.
+    Closed,
+    /// The output failed.
+    Failed(Failure),
+}
+
+impl Pipeline {
+    /// Delivers into `output` what `delivery` and `origins` select.
+    pub fn new(
+        delivery: &Delivery,
+        origins: Option<Origins>,
+        trunc_len: u32,
+        output: Output,
+    ) -> Self {
+        Self {
+            selection: Selection {
+                origins,
+                interface: delivery.interface.clone(),
+            },
+            trunc_len: trunc_len as usize,
+            sinks: output.file.into_iter().chain(output.text).collect(),
+            limit: delivery.count,
+            flushing: delivery.flushing,
+            counts: Counts::default(),
+            has_unflushed: true,
+        }
+    }
+
+    /// Takes one record.
+    pub fn take(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
+        if !self.selection.matches(record) {
+            self.counts.rejected += 1;
+            return ControlFlow::Continue(());
+        }
+        let mut record = *record;
+        if self.trunc_len != 0 {
+            record.data = &record.data[..record.data.len().min(self.trunc_len)];
+        }
+        self.has_unflushed = true;
+        for NamedSink { name, sink } in &mut self.sinks {
+            match sink.write(&record) {
+                Ok(Written::Yes) => {}
+                Ok(Written::LeftOut) => self.counts.left_out += 1,
+                Err(error) => return ControlFlow::Break(stop(name, error)),
+            }
+        }
+        self.counts.captured += 1;
+        if self.flushing == Flushing::EveryPacket {
+            self.flush()?;
+        }
+        if self.limit == Some(self.counts.captured) {
+            return ControlFlow::Break(Stop::Count);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands on what was taken.
+    pub fn flush(&mut self) -> ControlFlow<Stop> {
+        if !self.has_unflushed {
+            return ControlFlow::Continue(());
+        }
+        self.has_unflushed = false;
+        self.each(|sink| sink.sink.flush())
+    }
+
+    /// Ends the output.
+    pub fn finish(&mut self, ending: &Ending) -> ControlFlow<Stop> {
+        self.each(|sink| sink.sink.finish(ending))
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut NamedSink) -> io::Result<()>) -> ControlFlow<Stop> {
+        for sink in &mut self.sinks {
+            if let Err(error) = act(sink) {
+                return ControlFlow::Break(stop(&sink.name, error));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The counts so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+fn stop(name: &str, error: io::Error) -> Stop {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Stop::Closed;
+    }
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+            "what was written before stays readable; write to another file system, or keep less with -t or -c",
+        ),
+        _ => None,
+    };
+    let error = Err::<(), _>(error)
+        .with_context(|| format!("cannot write to {name}"))
+        .unwrap_err();
+    Stop::Failed(Failure::new(error, hint))
+}
+
+/// The closing lines, in tcpdump's manner. `kept` says what happened to those that the filter kept.
+pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
+    let mut lines = vec![
+        format!("{} {kept}", Plural(counts.captured, "packet")),
+        format!(
+            "{} rejected by the filter",
+            Plural(counts.rejected, "packet")
+        ),
+    ];
+    if let Some(loss) = loss {
+        lines.push(format!(
+            "{} lost in the kernel's queue",
+            Plural(loss.queue, "packet")
+        ));
+        lines.push(format!(
+            "{} lost in the socket buffer",
+            Plural(loss.socket, "packet")
+        ));
+    }
+    if counts.left_out > 0 {
+        lines.push(match link {
+            Some(link) => format!(
+                "{} left out: not to be expressed as {link}",
+                Plural(counts.left_out, "packet")
+            ),
+            None => format!(
+                "{} left out: the kernel could not have sent them",
+                Plural(counts.left_out, "packet")
+            ),
+        });
+        lines.push(match link {
+            Some(LinkType::LINUX_SLL2) | None => "hint: --format pcapng without --link-type holds every packet".into(),
+            Some(_) => {
+                "hint: --link-type sll2 holds Ethernet and raw IP, --format pcapng without --link-type everything"
+                    .into()
+            }
+        });
+    }
+    if loss.is_some_and(|loss| loss.queue > 0) {
+        lines.push("hint: -l N makes the kernel's queue longer".into());
+    }
+    if loss.is_some_and(|loss| loss.socket > 0) {
+        lines.push("hint: -b BYTES makes the socket buffer larger".into());
+    }
+    let mut stderr = io::stderr().lock();
+    for line in lines {
+        let _ = writeln!(stderr, "{line}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Signals, taken by a thread of their own: however long a write blocks, the kernel's settings are
+//! put back at once when the run is to end.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use super::say;
+use crate::sys;
+
+/// What signals ask for. SIGPIPE is not among them: Rust programs ignore it, and see the error of
+/// the write instead.
+#[derive(Debug)]
+pub struct Requests {
+    flags: Arc<Flags>,
+    /// Readable when a signal came.
+    wake: UnixStream,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    end: AtomicBool,
+    counts: AtomicBool,
+    flush: AtomicBool,
+}
+
+impl Requests {
+    /// Takes over the signals. `at_end` is called in the thread, once, when the first comes that
+    /// ends the run; a second one ends the process there and then. A signal that was ignored from
+    /// the start (nohup) stays ignored.
+    pub fn listen(at_end: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let ending = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
+            .into_iter()
+            .filter(|signal| !sys::is_ignored(*signal));
+        let mut signals = Signals::new(ending.chain([SIGUSR1, SIGUSR2]))?;
+        let (wake, mut waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        // A full pipe wakes just as well.
+        waker.set_nonblocking(true)?;
+        let flags = Arc::new(Flags::default());
+        let shared = Arc::clone(&flags);
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    match signal {
+                        SIGUSR1 => shared.counts.store(true, Ordering::Relaxed),
+                        SIGUSR2 => shared.flush.store(true, Ordering::Relaxed),
+                        _ if shared.end.load(Ordering::Relaxed) => {
+                            say("interrupted again: what was not written yet is lost");
+                            std::process::exit(1);
+                        }
+                        _ => {
+                            at_end();
+                            shared.end.store(true, Ordering::Release);
+                        }
+                    }
+                    let _ = waker.write(&[0]);
+                }
+            })?;
+        Ok(Self { flags, wake })
+    }
+
+    /// Whether the run is to end; `at_end` has returned then.
+    pub fn end(&self) -> bool {
+        self.flags.end.load(Ordering::Acquire)
+    }
+
+    /// Whether the counts are asked for; asks once.
+    pub fn counts(&self) -> bool {
+        self.flags.counts.load(Ordering::Relaxed)
+            && self.flags.counts.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a flush is asked for; asks once.
+    pub fn flush(&self) -> bool {
+        self.flags.flush.load(Ordering::Relaxed) && self.flags.flush.swap(false, Ordering::Relaxed)
+    }
+
+    /// Forgets past signals' wake-ups.
+    pub fn clear(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.wake).read(&mut bytes), Ok(1..)) {}
+    }
+}
+
+impl AsFd for Requests {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}

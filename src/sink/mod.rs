@@ -1,0 +1,83 @@
+//! Where drops go. A sink knows records and its own format, neither where records come from nor
+//! what the user typed.
+
+mod netlink;
+mod pcap;
+mod pcapng;
+mod text;
+
+use std::io;
+
+pub use netlink::NetlinkSink;
+pub use pcap::PcapSink;
+pub use pcapng::PcapngSink;
+pub use text::TextSink;
+
+use crate::packet::{self, Recast};
+use crate::record::{DropRecord, LinkType, Loss, Timestamp};
+
+/// The snapshot length written into every file. With a cooked header a payload can pass 65535,
+/// and tcpdump refuses a file whose interfaces differ in it.
+pub const SNAPLEN: u32 = 262_144;
+
+/// The buffer before a file: the standard library's 8 KiB cost up to 43 % of the wall time.
+pub const BUFFER_LEN: usize = 256 * 1024;
+
+/// A destination for records.
+pub trait Sink {
+    /// Takes one record.
+    fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written>;
+
+    /// Hands on all that was taken.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Writes what belongs at the end, and flushes.
+    fn finish(&mut self, ending: &Ending) -> io::Result<()>;
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the output.
+    Yes,
+    /// The format cannot express it.
+    LeftOut,
+}
+
+/// What is known when a capture ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Drops that never reached us, where that was counted.
+    pub loss: Option<Loss>,
+    /// Records that the filter rejected.
+    pub rejected: u64,
+    /// First and last moment of the capture; the records' own where this is unknown.
+    pub period: Option<(Timestamp, Timestamp)>,
+}
+
+/// Which link type a packet file is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// Each packet its own.
+    Auto,
+    /// All packets this one.
+    One(LinkType),
+}
+
+impl Linking {
+    /// The packet as the file will hold it, and its link type; `None` where that is impossible.
+    fn apply<'a>(self, record: &DropRecord<'a>) -> Option<(LinkType, Recast<'a>)> {
+        let target = match self {
+            Self::Auto => record.link.kind,
+            Self::One(target) => target,
+        };
+        let recast = packet::recast(
+            target,
+            record.link.kind,
+            record.data,
+            record.original_len,
+            record.input,
+        )?;
+        Some((target, recast))
+    }
+}

@@ -1,0 +1,319 @@
+//! pcapng: packets with comments (draft-ietf-opsawg-pcapng). One fact a comment, one interface for
+//! each source, the loss in the statistics of interface 0.
+
+use std::borrow::Cow;
+use std::hash::Hash;
+use std::io::{self, Write};
+
+use indexmap::{Equivalent, IndexMap};
+use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
+};
+use pcap_file::pcapng::blocks::interface_statistics::{
+    InterfaceStatisticsBlock, InterfaceStatisticsOption,
+};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
+use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter, RawBlock};
+use pcap_file::{DataLink, Endianness};
+
+use super::{Ending, Linking, SNAPLEN, Sink, Written};
+use crate::comment::{self, Comment};
+use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::packet::Recast;
+use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
+
+/// Option codes of an Enhanced Packet Block (section 4.3).
+const OPT_END: u16 = 0;
+const OPT_COMMENT: u16 = 1;
+const EPB_FLAGS: u16 = 2;
+/// `epb_flags` directions (section 4.3.1).
+const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
+
+/// A pcapng stream.
+pub struct PcapngSink<W: Write> {
+    writer: PcapNgWriter<W>,
+    linking: Linking,
+    /// Packets written on each interface; its position is the interface's number less one.
+    interfaces: IndexMap<OwnedSource, u64>,
+    /// The body of the packet block being built: reused, so that a packet allocates nothing.
+    body: Vec<u8>,
+    first: Option<Timestamp>,
+    last: Timestamp,
+}
+
+/// What has an interface of its own in the file.
+#[derive(Clone, Copy, Hash, PartialEq, Eq)]
+struct Source<N> {
+    index: Option<u32>,
+    name: N,
+    link: Link,
+    origin: Option<Origin>,
+}
+
+type OwnedSource = Source<Option<Vec<u8>>>;
+
+impl Equivalent<OwnedSource> for Source<Option<&[u8]>> {
+    fn equivalent(&self, key: &OwnedSource) -> bool {
+        (self.index, self.name, self.link, self.origin)
+            == (key.index, key.name.as_deref(), key.link, key.origin)
+    }
+}
+
+impl<W: Write> PcapngSink<W> {
+    /// Writes the section header and interface 0. `application` names this program and version.
+    pub fn new(
+        writer: W,
+        linking: Linking,
+        application: &str,
+        host: &CaptureHost,
+    ) -> io::Result<Self> {
+        let hardware = host
+            .hardware
+            .as_deref()
+            .map(|text| SectionHeaderOption::Hardware(text.into()));
+        let os = host
+            .os
+            .as_deref()
+            .map(|text| SectionHeaderOption::OS(text.into()));
+        let application = SectionHeaderOption::UserApplication(application.into());
+        let section = SectionHeaderBlock {
+            // The library's default is big-endian.
+            endianness: Endianness::Little,
+            options: hardware
+                .into_iter()
+                .chain(os)
+                .chain([application])
+                .collect(),
+            ..SectionHeaderBlock::default()
+        };
+        let writer = PcapNgWriter::with_section_header(writer, section).map_err(into_io)?;
+        let mut sink = Self {
+            writer,
+            linking,
+            interfaces: IndexMap::new(),
+            body: Vec::new(),
+            first: None,
+            last: Timestamp(0),
+        };
+        let link = match linking {
+            Linking::Auto => LinkType::ETHERNET,
+            Linking::One(link) => link,
+        };
+        sink.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))?;
+        Ok(sink)
+    }
+
+    fn describe(
+        &mut self,
+        link: LinkType,
+        name: Cow<'_, str>,
+        description: Option<String>,
+    ) -> io::Result<()> {
+        let description =
+            description.map(|text| InterfaceDescriptionOption::IfDescription(text.into()));
+        let resolution = InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO);
+        let block = InterfaceDescriptionBlock {
+            linktype: DataLink::from(u32::from(link.0)),
+            snaplen: SNAPLEN,
+            options: [InterfaceDescriptionOption::IfName(name)]
+                .into_iter()
+                .chain(description)
+                .chain([resolution])
+                .collect(),
+        };
+        self.writer.write_pcapng_block(block).map_err(into_io)?;
+        Ok(())
+    }
+
+    /// The number of the interface that the record belongs to, described when it is new.
+    fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
+        let source = Source {
+            index: record.input.map(|input| input.index),
+            name: record.input.and_then(Interface::name).map(Name::as_bytes),
+            link: Link {
+                kind: link,
+                basis: record.link.basis,
+            },
+            origin: record.cause.origin(),
+        };
+        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
+            *count += 1;
+            position
+        } else {
+            let (name, description) = interface::describe(record.input, source.link, source.origin);
+            self.describe(link, name.into(), description)?;
+            let name = source.name.map(<[u8]>::to_vec);
+            let key = Source {
+                index: source.index,
+                name,
+                link: source.link,
+                origin: source.origin,
+            };
+            self.interfaces.insert_full(key, 1).0
+        };
+        u32::try_from(position + 1).map_err(io::Error::other)
+    }
+
+    fn statistics(
+        &mut self,
+        interface: u32,
+        options: Vec<InterfaceStatisticsOption<'_>>,
+    ) -> io::Result<()> {
+        let timestamp = self.last.as_duration();
+        let block = InterfaceStatisticsBlock {
+            interface_id: interface,
+            timestamp,
+            options,
+        };
+        self.writer.write_pcapng_block(block).map_err(into_io)?;
+        Ok(())
+    }
+}
+
+impl<W: Write> Sink for PcapngSink<W> {
+    fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
+        let Some((link, recast)) = self.linking.apply(record) else {
+            return Ok(Written::LeftOut);
+        };
+        let interface = self.interface(record, link)?;
+        self.first.get_or_insert(record.time);
+        self.last = self.last.max(record.time);
+        build_packet(&mut self.body, interface, record, link, &recast);
+        let len = u32::try_from(self.body.len() + 12).map_err(io::Error::other)?;
+        let block = RawBlock {
+            type_: ENHANCED_PACKET_BLOCK,
+            initial_len: len,
+            body: Cow::Borrowed(&self.body),
+            trailer_len: len,
+        };
+        self.writer.write_raw_block(&block).map_err(into_io)?;
+        Ok(Written::Yes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.get_mut().flush()
+    }
+
+    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        use InterfaceStatisticsOption::{
+            Common, IsbEndTime, IsbFilterAccept, IsbIfDrop, IsbIfRecv, IsbOsDrop, IsbStartTime,
+        };
+        let (start, end) = ending
+            .period
+            .unwrap_or((self.first.unwrap_or(self.last), self.last));
+        self.last = end;
+        let captured: u64 = self.interfaces.values().sum();
+        let mut options = Vec::new();
+        if let Some(loss) = ending.loss {
+            for (what, lost) in [
+                ("the kernel's queue", loss.queue),
+                ("the socket buffer", loss.socket),
+            ] {
+                options.push(Common(CommonOption::Comment(
+                    format!("lost in {what}: {lost}").into(),
+                )));
+            }
+        }
+        options.extend([
+            IsbStartTime(start.as_duration()),
+            IsbEndTime(end.as_duration()),
+        ]);
+        options.push(IsbIfRecv(captured + ending.rejected));
+        if let Some(loss) = ending.loss {
+            options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
+        }
+        options.push(IsbFilterAccept(captured));
+        if let Some(loss) = ending.loss {
+            options.push(IsbOsDrop(loss.queue));
+        }
+        self.statistics(0, options)?;
+        for position in 0..self.interfaces.len() {
+            let interface = u32::try_from(position + 1).map_err(io::Error::other)?;
+            self.statistics(interface, vec![IsbIfRecv(self.interfaces[position])])?;
+        }
+        self.flush()
+    }
+}
+
+/// The body of an Enhanced Packet Block (section 4.3), little-endian.
+fn build_packet(
+    body: &mut Vec<u8>,
+    interface: u32,
+    record: &DropRecord<'_>,
+    link: LinkType,
+    recast: &Recast<'_>,
+) {
+    let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
+    let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
+    let captured = u32::try_from(header.len() + data.len()).unwrap_or(SNAPLEN);
+    body.clear();
+    body.extend(interface.to_le_bytes());
+    // Nanoseconds, as if_tsresol says; the upper half comes first.
+    let [low, high] = [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
+    body.extend(high.to_le_bytes());
+    body.extend(low.to_le_bytes());
+    body.extend(captured.to_le_bytes());
+    body.extend(recast.original_len.max(captured).to_le_bytes());
+    body.extend_from_slice(header);
+    body.extend_from_slice(data);
+    pad(body);
+    for comment in comment::comments(record, link, packet_bytes(recast)) {
+        add_comment(body, &comment);
+    }
+    for note in record.notes {
+        add_option(body, OPT_COMMENT, note.as_bytes());
+    }
+    if record.cause.origin().is_some() {
+        let direction = if record.input.is_some() {
+            INBOUND
+        } else {
+            OUTBOUND
+        };
+        add_option(body, EPB_FLAGS, &direction.to_le_bytes());
+    }
+    add_option(body, OPT_END, &[]);
+}
+
+/// Where the protocol of the written packet is looked up: in the cooked header, where it has one.
+fn packet_bytes<'r>(recast: &'r Recast<'_>) -> &'r [u8] {
+    recast
+        .header
+        .as_ref()
+        .map_or(recast.data, <[u8; 20]>::as_slice)
+}
+
+fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
+    let start = body.len();
+    body.extend(OPT_COMMENT.to_le_bytes());
+    body.extend([0; 2]);
+    // Writing to a Vec cannot fail.
+    let _ = write!(body, "{comment}");
+    // Names are bounded so that this always fits (record::MAX_NAME).
+    let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
+    body[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
+    pad(body);
+}
+
+fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    body.extend(code.to_le_bytes());
+    body.extend(len.to_le_bytes());
+    body.extend_from_slice(&value[..usize::from(len)]);
+    pad(body);
+}
+
+/// Blocks and options are aligned to 4 bytes.
+fn pad(body: &mut Vec<u8>) {
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+/// The operating system's error, where that is what happened.
+fn into_io(error: PcapNgWriteError) -> io::Error {
+    match error {
+        PcapNgWriteError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,175 @@
+//! The running kernel: alerts of its drop monitor, and what this machine knows of the devices
+//! that they name.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::net_dm::alert::Alert;
+use crate::net_dm::cmd;
+use crate::net_dm::netlink::ByteOrder;
+use crate::net_dm::socket::{AlertSocket, Received};
+use crate::packet::ArpHardware;
+use crate::record::{DropRecord, Name, Timestamp};
+
+/// The stream of drops, and what it came across beside them.
+pub struct Kernel {
+    alerts: AlertSocket,
+    devices: Devices,
+    remarks: Remarks,
+}
+
+/// What came across beside records.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Remarks {
+    /// Attributes that were skipped: unknown, or of the wrong size.
+    pub skipped_attributes: u64,
+    /// Summary alerts: the kernel is in summary mode.
+    pub summaries: u64,
+    /// Datagrams that did not fit the buffer, or ended in an impossible length.
+    pub damaged_messages: u64,
+}
+
+/// What one look into the socket gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken<B> {
+    /// Records were handed on, or something else was skipped; there may be more.
+    Some,
+    /// Nothing was waiting.
+    Nothing,
+    /// The receiver wants no more.
+    Break(B),
+}
+
+impl Kernel {
+    /// Reads from a socket that joined the group.
+    pub fn new(alerts: AlertSocket) -> Self {
+        Self {
+            alerts,
+            devices: Devices::default(),
+            remarks: Remarks::default(),
+        }
+    }
+
+    /// Hands the records of one datagram to `take`, without waiting for one.
+    pub fn take<B>(
+        &mut self,
+        mut take: impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
+    ) -> io::Result<Taken<B>> {
+        let family = self.alerts.family();
+        let mut messages = match self.alerts.receive()? {
+            Received::Nothing => return Ok(Taken::Nothing),
+            Received::TooLong => {
+                self.remarks.damaged_messages += 1;
+                return Ok(Taken::Some);
+            }
+            Received::Alerts(messages) => messages,
+        };
+        for message in messages.by_ref().filter(|message| message.kind == family) {
+            let Some(generic) = message.generic(ByteOrder::NATIVE) else {
+                continue;
+            };
+            match generic.command {
+                cmd::PACKET_ALERT => {}
+                cmd::ALERT => {
+                    self.remarks.summaries += 1;
+                    continue;
+                }
+                _ => continue,
+            }
+            let alert = Alert::decode(generic.attributes);
+            self.remarks.skipped_attributes += u64::from(alert.skipped);
+            let found = self.devices.find(&alert);
+            let record = alert.record(Timestamp::now(), found.certain, found.guess, found.name);
+            if let ControlFlow::Break(value) = take(&record) {
+                return Ok(Taken::Break(value));
+            }
+        }
+        self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
+        Ok(Taken::Some)
+    }
+
+    /// What came across so far.
+    pub fn remarks(&self) -> Remarks {
+        self.remarks
+    }
+
+    /// Alerts lost in the socket's buffer so far.
+    pub fn lost(&self) -> io::Result<u64> {
+        self.alerts.lost()
+    }
+}
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.alerts.as_fd()
+    }
+}
+
+/// The devices of this network namespace, each looked up once.
+#[derive(Default)]
+struct Devices {
+    known: HashMap<u32, Option<Device>>,
+}
+
+/// A device of this namespace.
+struct Device {
+    name: Vec<u8>,
+    hardware: Option<ArpHardware>,
+}
+
+/// What a lookup says of an alert's input device.
+#[derive(Default)]
+struct Found<'d> {
+    /// Its hardware type, where it is certainly the device of the alert.
+    certain: Option<ArpHardware>,
+    /// The hardware type of what has its index here.
+    guess: Option<ArpHardware>,
+    name: Option<Name<'d>>,
+}
+
+/// The loopback device's index, in every network namespace (`LOOPBACK_IFINDEX`, net/flow.h).
+const LOOPBACK: u32 = 1;
+
+impl Devices {
+    /// A software drop's index belongs to the packet's own namespace, which the kernel does not
+    /// name: only loopback is certain. A hardware drop's is certain where its name fits.
+    fn find(&mut self, alert: &Alert<'_>) -> Found<'_> {
+        let Some(input) = alert.input else {
+            return Found::default();
+        };
+        let device = self
+            .known
+            .entry(input.index)
+            .or_insert_with(|| Device::look_up(input.index));
+        let Some(device) = device else {
+            return Found::default();
+        };
+        let name = Name::new(&device.name);
+        let is_certain =
+            input.index == LOOPBACK || (input.name().is_some() && input.name() == name);
+        Found {
+            certain: device.hardware.filter(|_| is_certain),
+            guess: device.hardware,
+            name,
+        }
+    }
+}
+
+impl Device {
+    fn look_up(index: u32) -> Option<Self> {
+        let name = nix::net::if_::if_indextoname(index).ok()?;
+        // Interface names hold no slash (dev_valid_name, net/core/dev.c).
+        let path = name
+            .to_str()
+            .ok()
+            .map(|name| format!("/sys/class/net/{name}/type"));
+        let hardware =
+            path.and_then(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+        Some(Self {
+            name: name.into_bytes(),
+            hardware: hardware.map(ArpHardware),
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! The only unsafe code: socket options and a look at a signal, which libc alone offers.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Makes the socket lose messages silently, counted by [`socket_drops`], where recv() would fail
+/// with ENOBUFS and the socket stay congested until it is drained.
+pub fn set_no_enobufs(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
+}
+
+/// Joins a netlink multicast group.
+pub fn join_group(socket: BorrowedFd<'_>, group: u32) -> io::Result<()> {
+    let group = libc::c_int::try_from(group).map_err(io::Error::other)?;
+    set_option(
+        socket,
+        libc::SOL_NETLINK,
+        libc::NETLINK_ADD_MEMBERSHIP,
+        group,
+    )
+}
+
+/// Sets the receive buffer's size in bytes, past net.core.rmem_max (needs CAP_NET_ADMIN).
+pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+/// Sets the receive buffer's size in bytes; the kernel clamps it to net.core.rmem_max.
+pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
+}
+
+/// The receive buffer's size in bytes, as one would set it: the kernel keeps twice as much.
+pub fn receive_buffer(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    Ok(get_option::<libc::c_int>(socket, libc::SO_RCVBUF)? / 2)
+}
+
+/// Messages that did not fit the receive buffer, since the socket was opened. A u32 of the
+/// kernel's, which wraps.
+pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    /// `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` (linux/sock_diag.h).
+    const DROPS: usize = 8;
+    const VARS: usize = 9;
+    const SO_MEMINFO: libc::c_int = 55; // asm-generic/socket.h
+    Ok(get_option::<[u32; VARS]>(socket, SO_MEMINFO)?[DROPS])
+}
+
+/// Types that any bytes are a value of.
+trait PlainData: Copy + Default {}
+impl PlainData for libc::c_int {}
+impl PlainData for [u32; 9] {}
+
+fn get_option<T: PlainData>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut len = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: the kernel writes at most `len` bytes, the size of `value`, and any bytes are a T.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 {
+        Ok(value)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: the kernel reads `len` bytes from `value`, which lives until the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            len,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether the process was started with `signal` ignored, as nohup does with SIGHUP.
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is set, and the old one is written to memory of its type.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroed memory is a valid sigaction, whether the call filled it or failed.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
