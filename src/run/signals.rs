@@ -31,12 +31,12 @@ struct Flags {
 
 impl Requests {
     /// Takes over the signals. `at_end` is called in the thread, once, when the first comes that
-    /// ends the run; a second one ends the process there and then. A signal that was ignored from
-    /// the start (nohup) stays ignored.
+    /// ends the run; a second one ends the process there and then. A SIGHUP that was ignored from
+    /// the start (nohup) stays ignored; a SIGINT does not, as with tcpdump: shells ignore it for
+    /// what a script puts into the background, and `kill -INT` has to end that as well.
     pub fn listen(at_end: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let ending = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
-            .into_iter()
-            .filter(|signal| !sys::is_ignored(*signal));
+        let hangup = (!sys::is_ignored(SIGHUP)).then_some(SIGHUP);
+        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(hangup);
         let mut signals = Signals::new(ending.chain([SIGUSR1, SIGUSR2]))?;
         let (wake, mut waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
