@@ -230,11 +230,11 @@ mod tests {
 
     #[test]
     fn comments_say_what_the_manual_says() {
-        let name = |text: &'static str| Name::new(text.as_bytes()).unwrap();
         #[track_caller]
         fn check(comment: &Comment<'_>, text: &str) {
             assert_eq!(comment.to_string(), text);
         }
+        let name = |text: &'static str| Name::new(text.as_bytes()).unwrap();
         check(&Comment::Reason(name("NO_SOCKET")), "reason: NO_SOCKET");
         check(
             &Comment::Location(Symbol(name("gre_rcv+0x1a/0x2d [gre]"))),

@@ -278,7 +278,7 @@ impl<C: Conversation> Control<C> {
         for (kind, value) in attributes {
             match kind {
                 attr::ALERT_MODE => {
-                    settings.mode = AlertMode::from(value.first().copied().unwrap_or(0))
+                    settings.mode = AlertMode::from(value.first().copied().unwrap_or(0));
                 }
                 attr::TRUNC_LEN => settings.trunc_len = order.u32(value).unwrap_or(0),
                 attr::QUEUE_LEN => settings.queue_len = order.u32(value).unwrap_or(0),

@@ -434,14 +434,8 @@ mod tests {
         let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
         let ended = monitoring.end();
         assert_eq!(ended.stop, None);
-        assert!(
-            ended
-                .restore
-                .unwrap()
-                .hint()
-                .unwrap()
-                .contains("left to them")
-        );
+        let restore = ended.restore.as_ref().unwrap();
+        assert!(restore.hint().unwrap().contains("left to them"));
     }
 
     #[test]

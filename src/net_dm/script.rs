@@ -49,6 +49,7 @@ impl Conversation for Script {
 }
 
 /// An acknowledgement.
+#[allow(clippy::unnecessary_wraps)] // The type of every step's answer.
 pub fn ok() -> Result<Answer, Refusal> {
     Ok(Vec::new())
 }
@@ -59,33 +60,33 @@ pub fn errno(errno: i32) -> Result<Answer, Refusal> {
 }
 
 /// A CONFIG_NEW answer.
+#[allow(clippy::unnecessary_wraps)]
 pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<Answer, Refusal> {
-    answer(cmd::CONFIG_NEW, |message| {
+    Ok(answer(cmd::CONFIG_NEW, |message| {
         message
             .attribute(attr::ALERT_MODE, &[mode])
             .attribute(attr::TRUNC_LEN, &trunc_len.to_ne_bytes())
             .attribute(attr::QUEUE_LEN, &queue_len.to_ne_bytes());
-    })
+    }))
 }
 
 /// A STATS_NEW answer.
+#[allow(clippy::unnecessary_wraps)]
 pub fn statistics(software: u64, hardware: u64) -> Result<Answer, Refusal> {
-    answer(cmd::STATS_NEW, |message| {
+    Ok(answer(cmd::STATS_NEW, |message| {
         for (kind, count) in [(attr::STATS, software), (attr::HW_STATS, hardware)] {
             message.nest(kind, |nest| {
                 nest.attribute(attr::stats::DROPPED, &count.to_ne_bytes());
             });
         }
-    })
+    }))
 }
 
-fn answer(command: u8, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> Result<Answer, Refusal> {
+fn answer(command: u8, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> Answer {
     let mut buffer = Vec::new();
     let mut message = MessageBuilder::new(&mut buffer, 0x24, command, 2);
     fill(&mut message);
     message.finish();
     let message = Messages::new(&buffer, ByteOrder::NATIVE).next().unwrap();
-    Ok(control::answer(
-        &message.generic(ByteOrder::NATIVE).unwrap(),
-    ))
+    control::answer(&message.generic(ByteOrder::NATIVE).unwrap())
 }

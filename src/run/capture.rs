@@ -343,8 +343,7 @@ impl Run {
                 exit = Exit::Failure;
                 true
             }
-            End::Stop(Stop::Count) => false,
-            End::Stop(Stop::Closed) => false,
+            End::Stop(Stop::Count | Stop::Closed) => false,
             End::Stop(Stop::Failed(error)) | End::Failed(error) => {
                 failure = Some(error);
                 false

@@ -67,9 +67,8 @@ impl Plan {
                     "both would write to standard output: give -w a file name",
                 ));
             }
-            Some(Target::Standard) => None,
             None if stdout_is_terminal || delivery.print => return Self::text(delivery),
-            None => None,
+            Some(Target::Standard) | None => None,
         };
         let layout = layout(delivery, path.as_deref());
         Ok(Self::Packets {

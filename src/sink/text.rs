@@ -73,16 +73,16 @@ impl fmt::Display for Line<'_, '_> {
                 f.write_str(if source.is_ipv4() { "IP " } else { "IP6 " })?;
                 match transport {
                     Transport::Udp(from, to) => {
-                        write!(f, "{source}.{from} > {destination}.{to}: UDP")?
+                        write!(f, "{source}.{from} > {destination}.{to}: UDP")?;
                     }
                     Transport::Tcp(from, to) => {
-                        write!(f, "{source}.{from} > {destination}.{to}: TCP")?
+                        write!(f, "{source}.{from} > {destination}.{to}: TCP")?;
                     }
                     Transport::Fragment(number) => {
                         write!(f, "{source} > {destination}: {} fragment", Protocol(number))?;
                     }
                     Transport::Protocol(number) => {
-                        write!(f, "{source} > {destination}: {}", Protocol(number))?
+                        write!(f, "{source} > {destination}: {}", Protocol(number))?;
                     }
                 }
                 write!(f, ", length {length}")?;

@@ -508,10 +508,10 @@ fn read_statistics(block: &InterfaceStatisticsBlock<'_>, remarks: &mut Remarks) 
             InterfaceStatisticsOption::IsbIfDrop(count) => both = Some(*count),
             InterfaceStatisticsOption::IsbOsDrop(count) => queue = *count,
             InterfaceStatisticsOption::IsbStartTime(time) => {
-                start = Some(Timestamp::from_duration(*time))
+                start = Some(Timestamp::from_duration(*time));
             }
             InterfaceStatisticsOption::IsbEndTime(time) => {
-                end = Some(Timestamp::from_duration(*time))
+                end = Some(Timestamp::from_duration(*time));
             }
             _ => {}
         }

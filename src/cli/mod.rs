@@ -1,12 +1,19 @@
 //! The command line: what the user typed, checked, without touching the machine.
 
+mod usage_error;
+mod values;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+pub use usage_error::UsageError;
+use values::{
+    parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
+};
 
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
@@ -262,24 +269,6 @@ struct Options {
     version: Option<bool>,
 }
 
-/// A command line that makes no sense: one line, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct UsageError {
-    message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl UsageError {
-    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: Some(hint.into()),
-        }
-    }
-}
-
 /// The command line as clap knows it: for the manual's test and for completions.
 pub fn command() -> clap::Command {
     Options::command()
@@ -290,7 +279,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return explain(&error, &arguments),
+        Err(error) => return usage_error::explain(&error, &arguments),
     };
     let options = Options::from_arg_matches(&matches).map_err(|error| UsageError {
         message: error.to_string(),
@@ -468,200 +457,5 @@ impl Options {
     }
 }
 
-fn parse_number(text: &str, what: &str, min: u64, max: u64) -> Result<u64, String> {
-    text.parse()
-        .ok()
-        .filter(|number| {
-            text.bytes().all(|byte| byte.is_ascii_digit()) && (min..=max).contains(number)
-        })
-        .ok_or_else(|| {
-            if max == u64::MAX {
-                format!("expected {what}, a number from {min} up")
-            } else {
-                format!("expected {what}, a number from {min} to {max}")
-            }
-        })
-}
-
-fn parse_count(text: &str) -> Result<u64, String> {
-    parse_number(text, "a number of drops", 1, u64::MAX)
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    // Longer than any machine runs, and short enough for the arithmetic of instants.
-    const MAX_SECONDS: f64 = 1e9;
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse::<f64>()
-        .ok()
-        .filter(|seconds| is_plain && *seconds > 0.0 && *seconds <= MAX_SECONDS)
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| "expected a number of seconds above 0".into())
-}
-
-fn parse_trunc_len(text: &str) -> Result<u32, String> {
-    /// The kernel's limit: an attribute holds no more.
-    const MAX: u64 = 65527;
-    let number = parse_number(text, "a number of bytes", 0, MAX)?;
-    u32::try_from(number).map_err(|error| error.to_string())
-}
-
-fn parse_queue_len(text: &str) -> Result<u32, String> {
-    let number = parse_number(text, "a number of packets", 1, u64::from(u32::MAX))?;
-    u32::try_from(number).map_err(|error| error.to_string())
-}
-
-/// The kernel takes an int, and doubles it.
-const MAX_BUFFER: u64 = (i32::MAX / 2) as u64;
-
-fn parse_size(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1024 * 1024),
-        _ => (text, 1),
-    };
-    parse_number(digits, "", 1, MAX_BUFFER)
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|bytes| *bytes <= MAX_BUFFER)
-        .and_then(|bytes| u32::try_from(bytes).ok())
-        .ok_or_else(|| {
-            format!("expected a size in bytes from 1 to {MAX_BUFFER}, such as 500k or 32M")
-        })
-}
-
-fn parse_origin(text: &str) -> Result<Origins, String> {
-    match text {
-        "sw" => Ok(Origins::Software),
-        "hw" => Ok(Origins::Hardware),
-        _ => Err("expected sw (dropped by the kernel) or hw (dropped by a device)".into()),
-    }
-}
-
-/// Turns clap's several lines into one, with our hints.
-fn explain(error: &clap::Error, arguments: &[OsString]) -> Result<Command, UsageError> {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(", "),
-        _ => String::new(),
-    };
-    let argument = context(ContextKind::InvalidArg);
-    let option = argument.split(' ').next().unwrap_or_default();
-    let value = context(ContextKind::InvalidValue);
-    let general = || "`dwdump --help` lists the options".to_owned();
-    let (message, hint) = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return Ok(Command::Print(error.to_string()));
-        }
-        ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            let hint = tcpdump_hint(&argument).unwrap_or_else(|| {
-                match context(ContextKind::SuggestedArg) {
-                    suggestion if suggestion.is_empty() => general(),
-                    suggestion => format!("there is {suggestion}"),
-                }
-            });
-            (format!("unknown option {argument}"), hint)
-        }
-        ErrorKind::UnknownArgument => (
-            format!("unexpected argument '{argument}'"),
-            stray_hint(arguments).unwrap_or_else(general),
-        ),
-        ErrorKind::InvalidValue if value.is_empty() => {
-            let hint = match option {
-                "-l" | "--limit" => {
-                    "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
-                     and -U hands on every drop, as tcpdump's -l does with lines"
-                        .into()
-                }
-                _ => general(),
-            };
-            (format!("{option} needs a value: {argument}"), hint)
-        }
-        ErrorKind::InvalidValue => {
-            let expected = context(ContextKind::ValidValue);
-            (
-                format!("invalid value '{value}' for {option}"),
-                format!("expected one of {expected}"),
-            )
-        }
-        ErrorKind::ValueValidation => {
-            let reason = std::error::Error::source(error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            (
-                format!("invalid value '{value}' for {option}: {reason}"),
-                String::new(),
-            )
-        }
-        ErrorKind::ArgumentConflict => (format!("{option} was given twice"), general()),
-        _ => (first_line(&error.to_string()), general()),
-    };
-    let message = crate::record::Escaped(message.as_bytes()).to_string();
-    Err(UsageError {
-        message,
-        hint: Some(hint).filter(|hint| !hint.is_empty()),
-    })
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
-/// Options that fingers know from tcpdump.
-fn tcpdump_hint(argument: &str) -> Option<String> {
-    Some(
-        match argument {
-            "-A" | "-X" | "-x" => {
-                "for packet contents write pcapng: `dwdump -w - | tshark -r - -x`, or open the file in Wireshark"
-            }
-            "-D" => "drops come from all interfaces; `ip link` lists them, and -i NAME keeps those of one",
-            "-n" | "-v" => "names are never looked up, and a line already holds reason and location",
-            _ => return None,
-        }
-        .into(),
-    )
-}
-
-/// A word where none belongs: often the value that tcpdump's option of this letter takes.
-fn stray_hint(arguments: &[OsString]) -> Option<String> {
-    arguments.iter().any(|argument| argument == "-s").then(|| {
-        "-s shows statistics here and takes no value; tcpdump's snapshot length is -t LEN".into()
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_words(words: &str) -> Result<Command, UsageError> {
-        parse(
-            std::iter::once("dwdump")
-                .chain(words.split_whitespace())
-                .map(OsString::from),
-        )
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn every_refusal_has_its_words() {
-        #[track_caller]
-        fn check(words: &str, message: &str, hint: &str) {
-            let error = parse_words(words).unwrap_err();
-            assert_eq!(error.to_string(), message);
-            let found = error.hint.unwrap_or_default();
-            assert!(found.contains(hint), "{found}");
-        }
-        check(
-            "-t x",
-            "invalid value 'x' for -t/--trunc: expected a number of bytes, a number from 0 to 65527",
-            "",
-        );
-        check("-c 0 -l 0 -b 0", "", "");
-    }
-}
+mod tests;

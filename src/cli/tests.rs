@@ -1,0 +1,198 @@
+//! The command line as users meet it: what is understood, and what is refused with which words.
+
+use super::*;
+
+#[track_caller]
+fn check(words: &str, message: &str, hint: &str) {
+    let error = parse_words(words).unwrap_err();
+    assert_eq!(error.to_string(), message);
+    let found = error.hint.unwrap_or_default();
+    assert!(found.contains(hint), "{found}");
+}
+
+fn parse_words(words: &str) -> Result<Command, UsageError> {
+    parse(
+        std::iter::once("dwdump")
+            .chain(words.split_whitespace())
+            .map(OsString::from),
+    )
+}
+
+fn captured(words: &str) -> Capture {
+    match parse_words(words) {
+        Ok(Command::Capture(capture)) => capture,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn the_c_tools_options_keep_their_meaning() {
+    let capture = captured("-w a.pcap -t 96 -l 500 -b 2M -o sw");
+    let owner = Role::Owner {
+        trunc_len: 96,
+        queue_len: Some(500),
+        when_busy: WhenBusy::Refuse,
+    };
+    assert_eq!(capture.role, owner);
+    assert_eq!(capture.buffer, Some(2 * 1024 * 1024));
+    assert_eq!(capture.origins, Some(Origins::Software));
+    assert_eq!(capture.delivery.output, Some(Target::File("a.pcap".into())));
+    assert_eq!(captured("-p").role, Role::Passive);
+    assert_eq!(parse_words("-q"), Ok(Command::Query));
+    assert_eq!(parse_words("--stats"), Ok(Command::Statistics));
+    assert_eq!(parse_words("-e"), Ok(Command::Stop));
+}
+
+#[test]
+fn tcpdumps_options_keep_theirs() {
+    let delivery = captured("-i eth0 -c 3 -U -w -").delivery;
+    assert_eq!(delivery.interface.as_deref(), Some("eth0"));
+    assert_eq!(delivery.count, Some(3));
+    assert_eq!(delivery.flushing, Flushing::EveryPacket);
+    assert_eq!(delivery.output, Some(Target::Standard));
+    let Ok(Command::Read(read)) = parse_words("-r x -t 64 -o hw") else {
+        panic!("a file is read")
+    };
+    assert_eq!(
+        (read.trunc_len, read.origins),
+        (64, Some(Origins::Hardware))
+    );
+}
+
+#[test]
+fn a_bad_value_is_refused_with_what_was_expected() {
+    let trunc = "expected a number of bytes from 0 to 65527";
+    check(
+        "-t x",
+        &format!("invalid value 'x' for --trunc: {trunc}"),
+        "",
+    );
+    check(
+        "-t 65528",
+        &format!("invalid value '65528' for --trunc: {trunc}"),
+        "",
+    );
+    check(
+        "-t +5",
+        &format!("invalid value '+5' for --trunc: {trunc}"),
+        "",
+    );
+    check(
+        "-l 0",
+        "invalid value '0' for --limit: expected a number of packets from 1 to 4294967295",
+        "",
+    );
+    check(
+        "-c 0",
+        "invalid value '0' for -c: expected a number of drops from 1 to 18446744073709551615",
+        "",
+    );
+    let size = "expected a size in bytes from 1 to 1073741823, such as 500k or 32M";
+    check(
+        "-b 0",
+        &format!("invalid value '0' for --bufsize: {size}"),
+        "",
+    );
+    check(
+        "-b 2000M",
+        &format!("invalid value '2000M' for --bufsize: {size}"),
+        "",
+    );
+    check(
+        "-b k",
+        &format!("invalid value 'k' for --bufsize: {size}"),
+        "",
+    );
+    let seconds = "expected a number of seconds above 0";
+    check(
+        "--duration 0",
+        &format!("invalid value '0' for --duration: {seconds}"),
+        "",
+    );
+    check(
+        "--duration inf",
+        &format!("invalid value 'inf' for --duration: {seconds}"),
+        "",
+    );
+    let origin = "expected sw (dropped by the kernel) or hw (dropped by a device)";
+    check(
+        "-o both",
+        &format!("invalid value 'both' for --origin: {origin}"),
+        "",
+    );
+    check(
+        "--format pdf",
+        "invalid value 'pdf' for --format",
+        "pcapng, pcap, netlink",
+    );
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_both_meanings() {
+    check(
+        "--link-type x",
+        "invalid value 'x' for --link-type",
+        "auto, ethernet, raw, sll2",
+    );
+
+    check(
+        "-q -s",
+        "-q and -s do not go together",
+        "tcpdump's -q, which prints less",
+    );
+    check(
+        "-e -w x",
+        "-e and -w do not go together",
+        "stops all monitoring on this host",
+    );
+    check(
+        "-s -r x",
+        "-s and -r do not go together",
+        "snapshot length, which is -t here",
+    );
+    check("-q -c 5", "-q and -c do not go together", "");
+    check(
+        "-s 0",
+        "unexpected argument '0'",
+        "tcpdump's snapshot length is -t LEN",
+    );
+    check("-l", "--limit needs a value", "-U");
+    check("-D", "unknown option -D", "ip link");
+    check("-A", "unknown option -A", "tshark");
+    check("-X", "unknown option -X", "tshark");
+    check("-n", "unknown option -n", "never looked up");
+    check("--jsn", "unknown option --jsn", "--help");
+    check("--pasive", "unknown option --pasive", "--passive");
+    check("-c 1 -c 2", "-c was given twice", "");
+
+    for option in ["-p", "-l 5", "-b 5", "--force", "--duration 5"] {
+        let name = option.split(' ').next().unwrap();
+        check(
+            &format!("-r x {option}"),
+            &format!("{name} does not go with -r"),
+            "live capture",
+        );
+    }
+    check("-p -t 5", "-t does not go with -p", "changes nothing");
+    check("-p -l 5", "-l does not go with -p", "changes nothing");
+    check(
+        "-p --force",
+        "--force does not go with -p",
+        "changes nothing",
+    );
+    check(
+        "-w x --format netlink --link-type raw",
+        "--link-type does not go with --format netlink",
+        "",
+    );
+    check(
+        "-w x --format pcap --link-type auto",
+        "--link-type auto does not go with --format pcap",
+        "sll2",
+    );
+}

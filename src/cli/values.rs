@@ -1,0 +1,70 @@
+//! The values of options: checked, never silently replaced.
+
+use std::time::Duration;
+
+use crate::net_dm::control::Origins;
+
+fn parse_number(text: &str, what: &str, min: u64, max: u64) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| {
+            text.bytes().all(|byte| byte.is_ascii_digit()) && (min..=max).contains(number)
+        })
+        .ok_or_else(|| format!("expected {what} from {min} to {max}"))
+}
+
+pub(super) fn parse_count(text: &str) -> Result<u64, String> {
+    parse_number(text, "a number of drops", 1, u64::MAX)
+}
+
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    // Longer than any machine runs, and short enough for the arithmetic of instants.
+    const MAX_SECONDS: f64 = 1e9;
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| is_plain && *seconds > 0.0 && *seconds <= MAX_SECONDS)
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a number of seconds above 0".into())
+}
+
+pub(super) fn parse_trunc_len(text: &str) -> Result<u32, String> {
+    /// The kernel's limit: an attribute holds no more.
+    const MAX: u64 = 65527;
+    let number = parse_number(text, "a number of bytes", 0, MAX)?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+pub(super) fn parse_queue_len(text: &str) -> Result<u32, String> {
+    let number = parse_number(text, "a number of packets", 1, u64::from(u32::MAX))?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+/// The kernel takes an int, and doubles it.
+const MAX_BUFFER: u64 = (i32::MAX / 2) as u64;
+
+pub(super) fn parse_size(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1024 * 1024),
+        _ => (text, 1),
+    };
+    parse_number(digits, "", 1, MAX_BUFFER)
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|bytes| *bytes <= MAX_BUFFER)
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| {
+            format!("expected a size in bytes from 1 to {MAX_BUFFER}, such as 500k or 32M")
+        })
+}
+
+pub(super) fn parse_origin(text: &str) -> Result<Origins, String> {
+    match text {
+        "sw" => Ok(Origins::Software),
+        "hw" => Ok(Origins::Hardware),
+        _ => Err("expected sw (dropped by the kernel) or hw (dropped by a device)".into()),
+    }
+}
