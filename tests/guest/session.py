@@ -1,0 +1,681 @@
+#!/usr/bin/python3
+"""Runs in the guest: the dwdump under test on a real kernel, next to the C tool.
+
+    session.py DWDUMP OUTDIR [NETDEVSIM]
+
+Each test is one way to use dwdump, and what has to be true afterwards. Files that the
+host looks at with tshark are left in OUTDIR.
+"""
+
+import collections
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import unittest
+
+import alerts
+import drops
+import pcapng
+
+DWDUMP, OUT, NETDEVSIM = None, None, None
+# All that were started, so that a test that fails leaves nothing to the next.
+PROCESSES = []
+C_DWDUMP = "/usr/bin/dwdump"
+# Emulated, and others use the machine too.
+PATIENCE = 60
+
+
+class Running:
+    """A dwdump in the background whose talk is watched."""
+
+    def __init__(self, *arguments, prefix=(), stdout=subprocess.DEVNULL, started="drops|monitoring,"):
+        self.log = OUT / "talk" / str(time.monotonic_ns())
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*prefix, DWDUMP, *map(str, arguments)], stdout=stdout, stderr=log
+            )
+        PROCESSES.append(self.process)
+        if started:
+            self.wait_for(started)
+
+    def talk(self):
+        return self.log.read_text()
+
+    def wait_for(self, pattern):
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.talk()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{pattern!r} was never said, but: {self.talk()}")
+            time.sleep(0.05)
+
+    def wait(self):
+        status = self.process.wait(PATIENCE)
+        return status, self.talk()
+
+    def stop(self, how=signal.SIGINT):
+        self.process.send_signal(how)
+        return self.wait()
+
+
+def dwdump(*arguments, prefix=()):
+    """A dwdump that ends by itself: status, stdout, talk."""
+    done = subprocess.run(
+        [*prefix, DWDUMP, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def settings():
+    """The kernel's settings, as the C tool reads them."""
+    return subprocess.run([C_DWDUMP, "-q"], capture_output=True, text=True, check=True).stdout
+
+
+class CTool:
+    """The C dwdump in the background."""
+
+    def __init__(self, file, *arguments):
+        users = references()
+        self.process = subprocess.Popen(
+            [C_DWDUMP, "-w", file, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        PROCESSES.append(self.process)
+        # It says nothing. Its first record is written once it is ready to listen; when it
+        # starts monitoring itself, the module is in use from then on.
+        is_passive = "-p" in arguments
+        wait_until(lambda: pathlib.Path(file).exists() and (is_passive or references() > users))
+        time.sleep(1 if is_passive else 0.2)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(PATIENCE)
+
+
+def references():
+    return int(pathlib.Path("/sys/module/drop_monitor/refcnt").read_text())
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        time.sleep(0.05)
+
+
+def loss(talk):
+    """What the closing lines say: captured, lost in the queue, lost in the socket."""
+    numbers = [
+        re.findall(rf"^(\d+) packets? {what}", talk, re.MULTILINE)
+        for what in ("captured", "lost in the kernel's queue", "lost in the socket buffer")
+    ]
+    return [int(found[-1]) for found in numbers]
+
+
+def between(found, payload, first, last):
+    """The alerts between two markers, in time order."""
+    found = sorted(found, key=lambda alert: alert["time"])
+    places = [
+        next(place for place, alert in enumerate(found) if marker in payload(alert))
+        for marker in (first, last)
+    ]
+    return found[places[0] + 1 : places[1]]
+
+
+def without_privileges(*kept):
+    """Runs what follows as root without capabilities but these."""
+    return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in kept)])]
+
+
+class SessionTest(unittest.TestCase):
+    """Leaves the drop monitor idle, with the kernel's own settings."""
+
+    def tearDown(self):
+        while PROCESSES:
+            process = PROCESSES.pop()
+            process.kill()
+            process.wait()
+        net_dm(STOP, {SW_DROPS: b"", HW_DROPS: b""})
+        net_dm(CONFIG, {ALERT_MODE: b"\0", TRUNC_LEN: bytes(4), QUEUE_LEN: struct.pack("=I", 1000)})
+
+
+# linux/net_dropmon.h
+CONFIG, START, STOP = 2, 3, 4
+ALERT_MODE, TRUNC_LEN, QUEUE_LEN, SW_DROPS, HW_DROPS = 1, 9, 11, 20, 21
+
+
+def net_dm(command, attributes):
+    """One request to the drop monitor, and its errno."""
+
+    def exchange(family, version, command, attributes):
+        body = struct.pack("=BBH", command, version, 0)
+        for kind, value in attributes.items():
+            body += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+        request_and_ack = 5
+        link.send(struct.pack("=IHHII", 16 + len(body), family, request_and_ack, 0, 0) + body)
+        return link.recv(65536)
+
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as link:
+        get_family, family_name = 3, 2
+        answer = exchange(0x10, 2, get_family, {family_name: b"NET_DM\0"})
+        (family,) = struct.unpack_from("=H", answer, answer.index(b"NET_DM\0") + 12)
+        link.recv(65536)
+        return -struct.unpack_from("=i", exchange(family, 2, command, attributes), 16)[0]
+
+
+class BesideTheCTool(SessionTest):
+    """The same drops, captured by both at once, are the same to the last byte."""
+
+    def compare(self, active):
+        for attempt in (1, 2):
+            ours, theirs = OUT / f"beside-{active}.pcapng", OUT / f"beside-{active}.pcap"
+            if active == "ours":
+                us = Running("-o", "sw", "-w", ours)
+                them = CTool(theirs, "-p")
+            else:
+                them = CTool(theirs, "-o", "sw", "-l", "10000")
+                us = Running("-p", "-w", ours)
+            # The C tool's format from us, a third listener.
+            also = Running("-p", "-w", OUT / f"beside-{active}-ours.pcap")
+            drops.marker(f"begin-{active}-{attempt}")
+            facts = list(drops.run())
+            time.sleep(1)
+            drops.marker(f"end-{active}-{attempt}")
+            # The kernel sends from a work queue, and STOP purges it.
+            time.sleep(1)
+            if active == "ours":
+                them.stop(), also.stop()
+                status, talk = us.stop()
+            else:
+                also.stop()
+                status, talk = us.stop()
+                them.stop()
+            self.assertEqual(status, 0, talk)
+            _, queue, buffer = loss(talk)
+            if queue + buffer == 0:
+                break
+            # Void: repeated once.
+        self.assertEqual((queue, buffer), (0, 0), talk)
+        first, last = (f"{what}-{active}-{attempt}".encode() for what in ("begin", "end"))
+
+        def normalized(alert):
+            payload = bytes.fromhex(alert.get("payload", ""))
+            return {**alert, "time": alert["timestamp"], "data": payload}
+
+        theirs = [normalized(alert) for alert in alerts.alerts(theirs)]
+        also = [normalized(alert) for alert in alerts.alerts(OUT / f"beside-{active}-ours.pcap")]
+        ours = pcapng.read(ours)["packets"]
+        kinds = [
+            between(found, lambda alert: alert["data"], first, last)
+            for found in (theirs, ours, also)
+        ]
+        multisets = [
+            collections.Counter(
+                (alert["pc"], alert["time"], alert["data"], alert["original_len"]) for alert in kind
+            )
+            for kind in kinds
+        ]
+        self.assertGreater(sum(multisets[0].values()), 50)
+        self.assertEqual(multisets[1], multisets[0])
+        self.assertEqual(multisets[2], multisets[0])
+        return facts, kinds[1]
+
+    def test_ours_active_and_the_c_tool_passive(self):
+        facts, packets = self.compare("ours")
+        for case in facts:
+            with self.subTest(case=case["case"]):
+                mine = [
+                    packet
+                    for packet in packets
+                    if case["tag"].encode() in packet["data"]
+                    and packet["function"] == case["function"]
+                    and packet["reason"] == case["reason"]
+                    and case.get("original_len") in (None, packet["original_len"])
+                ]
+                self.assertEqual(len(mine), case["count"])
+                for packet in mine:
+                    index = case["ifindex"]
+                    place = "locally generated" if index is None else f"ifindex {index}"
+                    self.assertEqual(packet["interface"]["description"], f"{place}, software")
+                    self.assertEqual(packet["interface"]["link"], case["link"])
+
+    def test_ours_passive_and_the_c_tool_active(self):
+        self.compare("theirs")
+
+
+class Endings(SessionTest):
+    """However a run ends, the kernel's settings are what they were, and monitoring is off."""
+
+    def setUp(self):
+        # The C tool never puts settings back, so it is good for making odd ones.
+        CTool("/dev/null", "-o", "sw", "-t", "123", "-l", "77").stop()
+        self.before = settings()
+        self.assertIn("77", self.before)
+        self.file = OUT / "ending.pcapng"
+
+    def check(self, status, talk, expected=0):
+        self.assertEqual(status, expected, talk)
+        self.assertEqual(settings(), self.before)
+        self.assertEqual(dwdump("-e")[2], "dwdump: monitoring was off already\n")
+
+    def test_signals(self):
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            with self.subTest(signal=how.name):
+                run = Running("-w", self.file, "-t", "64", "-l", "4321")
+                self.assertIn("4321", settings())
+                drops.marker(how.name)
+                time.sleep(0.5)
+                self.check(*run.stop(how))
+                packets = pcapng.read(self.file)["packets"]
+                self.assertIn(64, [len(packet["data"]) for packet in packets] + [64])
+                self.assertTrue(any(how.name.encode() in packet["data"] for packet in packets))
+
+    def test_a_closed_pipe(self):
+        reader, writer = os.pipe()
+        run = Running("-w", "-", stdout=writer)
+        os.close(writer)
+        os.close(reader)
+        # Noticed at once, without a drop.
+        self.check(*run.wait())
+
+    def test_sigpipe_itself_is_ignored(self):
+        run = Running("-w", self.file)
+        run.process.send_signal(signal.SIGPIPE)
+        time.sleep(0.5)
+        self.assertIsNone(run.process.poll())
+        self.check(*run.stop())
+
+    def test_a_full_disk(self):
+        with small_disk() as disk:
+            run = Running("-U", "-w", disk / "full.pcapng")
+            for number in range(300):
+                if run.process.poll() is not None:
+                    break
+                drops.marker(f"{number} " + "x" * 1000)
+            status, talk = run.wait()
+            self.check(status, talk, expected=1)
+            self.assertIn("cannot write to", talk)
+            self.assertIn("No space left on device", talk)
+            self.assertIn("hint: ", talk)
+            self.assertGreater(len(pcapng.read(disk / "full.pcapng")["packets"]), 10)
+
+    def test_a_reader_that_does_not_read(self):
+        # The pipe is full and the write blocks: the kernel's settings are put back all the same.
+        reader, writer = os.pipe()
+        run = Running("-U", "-w", "-", stdout=writer)
+        os.close(writer)
+        for number in range(100):
+            drops.marker(f"{number} " + "x" * 1000)
+        time.sleep(1)
+        run.process.send_signal(signal.SIGINT)
+        wait_until(lambda: settings() == self.before)
+        run.process.send_signal(signal.SIGINT)
+        status, talk = run.wait()
+        os.close(reader)
+        self.check(status, talk, expected=1)
+        self.assertIn("interrupted again", talk)
+
+    def test_a_number_of_packets(self):
+        run = Running("-c", "2", "-w", self.file)
+        drops.marker("one"), drops.marker("two"), drops.marker("three")
+        self.check(*run.wait())
+        self.assertEqual(len(pcapng.read(self.file)["packets"]), 2)
+
+    def test_a_duration(self):
+        begin = time.monotonic()
+        run = Running("--duration", "1.5", "-w", self.file)
+        self.check(*run.wait())
+        self.assertGreater(time.monotonic() - begin, 1.5)
+
+    def test_an_output_that_cannot_be_created(self):
+        status, _, talk = dwdump("-w", "/nonexistent/x.pcapng")
+        self.check(status, talk, expected=1)
+        self.assertIn("cannot create /nonexistent/x.pcapng: No such file or directory", talk)
+
+
+@contextlib.contextmanager
+def small_disk():
+    mount = pathlib.Path("/tmp/small")
+    mount.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", mount], check=True)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+class Busy(SessionTest):
+    """One global switch, and others who use it."""
+
+    def test_a_killed_dwdump_is_no_dead_end(self):
+        before = settings()
+        run = Running("-w", OUT / "killed.pcapng")
+        drops.marker("before the kill")
+        time.sleep(1)
+        self.assertLess(run.stop(signal.SIGKILL)[0], 0)
+        # What was flushed while idle is there.
+        self.assertTrue(pcapng.read(OUT / "killed.pcapng")["packets"])
+
+        unharmed = OUT / "unharmed.pcapng"
+        unharmed.write_text("somebody's file")
+        status, _, talk = dwdump("-w", unharmed)
+        self.assertEqual(status, 1)
+        self.assertIn("drops are being monitored already", talk)
+        for way_out in ("-p", "--force", "-e"):
+            self.assertIn(way_out, talk)
+        self.assertEqual(unharmed.read_text(), "somebody's file")
+
+        run = Running("--force", "-c", "1", "-w", OUT / "forced.pcapng")
+        drops.marker("after the kill")
+        status, talk = run.wait()
+        self.assertEqual(status, 0, talk)
+        self.assertIn("took over", talk)
+        self.assertIn("monitoring is off now", talk)
+        self.assertEqual(dwdump("-e")[2], "dwdump: monitoring was off already\n")
+        # The killed one's settings are what was found, and so what was put back.
+        self.assertNotIn("10000", before)
+        self.assertIn("10000", settings())
+
+    def test_the_c_tool_is_not_disturbed(self):
+        theirs = CTool(OUT / "undisturbed.pcap", "-o", "sw")
+        self.assertEqual(dwdump("-w", "/tmp/x.pcapng")[0], 1)
+        drops.marker("still there")
+        time.sleep(1)
+        theirs.stop()
+        found = alerts.alerts(OUT / "undisturbed.pcap")
+        self.assertTrue(any("still there".encode().hex() in alert["payload"] for alert in found))
+
+    def test_another_processs_stop_is_noticed(self):
+        run = Running("-w", OUT / "stopped.pcapng")
+        drops.marker("before the stop")
+        time.sleep(0.5)
+        status, _, talk = dwdump("-e")
+        self.assertEqual((status, talk), (0, "dwdump: stopped monitoring, software and hardware\n"))
+        status, talk = run.wait()
+        self.assertEqual(status, 1)
+        self.assertIn("monitoring was stopped by another process", talk)
+        read = pcapng.read(OUT / "stopped.pcapng")
+        self.assertTrue(read["packets"])
+        self.assertEqual(read["loss"], {"queue": 0, "socket": 0})
+
+    def test_a_passive_listener_outlives_a_stop(self):
+        run = Running("-p", "-w", OUT / "patient.pcapng")
+        run.wait_for("monitoring is off: nothing arrives until somebody starts it")
+        active = Running("-c", "1", "-w", "/dev/null")
+        drops.marker("for both")
+        active.wait()
+        time.sleep(5)
+        self.assertIsNone(run.process.poll())
+        status, talk = run.stop()
+        self.assertEqual(status, 0)
+        self.assertEqual(talk.count("monitoring is off"), 2, talk)
+        packets = pcapng.read(OUT / "patient.pcapng")["packets"]
+        self.assertTrue(any(b"for both" in packet["data"] for packet in packets))
+
+    def test_a_passive_listener_is_warned_of_summary_mode(self):
+        self.assertEqual(net_dm(CONFIG, {ALERT_MODE: b"\0"}), 0)
+        self.assertEqual(net_dm(START, {SW_DROPS: b""}), 0)
+        run = Running("-p", "-w", OUT / "summary.pcapng")
+        drops.marker("only counted")
+        time.sleep(2.5)
+        status, talk = run.stop()
+        self.assertEqual(status, 0)
+        self.assertIn("the kernel is in summary mode", talk)
+        self.assertRegex(talk, r"\d+ summary alerts? without packets arrived")
+        self.assertEqual(pcapng.read(OUT / "summary.pcapng")["packets"], [])
+
+
+class Loss(SessionTest):
+    """Every drop that did not arrive is counted, at the place where it was lost."""
+
+    FLOOD = 3000
+
+    def flood(self):
+        """Frames for another host: each is one drop (OTHERHOST)."""
+        frame = drops.ethernet(0x0800, drops.ipv4(17, drops.udp(b"[flood]")), dst=b"\2\0\0\0\0\x99")
+        with drops.namespace("left"):
+            sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            sender.bind(("left0", 0))
+        with sender:
+            for _ in range(self.FLOOD):
+                sender.send(frame)
+        time.sleep(2)
+
+    def check(self, run, file):
+        run.process.send_signal(signal.SIGUSR1)
+        status, talk = run.stop()
+        self.assertEqual(status, 0, talk)
+        captured, queue, buffer = loss(talk)
+        read = pcapng.read(file)
+        flood = [packet for packet in read["packets"] if b"[flood]" in packet["data"]]
+        self.assertEqual(len(read["packets"]), captured)
+        self.assertEqual(captured - len(flood), 0, "something else was dropped meanwhile")
+        self.assertEqual(captured + queue + buffer, self.FLOOD, talk)
+        self.assertEqual(read["loss"], {"queue": queue, "socket": buffer})
+        return queue, buffer, talk
+
+    def test_in_the_kernels_queue(self):
+        file = OUT / "queue.pcapng"
+        run = Running("-l", "1", "-o", "sw", "-w", file)
+        self.flood()
+        queue, _, talk = self.check(run, file)
+        self.assertGreater(queue, 0)
+        self.assertIn("hint: -l N", talk)
+
+    def test_in_the_socket_buffer(self):
+        file = OUT / "socket.pcapng"
+        run = Running("-b", "10k", "-o", "sw", "-w", file)
+        run.process.send_signal(signal.SIGSTOP)
+        self.flood()
+        run.process.send_signal(signal.SIGCONT)
+        time.sleep(1)
+        _, buffer, talk = self.check(run, file)
+        self.assertGreater(buffer, 0)
+        self.assertIn("hint: -b BYTES", talk)
+
+    def test_nothing_with_the_defaults(self):
+        file = OUT / "defaults.pcapng"
+        run = Running("-o", "sw", "-w", file)
+        self.flood()
+        queue, buffer, _ = self.check(run, file)
+        self.assertEqual((queue, buffer), (0, 0))
+
+
+class Live(SessionTest):
+    """Looking on while it happens."""
+
+    def test_a_drop_shows_at_once_in_tshark(self):
+        run = Running("-w", "-", stdout=subprocess.PIPE)
+        shown = OUT / "shown"
+        with shown.open("w") as output:
+            tshark = subprocess.Popen(
+                ["tshark", "-l", "-r", "-", "-T", "fields", "-e", "data.text", "-e", "data.data"],
+                stdin=run.process.stdout,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+            )
+        run.process.stdout.close()
+        wanted = b"live-marker".hex()
+        # The first tshark in a guest takes its time to start: not ours to measure.
+        deadline = time.monotonic() + PATIENCE
+        while wanted not in shown.read_text() and time.monotonic() < deadline:
+            drops.marker("live-marker")
+            time.sleep(1)
+        seen = shown.read_text().count(wanted)
+        self.assertGreater(seen, 0)
+        begin = time.monotonic()
+        drops.marker("live-marker")
+        wait_until(lambda: shown.read_text().count(wanted) > seen)
+        self.assertLess(time.monotonic() - begin, 5)
+        tshark.kill()
+        tshark.wait()
+        # The reader is gone: a quiet end.
+        status, talk = run.wait()
+        self.assertEqual(status, 0, talk)
+
+    def test_a_pipe_is_pcapng_and_print_is_text(self):
+        run = Running("-o", "sw", "-c", "1", stdout=subprocess.PIPE)
+        drops.marker("into the pipe")
+        output, _ = run.process.communicate(timeout=PATIENCE)
+        self.assertEqual(output[:4], b"\x0a\x0d\x0d\x0a")
+        run = Running("-o", "sw", "-c", "1", "--print", stdout=subprocess.PIPE)
+        drops.marker("as text")
+        output, _ = run.process.communicate(timeout=PATIENCE)
+        self.assertRegex(
+            output.decode(),
+            r"^\d\d:\d\d:\d\d\.\d{6} if102 IP 10\.10\.2\.4\.\d+ > 10\.10\.2\.2\.9: UDP, length 7 "
+            r"NO_SOCKET __udp4_lib_rcv\+0x[0-9a-f]+/0x[0-9a-f]+\n$",
+        )
+
+    def test_an_interface_is_selected(self):
+        run = Running("-i", "102", "-c", "1", "-w", OUT / "interface.pcapng")
+        drops.run(["loopback-v4"])
+        drops.marker("over the wire")
+        status, talk = run.wait()
+        self.assertEqual(status, 0, talk)
+        (packet,) = pcapng.read(OUT / "interface.pcapng")["packets"]
+        self.assertIn(b"over the wire", packet["data"])
+
+    def test_files_of_one_link_type(self):
+        # Looked at with tcpdump on the host.
+        for link in ("ethernet", "raw", "sll2"):
+            run = Running("--link-type", link, "-w", OUT / f"one-{link}.pcapng")
+            list(drops.run())
+            time.sleep(1)
+            status, talk = run.stop()
+            self.assertEqual(status, 0, talk)
+            (OUT / f"one-{link}.talk").write_text(talk)
+
+
+class Refusals(SessionTest):
+    """What cannot be done, and what is said then."""
+
+    def test_questions_need_no_privilege(self):
+        prefix = ["setpriv", "--reuid", "65534", "--clear-groups", *without_privileges()[1:]]
+        status, output, talk = dwdump("-q", prefix=prefix)
+        self.assertEqual((status, talk), (0, ""))
+        self.assertRegex(output, r"^Alert mode: (Summary|Packet)\nTruncation length: \d+\nQueue length: \d+\n$")
+        status, output, talk = dwdump("-s", prefix=prefix)
+        self.assertEqual((status, talk), (0, ""))
+        lines = r"^Software statistics:\nTail dropped: \d+\nHardware statistics:\nTail dropped: \d+\n$"
+        self.assertRegex(output, lines)
+
+    def test_a_missing_capability_is_named(self):
+        status, _, talk = dwdump("-w", "/tmp/x.pcapng", prefix=without_privileges())
+        self.assertEqual(status, 1)
+        self.assertIn("Operation not permitted", talk)
+        self.assertIn("CAP_NET_ADMIN", talk)
+        status, _, talk = dwdump("-e", prefix=without_privileges())
+        self.assertEqual(status, 1)
+        self.assertIn("CAP_NET_ADMIN", talk)
+        # Listening: CAP_SYS_ADMIN since 6.7, and in stable kernels of that time.
+        status, _, talk = dwdump("-p", "-w", "/tmp/x.pcapng", prefix=without_privileges("net_admin"))
+        self.assertEqual(status, 1)
+        self.assertIn("cannot listen to the drop monitor: Operation not permitted", talk)
+        self.assertIn("CAP_SYS_ADMIN", talk)
+
+    def test_a_clamped_buffer_is_told(self):
+        run = Running(
+            "-p", "-b", "64M", "-w", "/dev/null", prefix=without_privileges("sys_admin")
+        )
+        run.wait_for("the socket buffer is \\d+ bytes, not the 67108864 asked for")
+        self.assertEqual(run.stop()[0], 0)
+        run = Running("-o", "sw", "-b", "64M", "-w", "/dev/null")
+        status, talk = run.stop()
+        self.assertEqual(status, 0)
+        self.assertNotIn("socket buffer is", talk)
+
+    def test_another_namespace_is_named(self):
+        status, _, talk = dwdump("-q", prefix=["ip", "netns", "exec", "left"])
+        self.assertEqual(status, 1)
+        self.assertIn("cannot find the NET_DM netlink family", talk)
+        self.assertIn("nsenter -t 1 -n", talk)
+
+    def test_a_missing_module_is_named(self):
+        helper = pathlib.Path("/proc/sys/kernel/modprobe")
+        loader = helper.read_text()
+        wait_until(lambda: references() == 0)
+        subprocess.run(["rmmod", "drop_monitor"], check=True)
+        helper.write_text("/bin/false")
+        try:
+            status, _, talk = dwdump("-w", "/tmp/x.pcapng")
+        finally:
+            helper.write_text(loader)
+        self.assertEqual(status, 1)
+        self.assertEqual(
+            talk,
+            "dwdump: cannot find the NET_DM netlink family: No such file or directory\n"
+            "hint: load it with `modprobe drop_monitor`, "
+            "or check that the kernel has CONFIG_NET_DROP_MONITOR\n",
+        )
+        # Asking for the family loads the module where that is allowed.
+        self.assertEqual(dwdump("-q")[0], 0)
+
+
+class Hardware(SessionTest):
+    """Real hardware drops, of a simulated switch."""
+
+    def test_traps_groups_names_and_cookies(self):
+        run = Running("-o", "hw", "-w", OUT / "hardware.pcapng")
+        # What the kernel's own selftest asks tshark about, on the host.
+        also = Running("-p", "-w", OUT / "hardware.pcap")
+        drops.hardware_setup(NETDEVSIM, ["blackhole_route", "ingress_flow_action_drop"])
+        time.sleep(2)
+        for one in (also, run):
+            status, talk = one.stop()
+            self.assertEqual(status, 0, talk)
+        packets = pcapng.read(OUT / "hardware.pcapng")["packets"]
+        hole = [packet for packet in packets if packet["facts"]["trap"] == "blackhole_route"]
+        self.assertGreater(len(hole), 3)
+        for packet in hole:
+            self.assertEqual(packet["comments"], ["trap: blackhole_route", "trap_group: l3_drops"])
+            self.assertRegex(packet["interface"]["description"], r"^ifindex \d+, hardware$")
+            self.assertEqual(packet["interface"]["name"], "eth0")
+            self.assertEqual(packet["original_len"], 142)
+        cookies = {packet["facts"].get("cookie") for packet in packets}
+        self.assertEqual(len(cookies), 2, cookies)
+        acl = [packet for packet in packets if "cookie" in packet["facts"]]
+        self.assertEqual(acl[0]["facts"]["trap_group"], "acl_drops")
+        self.assertRegex(acl[0]["facts"]["cookie"], r"^[0-9a-f]{8,}$")
+
+
+class ForTheHost(SessionTest):
+    """One more run of everything, for tshark on the host."""
+
+    def test_everything_once(self):
+        run = Running("-o", "sw", "-w", OUT / "software.pcapng")
+        also = Running("-p", "-w", OUT / "software.pcap")
+        list(drops.run())
+        time.sleep(1)
+        for one in (also, run):
+            status, talk = one.stop()
+            self.assertEqual(status, 0, talk)
+
+
+def suite():
+    """All tests; those of hardware drops where there is a simulated switch."""
+    loader = unittest.defaultTestLoader
+    kinds = [BesideTheCTool, Busy, Endings, ForTheHost, Live, Loss, Refusals]
+    kinds += [Hardware] if NETDEVSIM else []
+    return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
+
+
+def main():
+    global DWDUMP, OUT, NETDEVSIM
+    DWDUMP, OUT = sys.argv[1], pathlib.Path(sys.argv[2])
+    NETDEVSIM = sys.argv[3] if len(sys.argv) > 3 else None
+    (OUT / "talk").mkdir()
+    subprocess.run(["modprobe", "drop_monitor"], check=True)
+    drops.setup()
+    result = unittest.TextTestRunner(verbosity=2).run(suite())
+    sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
+
+
+if __name__ == "__main__":
+    main()
