@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::packet;
-use crate::record::{Cause, DropRecord, EtherType, LinkType, Location, Name, Origin, Symbol};
+use crate::record::{
+    Cause, DropRecord, EtherType, Interface, LinkType, Location, Name, Origin, Symbol,
+};
 
 /// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,12 @@ pub enum Comment<'a> {
     Cookie(&'a [u8]),
     /// `protocol: 0x0004`, only where the bytes do not say it
     Protocol(EtherType),
+    /// `origin: software`
+    Origin(Origin),
+    /// `ifindex: 5`
+    IfIndex(u32),
+    /// `ifname: eth0`
+    IfName(Name<'a>),
 }
 
 impl fmt::Display for Comment<'_> {
@@ -39,6 +47,9 @@ impl fmt::Display for Comment<'_> {
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             Self::Protocol(protocol) => write!(f, "protocol: {protocol}"),
+            Self::Origin(origin) => write!(f, "origin: {origin}"),
+            Self::IfIndex(index) => write!(f, "ifindex: {index}"),
+            Self::IfName(name) => write!(f, "ifname: {name}"),
         }
     }
 }
@@ -76,6 +87,15 @@ pub fn comments<'a>(
         .flatten()
 }
 
+/// What the interface of a packet says elsewhere, as comments: for files in which all packets
+/// have to share one interface.
+pub fn interface_comments<'a>(record: &DropRecord<'a>) -> impl Iterator<Item = Comment<'a>> {
+    let origin = record.cause.origin().map(Comment::Origin);
+    let index = record.input.map(|input| Comment::IfIndex(input.index));
+    let name = record.input.and_then(Interface::name).map(Comment::IfName);
+    [origin, index, name].into_iter().flatten()
+}
+
 /// What a packet's comments say: the way back from [`comments`].
 #[derive(Debug, Default)]
 pub struct Facts<'a> {
@@ -86,6 +106,9 @@ pub struct Facts<'a> {
     trap_group: Option<Cow<'a, [u8]>>,
     cookie: Option<Vec<u8>>,
     protocol: Option<EtherType>,
+    origin: Option<Origin>,
+    ifindex: Option<u32>,
+    ifname: Option<Cow<'a, [u8]>>,
     /// Comments that are not ours: unknown keys, values we would not write, repetitions.
     notes: Vec<&'a str>,
 }
@@ -119,6 +142,9 @@ impl<'a> Facts<'a> {
                 &mut self.protocol,
                 EtherType(u16::try_from(read_hex(value)?).ok()?),
             ),
+            "origin" => set(&mut self.origin, read_origin(value)?),
+            "ifindex" => set(&mut self.ifindex, value.parse().ok()?),
+            "ifname" => set(&mut self.ifname, read_name(value)?),
             _ => None,
         }
     }
@@ -128,7 +154,7 @@ impl<'a> Facts<'a> {
     pub fn cause(&self, origin: Option<Origin>) -> Cause<'_> {
         let software = self.reason.is_some() || self.location.is_some() || self.pc.is_some();
         let hardware = self.trap.is_some() || self.trap_group.is_some() || self.cookie.is_some();
-        match origin {
+        match origin.or(self.origin) {
             Some(Origin::Hardware) => self.hardware(),
             Some(Origin::Software) => self.software(),
             None if software => self.software(),
@@ -156,6 +182,12 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The input interface, where the comments name it.
+    pub fn input(&self) -> Option<Interface<'_>> {
+        let name = self.ifname.as_deref().and_then(Name::new);
+        Some(Interface::new(self.ifindex?, name))
+    }
+
     /// What the kernel called the protocol, where the bytes alone do not say it.
     pub fn protocol(&self) -> Option<EtherType> {
         self.protocol
@@ -170,6 +202,14 @@ impl<'a> Facts<'a> {
 fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = unescape(text);
     (!bytes.is_empty() && !bytes.contains(&0)).then_some(bytes)
+}
+
+fn read_origin(text: &str) -> Option<Origin> {
+    match text {
+        "software" => Some(Origin::Software),
+        "hardware" => Some(Origin::Hardware),
+        _ => None,
+    }
 }
 
 /// A number as we write it: `0x` and lower-case hexadecimal.
@@ -255,6 +295,9 @@ mod tests {
         );
         check(&Comment::Cookie(&[0xde, 0xad, 0x00]), "cookie: dead00");
         check(&Comment::Protocol(EtherType(4)), "protocol: 0x0004");
+        check(&Comment::Origin(Origin::Hardware), "origin: hardware");
+        check(&Comment::IfIndex(5), "ifindex: 5");
+        check(&Comment::IfName(name("eth0")), "ifname: eth0");
     }
 
     #[test]

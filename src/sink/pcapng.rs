@@ -24,6 +24,8 @@ use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::packet::Recast;
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
+/// The number of the first interface: it says what program wrote the file, and what was lost.
+const MONITOR: u32 = 0;
 /// Option codes of an Enhanced Packet Block (section 4.3).
 const OPT_END: u16 = 0;
 const OPT_COMMENT: u16 = 1;
@@ -40,6 +42,7 @@ pub struct PcapngSink<W: Write> {
     interfaces: IndexMap<OwnedSource, u64>,
     /// The body of the packet block being built: reused, so that a packet allocates nothing.
     body: Vec<u8>,
+    captured: u64,
     first: Option<Timestamp>,
     last: Timestamp,
 }
@@ -95,6 +98,7 @@ impl<W: Write> PcapngSink<W> {
             linking,
             interfaces: IndexMap::new(),
             body: Vec::new(),
+            captured: 0,
             first: None,
             last: Timestamp(0),
         };
@@ -104,6 +108,13 @@ impl<W: Write> PcapngSink<W> {
         };
         sink.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))?;
         Ok(sink)
+    }
+
+    /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
+    /// interfaces of a link type that has another number in its own programs (101 is 12 there): it
+    /// compares the one with the other.
+    fn shares_interface(&self) -> bool {
+        self.linking == Linking::One(LinkType::RAW)
     }
 
     fn describe(
@@ -178,7 +189,12 @@ impl<W: Write> Sink for PcapngSink<W> {
         let Some((link, recast)) = self.linking.apply(record) else {
             return Ok(Written::LeftOut);
         };
-        let interface = self.interface(record, link)?;
+        let interface = if self.shares_interface() {
+            MONITOR
+        } else {
+            self.interface(record, link)?
+        };
+        self.captured += 1;
         self.first.get_or_insert(record.time);
         self.last = self.last.max(record.time);
         build_packet(&mut self.body, interface, record, link, &recast);
@@ -205,7 +221,6 @@ impl<W: Write> Sink for PcapngSink<W> {
             .period
             .unwrap_or((self.first.unwrap_or(self.last), self.last));
         self.last = end;
-        let captured: u64 = self.interfaces.values().sum();
         let mut options = Vec::new();
         if let Some(loss) = ending.loss {
             for (what, lost) in [
@@ -221,15 +236,15 @@ impl<W: Write> Sink for PcapngSink<W> {
             IsbStartTime(start.as_duration()),
             IsbEndTime(end.as_duration()),
         ]);
-        options.push(IsbIfRecv(captured + ending.rejected));
+        options.push(IsbIfRecv(self.captured + ending.rejected));
         if let Some(loss) = ending.loss {
             options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
         }
-        options.push(IsbFilterAccept(captured));
+        options.push(IsbFilterAccept(self.captured));
         if let Some(loss) = ending.loss {
             options.push(IsbOsDrop(loss.queue));
         }
-        self.statistics(0, options)?;
+        self.statistics(MONITOR, options)?;
         for position in 0..self.interfaces.len() {
             let interface = u32::try_from(position + 1).map_err(io::Error::other)?;
             self.statistics(interface, vec![IsbIfRecv(self.interfaces[position])])?;
@@ -262,6 +277,9 @@ fn build_packet(
     pad(body);
     for comment in comment::comments(record, link, packet_bytes(recast)) {
         add_comment(body, &comment);
+    }
+    if interface == MONITOR {
+        comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
     }
     for note in record.notes {
         add_option(body, OPT_COMMENT, note.as_bytes());

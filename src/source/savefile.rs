@@ -255,10 +255,11 @@ impl<R: Read> Savefile<R> {
         self.remarks.plain_packets += u64::from(cause.origin().is_none());
         let link = packet.link.unwrap_or(LinkType::ETHERNET);
         let input = described.and_then(|described| described.input.as_ref());
+        let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
         let record = DropRecord {
             time: packet.time,
             cause,
-            input: input.map(|(index, name)| Interface::new(*index, Name::new(name))),
+            input: input.or_else(|| facts.input()),
             link: Link {
                 kind: link,
                 basis: described.map_or(Basis::Known, |described| described.basis),
