@@ -1,4 +1,56 @@
-//! dwdump
+//! dwdump: tcpdump for the packets that the kernel dropped.
+//!
+//! The kernel's drop monitor (generic netlink family NET_DM) reports every packet it frees in
+//! vain, with the place and the reason. This crate takes those reports, live or from a file, and
+//! hands them on as pcapng, as plain pcap, in the C tool's format, or as text. The program in
+//! `main.rs` is a thin shell around [`cli::parse`] and [`run::run`].
+//!
+//! # The picture
+//!
+//! ```text
+//!                 main ── cli::parse ──▶ Command
+//!                  │
+//!                  ▼
+//!                 run ── output::Plan: which sinks; pipeline: select, write, count
+//!                  │
+//!     sources      │ DropRecord        sinks
+//!   ┌──────────────┴───────────┐   ┌───────────────────────────────┐
+//!   │ source::kernel           │   │ sink::PcapngSink   comments   │
+//!   │   net_dm: socket, alert, │──▶│ sink::PcapSink     one link   │
+//!   │   control, monitoring    │   │ sink::NetlinkSink  C tool     │
+//!   │ source::savefile         │   │ sink::TextSink     lines      │
+//!   └──────────────────────────┘   └───────────────────────────────┘
+//! ```
+//!
+//! # Reading order
+//!
+//! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in.
+//! 2. [`comment`] and [`interface`]: a record's metadata in a capture file, and back. This, not
+//!    the Rust code, is the format that others rely on.
+//! 3. [`packet`]: the bytes themselves: link type inference, conversion, a summary.
+//! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
+//!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
+//!    refusal means, [`net_dm::socket`] the two sockets.
+//! 5. [`source`] and [`sink`]: where records come from and go to.
+//! 6. [`cli`], then [`run`]: what the user typed, and what is done about it.
+//!
+//! # Invariants
+//!
+//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
+//!   and sinks know records, never each other.
+//! - `record`, `comment`, `interface` and `packet` do no I/O, and cannot fail on a packet: any
+//!   bytes, cut anywhere, have an answer.
+//! - Only [`net_dm`] talks to the kernel. Only [`run`] and `main` print to standard error.
+//!   Standard output is data.
+//! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
+//!   packet block, both reused.
+//! - What is read back from a file of ours is the record that was written, in every field.
+//! - The kernel's settings are put back on every way out, by the thread that takes the signals if
+//!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
+//! - Unknown things are kept or counted, never an error: attributes, reasons, link types,
+//!   comments.
+//! - `unsafe` lives in `sys` alone.
+
 pub mod cli;
 pub mod comment;
 pub mod interface;
