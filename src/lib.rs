@@ -1,4 +1,5 @@
 //! dwdump
 pub mod comment;
+pub mod filter;
 pub mod packet;
 pub mod record;
