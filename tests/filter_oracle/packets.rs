@@ -357,6 +357,7 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("ip6 later fragment, udp", ip6(44, &fragment(17, 0x00b9, &dns))),
         ("ip6 fragment of icmp6", ip6(44, &fragment(58, 0x0001, &[128, 0, 0, 0]))),
         ("ip6 three extensions, tcp", ip6(0, &extension(43, &extension(60, &extension(6, &syn))))),
+        ("ip6 ah, destination options, tcp", ip6(51, &authentication(60, &extension(6, &syn)))),
         ("ip6 no next header", ip6(59, &[1, 2, 3])),
         ("ip6 gre", ip6(47, &[&[0, 0, 8, 0][..], &quoted].concat())),
         ("arp request", framed([0xff; 6], 0x0806, &arp(1))),

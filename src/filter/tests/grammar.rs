@@ -90,25 +90,34 @@ fn arithmetic() -> BoxedStrategy<String> {
         .prop_map(|(header, offset, width)| format!("{header}[{offset}{width}]"));
     let leaf = prop_oneof![
         3 => load,
-        1 => Just("len".to_owned()),
         1 => Just("tcp[tcpflags]".to_owned()),
-        2 => (0_u32..300).prop_map(|number| number.to_string()),
-        1 => any::<u32>().prop_map(|number| format!("{number:#x}")),
+        3 => plain(),
     ];
-    leaf.prop_recursive(2, 6, 2, |inner| {
-        let sign = select(&["+", "-", "*", "&", "|", "<<", ">>"][..]);
+    leaf.prop_recursive(3, 6, 2, |inner| {
+        // Loads stand on the left: tcpdump forgets to check for the header of those on the right.
         // Nothing is divided by a field that may be zero, no offset leads out of every packet, and
         // `%` and `^` do not take in what follows.
+        let sign = select(&["+", "-", "*", "&", "|", "<<", ">>"][..]);
         let last = select(&["/", "%", "^"][..]);
         prop_oneof![
             3 => (inner.clone(), sign.clone(), 1_u32..31)
                 .prop_map(|(left, sign, right)| format!("{left} {sign} {right}")),
             1 => (inner.clone(), last, 1_u32..31)
                 .prop_map(|(left, sign, right)| format!("(({left}) {sign} {right})")),
-            1 => (inner.clone(), sign, inner.clone())
+            1 => (inner.clone(), sign, plain())
                 .prop_map(|(left, sign, right)| format!("({left} {sign} {right})")),
             1 => inner.prop_map(|offset| format!("ip[({offset}) & 31]")),
         ]
     })
     .boxed()
+}
+
+/// Arithmetic without a load.
+fn plain() -> impl Strategy<Value = String> {
+    prop_oneof![
+        1 => Just("len".to_owned()),
+        1 => Just("tcp-syn".to_owned()),
+        2 => (0_u32..300).prop_map(|number| number.to_string()),
+        1 => any::<u32>().prop_map(|number| format!("{number:#x}")),
+    ]
 }
