@@ -54,14 +54,21 @@ fn climb(input: &mut Input<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
         let start = position(input)?;
         sign(input, text)?;
         let at = start..start + text.len();
-        let right_start = position(input)?;
-        let right = if operator.is_greedy() {
-            nested(input, at, arithmetic)?
+        let started = if operator.is_greedy() {
+            nested(input, at, |input| {
+                let first = operand(input)?;
+                rest(input, first)
+            })?
         } else {
-            let operand = operand(input)?.arith;
-            climb(input, operand, precedence)?
+            operand(input)?
         };
-        check_constant(operator, &right, right_start..input.current_token_start())?;
+        let span = started.span;
+        let right = if operator.is_greedy() {
+            started.arith
+        } else {
+            climb(input, started.arith, precedence)?
+        };
+        check_constant(operator, &right, span)?;
         left = joined(left, operator, right);
     }
     Ok(left)
@@ -89,7 +96,9 @@ fn joined(left: Arith, operator: Operator, right: Arith) -> Arith {
 /// What libpcap refuses of constants, too.
 fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Parsed<()> {
     match (operator, right) {
-        (Operator::Divide | Operator::Remainder, Arith::Number(0)) => fail(span, "division by zero"),
+        (Operator::Divide | Operator::Remainder, Arith::Number(0)) => {
+            fail(span, "division by zero")
+        }
         (Operator::ShiftLeft | Operator::ShiftRight, Arith::Number(32..)) => {
             fail(span, "expected a shift by at most 31 bits")
         }
@@ -167,8 +176,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
             })
         }
         Some('0'..='9') => {
-            let text =
-                take_while(1.., |c: char| c.is_ascii_alphanumeric()).parse_next(input)?;
+            let text = take_while(1.., |c: char| c.is_ascii_alphanumeric()).parse_next(input)?;
             constant_number(text, start..input.current_token_start())
         }
         Some(letter) if letter.is_ascii_alphabetic() => {
@@ -190,8 +198,12 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
                 });
             }
             if let Some(protocol) = Protocol::from_word(word) {
+                let before = input.checkpoint();
                 keyword(input, word)?;
-                return load(input, protocol, span);
+                if peek_sign(input, "[")? {
+                    return load(input, protocol, span);
+                }
+                input.reset(&before);
             }
             expected(input, WANTED)
         }
@@ -273,7 +285,8 @@ pub fn load<'i>(
 
 fn width(input: &mut Input<'_>) -> Parsed<Width> {
     position(input)?;
-    let digits = opt(peek(take_while(1.., |c: char| c.is_ascii_alphanumeric()))).parse_next(input)?;
+    let digits =
+        opt(peek(take_while(1.., |c: char| c.is_ascii_alphanumeric()))).parse_next(input)?;
     let width = match digits.and_then(number) {
         Some(1) => Width::One,
         Some(2) => Width::Two,

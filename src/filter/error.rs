@@ -88,7 +88,7 @@ mod tests {
         let error = FilterError::new("expected x".into(), 8..9, "a\u{1b}é界 b c");
         assert_eq!(
             error.to_string(),
-            "invalid filter: expected x\n  a\\u{1b}é\\u{754c} b c\n                 ^"
+            "invalid filter: expected x\n  a\\u{1b}é\\u{754c} b c\n                   ^"
         );
     }
 

@@ -136,7 +136,12 @@ impl Layout {
     /// pcap-filter(7), "In the case of Ethernet".
     fn is_ethernet_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
         /// An 802.2 frame with a SNAP header of this organization and type.
-        fn is_snap(layout: &Layout, packet: &Packet<'_>, organization: u32, kind: u16) -> Option<bool> {
+        fn is_snap(
+            layout: &Layout,
+            packet: &Packet<'_>,
+            organization: u32,
+            kind: u16,
+        ) -> Option<bool> {
             let header: [u8; 8] = packet.bytes.array(layout.payload)?;
             let expected = (0xaa_aa03_u64 << 40) | u64::from(organization) << 16 | u64::from(kind);
             Some(u64::from_be_bytes(header) == expected)
@@ -159,9 +164,7 @@ impl Layout {
             ),
             // ISO, NetBEUI, IP: both access points.
             0x00fe | 0x00f0 | 0x0006 if is_llc => point(kind),
-            0..=MAX_LLC_LENGTH if is_llc => {
-                Some(u16::from(packet.bytes.u8(self.payload)?) == kind)
-            }
+            0..=MAX_LLC_LENGTH if is_llc => Some(u16::from(packet.bytes.u8(self.payload)?) == kind),
             0..=MAX_LLC_LENGTH => Some(false),
             kind => Some(field == kind),
         }

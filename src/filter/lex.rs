@@ -123,8 +123,7 @@ pub fn position(input: &mut Input<'_>) -> Parsed<usize> {
 
 /// The next word of the language, not taken; empty where there is none.
 pub fn peek_word<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
-    let letters =
-        |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+    let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     blank(input)?;
     peek(take_while(0.., letters)).parse_next(input)
 }
@@ -179,9 +178,11 @@ pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
     if opt('"').parse_next(input)?.is_some() {
-        let Some(inside) =
-            opt(winnow::combinator::terminated(take_while(0.., |c| c != '"'), '"'))
-                .parse_next(input)?
+        let Some(inside) = opt(winnow::combinator::terminated(
+            take_while(0.., |c| c != '"'),
+            '"',
+        ))
+        .parse_next(input)?
         else {
             return fail(start..start + 1, "this quotation mark is never closed");
         };

@@ -182,7 +182,8 @@ fn wanted(protocol: Option<Protocol>, kind: Kind) -> &'static str {
 fn name_or<'i>(input: &mut Input<'i>, wanted: &str) -> Parsed<Name<'i>> {
     let start = position(input)?;
     let word = peek_word(input)?;
-    let is_protocol = wanted.ends_with("or its name") && Protocol::from_word(word).is_some();
+    let is_protocol = wanted.ends_with("or its name")
+        && (Protocol::from_word(word).is_some() || words::ether_protocol(word).is_some());
     if words::is_keyword(word) && !is_protocol {
         return fail(start..start + word.len(), format!("expected {wanted}"));
     }
@@ -294,11 +295,17 @@ fn address(
 }
 
 fn host(
-    input: &Input<'_>,
+    input: &mut Input<'_>,
     protocol: Option<Protocol>,
     direction: Direction,
     name: &Name<'_>,
 ) -> Parsed<Expr> {
+    if lex::peek_sign(input, "/")? {
+        return fail(
+            name.span.clone(),
+            "expected a single host: a network is written `net 10.0.0.0/8`",
+        );
+    }
     // As in tcpdump: a bare number is the whole address, `10.1` the two bytes it begins with.
     if let Some(number) = lex::number(name.text) {
         let Ok(value) = u32::try_from(number) else {
@@ -326,7 +333,10 @@ fn host(
 
 fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
     if mac(name.text).is_some() && name.text.contains(':') {
-        return fail(name.span.clone(), "a MAC address needs `ether` before `host`");
+        return fail(
+            name.span.clone(),
+            "a MAC address needs `ether` before `host`",
+        );
     }
     match input.state.names.host(name.text) {
         Ok(addresses) => Ok(addresses.into_iter().map(Net::from).collect()),
@@ -473,10 +483,7 @@ fn net(input: &mut Input<'_>, name: &Name<'_>) -> Parsed<(Net, Range<usize>)> {
         },
     };
     if network != net {
-        return fail(
-            span,
-            format!("host bits are set: the network is {network}"),
-        );
+        return fail(span, format!("host bits are set: the network is {network}"));
     }
     Ok((net, span))
 }
@@ -521,11 +528,7 @@ fn far_address(input: &mut Input<'_>, direction: Direction, name: &Name<'_>) -> 
 }
 
 /// A port by number or service name, and the protocol that a name stands for.
-fn port(
-    input: &Input<'_>,
-    scope: PortScope,
-    name: &Name<'_>,
-) -> Parsed<(PortScope, PortRange)> {
+fn port(input: &Input<'_>, scope: PortScope, name: &Name<'_>) -> Parsed<(PortScope, PortRange)> {
     let (scope, port) = port_number(input, scope, name.text, &name.span)?;
     Ok((
         scope,
@@ -582,6 +585,8 @@ fn unknown_service<T>(text: &str, span: &Range<usize>) -> Parsed<T> {
         span.clone(),
         if is_range {
             format!("expected a single port: a range is written `portrange {text}`")
+        } else if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            "expected a port number from 0 to 65535".to_owned()
         } else {
             format!("expected a port number or a service: `{text}` is not in /etc/services")
         },
@@ -610,7 +615,8 @@ fn port_range(
         };
     };
     let side = |range: Range<usize>| {
-        let span = name.span.end - name.text.len() + range.start..name.span.end - name.text.len() + range.end;
+        let span = name.span.end - name.text.len() + range.start
+            ..name.span.end - name.text.len() + range.end;
         port_number(input, scope, &name.text[range], &span)
     };
     let (first_scope, first) = side(0..at)?;
@@ -673,12 +679,7 @@ fn drop_word(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
     drop_value(word, bytes, quoted, span)
 }
 
-fn drop_value(
-    word: TextWord,
-    bytes: Vec<u8>,
-    quoted: Quoted,
-    span: Range<usize>,
-) -> Parsed<Expr> {
+fn drop_value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
     if bytes.is_empty() {
         return fail(span, format!("expected {}", word.wanted()));

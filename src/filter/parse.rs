@@ -190,15 +190,29 @@ fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<U
     let Some(qualifiers) = carried else {
         let start = position(input)?;
         return match name(input, "/")? {
-            Some(name) if name.text.starts_with(|c: char| c.is_ascii_digit() || c == ':') => fail(
-                name.span,
-                "expected a word such as `host` or `port` before this",
+            Some(name)
+                if name
+                    .text
+                    .starts_with(|c: char| c.is_ascii_digit() || c == ':') =>
+            {
+                fail(
+                    name.span,
+                    "expected a word such as `host` or `port` before this",
+                )
+            }
+            Some(name) => {
+                let before = name.text.split('-').next().unwrap_or_default();
+                let advice = if words::is_keyword(before) {
+                    "`-` needs blanks around it"
+                } else {
+                    "a name needs `host` before it"
+                };
+                fail(name.span, format!("unknown word `{}`: {advice}", name.text))
+            }
+            None => fail(
+                start..start + 1,
+                "expected an expression, for instance `host 10.0.0.1`",
             ),
-            Some(name) => fail(
-                name.span,
-                format!("unknown word `{}`: a name needs `host` before it", name.text),
-            ),
-            None => fail(start..start + 1, "expected an expression, for instance `host 10.0.0.1`"),
         };
     };
     let expr = operand::single(input, qualifiers)?;
@@ -317,7 +331,9 @@ fn primitive<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
     match word {
         "src" | "dst" | "host" | "net" | "port" | "portrange" | "proto" | "protochain"
         | "broadcast" | "multicast" => return headed(input, None),
-        "and" | "or" | "mask" => return expected(input, "an expression, for instance `host 10.0.0.1`"),
+        "and" | "or" | "mask" => {
+            return expected(input, "an expression, for instance `host 10.0.0.1`");
+        }
         _ => keyword(input, word)?,
     };
     match word {
@@ -383,7 +399,10 @@ fn llc(input: &mut Input<'_>) -> Parsed<Llc> {
             Ok(kind)
         }
         None if word.is_empty() || matches!(word, "and" | "or") => Ok(words::LLC),
-        None => expected(input, "an LLC type: i, s, u, rr, rnr, rej, ui, ua, disc, sabme, test, xid or frmr"),
+        None => expected(
+            input,
+            "an LLC type: i, s, u, rr, rnr, rej, ui, ua, disc, sabme, test, xid or frmr",
+        ),
     }
 }
 
@@ -422,7 +441,10 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
         _ => {
             return match protocol.and_then(Protocol::primitive) {
                 Some(primitive) => alone(primitive),
-                None => expected(input, "`host`, `src`, `dst`, `proto`, `broadcast`, `multicast` or `[` after `ether`"),
+                None => expected(
+                    input,
+                    "`host`, `src`, `dst`, `proto`, `broadcast`, `multicast` or `[` after `ether`",
+                ),
             };
         }
     };
@@ -430,7 +452,11 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
         keyword(input, word)?;
     }
     if !kind.goes_with(protocol) {
-        let word = if kind == Kind::Default { "src` or `dst" } else { word };
+        let word = if kind == Kind::Default {
+            "src` or `dst"
+        } else {
+            word
+        };
         return misfit(input, before, word);
     }
     with_names(
@@ -510,10 +536,9 @@ impl Kind {
                 protocol,
                 Protocol::Ip | Protocol::Ip6 | Protocol::Arp | Protocol::Rarp
             ),
-            (Self::Port | Self::PortRange, Some(protocol)) => matches!(
-                protocol,
-                Protocol::Over(Family::Either, 6 | 17 | 132)
-            ),
+            (Self::Port | Self::PortRange, Some(protocol)) => {
+                matches!(protocol, Protocol::Over(Family::Either, 6 | 17 | 132))
+            }
             (Self::Proto, Some(protocol)) => {
                 matches!(protocol, Protocol::Link | Protocol::Ip | Protocol::Ip6)
             }

@@ -64,8 +64,7 @@ impl Program {
         let mut place = 0;
         program.places.push(Place::start());
         program.find_places(expr, &mut place, &mut places);
-        program.entry =
-            program.compile(expr, wanted, Target::Keep, Target::Reject, &mut places);
+        program.entry = program.compile(expr, wanted, Target::Keep, Target::Reject, &mut places);
         program
     }
 

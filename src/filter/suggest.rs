@@ -29,10 +29,8 @@ fn distance(one: &str, other: &str) -> usize {
             let mut cost = (last[column] + usize::from(left != right))
                 .min(last[column + 1] + 1)
                 .min(line[column] + 1);
-            let swapped = row > 0
-                && column > 0
-                && left == other[column - 1]
-                && one[row - 1] == right;
+            let swapped =
+                row > 0 && column > 0 && left == other[column - 1] && one[row - 1] == right;
             if swapped {
                 cost = cost.min(before[column - 1] + 1);
             }

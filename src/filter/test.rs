@@ -308,10 +308,7 @@ fn address6(
     }
     let network = layout.network();
     let is = |at: usize| is_address6(packet, network + at, address, mask);
-    direction.judge(
-        || is(ipv6::SOURCE),
-        || is(ipv6::DESTINATION),
-    )
+    direction.judge(|| is(ipv6::SOURCE), || is(ipv6::DESTINATION))
 }
 
 /// Word by word: the first that differs decides, even where those behind it are missing.
@@ -389,9 +386,9 @@ fn other(primitive: &Primitive, packet: &Packet<'_>, layout: &Layout) -> Option<
         Primitive::Broadcast => with_macs(layout, || {
             Some(packet.bytes.array(layout.header)? == [0xff; 6])
         }),
-        Primitive::Multicast => with_macs(layout, || {
-            Some(packet.bytes.u8(layout.header)? & 1 == 1)
-        }),
+        Primitive::Multicast => {
+            with_macs(layout, || Some(packet.bytes.u8(layout.header)? & 1 == 1))
+        }
         Primitive::IpBroadcast => {
             if layout.ether_type(packet)? != ether_type::IPV4 {
                 return Some(false);
@@ -534,9 +531,7 @@ fn drop_word(word: &DropWord, packet: &Packet<'_>) -> bool {
         DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
         DropWord::Trap(glob) => trap.is_some_and(|trap| glob.matches(trap.as_bytes())),
         DropWord::TrapGroup(glob) => group.is_some_and(|group| glob.matches(group.as_bytes())),
-        DropWord::InterfaceIndex(index) => {
-            record.input.is_some_and(|input| input.index == *index)
-        }
+        DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
         DropWord::InterfaceName(name) => record
             .input
             .and_then(crate::record::Interface::name)

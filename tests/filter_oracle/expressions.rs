@@ -45,7 +45,6 @@ const DIFFERENCES: &[(&str, Difference)] = &[
     ("ip6 protochain 6", ProtoChain),
     ("protochain 6", ProtoChain),
     ("ip[4294967295] = 0", Wrap),
-    ("len - ip[2:2] = 14", Unchecked),
     ("16 + tcp[tcpflags] = 18", Unchecked),
     ("not (udp and icmp)", Optimizer),
     ("not ether src 02:00:00:00:00:01", Refused),

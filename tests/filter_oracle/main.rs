@@ -3,9 +3,9 @@
 //! `cargo test --test filter_oracle` needs tcpdump, and fails without it.
 //! `DWDUMP_ORACLE_CASES=5000` compares more random expressions.
 
+mod expressions;
 #[path = "../../src/filter/tests/grammar.rs"]
 mod grammar;
-mod expressions;
 mod packets;
 
 use std::collections::BTreeSet;
@@ -29,11 +29,7 @@ enum Optimizer {
 }
 
 /// Numbers of the packets that tcpdump keeps; its complaint where it refuses the expression.
-fn tcpdump(
-    file: &Path,
-    expression: &str,
-    optimizer: Optimizer,
-) -> Result<BTreeSet<usize>, String> {
+fn tcpdump(file: &Path, expression: &str, optimizer: Optimizer) -> Result<BTreeSet<usize>, String> {
     let output = Command::new("tcpdump")
         .args((optimizer == Optimizer::Off).then_some("-O"))
         .arg("-r")
@@ -112,11 +108,7 @@ struct Outcome {
     selective: bool,
 }
 
-fn compare(
-    subject: &Subject,
-    expression: &str,
-    optimizer: Optimizer,
-) -> Result<Outcome, String> {
+fn compare(subject: &Subject, expression: &str, optimizer: Optimizer) -> Result<Outcome, String> {
     let theirs = tcpdump(subject.file.path(), expression, optimizer)?;
     let ours = dwdump(&subject.capture, expression);
     Ok(Outcome {
@@ -170,11 +162,18 @@ fn expressions_select_what_tcpdump_selects() {
         2 * all.len(),
         report.differing.len(),
     );
-    assert!(report.complaints.is_empty(), "{}", report.complaints.join("\n"));
+    assert!(
+        report.complaints.is_empty(),
+        "{}",
+        report.complaints.join("\n")
+    );
     assert!(4 * selective >= 3 * all.len());
     assert_eq!(report.refused, expressions::refused());
     for listed in expressions::listed() {
-        assert!(report.differing.contains(listed), "`{listed}` does not differ");
+        assert!(
+            report.differing.contains(listed),
+            "`{listed}` does not differ"
+        );
     }
 }
 
@@ -196,7 +195,8 @@ impl Report {
         let outcome = match compare(subject, expression, Optimizer::On) {
             Ok(outcome) => outcome,
             Err(complaint) => {
-                self.refused.push(format!("{link}: {expression}: {complaint}"));
+                self.refused
+                    .push(format!("{link}: {expression}: {complaint}"));
                 let ours = dwdump(&subject.capture, expression).len();
                 if ours > 0 && !difference.is_some_and(Difference::is_refusal) {
                     let complaint = format!("{link}: {expression}: refused, ours select {ours}");
@@ -255,5 +255,10 @@ fn random_expressions_select_what_tcpdump_selects() {
         "{compared} comparisons, {selective} select something and not everything; tcpdump refuses \
          {refused} more; in {more} we keep more of what was cut"
     );
-    assert!(complaints.is_empty(), "{}\n{}", complaints.len(), complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{}\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
 }

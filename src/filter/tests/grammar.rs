@@ -14,7 +14,10 @@ fn expression(primitive: BoxedStrategy<String>) -> BoxedStrategy<String> {
         .prop_recursive(4, 24, 4, |inner| {
             let chain = (
                 inner.clone(),
-                proptest::collection::vec((select(&["and", "or", "&&", "||"][..]), inner.clone()), 1..4),
+                proptest::collection::vec(
+                    (select(&["and", "or", "&&", "||"][..]), inner.clone()),
+                    1..4,
+                ),
             )
                 .prop_map(|(first, rest)| {
                     rest.into_iter()
@@ -31,34 +34,85 @@ fn expression(primitive: BoxedStrategy<String>) -> BoxedStrategy<String> {
 }
 
 const ADDRESSES: &[&str] = &[
-    "10.0.0.1", "10.0.1.2", "10.0.0.9", "224.0.0.22", "10.10.2.4", "2001:db8::1",
-    "2001:db8:0:1::2", "ff02::1",
+    "10.0.0.1",
+    "10.0.1.2",
+    "10.0.0.9",
+    "224.0.0.22",
+    "10.10.2.4",
+    "2001:db8::1",
+    "2001:db8:0:1::2",
+    "ff02::1",
 ];
 const NETS: &[&str] = &[
-    "10", "10.0", "10.0.1", "10.0.0.0/24", "224.0.0.0/4", "0.0.0.0/0", "2001:db8::/32",
-    "2001:db8:0:1::/64", "10.0.0.0 mask 255.0.255.0",
+    "10",
+    "10.0",
+    "10.0.1",
+    "10.0.0.0/24",
+    "224.0.0.0/4",
+    "0.0.0.0/0",
+    "2001:db8::/32",
+    "2001:db8:0:1::/64",
+    "10.0.0.0 mask 255.0.255.0",
 ];
 
 pub fn packet_primitive() -> impl Strategy<Value = String> {
     let word = select(
         &[
-            "ip", "ip6", "arp", "rarp", "tcp", "udp", "sctp", "icmp", "icmp6", "igmp", "pim", "vrrp",
-            "esp", "ah", "llc", "stp", "broadcast", "multicast", "ip multicast", "ip6 multicast",
-            "vlan", "vlan 5", "vlan 100", "mpls", "mpls 16", "pppoes", "pppoes 3", "pppoed",
+            "ip",
+            "ip6",
+            "arp",
+            "rarp",
+            "tcp",
+            "udp",
+            "sctp",
+            "icmp",
+            "icmp6",
+            "igmp",
+            "pim",
+            "vrrp",
+            "esp",
+            "ah",
+            "llc",
+            "stp",
+            "broadcast",
+            "multicast",
+            "ip multicast",
+            "ip6 multicast",
+            "vlan",
+            "vlan 5",
+            "vlan 100",
+            "mpls",
+            "mpls 16",
+            "pppoes",
+            "pppoes 3",
+            "pppoed",
         ][..],
     )
     .prop_map(str::to_owned);
     let direction = || select(&["", "src ", "dst ", "src or dst ", "src and dst "][..]);
-    let host = (direction(), select(ADDRESSES)).prop_map(|(side, address)| format!("{side}host {address}"));
+    let host = (direction(), select(ADDRESSES))
+        .prop_map(|(side, address)| format!("{side}host {address}"));
     let net = (direction(), select(NETS)).prop_map(|(side, net)| format!("{side}net {net}"));
     let scope = select(&["", "tcp ", "udp ", "sctp "][..]);
-    let port = (scope, direction(), select(&[22_u16, 53, 80, 443, 1234, 4789][..]))
+    let port = (
+        scope,
+        direction(),
+        select(&[22_u16, 53, 80, 443, 1234, 4789][..]),
+    )
         .prop_map(|(scope, side, port)| format!("{scope}{side}port {port}"));
     let range = (direction(), 0_u16..9000, 0_u16..3000)
         .prop_map(|(side, first, more)| format!("{side}portrange {first}-{}", first + more));
-    let mac = select(&["ether host 02:00:00:00:00:01", "ether dst ff:ff:ff:ff:ff:ff"][..])
-        .prop_map(str::to_owned);
-    let proto = (select(&["ip proto", "ip6 proto", "proto"][..]), select(&[1_u8, 6, 17, 44, 47, 58][..]))
+    let mac = select(
+        &[
+            "ether host 02:00:00:00:00:01",
+            "ether dst ff:ff:ff:ff:ff:ff",
+        ][..],
+    )
+    .prop_map(str::to_owned);
+    let proto = (
+        select(&["ip proto", "ip6 proto", "proto"][..]),
+        select(&[1_u8, 6, 17, 44, 47, 58][..]),
+    )
         .prop_map(|(word, number)| format!("{word} {number}"));
     let kind = select(&[0x0800_u16, 0x86dd, 0x42, 0xfe, 0xe0, 0x88cc][..])
         .prop_map(|kind| format!("ether proto {kind:#x}"));
@@ -78,12 +132,17 @@ pub fn packet_primitive() -> impl Strategy<Value = String> {
 /// A comparison of arithmetic.
 pub fn relation() -> impl Strategy<Value = String> {
     let sign = select(&["=", "==", "!=", "<", "<=", ">", ">="][..]);
-    (arithmetic(), sign, arithmetic()).prop_map(|(left, sign, right)| format!("{left} {sign} {right}"))
+    (arithmetic(), sign, arithmetic())
+        .prop_map(|(left, sign, right)| format!("{left} {sign} {right}"))
 }
 
 fn arithmetic() -> BoxedStrategy<String> {
     let load = (
-        select(&["ether", "ip", "ip6", "arp", "tcp", "udp", "icmp", "icmp6", "igmp"][..]),
+        select(
+            &[
+                "ether", "ip", "ip6", "arp", "tcp", "udp", "icmp", "icmp6", "igmp",
+            ][..],
+        ),
         0_u8..30,
         select(&["", ":1", ":2", ":4"][..]),
     )
@@ -100,11 +159,11 @@ fn arithmetic() -> BoxedStrategy<String> {
         let sign = select(&["+", "-", "*", "&", "|", "<<", ">>"][..]);
         let last = select(&["/", "%", "^"][..]);
         prop_oneof![
-            3 => (inner.clone(), sign.clone(), 1_u32..31)
+            3 => (inner.clone(), sign, 1_u32..31)
                 .prop_map(|(left, sign, right)| format!("{left} {sign} {right}")),
             1 => (inner.clone(), last, 1_u32..31)
                 .prop_map(|(left, sign, right)| format!("(({left}) {sign} {right})")),
-            1 => (inner.clone(), sign, plain())
+            1 => (inner.clone(), select(&["+", "-", "*", "&", "|"][..]), plain())
                 .prop_map(|(left, sign, right)| format!("({left} {sign} {right})")),
             1 => inner.prop_map(|offset| format!("ip[({offset}) & 31]")),
         ]
@@ -120,4 +179,54 @@ fn plain() -> impl Strategy<Value = String> {
         2 => (0_u32..300).prop_map(|number| number.to_string()),
         1 => any::<u32>().prop_map(|number| format!("{number:#x}")),
     ]
+}
+
+/// The whole language.
+#[allow(dead_code, reason = "tcpdump does not know it")]
+pub fn any_expression() -> BoxedStrategy<String> {
+    let ours = select(
+        &[
+            "saddr 10.0.0.0/8",
+            "daddr 2001:db8::1",
+            "addr helios or ace",
+            "sport 53",
+            "dport 80-90",
+            "flow tcp 10.0.0.1:1234 10.0.1.2:80",
+            "flow udp [::1]:1 [::2]:2",
+            "gre",
+            "ospf",
+            "inbound",
+            "outbound",
+            "reason NO_SOCKET or NETFILTER_*",
+            "reason \"odd name\"",
+            "location ip_rcv*",
+            "module gre",
+            "pc 0xffffffffb3d420b5",
+            "origin sw",
+            "origin hw",
+            "trap *",
+            "trap_group l3_*",
+            "iface eth0 or 2",
+            "ifname \"5\"",
+            "protochain 6",
+            "host ace",
+            "port ssh or 80",
+            "ip broadcast",
+            "llc ui",
+            "len % 5 + 3 = 2",
+            "2 * len ^ 3 & 1 = 1",
+            "-ip[0] - -len > 3",
+        ][..],
+    )
+    .prop_map(str::to_owned);
+    let primitive = prop_oneof![2 => packet_primitive(), 1 => ours].boxed();
+    expression(primitive)
+        .prop_recursive(2, 8, 1, |inner| {
+            prop_oneof![
+                inner.clone(),
+                inner.clone().prop_map(|text| format!("inner ({text})")),
+                inner.prop_map(|text| format!("not ({text}) or inner inner tcp")),
+            ]
+        })
+        .boxed()
 }
