@@ -107,9 +107,6 @@ fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Pars
 }
 
 fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str)>> {
-    if peek_sign(input, "&&")? || peek_sign(input, "||")? {
-        return Ok(None);
-    }
     const SIGNS: [(&str, Operator); 10] = [
         ("<<", Operator::ShiftLeft),
         (">>", Operator::ShiftRight),
@@ -122,6 +119,9 @@ fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str
         ("/", Operator::Divide),
         ("%", Operator::Remainder),
     ];
+    if peek_sign(input, "&&")? || peek_sign(input, "||")? {
+        return Ok(None);
+    }
     for (text, operator) in SIGNS {
         if peek_sign(input, text)? {
             return Ok(Some((operator, text)));
@@ -231,17 +231,15 @@ pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>>
     let Some(name) = name(input, "")? else {
         return Ok(None);
     };
-    match number(name.text).map(u32::try_from) {
-        Some(Ok(value)) => Ok(Some(Started {
-            arith: Arith::Number(value),
-            number: Some(name.text),
-            span: name.span,
-        })),
-        _ => {
-            input.reset(&before);
-            Ok(None)
-        }
-    }
+    let Some(Ok(value)) = number(name.text).map(u32::try_from) else {
+        input.reset(&before);
+        return Ok(None);
+    };
+    Ok(Some(Started {
+        arith: Arith::Number(value),
+        number: Some(name.text),
+        span: name.span,
+    }))
 }
 
 /// `[offset]` or `[offset:width]` behind the protocol at `span`.

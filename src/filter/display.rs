@@ -148,17 +148,19 @@ impl fmt::Display for Primitive {
                 one,
                 other,
             }) => write!(f, "flow {protocol} {one} {other}"),
-            Self::Mac(direction, [a, b, c, d, e, g]) => {
+            Self::Mac(direction, mac) => {
                 let word = match direction {
                     Direction::Either => "host",
                     Direction::Source => "src",
                     Direction::Destination => "dst",
                     Direction::Both => "src and dst",
                 };
-                write!(
-                    f,
-                    "ether {word} {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"
-                )
+                write!(f, "ether {word} ")?;
+                for (index, byte) in mac.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ":" };
+                    write!(f, "{separator}{byte:02x}")?;
+                }
+                Ok(())
             }
             Self::Broadcast => f.write_str("broadcast"),
             Self::IpBroadcast => f.write_str("ip broadcast"),

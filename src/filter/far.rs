@@ -2,7 +2,8 @@
 //! authentication headers. What pcap-filter(7)'s words do not do, and ours do.
 
 use super::layout::ether_type;
-use super::packet::{Bytes, Framing, Packet};
+use super::packet::Lookup::{Absent, Found};
+use super::packet::{Bytes, Framing, Lookup, Packet};
 
 /// More tags than this are not an honest packet.
 const MAX_VLAN_TAGS: usize = 8;
@@ -41,41 +42,39 @@ pub struct Ports {
     pub at: usize,
 }
 
-/// `Some(None)` where the packet has no ports.
-pub fn ports(packet: &Packet<'_>) -> Option<Option<Ports>> {
+/// Absent in later fragments, and where the protocol has none.
+pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
     let (kind, at) = network(packet)?;
-    let header = transport(packet, kind, at)?;
-    Some(
-        header
-            .filter(|header| matches!(header.number, 6 | 17 | 132))
-            .map(|header| Ports {
-                protocol: header.number,
-                at: header.at,
-            }),
-    )
+    Some(match transport(packet, kind, at)? {
+        Found(Header {
+            number: protocol @ (6 | 17 | 132),
+            at,
+        }) => Found(Ports { protocol, at }),
+        _ => Absent,
+    })
 }
 
-/// The first header behind IP that is not an extension; `Some(None)` in a later fragment, and
-/// where there is no IP.
-pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Option<Header>> {
+/// The first header behind IP that is not an extension; absent in a later fragment, and where
+/// there is no IP.
+pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Lookup<Header>> {
     let headers = match kind {
         ether_type::IPV4 => {
             // RFC 791, 3.1: fragment offset in the lower 13 bits.
             if packet.bytes.u16(network + 6)? & 0x1fff != 0 {
-                return Some(None);
+                return Some(Absent);
             }
             Headers::of_ipv4(packet, network)?
         }
         ether_type::IPV6 => Headers::of_ipv6(packet, network)?,
-        _ => return Some(None),
+        _ => return Some(Absent),
     };
-    let mut last = None;
+    let mut last = Absent;
     for header in headers {
         let header = header?;
         if header.number == FRAGMENT && is_later_fragment(packet, header.at)? {
-            return Some(None);
+            return Some(Absent);
         }
-        last = Some(header);
+        last = Found(header);
     }
     Some(last)
 }
@@ -104,9 +103,16 @@ const DESTINATION_OPTIONS: u8 = 60;
 pub struct Headers<'a> {
     bytes: Bytes<'a>,
     is_ipv6: bool,
-    /// `Some(None)` where the one before was cut off.
-    next: Option<Option<Header>>,
+    next: Next,
     seen: usize,
+}
+
+enum Next {
+    Header(Header),
+    /// The one before was cut off.
+    Unknown,
+    /// The one before was the last.
+    End,
 }
 
 impl<'a> Headers<'a> {
@@ -116,10 +122,10 @@ impl<'a> Headers<'a> {
         Some(Self {
             bytes: packet.bytes,
             is_ipv6: false,
-            next: Some(Some(Header {
+            next: Next::Header(Header {
                 number: packet.bytes.u8(network + 9)?,
                 at: network + 4 * words,
-            })),
+            }),
             seen: 0,
         })
     }
@@ -128,16 +134,16 @@ impl<'a> Headers<'a> {
         Some(Self {
             bytes: packet.bytes,
             is_ipv6: true,
-            next: Some(Some(Header {
+            next: Next::Header(Header {
                 number: packet.bytes.u8(network + 6)?,
                 at: network + 40,
-            })),
+            }),
             seen: 0,
         })
     }
 
-    /// What follows `header`: `None` where it is the last, `Some(None)` where it was cut off.
-    fn behind(&self, header: Header) -> Option<Option<Header>> {
+    /// What follows `header`.
+    fn behind(&self, header: Header) -> Next {
         let len = match header.number {
             // RFC 8200, 4.3: units of 8 bytes, the first not counted.
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if self.is_ipv6 => {
@@ -146,13 +152,15 @@ impl<'a> Headers<'a> {
             FRAGMENT if self.is_ipv6 => Some(8),
             // RFC 4302, 2.2: units of 4 bytes, less 2.
             AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
-            _ => return None,
+            _ => return Next::End,
         };
         let next = self.bytes.u8(header.at).zip(len);
-        Some(next.map(|(number, len)| Header {
-            number,
-            at: header.at + len,
-        }))
+        next.map_or(Next::Unknown, |(number, len)| {
+            Next::Header(Header {
+                number,
+                at: header.at + len,
+            })
+        })
     }
 
     fn length(&self, header: Header) -> Option<usize> {
@@ -164,8 +172,10 @@ impl Iterator for Headers<'_> {
     type Item = Option<Header>;
 
     fn next(&mut self) -> Option<Option<Header>> {
-        let Some(header) = self.next.take()? else {
-            return Some(None);
+        let header = match std::mem::replace(&mut self.next, Next::End) {
+            Next::Header(header) => header,
+            Next::Unknown => return Some(None),
+            Next::End => return None,
         };
         self.seen += 1;
         if self.seen > MAX_HEADERS {

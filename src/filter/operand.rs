@@ -15,6 +15,7 @@ use super::glob::Glob;
 use super::lex::{
     self, Input, Name, Parsed, Quoted, expected, fail, keyword, name, peek_word, position, text,
 };
+use super::names::Service;
 use super::words::{self, Protocol};
 
 /// The qualifiers of a name: those written before it, or carried over from the name before.
@@ -569,7 +570,7 @@ fn port_number(
     };
     match found {
         Some(port) => Ok((scope, port)),
-        None if service == Default::default() => unknown_service(text, span),
+        None if service == Service::default() => unknown_service(text, span),
         None => fail(
             span.clone(),
             format!("`{text}` is not a service over {scope}"),
@@ -601,7 +602,7 @@ fn port_range(
 ) -> Parsed<(PortScope, PortRange)> {
     let Some((at, _)) = name.text.char_indices().find(|&(at, character)| {
         let known = |text: &str| {
-            lex::number(text).is_some() || input.state.names.service(text) != Default::default()
+            lex::number(text).is_some() || input.state.names.service(text) != Service::default()
         };
         character == '-' && known(&name.text[..at]) && known(&name.text[at + 1..])
     }) else {

@@ -39,6 +39,14 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// What was looked for, where the bytes suffice to know; `Option<Lookup>` is `None` where they do
+/// not.
+pub enum Lookup<T> {
+    Found(T),
+    /// The packet has no such thing.
+    Absent,
+}
+
 /// What a packet begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

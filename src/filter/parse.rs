@@ -147,7 +147,7 @@ fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>>
                     span,
                 },
             ),
-            unit => Ok(unit),
+            term @ Unit::Term(_) => Ok(term),
         },
         Some('-') => {
             let started = arithmetic::operand(input)?;

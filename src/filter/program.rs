@@ -5,7 +5,7 @@
 use super::ast::{Connective, Expr, Primitive};
 use super::inner;
 use super::layout::Place;
-use super::packet::Packet;
+use super::packet::{Lookup, Packet};
 use super::test::Test;
 
 /// A compiled expression.
@@ -156,8 +156,8 @@ impl Program {
                     test.answer(packet, layout) == Some(step.wanted)
                 }
                 Ask::Inner(program) => match inner::packet(packet) {
-                    Some(Some(inside)) => self.inner[*program].holds(&inside),
-                    Some(None) => !step.wanted,
+                    Some(Lookup::Found(inside)) => self.inner[*program].holds(&inside),
+                    Some(Lookup::Absent) => !step.wanted,
                     None => false,
                 },
             };

@@ -8,7 +8,8 @@ use super::ast::{
 };
 use super::far;
 use super::layout::{Layout, MAX_LLC_LENGTH, Naming, ether_type};
-use super::packet::Packet;
+use super::packet::Lookup::{Absent, Found};
+use super::packet::{Lookup, Packet};
 
 /// Offsets and numbers of the IPv4 header (RFC 791, 3.1).
 mod ipv4 {
@@ -97,7 +98,7 @@ impl Test {
                 comparison,
                 value,
             } => {
-                let Some(base) = base(packet, layout, header)? else {
+                let Found(base) = base(packet, layout, header)? else {
                     return Some(false);
                 };
                 let loaded = load(packet, base.checked_add(offset)?, width)?;
@@ -105,7 +106,7 @@ impl Test {
             }
             Self::Relation { relation, guards } => {
                 for &header in guards {
-                    if base(packet, layout, header)?.is_none() {
+                    if let Absent = base(packet, layout, header)? {
                         return Some(false);
                     }
                 }
@@ -191,8 +192,11 @@ fn evaluate(arith: &Arith, packet: &Packet<'_>, layout: &Layout) -> Option<u32> 
             width,
         } => {
             let offset = usize::try_from(evaluate(offset, packet, layout)?).ok()?;
-            let base = base(packet, layout, *header)??;
-            load(packet, base.checked_add(offset)?, *width)
+            match base(packet, layout, *header)? {
+                Found(base) => load(packet, base.checked_add(offset)?, *width),
+                // The guards have made sure of it.
+                Absent => None,
+            }
         }
         Arith::Negated(arith) => evaluate(arith, packet, layout).map(u32::wrapping_neg),
         Arith::Operation { first, rest } => {
@@ -213,44 +217,48 @@ fn load(packet: &Packet<'_>, at: usize, width: Width) -> Option<u32> {
     }
 }
 
-/// Where a header begins; `Some(None)` where the packet has none.
+/// Where a header begins.
 #[inline]
-fn base(packet: &Packet<'_>, layout: &Layout, header: Header) -> Option<Option<usize>> {
+fn base(packet: &Packet<'_>, layout: &Layout, header: Header) -> Option<Lookup<usize>> {
     let network = layout.network();
     let kind = match header {
-        Header::Link => return Some(Some(layout.header)),
+        Header::Link => return Some(Found(layout.header)),
         Header::Ip | Header::Transport(_) => ether_type::IPV4,
         Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
-        Header::Arp | Header::Rarp if layout.naming == Naming::Version => return Some(None),
+        Header::Arp | Header::Rarp if layout.naming == Naming::Version => return Some(Absent),
         Header::Arp => ether_type::ARP,
         Header::Rarp => ether_type::RARP,
     };
     if layout.ether_type(packet)? != kind {
-        return Some(None);
+        return Some(Absent);
     }
     match header {
         Header::Transport(number) => {
             if packet.bytes.u8(network + ipv4::PROTOCOL)? != number {
-                return Some(None);
+                return Some(Absent);
             }
             first_fragment(packet, network)
         }
         Header::Icmp6 => {
             let is_icmp6 = packet.bytes.u8(network + ipv6::NEXT_HEADER)? == 58;
-            Some(is_icmp6.then_some(network + ipv6::LEN))
+            Some(if is_icmp6 {
+                Found(network + ipv6::LEN)
+            } else {
+                Absent
+            })
         }
-        _ => Some(Some(network)),
+        _ => Some(Found(network)),
     }
 }
 
-/// Where the transport header of an IPv4 packet begins; `Some(None)` in a later fragment.
+/// Where the transport header of an IPv4 packet begins; absent in a later fragment.
 #[inline]
-fn first_fragment(packet: &Packet<'_>, network: usize) -> Option<Option<usize>> {
+fn first_fragment(packet: &Packet<'_>, network: usize) -> Option<Lookup<usize>> {
     if packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
-        return Some(None);
+        return Some(Absent);
     }
     let words = usize::from(packet.bytes.u8(network)? & 0x0f);
-    Some(Some(network + 4 * words))
+    Some(Found(network + 4 * words))
 }
 
 /// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
@@ -340,8 +348,8 @@ fn port(
                 return Some(false);
             }
             match first_fragment(packet, network)? {
-                Some(at) => at,
-                None => return Some(false),
+                Found(at) => at,
+                Absent => return Some(false),
             }
         }
         ether_type::IPV6 => {
@@ -366,7 +374,7 @@ fn other(primitive: &Primitive, packet: &Packet<'_>, layout: &Layout) -> Option<
         &Primitive::ProtoChain(family, number) => proto_chain(packet, layout, family, number),
         &Primitive::FarAddress(direction, net) => far_address(packet, direction, net),
         &Primitive::FarPort(side, range) => {
-            let Some(ports) = far::ports(packet)? else {
+            let Found(ports) = far::ports(packet)? else {
                 return Some(false);
             };
             let offset = match side {
@@ -484,7 +492,7 @@ fn far_address(packet: &Packet<'_>, direction: Direction, net: Net) -> Option<bo
 }
 
 fn is_flow(packet: &Packet<'_>, flow: &Flow) -> Option<bool> {
-    let Some(ports) = far::ports(packet)? else {
+    let Found(ports) = far::ports(packet)? else {
         return Some(false);
     };
     if !flow.protocol.covers(ports.protocol) {

@@ -6,7 +6,7 @@ use super::super::Filter;
 use super::super::names::FixedNames;
 use super::grammar::{any_expression, packet_expression, packet_primitive};
 use super::parse;
-use super::records::{bytes, input, link, record, software};
+use super::records::{bytes, interface, link, record, software};
 
 proptest! {
     #[test]
@@ -46,7 +46,7 @@ proptest! {
         let mut packet = record(link, &data);
         packet.original_len += 10;
         packet.cause = software("NO_SOCKET", "ip_rcv+0x1/0x2");
-        packet.input = input(2, "eth0");
+        packet.input = Some(interface(2, "eth0"));
         let holds = |text: &str| parse(text).matches(&packet);
         // Each side starts anew, so that no `vlan` of the one moves the other.
         let (one, other) = (format!("inner ({one})"), format!("inner ({other})"));

@@ -46,8 +46,8 @@ pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
     }
 }
 
-pub fn input(index: u32, text: &'static str) -> Option<Interface<'static>> {
-    Some(Interface::new(index, name(text)))
+pub fn interface(index: u32, text: &'static str) -> Interface<'static> {
+    Interface::new(index, name(text))
 }
 
 const LINKS: &[LinkType] = &[
