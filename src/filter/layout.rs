@@ -96,6 +96,13 @@ impl Layout {
     /// The Ethernet type of the network header, whatever names it.
     #[inline]
     pub fn ether_type(&self, packet: &Packet<'_>) -> Option<u16> {
+        if self.naming == Naming::Ethernet && self.labels == 0 {
+            return packet.bytes.u16(self.type_at);
+        }
+        self.other_type(packet)
+    }
+
+    fn other_type(&self, packet: &Packet<'_>) -> Option<u16> {
         if self.labels > 0 {
             return self.labelled_type(packet);
         }

@@ -21,6 +21,7 @@ mod operand;
 mod packet;
 mod parse;
 mod program;
+mod relation;
 mod suggest;
 mod test;
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! The compiled form: tests in a row, each with two ways on. Negations are pushed down to the tests
 //! (De Morgan's laws hold for three values, too), so that each asks for one certain answer; what is
-//! unknown goes the way of "no", whatever was asked. Nothing is allocated for a packet.
+//! unknown goes the way of "no", whatever was asked. There is one way in for each kind of network
+//! header, without the tests that it decides. Nothing is allocated for a packet.
 
 use super::ast::{Connective, Expr, Primitive};
 use super::inner;
 use super::layout::Place;
 use super::packet::{Lookup, Packet};
-use super::test::Test;
+use super::test::{Class, Test, View};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Every step leads to one before it, or out.
     steps: Vec<Step>,
-    entry: Target,
+    /// Where to begin with a packet of each class.
+    entries: [Target; Class::ALL.len()],
+    /// The first is the beginning of the expression.
     places: Vec<Place>,
     /// What is asked of packets in tunnels.
     inner: Vec<Program>,
@@ -31,8 +34,10 @@ struct Step {
 
 #[derive(Clone, Debug)]
 enum Ask {
-    /// A test at a place.
-    Test(Test, usize),
+    /// A test at the beginning of the expression.
+    Test(Test),
+    /// A test behind a word that moved the headers.
+    Moved(Test, usize),
     /// Whether there is a packet in a tunnel of which a program holds. That program is compiled
     /// for the answer wanted, so that here it is a hit either way.
     Inner(usize),
@@ -50,8 +55,8 @@ impl Program {
     pub fn all() -> Self {
         Self {
             steps: Vec::new(),
-            entry: Target::Keep,
-            places: Vec::new(),
+            entries: [Target::Keep; Class::ALL.len()],
+            places: vec![Place::start()],
             inner: Vec::new(),
         }
     }
@@ -60,28 +65,44 @@ impl Program {
     pub fn new(expr: &Expr, wanted: bool) -> Self {
         let mut program = Self::all();
         // Text order first, for the places; then backwards, for each step must know where to go.
-        let mut places = Vec::new();
+        let mut leaves = Vec::new();
         let mut place = 0;
-        program.places.push(Place::start());
-        program.find_places(expr, &mut place, &mut places);
-        program.entry = program.compile(expr, wanted, Target::Keep, Target::Reject, &mut places);
+        program.find_leaves(expr, wanted, &mut place, &mut leaves);
+        for class in Class::ALL {
+            let mut compiler = Compiler {
+                steps: &mut program.steps,
+                leaves: &leaves,
+                class,
+            };
+            let entry = compiler.compile(expr, wanted, Target::Keep, Target::Reject);
+            program.entries[class as usize] = entry;
+        }
         program
     }
 
-    /// The place of each primitive, in text order.
-    fn find_places(&mut self, expr: &Expr, place: &mut usize, found: &mut Vec<usize>) {
+    /// What the primitives and tunnels become, in text order.
+    fn find_leaves(
+        &mut self,
+        expr: &Expr,
+        wanted: bool,
+        place: &mut usize,
+        leaves: &mut Vec<Leaf>,
+    ) {
         match expr {
             Expr::Chain(chain) => {
-                self.find_places(&chain.first, place, found);
+                self.find_leaves(&chain.first, wanted, place, leaves);
                 for (_, expr) in &chain.rest {
-                    self.find_places(expr, place, found);
+                    self.find_leaves(expr, wanted, place, leaves);
                 }
             }
-            Expr::Not(expr) => self.find_places(expr, place, found),
-            // The packet inside starts anew.
-            Expr::Inner(_) => {}
+            Expr::Not(expr) => self.find_leaves(expr, !wanted, place, leaves),
+            Expr::Inner(expr) => {
+                // The packet inside starts anew.
+                self.inner.push(Self::new(expr, wanted));
+                leaves.push(Leaf::Inner(self.inner.len() - 1));
+            }
             Expr::Primitive(primitive) => {
-                found.push(*place);
+                leaves.push(Leaf::Test(Test::new(primitive), *place));
                 let here = self.places[*place];
                 let next = match primitive {
                     Primitive::Vlan(_) => here.behind_vlan(),
@@ -95,55 +116,16 @@ impl Program {
         }
     }
 
-    /// Adds the steps that lead to `hit` where `expr` is `wanted`, else to `miss`.
-    fn compile(
-        &mut self,
-        expr: &Expr,
-        wanted: bool,
-        hit: Target,
-        miss: Target,
-        places: &mut Vec<usize>,
-    ) -> Target {
-        match expr {
-            Expr::Chain(chain) => {
-                let (mut hit, mut miss) = (hit, miss);
-                for (connective, expr) in chain.rest.iter().rev() {
-                    let last = self.compile(expr, wanted, hit, miss, places);
-                    // `not (a or b)` is `not a and not b`.
-                    match (connective, wanted) {
-                        (Connective::And, true) | (Connective::Or, false) => hit = last,
-                        (Connective::Or, true) | (Connective::And, false) => miss = last,
-                    }
-                }
-                self.compile(&chain.first, wanted, hit, miss, places)
-            }
-            Expr::Not(expr) => self.compile(expr, !wanted, hit, miss, places),
-            Expr::Inner(expr) => {
-                self.inner.push(Self::new(expr, wanted));
-                let ask = Ask::Inner(self.inner.len() - 1);
-                self.step(ask, wanted, hit, miss)
-            }
-            Expr::Primitive(primitive) => {
-                let place = places.pop().unwrap_or_default();
-                let ask = Ask::Test(Test::new(primitive), place);
-                self.step(ask, wanted, hit, miss)
-            }
-        }
-    }
-
-    fn step(&mut self, ask: Ask, wanted: bool, hit: Target, miss: Target) -> Target {
-        self.steps.push(Step {
-            ask,
-            wanted,
-            hit,
-            miss,
-        });
-        Target::Step(self.steps.len() - 1)
-    }
-
     /// Whether the packet is kept.
+    #[inline]
     pub fn holds(&self, packet: &Packet<'_>) -> bool {
-        let mut target = self.entry;
+        let layout = self.places[0].layout(packet.framing);
+        let view = View {
+            packet,
+            layout,
+            kind: layout.ether_type(packet),
+        };
+        let mut target = self.entries[Class::of(view.kind) as usize];
         loop {
             let step = match target {
                 Target::Step(index) => &self.steps[index],
@@ -151,9 +133,15 @@ impl Program {
                 Target::Reject => return false,
             };
             let is_hit = match &step.ask {
-                Ask::Test(test, place) => {
+                Ask::Test(test) => test.answer(&view) == Some(step.wanted),
+                Ask::Moved(test, place) => {
                     let layout = self.places[*place].layout(packet.framing);
-                    test.answer(packet, layout) == Some(step.wanted)
+                    let view = View {
+                        packet,
+                        layout,
+                        kind: layout.ether_type(packet),
+                    };
+                    test.answer(&view) == Some(step.wanted)
                 }
                 Ask::Inner(program) => match inner::packet(packet) {
                     Some(Lookup::Found(inside)) => self.inner[*program].holds(&inside),
@@ -163,5 +151,69 @@ impl Program {
             };
             target = if is_hit { step.hit } else { step.miss };
         }
+    }
+}
+
+/// What has no parts.
+enum Leaf {
+    /// A test at a place.
+    Test(Test, usize),
+    Inner(usize),
+}
+
+/// Compiles an expression from its end to its beginning, for packets of one class.
+struct Compiler<'a> {
+    steps: &'a mut Vec<Step>,
+    /// Those not reached yet.
+    leaves: &'a [Leaf],
+    class: Class,
+}
+
+impl Compiler<'_> {
+    /// Adds the steps that lead to `hit` where `expr` is `wanted`, else to `miss`.
+    fn compile(&mut self, expr: &Expr, wanted: bool, hit: Target, miss: Target) -> Target {
+        match expr {
+            Expr::Chain(chain) => {
+                let (mut hit, mut miss) = (hit, miss);
+                for (connective, expr) in chain.rest.iter().rev() {
+                    let last = self.compile(expr, wanted, hit, miss);
+                    // `not (a or b)` is `not a and not b`.
+                    match (connective, wanted) {
+                        (Connective::And, true) | (Connective::Or, false) => hit = last,
+                        (Connective::Or, true) | (Connective::And, false) => miss = last,
+                    }
+                }
+                self.compile(&chain.first, wanted, hit, miss)
+            }
+            Expr::Not(expr) => self.compile(expr, !wanted, hit, miss),
+            Expr::Inner(_) | Expr::Primitive(_) => self.leaf(wanted, hit, miss),
+        }
+    }
+
+    fn leaf(&mut self, wanted: bool, hit: Target, miss: Target) -> Target {
+        let Some((leaf, rest)) = self.leaves.split_last() else {
+            return miss;
+        };
+        self.leaves = rest;
+        let ask = match leaf {
+            Leaf::Test(test, 0) => match test.in_class(self.class) {
+                Some(answer) if answer == wanted => return hit,
+                Some(_) => return miss,
+                None => Ask::Test(test.clone()),
+            },
+            Leaf::Test(test, place) => Ask::Moved(test.clone(), *place),
+            Leaf::Inner(program) => Ask::Inner(*program),
+        };
+        // Either answer would lead there.
+        if hit == miss {
+            return hit;
+        }
+        self.steps.push(Step {
+            ask,
+            wanted,
+            hit,
+            miss,
+        });
+        Target::Step(self.steps.len() - 1)
     }
 }
