@@ -3,7 +3,7 @@
 //! unknown goes the way of "no", whatever was asked. There is one way in for each kind of network
 //! header, without the tests that it decides. Nothing is allocated for a packet.
 
-use super::ast::{Connective, Expr, Primitive};
+use super::ast::{Chain, Connective, Expr, PortRange, Primitive};
 use super::inner;
 use super::layout::Place;
 use super::packet::{Lookup, Packet};
@@ -45,7 +45,7 @@ enum Ask {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
-    Step(usize),
+    Step(u32),
     Keep,
     Reject,
 }
@@ -73,6 +73,7 @@ impl Program {
                 steps: &mut program.steps,
                 leaves: &leaves,
                 class,
+                ports: Vec::new(),
             };
             let entry = compiler.compile(expr, wanted, Target::Keep, Target::Reject);
             program.entries[class as usize] = entry;
@@ -128,7 +129,7 @@ impl Program {
         let mut target = self.entries[Class::of(view.kind) as usize];
         loop {
             let step = match target {
-                Target::Step(index) => &self.steps[index],
+                Target::Step(index) => &self.steps[index as usize],
                 Target::Keep => return true,
                 Target::Reject => return false,
             };
@@ -167,6 +168,8 @@ struct Compiler<'a> {
     /// Those not reached yet.
     leaves: &'a [Leaf],
     class: Class,
+    /// Ranges of ports that the leaf before asks for, too.
+    ports: Vec<PortRange>,
 }
 
 impl Compiler<'_> {
@@ -175,7 +178,10 @@ impl Compiler<'_> {
         match expr {
             Expr::Chain(chain) => {
                 let (mut hit, mut miss) = (hit, miss);
-                for (connective, expr) in chain.rest.iter().rev() {
+                for (index, (connective, expr)) in chain.rest.iter().enumerate().rev() {
+                    if self.joins_ports(chain, index) {
+                        continue;
+                    }
                     let last = self.compile(expr, wanted, hit, miss);
                     // `not (a or b)` is `not a and not b`.
                     match (connective, wanted) {
@@ -190,30 +196,63 @@ impl Compiler<'_> {
         }
     }
 
+    /// Takes an element that is a port as the one before it is, `or` between them: the test before
+    /// will ask for both.
+    fn joins_ports(&mut self, chain: &Chain, index: usize) -> bool {
+        let (before, is_or) = match index.checked_sub(1).map(|before| &chain.rest[before]) {
+            Some((connective, expr)) => (expr, *connective == Connective::Or),
+            None => (&*chain.first, true),
+        };
+        let (connective, expr) = &chain.rest[index];
+        let are_primitives = matches!((before, expr), (Expr::Primitive(_), Expr::Primitive(_)));
+        if !are_primitives || !is_or || *connective != Connective::Or {
+            return false;
+        }
+        let [
+            rest @ ..,
+            Leaf::Test(first, place),
+            Leaf::Test(second, same_place),
+        ] = self.leaves
+        else {
+            return false;
+        };
+        let Some(range) = first.joined_port(second).filter(|_| place == same_place) else {
+            return false;
+        };
+        self.ports.push(range);
+        self.leaves = &self.leaves[..=rest.len()];
+        true
+    }
+
     fn leaf(&mut self, wanted: bool, hit: Target, miss: Target) -> Target {
         let Some((leaf, rest)) = self.leaves.split_last() else {
             return miss;
         };
         self.leaves = rest;
+        let ports = std::mem::take(&mut self.ports);
         let ask = match leaf {
             Leaf::Test(test, 0) => match test.in_class(self.class) {
                 Some(answer) if answer == wanted => return hit,
                 Some(_) => return miss,
-                None => Ask::Test(test.clone()),
+                None => Ask::Test(test.clone().with_ports(ports)),
             },
-            Leaf::Test(test, place) => Ask::Moved(test.clone(), *place),
+            Leaf::Test(test, place) => Ask::Moved(test.clone().with_ports(ports), *place),
             Leaf::Inner(program) => Ask::Inner(*program),
         };
         // Either answer would lead there.
         if hit == miss {
             return hit;
         }
+        // No memory holds an expression of 2³² steps.
+        let Ok(index) = u32::try_from(self.steps.len()) else {
+            return miss;
+        };
         self.steps.push(Step {
             ask,
             wanted,
             hit,
             miss,
         });
-        Target::Step(self.steps.len() - 1)
+        Target::Step(index)
     }
 }

@@ -85,7 +85,8 @@ pub enum Test {
     EtherProto(u16),
     IpProto(Family, u8),
     Address4(Scope, Direction, u32, u32),
-    Port(PortScope, Direction, PortRange),
+    /// Any of the ranges; the first apart, for nearly always it is the only one.
+    Port(PortScope, Direction, PortRange, Vec<PortRange>),
 }
 
 impl Test {
@@ -96,7 +97,9 @@ impl Test {
             &Primitive::Address(scope, direction, Net::V4 { address, mask }) => {
                 Self::Address4(scope, direction, address, mask)
             }
-            &Primitive::Port(scope, direction, range) => Self::Port(scope, direction, range),
+            &Primitive::Port(scope, direction, range) => {
+                Self::Port(scope, direction, range, Vec::new())
+            }
             Primitive::Relation(relation) => relation::field(relation).unwrap_or_else(|| {
                 let mut guards = Vec::new();
                 relation::find_guards(&relation.left, &mut guards);
@@ -108,6 +111,29 @@ impl Test {
             }),
             primitive => Self::Other(Box::new(primitive.clone())),
         }
+    }
+
+    /// The range that `other` asks for, where `self or other` is one test for ports.
+    pub fn joined_port(&self, other: &Self) -> Option<PortRange> {
+        match (self, other) {
+            (
+                Self::Port(scope, direction, ..),
+                Self::Port(same_scope, same_direction, range, _),
+            ) if (scope, direction) == (same_scope, same_direction)
+                && *direction != Direction::Both =>
+            {
+                Some(*range)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same test for more ports.
+    pub fn with_ports(mut self, ports: Vec<PortRange>) -> Self {
+        if let Self::Port(_, _, _, more) = &mut self {
+            more.extend(ports);
+        }
+        self
     }
 
     /// The answer for all packets of a class, where there is only one.
@@ -153,7 +179,9 @@ impl Test {
             &Self::Address4(scope, direction, address, mask) => {
                 address4(view, scope, direction, address, mask)
             }
-            &Self::Port(scope, direction, range) => port(view, scope, direction, range),
+            Self::Port(scope, direction, range, more) => {
+                port(view, *scope, *direction, *range, more)
+            }
             &Self::Field {
                 header,
                 offset,
@@ -249,7 +277,13 @@ fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<
 
 /// pcap-filter(7): the transport header of a first fragment, over IPv6 only directly behind it.
 #[inline]
-fn port(view: &View<'_>, scope: PortScope, direction: Direction, range: PortRange) -> Option<bool> {
+fn port(
+    view: &View<'_>,
+    scope: PortScope,
+    direction: Direction,
+    range: PortRange,
+    more: &[PortRange],
+) -> Option<bool> {
     let network = view.layout.network();
     let at = match view.kind? {
         ether_type::IPV4 => {
@@ -269,7 +303,10 @@ fn port(view: &View<'_>, scope: PortScope, direction: Direction, range: PortRang
         }
         _ => return Some(false),
     };
-    let is = |at: usize| Some(range.contains(view.packet.bytes.u16(at)?));
+    let is = |at: usize| {
+        let port = view.packet.bytes.u16(at)?;
+        Some(range.contains(port) || more.iter().any(|range| range.contains(port)))
+    };
     direction.judge(|| is(at), || is(at + 2))
 }
 
