@@ -136,13 +136,7 @@ impl Program {
             let is_hit = match &step.ask {
                 Ask::Test(test) => test.answer(&view) == Some(step.wanted),
                 Ask::Moved(test, place) => {
-                    let layout = self.places[*place].layout(packet.framing);
-                    let view = View {
-                        packet,
-                        layout,
-                        kind: layout.ether_type(packet),
-                    };
-                    test.answer(&view) == Some(step.wanted)
+                    self.answer_at(*place, test, packet) == Some(step.wanted)
                 }
                 Ask::Inner(program) => match inner::packet(packet) {
                     Some(Lookup::Found(inside)) => self.inner[*program].holds(&inside),
@@ -152,6 +146,18 @@ impl Program {
             };
             target = if is_hit { step.hit } else { step.miss };
         }
+    }
+
+    /// The answer behind a word that moved the headers.
+    #[inline(never)]
+    fn answer_at(&self, place: usize, test: &Test, packet: &Packet<'_>) -> Option<bool> {
+        let layout = self.places[place].layout(packet.framing);
+        let view = View {
+            packet,
+            layout,
+            kind: layout.ether_type(packet),
+        };
+        test.answer(&view)
     }
 }
 

@@ -120,6 +120,7 @@ pub fn evaluate(arith: &Arith, view: &View<'_>) -> Option<u32> {
     }
 }
 
+#[inline]
 pub fn load(view: &View<'_>, at: usize, width: Width) -> Option<u32> {
     match width {
         Width::One => view.packet.bytes.u8(at).map(u32::from),
