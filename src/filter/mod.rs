@@ -1,15 +1,19 @@
 //! Which drops to keep: pcap-filter(7)'s language with words for what only a drop has, described
 //! in dwdump-filter(7).
 //!
-//! An expression becomes a tree ([`parse`] with [`operand`] and [`arithmetic`] makes an [`ast`],
-//! names looked up, qualifiers carried over), and the tree a [`program`]: [`test`]s with two ways
-//! on. Every answer is one of three, for bytes may be missing; a packet is kept only where the
-//! whole expression is certainly true. A filter sees a [`DropRecord`] and nothing else, fails on
-//! no packet, and allocates nothing for one.
+//! An expression becomes a tree (`parse` and what it calls make an `ast`, names looked up,
+//! qualifiers carried over), and the tree a `program`: `test`s with two ways on. Every answer is
+//! one of three, for bytes may be missing; a packet is kept only where the whole expression is
+//! certainly true. A filter sees a [`DropRecord`] and nothing else, fails on no packet, and
+//! allocates nothing for one.
+//!
+//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`.
 
+mod address;
 mod arithmetic;
 mod ast;
 mod display;
+mod drop_word;
 mod error;
 mod far;
 mod glob;
@@ -20,6 +24,8 @@ mod names;
 mod operand;
 mod packet;
 mod parse;
+mod port;
+mod primitive;
 mod program;
 mod relation;
 mod suggest;
