@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --features libpcap` (needs libpcap's development files).
 
+#![allow(
+    missing_docs,
+    reason = "criterion_group! writes a function without documentation"
+)]
+
 // The packets of the cross-check with tcpdump.
+#[expect(dead_code, reason = "no file is written here")]
 #[path = "../tests/filter_oracle/packets.rs"]
 mod packets;
 

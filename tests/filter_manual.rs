@@ -62,6 +62,7 @@ fn software(reason: &'static str, symbol: &'static str) -> Cause<'static> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn drops() -> Vec<Drop> {
     let dns = udp(40000, 53);
     let closed_port = Drop {

@@ -315,16 +315,35 @@ fn arp(operation: u8) -> Vec<u8> {
     .concat()
 }
 
-fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
-    let v4 = |protocol, payload: &[u8]| ipv4(protocol, 0, 0, TO, payload);
-    let ip = |protocol, payload: &[u8]| frame(0x0800, &v4(protocol, payload));
-    let ip6 = |next, payload: &[u8]| frame(0x86dd, &ipv6(next, payload));
-    let syn = tcp(1234, 80, 0x02);
-    let dns = udp(5353, 53, b"question");
-    let quoted = ipv4(17, 0, 0, [10, 0, 0, 9], &udp(40000, 33434, b""));
-    let icmp_error = [&[3, 3, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
-    let icmp6_error = [&[1, 4, 0, 0, 0, 0, 0, 0][..], &ipv6(17, &dns)].concat();
-    let mut frames = vec![
+type Frames = Vec<(&'static str, Vec<u8>)>;
+
+fn odd_frames() -> Frames {
+    [odd_ipv4(), odd_ipv6(), odd_links()].concat()
+}
+
+/// To 10.0.1.2.
+fn ip4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ipv4(protocol, 0, 0, TO, payload)
+}
+
+fn syn() -> Vec<u8> {
+    tcp(1234, 80, 0x02)
+}
+
+fn dns() -> Vec<u8> {
+    udp(5353, 53, b"question")
+}
+
+/// What an ICMP error or a tunnel holds.
+fn quoted() -> Vec<u8> {
+    ipv4(17, 0, 0, [10, 0, 0, 9], &udp(40000, 33434, b""))
+}
+
+fn odd_ipv4() -> Frames {
+    let (syn, dns, quoted) = (syn(), dns(), quoted());
+    let ip = |protocol, payload: &[u8]| frame(0x0800, &ip4(protocol, payload));
+    let error = [&[3, 3, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+    vec![
         ("tcp syn", ip(6, &syn)),
         ("tcp rst ack from 443", ip(6, &tcp(443, 50000, 0x14))),
         ("tcp fin to ssh", ip(6, &tcp(50000, 22, 0x11))),
@@ -332,7 +351,7 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("udp to 6005", ip(17, &udp(1, 6005, b""))),
         ("sctp", ip(132, &[&ports(80, 9999)[..], &[0; 8]].concat())),
         ("icmp echo", ip(1, &[8, 0, 0, 0, 0, 1, 0, 1])),
-        ("icmp error", ip(1, &icmp_error)),
+        ("icmp error", ip(1, &error)),
         (
             "igmp",
             frame(
@@ -397,6 +416,25 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
             "dont fragment",
             frame(0x0800, &ipv4(6, 0x4000, 0, TO, &syn)),
         ),
+        (
+            "vxlan",
+            ip(
+                17,
+                &udp(
+                    9,
+                    4789,
+                    &[&[8, 0, 0, 0, 0, 0, 5, 0][..], &ip(6, &syn)].concat(),
+                ),
+            ),
+        ),
+    ]
+}
+
+fn odd_ipv6() -> Frames {
+    let (syn, dns, quoted) = (syn(), dns(), quoted());
+    let ip6 = |next, payload: &[u8]| frame(0x86dd, &ipv6(next, payload));
+    let error = [&[1, 4, 0, 0, 0, 0, 0, 0][..], &ipv6(17, &dns)].concat();
+    vec![
         ("ip6 tcp", ip6(6, &syn)),
         ("ip6 udp", ip6(17, &dns)),
         (
@@ -413,7 +451,7 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
                 packet
             }),
         ),
-        ("ip6 icmp6 error", ip6(58, &icmp6_error)),
+        ("ip6 icmp6 error", ip6(58, &error)),
         (
             "ip6 hop by hop, mld",
             ip6(0, &extension(58, &[143, 0, 0, 0])),
@@ -442,10 +480,16 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("ip6 no next header", ip6(59, &[1, 2, 3])),
         ("ip6 gre", ip6(47, &[&[0, 0, 8, 0][..], &quoted].concat())),
+    ]
+}
+
+fn odd_links() -> Frames {
+    let (syn, dns) = (syn(), dns());
+    vec![
         ("arp request", framed([0xff; 6], 0x0806, &arp(1))),
         ("arp reply", frame(0x0806, &arp(2))),
         ("rarp", framed([0xff; 6], 0x8035, &arp(3))),
-        ("vlan 5, tcp", tagged(0x8100, 5, 0x0800, &v4(6, &syn))),
+        ("vlan 5, tcp", tagged(0x8100, 5, 0x0800, &ip4(6, &syn))),
         (
             "vlan 100 with priority, ip6",
             tagged(0x8100, 0xe064, 0x86dd, &ipv6(17, &dns)),
@@ -456,10 +500,13 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
                 0x88a8,
                 100,
                 0x8100,
-                &[&[0, 5, 8, 0][..], &v4(17, &dns)].concat(),
+                &[&[0, 5, 8, 0][..], &ip4(17, &dns)].concat(),
             ),
         ),
-        ("old qinq", tagged(0x9100, 7, 0x0800, &v4(1, &[8, 0, 0, 0]))),
+        (
+            "old qinq",
+            tagged(0x9100, 7, 0x0800, &ip4(1, &[8, 0, 0, 0])),
+        ),
         ("vlan 5, arp", tagged(0x8100, 5, 0x0806, &arp(1))),
         (
             "vlan 5, spanning tree",
@@ -467,7 +514,7 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "mpls, ip",
-            frame(0x8847, &[&label(16, true)[..], &v4(6, &syn)].concat()),
+            frame(0x8847, &[&label(16, true)[..], &ip4(6, &syn)].concat()),
         ),
         (
             "two labels, ip6",
@@ -482,11 +529,11 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
                 0x8100,
                 5,
                 0x8847,
-                &[&label(16, true)[..], &v4(17, &dns)].concat(),
+                &[&label(16, true)[..], &ip4(17, &dns)].concat(),
             ),
         ),
         ("pppoe discovery", frame(0x8863, &[0x11, 9, 0, 0, 0, 0])),
-        ("pppoe, ip", frame(0x8864, &pppoe(3, 0x21, &v4(6, &syn)))),
+        ("pppoe, ip", frame(0x8864, &pppoe(3, 0x21, &ip4(6, &syn)))),
         (
             "pppoe, ip6",
             frame(0x8864, &pppoe(0x1234, 0x57, &ipv6(6, &syn))),
@@ -531,17 +578,5 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("unknown type", frame(0x88b5, &[1, 2, 3, 4])),
         ("claims ip, is not", frame(0x0800, &[0xff; 24])),
-    ];
-    frames.push((
-        "vxlan",
-        ip(
-            17,
-            &udp(
-                9,
-                4789,
-                &[&[8, 0, 0, 0, 0, 0, 5, 0][..], &ip(6, &syn)].concat(),
-            ),
-        ),
-    ));
-    frames
+    ]
 }
