@@ -43,11 +43,13 @@ enum Ask {
     Inner(usize),
 }
 
+/// The index of a step; what is none is the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Step(u32),
-    Keep,
-    Reject,
+struct Target(u32);
+
+impl Target {
+    const KEEP: Self = Self(u32::MAX);
+    const REJECT: Self = Self(u32::MAX - 1);
 }
 
 impl Program {
@@ -55,7 +57,7 @@ impl Program {
     pub fn all() -> Self {
         Self {
             steps: Vec::new(),
-            entries: [Target::Keep; Class::ALL.len()],
+            entries: [Target::KEEP; Class::ALL.len()],
             places: vec![Place::start()],
             inner: Vec::new(),
         }
@@ -75,7 +77,7 @@ impl Program {
                 class,
                 ports: Vec::new(),
             };
-            let entry = compiler.compile(expr, wanted, Target::Keep, Target::Reject);
+            let entry = compiler.compile(expr, wanted, Target::KEEP, Target::REJECT);
             program.entries[class as usize] = entry;
         }
         program
@@ -127,12 +129,7 @@ impl Program {
             kind: layout.ether_type(packet),
         };
         let mut target = self.entries[Class::of(view.kind) as usize];
-        loop {
-            let step = match target {
-                Target::Step(index) => &self.steps[index as usize],
-                Target::Keep => return true,
-                Target::Reject => return false,
-            };
+        while let Some(step) = self.steps.get(target.0 as usize) {
             let is_hit = match &step.ask {
                 Ask::Test(test) => test.answer(&view) == Some(step.wanted),
                 Ask::Moved(test, place) => {
@@ -146,6 +143,7 @@ impl Program {
             };
             target = if is_hit { step.hit } else { step.miss };
         }
+        target == Target::KEEP
     }
 
     /// The answer behind a word that moved the headers.
@@ -249,16 +247,17 @@ impl Compiler<'_> {
         if hit == miss {
             return hit;
         }
-        // No memory holds an expression of 2³² steps.
-        let Ok(index) = u32::try_from(self.steps.len()) else {
+        // No memory holds an expression of so many steps.
+        let index = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        if index >= Target::REJECT.0 {
             return miss;
-        };
+        }
         self.steps.push(Step {
             ask,
             wanted,
             hit,
             miss,
         });
-        Target::Step(index)
+        Target(index)
     }
 }
