@@ -53,6 +53,7 @@
 
 pub mod cli;
 pub mod comment;
+pub mod filter;
 pub mod interface;
 pub mod net_dm;
 pub mod packet;

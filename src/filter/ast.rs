@@ -1,0 +1,377 @@
+//! What an expression says, once names are looked up and qualifiers carried over. Aliases are gone:
+//! two expressions that mean the same by the manual are the same tree.
+
+use crate::record::Origin;
+
+use super::glob::Glob;
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expr {
+    /// `a and b or c`: from left to right, both connectives alike.
+    Chain(Chain),
+    /// `not a`
+    Not(Box<Expr>),
+    /// `inner a`: of the packet inside the tunnel.
+    Inner(Box<Expr>),
+    /// One test.
+    Primitive(Primitive),
+}
+
+/// At least two expressions. A list, not a tree: a thousand times `or` must not recurse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Never a chain itself: it would be the same without parentheses.
+    pub first: Box<Expr>,
+    /// Not empty.
+    pub rest: Vec<(Connective, Expr)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connective {
+    And,
+    Or,
+}
+
+impl Expr {
+    /// `self` and what follows it, without parentheses that change nothing.
+    pub fn chained(self, mut more: Vec<(Connective, Expr)>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        match self {
+            Self::Chain(mut chain) => {
+                chain.rest.append(&mut more);
+                Self::Chain(chain)
+            }
+            first => Self::Chain(Chain {
+                first: Box::new(first),
+                rest: more,
+            }),
+        }
+    }
+
+    /// `not self`; twice is nothing.
+    pub fn negated(self) -> Self {
+        match self {
+            Self::Not(expr) => *expr,
+            expr => Self::Not(Box::new(expr)),
+        }
+    }
+}
+
+impl From<Primitive> for Expr {
+    fn from(primitive: Primitive) -> Self {
+        Self::Primitive(primitive)
+    }
+}
+
+/// One test of a packet or of its drop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Primitive {
+    /// `ip`, `arp`, `ether proto 0x88cc`
+    EtherProto(u16),
+    /// `tcp`, `icmp`, `ip proto 47`: the next header alone
+    IpProto(Family, u8),
+    /// `protochain 6`: any header of the chain
+    ProtoChain(Family, u8),
+    /// `host`, `net`
+    Address(Scope, Direction, Net),
+    /// `saddr`, `daddr`, `addr`
+    FarAddress(Direction, Net),
+    /// `port`, `portrange`
+    Port(PortScope, Direction, PortRange),
+    /// `sport`, `dport`
+    FarPort(Side, PortRange),
+    /// `flow tcp 10.0.0.1:1234 10.0.0.2:80`
+    Flow(Flow),
+    /// `ether host`
+    Mac(Direction, [u8; 6]),
+    /// `broadcast`
+    Broadcast,
+    /// `ip broadcast`
+    IpBroadcast,
+    /// `multicast`
+    Multicast,
+    /// `ip multicast`
+    IpMulticast,
+    /// `ip6 multicast`
+    Ip6Multicast,
+    /// `vlan`, `vlan 5`
+    Vlan(Option<u16>),
+    /// `mpls`, `mpls 5`
+    Mpls(Option<u32>),
+    /// `pppoes`, `pppoes 5`
+    Pppoes(Option<u16>),
+    /// `llc`, `llc u`
+    Llc(Llc),
+    /// `inbound`, `outbound`
+    Direction(Travel),
+    /// `len > 100`, `ip[8] < 5`
+    Relation(Relation),
+    /// What only a drop has.
+    Drop(DropWord),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Ip,
+    Ip6,
+    Either,
+}
+
+/// Which protocols an address is looked for in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// IPv4, ARP and RARP, or IPv6.
+    Any,
+    Ip,
+    Arp,
+    Rarp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Either,
+    Source,
+    Destination,
+    Both,
+}
+
+impl Direction {
+    /// What the two sides make together. Unknown is `None`; a known side can decide alone.
+    pub fn judge(
+        self,
+        source: impl FnOnce() -> Option<bool>,
+        destination: impl FnOnce() -> Option<bool>,
+    ) -> Option<bool> {
+        match self {
+            Self::Source => source(),
+            Self::Destination => destination(),
+            Self::Either => match source() {
+                Some(true) => Some(true),
+                Some(false) => destination(),
+                None => destination().filter(|&found| found),
+            },
+            Self::Both => match source() {
+                Some(false) => Some(false),
+                Some(true) => destination(),
+                None => destination().filter(|&found| !found),
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Destination,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Travel {
+    Inbound,
+    Outbound,
+}
+
+/// An address and the bits of it that count; the others are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Net {
+    V4 { address: u32, mask: u32 },
+    V6 { address: u128, mask: u128 },
+}
+
+/// Which transport protocols a port is looked for in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortScope {
+    /// TCP, UDP, SCTP.
+    Any,
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl PortScope {
+    /// Whether IP protocol `number` is meant.
+    pub fn covers(self, number: u8) -> bool {
+        match self {
+            Self::Any => matches!(number, 6 | 17 | 132),
+            Self::Tcp => number == 6,
+            Self::Udp => number == 17,
+            Self::Sctp => number == 132,
+        }
+    }
+}
+
+/// First and last, both included, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// One conversation, both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Not `Any`.
+    pub protocol: PortScope,
+    pub one: std::net::SocketAddr,
+    pub other: std::net::SocketAddr,
+}
+
+/// IEEE 802.2 frames, and which of them: the control byte under a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Llc {
+    pub name: &'static str,
+    pub mask: u8,
+    pub value: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DropWord {
+    Reason(Glob),
+    Location(Glob),
+    Module(Glob),
+    Pc(u64),
+    Origin(Origin),
+    Trap(Glob),
+    TrapGroup(Glob),
+    /// `iface 5`
+    InterfaceIndex(u32),
+    /// `iface eth0`
+    InterfaceName(Vec<u8>),
+}
+
+/// A comparison of two 32-bit unsigned numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    pub left: Arith,
+    pub comparison: Comparison,
+    pub right: Arith,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    pub fn holds(self, left: u32, right: u32) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+/// Arithmetic modulo 2³².
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arith {
+    Number(u32),
+    /// `len`
+    Length,
+    /// `ip[2:2]`
+    Load {
+        header: Header,
+        offset: Box<Arith>,
+        width: Width,
+    },
+    /// `-a`
+    Negated(Box<Arith>),
+    /// `a + b - c`: from left to right, all operators of one precedence.
+    Operation {
+        /// Not an operation of the same precedence, except of the greedy ones.
+        first: Box<Arith>,
+        /// Not empty.
+        rest: Vec<(Operator, Arith)>,
+    },
+}
+
+/// Bytes of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    One = 1,
+    Two = 2,
+    Four = 4,
+}
+
+/// The header that a load counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// The first byte of the frame.
+    Link,
+    Ip,
+    Ip6,
+    Arp,
+    Rarp,
+    /// What follows an IPv4 header, by its protocol number.
+    Transport(u8),
+    /// What follows an IPv6 header directly.
+    Icmp6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    Or,
+    And,
+    ShiftLeft,
+    ShiftRight,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    /// Takes all that follows for its right side, as it does in libpcap's grammar.
+    Remainder,
+    /// Likewise.
+    Xor,
+}
+
+impl Operator {
+    /// Higher binds tighter.
+    pub fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And => 2,
+            Self::ShiftLeft | Self::ShiftRight => 3,
+            Self::Add | Self::Subtract => 4,
+            Self::Multiply | Self::Divide => 5,
+            Self::Remainder | Self::Xor => 6,
+        }
+    }
+
+    /// Whether all that follows is the right side.
+    pub fn is_greedy(self) -> bool {
+        matches!(self, Self::Remainder | Self::Xor)
+    }
+
+    /// `None` for a division by zero. A shift by more than 31 gives zero.
+    pub fn apply(self, left: u32, right: u32) -> Option<u32> {
+        Some(match self {
+            Self::Or => left | right,
+            Self::And => left & right,
+            Self::Xor => left ^ right,
+            Self::ShiftLeft => left.checked_shl(right).unwrap_or(0),
+            Self::ShiftRight => left.checked_shr(right).unwrap_or(0),
+            Self::Add => left.wrapping_add(right),
+            Self::Subtract => left.wrapping_sub(right),
+            Self::Multiply => left.wrapping_mul(right),
+            Self::Divide => left.checked_div(right)?,
+            Self::Remainder => left.checked_rem(right)?,
+        })
+    }
+}

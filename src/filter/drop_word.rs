@@ -1,0 +1,114 @@
+//! Names behind the words that only a drop has.
+
+use std::ops::Range;
+
+use winnow::stream::Location;
+
+use crate::record::Origin;
+
+use super::ast::{DropWord, Expr, Primitive};
+use super::glob::Glob;
+use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, text};
+
+/// The words that only a drop has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextWord {
+    Reason,
+    Location,
+    Module,
+    Pc,
+    Origin,
+    Trap,
+    TrapGroup,
+    Iface,
+    IfName,
+}
+
+impl TextWord {
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "reason" => Self::Reason,
+            "location" => Self::Location,
+            "module" => Self::Module,
+            "pc" => Self::Pc,
+            "origin" => Self::Origin,
+            "trap" => Self::Trap,
+            "trap_group" => Self::TrapGroup,
+            "iface" | "ifindex" => Self::Iface,
+            "ifname" | "on" => Self::IfName,
+            _ => return None,
+        })
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Reason => "a drop reason, for instance NO_SOCKET",
+            Self::Location => "a function of the kernel, for instance ip_rcv*",
+            Self::Module => "a kernel module",
+            Self::Pc => "an address, for instance 0xffffffffb3d420b5",
+            Self::Origin => "`sw` or `hw`",
+            Self::Trap => "a trap, for instance blackhole_route",
+            Self::TrapGroup => "a trap group, for instance l3_drops",
+            Self::Iface => "an interface name or index",
+            Self::IfName => "an interface name",
+        }
+    }
+}
+
+/// One name.
+pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
+    let start = position(input)?;
+    if matches!(peek_word(input)?, "and" | "or" | "not") {
+        return expected(input, word.wanted());
+    }
+    let Some((bytes, quoted)) = text(input)? else {
+        return expected(input, word.wanted());
+    };
+    let span = start..input.current_token_start();
+    value(word, bytes, quoted, span)
+}
+
+/// What `word` asks of a name.
+pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
+    let plain = std::str::from_utf8(&bytes).unwrap_or_default();
+    if bytes.is_empty() {
+        return fail(span, format!("expected {}", word.wanted()));
+    }
+    let asked = match word {
+        TextWord::Reason => DropWord::Reason(reason(&bytes)),
+        TextWord::Location => DropWord::Location(Glob::new(bytes)),
+        TextWord::Module => DropWord::Module(Glob::new(bytes)),
+        TextWord::Trap => DropWord::Trap(Glob::new(bytes)),
+        TextWord::TrapGroup => DropWord::TrapGroup(Glob::new(bytes)),
+        TextWord::IfName => DropWord::InterfaceName(bytes),
+        TextWord::Iface => match lex::number(plain).filter(|_| quoted == Quoted::No) {
+            None => DropWord::InterfaceName(bytes),
+            Some(index) => match u32::try_from(index) {
+                Ok(index) => DropWord::InterfaceIndex(index),
+                Err(_) => return fail(span, "expected an interface index below 4294967296"),
+            },
+        },
+        TextWord::Origin => match plain {
+            "sw" | "software" => DropWord::Origin(Origin::Software),
+            "hw" | "hardware" => DropWord::Origin(Origin::Hardware),
+            _ => return fail(span, format!("expected {}", word.wanted())),
+        },
+        TextWord::Pc => {
+            let digits = plain.trim_start_matches("0x").len();
+            match lex::number(plain).filter(|_| digits <= 16) {
+                Some(address) => DropWord::Pc(address),
+                None => return fail(span, format!("expected {}", word.wanted())),
+            }
+        }
+    };
+    Ok(Primitive::Drop(asked).into())
+}
+
+/// Upper case, without the prefix of the kernel's enumeration: how the kernel sends reasons.
+fn reason(pattern: &[u8]) -> Glob {
+    let upper = pattern.to_ascii_uppercase();
+    let bare = upper
+        .strip_prefix(b"SKB_DROP_REASON_")
+        .filter(|bare| !bare.is_empty());
+    Glob::new(bare.unwrap_or(&upper).to_vec())
+}

@@ -1,0 +1,187 @@
+//! Headers found by walking the packet: through VLAN tags, IPv6 extension headers and
+//! authentication headers. What pcap-filter(7)'s words do not do, and ours do.
+
+use super::layout::ether_type;
+use super::packet::Lookup::{Absent, Found};
+use super::packet::{Bytes, Framing, Lookup, Packet};
+
+/// More tags than this are not an honest packet.
+const MAX_VLAN_TAGS: usize = 8;
+/// Nor are more headers.
+const MAX_HEADERS: usize = 64;
+
+/// The Ethernet type behind all VLAN tags, and where its header begins.
+pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
+    let (mut kind, mut at) = match packet.framing {
+        Framing::Ethernet => (packet.bytes.u16(12)?, 14),
+        Framing::Sll2 => (packet.bytes.u16(0)?, 20),
+        Framing::Payload => (packet.ether_type, 0),
+        Framing::Ip => match packet.bytes.u8(0)? >> 4 {
+            4 => (ether_type::IPV4, 0),
+            6 => (ether_type::IPV6, 0),
+            _ => (ether_type::NONE, 0),
+        },
+        Framing::Unread => return None,
+    };
+    for _ in 0..MAX_VLAN_TAGS {
+        if !crate::record::EtherType(kind).is_vlan_tag() {
+            break;
+        }
+        // Control information, then the type of what follows (IEEE 802.1Q, 9.6).
+        kind = packet.bytes.u16(at + 2)?;
+        at += 4;
+    }
+    Some((kind, at))
+}
+
+/// Ports of a first fragment.
+pub struct Ports {
+    /// TCP, UDP or SCTP.
+    pub protocol: u8,
+    /// Where the source port is; the destination port is behind it.
+    pub at: usize,
+}
+
+/// Absent in later fragments, and where the protocol has none.
+pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
+    let (kind, at) = network(packet)?;
+    Some(match transport(packet, kind, at)? {
+        Found(Header {
+            number: protocol @ (6 | 17 | 132),
+            at,
+        }) => Found(Ports { protocol, at }),
+        _ => Absent,
+    })
+}
+
+/// The first header behind IP that is not an extension; absent in a later fragment, and where
+/// there is no IP.
+pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Lookup<Header>> {
+    let headers = match kind {
+        ether_type::IPV4 => {
+            // RFC 791, 3.1: fragment offset in the lower 13 bits.
+            if packet.bytes.u16(network + 6)? & 0x1fff != 0 {
+                return Some(Absent);
+            }
+            Headers::of_ipv4(packet, network)?
+        }
+        ether_type::IPV6 => Headers::of_ipv6(packet, network)?,
+        _ => return Some(Absent),
+    };
+    let mut last = Absent;
+    for header in headers {
+        let header = header?;
+        if header.number == FRAGMENT && is_later_fragment(packet, header.at)? {
+            return Some(Absent);
+        }
+        last = Found(header);
+    }
+    Some(last)
+}
+
+/// RFC 8200, 4.5: fragment offset in the upper 13 bits.
+fn is_later_fragment(packet: &Packet<'_>, at: usize) -> Option<bool> {
+    Some(packet.bytes.u16(at + 2)? & 0xfff8 != 0)
+}
+
+/// A header behind IP.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Its IP protocol number.
+    pub number: u8,
+    /// Where it begins.
+    pub at: usize,
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// The headers behind IP: all extensions, then one that is none. `None` where one was cut off.
+pub struct Headers<'a> {
+    bytes: Bytes<'a>,
+    is_ipv6: bool,
+    next: Next,
+    seen: usize,
+}
+
+enum Next {
+    Header(Header),
+    /// The one before was cut off.
+    Unknown,
+    /// The one before was the last.
+    End,
+}
+
+impl<'a> Headers<'a> {
+    /// IPv4 has the authentication header alone.
+    pub fn of_ipv4(packet: &Packet<'a>, network: usize) -> Option<Self> {
+        let words = usize::from(packet.bytes.u8(network)? & 0x0f);
+        Some(Self {
+            bytes: packet.bytes,
+            is_ipv6: false,
+            next: Next::Header(Header {
+                number: packet.bytes.u8(network + 9)?,
+                at: network + 4 * words,
+            }),
+            seen: 0,
+        })
+    }
+
+    pub fn of_ipv6(packet: &Packet<'a>, network: usize) -> Option<Self> {
+        Some(Self {
+            bytes: packet.bytes,
+            is_ipv6: true,
+            next: Next::Header(Header {
+                number: packet.bytes.u8(network + 6)?,
+                at: network + 40,
+            }),
+            seen: 0,
+        })
+    }
+
+    /// What follows `header`.
+    fn behind(&self, header: Header) -> Next {
+        let len = match header.number {
+            // RFC 8200, 4.3: units of 8 bytes, the first not counted.
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if self.is_ipv6 => {
+                self.length(header).map(|length| 8 * (length + 1))
+            }
+            FRAGMENT if self.is_ipv6 => Some(8),
+            // RFC 4302, 2.2: units of 4 bytes, less 2.
+            AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
+            _ => return Next::End,
+        };
+        let next = self.bytes.u8(header.at).zip(len);
+        next.map_or(Next::Unknown, |(number, len)| {
+            Next::Header(Header {
+                number,
+                at: header.at + len,
+            })
+        })
+    }
+
+    fn length(&self, header: Header) -> Option<usize> {
+        self.bytes.u8(header.at + 1).map(usize::from)
+    }
+}
+
+impl Iterator for Headers<'_> {
+    type Item = Option<Header>;
+
+    fn next(&mut self) -> Option<Option<Header>> {
+        let header = match std::mem::replace(&mut self.next, Next::End) {
+            Next::Header(header) => header,
+            Next::Unknown => return Some(None),
+            Next::End => return None,
+        };
+        self.seen += 1;
+        if self.seen > MAX_HEADERS {
+            return Some(None);
+        }
+        self.next = self.behind(header);
+        Some(Some(header))
+    }
+}

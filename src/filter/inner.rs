@@ -1,0 +1,116 @@
+//! The packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
+
+use super::far;
+use super::layout::ether_type;
+use super::packet::Lookup::{Absent, Found};
+use super::packet::{Framing, Lookup, Packet};
+
+/// Ethernet bridged over GRE or Geneve (`ETH_P_TEB` of linux/if_ether.h).
+const TRANSPARENT_ETHERNET: u16 = 0x6558;
+/// MPLS to several receivers (RFC 5332).
+const MPLS_MULTICAST: u16 = 0x8848;
+/// More labels than this are not an honest packet.
+const MAX_LABELS: usize = 16;
+/// VXLAN by IANA's registry, and what Linux used before.
+const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+const GENEVE_PORT: u16 = 6081;
+
+/// The packet one tunnel further in.
+pub fn packet<'a>(outer: &Packet<'a>) -> Option<Lookup<Packet<'a>>> {
+    let (kind, at) = far::network(outer)?;
+    match kind {
+        ether_type::MPLS | MPLS_MULTICAST => return mpls(outer, at),
+        ether_type::PPPOE_SESSION => return pppoe(outer, at),
+        _ => {}
+    }
+    let Found(header) = far::transport(outer, kind, at)? else {
+        return Some(Absent);
+    };
+    match header.number {
+        4 => Some(Found(announced(outer, header.at, ether_type::IPV4))),
+        41 => Some(Found(announced(outer, header.at, ether_type::IPV6))),
+        47 => gre(outer, header.at),
+        17 => udp(outer, header.at),
+        137 => mpls(outer, header.at),
+        _ => Some(Absent),
+    }
+}
+
+/// What an Ethernet type announces at `at`.
+fn announced<'a>(outer: &Packet<'a>, at: usize, kind: u16) -> Packet<'a> {
+    match kind {
+        TRANSPARENT_ETHERNET => outer.inside(at, Framing::Ethernet, 0),
+        kind => outer.inside(at, Framing::Payload, kind),
+    }
+}
+
+/// RFC 2784, 2.1 and RFC 2890, 2: flags, protocol type, and four bytes for each of checksum, key
+/// and sequence number.
+fn gre<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+    const CHECKSUM: u16 = 0x8000;
+    const ROUTING: u16 = 0x4000;
+    const KEY: u16 = 0x2000;
+    const SEQUENCE: u16 = 0x1000;
+    const VERSION: u16 = 0x0007;
+    let flags = outer.bytes.u16(at)?;
+    if flags & (VERSION | ROUTING) != 0 {
+        return Some(Absent);
+    }
+    let kind = outer.bytes.u16(at + 2)?;
+    let fields = (flags & (CHECKSUM | KEY | SEQUENCE)).count_ones() as usize;
+    Some(Found(announced(outer, at + 4 + 4 * fields, kind)))
+}
+
+fn udp<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+    let port = outer.bytes.u16(at + 2)?;
+    let tunnel = at + 8;
+    if VXLAN_PORTS.contains(&port) {
+        // RFC 7348, 5: the I flag says that there is a network identifier.
+        let has_id = outer.bytes.u8(tunnel)? & 0x08 != 0;
+        return Some(if has_id {
+            Found(outer.inside(tunnel + 8, Framing::Ethernet, 0))
+        } else {
+            Absent
+        });
+    }
+    if port == GENEVE_PORT {
+        // RFC 8926, 3.4: version and length of the options in words, protocol type.
+        let first = outer.bytes.u8(tunnel)?;
+        if first >> 6 != 0 {
+            return Some(Absent);
+        }
+        let options = 4 * usize::from(first & 0x3f);
+        let kind = outer.bytes.u16(tunnel + 2)?;
+        return Some(Found(announced(outer, tunnel + 8 + options, kind)));
+    }
+    Some(Absent)
+}
+
+/// RFC 2516, 4: six bytes, then PPP's protocol.
+fn pppoe<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+    let kind = match outer.bytes.u16(at + 6)? {
+        0x0021 => ether_type::IPV4,
+        0x0057 => ether_type::IPV6,
+        0x0281 => ether_type::MPLS,
+        // Control protocols: no packet inside.
+        _ => return Some(Absent),
+    };
+    Some(Found(announced(outer, at + 8, kind)))
+}
+
+/// RFC 3032, 2.1: labels up to the one with the bottom's bit; then the version of IP tells.
+fn mpls<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+    for label in 0..MAX_LABELS {
+        let behind = at + 4 * (label + 1);
+        if outer.bytes.u8(behind - 2)? & 1 == 0 {
+            continue;
+        }
+        let kind = match outer.bytes.u8(behind)? >> 4 {
+            4 => ether_type::IPV4,
+            6 => ether_type::IPV6,
+            _ => return Some(Absent),
+        };
+        return Some(Found(announced(outer, behind, kind)));
+    }
+    Some(Absent)
+}

@@ -1,0 +1,333 @@
+//! Where the headers of a packet begin for one place in the expression. pcap-filter(7) has `vlan`,
+//! `mpls` and `pppoes` move them for all that is written after, through `or`, `not` and
+//! parentheses; so a place is a position in the text, and knows its offsets for every framing.
+
+use super::packet::{Framing, Packet};
+
+/// An Ethernet type, or what stands for one.
+pub mod ether_type {
+    pub const IPV4: u16 = 0x0800;
+    pub const ARP: u16 = 0x0806;
+    pub const VLAN: u16 = 0x8100;
+    pub const RARP: u16 = 0x8035;
+    pub const IPV6: u16 = 0x86dd;
+    pub const MPLS: u16 = 0x8847;
+    pub const PPPOE_SESSION: u16 = 0x8864;
+    /// None that a packet can have: the header says that nothing known follows.
+    pub const NONE: u16 = 0;
+}
+
+/// Values of Ethernet's type field up to here are lengths of an 802.2 frame (libpcap's reading of
+/// IEEE 802.3, 3.2.6).
+pub const MAX_LLC_LENGTH: u16 = 1500;
+
+/// Offsets for one framing.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    pub naming: Naming,
+    /// Where `ether[0]` is.
+    pub header: usize,
+    type_at: usize,
+    /// Where the link layer's payload begins.
+    pub payload: usize,
+    /// MPLS labels before the network header.
+    labels: usize,
+    /// Whether there are MAC addresses.
+    pub has_macs: bool,
+}
+
+/// How the network header's type is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// A field of Ethernet: a type, or an 802.2 frame's length.
+    Ethernet,
+    /// A field of PPP (RFC 1661, 2).
+    Ppp,
+    /// A field of the cooked header.
+    Cooked,
+    /// The first four bits of the IP header.
+    Version,
+    /// The header before it.
+    Given,
+    /// It is not.
+    Unread,
+}
+
+impl Layout {
+    fn of(framing: Framing) -> Self {
+        let (naming, type_at, payload) = match framing {
+            Framing::Ethernet => (Naming::Ethernet, 12, 14),
+            Framing::Ip => (Naming::Version, 0, 0),
+            Framing::Sll2 => (Naming::Cooked, 0, 20),
+            Framing::Payload => (Naming::Given, 0, 0),
+            Framing::Unread => (Naming::Unread, 0, 0),
+        };
+        Self {
+            naming,
+            header: 0,
+            type_at,
+            payload,
+            labels: 0,
+            has_macs: framing == Framing::Ethernet,
+        }
+    }
+
+    /// Where the network header begins.
+    #[inline]
+    pub fn network(&self) -> usize {
+        self.payload + 4 * self.labels
+    }
+
+    /// The link layer's own type field.
+    #[inline]
+    pub fn type_field(&self, packet: &Packet<'_>) -> Option<u16> {
+        match self.naming {
+            Naming::Ethernet | Naming::Ppp | Naming::Cooked => packet.bytes.u16(self.type_at),
+            Naming::Given => Some(packet.ether_type),
+            Naming::Version => Some(match packet.bytes.u8(self.payload)? >> 4 {
+                4 => ether_type::IPV4,
+                6 => ether_type::IPV6,
+                _ => ether_type::NONE,
+            }),
+            Naming::Unread => None,
+        }
+    }
+
+    /// The Ethernet type of the network header, whatever names it.
+    #[inline]
+    pub fn ether_type(&self, packet: &Packet<'_>) -> Option<u16> {
+        if self.naming == Naming::Ethernet && self.labels == 0 {
+            return packet.bytes.u16(self.type_at);
+        }
+        self.other_type(packet)
+    }
+
+    fn other_type(&self, packet: &Packet<'_>) -> Option<u16> {
+        if self.labels > 0 {
+            return self.labelled_type(packet);
+        }
+        let kind = self.type_field(packet)?;
+        Some(match self.naming {
+            Naming::Ppp => from_ppp(kind),
+            _ => kind,
+        })
+    }
+
+    /// Behind the bottom of the stack (RFC 3032, 2.1) the version of IP is all that tells.
+    fn labelled_type(&self, packet: &Packet<'_>) -> Option<u16> {
+        if self.naming == Naming::Unread {
+            return None;
+        }
+        if packet.bytes.u8(self.network() - 2)? & 1 == 0 {
+            return Some(ether_type::NONE);
+        }
+        Some(match packet.bytes.u8(self.network())? >> 4 {
+            4 => ether_type::IPV4,
+            6 => ether_type::IPV6,
+            _ => ether_type::NONE,
+        })
+    }
+
+    /// Whether this is Ethernet type or 802.2 access point `kind`.
+    pub fn is_ether_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
+        match self.naming {
+            // What cannot be is false even where nothing was captured.
+            Naming::Version if !matches!(kind, ether_type::IPV4 | ether_type::IPV6) => Some(false),
+            _ if self.labels > 0 => Some(self.labelled_type(packet)? == kind),
+            Naming::Ethernet => self.is_ethernet_proto(packet, kind),
+            Naming::Ppp => Some(self.type_field(packet)? == to_ppp(kind)),
+            _ => Some(self.type_field(packet)? == kind),
+        }
+    }
+
+    /// pcap-filter(7), "In the case of Ethernet".
+    fn is_ethernet_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
+        /// An 802.2 frame with a SNAP header of this organization and type.
+        fn is_snap(
+            layout: &Layout,
+            packet: &Packet<'_>,
+            organization: u32,
+            kind: u16,
+        ) -> Option<bool> {
+            let header: [u8; 8] = packet.bytes.array(layout.payload)?;
+            let expected = (0xaa_aa03_u64 << 40) | u64::from(organization) << 16 | u64::from(kind);
+            Some(u64::from_be_bytes(header) == expected)
+        }
+        let field = self.type_field(packet)?;
+        let is_llc = field <= MAX_LLC_LENGTH;
+        let point = |point: u16| Some(packet.bytes.u16(self.payload)? == point << 8 | point);
+        match kind {
+            // AppleTalk and its ARP.
+            0x809b if is_llc => is_snap(self, packet, 0x08_0007, kind),
+            0x80f3 if is_llc => is_snap(self, packet, 0, kind),
+            // IPX: by type, by access point, without 802.2 at all, by SNAP.
+            0x00e0 if field == 0x8137 => Some(true),
+            0x00e0 if is_llc => either(
+                either(
+                    packet.bytes.u8(self.payload).map(|point| point == 0xe0),
+                    packet.bytes.u16(self.payload).map(|word| word == 0xffff),
+                ),
+                is_snap(self, packet, 0, 0x8137),
+            ),
+            // ISO, NetBEUI, IP: both access points.
+            0x00fe | 0x00f0 | 0x0006 if is_llc => point(kind),
+            0..=MAX_LLC_LENGTH if is_llc => Some(u16::from(packet.bytes.u8(self.payload)?) == kind),
+            0..=MAX_LLC_LENGTH => Some(false),
+            kind => Some(field == kind),
+        }
+    }
+
+    /// A VLAN tag here, with this id.
+    pub fn is_vlan(&self, packet: &Packet<'_>, id: Option<u16>) -> Option<bool> {
+        if !self.takes_tags() {
+            return (self.naming != Naming::Unread).then_some(false);
+        }
+        if !matches!(self.type_field(packet)?, ether_type::VLAN | 0x88a8 | 0x9100) {
+            return Some(false);
+        }
+        match id {
+            None => Some(true),
+            Some(id) => Some(packet.bytes.u16(self.payload)? & 0x0fff == id),
+        }
+    }
+
+    /// A label here, of this value; behind another label, any that is not the bottom's.
+    pub fn is_mpls(&self, packet: &Packet<'_>, label: Option<u32>) -> Option<bool> {
+        let found = match self.naming {
+            Naming::Unread => return None,
+            Naming::Version | Naming::Cooked => false,
+            _ if self.labels > 0 => packet.bytes.u8(self.network() - 2)? & 1 == 0,
+            Naming::Ppp => self.type_field(packet)? == PPP_MPLS,
+            Naming::Ethernet | Naming::Given => self.type_field(packet)? == ether_type::MPLS,
+        };
+        match label {
+            Some(label) if found => Some(packet.bytes.u32(self.network())? >> 12 == label),
+            _ => Some(found),
+        }
+    }
+
+    /// A PPPoE session here, of this id (RFC 2516, 4).
+    pub fn is_pppoes(&self, packet: &Packet<'_>, session: Option<u16>) -> Option<bool> {
+        let found = self.naming != Naming::Version
+            && self.labels == 0
+            && self.type_field(packet)? == ether_type::PPPOE_SESSION;
+        match session {
+            Some(session) if found => Some(packet.bytes.u16(self.payload + 2)? == session),
+            _ => Some(found),
+        }
+    }
+
+    fn takes_tags(&self) -> bool {
+        matches!(self.naming, Naming::Ethernet | Naming::Given) && self.labels == 0
+    }
+
+    fn behind_vlan(self) -> Self {
+        match self.naming {
+            Naming::Ethernet if self.takes_tags() => Self {
+                type_at: self.type_at + 4,
+                payload: self.payload + 4,
+                ..self
+            },
+            // The tag stands where the announced header would: control information, then a type.
+            Naming::Given if self.takes_tags() => Self {
+                naming: Naming::Ethernet,
+                type_at: self.payload + 2,
+                payload: self.payload + 4,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    fn behind_mpls(self) -> Self {
+        match self.naming {
+            Naming::Ethernet | Naming::Ppp | Naming::Given => Self {
+                labels: self.labels + 1,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    fn behind_pppoes(self) -> Self {
+        if self.labels > 0 || self.naming == Naming::Unread {
+            return self;
+        }
+        let header = self.network() + 6;
+        Self {
+            naming: Naming::Ppp,
+            header,
+            type_at: header,
+            payload: header + 2,
+            labels: 0,
+            has_macs: false,
+        }
+    }
+}
+
+/// MPLS in PPP (RFC 3032, 4.2).
+const PPP_MPLS: u16 = 0x0281;
+
+/// PPP's numbers for some Ethernet types and access points (IANA's PPP numbers).
+const PPP_TYPES: [(u16, u16); 8] = [
+    (0x0021, ether_type::IPV4),
+    (0x0057, ether_type::IPV6),
+    (0x0023, 0x00fe),
+    (0x0025, 0x0600),
+    (0x0027, 0x6003),
+    (0x0029, 0x809b),
+    (0x002b, 0x00e0),
+    (0x0031, 0x0042),
+];
+
+fn to_ppp(kind: u16) -> u16 {
+    let found = PPP_TYPES.iter().find(|&&(_, ether)| ether == kind);
+    found.map_or(kind, |&(ppp, _)| ppp)
+}
+
+/// IPv4 and IPv6 by PPP's numbers alone.
+fn from_ppp(kind: u16) -> u16 {
+    match kind {
+        0x0021 => ether_type::IPV4,
+        0x0057 => ether_type::IPV6,
+        ether_type::IPV4 | ether_type::IPV6 => ether_type::NONE,
+        kind => kind,
+    }
+}
+
+/// `or` of what may be unknown.
+fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
+
+/// The layouts of one place in the expression.
+#[derive(Clone, Copy, Debug)]
+pub struct Place([Layout; Framing::ALL.len()]);
+
+impl Place {
+    /// The beginning of an expression.
+    pub fn start() -> Self {
+        Self(Framing::ALL.map(Layout::of))
+    }
+
+    #[inline]
+    pub fn layout(&self, framing: Framing) -> &Layout {
+        &self.0[framing as usize]
+    }
+
+    pub fn behind_vlan(self) -> Self {
+        Self(self.0.map(Layout::behind_vlan))
+    }
+
+    pub fn behind_mpls(self) -> Self {
+        Self(self.0.map(Layout::behind_mpls))
+    }
+
+    pub fn behind_pppoes(self) -> Self {
+        Self(self.0.map(Layout::behind_pppoes))
+    }
+}

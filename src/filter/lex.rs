@@ -1,0 +1,246 @@
+//! The parser's input: words, numbers, names, and how to say what was expected instead.
+
+use std::fmt;
+use std::ops::Range;
+
+use winnow::Parser;
+use winnow::combinator::{alt, opt, peek, preceded};
+use winnow::error::{ErrMode, ParserError};
+use winnow::stream::{LocatingSlice, Location, Stateful, Stream};
+use winnow::token::{any, take_while};
+
+use super::names::Names;
+
+/// What is left of the expression.
+pub type Input<'i> = Stateful<LocatingSlice<&'i str>, State<'i>>;
+
+/// Parentheses, brackets and `inner` within each other.
+pub const MAX_NESTING: usize = 100;
+
+pub struct State<'i> {
+    pub names: &'i dyn Names,
+    nesting: usize,
+}
+
+impl<'i> State<'i> {
+    pub fn new(names: &'i dyn Names) -> Self {
+        Self { names, nesting: 0 }
+    }
+}
+
+impl fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("nesting", &self.nesting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why parsing stopped.
+#[derive(Debug)]
+pub struct Failure {
+    pub message: String,
+    pub span: Range<usize>,
+}
+
+impl ParserError<Input<'_>> for Failure {
+    type Inner = Self;
+
+    /// Another alternative may fit; where none does, the caller says what was expected.
+    fn from_input(input: &Input<'_>) -> Self {
+        let at = input.current_token_start();
+        Self {
+            message: String::new(),
+            span: at..at,
+        }
+    }
+
+    fn into_inner(self) -> Result<Self::Inner, Self> {
+        Ok(self)
+    }
+}
+
+pub type Parsed<T> = Result<T, ErrMode<Failure>>;
+
+/// The final word on `span`: no alternative is tried.
+pub fn fail<T>(span: Range<usize>, message: impl Into<String>) -> Parsed<T> {
+    Err(ErrMode::Cut(Failure {
+        message: message.into(),
+        span,
+    }))
+}
+
+/// `expected {what}`, with the next word or sign as the offending part.
+pub fn expected<T>(input: &mut Input<'_>, what: &str) -> Parsed<T> {
+    blank(input)?;
+    let start = input.current_token_start();
+    let len = peek(alt((
+        take_while(1.., is_name_character),
+        any.take(),
+        "".take(),
+    )))
+    .parse_next(input)?
+    .len();
+    fail(start..start + len, format!("expected {what}"))
+}
+
+/// Goes one level deeper for `parser`; `at` is shown when that is too deep.
+pub fn nested<'i, T>(
+    input: &mut Input<'i>,
+    at: Range<usize>,
+    parser: impl FnOnce(&mut Input<'i>) -> Parsed<T>,
+) -> Parsed<T> {
+    if input.state.nesting >= MAX_NESTING {
+        return fail(at, too_deep());
+    }
+    input.state.nesting += 1;
+    let parsed = parser(input);
+    input.state.nesting -= 1;
+    parsed
+}
+
+pub fn too_deep() -> String {
+    format!("nested too deeply: at most {MAX_NESTING} levels")
+}
+
+/// What a host, service or protocol name consists of, and addresses and ranges too.
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_.:-".contains(character)
+}
+
+/// Skips white space.
+pub fn blank(input: &mut Input<'_>) -> Parsed<()> {
+    take_while(0.., |character: char| character.is_ascii_whitespace())
+        .void()
+        .parse_next(input)
+}
+
+/// Where the next word begins.
+pub fn position(input: &mut Input<'_>) -> Parsed<usize> {
+    blank(input)?;
+    Ok(input.current_token_start())
+}
+
+/// The next word of the language, not taken; empty where there is none.
+pub fn peek_word<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
+    let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+    blank(input)?;
+    peek(take_while(0.., letters)).parse_next(input)
+}
+
+/// Takes the next word if it is `wanted`.
+pub fn keyword(input: &mut Input<'_>, wanted: &str) -> Parsed<bool> {
+    if peek_word(input)? == wanted {
+        input.next_slice(wanted.len());
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Takes `wanted` if it is next.
+pub fn sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+    blank(input)?;
+    Ok(opt(wanted).parse_next(input)?.is_some())
+}
+
+/// Whether `wanted` is next; nothing is taken.
+pub fn peek_sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+    blank(input)?;
+    Ok(opt(peek(wanted)).parse_next(input)?.is_some())
+}
+
+/// The next character, not taken.
+pub fn peek_character(input: &mut Input<'_>) -> Parsed<Option<char>> {
+    blank(input)?;
+    opt(peek(any)).parse_next(input)
+}
+
+/// A name, an address or a number, and where it stands. A backslash before it, as pcap-filter
+/// wants it before names that are words of the language, is left out. `None` where there is none.
+pub struct Name<'i> {
+    pub text: &'i str,
+    pub span: Range<usize>,
+}
+
+/// Takes a name with `more` characters in it beside the usual ones.
+pub fn name<'i>(input: &mut Input<'i>, more: &'static str) -> Parsed<Option<Name<'i>>> {
+    let start = position(input)?;
+    let letters = move |character: char| is_name_character(character) || more.contains(character);
+    let taken = opt((opt('\\'), take_while(1.., letters))).parse_next(input)?;
+    Ok(taken.map(|(_, text)| Name {
+        text,
+        span: start..input.current_token_start(),
+    }))
+}
+
+/// The bytes of a name of the drop: a word, or anything in double quotes. `\xNN` is a byte.
+pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
+    blank(input)?;
+    let start = input.current_token_start();
+    if opt('"').parse_next(input)?.is_some() {
+        let Some(inside) = opt(winnow::combinator::terminated(
+            take_while(0.., |c| c != '"'),
+            '"',
+        ))
+        .parse_next(input)?
+        else {
+            return fail(start..start + 1, "this quotation mark is never closed");
+        };
+        return Ok(Some((
+            crate::comment::unescape(inside).into_owned(),
+            Quoted::Yes,
+        )));
+    }
+    let letters = |c: char| !c.is_whitespace() && !"()\"&|".contains(c);
+    let Some(word) = opt(take_while(1.., letters)).parse_next(input)? else {
+        return Ok(None);
+    };
+    let (word, quoted) = match word.strip_prefix('\\') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('x') => (rest, Quoted::Yes),
+        _ => (word, Quoted::No),
+    };
+    Ok(Some((crate::comment::unescape(word).into_owned(), quoted)))
+}
+
+/// Whether a name was marked as one, by quotes or a backslash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quoted {
+    Yes,
+    No,
+}
+
+/// A number as C writes it: decimal, `0x` hexadecimal, `0` octal. `None` where `text` is none.
+pub fn number(text: &str) -> Option<u64> {
+    let all = |radix| text.chars().all(|digit| digit.is_digit(radix));
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        let valid = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_hexdigit());
+        return valid.then(|| u64::from_str_radix(digits, 16).unwrap_or(u64::MAX));
+    }
+    if text.is_empty() || !all(10) {
+        return None;
+    }
+    let radix = if text.len() > 1 && text.starts_with('0') {
+        8
+    } else {
+        10
+    };
+    // What does not fit is out of every range.
+    all(radix).then(|| u64::from_str_radix(text, radix).unwrap_or(u64::MAX))
+}
+
+/// Takes a number if one is next: `vlan`, `vlan 5`.
+pub fn opt_number(input: &mut Input<'_>) -> Parsed<Option<(u64, Range<usize>)>> {
+    let start = position(input)?;
+    let digits = preceded(
+        peek(take_while(1, '0'..='9')),
+        take_while(1.., |c: char| c.is_ascii_alphanumeric()),
+    );
+    let Some(text) = opt(digits).parse_next(input)? else {
+        return Ok(None);
+    };
+    let span = start..input.current_token_start();
+    match number(text) {
+        Some(value) => Ok(Some((value, span))),
+        None => fail(span, "expected a number: decimal, 0x… or octal 0…"),
+    }
+}

@@ -1,0 +1,151 @@
+//! Which drops to keep: pcap-filter(7)'s language with words for what only a drop has, described
+//! in dwdump-filter(7).
+//!
+//! An expression becomes a tree (`parse` and what it calls make an `ast`, names looked up,
+//! qualifiers carried over), and the tree a `program`: `test`s with two ways on. Every answer is
+//! one of three, for bytes may be missing; a packet is kept only where the whole expression is
+//! certainly true. A filter sees a [`DropRecord`] and nothing else, fails on no packet, and
+//! allocates nothing for one.
+//!
+//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`.
+
+mod address;
+mod arithmetic;
+mod ast;
+mod display;
+mod drop_word;
+mod error;
+mod far;
+mod glob;
+mod inner;
+mod layout;
+mod lex;
+mod names;
+mod operand;
+mod packet;
+mod parse;
+mod port;
+mod primitive;
+mod program;
+mod relation;
+mod suggest;
+mod test;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fmt;
+
+use crate::record::DropRecord;
+
+use ast::{Connective, DropWord, Expr, Primitive};
+use packet::Packet;
+use program::Program;
+
+pub use error::FilterError;
+pub use names::{Names, Service, SystemNames};
+pub use suggest::nearest;
+
+/// Which drops to keep.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// `None` keeps all.
+    expr: Option<Expr>,
+    program: Program,
+}
+
+/// The same expression by the manual, however it was written.
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.expr == other.expr
+    }
+}
+
+impl Eq for Filter {}
+
+impl Filter {
+    /// Understands an expression; one of nothing but white space keeps all. Names are looked up
+    /// here, once.
+    pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
+        Ok(Self::from_expr(parse::parse(text, names)?))
+    }
+
+    fn from_expr(expr: Option<Expr>) -> Self {
+        let program = match &expr {
+            Some(expr) => Program::new(expr, true),
+            None => Program::all(),
+        };
+        Self { expr, program }
+    }
+
+    /// `iface NAME and (…)`, what `-i NAME` means. The name is an interface's, or its index.
+    #[must_use]
+    pub fn on_interface(self, name: &str) -> Self {
+        let word = match name.parse() {
+            Ok(index) => DropWord::InterfaceIndex(index),
+            Err(_) => DropWord::InterfaceName(name.as_bytes().to_vec()),
+        };
+        let interface = Expr::from(Primitive::Drop(word));
+        let rest = self.expr.map(|expr| (Connective::And, expr));
+        Self::from_expr(Some(interface.chained(rest.into_iter().collect())))
+    }
+
+    /// Whether the drop is kept: whether the expression is certainly true of it.
+    pub fn matches(&self, record: &DropRecord<'_>) -> bool {
+        self.program.holds(&Packet::new(record))
+    }
+
+    /// Whether every drop is kept.
+    pub fn keeps_all(&self) -> bool {
+        self.expr.is_none()
+    }
+
+    /// The patterns of `reason`, in the order in which they stand; upper case.
+    pub fn reasons(&self) -> Vec<ReasonPattern> {
+        let mut found = Vec::new();
+        if let Some(expr) = &self.expr {
+            find_reasons(expr, &mut found);
+        }
+        found
+    }
+}
+
+/// The canonical form: what was understood. Parsed again, it is the same filter.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.as_ref().map_or(Ok(()), |expr| expr.fmt(f))
+    }
+}
+
+/// What an expression asks of the reason of a drop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonPattern(glob::Glob);
+
+impl ReasonPattern {
+    /// Whether a drop of this reason is meant.
+    pub fn matches(&self, reason: &str) -> bool {
+        self.0.matches_any_case(reason.as_bytes())
+    }
+}
+
+impl fmt::Display for ReasonPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::record::Escaped(self.0.as_bytes()).fmt(f)
+    }
+}
+
+fn find_reasons(expr: &Expr, found: &mut Vec<ReasonPattern>) {
+    match expr {
+        Expr::Chain(chain) => {
+            find_reasons(&chain.first, found);
+            for (_, expr) in &chain.rest {
+                find_reasons(expr, found);
+            }
+        }
+        Expr::Not(expr) | Expr::Inner(expr) => find_reasons(expr, found),
+        Expr::Primitive(Primitive::Drop(DropWord::Reason(glob))) => {
+            found.push(ReasonPattern(glob.clone()));
+        }
+        Expr::Primitive(_) => {}
+    }
+}

@@ -1,0 +1,314 @@
+//! The grammar: pcap-filter(7)'s, with the words that only a drop has.
+//!
+//! A parenthesis can open an expression, a list of names (`port (80 or 443)`) or arithmetic, and a
+//! number can be a name carried over (`port 80 or 443`) or arithmetic (`port 80 or 443 = len`).
+//! So parsing goes by [`Unit`]s, and what follows one decides what it was: nothing is read twice.
+
+use std::ops::Range;
+
+use winnow::stream::{Location, Stream};
+
+use super::arithmetic::{self, Started};
+use super::ast::{Arith, Comparison, Connective, Expr, Primitive, Relation};
+use super::error::FilterError;
+use super::lex::{
+    Failure, Input, MAX_NESTING, Parsed, State, expected, fail, keyword, name, nested,
+    peek_character, peek_sign, peek_word, position, sign, too_deep,
+};
+use super::names::Names;
+use super::operand::{self, Carried};
+use super::primitive;
+use super::words;
+
+/// Parses a whole expression; `None` where there is nothing but white space.
+pub fn parse(text: &str, names: &dyn Names) -> Result<Option<Expr>, FilterError> {
+    let mut input = Input {
+        input: winnow::stream::LocatingSlice::new(text),
+        state: State::new(names),
+    };
+    whole(&mut input).map_err(|error| {
+        let Failure { message, span } = error.into_inner().unwrap_or_else(|_| Failure {
+            message: "expected an expression".to_owned(),
+            span: 0..text.len(),
+        });
+        FilterError::new(message, span, text)
+    })
+}
+
+fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
+    let start = position(input)?;
+    if peek_character(input)?.is_none() {
+        return Ok(None);
+    }
+    let (first, carried) = term(input, None)?;
+    let expr = chain(input, first, carried)?;
+    if peek_character(input)?.is_some() {
+        return expected(input, "`and` or `or`");
+    }
+    // The canonical form has parentheses that may not have been written.
+    if expr.nesting() > MAX_NESTING {
+        return fail(start..input.current_token_start(), too_deep());
+    }
+    Ok(Some(expr))
+}
+
+/// What `and` and `or` join, and the qualifiers that a name behind them would take over.
+pub type Term = (Expr, Option<Carried>);
+
+/// The rest of an expression: `and` and `or` are equals and go from left to right.
+fn chain(input: &mut Input<'_>, first: Expr, mut carried: Option<Carried>) -> Parsed<Expr> {
+    let mut rest = Vec::new();
+    while let Some(connective) = connective(input)? {
+        let (expr, next) = term(input, carried)?;
+        rest.push((connective, expr));
+        carried = next;
+    }
+    Ok(first.chained(rest))
+}
+
+pub fn connective(input: &mut Input<'_>) -> Parsed<Option<Connective>> {
+    if keyword(input, "and")? || sign(input, "&&")? {
+        return Ok(Some(Connective::And));
+    }
+    if keyword(input, "or")? || sign(input, "||")? {
+        return Ok(Some(Connective::Or));
+    }
+    Ok(None)
+}
+
+/// Whether an odd number of `not`s comes next; they are taken.
+pub fn negation(input: &mut Input<'_>) -> Parsed<bool> {
+    let mut negated = false;
+    while keyword(input, "not")? || (!peek_sign(input, "!=")? && sign(input, "!")?) {
+        negated = !negated;
+    }
+    Ok(negated)
+}
+
+pub fn term(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<Term> {
+    let negated = negation(input)?;
+    let unit = unit(input, carried)?;
+    let (expr, carried) = finished(input, unit, carried)?;
+    Ok((if negated { expr.negated() } else { expr }, carried))
+}
+
+/// A term, or arithmetic that is not compared with anything yet.
+pub enum Unit<'i> {
+    Term(Term),
+    Arith {
+        arith: Arith,
+        /// Where it is nothing but a number, which may be a name: its text.
+        number: Option<&'i str>,
+        span: Range<usize>,
+    },
+}
+
+/// The term that a unit is, when nothing that follows makes arithmetic of it.
+fn finished(input: &mut Input<'_>, unit: Unit<'_>, carried: Option<Carried>) -> Parsed<Term> {
+    match (unit, carried) {
+        (Unit::Term(term), _) => Ok(term),
+        (
+            Unit::Arith {
+                number: Some(text),
+                span,
+                ..
+            },
+            Some(qualifiers),
+        ) => {
+            let expr = operand::number(input, qualifiers, text, span)?;
+            Ok((expr, carried))
+        }
+        (
+            Unit::Arith {
+                number: Some(_),
+                span,
+                ..
+            },
+            None,
+        ) => fail(span, "expected a word such as `host` or `port` before this"),
+        (Unit::Arith { .. }, _) => expected(input, "a comparison: =, !=, <, <=, > or >="),
+    }
+}
+
+fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+    let start = position(input)?;
+    match peek_character(input)? {
+        Some('(') => match group(input, carried)? {
+            Unit::Arith {
+                arith,
+                number,
+                span,
+            } => compared(
+                input,
+                Started {
+                    arith,
+                    number,
+                    span,
+                },
+            ),
+            term @ Unit::Term(_) => Ok(term),
+        },
+        Some('-') => {
+            let started = arithmetic::operand(input)?;
+            compared(input, started)
+        }
+        Some('0'..='9') => {
+            let before = input.checkpoint();
+            match arithmetic::opt_bare_number(input)? {
+                Some(started) if !names_a_net(input, carried)? => compared(input, started),
+                _ => {
+                    input.reset(&before);
+                    carried_name(input, carried)
+                }
+            }
+        }
+        Some('\\' | ':' | '"') => carried_name(input, carried),
+        Some(letter) if letter.is_ascii_alphabetic() || letter == '_' => {
+            let word = peek_word(input)?;
+            let span = start..start + word.len();
+            if let Some(message) = words::unsupported(word) {
+                return fail(span, message);
+            }
+            if words::is_keyword(word) {
+                primitive::parse(input, word, span)
+            } else {
+                carried_name(input, carried)
+            }
+        }
+        Some(_) if carried.is_some_and(Carried::takes_globs) => carried_name(input, carried),
+        _ => expected(input, "an expression, for instance `host 10.0.0.1`"),
+    }
+}
+
+/// Whether the number just taken goes on as `10/8` where nets are expected.
+fn names_a_net(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<bool> {
+    Ok(carried.is_some_and(Carried::takes_nets) && peek_sign(input, "/")?)
+}
+
+fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+    let Some(qualifiers) = carried else {
+        let start = position(input)?;
+        return match name(input, "/")? {
+            Some(name)
+                if name
+                    .text
+                    .starts_with(|c: char| c.is_ascii_digit() || c == ':') =>
+            {
+                fail(
+                    name.span,
+                    "expected a word such as `host` or `port` before this",
+                )
+            }
+            Some(name) => {
+                let before = name.text.split('-').next().unwrap_or_default();
+                let advice = if words::is_keyword(before) {
+                    "`-` needs blanks around it"
+                } else {
+                    "a name needs `host` before it"
+                };
+                fail(name.span, format!("unknown word `{}`: {advice}", name.text))
+            }
+            None => fail(
+                start..start + 1,
+                "expected an expression, for instance `host 10.0.0.1`",
+            ),
+        };
+    };
+    let expr = operand::single(input, qualifiers)?;
+    Ok(Unit::Term((expr, carried)))
+}
+
+/// `( … )`
+fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+    let start = position(input)?;
+    let opening = start..start + 1;
+    sign(input, "(")?;
+    nested(input, opening.clone(), |input| {
+        let negated = negation(input)?;
+        let inside = unit(input, carried)?;
+        if let Unit::Arith { arith, number, .. } = inside {
+            if !negated && sign(input, ")")? {
+                return Ok(Unit::Arith {
+                    arith,
+                    number,
+                    span: start..input.current_token_start(),
+                });
+            }
+            let unit = Unit::Arith {
+                arith,
+                number,
+                span: opening.end..input.current_token_start(),
+            };
+            let first = finished(input, unit, carried)?;
+            return grouped(input, first, negated, carried, opening);
+        }
+        let first = finished(input, inside, carried)?;
+        grouped(input, first, negated, carried, opening)
+    })
+}
+
+/// The rest of a group. What stands within does not carry over to what follows.
+fn grouped<'i>(
+    input: &mut Input<'i>,
+    (first, inner): Term,
+    negated: bool,
+    carried: Option<Carried>,
+    opening: Range<usize>,
+) -> Parsed<Unit<'i>> {
+    let first = if negated { first.negated() } else { first };
+    let expr = chain(input, first, inner)?;
+    close(input, opening)?;
+    Ok(Unit::Term((expr, carried)))
+}
+
+/// Takes the closing parenthesis.
+pub fn close(input: &mut Input<'_>, opening: Range<usize>) -> Parsed<()> {
+    if sign(input, ")")? {
+        Ok(())
+    } else if peek_character(input)?.is_none() {
+        fail(opening, "this parenthesis is never closed")
+    } else {
+        expected(input, "`and`, `or` or `)`")
+    }
+}
+
+/// Arithmetic that has begun, to its end, and what it is compared with.
+pub fn compared<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Unit<'i>> {
+    let Started {
+        arith,
+        number,
+        span,
+    } = arithmetic::rest(input, started)?;
+    let Some(comparison) = comparison(input)? else {
+        return Ok(Unit::Arith {
+            arith,
+            number,
+            span,
+        });
+    };
+    let right = arithmetic::arithmetic(input)?;
+    let relation = Relation {
+        left: arith,
+        comparison,
+        right,
+    };
+    Ok(Unit::Term((Primitive::Relation(relation).into(), None)))
+}
+
+fn comparison(input: &mut Input<'_>) -> Parsed<Option<Comparison>> {
+    const SIGNS: [(&str, Comparison); 7] = [
+        ("==", Comparison::Equal),
+        ("=", Comparison::Equal),
+        ("!=", Comparison::NotEqual),
+        ("<=", Comparison::LessOrEqual),
+        (">=", Comparison::GreaterOrEqual),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+    ];
+    for (text, comparison) in SIGNS {
+        if sign(input, text)? {
+            return Ok(Some(comparison));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,185 @@
+//! Comparisons of arithmetic over lengths and bytes, and where the headers are that the bytes are
+//! counted from.
+
+use super::ast::{Arith, Header, Operator, Relation, Width};
+use super::layout::{Naming, ether_type};
+use super::packet::Lookup::{self, Absent, Found};
+use super::test::{Class, Test, View};
+
+/// Offsets and numbers of the IPv4 header (RFC 791, 3.1).
+pub mod ipv4 {
+    pub const FRAGMENT: usize = 6;
+    pub const PROTOCOL: usize = 9;
+    pub const SOURCE: usize = 12;
+    pub const DESTINATION: usize = 16;
+    pub const FRAGMENT_OFFSET: u16 = 0x1fff;
+}
+
+/// Offsets of the IPv6 header (RFC 8200, 3) and of a fragment header's next header (4.5).
+pub mod ipv6 {
+    pub const NEXT_HEADER: usize = 6;
+    pub const SOURCE: usize = 8;
+    pub const DESTINATION: usize = 24;
+    pub const LEN: usize = 40;
+    pub const FRAGMENT: u8 = 44;
+}
+
+/// ARP for IPv4 over Ethernet (RFC 826).
+pub mod arp {
+    pub const SENDER: usize = 14;
+    pub const TARGET: usize = 24;
+}
+
+/// The relation as a [`Test::Field`], if it is one.
+pub fn field(relation: &Relation) -> Option<Test> {
+    let Arith::Number(value) = relation.right else {
+        return None;
+    };
+    let (load, mask) = match &relation.left {
+        Arith::Operation { first, rest } => match &rest[..] {
+            [(Operator::And, mask)] => (&**first, constant(mask)?),
+            _ => return None,
+        },
+        load => (load, u32::MAX),
+    };
+    let Arith::Load {
+        header,
+        offset,
+        width,
+    } = load
+    else {
+        return None;
+    };
+    Some(Test::Field {
+        header: *header,
+        offset: usize::try_from(constant(offset)?).ok()?,
+        width: *width,
+        mask,
+        comparison: relation.comparison,
+        value,
+    })
+}
+
+/// The value of arithmetic without a packet.
+fn constant(arith: &Arith) -> Option<u32> {
+    match arith {
+        Arith::Number(number) => Some(*number),
+        Arith::Length | Arith::Load { .. } => None,
+        Arith::Negated(arith) => constant(arith).map(u32::wrapping_neg),
+        Arith::Operation { first, rest } => rest
+            .iter()
+            .try_fold(constant(first)?, |left, (operator, right)| {
+                operator.apply(left, constant(right)?)
+            }),
+    }
+}
+
+pub fn find_guards(arith: &Arith, guards: &mut Vec<Header>) {
+    match arith {
+        Arith::Number(_) | Arith::Length => {}
+        Arith::Load { header, offset, .. } => {
+            find_guards(offset, guards);
+            if !guards.contains(header) {
+                guards.push(*header);
+            }
+        }
+        Arith::Negated(arith) => find_guards(arith, guards),
+        Arith::Operation { first, rest } => {
+            find_guards(first, guards);
+            for (_, arith) in rest {
+                find_guards(arith, guards);
+            }
+        }
+    }
+}
+
+pub fn evaluate(arith: &Arith, view: &View<'_>) -> Option<u32> {
+    match arith {
+        Arith::Number(number) => Some(*number),
+        Arith::Length => Some(view.packet.len),
+        Arith::Load {
+            header,
+            offset,
+            width,
+        } => {
+            let offset = usize::try_from(evaluate(offset, view)?).ok()?;
+            match base(view, *header)? {
+                Found(base) => load(view, base.checked_add(offset)?, *width),
+                // The guards have made sure of it.
+                Absent => None,
+            }
+        }
+        Arith::Negated(arith) => evaluate(arith, view).map(u32::wrapping_neg),
+        Arith::Operation { first, rest } => {
+            let mut value = evaluate(first, view)?;
+            for (operator, right) in rest {
+                value = operator.apply(value, evaluate(right, view)?)?;
+            }
+            Some(value)
+        }
+    }
+}
+
+#[inline]
+pub fn load(view: &View<'_>, at: usize, width: Width) -> Option<u32> {
+    match width {
+        Width::One => view.packet.bytes.u8(at).map(u32::from),
+        Width::Two => view.packet.bytes.u16(at).map(u32::from),
+        Width::Four => view.packet.bytes.u32(at),
+    }
+}
+
+/// Where a header begins.
+#[inline]
+pub fn base(view: &View<'_>, header: Header) -> Option<Lookup<usize>> {
+    let network = view.layout.network();
+    let kind = match header {
+        Header::Link => return Some(Found(view.layout.header)),
+        Header::Ip | Header::Transport(_) => ether_type::IPV4,
+        Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
+        Header::Arp | Header::Rarp if view.layout.naming == Naming::Version => return Some(Absent),
+        Header::Arp => ether_type::ARP,
+        Header::Rarp => ether_type::RARP,
+    };
+    if view.kind? != kind {
+        return Some(Absent);
+    }
+    match header {
+        Header::Transport(number) => {
+            if view.packet.bytes.u8(network + ipv4::PROTOCOL)? != number {
+                return Some(Absent);
+            }
+            first_fragment(view, network)
+        }
+        Header::Icmp6 => {
+            let is_icmp6 = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)? == 58;
+            Some(if is_icmp6 {
+                Found(network + ipv6::LEN)
+            } else {
+                Absent
+            })
+        }
+        _ => Some(Found(network)),
+    }
+}
+
+/// Where the transport header of an IPv4 packet begins; absent in a later fragment.
+#[inline]
+pub fn first_fragment(view: &View<'_>, network: usize) -> Option<Lookup<usize>> {
+    if view.packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
+        return Some(Absent);
+    }
+    let words = usize::from(view.packet.bytes.u8(network)? & 0x0f);
+    Some(Found(network + 4 * words))
+}
+
+/// Whether a packet of this class can have the header.
+pub fn has_header(class: Class, header: Header) -> bool {
+    match header {
+        Header::Link => true,
+        Header::Ip | Header::Transport(_) => class == Class::Ip4,
+        Header::Ip6 | Header::Icmp6 => class == Class::Ip6,
+        Header::Arp => class == Class::Arp,
+        Header::Rarp => class == Class::Rarp,
+    }
+}

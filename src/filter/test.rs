@@ -1,0 +1,499 @@
+//! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
+
+use crate::record::{Cause, Name, Symbol};
+
+use super::ast::{
+    Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
+    Relation, Scope, Side, Travel, Width,
+};
+use super::far;
+use super::layout::{Layout, MAX_LLC_LENGTH, Naming, ether_type};
+use super::packet::Lookup::{Absent, Found};
+use super::packet::Packet;
+use super::relation::{self, arp, ipv4, ipv6};
+
+/// A packet as one place in the expression sees it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub packet: &'a Packet<'a>,
+    pub layout: &'a Layout,
+    /// The Ethernet type of the network header.
+    pub kind: Option<u16>,
+}
+
+/// Kinds of network header; most tests are for one or two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Ip4,
+    Ip6,
+    Arp,
+    Rarp,
+    Other,
+    /// The type was not captured, or is nowhere.
+    Unknown,
+}
+
+impl Class {
+    pub const ALL: [Self; 6] = [
+        Self::Ip4,
+        Self::Ip6,
+        Self::Arp,
+        Self::Rarp,
+        Self::Other,
+        Self::Unknown,
+    ];
+
+    #[inline]
+    pub fn of(kind: Option<u16>) -> Self {
+        match kind {
+            Some(ether_type::IPV4) => Self::Ip4,
+            Some(ether_type::IPV6) => Self::Ip6,
+            Some(ether_type::ARP) => Self::Arp,
+            Some(ether_type::RARP) => Self::Rarp,
+            Some(_) => Self::Other,
+            None => Self::Unknown,
+        }
+    }
+
+    fn is_of(self, family: Family) -> bool {
+        match self {
+            Self::Ip4 => family != Family::Ip6,
+            Self::Ip6 => family != Family::Ip,
+            _ => false,
+        }
+    }
+}
+
+/// A primitive made ready.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// A load at a fixed offset under a mask: nearly every relation there is.
+    Field {
+        header: Header,
+        offset: usize,
+        width: Width,
+        mask: u32,
+        comparison: Comparison,
+        value: u32,
+    },
+    Relation {
+        relation: Box<Relation>,
+        /// The headers that have to be there, in text order.
+        guards: Vec<Header>,
+    },
+    Other(Box<Primitive>),
+    EtherProto(u16),
+    IpProto(Family, u8),
+    Address4(Scope, Direction, u32, u32),
+    /// Any of the ranges; the first apart, for nearly always it is the only one.
+    Port(PortScope, Direction, PortRange, Vec<PortRange>),
+}
+
+impl Test {
+    pub fn new(primitive: &Primitive) -> Self {
+        match primitive {
+            &Primitive::EtherProto(kind) => Self::EtherProto(kind),
+            &Primitive::IpProto(family, number) => Self::IpProto(family, number),
+            &Primitive::Address(scope, direction, Net::V4 { address, mask }) => {
+                Self::Address4(scope, direction, address, mask)
+            }
+            &Primitive::Port(scope, direction, range) => {
+                Self::Port(scope, direction, range, Vec::new())
+            }
+            Primitive::Relation(relation) => relation::field(relation).unwrap_or_else(|| {
+                let mut guards = Vec::new();
+                relation::find_guards(&relation.left, &mut guards);
+                relation::find_guards(&relation.right, &mut guards);
+                Self::Relation {
+                    relation: Box::new(relation.clone()),
+                    guards,
+                }
+            }),
+            primitive => Self::Other(Box::new(primitive.clone())),
+        }
+    }
+
+    /// The range that `other` asks for, where `self or other` is one test for ports.
+    pub fn joined_port(&self, other: &Self) -> Option<PortRange> {
+        match (self, other) {
+            (
+                Self::Port(scope, direction, ..),
+                Self::Port(same_scope, same_direction, range, _),
+            ) if (scope, direction) == (same_scope, same_direction)
+                && *direction != Direction::Both =>
+            {
+                Some(*range)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same test for more ports.
+    pub fn with_ports(mut self, ports: Vec<PortRange>) -> Self {
+        if let Self::Port(_, _, _, more) = &mut self {
+            more.extend(ports);
+        }
+        self
+    }
+
+    /// The answer for all packets of a class, where there is only one.
+    pub fn in_class(&self, class: Class) -> Option<bool> {
+        if class == Class::Unknown {
+            return None;
+        }
+        let possible = match self {
+            &Self::EtherProto(kind) => {
+                let asked = Class::of(Some(kind));
+                if asked != Class::Other {
+                    return Some(asked == class);
+                }
+                class == Class::Other
+            }
+            &Self::IpProto(family, _) => class.is_of(family),
+            Self::Address4(scope, ..) => match scope {
+                Scope::Any => matches!(class, Class::Ip4 | Class::Arp | Class::Rarp),
+                Scope::Ip => class == Class::Ip4,
+                Scope::Arp => class == Class::Arp,
+                Scope::Rarp => class == Class::Rarp,
+            },
+            Self::Port(..) => class.is_of(Family::Either),
+            &Self::Field { header, .. } => relation::has_header(class, header),
+            Self::Relation { guards, .. } => guards
+                .iter()
+                .all(|&header| relation::has_header(class, header)),
+            Self::Other(primitive) => match **primitive {
+                Primitive::Address(..) | Primitive::Ip6Multicast => class == Class::Ip6,
+                Primitive::IpBroadcast | Primitive::IpMulticast => class == Class::Ip4,
+                Primitive::ProtoChain(family, _) => class.is_of(family),
+                _ => true,
+            },
+        };
+        (!possible).then_some(false)
+    }
+
+    #[inline]
+    pub fn answer(&self, view: &View<'_>) -> Option<bool> {
+        match self {
+            &Self::EtherProto(kind) => view.layout.is_ether_proto(view.packet, kind),
+            &Self::IpProto(family, number) => ip_proto(view, family, number),
+            &Self::Address4(scope, direction, address, mask) => {
+                address4(view, scope, direction, address, mask)
+            }
+            Self::Port(scope, direction, range, more) => {
+                port(view, *scope, *direction, *range, more)
+            }
+            &Self::Field {
+                header,
+                offset,
+                width,
+                mask,
+                comparison,
+                value,
+            } => {
+                let Found(base) = relation::base(view, header)? else {
+                    return Some(false);
+                };
+                let loaded = relation::load(view, base.checked_add(offset)?, width)?;
+                Some(comparison.holds(loaded & mask, value))
+            }
+            Self::Relation { relation, guards } => {
+                for &header in guards {
+                    if let Absent = relation::base(view, header)? {
+                        return Some(false);
+                    }
+                }
+                let left = relation::evaluate(&relation.left, view)?;
+                let right = relation::evaluate(&relation.right, view)?;
+                Some(relation.comparison.holds(left, right))
+            }
+            Self::Other(primitive) => other(primitive, view),
+        }
+    }
+}
+
+/// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
+/// and its manual does not say.
+#[inline]
+fn ip_proto(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+    let network = view.layout.network();
+    match (view.kind?, family) {
+        (ether_type::IPV4, Family::Ip | Family::Either) => {
+            Some(view.packet.bytes.u8(network + ipv4::PROTOCOL)? == number)
+        }
+        (ether_type::IPV6, Family::Ip6 | Family::Either) => {
+            let next = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)?;
+            if next == number || next != ipv6::FRAGMENT {
+                return Some(next == number);
+            }
+            Some(view.packet.bytes.u8(network + ipv6::LEN)? == number)
+        }
+        _ => Some(false),
+    }
+}
+
+#[inline]
+fn address4(
+    view: &View<'_>,
+    scope: Scope,
+    direction: Direction,
+    address: u32,
+    mask: u32,
+) -> Option<bool> {
+    let (source, destination) = match (view.kind?, scope) {
+        (ether_type::IPV4, Scope::Any | Scope::Ip) => (ipv4::SOURCE, ipv4::DESTINATION),
+        (ether_type::ARP, Scope::Any | Scope::Arp)
+        | (ether_type::RARP, Scope::Any | Scope::Rarp) => (arp::SENDER, arp::TARGET),
+        _ => return Some(false),
+    };
+    if mask == 0 {
+        return Some(true);
+    }
+    let network = view.layout.network();
+    let is = |at: usize| Some(view.packet.bytes.u32(network + at)? & mask == address);
+    direction.judge(|| is(source), || is(destination))
+}
+
+fn address6(view: &View<'_>, direction: Direction, address: u128, mask: u128) -> Option<bool> {
+    if view.kind? != ether_type::IPV6 {
+        return Some(false);
+    }
+    let network = view.layout.network();
+    let is = |at: usize| is_address6(view, network + at, address, mask);
+    direction.judge(|| is(ipv6::SOURCE), || is(ipv6::DESTINATION))
+}
+
+/// Word by word: the first that differs decides, even where those behind it are missing.
+fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
+    for word in 0..4 {
+        let shift = 96 - 32 * word;
+        #[expect(clippy::cast_possible_truncation, reason = "one word of four")]
+        let (address, mask) = ((address >> shift) as u32, (mask >> shift) as u32);
+        if mask != 0 && view.packet.bytes.u32(at + 4 * word)? & mask != address {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+/// pcap-filter(7): the transport header of a first fragment, over IPv6 only directly behind it.
+#[inline]
+fn port(
+    view: &View<'_>,
+    scope: PortScope,
+    direction: Direction,
+    range: PortRange,
+    more: &[PortRange],
+) -> Option<bool> {
+    let network = view.layout.network();
+    let at = match view.kind? {
+        ether_type::IPV4 => {
+            if !scope.covers(view.packet.bytes.u8(network + ipv4::PROTOCOL)?) {
+                return Some(false);
+            }
+            match relation::first_fragment(view, network)? {
+                Found(at) => at,
+                Absent => return Some(false),
+            }
+        }
+        ether_type::IPV6 => {
+            if !scope.covers(view.packet.bytes.u8(network + ipv6::NEXT_HEADER)?) {
+                return Some(false);
+            }
+            network + ipv6::LEN
+        }
+        _ => return Some(false),
+    };
+    let is = |at: usize| {
+        let port = view.packet.bytes.u16(at)?;
+        Some(range.contains(port) || more.iter().any(|range| range.contains(port)))
+    };
+    direction.judge(|| is(at), || is(at + 2))
+}
+
+/// The tests that are rarer, or do little.
+fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
+    let network = view.layout.network();
+    match primitive {
+        &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
+            address6(view, direction, address, mask)
+        }
+        &Primitive::ProtoChain(family, number) => proto_chain(view, family, number),
+        &Primitive::FarAddress(direction, net) => far_address(view, direction, net),
+        &Primitive::FarPort(side, range) => {
+            let Found(ports) = far::ports(view.packet)? else {
+                return Some(false);
+            };
+            let offset = match side {
+                Side::Source => 0,
+                Side::Destination => 2,
+            };
+            Some(range.contains(view.packet.bytes.u16(ports.at + offset)?))
+        }
+        Primitive::Flow(flow) => is_flow(view, flow),
+        &Primitive::Mac(direction, mac) => {
+            let is = |at: usize| {
+                let found: [u8; 6] = view.packet.bytes.array(view.layout.header + at)?;
+                Some(found == mac)
+            };
+            with_macs(view, || direction.judge(|| is(6), || is(0)))
+        }
+        Primitive::Broadcast => with_macs(view, || {
+            Some(view.packet.bytes.array(view.layout.header)? == [0xff; 6])
+        }),
+        Primitive::Multicast => with_macs(view, || {
+            Some(view.packet.bytes.u8(view.layout.header)? & 1 == 1)
+        }),
+        Primitive::IpBroadcast => {
+            if view.kind? != ether_type::IPV4 {
+                return Some(false);
+            }
+            let destination = view.packet.bytes.u32(network + ipv4::DESTINATION)?;
+            Some(destination == 0 || destination == u32::MAX)
+        }
+        Primitive::IpMulticast => {
+            if view.kind? != ether_type::IPV4 {
+                return Some(false);
+            }
+            Some(view.packet.bytes.u8(network + ipv4::DESTINATION)? >= 224)
+        }
+        Primitive::Ip6Multicast => {
+            if view.kind? != ether_type::IPV6 {
+                return Some(false);
+            }
+            Some(view.packet.bytes.u8(network + ipv6::DESTINATION)? == 0xff)
+        }
+        &Primitive::Vlan(id) => view.layout.is_vlan(view.packet, id),
+        &Primitive::Mpls(label) => view.layout.is_mpls(view.packet, label),
+        &Primitive::Pppoes(session) => view.layout.is_pppoes(view.packet, session),
+        Primitive::Llc(llc) => {
+            if view.layout.naming != Naming::Ethernet {
+                return (view.layout.naming != Naming::Unread).then_some(false);
+            }
+            if view.layout.type_field(view.packet)? > MAX_LLC_LENGTH
+                || view.packet.bytes.u16(view.layout.payload)? == 0xffff
+            {
+                return Some(false);
+            }
+            if llc.mask == 0 {
+                return Some(true);
+            }
+            Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
+        }
+        Primitive::Direction(travel) => {
+            let came_in = view.packet.record.input.is_some();
+            Some(came_in == (*travel == Travel::Inbound))
+        }
+        Primitive::Drop(word) => Some(drop_word(word, view)),
+        // They are tests of their own.
+        Primitive::EtherProto(_)
+        | Primitive::IpProto(..)
+        | Primitive::Address(..)
+        | Primitive::Port(..)
+        | Primitive::Relation(_) => Test::new(primitive).answer(view),
+    }
+}
+
+/// What is asked of MAC addresses is false where there are none.
+fn with_macs(view: &View<'_>, test: impl FnOnce() -> Option<bool>) -> Option<bool> {
+    match view.layout.naming {
+        Naming::Unread => None,
+        _ if !view.layout.has_macs => Some(false),
+        _ => test(),
+    }
+}
+
+/// Any header of the chain, until one that has no next.
+fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+    let network = view.layout.network();
+    let headers = match (view.kind?, family) {
+        (ether_type::IPV4, Family::Ip | Family::Either) => {
+            far::Headers::of_ipv4(view.packet, network)?
+        }
+        (ether_type::IPV6, Family::Ip6 | Family::Either) => {
+            far::Headers::of_ipv6(view.packet, network)?
+        }
+        _ => return Some(false),
+    };
+    for header in headers {
+        if header?.number == number {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> {
+    let (kind, network) = far::network(view.packet)?;
+    match (kind, net) {
+        (ether_type::IPV4, Net::V4 { address, mask }) => {
+            let is = |at: usize| Some(view.packet.bytes.u32(network + at)? & mask == address);
+            direction.judge(|| is(ipv4::SOURCE), || is(ipv4::DESTINATION))
+        }
+        (ether_type::ARP | ether_type::RARP, Net::V4 { address, mask }) => {
+            let is = |at: usize| Some(view.packet.bytes.u32(network + at)? & mask == address);
+            direction.judge(|| is(arp::SENDER), || is(arp::TARGET))
+        }
+        (ether_type::IPV6, Net::V6 { address, mask }) => {
+            let is = |at: usize| is_address6(view, network + at, address, mask);
+            direction.judge(|| is(ipv6::SOURCE), || is(ipv6::DESTINATION))
+        }
+        _ => Some(false),
+    }
+}
+
+fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
+    let Found(ports) = far::ports(view.packet)? else {
+        return Some(false);
+    };
+    if !flow.protocol.covers(ports.protocol) {
+        return Some(false);
+    }
+    let source = view.packet.bytes.u16(ports.at)?;
+    let destination = view.packet.bytes.u16(ports.at + 2)?;
+    let is = |from: &std::net::SocketAddr, to: &std::net::SocketAddr| {
+        if source != from.port() || destination != to.port() {
+            return Some(false);
+        }
+        Direction::Both.judge(
+            || far_address(view, Direction::Source, from.ip().into()),
+            || far_address(view, Direction::Destination, to.ip().into()),
+        )
+    };
+    Direction::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
+}
+
+/// What is absent is plainly not so.
+fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
+    let record = view.packet.record;
+    let (reason, pc, symbol) = match record.cause {
+        Cause::Software { location, reason } => (reason, location.pc, location.symbol),
+        _ => (None, None, None),
+    };
+    let (trap, group) = match record.cause {
+        Cause::Hardware { group, trap, .. } => (trap, group),
+        _ => (None, None),
+    };
+    match word {
+        DropWord::Reason(glob) => {
+            reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
+        }
+        DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
+            // `.constprop.0` and its like: parts of a function that the compiler split off.
+            let plain = function.split(|&byte| byte == b'.').next();
+            glob.matches(function) || plain.is_some_and(|plain| glob.matches(plain))
+        }),
+        DropWord::Module(glob) => symbol
+            .and_then(Symbol::module)
+            .is_some_and(|module| glob.matches(module)),
+        DropWord::Pc(wanted) => pc == Some(*wanted),
+        DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
+        DropWord::Trap(glob) => trap.is_some_and(|trap| glob.matches(trap.as_bytes())),
+        DropWord::TrapGroup(glob) => group.is_some_and(|group| glob.matches(group.as_bytes())),
+        DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
+        DropWord::InterfaceName(name) => record
+            .input
+            .and_then(crate::record::Interface::name)
+            .map(Name::as_bytes)
+            .is_some_and(|found| found == name),
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the whole language.
+
+mod accept;
+mod grammar;
+mod properties;
+mod records;
+mod reject;
+mod select;
+
+use super::Filter;
+use super::names::FixedNames;
+
+fn parse(text: &str) -> Filter {
+    Filter::parse(text, &FixedNames).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,410 @@
+//! What the words select that tcpdump does not have; tests/filter_oracle compares the others.
+
+use crate::record::{DropRecord, LinkType};
+
+use super::parse;
+use super::records::{hardware, interface, record, software};
+
+#[track_caller]
+fn check(packet: &DropRecord<'_>, kept: &[&str], rejected: &[&str]) {
+    for text in kept {
+        assert!(parse(text).matches(packet), "`{text}` rejects it");
+    }
+    for text in rejected {
+        assert!(!parse(text).matches(packet), "`{text}` keeps it");
+    }
+}
+
+fn frame(kind: u16, payload: &[u8]) -> Vec<u8> {
+    [
+        &[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1][..],
+        &kind.to_be_bytes(),
+        payload,
+    ]
+    .concat()
+}
+
+/// From 10.0.0.1 to 10.0.1.2.
+fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(20 + payload.len()).unwrap();
+    [
+        &[0x45, 0][..],
+        &length.to_be_bytes(),
+        &[0, 1],
+        &fragment.to_be_bytes(),
+        &[64, protocol, 0, 0],
+        &[10, 0, 0, 1],
+        &[10, 0, 1, 2],
+        payload,
+    ]
+    .concat()
+}
+
+/// From 2001:db8::1 to 2001:db8::2.
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let address = |last| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+    let length = u16::try_from(payload.len()).unwrap();
+    [
+        &[0x60, 0, 0, 0][..],
+        &length.to_be_bytes(),
+        &[next, 64],
+        &address(1),
+        &address(2),
+        payload,
+    ]
+    .concat()
+}
+
+fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    [
+        &source.to_be_bytes()[..],
+        &destination.to_be_bytes(),
+        &[0, 8, 0, 0],
+        payload,
+    ]
+    .concat()
+}
+
+#[test]
+fn a_software_drop_has_a_reason_and_a_location() {
+    let mut packet = record(LinkType::ETHERNET, &[]);
+    packet.cause = software("NO_SOCKET", "__udp4_lib_rcv.constprop.0+0x235/0xd90 [odd]");
+    packet.input = Some(interface(5, "eth0"));
+    check(
+        &packet,
+        &[
+            "reason NO_SOCKET",
+            "reason no_*",
+            "reason SKB_DROP_REASON_NO_SOCKET",
+            "reason OTHER or NO_SOCKET",
+            "not reason OTHER",
+            "location __udp4_lib_rcv",
+            "location __udp4_lib_rcv.constprop.0",
+            "location *udp4*",
+            "module odd",
+            "module o*",
+            "pc 0xffffffffb3d420b5",
+            "origin sw",
+            "not origin hw",
+            "not trap *",
+            "not trap_group *",
+            "iface 5",
+            "iface eth0",
+            "iface 4 or eth0",
+            "ifname eth0",
+            "on eth0",
+            "inbound",
+            "not outbound",
+        ],
+        &[
+            "reason OTHER",
+            "reason NO",
+            "location __udp4_lib_rcv+0x235",
+            "location udp4",
+            "module gre",
+            "pc 0x1",
+            "origin hw",
+            "trap *",
+            "iface 4",
+            "iface eth1",
+            "ifname 5",
+            "outbound",
+        ],
+    );
+}
+
+#[test]
+fn a_hardware_drop_has_a_trap() {
+    let mut packet = record(LinkType::ETHERNET, &[]);
+    packet.cause = hardware();
+    check(
+        &packet,
+        &[
+            "origin hw",
+            "trap blackhole_route",
+            "trap black*",
+            "trap_group l3_drops",
+            "outbound",
+            "not reason *",
+        ],
+        &[
+            "origin sw",
+            "trap blackhole",
+            "reason *",
+            "location *",
+            "module *",
+            "pc 0",
+            "iface 0",
+            "inbound",
+        ],
+    );
+}
+
+#[test]
+fn a_symbol_cut_before_its_module_has_none() {
+    let mut packet = record(LinkType::ETHERNET, &[]);
+    packet.cause = software("NO_SOCKET", "xfrm_input+0x4f0/0x1230 [xfrm");
+    check(
+        &packet,
+        &["location xfrm_input", "not module xfrm*"],
+        &["module *"],
+    );
+}
+
+#[test]
+fn a_packet_without_facts_has_no_cause() {
+    let packet = record(LinkType::RAW, &[]);
+    check(
+        &packet,
+        &["", "not origin sw", "not origin hw"],
+        &["reason *", "origin sw", "pc 0"],
+    );
+}
+
+#[test]
+fn our_words_see_through_tags_and_extensions() {
+    let tagged = frame(
+        0x8100,
+        &[&[0, 5, 8, 0][..], &ipv4(17, 0, &udp(53, 5353, b""))].concat(),
+    );
+    check(
+        &record(LinkType::ETHERNET, &tagged),
+        &[
+            "saddr 10.0.0.1",
+            "daddr 10.0.1.0/24",
+            "addr 10.0.1.2",
+            "sport 53",
+            "dport 5000-6000",
+            "flow udp 10.0.0.1:53 10.0.1.2:5353",
+            "flow udp 10.0.1.2:5353 10.0.0.1:53",
+            "vlan 5 and host 10.0.0.1",
+        ],
+        &[
+            "host 10.0.0.1",
+            "port 53",
+            "saddr 10.0.1.2",
+            "dport 53",
+            "flow tcp 10.0.0.1:53 10.0.1.2:5353",
+            "flow udp 10.0.0.1:5353 10.0.1.2:53",
+            "saddr 2001:db8::1",
+        ],
+    );
+    let extension = [17, 0, 1, 4, 0, 0, 0, 0];
+    let extended = ipv6(60, &[&extension[..], &udp(53, 5353, b"")].concat());
+    check(
+        &record(LinkType::RAW, &extended),
+        &[
+            "sport 53",
+            "dport 5353",
+            "saddr 2001:db8::/64",
+            "flow udp [2001:db8::2]:5353 [2001:db8::1]:53",
+        ],
+        &["udp", "port 53", "flow udp 10.0.0.1:53 10.0.1.2:5353"],
+    );
+    let fragment = ipv6(
+        44,
+        &[&[17, 0, 0, 0xb9, 0, 0, 0, 7][..], &udp(53, 5353, b"")].concat(),
+    );
+    check(
+        &record(LinkType::RAW, &fragment),
+        &["not sport 53", "udp"],
+        &["sport 53"],
+    );
+    let later = ipv4(17, 0xb9, &udp(53, 5353, b""));
+    check(
+        &record(LinkType::RAW, &later),
+        &["not sport 53", "saddr 10.0.0.1"],
+        &["sport 53"],
+    );
+}
+
+#[test]
+fn arp_has_addresses() {
+    let arp = [
+        &[0, 1, 8, 0, 6, 4, 0, 1][..],
+        &[2, 0, 0, 0, 0, 1, 10, 0, 0, 1],
+        &[0, 0, 0, 0, 0, 0, 10, 0, 1, 2],
+    ]
+    .concat();
+    check(
+        &record(LinkType::ETHERNET, &frame(0x0806, &arp)),
+        &["saddr 10.0.0.1", "daddr 10.0.1.2", "not sport 1"],
+        &["saddr 10.0.1.2", "sport 1"],
+    );
+}
+
+/// A packet to UDP port 53 in a tunnel, whose last bytes matter.
+#[track_caller]
+fn check_inside(link: LinkType, data: &[u8], kept: &[&str]) {
+    let packet = record(link, data);
+    check(
+        &packet,
+        &[
+            "inner port 53",
+            "not inner port 80",
+            "inner (udp and dst port 53)",
+        ],
+        &["port 53", "inner tcp", "inner inner udp"],
+    );
+    check(&packet, kept, &[]);
+    // Without its ports the answer is unknown.
+    let mut cut = packet;
+    cut.data = &data[..data.len() - 6];
+    check(&cut, &[], &["inner port 53", "not inner port 53"]);
+}
+
+#[test]
+fn inner_looks_into_every_tunnel() {
+    let dns = udp(5353, 53, b"");
+    let ip = ipv4(17, 0, &dns);
+    let ip6 = ipv6(17, &dns);
+    let ethernet = frame(0x0800, &ip);
+    let gre = |flags: u16, kind: u16, fields: usize, payload: &[u8]| {
+        let header = [
+            &flags.to_be_bytes()[..],
+            &kind.to_be_bytes(),
+            &vec![0; 4 * fields],
+        ]
+        .concat();
+        ipv4(47, 0, &[&header, payload].concat())
+    };
+    let v4 = ["inner host 10.0.0.1", "inner len = 28", "inner ip[9] = 17"];
+    let v6 = ["inner ip6", "inner host 2001:db8::1"];
+    let mac = [
+        "inner ether host 02:00:00:00:00:01",
+        "inner ether[12:2] = 0x800",
+    ];
+    check_inside(LinkType::RAW, &gre(0, 0x0800, 0, &ip), &v4);
+    check_inside(LinkType::RAW, &gre(0x2000, 0x0800, 1, &ip), &v4);
+    check_inside(LinkType::RAW, &gre(0xb000, 0x86dd, 3, &ip6), &v6);
+    check_inside(LinkType::RAW, &gre(0, 0x6558, 0, &ethernet), &mac);
+    check_inside(LinkType::RAW, &ipv4(4, 0, &ip), &v4);
+    check_inside(LinkType::RAW, &ipv4(41, 0, &ip6), &v6);
+    check_inside(LinkType::RAW, &ipv6(4, &ip), &v4);
+    check_inside(
+        LinkType::RAW,
+        &ipv6(60, &[&[41, 0, 1, 4, 0, 0, 0, 0][..], &ip6].concat()),
+        &v6,
+    );
+    let vxlan = [&[8, 0, 0, 0, 0, 0, 5, 0][..], &ethernet].concat();
+    check_inside(LinkType::RAW, &ipv4(17, 0, &udp(9, 4789, &vxlan)), &mac);
+    check_inside(
+        LinkType::ETHERNET,
+        &frame(0x0800, &ipv4(17, 0, &udp(9, 8472, &vxlan))),
+        &mac,
+    );
+    let geneve = [&[1, 0, 0x65, 0x58, 0, 0, 5, 0, 0, 0, 0, 0][..], &ethernet].concat();
+    check_inside(LinkType::RAW, &ipv4(17, 0, &udp(9, 6081, &geneve)), &mac);
+    let pppoe = [&[0x11, 0, 0, 3, 0, 30, 0, 0x21][..], &ip].concat();
+    check_inside(LinkType::ETHERNET, &frame(0x8864, &pppoe), &v4);
+    let mpls = [&[0, 0, 0x10, 64][..], &[0, 1, 1, 64], &ip].concat();
+    check_inside(LinkType::ETHERNET, &frame(0x8847, &mpls), &v4);
+    check_inside(
+        LinkType::ETHERNET,
+        &frame(0x8100, &[&[0, 5, 0x88, 0x47][..], &mpls].concat()),
+        &v4,
+    );
+}
+
+#[test]
+fn inner_nests_and_does_not_shift() {
+    let ip = ipv4(17, 0, &udp(5353, 53, b""));
+    let twice = ipv4(4, 0, &ipv4(4, 0, &ip));
+    check(
+        &record(LinkType::RAW, &twice),
+        &[
+            "inner inner udp",
+            "inner inner port 53",
+            "inner not udp",
+            "not inner inner inner ip",
+            "inner reason * or inner ip",
+        ],
+        &["inner udp", "inner inner inner ip", "not inner ip"],
+    );
+    let tagged = frame(0x8100, &[&[0, 5, 8, 0][..], &ipv4(4, 0, &ip)].concat());
+    check(
+        &record(LinkType::ETHERNET, &tagged),
+        &["vlan and inner udp", "inner udp and vlan", "inner not vlan"],
+        &["inner vlan"],
+    );
+    check(
+        &record(LinkType::RAW, &ip),
+        &["not inner ip", "not inner not ip"],
+        &["inner ip"],
+    );
+}
+
+#[test]
+fn an_unread_link_layer_leaves_packet_words_open() {
+    let mut packet = record(LinkType::IEEE802_11, &[8; 64]);
+    packet.cause = software("NO_SOCKET", "f");
+    check(
+        &packet,
+        &[
+            "reason NO_SOCKET",
+            "len = 64",
+            "greater 10",
+            "ether[0] = 8",
+            "tcp or reason *",
+        ],
+        &[
+            "tcp",
+            "not tcp",
+            "ip",
+            "not vlan",
+            "not broadcast",
+            "saddr 10.0.0.1",
+            "inner ip",
+            "not inner ip",
+        ],
+    );
+}
+
+#[test]
+fn a_cooked_header_names_the_protocol() {
+    let cooked = [
+        &[8, 0, 0, 0, 0, 0, 0, 5, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..],
+        &ipv4(17, 0, &udp(9, 53, b"")),
+    ]
+    .concat();
+    check(
+        &record(LinkType::LINUX_SLL2, &cooked),
+        &[
+            "ip",
+            "udp",
+            "port 53",
+            "sport 9",
+            "host 10.0.0.1",
+            "ip[9] = 17",
+            "not vlan",
+            "not ether host 02:00:00:00:00:01",
+        ],
+        &["vlan", "ether src 02:00:00:00:00:01", "broadcast", "ip6"],
+    );
+}
+
+#[test]
+fn unknown_is_neither_true_nor_false() {
+    let whole = frame(0x0800, &ipv4(6, 0, &[0; 20]));
+    let mut packet = record(LinkType::ETHERNET, &whole);
+    packet.data = &whole[..20];
+    packet.cause = software("NO_SOCKET", "f");
+    check(
+        &packet,
+        &[
+            "ip",
+            "len = 54",
+            "tcp or ip",
+            "ip or tcp",
+            "not (tcp and arp)",
+            "reason NO_SOCKET or tcp",
+        ],
+        &[
+            "tcp",
+            "not tcp",
+            "tcp or not tcp",
+            "tcp and ip",
+            "not (tcp and ip)",
+        ],
+    );
+}
