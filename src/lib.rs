@@ -31,14 +31,15 @@
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
-//! 5. [`source`] and [`sink`]: where records come from and go to.
-//! 6. [`cli`], then [`run`]: what the user typed, and what is done about it.
+//! 5. [`filter`]: the language, from text to a program that runs on a record.
+//! 6. [`source`] and [`sink`]: where records come from and go to.
+//! 7. [`cli`], then [`run`]: what the user typed, and what is done about it.
 //!
 //! # Invariants
 //!
 //! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
 //!   and sinks know records, never each other.
-//! - `record`, `comment`, `interface` and `packet` do no I/O, and cannot fail on a packet: any
+//! - `record`, `comment`, `interface`, `packet` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.

@@ -32,6 +32,8 @@ pub enum Command {
     Statistics,
     /// Stop all monitoring on this host.
     Stop,
+    /// Show what was understood of a filter.
+    ShowFilter(Selection),
     /// Print this text and succeed: help, version.
     Print(String),
 }
@@ -83,8 +85,8 @@ pub struct Read {
 /// Which drops are delivered, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Only drops that came in by this interface.
-    pub interface: Option<String>,
+    /// Which of them.
+    pub selection: Selection,
     /// End after this many drops.
     pub count: Option<u64>,
     /// The file to write.
@@ -97,6 +99,24 @@ pub struct Delivery {
     pub print: bool,
     /// When to hand on what was written.
     pub flushing: Flushing,
+}
+
+/// Which drops are kept, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Only drops of packets that came in by this interface.
+    pub interface: Option<String>,
+    /// The filter.
+    pub filter: FilterText,
+}
+
+/// Where a filter stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterText {
+    /// On the command line: its words, joined. Empty keeps all.
+    Words(String),
+    /// In a file (`-F`).
+    File(Target),
 }
 
 /// A file, or a standard stream.
@@ -181,17 +201,22 @@ impl LinkChoice {
     version,
     disable_version_flag = true,
     about = "tcpdump for the packets that the kernel dropped",
-    override_usage = "dwdump [OPTIONS]",
+    override_usage = "dwdump [OPTIONS] [FILTER]…",
     after_help = "Examples:
   dwdump                            show drops as they happen
   dwdump -w drops.pcapng            capture them for Wireshark
+  dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
   dwdump -w - | tshark -r -         look on, live
 
-See dwdump(1)."
+See dwdump(1), and dwdump-filter(7) for FILTER."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
 struct Options {
+    /// Only drops that match, in tcpdump's language and more: see dwdump-filter(7)
+    #[arg(value_name = "FILTER", allow_negative_numbers = true)]
+    filter: Vec<String>,
+
     /// Write drops to FILE; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -211,6 +236,14 @@ struct Options {
     /// Only drops of packets that came in by NAME (or by the interface with this index)
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
+
+    /// Read the filter from FILE; `-` is standard input
+    #[arg(short = 'F', value_name = "FILE")]
+    filter_file: Option<PathBuf>,
+
+    /// Print what was understood of the filter and exit
+    #[arg(short = 'd')]
+    show_filter: bool,
 
     /// Only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
@@ -276,10 +309,9 @@ pub fn command() -> clap::Command {
 
 /// Checks `arguments`, the program's name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let matches = match command().try_get_matches_from(&arguments) {
+    let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage_error::explain(&error, &arguments),
+        Err(error) => return usage_error::explain(&error),
     };
     let options = Options::from_arg_matches(&matches).map_err(|error| UsageError {
         message: error.to_string(),
@@ -295,6 +327,9 @@ impl Options {
         }
         if self.read.is_some() {
             self.refuse_live_options()?;
+        }
+        if self.show_filter {
+            return Ok(Command::ShowFilter(self.selection()?));
         }
         let delivery = self.delivery()?;
         if let Some(input) = self.read {
@@ -388,6 +423,8 @@ impl Options {
             ("-r", self.read.is_some()),
             ("-c", self.count.is_some()),
             ("-i", self.interface.is_some()),
+            ("-F", self.filter_file.is_some()),
+            ("-d", self.show_filter),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -399,6 +436,7 @@ impl Options {
             ("--print", self.print),
             ("--format", self.format.is_some()),
             ("--link-type", self.link_type.is_some()),
+            ("a filter", !self.filter.is_empty()),
         ];
         given
             .into_iter()
@@ -423,6 +461,23 @@ impl Options {
         }
     }
 
+    fn selection(&self) -> Result<Selection, UsageError> {
+        let filter = match &self.filter_file {
+            None => FilterText::Words(self.filter.join(" ")),
+            Some(_) if !self.filter.is_empty() => {
+                return Err(UsageError::new(
+                    "-F and a filter do not go together",
+                    "put the whole filter into the file, or on the command line",
+                ));
+            }
+            Some(path) => FilterText::File(Target::new(path.clone())),
+        };
+        Ok(Selection {
+            interface: self.interface.clone(),
+            filter,
+        })
+    }
+
     fn delivery(&self) -> Result<Delivery, UsageError> {
         let link_type = self.link_type;
         match (self.format, link_type) {
@@ -442,7 +497,7 @@ impl Options {
             _ => {}
         }
         Ok(Delivery {
-            interface: self.interface.clone(),
+            selection: self.selection()?,
             count: self.count,
             output: self.write.clone().map(Target::new),
             format: self.format,

@@ -51,7 +51,7 @@ fn the_c_tools_options_keep_their_meaning() {
 #[test]
 fn tcpdumps_options_keep_theirs() {
     let delivery = captured("-i eth0 -c 3 -U -w -").delivery;
-    assert_eq!(delivery.interface.as_deref(), Some("eth0"));
+    assert_eq!(delivery.selection.interface.as_deref(), Some("eth0"));
     assert_eq!(delivery.count, Some(3));
     assert_eq!(delivery.flushing, Flushing::EveryPacket);
     assert_eq!(delivery.output, Some(Target::Standard));
@@ -158,8 +158,18 @@ fn what_does_not_go_together_is_refused_with_both_meanings() {
     check("-q -c 5", "-q and -c do not go together", "");
     check(
         "-s 0",
-        "unexpected argument '0'",
-        "tcpdump's snapshot length is -t LEN",
+        "-s and a filter do not go together",
+        "snapshot length, which is -t here",
+    );
+    check(
+        "-e tcp",
+        "-e and a filter do not go together",
+        "stops all monitoring on this host",
+    );
+    check(
+        "-F x tcp",
+        "-F and a filter do not go together",
+        "into the file",
     );
     check("-l", "--limit needs a value", "-U");
     check("-D", "unknown option -D", "ip link");
@@ -194,5 +204,33 @@ fn what_does_not_go_together_is_refused_with_both_meanings() {
         "-w x --format pcap --link-type auto",
         "--link-type auto does not go with --format pcap",
         "sll2",
+    );
+}
+
+#[test]
+fn the_words_of_a_filter_are_joined_wherever_they_stand() {
+    let words = |text: &str| FilterText::Words(text.into());
+    assert_eq!(
+        captured("tcp and port 80").delivery.selection.filter,
+        words("tcp and port 80")
+    );
+    assert_eq!(
+        captured("-c 1 tcp -U or udp").delivery.selection.filter,
+        words("tcp or udp")
+    );
+    assert_eq!(
+        captured("ip[0] - 4 > -1").delivery.selection.filter,
+        words("ip[0] - 4 > -1")
+    );
+    assert_eq!(captured("").delivery.selection.filter, words(""));
+    let file = FilterText::File(Target::File("x".into()));
+    assert_eq!(captured("-F x").delivery.selection.filter, file);
+    let selection = Selection {
+        interface: Some("eth0".into()),
+        filter: words("tcp"),
+    };
+    assert_eq!(
+        parse_words("-d -i eth0 tcp"),
+        Ok(Command::ShowFilter(selection))
     );
 }

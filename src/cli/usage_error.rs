@@ -1,7 +1,5 @@
 //! What is wrong with a command line, in one line, and a hint for fingers that know tcpdump.
 
-use std::ffi::OsString;
-
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Command;
@@ -25,7 +23,7 @@ impl UsageError {
 }
 
 /// Turns clap's several lines into one, with our hints.
-pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Result<Command, UsageError> {
+pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -48,10 +46,6 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Result<Com
             });
             (format!("unknown option {argument}"), hint)
         }
-        ErrorKind::UnknownArgument => (
-            format!("unexpected argument '{argument}'"),
-            stray_hint(arguments).unwrap_or_else(general),
-        ),
         ErrorKind::InvalidValue if value.is_empty() => {
             let hint = match option {
                 "-l" | "--limit" => {
@@ -107,11 +101,4 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
         }
         .into(),
     )
-}
-
-/// A word where none belongs: often the value that tcpdump's option of this letter takes.
-fn stray_hint(arguments: &[OsString]) -> Option<String> {
-    arguments.iter().any(|argument| argument == "-s").then(|| {
-        "-s shows statistics here and takes no value; tcpdump's snapshot length is -t LEN".into()
-    })
 }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::output::{Output, Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, Stop, report};
 use super::signals::Requests;
-use super::{Exit, Failure, hint, hint_of, say};
+use super::{Exit, Failure, hint, hint_of, say, selection};
 use crate::cli::{Capture, Role};
 use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Refusal};
 use crate::net_dm::monitoring::{Monitoring, Wanted};
@@ -69,6 +69,7 @@ impl Drop for EndAtLast {
 /// Captures until told to stop.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
+    let filter = selection::filter(&command.delivery.selection)?;
     let monitoring = Shared(Arc::default());
     let shared = monitoring.clone();
     let at_end = move || {
@@ -83,7 +84,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let Begun { alerts, took_over } = begin(command, conversation, &monitoring, &plan)?;
     let started = Timestamp::now();
     let deadline = command.duration.map(|duration| Instant::now() + duration);
-    if let Some(name) = &command.delivery.interface {
+    if let Some(name) = &command.delivery.selection.interface {
         warn_of_unknown_interface(name);
     }
     let Output { file, text, pipe } = plan.open(&capture_host(), Some(family))?;
@@ -92,7 +93,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
         text,
         pipe: None,
     };
-    let pipeline = Pipeline::new(&command.delivery, command.origins, 0, output);
+    let pipeline = Pipeline::new(&command.delivery, filter, command.origins, 0, output);
     let is_passive = command.role == Role::Passive;
     let mut run = Run {
         kernel: Kernel::new(alerts),

@@ -5,6 +5,7 @@ mod capture;
 mod output;
 mod pipeline;
 mod read;
+mod selection;
 mod signals;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::{Command, UsageError};
-use crate::net_dm::control::{Control, ControlError, Operation, Origins};
+use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror};
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
 
@@ -59,7 +60,17 @@ impl Failure {
 /// The causes joined with `: `, then a line with the hint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)?;
+        for (position, cause) in self.error.chain().enumerate() {
+            f.write_str(if position == 0 { "" } else { ": " })?;
+            // Without the number that the standard library adds: ` (os error 2)`.
+            match cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::raw_os_error)
+            {
+                Some(errno) => f.write_str(&strerror(errno))?,
+                None => write!(f, "{cause}")?,
+            }
+        }
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
@@ -127,6 +138,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Query => query(),
         Command::Statistics => statistics(),
         Command::Stop => stop(),
+        Command::ShowFilter(selection) => print(&format!("{}\n", selection::filter(selection)?)),
         Command::Print(text) => print(text),
     }
 }

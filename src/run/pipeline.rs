@@ -8,43 +8,15 @@ use anyhow::Context;
 use super::output::{NamedSink, Output};
 use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
+use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
 use crate::sink::{Ending, Written};
 
-/// Which records are kept.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Drops by these.
-    pub origins: Option<Origins>,
-    /// Drops of packets that came in by the interface with this name or index.
-    pub interface: Option<String>,
-}
-
-impl Selection {
-    fn matches(&self, record: &DropRecord<'_>) -> bool {
-        let origin = match (self.origins, record.cause.origin()) {
-            (None, _) => true,
-            (Some(wanted), Some(origin)) => wanted.contains(origin),
-            (Some(_), None) => false,
-        };
-        let interface = match (&self.interface, record.input) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(wanted), Some(input)) => {
-                input
-                    .name()
-                    .is_some_and(|name| name.as_bytes() == wanted.as_bytes())
-                    || wanted.parse() == Ok(input.index)
-            }
-        };
-        origin && interface
-    }
-}
-
 /// The way of a record from its source to its sinks.
 pub struct Pipeline {
-    selection: Selection,
+    origins: Option<Origins>,
+    filter: Filter,
     /// Bytes of each packet that are kept; 0 means all.
     trunc_len: usize,
     sinks: Vec<NamedSink>,
@@ -77,18 +49,17 @@ pub enum Stop {
 }
 
 impl Pipeline {
-    /// Delivers into `output` what `delivery` and `origins` select.
+    /// Delivers into `output` what `filter` and `origins` select.
     pub fn new(
         delivery: &Delivery,
+        filter: Filter,
         origins: Option<Origins>,
         trunc_len: u32,
         output: Output,
     ) -> Self {
         Self {
-            selection: Selection {
-                origins,
-                interface: delivery.interface.clone(),
-            },
+            origins,
+            filter,
             trunc_len: trunc_len as usize,
             sinks: output.file.into_iter().chain(output.text).collect(),
             limit: delivery.count,
@@ -100,7 +71,7 @@ impl Pipeline {
 
     /// Takes one record.
     pub fn take(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
-        if !self.selection.matches(record) {
+        if !self.keeps(record) {
             self.counts.rejected += 1;
             return ControlFlow::Continue(());
         }
@@ -124,6 +95,15 @@ impl Pipeline {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())
+    }
+
+    fn keeps(&self, record: &DropRecord<'_>) -> bool {
+        let origin = match (self.origins, record.cause.origin()) {
+            (None, _) => true,
+            (Some(wanted), Some(origin)) => wanted.contains(origin),
+            (Some(_), None) => false,
+        };
+        origin && self.filter.matches(record)
     }
 
     /// Hands on what was taken.

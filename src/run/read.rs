@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::output::{Plan, shown, stdout_is_terminal};
 use super::pipeline::{Pipeline, Stop, report};
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, hint, say};
+use super::{Exit, Failure, Plural, hint, say, selection};
 use crate::cli::{Read, Target};
 use crate::sink::Ending;
 use crate::source::savefile::{OpenError, Remarks, Savefile};
@@ -30,6 +30,7 @@ struct Destination {
 /// Reads a file to its end.
 pub fn read(command: &Read) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
+    let filter = selection::filter(&command.delivery.selection)?;
     let (name, file) = open(&command.input)?;
     plan.refuse_input(&file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals");
@@ -46,6 +47,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let output = plan.open(&savefile.remarks().host, savefile.family())?;
     destination.borrow_mut().pipeline = Some(Pipeline::new(
         &command.delivery,
+        filter,
         command.origins,
         command.trunc_len,
         output,

@@ -553,6 +553,83 @@ class Live(SessionTest):
             (OUT / f"one-{link}.talk").write_text(talk)
 
 
+def addresses(alert):
+    """Source and destination of the outermost IP header or ARP message, behind VLAN tags; and
+    the IP version."""
+    data, offset, ethertype = bytes.fromhex(alert.get("payload", "")), 0, alert.get("protocol")
+    # The kernel names no link type: in these drops, Ethernet has the protocol in its header.
+    if len(data) > 14 and int.from_bytes(data[12:14]) == ethertype:
+        offset = 14
+        while ethertype in (0x8100, 0x88A8):
+            ethertype = int.from_bytes(data[offset + 2 : offset + 4])
+            offset += 4
+    packet = data[offset:]
+    if ethertype == 0x0800 and len(packet) >= 20 and packet[0] >> 4 == 4:
+        return packet[12:16], packet[16:20], 4
+    if ethertype == 0x86DD and len(packet) >= 40 and packet[0] >> 4 == 6:
+        return packet[8:24], packet[24:40], 6
+    if ethertype == 0x0806:
+        return packet[14:18], packet[24:28], None
+    return None, None, None
+
+
+class Filters(SessionTest):
+    """Each keeps exactly the drops that it should, while all the others happen."""
+
+    def from_address(text):
+        return lambda alert: addresses(alert)[0] == socket.inet_aton(text)
+
+    CASES = {
+        "saddr 10.10.2.4": from_address("10.10.2.4"),
+        "saddr 10.10.2.2 and module gre": lambda alert: (
+            addresses(alert)[0] == socket.inet_aton("10.10.2.2")
+            and alert["symbol"].endswith(" [gre]")
+        ),
+        "saddr 172.16.14.2": from_address("172.16.14.2"),
+        "reason NETFILTER_DROP and ip6": lambda alert: (
+            alert["reason"] == "NETFILTER_DROP" and addresses(alert)[2] == 6
+        ),
+        "not (udp or tcp) and location nft_*": lambda _: False,
+    }
+
+    def test_all_at_once(self):
+        # The C tool listens from before our START to after our STOP: it sees what we see.
+        theirs = CTool(OUT / "filters.pcap", "-p")
+        first, *others = self.CASES
+        active = Running("-o", "sw", "-w", OUT / "filter-0.pcapng", *first.split())
+        runs = [active] + [
+            Running("-p", "-w", OUT / f"filter-{number}.pcapng", expression)
+            for number, expression in enumerate(others, 1)
+        ]
+        list(drops.run())
+        time.sleep(2)
+        talks = [run.stop() for run in reversed(runs)][::-1]
+        time.sleep(0.5)
+        theirs.stop()
+        them = list(alerts.alerts(OUT / "filters.pcap"))
+        self.assertGreater(len(them), 50)
+        for number, (expression, is_wanted) in enumerate(self.CASES.items()):
+            with self.subTest(filter=expression):
+                status, talk = talks[number]
+                self.assertEqual(status, 0, talk)
+                kept = pcapng.read(OUT / f"filter-{number}.pcapng")["packets"]
+                wanted = [alert for alert in them if is_wanted(alert)]
+                self.assertEqual(
+                    collections.Counter((packet["pc"], packet["time"]) for packet in kept),
+                    collections.Counter((alert["pc"], alert["timestamp"]) for alert in wanted),
+                )
+                self.assertEqual(bool(wanted), not expression.startswith("not"))
+                captured, queue, buffer = loss(talk)
+                (rejected,) = map(int, re.findall(r"(\d+) packets? rejected", talk))
+                self.assertEqual(captured + rejected + queue + buffer, len(them))
+
+    def test_an_unknown_reason_is_doubted(self):
+        status, _, talk = dwdump("--duration", "0.1", "-w", "/dev/null", "reason", "NETFILTER_DORP")
+        self.assertEqual(status, 0, talk)
+        self.assertIn("this kernel has no drop reason NETFILTER_DORP", talk)
+        self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
+
+
 class Refusals(SessionTest):
     """What cannot be done, and what is said then."""
 
@@ -661,7 +738,7 @@ class ForTheHost(SessionTest):
 def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
-    kinds = [BesideTheCTool, Busy, Endings, ForTheHost, Live, Loss, Refusals]
+    kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Refusals]
     kinds += [Hardware] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
 

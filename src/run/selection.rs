@@ -1,0 +1,87 @@
+//! The filter, understood: its text found, its names looked up, doubtful reasons pointed out.
+
+use std::io::Read;
+
+use anyhow::Context;
+
+use super::output::shown;
+use super::{Exit, Failure, hint, say};
+use crate::cli::{FilterText, Selection, Target};
+use crate::filter::{self, Filter, SystemNames};
+
+/// Where the running kernel lists the names of its drop reasons.
+const REASON_LISTS: [&str; 2] = [
+    "/sys/kernel/tracing/events/skb/kfree_skb/format",
+    "/sys/kernel/debug/tracing/events/skb/kfree_skb/format",
+];
+
+/// The filter that was typed, with `-i`.
+pub fn filter(selection: &Selection) -> Result<Filter, Failure> {
+    let text = text(&selection.filter)?;
+    let filter = Filter::parse(&text, &SystemNames).map_err(|error| Failure {
+        exit: Exit::Usage,
+        ..Failure::new(error, None::<String>)
+    })?;
+    warn_of_unknown_reasons(&filter);
+    Ok(match &selection.interface {
+        Some(name) => filter.on_interface(name),
+        None => filter,
+    })
+}
+
+fn text(filter: &FilterText) -> Result<String, Failure> {
+    let (name, text) = match filter {
+        FilterText::Words(words) => return Ok(words.clone()),
+        FilterText::File(Target::Standard) => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            ("standard input".into(), read.map(|_| text))
+        }
+        FilterText::File(Target::File(path)) => (shown(path), std::fs::read_to_string(path)),
+    };
+    text.with_context(|| format!("cannot read the filter from {name}"))
+        .map_err(|error| Failure::new(error, None::<String>))
+}
+
+/// Kernels differ in their reasons, so an unknown one is no error; a typo is more likely.
+fn warn_of_unknown_reasons(filter: &Filter) {
+    let patterns = filter.reasons();
+    if patterns.is_empty() {
+        return;
+    }
+    let lists = REASON_LISTS
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok());
+    let Some(list) = lists else { return };
+    let known = reason_names(&list);
+    for pattern in patterns {
+        if known.iter().any(|name| pattern.matches(name)) {
+            continue;
+        }
+        say(format_args!("this kernel has no drop reason {pattern}"));
+        if let Some(nearest) = filter::nearest(&pattern.to_string(), known.iter().copied()) {
+            hint(format_args!("did you mean {nearest}?"));
+        }
+    }
+}
+
+/// The names in a trace event's format: `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, …)`.
+fn reason_names(format: &str) -> Vec<&str> {
+    let Some((_, list)) = format.split_once("__print_symbolic(REC->reason") else {
+        return Vec::new();
+    };
+    list.split('"').skip(1).step_by(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_list_is_read() {
+        let format = "print fmt: \"skbaddr=%p reason: %s\", REC->skbaddr, \
+                      __print_symbolic(REC->reason, { 1, \"NOT_SPECIFIED\" }, { 2, \"NO_SOCKET\" })";
+        assert_eq!(reason_names(format), ["NOT_SPECIFIED", "NO_SOCKET"]);
+        assert_eq!(reason_names("something else"), Vec::<&str>::new());
+    }
+}
