@@ -564,9 +564,10 @@ def addresses(alert):
             ethertype = int.from_bytes(data[offset + 2 : offset + 4])
             offset += 4
     packet = data[offset:]
-    if ethertype == 0x0800 and len(packet) >= 20 and packet[0] >> 4 == 4:
+    # As tcpdump does: by the type alone, whatever version the header claims.
+    if ethertype == 0x0800 and len(packet) >= 20:
         return packet[12:16], packet[16:20], 4
-    if ethertype == 0x86DD and len(packet) >= 40 and packet[0] >> 4 == 6:
+    if ethertype == 0x86DD and len(packet) >= 40:
         return packet[8:24], packet[24:40], 6
     if ethertype == 0x0806:
         return packet[14:18], packet[24:28], None
