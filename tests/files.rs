@@ -479,10 +479,8 @@ fn check_comments(record: &DropRecord<'_>, options: &[PcapNGOption<'_>]) {
         } => {
             name("trap", trap);
             name("trap_group", group);
-            expected.extend(cookie.map(|cookie| {
-                let digits: String = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("cookie: {digits}").into_bytes()
-            }));
+            expected
+                .extend(cookie.map(|cookie| format!("cookie: {}", pcap::hex(cookie)).into_bytes()));
         }
         Cause::Unknown => {}
     }
@@ -529,7 +527,7 @@ fn the_greatest_record_comes_back() {
         &Ending::default(),
     );
     let count = read(&bytes, |_, found| {
-        record.with(|written| assert_eq!(found, written))
+        record.with(|written| assert_eq!(found, written));
     });
     assert_eq!(count, Ok(1));
 }

@@ -160,12 +160,6 @@ fn netlink_or_packets(file: &[u8]) -> String {
 
 /// The first bytes in hexadecimal.
 fn beginning(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in &bytes[..bytes.len().min(40)] {
-        write!(text, "{byte:02x}").unwrap();
-    }
-    if bytes.len() > 40 {
-        text.push('…');
-    }
-    text
+    let rest = if bytes.len() > 40 { "…" } else { "" };
+    pcap::hex(&bytes[..bytes.len().min(40)]) + rest
 }

@@ -1,6 +1,8 @@
 //! A second opinion on pcap files, and on the netlink messages in them: it shares no code with the
 //! program. It panics on whatever is not well-formed.
 
+#![allow(dead_code)] // Each of the test programs looks at some of it.
+
 /// A pcap file, taken apart.
 pub struct Pcap {
     pub link: u32,
@@ -105,4 +107,13 @@ pub fn attributes(mut rest: &[u8], is_big_endian: bool) -> Vec<(u16, Vec<u8>)> {
         rest = &rest[len.next_multiple_of(4).min(rest.len())..];
     }
     attributes
+}
+
+/// Two digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap();
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }
