@@ -302,6 +302,37 @@ fn an_interrupted_run_finishes_its_file() {
 }
 
 #[test]
+fn an_interrupt_before_the_first_byte_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = std::fs::read(fixture("made/header-only.pcap")).unwrap();
+    for beginning in [&[][..], &header[..10]] {
+        let mut run = Running::new(folder.path(), &["-w", "out.pcapng"]);
+        run.feed(beginning);
+        // Nothing tells that the signals are taken over: the thread that waits for them does.
+        let threads = format!("/proc/{}/task", run.child.id());
+        wait_until("the thread", || {
+            std::fs::read_dir(&threads).is_ok_and(|entries| entries.count() == 2)
+        });
+        run.signal(Signal::SIGINT);
+        let (status, talk) = run.end();
+        assert_eq!(status, Some(0), "{talk}");
+        assert!(!talk.contains("cannot read"), "{talk}");
+    }
+}
+
+#[test]
+fn a_count_that_is_reached_ends_an_open_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Running::new(folder.path(), &["-w", "out.pcapng", "-c", "1"]);
+    run.feed(&std::fs::read(fixture("made/little-endian.pcap")).unwrap());
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(0), "{talk}");
+    assert!(talk.contains("1 packet kept\n"), "{talk}");
+    let file = std::fs::read(folder.path().join("out.pcapng")).unwrap();
+    assert_eq!(statistics(&file), 2);
+}
+
+#[test]
 fn sigusr1_prints_the_counts_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Running::new(folder.path(), &["-w", "out.pcapng", "-o", "sw"]);
