@@ -29,6 +29,7 @@ const CASES: &[(&str, &str)] = &[
     ("text-little-endian", "-r fixtures/made/little-endian.pcap --print"),
     ("text-big-endian", "-r fixtures/made/big-endian.pcap --print"),
     ("text-nanoseconds", "-r fixtures/made/nanoseconds.pcap --print"),
+    ("text-rewritten", "-r fixtures/made/rewritten.pcap --print"),
     ("text-netlink-in-pcapng", "-r fixtures/made/netlink.pcapng --print"),
     ("text-links", "-r fixtures/made/links.pcap --print"),
     ("text-lengths", "-r fixtures/made/lengths.pcap --print"),
