@@ -114,6 +114,14 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// For a packet whose interface says that its drop is of `origin`.
+    pub fn of_origin(origin: Option<Origin>) -> Self {
+        Self {
+            origin,
+            ..Self::default()
+        }
+    }
+
     /// Takes one comment.
     pub fn read(&mut self, comment: &'a str) {
         if self.read_known(comment).is_none() {
@@ -131,30 +139,33 @@ impl<'a> Facts<'a> {
             Some(())
         }
         let (key, value) = comment.split_once(": ")?;
-        match key {
-            "reason" => set(&mut self.reason, read_name(value)?),
-            "location" => set(&mut self.location, read_name(value)?),
-            "pc" => set(&mut self.pc, read_hex(value)?),
-            "trap" => set(&mut self.trap, read_name(value)?),
-            "trap_group" => set(&mut self.trap_group, read_name(value)?),
-            "cookie" => set(&mut self.cookie, read_bytes(value)?),
-            "protocol" => set(
+        match (key, self.origin) {
+            // Not a fact of such a drop.
+            ("reason" | "location" | "pc", Some(Origin::Hardware))
+            | ("trap" | "trap_group" | "cookie", Some(Origin::Software)) => None,
+            ("reason", _) => set(&mut self.reason, read_name(value)?),
+            ("location", _) => set(&mut self.location, read_name(value)?),
+            ("pc", _) => set(&mut self.pc, read_hex(value)?),
+            ("trap", _) => set(&mut self.trap, read_name(value)?),
+            ("trap_group", _) => set(&mut self.trap_group, read_name(value)?),
+            ("cookie", _) => set(&mut self.cookie, read_bytes(value)?),
+            ("protocol", _) => set(
                 &mut self.protocol,
                 EtherType(u16::try_from(read_hex(value)?).ok()?),
             ),
-            "origin" => set(&mut self.origin, read_origin(value)?),
-            "ifindex" => set(&mut self.ifindex, value.parse().ok()?),
-            "ifname" => set(&mut self.ifname, read_name(value)?),
+            ("origin", _) => set(&mut self.origin, read_origin(value)?),
+            ("ifindex", _) => set(&mut self.ifindex, value.parse().ok()?),
+            ("ifname", _) => set(&mut self.ifname, read_name(value)?),
             _ => None,
         }
     }
 
-    /// The cause of the drop. `origin` is what the packet's interface says; where it says nothing,
-    /// the comments decide.
-    pub fn cause(&self, origin: Option<Origin>) -> Cause<'_> {
+    /// The cause of the drop. Where neither the interface nor a comment names the origin, the other
+    /// comments decide.
+    pub fn cause(&self) -> Cause<'_> {
         let software = self.reason.is_some() || self.location.is_some() || self.pc.is_some();
         let hardware = self.trap.is_some() || self.trap_group.is_some() || self.cookie.is_some();
-        match origin.or(self.origin) {
+        match self.origin {
             Some(Origin::Hardware) => self.hardware(),
             Some(Origin::Software) => self.software(),
             None if software => self.software(),
@@ -325,7 +336,7 @@ mod tests {
                 "trap: "
             ]
         );
-        let Cause::Software { reason, .. } = facts.cause(None) else {
+        let Cause::Software { reason, .. } = facts.cause() else {
             panic!("a reason makes a software drop")
         };
         assert_eq!(reason, Name::new(b"A"));
@@ -335,7 +346,7 @@ mod tests {
     fn a_packet_without_facts_has_no_cause() {
         let mut facts = Facts::default();
         facts.read("somebody's comment");
-        assert_eq!(facts.cause(None), Cause::Unknown);
+        assert_eq!(facts.cause(), Cause::Unknown);
     }
 
     proptest! {
@@ -349,7 +360,7 @@ mod tests {
         fn no_comment_panics_the_reader(text in ".*") {
             let mut facts = Facts::default();
             facts.read(&text);
-            let _ = facts.cause(None);
+            let _ = facts.cause();
         }
     }
 }

@@ -20,11 +20,16 @@ pub fn describe(
         Basis::Known => "",
         Basis::Assumed => ", link type assumed",
     };
-    let name = input.map_or_else(|| "local".into(), |input| input.to_string());
     let place = input.map_or_else(
         || "locally generated".into(),
         |input| format!("ifindex {}", input.index),
     );
+    let name = match (input, origin) {
+        (Some(input), _) => input.to_string(),
+        (None, Some(_)) => "local".into(),
+        // Nothing is known, not even that it was generated here.
+        (None, None) => String::new(),
+    };
     // A packet of a capture that is not of drops has an interface, but nothing of ours to say.
     let description = match (origin, input) {
         (Some(origin), _) => Some(format!("{place}, {origin}{assumed}")),

@@ -368,7 +368,11 @@ impl fmt::Display for Arith {
             }
             Self::Negated(arith) => write!(f, "-{}", Operand(arith)),
             Self::Operation { first, rest } => {
-                Operand(first).fmt(f)?;
+                match (&**first, rest.first()) {
+                    // Behind a net, `48 / 17` would be another one.
+                    (Self::Number(number), Some((Operator::Divide, _))) => write!(f, "({number})")?,
+                    (first, _) => Operand(first).fmt(f)?,
+                }
                 for (operator, arith) in rest {
                     let sign = operator.sign();
                     if operator.is_greedy() {

@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::output::{Plan, shown, stdout_is_terminal};
-use super::pipeline::{Pipeline, Stop, report};
+use super::pipeline::{Counts, Pipeline, Stop, report};
 use super::signals::Requests;
 use super::{Exit, Failure, Plural, hint, say, selection};
 use crate::cli::{Read, Target};
@@ -41,7 +41,15 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         requests: Rc::clone(&requests),
         destination: Rc::clone(&destination),
     };
-    let mut savefile = Savefile::open(input).map_err(|error| unreadable(&name, error))?;
+    let mut savefile = match Savefile::open(input) {
+        Ok(savefile) => savefile,
+        // The end was ours, not the file's.
+        Err(_) if requests.end() => {
+            report("kept", Counts::default(), None, None);
+            return Ok(Exit::Success);
+        }
+        Err(error) => return Err(unreadable(&name, error)),
+    };
 
     plan.announce(&format!("reading {name}"));
     let output = plan.open(&savefile.remarks().host, savefile.family())?;
@@ -98,6 +106,9 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         report("kept", counts, remarks.loss, link);
     }
     tell(remarks);
+    if remarks.damaged_messages > 0 {
+        exit = Exit::Failure;
+    }
     failure.map_or(Ok(exit), Err)
 }
 

@@ -129,7 +129,9 @@ impl<W: Write> PcapngSink<W> {
         let block = InterfaceDescriptionBlock {
             linktype: DataLink::from(u32::from(link.0)),
             snaplen: SNAPLEN,
-            options: [InterfaceDescriptionOption::IfName(name)]
+            options: Some(name)
+                .filter(|name| !name.is_empty())
+                .map(InterfaceDescriptionOption::IfName)
                 .into_iter()
                 .chain(description)
                 .chain([resolution])
@@ -217,10 +219,8 @@ impl<W: Write> Sink for PcapngSink<W> {
         use InterfaceStatisticsOption::{
             Common, IsbEndTime, IsbFilterAccept, IsbIfDrop, IsbIfRecv, IsbOsDrop, IsbStartTime,
         };
-        let (start, end) = ending
-            .period
-            .unwrap_or((self.first.unwrap_or(self.last), self.last));
-        self.last = end;
+        let period = ending.period.or(self.first.map(|first| (first, self.last)));
+        self.last = period.map_or(self.last, |(_, end)| end);
         let mut options = Vec::new();
         if let Some(loss) = ending.loss {
             for (what, lost) in [
@@ -232,10 +232,10 @@ impl<W: Write> Sink for PcapngSink<W> {
                 )));
             }
         }
-        options.extend([
-            IsbStartTime(start.as_duration()),
-            IsbEndTime(end.as_duration()),
-        ]);
+        if let Some((start, end)) = period {
+            options.push(IsbStartTime(start.as_duration()));
+            options.push(IsbEndTime(end.as_duration()));
+        }
         options.push(IsbIfRecv(self.captured + ending.rejected));
         if let Some(loss) = ending.loss {
             options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));

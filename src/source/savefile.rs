@@ -32,8 +32,9 @@ use crate::record::{
 const MAX_PACKET: usize = 262_144;
 /// Room for the longest packet and its comments; a longer block is damage.
 const READ_BUFFER_LEN: usize = 1024 * 1024;
-/// More interfaces in a section than any host has had: damage.
-const MAX_INTERFACES: usize = 100_000;
+/// Memory for the interfaces of a section, which have to be kept: more than a hundred thousand of
+/// ours. More is damage.
+const MAX_INTERFACE_MEMORY: usize = 64 * 1024 * 1024;
 /// Bytes of a pcap file header, and of the header of each packet in it.
 const PCAP_HEADER_LEN: u64 = 24;
 const PCAP_PACKET_HEADER_LEN: u64 = 16;
@@ -109,12 +110,33 @@ enum Format<R: Read> {
     },
     Pcapng {
         reader: PcapNgReader<Beginning<R>>,
-        interfaces: Vec<Described>,
+        interfaces: Interfaces,
     },
 }
 
 /// A reader whose first bytes were looked at.
 type Beginning<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// The interfaces of a section.
+#[derive(Default)]
+struct Interfaces {
+    described: Vec<Described>,
+    /// Bytes that they take at most, here and in the library, which keeps every option.
+    memory: usize,
+}
+
+impl Interfaces {
+    /// `None` where there are too many, or too long ones.
+    fn add(&mut self, block: &InterfaceDescription<'_>, body_len: usize) -> Option<()> {
+        /// More than the structures need that hold an interface, and one of its options.
+        const INTERFACE: usize = 512;
+        const OPTION: usize = 64;
+        // A name is there twice.
+        self.memory += INTERFACE + OPTION * block.options.len() + 2 * body_len;
+        self.described.push(describe(block));
+        (self.memory <= MAX_INTERFACE_MEMORY).then_some(())
+    }
+}
 
 /// What we keep of an interface description.
 #[derive(Clone, Debug)]
@@ -161,7 +183,7 @@ impl<R: Read> Savefile<R> {
                     .map_err(|error| pcapng_damage(0, error))?;
                 Format::Pcapng {
                     reader,
-                    interfaces: Vec::new(),
+                    interfaces: Interfaces::default(),
                 }
             }
             [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] | [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] => {
@@ -248,10 +270,10 @@ impl<R: Read> Savefile<R> {
         take: &mut impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let packet = &self.packet;
-        let mut facts = Facts::default();
-        packet.comments().for_each(|comment| facts.read(comment));
         let described = packet.facts.as_ref();
-        let cause = facts.cause(described.and_then(|described| described.origin));
+        let mut facts = Facts::of_origin(described.and_then(|described| described.origin));
+        packet.comments().for_each(|comment| facts.read(comment));
+        let cause = facts.cause();
         self.remarks.plain_packets += u64::from(cause.origin().is_none());
         let link = packet.link.unwrap_or(LinkType::ETHERNET);
         let input = described.and_then(|described| described.input.as_ref());
@@ -381,7 +403,7 @@ fn load_pcap<R: Read>(
 
 fn load_pcapng<R: Read>(
     reader: &mut PcapNgReader<R>,
-    interfaces: &mut Vec<Described>,
+    interfaces: &mut Interfaces,
     packet: &mut Packet,
     remarks: &mut Remarks,
 ) -> Result<bool, Damage> {
@@ -394,14 +416,14 @@ fn load_pcapng<R: Read>(
         let (raw, state) = next.map_err(|error| pcapng_damage(offset, error))?;
         match raw.type_ {
             SECTION_HEADER_BLOCK => {
-                interfaces.clear();
+                *interfaces = Interfaces::default();
                 continue;
             }
-            INTERFACE_DESCRIPTION_BLOCK if interfaces.len() == MAX_INTERFACES => {
-                return Err(damage(format!("more than {MAX_INTERFACES} interfaces")));
-            }
             INTERFACE_DESCRIPTION_BLOCK => {
-                interfaces.extend(state.interfaces().last().map(describe));
+                let block = state.interfaces().last();
+                block
+                    .and_then(|block| interfaces.add(block, raw.body.len()))
+                    .ok_or_else(|| damage("more interfaces than any host has".into()))?;
                 continue;
             }
             _ => {}
@@ -431,6 +453,7 @@ fn load_pcapng<R: Read>(
             Block::SimplePacket(block) => (0, None, block.original_len, block.data, Vec::new()),
             Block::InterfaceStatistics(block) => {
                 if interfaces
+                    .described
                     .get(block.interface_id as usize)
                     .is_some_and(|interface| interface.is_monitor)
                 {
@@ -440,7 +463,7 @@ fn load_pcapng<R: Read>(
             }
             _ => continue,
         };
-        let Some(interface) = interfaces.get(interface as usize) else {
+        let Some(interface) = interfaces.described.get(interface as usize) else {
             return Err(damage(format!(
                 "a packet of interface {interface}, which the file does not describe"
             )));
@@ -482,10 +505,17 @@ fn describe(block: &InterfaceDescription<'_>) -> Described {
             _ => {}
         }
     }
+    let is_monitor = name == MONITOR_NAME && description == MONITOR_DESCRIPTION;
+    // Other programs' interfaces have a name, and no index.
+    let named = (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
+        input: Some((0, name.as_bytes().to_vec())),
+        origin: None,
+        basis: Basis::Known,
+    });
     Described {
         link: link_type(u32::from(block.linktype)),
-        facts: InterfaceFacts::read(&name, &description),
-        is_monitor: name == MONITOR_NAME && description == MONITOR_DESCRIPTION,
+        facts: InterfaceFacts::read(&name, &description).or(named),
+        is_monitor,
     }
 }
 

@@ -1,0 +1,208 @@
+//! Memory: a packet costs no allocation on its way from the kernel's message into the file, and a
+//! file cannot make its reader take more and more.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use allocation_counter::measure;
+use dwdump::net_dm::alert::{Alert, encode};
+use dwdump::net_dm::netlink::{ByteOrder, Messages};
+use dwdump::record::{
+    Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name,
+    Symbol, Timestamp,
+};
+use dwdump::sink::{Linking, NetlinkSink, PcapSink, PcapngSink, Sink};
+use dwdump::source::savefile::{Damage, Savefile};
+
+/// Messages as the kernel sends them: two interfaces, software and hardware.
+fn alerts() -> Vec<Vec<u8>> {
+    let name = |text: &'static [u8]| Name::new(text);
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0]);
+    frame.extend([0x45; 80]);
+    let software = DropRecord {
+        time: Timestamp(1_767_323_045_000_000_001),
+        cause: Cause::Software {
+            location: Location {
+                pc: Some(0xffff_ffff_b3d4_20b5),
+                symbol: name(b"gre_rcv+0x1a2/0x2d0 [gre]").map(Symbol),
+            },
+            reason: name(b"NO_SOCKET"),
+        },
+        input: Some(Interface::new(5, None)),
+        link: Link {
+            kind: LinkType::ETHERNET,
+            basis: Basis::Known,
+        },
+        // Not what the bytes say: one more comment.
+        protocol: Some(EtherType(4)),
+        original_len: 1500,
+        data: &frame,
+        notes: &[],
+    };
+    let hardware = DropRecord {
+        cause: Cause::Hardware {
+            group: name(b"l3_drops"),
+            trap: name(b"blackhole_route"),
+            cookie: Some(&[0xde, 0xad]),
+        },
+        input: Some(Interface::new(7, name(b"eth\x1b1"))),
+        ..software
+    };
+    let messages = [software, hardware].map(|record| {
+        let mut message = Vec::new();
+        assert!(encode(&record, 0x24, &mut message));
+        message
+    });
+    messages.to_vec()
+}
+
+fn check_steady(sink: &mut dyn Sink) {
+    let alerts = alerts();
+    let mut pass = |rounds: usize| {
+        for bytes in std::iter::repeat_n(&alerts, rounds).flatten() {
+            for message in Messages::new(bytes, ByteOrder::NATIVE) {
+                let generic = message.generic(ByteOrder::NATIVE).unwrap();
+                let alert = Alert::decode(generic.attributes);
+                let record = alert.record(Timestamp(0), None, None, None);
+                sink.write(&record).unwrap();
+            }
+        }
+    };
+    // The first of each kind may: its interface is described, buffers find their size.
+    pass(1);
+    let taken = measure(|| pass(1000));
+    assert_eq!(taken.count_total, 0);
+}
+
+#[test]
+fn a_packet_into_pcapng_allocates_nothing() {
+    let host = CaptureHost::default();
+    for linking in [Linking::Auto, Linking::One(LinkType::LINUX_SLL2)] {
+        check_steady(&mut PcapngSink::new(io::sink(), linking, "test", &host).unwrap());
+    }
+}
+
+#[test]
+fn a_packet_into_pcap_allocates_nothing() {
+    check_steady(&mut PcapSink::new(io::sink(), LinkType::LINUX_SLL2).unwrap());
+    check_steady(&mut NetlinkSink::new(io::sink(), 0x24).unwrap());
+}
+
+/// A file of one beginning and ever the same after it, up to a length that no memory is for.
+struct Flood {
+    beginning: io::Cursor<Vec<u8>>,
+    piece: io::Cursor<Vec<u8>>,
+    left: u64,
+}
+
+impl Read for Flood {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.beginning.read(buffer)?;
+        if count > 0 || self.left == 0 {
+            return Ok(count);
+        }
+        let mut count = self.piece.read(buffer)?;
+        if count == 0 {
+            self.piece.set_position(0);
+            count = self.piece.read(buffer)?;
+        }
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// Most bytes held at once while a flood of `len` bytes is read.
+fn greatest(len: u64, beginning: Vec<u8>, piece: Vec<u8>) -> (u64, Result<(), Damage>) {
+    let mut result = Ok(());
+    let taken = measure(|| {
+        let flood = Flood {
+            beginning: io::Cursor::new(beginning),
+            piece: io::Cursor::new(piece),
+            left: len,
+        };
+        let mut file = Savefile::open(flood).unwrap();
+        result = file
+            .for_each(|_| ControlFlow::<()>::Continue(()))
+            .map(|_| ());
+    });
+    (taken.bytes_max, result)
+}
+
+/// A pcapng block, little-endian.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(12 + body.len()).unwrap().to_le_bytes();
+    [&kind.to_le_bytes(), &len, body, &len].concat()
+}
+
+fn section() -> Vec<u8> {
+    let mut body = 0x1a2b_3c4d_u32.to_le_bytes().to_vec();
+    body.extend([1, 0, 0, 0]);
+    body.extend([0xff; 8]);
+    block(0x0a0d_0d0a, &body)
+}
+
+/// An interface with so many options of this code, each with so many bytes.
+fn interface(count: usize, code: u8, len: u16) -> Vec<u8> {
+    let mut body = vec![1, 0, 0, 0, 0, 0, 4, 0];
+    for _ in 0..count {
+        body.extend([code, 0]);
+        body.extend(len.to_le_bytes());
+        body.resize(body.len() + usize::from(len), b'x');
+    }
+    block(1, &body)
+}
+
+#[test]
+fn endless_interfaces_do_not_fill_the_memory() {
+    // Names of 60 KB; many small comments; an interface with nothing in it.
+    for piece in [
+        interface(1, 2, 60_000),
+        interface(20_000, 1, 0),
+        interface(0, 0, 0),
+    ] {
+        let (most, result) = greatest(300 * MIB, section(), piece);
+        assert!(most < 100 * MIB, "{most} bytes");
+        assert!(result.is_err());
+    }
+}
+
+#[test]
+fn endless_comments_and_sections_do_not_fill_the_memory() {
+    // A packet of no bytes with 100000 empty comments.
+    let mut body = vec![0; 20];
+    for _ in 0..100_000 {
+        body.extend([1, 0, 0, 0]);
+    }
+    let beginning = [section(), interface(0, 0, 0)].concat();
+    let (most, result) = greatest(40 * MIB, beginning.clone(), block(6, &body));
+    assert!(most < 20 * MIB, "{most} bytes");
+    assert!(result.is_ok());
+
+    let (most, result) = greatest(40 * MIB, section(), beginning);
+    assert!(most < 20 * MIB, "{most} bytes");
+    assert!(result.is_ok());
+}
+
+#[test]
+fn a_length_that_no_file_has_does_not_fill_the_memory() {
+    let mut packet = vec![0; 8];
+    packet.extend(0xffff_fff0_u32.to_le_bytes());
+    packet.extend(0xffff_fff0_u32.to_le_bytes());
+    for link in [1, 253] {
+        let mut beginning = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
+        beginning.extend([
+            2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, link, 0, 0, 0,
+        ]);
+        let (most, result) = greatest(40 * MIB, beginning, packet.clone());
+        assert!(most < 20 * MIB, "{most} bytes");
+        assert!(result.is_err());
+    }
+    let mut long = block(6, &[0; 20]);
+    long[4..8].copy_from_slice(&0xffff_fff0_u32.to_le_bytes());
+    let (most, result) = greatest(40 * MIB, section(), long);
+    assert!(most < 20 * MIB, "{most} bytes");
+    assert!(result.is_err());
+}

@@ -1,0 +1,264 @@
+//! Golden runs: the real program on the captures in `fixtures`, and all that it says and writes.
+//!
+//! One line a case; what is expected stands in `tests/golden/NAME.out`. After a change that is
+//! meant, `UPDATE_GOLDEN=1 cargo test --test golden` writes them anew: review the difference.
+//! Capture files are shown as text, by readers that are not the program's.
+
+mod dump;
+#[path = "../oracle/pcap.rs"]
+mod pcap;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Name and arguments. Words are split at spaces; a relative path is one in a folder of its own,
+/// where `fixtures` are, and where every file that appears is shown.
+#[rustfmt::skip]
+const CASES: &[(&str, &str)] = &[
+    // Text, of everything.
+    ("text-software-6.1", "-r fixtures/software-6.1.pcap --print"),
+    ("text-software-6.12", "-r fixtures/software-6.12.pcap --print"),
+    ("text-hardware-6.12", "-r fixtures/hardware-6.12.pcap --print -c 60"),
+    ("text-summary-6.12", "-r fixtures/summary-6.12.pcap --print"),
+    ("text-no-reason", "-r fixtures/made/no-reason.pcap --print"),
+    ("text-odd-attributes", "-r fixtures/made/odd-attributes.pcap --print"),
+    ("text-in-port", "-r fixtures/made/in-port.pcap --print"),
+    ("text-several-messages", "-r fixtures/made/several-messages.pcap --print"),
+    ("text-little-endian", "-r fixtures/made/little-endian.pcap --print"),
+    ("text-big-endian", "-r fixtures/made/big-endian.pcap --print"),
+    ("text-nanoseconds", "-r fixtures/made/nanoseconds.pcap --print"),
+    ("text-rewritten", "-r fixtures/made/rewritten.pcap --print"),
+    ("text-netlink-in-pcapng", "-r fixtures/made/netlink.pcapng --print"),
+    ("text-links", "-r fixtures/made/links.pcap --print"),
+    ("text-lengths", "-r fixtures/made/lengths.pcap --print"),
+    ("text-names", "-r fixtures/made/names.pcap --print"),
+    ("text-no-family", "-r fixtures/made/no-family.pcap --print"),
+    ("text-no-family-foreign", "-r fixtures/made/no-family-foreign.pcap --print"),
+    ("text-nlmon", "-r fixtures/made/nlmon.pcap --print"),
+    ("text-own", "-r fixtures/made/own.pcapng --print"),
+    ("text-plain-pcap", "-r fixtures/made/plain.pcap --print"),
+    ("text-plain-pcapng", "-r fixtures/made/plain.pcapng --print"),
+    ("text-header-only", "-r fixtures/made/header-only.pcap --print"),
+    // Files of our own.
+    ("pcapng-software-6.1", "-r fixtures/software-6.1.pcap -w out.pcapng -c 12"),
+    ("pcapng-software-6.12", "-r fixtures/software-6.12.pcap -w out.pcapng -c 12"),
+    ("pcapng-hardware-6.12", "-r fixtures/hardware-6.12.pcap -w out.pcapng -c 12"),
+    ("pcapng-summary-6.12", "-r fixtures/summary-6.12.pcap -w out.pcapng"),
+    ("pcapng-no-reason", "-r fixtures/made/no-reason.pcap -w out.pcapng"),
+    ("pcapng-odd-attributes", "-r fixtures/made/odd-attributes.pcap -w out.pcapng"),
+    ("pcapng-in-port", "-r fixtures/made/in-port.pcap -w out.pcapng"),
+    ("pcapng-several-messages", "-r fixtures/made/several-messages.pcap -w out.pcapng"),
+    ("pcapng-little-endian", "-r fixtures/made/little-endian.pcap -w out.pcapng"),
+    ("pcapng-big-endian", "-r fixtures/made/big-endian.pcap -w out.pcapng"),
+    ("pcapng-netlink-in-pcapng", "-r fixtures/made/netlink.pcapng -w out.pcapng"),
+    ("pcapng-links", "-r fixtures/made/links.pcap -w out.pcapng"),
+    ("pcapng-lengths", "-r fixtures/made/lengths.pcap -w out.pcapng"),
+    ("pcapng-names", "-r fixtures/made/names.pcap -w out.pcapng"),
+    ("pcapng-own", "-r fixtures/made/own.pcapng -w out.pcapng"),
+    ("pcapng-plain", "-r fixtures/made/plain.pcapng -w out.pcapng"),
+    ("pcapng-to-standard-output", "-r fixtures/made/little-endian.pcap -w -"),
+    ("pcapng-without-w", "-r fixtures/made/little-endian.pcap"),
+    ("pcapng-and-text", "-r fixtures/made/little-endian.pcap -w out.pcapng --print"),
+    // Selections.
+    ("origin-hardware", "-r fixtures/made/several-messages.pcap --print -o hw"),
+    ("origin-software", "-r fixtures/made/several-messages.pcap --print -o sw"),
+    ("interface-by-name", "-r fixtures/made/several-messages.pcap --print -i eth1"),
+    ("interface-by-index", "-r fixtures/made/several-messages.pcap --print -i 5"),
+    ("truncation", "-r fixtures/made/little-endian.pcap -w out.pcapng -t 20"),
+    ("count", "-r fixtures/made/several-messages.pcap --print -c 2"),
+    ("nothing-selected", "-r fixtures/made/own.pcapng -w out.pcapng -i nowhere"),
+    // Files of one link type.
+    ("ethernet", "-r fixtures/made/links.pcap -w out.pcapng --link-type ethernet"),
+    ("raw", "-r fixtures/made/links.pcap -w out.pcapng --link-type raw"),
+    ("sll2", "-r fixtures/made/links.pcap -w out.pcapng --link-type sll2"),
+    ("auto", "-r fixtures/made/links.pcap -w out.pcapng --link-type auto"),
+    ("lengths-sll2", "-r fixtures/made/lengths.pcap -w out.pcapng --link-type sll2"),
+    ("lengths-raw", "-r fixtures/made/lengths.pcap -w out.pcapng --link-type raw"),
+    ("pcap-format", "-r fixtures/made/links.pcap -w out --format pcap"),
+    ("pcap-raw", "-r fixtures/made/links.pcap -w out.pcap --link-type raw"),
+    // The C tool's format.
+    ("netlink-by-name", "-r fixtures/made/own.pcapng -w out.PCAP"),
+    ("netlink-by-option", "-r fixtures/made/own.pcapng -w out --format netlink"),
+    ("netlink-odd-attributes", "-r fixtures/made/odd-attributes.pcap -w out.pcap"),
+    ("netlink-lengths", "-r fixtures/made/lengths.pcap -w out.pcap"),
+    ("netlink-names", "-r fixtures/made/names.pcap -w out.pcap"),
+    ("netlink-plain", "-r fixtures/made/plain.pcap -w out.pcap"),
+    ("netlink-empty", "-r fixtures/made/header-only.pcap -w out.pcap"),
+    ("netlink-no-family", "-r fixtures/made/no-family.pcap -w out.pcap"),
+    ("netlink-big-endian", "-r fixtures/made/big-endian.pcap -w out.pcap"),
+    ("pcapng-by-option", "-r fixtures/made/little-endian.pcap -w out.pcap --format pcapng"),
+    // Cut and damaged files: all that stands before the damage.
+    ("cut-pcap", "-r fixtures/made/cut.pcap --print"),
+    ("cut-pcapng", "-r fixtures/made/cut.pcapng --print"),
+    ("cut-pcapng-to-file", "-r fixtures/made/cut.pcapng -w out.pcapng"),
+    ("damaged-length", "-r fixtures/made/damaged-length.pcapng --print"),
+    ("damaged-interface", "-r fixtures/made/damaged-interface.pcapng --print"),
+    ("damaged-packet", "-r fixtures/made/damaged-packet.pcap --print"),
+    // What is no capture.
+    ("missing-file", "-r fixtures/none.pcap --print"),
+    ("missing-file-to-file", "-r fixtures/none.pcap -w out.pcapng"),
+    ("empty-file", "-r fixtures/made/empty --print"),
+    ("compressed-gzip", "-r fixtures/made/compressed.gz --print"),
+    ("compressed-zstd", "-r fixtures/made/compressed.zst --print"),
+    ("compressed-xz", "-r fixtures/made/compressed.xz --print"),
+    ("not-a-capture", "-r fixtures/made/notes.txt -w out.pcapng"),
+    ("directory", "-r fixtures --print"),
+    ("standard-input-is-empty", "-r - --print"),
+    // Outputs that cannot be.
+    ("output-in-no-folder", "-r fixtures/made/own.pcapng -w none/out.pcapng"),
+    ("output-is-a-folder", "-r fixtures/made/own.pcapng -w fixtures"),
+    ("output-is-the-input", "-r own.pcapng -w own.pcapng"),
+    ("output-is-the-input-by-another-name", "-r own.pcapng -w ./own.pcapng"),
+    ("print-to-where-packets-go", "-r fixtures/made/own.pcapng -w - --print"),
+    ("format-without-file", "-r fixtures/made/own.pcapng --print --format pcap"),
+    // The command line.
+    ("help", "--help"),
+    ("help-short", "-h"),
+    ("version", "--version"),
+    ("version-short", "-V"),
+    ("unknown-option", "--jsn"),
+    ("unknown-short-option", "-Z"),
+    ("tcpdump-option", "-r fixtures/made/own.pcapng -n"),
+    ("filter", "-r fixtures/software-6.12.pcap --print saddr 10.10.2.4 and proto ospf"),
+    ("filter-of-the-drop", "-r fixtures/hardware-6.12.pcap --print -c 2 trap blackhole_route and iface eth0"),
+    ("filter-error", "-r fixtures/made/own.pcapng tcp and port 70000"),
+    ("filter-shown", "-d -i eth0 tcp port 80 or 443"),
+    ("bad-count", "-r fixtures/made/own.pcapng -c none"),
+    ("bad-truncation", "-r fixtures/made/own.pcapng -t 65528"),
+    ("bad-origin", "-r fixtures/made/own.pcapng -o both"),
+    ("bad-format", "-r fixtures/made/own.pcapng -w x --format pdf"),
+    ("bad-link-type", "-r fixtures/made/own.pcapng -w x --link-type ppp"),
+    ("missing-value", "-r"),
+    ("live-option-with-a-file", "-r fixtures/made/own.pcapng -p"),
+    ("query-with-a-file", "-q -r fixtures/made/own.pcapng"),
+    ("statistics-with-a-number", "-s 0"),
+    ("link-type-of-netlink", "-r fixtures/made/own.pcapng -w x --format netlink --link-type raw"),
+];
+
+#[test]
+fn the_program_says_and_writes_what_it_used_to() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut differences = String::new();
+    for (name, arguments) in CASES {
+        let found = run(arguments);
+        let path = golden(name);
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        if found == expected {
+            continue;
+        }
+        if update {
+            std::fs::write(&path, &found).unwrap();
+        } else {
+            writeln!(differences, "\n{name}:\n{}", difference(&expected, &found)).unwrap();
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "{differences}\nif this is meant: UPDATE_GOLDEN=1 cargo test --test golden"
+    );
+}
+
+#[test]
+fn every_golden_file_belongs_to_a_case() {
+    let cases: BTreeSet<PathBuf> = CASES.iter().map(|(name, _)| golden(name)).collect();
+    assert_eq!(cases.len(), CASES.len(), "a name is there twice");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_golden = path.extension().is_some_and(|extension| extension == "out");
+        assert!(!is_golden || cases.contains(&path), "{path:?} has no case");
+    }
+}
+
+#[test]
+fn every_made_capture_has_a_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/made");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let word = format!("fixtures/made/{name}");
+        let is_used = |arguments: &str| arguments.split(' ').any(|other| other == word);
+        assert!(
+            CASES.iter().any(|(_, arguments)| is_used(arguments)),
+            "{name}"
+        );
+    }
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.out"))
+}
+
+/// Runs the program in a folder of its own. All that comes out of it, as text.
+fn run(arguments: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    std::os::unix::fs::symlink(&fixtures, folder.path().join("fixtures")).unwrap();
+    let own = folder.path().join("own.pcapng");
+    std::fs::copy(fixtures.join("made/own.pcapng"), &own).unwrap();
+
+    let output = Command::new(env!("CARGO_BIN_EXE_dwdump"))
+        .args(arguments.split(' '))
+        .current_dir(folder.path())
+        .env("TZ", "UTC")
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let mut text = format!("$ dwdump {arguments}\n");
+    section(&mut text, "standard output", &output.stdout);
+    section(&mut text, "standard error", &output.stderr);
+
+    assert_eq!(
+        std::fs::read(&own).unwrap(),
+        std::fs::read(fixtures.join("made/own.pcapng")).unwrap(),
+        "{arguments}: the input was changed"
+    );
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let names: BTreeSet<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    for name in names {
+        let name = name.to_str().unwrap();
+        if name != "fixtures" && name != "own.pcapng" {
+            let bytes = std::fs::read(folder.path().join(name)).unwrap();
+            section(&mut text, name, &bytes);
+        }
+    }
+    match output.status.code() {
+        Some(code) => writeln!(text, "--- exit status {code}").unwrap(),
+        None => writeln!(text, "--- {}", output.status).unwrap(),
+    }
+    text.replace(
+        concat!("dwdump ", env!("CARGO_PKG_VERSION")),
+        "dwdump VERSION",
+    )
+}
+
+/// Left out where there is nothing in it.
+fn section(text: &mut String, title: &str, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    writeln!(text, "--- {title}").unwrap();
+    match dump::capture(bytes) {
+        Some(dump) => text.push_str(&dump),
+        None => text.push_str(std::str::from_utf8(bytes).unwrap()),
+    }
+}
+
+/// What stands between the lines that both begin with and those that both end with.
+fn difference(expected: &str, found: &str) -> String {
+    let [expected, found] = [expected, found].map(|text| text.lines().collect::<Vec<_>>());
+    let same = |(one, other): &(&&str, &&str)| one == other;
+    let before = expected.iter().zip(&found).take_while(same).count();
+    let [expected_rest, found_rest] = [&expected[before..], &found[before..]];
+    let pairs = expected_rest.iter().rev().zip(found_rest.iter().rev());
+    let behind = pairs.take_while(same).count();
+    let mut text = String::new();
+    for (sign, lines) in [("-", expected_rest), ("+", found_rest)] {
+        for line in &lines[..lines.len() - behind] {
+            writeln!(text, "{:>5} {sign} {line}", before + 1).unwrap();
+        }
+    }
+    text
+}
