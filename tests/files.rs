@@ -431,6 +431,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 
 fn check_interface(record: &DropRecord<'_>, name: &str, description: Option<&str>) {
     let expected_name = match record.input {
+        None if record.cause == Cause::Unknown => Vec::new(),
         None => b"local".to_vec(),
         Some(input) => match input.name() {
             Some(name) => name.as_bytes().to_vec(),
