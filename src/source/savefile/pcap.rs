@@ -1,0 +1,68 @@
+//! Classic pcap files.
+
+use std::io::Read;
+
+use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
+
+use super::{
+    Damage, MAX_PACKET, Packet, READ_BUFFER_LEN, byte_order, chain, link_type, read_failure,
+};
+use crate::record::Timestamp;
+
+/// Bytes of the file header, and of the header of each packet.
+const HEADER_LEN: u64 = 24;
+const PACKET_HEADER_LEN: u64 = 16;
+
+pub(super) struct PcapFile<R: Read> {
+    reader: PcapReader<R>,
+    /// Where the next packet begins.
+    offset: u64,
+}
+
+impl<R: Read> PcapFile<R> {
+    pub(super) fn open(source: R) -> Result<Self, Damage> {
+        let reader =
+            PcapReader::with_capacity(source, READ_BUFFER_LEN).map_err(|error| damage(0, error))?;
+        Ok(Self {
+            reader,
+            offset: HEADER_LEN,
+        })
+    }
+
+    /// Reads the next packet; `false` at the end.
+    pub(super) fn load(&mut self, packet: &mut Packet) -> Result<bool, Damage> {
+        let header = self.reader.header();
+        let raw = match self.reader.next_raw_packet() {
+            None => return Ok(false),
+            Some(raw) => raw.map_err(|error| damage(self.offset, error))?,
+        };
+        if raw.data.len() > MAX_PACKET {
+            let what = format!(
+                "a packet of {} bytes, more than {MAX_PACKET}",
+                raw.data.len()
+            );
+            return Err(Damage {
+                offset: self.offset,
+                what,
+            });
+        }
+        let unit = match header.ts_resolution {
+            PcapTsResolution::MicroSecond => 1000,
+            PcapTsResolution::NanoSecond => 1,
+        };
+        let time = u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * unit;
+        packet.set(Timestamp(time), raw.orig_len, &raw.data);
+        packet.link = Some(link_type(u32::from(header.datalink)));
+        packet.order = Some(byte_order(header.endianness));
+        self.offset += PACKET_HEADER_LEN + u64::from(raw.incl_len);
+        Ok(true)
+    }
+}
+
+fn damage(offset: u64, error: PcapReadError) -> Damage {
+    let what = match error {
+        PcapReadError::Io(error) => read_failure(&error),
+        PcapReadError::Validation(error) => chain(&error),
+    };
+    Damage { offset, what }
+}

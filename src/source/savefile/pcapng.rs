@@ -1,0 +1,293 @@
+//! pcapng files (draft-ietf-opsawg-pcapng): packets with their comments, interfaces, statistics.
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::rc::Rc;
+
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
+use pcap_file::pcapng::blocks::interface_statistics::{
+    InterfaceStatisticsBlock, InterfaceStatisticsOption,
+};
+use pcap_file::pcapng::blocks::section_header::SectionHeaderOption;
+use pcap_file::pcapng::blocks::{
+    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, SECTION_HEADER_BLOCK,
+};
+use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader, PcapNgState};
+
+use super::{
+    Damage, MAX_PACKET, Packet, READ_BUFFER_LEN, Remarks, byte_order, chain, link_type,
+    read_failure,
+};
+use crate::interface::{InterfaceFacts, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::net_dm::netlink::ByteOrder;
+use crate::record::{Basis, CaptureHost, LinkType, Timestamp};
+
+/// Memory for the interfaces of a section, which have to be kept: more than a hundred thousand of
+/// ours. More is damage.
+const MAX_INTERFACE_MEMORY: usize = 64 * 1024 * 1024;
+/// Option codes that every block has (section 3.5).
+const OPT_END: u16 = 0;
+const OPT_COMMENT: u16 = 1;
+
+pub(super) struct PcapngFile<R: Read> {
+    reader: PcapNgReader<R>,
+    interfaces: Interfaces,
+}
+
+/// The interfaces of a section.
+#[derive(Default)]
+struct Interfaces {
+    described: Vec<Described>,
+    /// Bytes that they take at most, here and in the library, which keeps every option.
+    memory: usize,
+}
+
+impl Interfaces {
+    /// `None` where there are too many, or too long ones.
+    fn add(&mut self, block: &InterfaceDescriptionBlock<'_>, body_len: usize) -> Option<()> {
+        /// More than the structures need that hold an interface, and one of its options.
+        const INTERFACE: usize = 512;
+        const OPTION: usize = 64;
+        // A name is there twice.
+        self.memory += INTERFACE + OPTION * block.options.len() + 2 * body_len;
+        self.described.push(describe(block));
+        (self.memory <= MAX_INTERFACE_MEMORY).then_some(())
+    }
+}
+
+/// What we keep of an interface description.
+#[derive(Clone, Debug)]
+struct Described {
+    link: LinkType,
+    facts: Option<Rc<InterfaceFacts>>,
+    is_monitor: bool,
+}
+
+impl<R: Read> PcapngFile<R> {
+    pub(super) fn open(source: R) -> Result<Self, Damage> {
+        let reader = PcapNgReader::with_capacity(source, READ_BUFFER_LEN);
+        let reader = reader.map_err(|error| damage(0, error))?;
+        Ok(Self {
+            reader,
+            interfaces: Interfaces::default(),
+        })
+    }
+
+    /// The capturing machine, as the section says.
+    pub(super) fn host(&self) -> CaptureHost {
+        host(&self.reader.section().options)
+    }
+
+    /// Reads up to the next packet; `false` at the end.
+    pub(super) fn load(
+        &mut self,
+        packet: &mut Packet,
+        remarks: &mut Remarks,
+    ) -> Result<bool, Damage> {
+        let interfaces = &mut self.interfaces;
+        loop {
+            let offset = self.reader.bytes_parsed();
+            let damaged = |what: String| Damage { offset, what };
+            let Some(next) = self.reader.next_raw_block() else {
+                return Ok(false);
+            };
+            let (raw, state) = next.map_err(|error| damage(offset, error))?;
+            let found = match raw.type_ {
+                SECTION_HEADER_BLOCK => {
+                    *interfaces = Interfaces::default();
+                    continue;
+                }
+                INTERFACE_DESCRIPTION_BLOCK => {
+                    let block = state.interfaces().last();
+                    block
+                        .and_then(|block| interfaces.add(block, raw.body.len()))
+                        .ok_or_else(|| damaged("more interfaces than any host has".into()))?;
+                    continue;
+                }
+                ENHANCED_PACKET_BLOCK => {
+                    read_enhanced(&raw.body, state, packet).map_err(damaged)?
+                }
+                _ => match raw
+                    .try_into_block(state)
+                    .map_err(|error| damaged(chain(&error)))?
+                {
+                    Block::Packet(block) => {
+                        packet.clear_comments();
+                        let time = Timestamp::from_duration(block.timestamp);
+                        packet.set(time, block.original_len, &block.data);
+                        u32::from(block.interface_id)
+                    }
+                    Block::SimplePacket(block) => {
+                        packet.clear_comments();
+                        packet.set(Timestamp(0), block.original_len, &block.data);
+                        0
+                    }
+                    Block::InterfaceStatistics(block) => {
+                        let interface = interfaces.described.get(block.interface_id as usize);
+                        if interface.is_some_and(|interface| interface.is_monitor) {
+                            read_statistics(&block, remarks);
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                },
+            };
+            let interface = interfaces.described.get(found as usize).ok_or_else(|| {
+                damaged(format!(
+                    "a packet of interface {found}, which the file does not describe"
+                ))
+            })?;
+            if packet.data.len() > MAX_PACKET {
+                return Err(damaged(format!(
+                    "a packet of {} bytes, more than {MAX_PACKET}",
+                    packet.data.len()
+                )));
+            }
+            packet.link = Some(interface.link);
+            packet.facts.clone_from(&interface.facts);
+            packet.order = Some(byte_order(state.endianness()));
+            return Ok(true);
+        }
+    }
+}
+
+/// An Enhanced Packet Block (section 4.3), into place: gives the number of its interface. The
+/// library would allocate for each comment, and refuse the packet for one that is not UTF-8.
+fn read_enhanced(body: &[u8], state: &PcapNgState, packet: &mut Packet) -> Result<u32, String> {
+    const HEADER_LEN: usize = 20;
+    let order = byte_order(state.endianness());
+    let short = || "invalid content for block 'Enhanced Packet': it is too short".to_owned();
+    let (header, rest) = body.split_at_checked(HEADER_LEN).ok_or_else(short)?;
+    let field = |index: usize| {
+        order
+            .u32(&header[index * 4..index * 4 + 4])
+            .unwrap_or_default()
+    };
+    let [interface, high, low, captured, original_len] = [0, 1, 2, 3, 4].map(field);
+    let time = state
+        .decode_timestamp(interface, high, low)
+        .map_err(|error| chain(&error))?;
+    let captured = captured as usize;
+    let data = rest.get(..captured).ok_or_else(short)?;
+    let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
+    packet.set(Timestamp::from_duration(time), original_len, data);
+    packet.clear_comments();
+    read_comments(options, order, packet)
+        .ok_or_else(|| "the options of a packet are cut".to_owned())?;
+    Ok(interface)
+}
+
+/// `None` where an option reaches beyond the block.
+fn read_comments(mut options: &[u8], order: ByteOrder, packet: &mut Packet) -> Option<()> {
+    while !options.is_empty() {
+        let code = order.u16(options.get(..2)?)?;
+        let len = usize::from(order.u16(options.get(2..4)?)?);
+        if code == OPT_END {
+            break;
+        }
+        let value = options.get(4..4 + len)?;
+        if code == OPT_COMMENT {
+            packet.add_comment(&String::from_utf8_lossy(value));
+        }
+        options = options
+            .get(4 + len.next_multiple_of(4)..)
+            .unwrap_or_default();
+    }
+    Some(())
+}
+
+fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
+    let (mut name, mut description) = (Cow::Borrowed(""), Cow::Borrowed(""));
+    for option in &block.options {
+        match option {
+            InterfaceDescriptionOption::IfName(text) => name.clone_from(text),
+            InterfaceDescriptionOption::IfDescription(text) => description.clone_from(text),
+            _ => {}
+        }
+    }
+    let is_monitor = name == MONITOR_NAME && description == MONITOR_DESCRIPTION;
+    // Other programs' interfaces have a name, and no index.
+    let named = (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
+        input: Some((0, name.as_bytes().to_vec())),
+        origin: None,
+        basis: Basis::Known,
+    });
+    Described {
+        link: link_type(u32::from(block.linktype)),
+        facts: InterfaceFacts::read(&name, &description)
+            .or(named)
+            .map(Rc::new),
+        is_monitor,
+    }
+}
+
+fn host(options: &[SectionHeaderOption<'_>]) -> CaptureHost {
+    let mut host = CaptureHost::default();
+    for option in options {
+        match option {
+            SectionHeaderOption::Hardware(text) => host.hardware = Some(text.clone().into_owned()),
+            SectionHeaderOption::OS(text) => host.os = Some(text.clone().into_owned()),
+            _ => {}
+        }
+    }
+    host
+}
+
+/// Loss and period, out of the statistics of interface 0. Several sections add up.
+fn read_statistics(block: &InterfaceStatisticsBlock<'_>, remarks: &mut Remarks) {
+    let (mut both, mut queue, mut start, mut end) = (None, 0, None, None);
+    for option in &block.options {
+        match option {
+            InterfaceStatisticsOption::IsbIfDrop(count) => both = Some(*count),
+            InterfaceStatisticsOption::IsbOsDrop(count) => queue = *count,
+            InterfaceStatisticsOption::IsbStartTime(time) => {
+                start = Some(Timestamp::from_duration(*time));
+            }
+            InterfaceStatisticsOption::IsbEndTime(time) => {
+                end = Some(Timestamp::from_duration(*time));
+            }
+            _ => {}
+        }
+    }
+    if let Some(both) = both {
+        let loss = remarks.loss.get_or_insert_default();
+        loss.queue = loss.queue.saturating_add(queue);
+        loss.socket = loss.socket.saturating_add(both.saturating_sub(queue));
+    }
+    if let (Some(start), Some(end)) = (start, end) {
+        let (first, last) = remarks.period.unwrap_or((start, end));
+        remarks.period = Some((first.min(start), last.max(end)));
+    }
+}
+
+fn damage(offset: u64, error: PcapNgReadError) -> Damage {
+    let what = match error {
+        PcapNgReadError::Io(error) => read_failure(&error),
+        other => chain(&other),
+    };
+    Damage { offset, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_that_is_not_utf_8_does_not_cost_the_packet() {
+        #[rustfmt::skip]
+        let options = [
+            1, 0, 3, 0,  b'a', 0xff, b'b', 0, // opt_comment
+            2, 0, 4, 0,  1, 0, 0, 0,          // epb_flags
+            1, 0, 1, 0,  b'c', 0, 0, 0,       // opt_comment
+            0, 0, 0, 0,                       // opt_endofopt
+            1, 0, 1, 0,  b'd', 0, 0, 0,       // behind the end
+        ];
+        let mut packet = Packet::default();
+        read_comments(&options, ByteOrder::Little, &mut packet).unwrap();
+        assert_eq!(packet.comments().collect::<Vec<_>>(), ["a\u{fffd}b", "c"]);
+        let cut = &options[..6];
+        assert_eq!(read_comments(cut, ByteOrder::Little, &mut packet), None);
+    }
+}
