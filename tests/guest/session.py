@@ -435,6 +435,7 @@ class Loss(SessionTest):
     """Every drop that did not arrive is counted, at the place where it was lost."""
 
     FLOOD = 3000
+    AT_ONCE = 200
 
     def flood(self):
         """Frames for another host: each is one drop (OTHERHOST)."""
@@ -447,7 +448,7 @@ class Loss(SessionTest):
                 sender.send(frame)
         time.sleep(2)
 
-    def check(self, run, file):
+    def check(self, run, file, dropped):
         run.process.send_signal(signal.SIGUSR1)
         status, talk = run.stop()
         self.assertEqual(status, 0, talk)
@@ -456,16 +457,31 @@ class Loss(SessionTest):
         flood = [packet for packet in read["packets"] if b"[flood]" in packet["data"]]
         self.assertEqual(len(read["packets"]), captured)
         self.assertEqual(captured - len(flood), 0, "something else was dropped meanwhile")
-        self.assertEqual(captured + queue + buffer, self.FLOOD, talk)
+        self.assertEqual(captured + queue + buffer, dropped, talk)
         self.assertEqual(read["loss"], {"queue": queue, "socket": buffer})
         return queue, buffer, talk
 
+    def flood_at_once(self):
+        """Packets that a tun device holds, dropped by one call when it is closed: no worker can
+        empty a queue in between."""
+        with drops.tun_device("left") as tun:
+            with drops.namespace("left"):
+                pathlib.Path("/proc/sys/net/ipv6/conf/tun0/disable_ipv6").write_text("1")
+            drops.ip("link set tun0 txqueuelen 400", inside="left")
+            with contextlib.suppress(BlockingIOError):
+                while os.read(tun, 65536):
+                    pass
+            for _ in range(self.AT_ONCE):
+                drops.send_datagram(b"[flood]", "10.10.7.2", 9)
+        time.sleep(2)
+
     def test_in_the_kernels_queue(self):
         file = OUT / "queue.pcapng"
-        run = Running("-l", "1", "-o", "sw", "-w", file)
-        self.flood()
-        queue, _, talk = self.check(run, file)
-        self.assertGreater(queue, 0)
+        run = Running("-l", "10", "-o", "sw", "-w", file)
+        self.flood_at_once()
+        queue, buffer, talk = self.check(run, file, self.AT_ONCE)
+        self.assertGreater(queue, self.AT_ONCE // 2)
+        self.assertEqual(buffer, 0)
         self.assertIn("hint: -l N", talk)
 
     def test_in_the_socket_buffer(self):
@@ -475,7 +491,7 @@ class Loss(SessionTest):
         self.flood()
         run.process.send_signal(signal.SIGCONT)
         time.sleep(1)
-        _, buffer, talk = self.check(run, file)
+        _, buffer, talk = self.check(run, file, self.FLOOD)
         self.assertGreater(buffer, 0)
         self.assertIn("hint: -b BYTES", talk)
 
@@ -483,7 +499,7 @@ class Loss(SessionTest):
         file = OUT / "defaults.pcapng"
         run = Running("-o", "sw", "-w", file)
         self.flood()
-        queue, buffer, _ = self.check(run, file)
+        queue, buffer, _ = self.check(run, file, self.FLOOD)
         self.assertEqual((queue, buffer), (0, 0))
 
 
