@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::packet;
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, LinkType, Location, Name, Origin, Symbol,
+    Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, Name, Origin, Symbol,
 };
 
 /// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
@@ -42,10 +42,7 @@ impl fmt::Display for Comment<'_> {
             Self::Pc(pc) => write!(f, "pc: {pc:#018x}"),
             Self::Trap(name) => write!(f, "trap: {name}"),
             Self::TrapGroup(name) => write!(f, "trap_group: {name}"),
-            Self::Cookie(bytes) => {
-                f.write_str("cookie: ")?;
-                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Self::Cookie(bytes) => write!(f, "cookie: {}", Hex(bytes)),
             Self::Protocol(protocol) => write!(f, "protocol: {protocol}"),
             Self::Origin(origin) => write!(f, "origin: {origin}"),
             Self::IfIndex(index) => write!(f, "ifindex: {index}"),

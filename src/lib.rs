@@ -54,6 +54,7 @@
 
 pub mod cli;
 pub mod comment;
+pub mod dissect;
 pub mod filter;
 pub mod interface;
 pub mod net_dm;

@@ -1,5 +1,5 @@
-//! Headers of a record's bytes: what they begin with, where they go, what of them fits a file of
-//! another link type. Total functions: any bytes, truncated anywhere, give an answer.
+//! Headers of a record's bytes: what they begin with, and what of them fits a file of another link
+//! type. Total functions: any bytes, truncated anywhere, give an answer.
 
 use std::net::IpAddr;
 
@@ -307,112 +307,62 @@ fn sll2_header(
     header
 }
 
-/// Who talks to whom, for one line of text.
+/// Who talks to whom: addresses of the outermost IP header, and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Summary {
-    /// An IPv4 or IPv6 packet.
-    Ip {
-        /// Source address.
-        source: IpAddr,
-        /// Destination address.
-        destination: IpAddr,
-        /// What it carries.
-        transport: Transport,
-        /// Bytes that the transport carries, by the packet's own length fields.
-        length: usize,
-    },
-    /// An ARP message.
-    Arp,
-    /// Anything else, by the type the bytes name; `None` where they name none.
-    Other(Option<EtherType>),
+pub struct Flow {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// What it carries, by its number in IANA's registry.
+    pub transport: u8,
+    /// Source and destination port, where there are some: not in fragments.
+    pub ports: Option<(u16, u16)>,
 }
 
-/// What an IP packet carries, as far as it was captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Source and destination port.
-    Udp(u16, u16),
-    /// Source and destination port.
-    Tcp(u16, u16),
-    /// A fragment of something with this number in IANA's registry: its length is the fragment's.
-    Fragment(u8),
-    /// Another protocol, by its number.
-    Protocol(u8),
-}
+/// SCTP's number in IANA's registry.
+const SCTP: u8 = 132;
 
-/// Reads as far as the bytes go.
-pub fn summary(link: LinkType, data: &[u8]) -> Summary {
+/// Reads as far as the bytes go; `None` where they are not an IP packet.
+pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
     let sliced = match link {
-        LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok(),
-        LinkType::RAW => LaxSlicedPacket::from_ip(data).ok(),
-        LinkType::LINUX_SLL2 => be16(data, 0).map(|protocol| {
-            let payload = data.get(SLL2_LEN..).unwrap_or_default();
-            LaxSlicedPacket::from_ether_type(etherparse::EtherType(protocol), payload)
-        }),
+        LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok()?,
+        LinkType::RAW => LaxSlicedPacket::from_ip(data).ok()?,
+        LinkType::LINUX_SLL2 => {
+            let protocol = etherparse::EtherType(be16(data, 0)?);
+            LaxSlicedPacket::from_ether_type(protocol, data.get(SLL2_LEN..)?)
+        }
+        _ => return None,
+    };
+    let (source, destination, payload) = match sliced.net.as_ref()? {
+        LaxNetSlice::Ipv4(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+            ip.payload(),
+        ),
+        LaxNetSlice::Ipv6(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+            ip.payload(),
+        ),
+        LaxNetSlice::Arp(_) => return None,
+    };
+    // SCTP has its ports where TCP and UDP have theirs (RFC 9260, 3.1).
+    let transport = payload.ip_number.0;
+    let ports = match &sliced.transport {
+        Some(TransportSlice::Udp(udp)) => Some((udp.source_port(), udp.destination_port())),
+        Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
+        _ if transport == SCTP && !payload.fragmented => {
+            be16(payload.payload, 0).zip(be16(payload.payload, 2))
+        }
         _ => None,
     };
-    let Some(LaxSlicedPacket {
-        net: Some(net),
-        transport,
-        ..
-    }) = sliced
-    else {
-        return Summary::Other(protocol(link, data));
-    };
-    let (source, destination, payload, total, header_len): (IpAddr, IpAddr, _, usize, usize) =
-        match &net {
-            LaxNetSlice::Ipv4(ip) => {
-                let header = ip.header();
-                let len = header.slice().len();
-                let total = usize::from(header.total_len());
-                (
-                    header.source_addr().into(),
-                    header.destination_addr().into(),
-                    ip.payload(),
-                    total,
-                    len,
-                )
-            }
-            LaxNetSlice::Ipv6(ip) => {
-                let header = ip.header();
-                let extensions = ip.extensions().slice().len();
-                let total = usize::from(header.payload_length()) + header.slice().len();
-                let len = header.slice().len() + extensions;
-                (
-                    header.source_addr().into(),
-                    header.destination_addr().into(),
-                    ip.payload(),
-                    total,
-                    len,
-                )
-            }
-            LaxNetSlice::Arp(_) => return Summary::Arp,
-        };
-    let carried = total.saturating_sub(header_len);
-    let (transport, length) = match &transport {
-        _ if payload.fragmented => (Transport::Fragment(payload.ip_number.0), carried),
-        Some(TransportSlice::Udp(udp)) => {
-            let length = usize::from(udp.length()).saturating_sub(8);
-            (
-                Transport::Udp(udp.source_port(), udp.destination_port()),
-                length,
-            )
-        }
-        Some(TransportSlice::Tcp(tcp)) => {
-            let length = carried.saturating_sub(usize::from(tcp.data_offset()) * 4);
-            (
-                Transport::Tcp(tcp.source_port(), tcp.destination_port()),
-                length,
-            )
-        }
-        _ => (Transport::Protocol(payload.ip_number.0), carried),
-    };
-    Summary::Ip {
+    Some(Flow {
         source,
         destination,
         transport,
-        length,
-    }
+        ports,
+    })
 }
 
 #[cfg(test)]

@@ -323,6 +323,15 @@ pub struct CaptureHost {
     pub os: Option<String>,
 }
 
+/// Bytes as hexadecimal digits: `deadbeef`.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Bytes as printable text: what is not printable UTF-8, and `\`, is written `\xNN`.
 pub struct Escaped<'a>(pub &'a [u8]);
 

@@ -13,7 +13,9 @@ use dwdump::record::{
     Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss,
     Name, Symbol, Timestamp,
 };
-use dwdump::sink::{Ending, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink};
+use dwdump::sink::{
+    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink, TextStyle,
+};
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
 use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
 use proptest::collection::vec;
@@ -35,8 +37,22 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
     let mut sll2 = PcapSink::new(io::sink(), LinkType::LINUX_SLL2).unwrap();
     let mut raw = PcapSink::new(io::sink(), LinkType::RAW).unwrap();
     let mut netlink = NetlinkSink::new(io::sink(), 0x20).unwrap();
-    let mut text = TextSink::new(io::sink());
-    let mut sinks: [&mut dyn Sink; 5] = [&mut pcapng, &mut sll2, &mut raw, &mut netlink, &mut text];
+    let mut text = TextSink::new(
+        io::sink(),
+        TextStyle {
+            detail: Detail::Full,
+            ..TextStyle::default()
+        },
+    );
+    let mut json = JsonSink::new(io::sink());
+    let mut sinks: [&mut dyn Sink; 6] = [
+        &mut pcapng,
+        &mut sll2,
+        &mut raw,
+        &mut netlink,
+        &mut text,
+        &mut json,
+    ];
     let mut count = 0;
     let read = file.for_each(|record| {
         count += 1;

@@ -18,6 +18,7 @@ use values::{
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::record::LinkType;
+use crate::sink::{Detail, Precision, Zone};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +96,47 @@ pub struct Delivery {
     pub format: Option<Format>,
     /// Its link type.
     pub link_type: Option<LinkChoice>,
-    /// Text on standard output, even though a file is written.
-    pub print: bool,
+    /// What goes to standard output, line by line.
+    pub lines: Lines,
+    /// How text looks.
+    pub text: TextChoice,
     /// When to hand on what was written.
     pub flushing: Flushing,
+}
+
+/// Lines for people or machines on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Text, on a terminal, where no file is written.
+    Auto,
+    /// Text, in any case.
+    Text,
+    /// JSON, in any case.
+    Json,
+}
+
+/// How text looks, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextChoice {
+    /// When to use colours.
+    pub color: ColorChoice,
+    /// Whose time of day.
+    pub zone: Zone,
+    /// Digits of it.
+    pub precision: Precision,
+    /// How much there is to a drop.
+    pub detail: Detail,
+}
+
+/// When text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Wherever it goes
+    Always,
+    /// Not at all
+    Never,
 }
 
 /// Which drops are kept, as typed.
@@ -273,6 +311,36 @@ struct Options {
     #[arg(long)]
     print: bool,
 
+    /// Print a JSON object for each drop, even with -w
+    #[arg(long)]
+    json: bool,
+
+    /// Print more of each drop: address, module, interface, lengths
+    #[arg(short)]
+    verbose: bool,
+
+    /// Do not look up names: they are never looked up, but fingers type it
+    #[arg(short = 'n')]
+    no_names: bool,
+
+    /// Show times in UTC
+    #[arg(long)]
+    utc: bool,
+
+    /// Show times with nanoseconds
+    #[arg(long)]
+    nano: bool,
+
+    /// Use colours
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    color: ColorChoice,
+
     /// Hand on every drop at once, not only when idle
     #[arg(short = 'U', long)]
     packet_buffered: bool,
@@ -434,6 +502,8 @@ impl Options {
             ("--duration", self.duration.is_some()),
             ("--force", self.force),
             ("--print", self.print),
+            ("--json", self.json),
+            ("-v", self.verbose),
             ("--format", self.format.is_some()),
             ("--link-type", self.link_type.is_some()),
             ("a filter", !self.filter.is_empty()),
@@ -458,6 +528,35 @@ impl Options {
                 format!("{option} does not go with -r"),
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
+        }
+    }
+
+    fn lines(&self) -> Result<Lines, UsageError> {
+        match (self.print, self.json) {
+            (true, true) => Err(UsageError::new(
+                "--print and --json do not go together",
+                "both write to standard output: text for people, or JSON for programs",
+            )),
+            (_, true) => Ok(Lines::Json),
+            (true, _) => Ok(Lines::Text),
+            _ => Ok(Lines::Auto),
+        }
+    }
+
+    fn text(&self) -> TextChoice {
+        TextChoice {
+            color: self.color,
+            zone: if self.utc { Zone::Utc } else { Zone::Local },
+            precision: if self.nano {
+                Precision::Nanoseconds
+            } else {
+                Precision::Microseconds
+            },
+            detail: if self.verbose {
+                Detail::Full
+            } else {
+                Detail::Line
+            },
         }
     }
 
@@ -502,7 +601,8 @@ impl Options {
             output: self.write.clone().map(Target::new),
             format: self.format,
             link_type,
-            print: self.print,
+            lines: self.lines()?,
+            text: self.text(),
             flushing: if self.packet_buffered {
                 Flushing::EveryPacket
             } else {

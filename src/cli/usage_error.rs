@@ -96,7 +96,6 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
                 "for packet contents write pcapng: `dwdump -w - | tshark -r - -x`, or open the file in Wireshark"
             }
             "-D" => "drops come from all interfaces; `ip link` lists them, and -i NAME keeps those of one",
-            "-n" | "-v" => "names are never looked up, and a line already holds reason and location",
             _ => return None,
         }
         .into(),

@@ -392,7 +392,7 @@ impl Run {
     fn report(&self, loss: Option<Loss>, plan: &Plan) {
         let link = match plan {
             Plan::Packets { layout, .. } => layout.link_type(),
-            Plan::Text => None,
+            Plan::Lines(_) => None,
         };
         report("captured", self.pipeline.counts(), loss, link);
         let remarks = self.kernel.remarks();

@@ -9,16 +9,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Failure, hint, say};
-use crate::cli::{Delivery, Format, LinkChoice, Target, UsageError};
+use crate::cli::{ColorChoice, Delivery, Format, Lines, LinkChoice, Target, UsageError};
 use crate::net_dm::family;
 use crate::record::{CaptureHost, Escaped, LinkType};
-use crate::sink::{BUFFER_LEN, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink};
+use crate::sink::{
+    BUFFER_LEN, Color, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink,
+    TextStyle,
+};
 
 /// What is to be written, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Lines on standard output.
-    Text,
+    Lines(LineKind),
     /// Packets into a file or a pipe.
     Packets {
         /// The file; `None` is standard output.
@@ -26,8 +29,17 @@ pub enum Plan {
         /// How they are written.
         layout: Layout,
         /// Lines on standard output as well.
-        and_text: bool,
+        lines: Option<LineKind>,
     },
+}
+
+/// What lines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// Text.
+    Text(TextStyle),
+    /// JSON objects.
+    Json,
 }
 
 /// How packets are written.
@@ -53,6 +65,7 @@ pub enum Choice {
 impl Plan {
     /// What the options mean, given what standard output is.
     pub fn new(delivery: &Delivery, stdout_is_terminal: bool) -> Result<Self, UsageError> {
+        let lines = line_kind(delivery, stdout_is_terminal);
         let path = match &delivery.output {
             Some(Target::File(path)) => Some(path.clone()),
             Some(Target::Standard) if stdout_is_terminal => {
@@ -61,30 +74,33 @@ impl Plan {
                     "`-w -` is for pipes: `dwdump -w - | tshark -r -`; without -w, drops are shown as text",
                 ));
             }
-            Some(Target::Standard) if delivery.print => {
+            Some(Target::Standard) if lines.is_some() => {
                 return Err(UsageError::new(
-                    "--print does not go with -w -",
+                    "--print and --json do not go with -w -",
                     "both would write to standard output: give -w a file name",
                 ));
             }
-            None if stdout_is_terminal || delivery.print => return Self::text(delivery),
+            None if lines.is_some() => return Self::lines(delivery, lines),
+            None if stdout_is_terminal => {
+                return Self::lines(delivery, Some(LineKind::Text(text_style(delivery, true))));
+            }
             Some(Target::Standard) | None => None,
         };
         let layout = layout(delivery, path.as_deref());
         Ok(Self::Packets {
             path,
             layout,
-            and_text: delivery.print,
+            lines,
         })
     }
 
-    fn text(delivery: &Delivery) -> Result<Self, UsageError> {
+    fn lines(delivery: &Delivery, kind: Option<LineKind>) -> Result<Self, UsageError> {
         let useless = [
             ("--format", delivery.format.is_some()),
             ("--link-type", delivery.link_type.is_some()),
         ];
         match useless.into_iter().find(|(_, given)| *given) {
-            None => Ok(Self::Text),
+            None => Ok(Self::Lines(kind.unwrap_or(LineKind::Json))),
             Some((option, _)) => Err(UsageError::new(
                 format!("{option} needs a file to write"),
                 "drops would be shown as text: add -w FILE",
@@ -95,7 +111,11 @@ impl Plan {
     /// For the opening line: where to, in which format.
     pub fn announce(&self, what: &str) {
         let Self::Packets { path, layout, .. } = self else {
-            say(format_args!("{what}, as text"));
+            let form = match self {
+                Self::Lines(LineKind::Json) => "JSON",
+                _ => "text",
+            };
+            say(format_args!("{what}, as {form}"));
             return;
         };
         let place = path
@@ -128,15 +148,32 @@ impl Plan {
             text: None,
             pipe: None,
         };
-        if matches!(self, Self::Text | Self::Packets { and_text: true, .. }) {
-            let stdout = standard_output()?;
-            output.pipe = pipe(&stdout);
-            let writer = BufWriter::with_capacity(BUFFER_LEN, stdout);
-            output.text = Some(NamedSink {
-                name: "standard output".into(),
-                sink: Box::new(TextSink::new(writer)),
-            });
-        }
+        let (Self::Lines(kind)
+        | Self::Packets {
+            lines: Some(kind), ..
+        }) = self
+        else {
+            return self.open_file(output, host, family);
+        };
+        let stdout = standard_output()?;
+        output.pipe = pipe(&stdout);
+        let writer = BufWriter::with_capacity(BUFFER_LEN, stdout);
+        output.text = Some(NamedSink {
+            name: "standard output".into(),
+            sink: match kind {
+                LineKind::Text(style) => Box::new(TextSink::new(writer, *style)),
+                LineKind::Json => Box::new(JsonSink::new(writer)),
+            },
+        });
+        self.open_file(output, host, family)
+    }
+
+    fn open_file(
+        &self,
+        mut output: Output,
+        host: &CaptureHost,
+        family: Option<u16>,
+    ) -> Result<Output, Failure> {
         if let Self::Packets { path, layout, .. } = self {
             let name = path
                 .as_deref()
@@ -178,6 +215,30 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+}
+
+fn line_kind(delivery: &Delivery, stdout_is_terminal: bool) -> Option<LineKind> {
+    match delivery.lines {
+        Lines::Auto => None,
+        Lines::Text => Some(LineKind::Text(text_style(delivery, stdout_is_terminal))),
+        Lines::Json => Some(LineKind::Json),
+    }
+}
+
+fn text_style(delivery: &Delivery, stdout_is_terminal: bool) -> TextStyle {
+    // https://no-color.org: any value but none.
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let choice = delivery.text;
+    TextStyle {
+        zone: choice.zone,
+        precision: choice.precision,
+        detail: choice.detail,
+        color: match choice.color {
+            ColorChoice::Always => Color::Always,
+            ColorChoice::Auto if stdout_is_terminal && !is_unwanted => Color::Always,
+            ColorChoice::Auto | ColorChoice::Never => Color::Never,
+        },
     }
 }
 

@@ -101,7 +101,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         }
         let link = match &plan {
             Plan::Packets { layout, .. } => layout.link_type(),
-            Plan::Text => None,
+            Plan::Lines(_) => None,
         };
         report("kept", counts, remarks.loss, link);
     }

@@ -1,6 +1,7 @@
 //! Where drops go. A sink knows records and its own format, neither where records come from nor
 //! what the user typed.
 
+mod json;
 mod netlink;
 mod pcap;
 mod pcapng;
@@ -8,10 +9,11 @@ mod text;
 
 use std::io;
 
+pub use json::JsonSink;
 pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
 pub use pcapng::PcapngSink;
-pub use text::TextSink;
+pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
 use crate::packet::{self, Recast};
 use crate::record::{DropRecord, LinkType, Loss, Timestamp};

@@ -1,38 +1,96 @@
-//! One line a drop, in tcpdump's manner.
+//! One line a drop, in tcpdump's manner, for people; with more below it when asked.
 
 use std::fmt;
 use std::io::{self, Write};
 
-use chrono::{DateTime, Local, TimeZone};
+use chrono::{DateTime, Local, TimeZone, Utc};
 
 use super::{Ending, Sink, Written};
-use crate::packet::{self, Summary, Transport};
-use crate::record::{Cause, DropRecord, Timestamp};
+use crate::dissect;
+use crate::record::{Basis, Cause, DropRecord, Escaped, Hex, Timestamp};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextStyle {
+    /// Whose time of day.
+    pub zone: Zone,
+    /// Digits of it.
+    pub precision: Precision,
+    /// How much there is to a drop.
+    pub detail: Detail,
+    /// Whether reasons and places stand out.
+    pub color: Color,
+}
+
+/// Whose time of day is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Zone {
+    /// This machine's.
+    #[default]
+    Local,
+    /// Everybody's.
+    Utc,
+}
+
+/// Digits behind the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Six, as tcpdump shows.
+    #[default]
+    Microseconds,
+    /// Nine: all that the kernel gives.
+    Nanoseconds,
+}
+
+/// How much is shown of a drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// One line.
+    #[default]
+    Line,
+    /// Indented lines below it: address, module, interface, lengths.
+    Full,
+}
+
+/// Whether to write escape sequences for colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    /// Plain text.
+    #[default]
+    Never,
+    /// For a terminal.
+    Always,
+}
 
 /// Lines of text.
-pub struct TextSink<W: Write, Z: TimeZone = Local> {
+pub struct TextSink<W: Write> {
     writer: W,
-    zone: Z,
+    style: TextStyle,
 }
 
 impl<W: Write> TextSink<W> {
-    /// Shows the local time.
-    pub fn new(writer: W) -> Self {
-        Self {
-            writer,
-            zone: Local,
-        }
+    /// Lines of this style.
+    pub fn new(writer: W, style: TextStyle) -> Self {
+        Self { writer, style }
     }
 }
 
-impl<W: Write, Z: TimeZone<Offset: fmt::Display>> Sink for TextSink<W, Z> {
+impl<W: Write> Sink for TextSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        writeln!(
-            self.writer,
-            "{} {}",
-            clock(record.time, &self.zone),
-            Line(record)
-        )?;
+        match self.style.zone {
+            Zone::Local => {
+                write_clock(&mut self.writer, record.time, &Local, self.style.precision)?;
+            }
+            Zone::Utc => write_clock(&mut self.writer, record.time, &Utc, self.style.precision)?,
+        }
+        let line = Line {
+            record,
+            color: self.style.color,
+        };
+        writeln!(self.writer, " {line}")?;
+        if self.style.detail == Detail::Full {
+            write_details(&mut self.writer, record)?;
+        }
         Ok(Written::Yes)
     }
 
@@ -45,98 +103,118 @@ impl<W: Write, Z: TimeZone<Offset: fmt::Display>> Sink for TextSink<W, Z> {
     }
 }
 
-/// The time of day, to the microsecond.
-fn clock<Z: TimeZone<Offset: fmt::Display>>(time: Timestamp, zone: &Z) -> impl fmt::Display {
+/// The time of day.
+fn write_clock<Z: TimeZone<Offset: fmt::Display>>(
+    writer: &mut impl Write,
+    time: Timestamp,
+    zone: &Z,
+    precision: Precision,
+) -> io::Result<()> {
+    let format = match precision {
+        Precision::Microseconds => "%H:%M:%S%.6f",
+        Precision::Nanoseconds => "%H:%M:%S%.9f",
+    };
     let nanoseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
-    DateTime::from_timestamp_nanos(nanoseconds)
-        .with_timezone(zone)
-        .format("%H:%M:%S%.6f")
+    let time = DateTime::from_timestamp_nanos(nanoseconds).with_timezone(zone);
+    write!(writer, "{}", time.format(format))
 }
 
 /// Everything of a line but the time: interface, packet, reason, location.
-struct Line<'r, 'a>(&'r DropRecord<'a>);
+struct Line<'r, 'a> {
+    record: &'r DropRecord<'a>,
+    color: Color,
+}
+
+impl Line<'_, '_> {
+    fn write_standing_out(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        hue: Hue,
+        text: impl fmt::Display,
+    ) -> fmt::Result {
+        match self.color {
+            Color::Never => write!(f, " {text}"),
+            Color::Always => write!(f, " \x1b[{}m{text}\x1b[0m", hue as u8),
+        }
+    }
+}
+
+/// Colours that read on dark and on light ground (ECMA-48, 8.3.117).
+#[derive(Clone, Copy)]
+enum Hue {
+    Red = 31,
+    Cyan = 36,
+}
 
 impl fmt::Display for Line<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self.0;
-        match record.input {
-            Some(input) => write!(f, "{input} ")?,
-            None => f.write_str("local ")?,
+        let record = self.record;
+        match (record.input, record.cause) {
+            (Some(input), _) => write!(f, "{input} ")?,
+            // Of other captures' packets nobody knows.
+            (None, Cause::Unknown) => {}
+            (None, _) => f.write_str("local ")?,
         }
-        match packet::summary(record.link.kind, record.data) {
-            Summary::Ip {
-                source,
-                destination,
-                transport,
-                length,
-            } => {
-                f.write_str(if source.is_ipv4() { "IP " } else { "IP6 " })?;
-                match transport {
-                    Transport::Udp(from, to) => {
-                        write!(f, "{source}.{from} > {destination}.{to}: UDP")?;
-                    }
-                    Transport::Tcp(from, to) => {
-                        write!(f, "{source}.{from} > {destination}.{to}: TCP")?;
-                    }
-                    Transport::Fragment(number) => {
-                        write!(f, "{source} > {destination}: {} fragment", Protocol(number))?;
-                    }
-                    Transport::Protocol(number) => {
-                        write!(f, "{source} > {destination}: {}", Protocol(number))?;
-                    }
-                }
-                write!(f, ", length {length}")?;
-            }
-            Summary::Arp => write!(f, "ARP, length {}", record.original_len)?,
-            Summary::Other(protocol) => {
-                match protocol.or(record.protocol) {
-                    Some(protocol) => write!(f, "ethertype {protocol}")?,
-                    None => f.write_str("unknown")?,
-                }
-                write!(f, ", length {}", record.original_len)?;
-            }
-        }
+        write!(f, "{}", dissect::Packet::new(record))?;
         match record.cause {
             Cause::Software { location, reason } => {
                 if let Some(reason) = reason {
-                    write!(f, " {reason}")?;
+                    self.write_standing_out(f, Hue::Red, reason)?;
                 }
                 match (location.symbol, location.pc) {
-                    (Some(symbol), _) => write!(f, " {symbol}"),
-                    (None, Some(pc)) => write!(f, " {pc:#x}"),
+                    (Some(symbol), _) => self.write_standing_out(f, Hue::Cyan, symbol),
+                    (None, Some(pc)) => {
+                        self.write_standing_out(f, Hue::Cyan, format_args!("{pc:#x}"))
+                    }
                     (None, None) => Ok(()),
                 }
             }
-            Cause::Hardware { group, trap, .. } => [group, trap]
-                .into_iter()
-                .flatten()
-                .try_for_each(|name| write!(f, " {name}")),
+            Cause::Hardware { group, trap, .. } => {
+                if let Some(group) = group {
+                    self.write_standing_out(f, Hue::Cyan, group)?;
+                }
+                match trap {
+                    Some(trap) => self.write_standing_out(f, Hue::Red, trap),
+                    None => Ok(()),
+                }
+            }
             Cause::Unknown => Ok(()),
         }
     }
 }
 
-/// The protocols one meets, by their number in IANA's registry.
-struct Protocol(u8);
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            1 => "ICMP",
-            2 => "IGMP",
-            4 => "IPIP",
-            6 => "TCP",
-            17 => "UDP",
-            41 => "IP6",
-            47 => "GRE",
-            50 => "ESP",
-            51 => "AH",
-            58 => "ICMP6",
-            89 => "OSPF",
-            103 => "PIM",
-            112 => "VRRP",
-            132 => "SCTP",
-            other => return write!(f, "ip-proto-{other}"),
-        })
+/// The lines below: one fact each, in the words of the comments and of JSON.
+fn write_details(writer: &mut impl Write, record: &DropRecord<'_>) -> io::Result<()> {
+    if let Cause::Software { location, .. } = record.cause {
+        if let Some(pc) = location.pc {
+            writeln!(writer, "\tpc: {pc:#018x}")?;
+        }
+        if let Some(module) = location.symbol.and_then(crate::record::Symbol::module) {
+            writeln!(writer, "\tmodule: {}", Escaped(module))?;
+        }
     }
+    if let Cause::Hardware {
+        cookie: Some(cookie),
+        ..
+    } = record.cause
+    {
+        writeln!(writer, "\tcookie: {}", Hex(cookie))?;
+    }
+    if let Some(input) = record.input.filter(|input| input.index != 0) {
+        writeln!(writer, "\tifindex: {}", input.index)?;
+    }
+    let assumed = match record.link.basis {
+        Basis::Known => "",
+        Basis::Assumed => " (assumed)",
+    };
+    writeln!(writer, "\tlink: {}{assumed}", record.link.kind)?;
+    if let Some(protocol) = record.protocol {
+        writeln!(writer, "\tproto: {protocol}")?;
+    }
+    writeln!(
+        writer,
+        "\tlength: {}, captured: {}",
+        record.original_len,
+        record.data.len()
+    )
 }

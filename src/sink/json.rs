@@ -1,0 +1,138 @@
+//! JSON, one object a line: for jq and for log shippers. A field is absent when it is unknown, and
+//! never changes its type; `fixtures/drop.schema.json` says which there are.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::{Ending, Sink, Written};
+use crate::dissect::ProtocolName;
+use crate::packet;
+use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol};
+
+/// Lines of JSON.
+pub struct JsonSink<W: Write> {
+    writer: W,
+}
+
+impl<W: Write> JsonSink<W> {
+    /// Objects, one a line.
+    pub fn new(writer: W) -> Self {
+        Self { writer }
+    }
+}
+
+impl<W: Write> Sink for JsonSink<W> {
+    fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
+        serde_json::to_writer(&mut self.writer, &Object::new(record))?;
+        self.writer.write_all(b"\n")?;
+        Ok(Written::Yes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    fn finish(&mut self, _: &Ending) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+/// A drop, in the words of the packet comments and of the filters.
+#[derive(Debug, Default, Serialize)]
+struct Object {
+    /// RFC 3339, UTC, nanoseconds.
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trap: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trap_group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifindex: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<String>,
+    link: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<String>,
+    length: u32,
+    captured: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dport: Option<u16>,
+}
+
+impl Object {
+    fn new(record: &DropRecord<'_>) -> Self {
+        let nanoseconds = i64::try_from(record.time.0).unwrap_or(i64::MAX);
+        let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanoseconds);
+        let flow = packet::flow(record.link.kind, record.data);
+        let ports = flow.and_then(|flow| flow.ports);
+        let object = Self {
+            time: time.to_rfc3339_opts(SecondsFormat::Nanos, true),
+            origin: text(record.cause.origin()),
+            ifindex: record
+                .input
+                .map(|input| input.index)
+                .filter(|index| *index != 0),
+            ifname: text(record.input.and_then(Interface::name)),
+            link: record.link.kind.to_string(),
+            proto: text(record.protocol),
+            length: record.original_len,
+            captured: record.data.len(),
+            src: text(flow.map(|flow| flow.source)),
+            dst: text(flow.map(|flow| flow.destination)),
+            transport: flow.map(|flow| ProtocolName(flow.transport).to_string().to_lowercase()),
+            sport: ports.map(|(source, _)| source),
+            dport: ports.map(|(_, destination)| destination),
+            ..Self::default()
+        };
+        match record.cause {
+            Cause::Software { location, reason } => Self {
+                reason: text(reason),
+                location: text(location.symbol),
+                module: location
+                    .symbol
+                    .and_then(Symbol::module)
+                    .map(|name| Escaped(name).to_string()),
+                pc: location.pc.map(|pc| format!("{pc:#018x}")),
+                ..object
+            },
+            Cause::Hardware {
+                group,
+                trap,
+                cookie,
+            } => Self {
+                trap: text(trap),
+                trap_group: text(group),
+                cookie: text(cookie.map(Hex)),
+                ..object
+            },
+            Cause::Unknown => object,
+        }
+    }
+}
+
+fn text(value: Option<impl Display>) -> Option<String> {
+    value.map(|value| value.to_string())
+}

@@ -1,0 +1,85 @@
+//! `--json`: every line of every capture is what the schema says.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn captures() -> Vec<String> {
+    ["fixtures", "fixtures/made"]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            matches!(extension, Some("pcap" | "pcapng"))
+        })
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect()
+}
+
+fn objects(path: &str) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_dwdump"))
+        .args(["-r", path, "--json"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_object_is_what_the_schema_says() {
+    let schema = std::fs::read_to_string(Path::new("fixtures/drop.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (mut count, mut seen) = (0, std::collections::BTreeSet::new());
+    for path in captures() {
+        for object in objects(&path) {
+            if let Some(error) = validator.iter_errors(&object).next() {
+                panic!("{path}: {error} in {object}");
+            }
+            seen.extend(object.as_object().unwrap().keys().cloned());
+            count += 1;
+        }
+    }
+    assert!(count > 700, "{count}");
+    // Nothing of the schema is there for show.
+    let known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        seen.iter().collect::<Vec<_>>().len(),
+        known.len(),
+        "{seen:?}"
+    );
+    // And the schema refuses what is not one of ours.
+    let mut object = objects("fixtures/software-6.12.pcap").swap_remove(0);
+    object["sport"] = "53".into();
+    assert!(!validator.is_valid(&object));
+}
+
+#[test]
+fn a_drop_is_described_field_by_field() {
+    let objects = objects("fixtures/software-6.12.pcap");
+    let gre = objects
+        .iter()
+        .find(|object| object["module"] == "gre")
+        .unwrap();
+    let expected = serde_json::json!({
+        "time": "2026-11-21T21:47:05.214240420Z",
+        "origin": "software",
+        "reason": "NOT_SPECIFIED",
+        "location": "gre_rcv+0x41/0xb0 [gre]",
+        "module": "gre",
+        "pc": "0xffffffffc05361a1",
+        "ifindex": 5,
+        "link": "ethernet",
+        "proto": "0x0800",
+        "length": 70,
+        "captured": 70,
+        "src": "10.10.2.4",
+        "dst": "10.10.2.2",
+        "transport": "gre",
+    });
+    assert_eq!(*gre, expected);
+}
