@@ -56,6 +56,7 @@ pub mod comment;
 pub mod interface;
 pub mod net_dm;
 pub mod packet;
+pub mod reason;
 pub mod record;
 pub mod run;
 pub mod sink;
