@@ -3175,7 +3175,7 @@ pub(super) static REASONS: &[Entry] = &[
     },
     Entry {
         name: "TCP_RFC7323_TW_PAWS",
-        since: "6.15",
+        since: "6.16",
         until: None,
         renamed: None,
         meaning: "A segment with an old timestamp reached a connection that is in TIME-WAIT.",
@@ -3537,10 +3537,14 @@ pub(super) static PLACES: &[Place] = &[
     },
     Place {
         function: "__neigh_event_send",
-        meaning: "The next hop is not known and did not answer in time.",
-        causes: &["the gateway or host is down", "a wrong netmask or VLAN"],
+        meaning: "The packet cannot wait for the next hop's address: too many do already, or the entry is gone.",
+        causes: &[
+            "the gateway or host is down or slow to answer",
+            "a burst at the start of a flow",
+            "a wrong netmask or VLAN",
+        ],
         checks: &["ip neigh show nud failed", "ip route get 192.0.2.1"],
-        noise: Noise::Rarely("the next hop is not there"),
+        noise: Noise::Depends("a few at the start of a flow are normal"),
     },
     Place {
         function: "__netif_receive_skb_core",
@@ -3568,8 +3572,11 @@ pub(super) static PLACES: &[Place] = &[
     },
     Place {
         function: "__udp4_lib_mcast_deliver",
-        meaning: "A UDP multicast or broadcast for which no more listeners were left, or whose copy failed.",
-        causes: &["no socket joined this group on this interface"],
+        meaning: "A UDP multicast or broadcast that no socket on this host wants.",
+        causes: &[
+            "discovery and announcements of other hosts",
+            "a program that did not join the group on this interface",
+        ],
         checks: &["ss -lunp", "ip maddr show"],
         noise: Noise::Usually("every multicast of the network passes here"),
     },
@@ -3589,8 +3596,11 @@ pub(super) static PLACES: &[Place] = &[
     },
     Place {
         function: "__udp6_lib_mcast_deliver",
-        meaning: "A UDP multicast (IPv6) for which no more listeners were left, or whose copy failed.",
-        causes: &["no socket joined this group on this interface"],
+        meaning: "A UDP multicast (IPv6) that no socket on this host wants.",
+        causes: &[
+            "discovery and announcements of other hosts",
+            "a program that did not join the group on this interface",
+        ],
         checks: &["ss -lunp", "ip -6 maddr show"],
         noise: Noise::Usually("every multicast of the network passes here"),
     },
@@ -3619,16 +3629,17 @@ pub(super) static PLACES: &[Place] = &[
         function: "arp_process",
         meaning: "An ARP packet was looked at and not used.",
         causes: &[
-            "ARP on an interface without IP or with ARP off",
-            "a malformed or spoofed ARP packet",
-            "a question that must not be answered (arp_ignore, arp_filter)",
+            "an ARP packet with fields that make no sense here",
+            "a question for a multicast or loopback address",
+            "a gratuitous ARP that is refused (drop_gratuitous_arp)",
+            "an interface without IPv4",
         ],
         checks: &[
-            "ip neigh show",
-            "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_filter",
-            "tcpdump -c 20 -eni eth0 arp",
+            "tcpdump -c 20 -evni eth0 arp",
+            "sysctl -a --pattern 'drop_gratuitous_arp'",
+            "ip -4 addr show",
         ],
-        noise: Noise::Depends("single ones are chatter"),
+        noise: Noise::Depends("single ones are broken chatter"),
     },
     Place {
         function: "arp_rcv",
@@ -3921,9 +3932,12 @@ pub(super) static PLACES: &[Place] = &[
     Place {
         function: "ip6_finish_output2",
         meaning: "IPv6: the packet could not be given to the next hop.",
-        causes: &["no neighbour entry", "multicast without interface scope"],
+        causes: &[
+            "the neighbour table is full",
+            "multicast that must not leave this host (scope or hop limit)",
+        ],
         checks: &["ip -6 neigh show", "ip -6 route get 2001:db8::1"],
-        noise: Noise::Rarely("a sender loses packets"),
+        noise: Noise::Depends("multicast that stays here is harmless"),
     },
     Place {
         function: "ip6_forward",
@@ -4059,7 +4073,7 @@ pub(super) static PLACES: &[Place] = &[
     Place {
         function: "ip_finish_output2",
         meaning: "The packet could not be given to the next hop.",
-        causes: &["no neighbour entry", "no room for the link-layer header"],
+        causes: &["the neighbour table is full"],
         checks: &["ip neigh show", "ip route get 192.0.2.1"],
         noise: Noise::Rarely("a sender loses packets"),
     },
@@ -4374,10 +4388,10 @@ pub(super) static PLACES: &[Place] = &[
     },
     Place {
         function: "netlink_broadcast_filtered",
-        meaning: "A netlink message (route or link news) was not delivered to all listeners.",
-        causes: &["a listener whose buffer is full", "nobody listening"],
+        meaning: "A netlink message (route or link news) could not be delivered to a listener.",
+        causes: &["a listener whose buffer is full"],
         checks: &["ss -f netlink", "cat /proc/net/netlink"],
-        noise: Noise::Usually("no network traffic at all"),
+        noise: Noise::Depends("no network traffic, but that program missed some news"),
     },
     Place {
         function: "netlink_unicast",
@@ -4475,7 +4489,7 @@ pub(super) static PLACES: &[Place] = &[
         meaning: "Open vSwitch could not send the packet to a port.",
         causes: &[
             "the packet is larger than the port's MTU",
-            "the port is down",
+            "a port of a kind that does not carry this packet",
         ],
         checks: &["ovs-vsctl list interface", "ip link show"],
         noise: Noise::Rarely("usually an MTU that does not fit"),
