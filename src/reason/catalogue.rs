@@ -3697,7 +3697,9 @@ pub(super) static PLACES: &[Place] = &[
             "a VLAN that the port lacks",
         ],
         checks: &["bridge -d link show", "bridge vlan show", "bridge fdb show"],
-        noise: Noise::Usually("frames for the same side end here"),
+        noise: Noise::Depends(
+            "frames for the side they came from end here; isolated ports and VLANs may be a mistake",
+        ),
     },
     Place {
         function: "br_handle_frame",
