@@ -4562,7 +4562,9 @@ pub(super) static PLACES: &[Place] = &[
             "its buffer is full",
         ],
         checks: &["ss -wnp", "cat /proc/net/raw"],
-        noise: Noise::Usually("only that program misses a copy"),
+        noise: Noise::Depends(
+            "the traffic goes on, but that program (a routing or VRRP daemon, say) misses a copy",
+        ),
     },
     Place {
         function: "rawv6_rcv",
@@ -4572,7 +4574,9 @@ pub(super) static PLACES: &[Place] = &[
             "its filter or an IPsec policy refused it",
         ],
         checks: &["ss -wnp", "cat /proc/net/raw6"],
-        noise: Noise::Usually("only that program misses a copy"),
+        noise: Noise::Depends(
+            "the traffic goes on, but that program (a routing or VRRP daemon, say) misses a copy",
+        ),
     },
     Place {
         function: "sch_handle_egress",

@@ -32,13 +32,22 @@ fn texts() -> impl Iterator<
 }
 
 #[test]
-fn every_reason_of_four_kernels_has_an_entry() {
-    for version in ["6.1", "6.12", "6.18", "7.2"] {
-        let names = fs::read_to_string(fixture(&format!("reasons/{version}.txt"))).unwrap();
-        assert!(names.lines().count() > 60, "{version}");
+fn every_reason_of_four_kernels_and_their_modules_has_an_entry() {
+    for list in [
+        "6.1",
+        "6.12",
+        "6.18",
+        "7.2",
+        "mac80211-6.12",
+        "mac80211-7.2",
+        "openvswitch-6.12",
+        "openvswitch-7.2",
+    ] {
+        let names = fs::read_to_string(fixture(&format!("reasons/{list}.txt"))).unwrap();
+        assert!(names.lines().count() > 10, "{list}");
         for name in names.lines() {
             let entry = explain(name.as_bytes());
-            assert_eq!(entry.map(|entry| entry.name), Some(name), "Linux {version}");
+            assert_eq!(entry.map(|entry| entry.name), Some(name), "{list}");
         }
     }
 }
