@@ -59,6 +59,7 @@ pub mod filter;
 pub mod interface;
 pub mod net_dm;
 pub mod packet;
+pub mod reason;
 pub mod record;
 pub mod run;
 pub mod sink;
