@@ -32,6 +32,8 @@ pub enum Comment<'a> {
     IfIndex(u32),
     /// `ifname: eth0`
     IfName(Name<'a>),
+    /// `meaning: …`, on request
+    Meaning(&'a str),
 }
 
 impl fmt::Display for Comment<'_> {
@@ -47,6 +49,7 @@ impl fmt::Display for Comment<'_> {
             Self::Origin(origin) => write!(f, "origin: {origin}"),
             Self::IfIndex(index) => write!(f, "ifindex: {index}"),
             Self::IfName(name) => write!(f, "ifname: {name}"),
+            Self::Meaning(meaning) => write!(f, "meaning: {meaning}"),
         }
     }
 }
@@ -153,6 +156,8 @@ impl<'a> Facts<'a> {
             ("origin", _) => set(&mut self.origin, read_origin(value)?),
             ("ifindex", _) => set(&mut self.ifindex, value.parse().ok()?),
             ("ifname", _) => set(&mut self.ifname, read_name(value)?),
+            // The catalogue's, and nothing of the drop's: it is looked up anew.
+            ("meaning", _) => Some(()),
             _ => None,
         }
     }

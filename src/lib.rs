@@ -27,7 +27,8 @@
 //! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in.
 //! 2. [`comment`] and [`interface`]: a record's metadata in a capture file, and back. This, not
 //!    the Rust code, is the format that others rely on.
-//! 3. [`packet`]: the bytes themselves: link type inference, conversion, a summary.
+//! 3. [`packet`]: the bytes themselves: link type inference, conversion; [`dissect`]: in words;
+//!    [`reason`]: what a drop means, the catalogue.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
@@ -39,7 +40,7 @@
 //!
 //! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
 //!   and sinks know records, never each other.
-//! - `record`, `comment`, `interface`, `packet` and `filter` do no I/O on a record, and cannot fail on a packet: any
+//! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.

@@ -216,10 +216,13 @@ fn drops() -> Vec<Drop> {
         ),
         with("arp", frame_to([0xff; 6], 0x0806, &arp)),
         with("rarp", frame_to([0xff; 6], 0x8035, &arp)),
-        with(
-            "spanning-tree",
-            frame_to([1, 0x80, 0xc2, 0, 0, 0], 38, &[0x42, 0x42, 3, 0]),
-        ),
+        Drop {
+            cause: software("BRIDGE_INGRESS_STP_STATE", "br_handle_frame+0x1/0x2"),
+            ..with(
+                "spanning-tree",
+                frame_to([1, 0x80, 0xc2, 0, 0, 0], 38, &[0x42, 0x42, 3, 0]),
+            )
+        },
         with("sctp", plain(132)),
         with("esp", plain(50)),
         with("ah", plain(51)),

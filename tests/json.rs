@@ -66,7 +66,7 @@ fn a_drop_is_described_field_by_field() {
         .find(|object| object["module"] == "gre")
         .unwrap();
     let expected = serde_json::json!({
-        "time": "2026-11-21T21:47:05.214240420Z",
+        "time": "2026-11-21T21:47:05.214240586Z",
         "origin": "software",
         "reason": "NOT_SPECIFIED",
         "location": "gre_rcv+0x41/0xb0 [gre]",
@@ -80,6 +80,7 @@ fn a_drop_is_described_field_by_field() {
         "src": "10.10.2.4",
         "dst": "10.10.2.2",
         "transport": "gre",
+        "meaning": dwdump::reason::explain_function(b"gre_rcv").unwrap().meaning,
     });
     assert_eq!(*gre, expected);
 }

@@ -33,6 +33,8 @@ pub enum Command {
     Statistics,
     /// Stop all monitoring on this host.
     Stop,
+    /// Explain a reason or a function, or list what there is (`None`).
+    Explain(Option<String>),
     /// Show what was understood of a filter.
     ShowFilter(Selection),
     /// Print this text and succeed: help, version.
@@ -96,12 +98,23 @@ pub struct Delivery {
     pub format: Option<Format>,
     /// Its link type.
     pub link_type: Option<LinkChoice>,
+    /// How much the comments of a packet say.
+    pub comments: Comments,
     /// What goes to standard output, line by line.
     pub lines: Lines,
     /// How text looks.
     pub text: TextChoice,
     /// When to hand on what was written.
     pub flushing: Flushing,
+}
+
+/// How much the comments of a packet say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Comments {
+    /// What the kernel said
+    Facts,
+    /// And what it means
+    Full,
 }
 
 /// Lines for people or machines on standard output.
@@ -246,6 +259,7 @@ impl LinkChoice {
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
   dwdump -w - | tshark -r -         look on, live
+  dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
 )]
@@ -353,6 +367,21 @@ struct Options {
     #[arg(long, value_enum, value_name = "TYPE")]
     link_type: Option<LinkChoice>,
 
+    /// Comments on each packet: what the kernel said, or also what it means
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "facts",
+        hide_default_value = true
+    )]
+    comments: Comments,
+
+    /// Explain a drop reason or a kernel function; without NAME, list them; `noise`: the harmless
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
+    explain: Option<Option<String>>,
+
     /// Show the drop monitor's settings and exit
     #[arg(short, long)]
     query: bool,
@@ -390,6 +419,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
 
 impl Options {
     fn check(self) -> Result<Command, UsageError> {
+        if let Some(name) = &self.explain {
+            return match self.first_other_option() {
+                None => Ok(Command::Explain(name.clone())),
+                Some(other) => Err(UsageError::new(
+                    format!("--explain and {other} do not go together"),
+                    "--explain prints what is known of a drop reason or a function, and does nothing else",
+                )),
+            };
+        }
         if let Some(command) = self.alone()? {
             return Ok(command);
         }
@@ -601,6 +639,7 @@ impl Options {
             output: self.write.clone().map(Target::new),
             format: self.format,
             link_type,
+            comments: self.comments,
             lines: self.lines()?,
             text: self.text(),
             flushing: if self.packet_buffered {

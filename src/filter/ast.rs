@@ -246,6 +246,8 @@ pub enum DropWord {
     InterfaceIndex(u32),
     /// `iface eth0`
     InterfaceName(Vec<u8>),
+    /// What the catalogue of reasons calls usually harmless.
+    Noise,
 }
 
 /// A comparison of two 32-bit unsigned numbers.

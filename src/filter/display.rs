@@ -310,6 +310,7 @@ impl fmt::Display for DropWord {
             Self::TrapGroup(glob) => write!(f, "trap_group {}", Text(glob.as_bytes())),
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
             Self::InterfaceName(name) => write!(f, "ifname {}", Text(name)),
+            Self::Noise => f.write_str("noise"),
         }
     }
 }

@@ -6,7 +6,8 @@ use winnow::stream::{Location, Stream};
 
 use super::arithmetic;
 use super::ast::{
-    Arith, Comparison, Connective, Direction, Expr, Family, Llc, Primitive, Relation, Side, Travel,
+    Arith, Comparison, Connective, Direction, DropWord, Expr, Family, Llc, Primitive, Relation,
+    Side, Travel,
 };
 use super::drop_word::TextWord;
 use super::lex::{
@@ -52,6 +53,7 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
         "greater" => alone(length(input, Comparison::GreaterOrEqual)?),
         "inbound" => alone(Primitive::Direction(Travel::Inbound)),
         "outbound" => alone(Primitive::Direction(Travel::Outbound)),
+        "noise" => alone(Primitive::Drop(DropWord::Noise)),
         "vlan" => alone(Primitive::Vlan(
             limited(input, "a VLAN", 4095)?.and_then(|id| u16::try_from(id).ok()),
         )),

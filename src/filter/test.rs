@@ -1,6 +1,7 @@
 //! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
 
-use crate::record::{Cause, Name, Symbol};
+use crate::reason;
+use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
     Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
@@ -495,5 +496,9 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
             .and_then(crate::record::Interface::name)
             .map(Name::as_bytes)
             .is_some_and(|found| found == name),
+        DropWord::Noise => {
+            record.cause.origin() == Some(Origin::Software)
+                && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
+        }
     }
 }

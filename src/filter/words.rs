@@ -230,6 +230,7 @@ const WORDS: &[&str] = &[
     "len",
     "inbound",
     "outbound",
+    "noise",
     "vlan",
     "mpls",
     "pppoed",
@@ -338,7 +339,6 @@ const UNSUPPORTED: &[&str] = &[
     "hopc",
     "hdpc",
     "hsls",
-    "noise",
 ];
 
 /// What to say of a word that is known and not built.

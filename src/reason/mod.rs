@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::record::{Escaped, MAX_NAME};
+use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 
 mod catalogue;
 
@@ -103,6 +103,17 @@ impl fmt::Display for Noise {
 /// Every reason there is an entry for, sorted by name.
 pub fn all() -> &'static [Entry] {
     catalogue::REASONS
+}
+
+/// What a drop means, where the catalogue knows.
+pub fn of_record(record: &DropRecord<'_>) -> Option<&'static str> {
+    let Cause::Software { location, reason } = record.cause else {
+        return None;
+    };
+    meaning(
+        reason.map(Name::as_bytes),
+        location.symbol.map(Symbol::function),
+    )
 }
 
 /// Every function there is an entry for, sorted by name.

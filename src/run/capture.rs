@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::output::{Output, Plan, stdout_is_terminal};
-use super::pipeline::{Pipeline, Stop, report};
+use super::output::{Plan, stdout_is_terminal};
+use super::pipeline::{Pipeline, Stop, report, report_tally};
 use super::signals::Requests;
 use super::{Exit, Failure, hint, hint_of, say, selection};
 use crate::cli::{Capture, Role};
@@ -87,12 +87,8 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     if let Some(name) = &command.delivery.selection.interface {
         warn_of_unknown_interface(name);
     }
-    let Output { file, text, pipe } = plan.open(&capture_host(), Some(family))?;
-    let output = Output {
-        file,
-        text,
-        pipe: None,
-    };
+    let mut output = plan.open(&capture_host(), Some(family))?;
+    let pipe = output.pipe.take();
     let pipeline = Pipeline::new(&command.delivery, filter, command.origins, 0, output);
     let is_passive = command.role == Role::Passive;
     let mut run = Run {
@@ -395,6 +391,17 @@ impl Run {
             Plan::Lines(_) => None,
         };
         report("captured", self.pipeline.counts(), loss, link);
+        report_tally(self.pipeline.tally());
+        let counts = self.pipeline.counts();
+        if counts.captured + counts.rejected == 0 && loss.is_none_or(|loss| loss == Loss::default())
+        {
+            say("nothing was dropped that the kernel reports packet by packet");
+            hint(
+                "not reported: drops by the OUTPUT and POSTROUTING hooks (`nft list ruleset`), neighbours \
+                 that do not answer (`ip neigh`), no route (the sender gets an error), \
+                 and a NIC's own (`ip -s link`, `ethtool -S`)",
+            );
+        }
         let remarks = self.kernel.remarks();
         if remarks.summaries > 0 {
             say(format_args!(

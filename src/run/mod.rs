@@ -7,6 +7,7 @@ mod pipeline;
 mod read;
 mod selection;
 mod signals;
+mod tally;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,6 +17,7 @@ use crate::cli::{Command, UsageError};
 use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror};
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
+use crate::reason;
 
 /// How a run ended: the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +140,26 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Query => query(),
         Command::Statistics => statistics(),
         Command::Stop => stop(),
+        Command::Explain(name) => explain(name.as_deref()),
         Command::ShowFilter(selection) => print(&format!("{}\n", selection::filter(selection)?)),
         Command::Print(text) => print(text),
+    }
+}
+
+/// What the catalogue says of a reason or a function; without a name, the list of them.
+fn explain(name: Option<&str>) -> Result<Exit, Failure> {
+    let Some(name) = name else {
+        return print(&reason::List.to_string());
+    };
+    match reason::look_up(name.as_bytes()) {
+        Ok(explanation) => print(&explanation.to_string()),
+        Err(unknown) => {
+            let hint = match unknown.nearest() {
+                Some(nearest) => format!("did you mean {nearest}? `dwdump --explain` lists all"),
+                None => "`dwdump --explain` lists all".into(),
+            };
+            Err(Failure::new(unknown, Some(hint)))
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Failure, hint, say};
-use crate::cli::{ColorChoice, Delivery, Format, Lines, LinkChoice, Target, UsageError};
+use crate::cli::{ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, UsageError};
 use crate::net_dm::family;
 use crate::record::{CaptureHost, Escaped, LinkType};
 use crate::sink::{
-    BUFFER_LEN, Color, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink,
-    TextStyle,
+    BUFFER_LEN, Color, Commenting, Detail, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink,
+    Sink, TextSink, TextStyle,
 };
 
 /// What is to be written, and where to.
@@ -30,6 +30,8 @@ pub enum Plan {
         layout: Layout,
         /// Lines on standard output as well.
         lines: Option<LineKind>,
+        /// Whether more than the counts is wanted at the end.
+        detail: Detail,
     },
 }
 
@@ -46,7 +48,7 @@ pub enum LineKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// pcapng.
-    Pcapng(Linking),
+    Pcapng(Linking, Commenting),
     /// Plain pcap of this link type.
     Pcap(LinkType),
     /// The C tool's format.
@@ -91,6 +93,7 @@ impl Plan {
             path,
             layout,
             lines,
+            detail: delivery.text.detail,
         })
     }
 
@@ -122,8 +125,8 @@ impl Plan {
             .as_deref()
             .map_or_else(|| "standard output".into(), shown);
         match layout {
-            Layout::Pcapng(Linking::Auto) => say(format_args!("{what}, to {place} (pcapng)")),
-            Layout::Pcapng(Linking::One(link)) => say(format_args!(
+            Layout::Pcapng(Linking::Auto, _) => say(format_args!("{what}, to {place} (pcapng)")),
+            Layout::Pcapng(Linking::One(link), _) => say(format_args!(
                 "{what}, to {place} (pcapng, link type {link})"
             )),
             Layout::Pcap(link) => say(format_args!("{what}, to {place} (pcap, link type {link})")),
@@ -146,6 +149,7 @@ impl Plan {
         let mut output = Output {
             file: None,
             text: None,
+            text_is_read: self.is_read(),
             pipe: None,
         };
         let (Self::Lines(kind)
@@ -194,6 +198,16 @@ impl Plan {
             output.file = Some(NamedSink { name, sink });
         }
         Ok(output)
+    }
+
+    /// Whether text goes to somebody, or `-v` asks for more beside a file.
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Lines(kind) => matches!(kind, LineKind::Text(_)),
+            Self::Packets { lines, detail, .. } => {
+                matches!(lines, Some(LineKind::Text(_))) || *detail == Detail::Full
+            }
+        }
     }
 
     /// Refuses to write the file that is being read: it would be empty before its first packet.
@@ -252,7 +266,13 @@ fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
         None if is_pcap && delivery.link_type.is_none() => Layout::Netlink(Choice::Name),
         Some(Format::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
         None if is_pcap && link.is_some() => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
-        Some(Format::Pcapng) | None => Layout::Pcapng(link.map_or(Linking::Auto, Linking::One)),
+        Some(Format::Pcapng) | None => {
+            let commenting = match delivery.comments {
+                Comments::Facts => Commenting::Facts,
+                Comments::Full => Commenting::Meanings,
+            };
+            Layout::Pcapng(link.map_or(Linking::Auto, Linking::One), commenting)
+        }
     }
 }
 
@@ -265,7 +285,10 @@ impl Layout {
     ) -> io::Result<Box<dyn Sink>> {
         const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
         Ok(match self {
-            Self::Pcapng(linking) => Box::new(PcapngSink::new(writer, linking, APPLICATION, host)?),
+            Self::Pcapng(linking, commenting) => {
+                let sink = PcapngSink::new(writer, linking, APPLICATION, host)?;
+                Box::new(sink.commenting(commenting))
+            }
             Self::Pcap(link) => Box::new(PcapSink::new(writer, link)?),
             Self::Netlink(_) => Box::new(NetlinkSink::new(
                 writer,
@@ -277,8 +300,8 @@ impl Layout {
     /// The one link type that packets have to fit.
     pub fn link_type(self) -> Option<LinkType> {
         match self {
-            Self::Pcapng(Linking::One(link)) | Self::Pcap(link) => Some(link),
-            Self::Pcapng(Linking::Auto) | Self::Netlink(_) => None,
+            Self::Pcapng(Linking::One(link), _) | Self::Pcap(link) => Some(link),
+            Self::Pcapng(Linking::Auto, _) | Self::Netlink(_) => None,
         }
     }
 }
@@ -289,6 +312,8 @@ pub struct Output {
     pub file: Option<NamedSink>,
     /// Lines on standard output.
     pub text: Option<NamedSink>,
+    /// Whether somebody reads along, and wants a summary at the end.
+    pub text_is_read: bool,
     /// A pipe that is written to: polled, it tells when its reader is gone.
     pub pipe: Option<OwnedFd>,
 }

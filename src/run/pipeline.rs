@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use anyhow::Context;
 
 use super::output::{NamedSink, Output};
+use super::tally::Tally;
 use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
@@ -23,6 +24,8 @@ pub struct Pipeline {
     limit: Option<u64>,
     flushing: Flushing,
     counts: Counts,
+    /// For the end of a capture that somebody reads.
+    tally: Option<Tally>,
     has_unflushed: bool,
 }
 
@@ -61,11 +64,12 @@ impl Pipeline {
             origins,
             filter,
             trunc_len: trunc_len as usize,
-            sinks: output.file.into_iter().chain(output.text).collect(),
             limit: delivery.count,
             flushing: delivery.flushing,
             counts: Counts::default(),
+            tally: output.text_is_read.then(Tally::default),
             has_unflushed: true,
+            sinks: output.file.into_iter().chain(output.text).collect(),
         }
     }
 
@@ -88,6 +92,9 @@ impl Pipeline {
             }
         }
         self.counts.captured += 1;
+        if let Some(tally) = &mut self.tally {
+            tally.count(&record);
+        }
         if self.flushing == Flushing::EveryPacket {
             self.flush()?;
         }
@@ -127,6 +134,11 @@ impl Pipeline {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Where drops happened most, where that was asked for.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
     }
 
     /// The counts so far.
@@ -198,5 +210,12 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     let mut stderr = io::stderr().lock();
     for line in lines {
         let _ = writeln!(stderr, "{line}");
+    }
+}
+
+/// The lines behind the counts: the most frequent reasons and places.
+pub fn report_tally(tally: Option<&Tally>) {
+    if let Some(tally) = tally {
+        let _ = write!(io::stderr(), "{tally}");
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::output::{Plan, shown, stdout_is_terminal};
-use super::pipeline::{Counts, Pipeline, Stop, report};
+use super::pipeline::{Counts, Pipeline, Stop, report, report_tally};
 use super::signals::Requests;
 use super::{Exit, Failure, Plural, hint, say, selection};
 use crate::cli::{Read, Target};
@@ -104,6 +104,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
             Plan::Lines(_) => None,
         };
         report("kept", counts, remarks.loss, link);
+        report_tally(pipeline.tally());
     }
     tell(remarks);
     if remarks.damaged_messages > 0 {

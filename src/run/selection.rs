@@ -8,6 +8,7 @@ use super::output::shown;
 use super::{Exit, Failure, hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
+use crate::reason;
 
 /// Where the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
@@ -49,16 +50,18 @@ fn warn_of_unknown_reasons(filter: &Filter) {
     if patterns.is_empty() {
         return;
     }
-    let lists = REASON_LISTS
+    let list = REASON_LISTS
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok());
-    let Some(list) = lists else { return };
-    let known = reason_names(&list);
+    let mut known = list.as_deref().map(reason_names).unwrap_or_default();
+    known.extend(reason::all().iter().map(|entry| entry.name));
     for pattern in patterns {
         if known.iter().any(|name| pattern.matches(name)) {
             continue;
         }
-        say(format_args!("this kernel has no drop reason {pattern}"));
+        say(format_args!(
+            "no kernel known here has the drop reason {pattern}"
+        ));
         if let Some(nearest) = filter::nearest(&pattern.to_string(), known.iter().copied()) {
             hint(format_args!("did you mean {nearest}?"));
         }

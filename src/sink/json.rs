@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Ending, Sink, Written};
 use crate::dissect::ProtocolName;
 use crate::packet;
+use crate::reason;
 use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol};
 
 /// Lines of JSON.
@@ -80,6 +81,8 @@ struct Object {
     sport: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'static str>,
 }
 
 impl Object {
@@ -105,6 +108,7 @@ impl Object {
             transport: flow.map(|flow| ProtocolName(flow.transport).to_string().to_lowercase()),
             sport: ports.map(|(source, _)| source),
             dport: ports.map(|(_, destination)| destination),
+            meaning: reason::of_record(record),
             ..Self::default()
         };
         match record.cause {

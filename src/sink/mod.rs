@@ -12,7 +12,7 @@ use std::io;
 pub use json::JsonSink;
 pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
-pub use pcapng::PcapngSink;
+pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
 use crate::packet::{self, Recast};

@@ -22,6 +22,7 @@ use super::{Ending, Linking, SNAPLEN, Sink, Written};
 use crate::comment::{self, Comment};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::packet::Recast;
+use crate::reason;
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
@@ -38,6 +39,7 @@ const OUTBOUND: u32 = 2;
 pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     linking: Linking,
+    commenting: Commenting,
     /// Packets written on each interface; its position is the interface's number less one.
     interfaces: IndexMap<OwnedSource, u64>,
     /// The body of the packet block being built: reused, so that a packet allocates nothing.
@@ -45,6 +47,15 @@ pub struct PcapngSink<W: Write> {
     captured: u64,
     first: Option<Timestamp>,
     last: Timestamp,
+}
+
+/// How much the comments of a packet say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commenting {
+    /// What the kernel said.
+    Facts,
+    /// And what the catalogue says of it.
+    Meanings,
 }
 
 /// What has an interface of its own in the file.
@@ -96,6 +107,7 @@ impl<W: Write> PcapngSink<W> {
         let mut sink = Self {
             writer,
             linking,
+            commenting: Commenting::Facts,
             interfaces: IndexMap::new(),
             body: Vec::new(),
             captured: 0,
@@ -108,6 +120,12 @@ impl<W: Write> PcapngSink<W> {
         };
         sink.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))?;
         Ok(sink)
+    }
+
+    /// Sets how much the comments say; facts alone without it.
+    #[must_use]
+    pub fn commenting(self, commenting: Commenting) -> Self {
+        Self { commenting, ..self }
     }
 
     /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
@@ -199,7 +217,11 @@ impl<W: Write> Sink for PcapngSink<W> {
         self.captured += 1;
         self.first.get_or_insert(record.time);
         self.last = self.last.max(record.time);
-        build_packet(&mut self.body, interface, record, link, &recast);
+        let meaning = match self.commenting {
+            Commenting::Facts => None,
+            Commenting::Meanings => reason::of_record(record),
+        };
+        build_packet(&mut self.body, interface, record, link, &recast, meaning);
         let len = u32::try_from(self.body.len() + 12).map_err(io::Error::other)?;
         let block = RawBlock {
             type_: ENHANCED_PACKET_BLOCK,
@@ -260,6 +282,7 @@ fn build_packet(
     record: &DropRecord<'_>,
     link: LinkType,
     recast: &Recast<'_>,
+    meaning: Option<&str>,
 ) {
     let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
     let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
@@ -280,6 +303,9 @@ fn build_packet(
     }
     if interface == MONITOR {
         comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
+    }
+    if let Some(meaning) = meaning {
+        add_comment(body, &Comment::Meaning(meaning));
     }
     for note in record.notes {
         add_option(body, OPT_COMMENT, note.as_bytes());

@@ -7,6 +7,7 @@ use chrono::{DateTime, Local, TimeZone, Utc};
 
 use super::{Ending, Sink, Written};
 use crate::dissect;
+use crate::reason;
 use crate::record::{Basis, Cause, DropRecord, Escaped, Hex, Timestamp};
 
 /// How lines look.
@@ -210,6 +211,9 @@ fn write_details(writer: &mut impl Write, record: &DropRecord<'_>) -> io::Result
     writeln!(writer, "\tlink: {}{assumed}", record.link.kind)?;
     if let Some(protocol) = record.protocol {
         writeln!(writer, "\tproto: {protocol}")?;
+    }
+    if let Some(meaning) = reason::of_record(record) {
+        writeln!(writer, "\tmeaning: {meaning}")?;
     }
     writeln!(
         writer,

@@ -643,7 +643,7 @@ class Filters(SessionTest):
     def test_an_unknown_reason_is_doubted(self):
         status, _, talk = dwdump("--duration", "0.1", "-w", "/dev/null", "reason", "NETFILTER_DORP")
         self.assertEqual(status, 0, talk)
-        self.assertIn("this kernel has no drop reason NETFILTER_DORP", talk)
+        self.assertIn("no kernel known here has the drop reason NETFILTER_DORP", talk)
         self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
 
 

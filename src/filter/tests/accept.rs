@@ -358,6 +358,8 @@ fn what_only_a_drop_has() {
     check("ifname \"not\"", &["iface \\not"]);
     check("inbound", &[]);
     check("outbound", &[]);
+    check("noise", &[]);
+    check("not noise and reason A", &[]);
 }
 
 #[test]

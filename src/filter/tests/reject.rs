@@ -724,7 +724,6 @@ const WORDS_THAT_ARE_NOT_BUILT: &[Row] = &[
     ),
     ("type mgt", "`type` is not supported", "^^^^"),
     ("rset x", "`rset` is not supported", "^^^^"),
-    ("noise", "`noise` is not supported", "^^^^^"),
     (
         "tcp and byte 0 = 5",
         "`byte` is not supported",
