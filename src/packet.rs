@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{LaxNetSlice, LaxSlicedPacket};
 
 use crate::record::{Basis, EtherType, Interface, Link, LinkType};
 
@@ -320,7 +320,9 @@ pub struct Flow {
     pub ports: Option<(u16, u16)>,
 }
 
-/// SCTP's number in IANA's registry.
+/// Numbers in IANA's registry.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 const SCTP: u8 = 132;
 
 /// Reads as far as the bytes go; `None` where they are not an IP packet.
@@ -347,21 +349,16 @@ pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
         ),
         LaxNetSlice::Arp(_) => return None,
     };
-    // SCTP has its ports where TCP and UDP have theirs (RFC 9260, 3.1).
+    // All three begin with their ports (RFC 9293, 3.1; RFC 768; RFC 9260, 3.1), however damaged
+    // the rest of their header is.
     let transport = payload.ip_number.0;
-    let ports = match &sliced.transport {
-        Some(TransportSlice::Udp(udp)) => Some((udp.source_port(), udp.destination_port())),
-        Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
-        _ if transport == SCTP && !payload.fragmented => {
-            be16(payload.payload, 0).zip(be16(payload.payload, 2))
-        }
-        _ => None,
-    };
+    let has_ports = matches!(transport, TCP | UDP | SCTP) && !payload.fragmented;
+    let ports = be16(payload.payload, 0).zip(be16(payload.payload, 2));
     Some(Flow {
         source,
         destination,
         transport,
-        ports,
+        ports: ports.filter(|_| has_ports),
     })
 }
 

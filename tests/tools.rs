@@ -7,6 +7,7 @@
 #[path = "oracle/pcap.rs"]
 mod pcap;
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -563,4 +564,90 @@ fn tshark_reads_from_a_pipe() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), alerts("software-6.12").len());
     assert!(text.lines().all(|line| line.contains("pc: 0x")));
+}
+
+/// What tshark says of a field in one packet, outermost first.
+fn layer<'v>(packet: &'v Value, field: &str) -> Vec<&'v str> {
+    let values = packet["_source"]["layers"][field].as_array();
+    values
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+#[test]
+fn json_says_of_addresses_ports_and_lengths_what_tshark_says() {
+    let folder = Folder::new();
+    let ports = [
+        "udp.srcport",
+        "udp.dstport",
+        "tcp.srcport",
+        "tcp.dstport",
+        "sctp.srcport",
+        "sctp.dstport",
+    ];
+    let others = [
+        "frame.len",
+        "frame.cap_len",
+        "ip.src",
+        "ip.dst",
+        "ipv6.src",
+        "ipv6.dst",
+        "ip.flags.mf",
+    ];
+    let mut compared = 0;
+    for name in CAPTURES {
+        let (path, ..) = folder.convert(name, "out.pcapng", &[]);
+        // As each packet stands: dwdump puts no fragments together.
+        let mut arguments = vec!["-r", &path, "-T", "json", "-o", "ip.defragment:FALSE"];
+        arguments.extend(["-o", "ipv6.defragment:FALSE"]);
+        for field in ports.iter().chain(&others) {
+            arguments.extend(["-e", field]);
+        }
+        let theirs: Vec<Value> = serde_json::from_str(&output("tshark", &arguments)).unwrap();
+        let ours = output(env!("CARGO_BIN_EXE_dwdump"), &["-r", &path, "--json"]);
+        let ours: Vec<Value> = ours
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let number = |field: &str| layer(theirs, field)[0].parse::<u64>().unwrap();
+            assert_eq!(ours["length"], number("frame.len"), "{ours} {theirs}");
+            assert_eq!(ours["captured"], number("frame.cap_len"), "{ours} {theirs}");
+            let ip = |end: &str| {
+                let addresses = [format!("ip.{end}"), format!("ipv6.{end}")];
+                addresses
+                    .iter()
+                    .find_map(|field| layer(theirs, field).first().copied())
+            };
+            // A header with another version than its frame says is for nobody to read.
+            if ours.get("src").is_some() {
+                assert_eq!(ours["src"].as_str(), ip("src"), "{ours} {theirs}");
+                assert_eq!(ours["dst"].as_str(), ip("dst"), "{ours} {theirs}");
+                compared += 1;
+            }
+            let Some(transport) = ours["transport"].as_str() else {
+                continue;
+            };
+            let is_fragment = layer(theirs, "ip.flags.mf").first() == Some(&"1");
+            if !["udp", "tcp", "sctp"].contains(&transport) || is_fragment {
+                assert!(ours.get("sport").is_none(), "{ours}");
+                continue;
+            }
+            for (end, field) in [("sport", "srcport"), ("dport", "dstport")] {
+                let found = layer(theirs, &format!("{transport}.{field}"))
+                    .first()
+                    .copied();
+                let found = found.map(|port| port.parse::<u64>().unwrap());
+                assert_eq!(
+                    ours.get(end).and_then(Value::as_u64),
+                    found,
+                    "{ours} {theirs}"
+                );
+            }
+        }
+    }
+    assert!(compared > 600, "{compared}");
 }

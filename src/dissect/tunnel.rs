@@ -68,10 +68,10 @@ pub fn write_ip_payload(
                 None => f.write_str("OSPF")?,
             }
         }
-        // RFC 9260, 3.1: source and destination port.
-        132 => match (be16(data, 0), be16(data, 2)) {
-            (Some(from), Some(to)) => write!(f, "SCTP port {from} > {to}")?,
-            _ => f.write_str("SCTP")?,
+        // SCTP, and TCP and UDP whose header is damaged: source and destination port come first.
+        6 | 17 | 132 => match (be16(data, 0), be16(data, 2)) {
+            (Some(from), Some(to)) => write!(f, "{} port {from} > {to}", ProtocolName(number))?,
+            _ => write!(f, "{}", ProtocolName(number))?,
         },
         other => write!(f, "{}", ProtocolName(other))?,
     }

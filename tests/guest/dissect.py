@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs on the host: do tshark, capinfos and tcpdump see in our files what is in them?
 
-    dissect.py OUTDIR           a folder that session.py left its files in
+    dissect.py DWDUMP OUTDIR    a folder that session.py left its files in
 """
 
 import pathlib
@@ -13,7 +13,7 @@ import unittest
 import alerts
 import pcapng
 
-OUT = None
+DWDUMP, OUT = None, None
 
 
 def tool(*words):
@@ -118,6 +118,14 @@ class NetlinkFiles(unittest.TestCase):
             self.assertGreater(count("hardware.pcapng", 'frame.comment contains "cookie: "'), 3)
 
 
+class Catalogue(unittest.TestCase):
+    def test_every_reason_of_the_kernel_is_explained(self):
+        listed = {line.split()[0] for line in tool(DWDUMP, "--explain").splitlines() if line}
+        names = (OUT / "reasons.txt").read_text().split()
+        self.assertGreater(len(names), 50)
+        self.assertEqual([name for name in names if name not in listed], [])
+
+
 if __name__ == "__main__":
-    OUT = pathlib.Path(sys.argv.pop(1))
+    DWDUMP, OUT = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
     unittest.main(verbosity=2)

@@ -647,6 +647,19 @@ class Filters(SessionTest):
         self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
 
 
+class Reasons(SessionTest):
+    def test_the_kernels_list_is_left_for_the_host(self):
+        for module in ("mac80211", "openvswitch"):
+            subprocess.run(["modprobe", module], check=True)
+        tracing = pathlib.Path("/sys/kernel/tracing")
+        if not (tracing / "events").exists():
+            subprocess.run(["mount", "-t", "tracefs", "none", tracing], check=True)
+        text = (tracing / "events/skb/kfree_skb/format").read_text()
+        names = re.findall(r'"(\w+)" }', text.split("__print_symbolic(REC->reason")[1])
+        self.assertGreater(len(names), 50)
+        (OUT / "reasons.txt").write_text("\n".join(names))
+
+
 class Refusals(SessionTest):
     """What cannot be done, and what is said then."""
 
@@ -755,7 +768,7 @@ class ForTheHost(SessionTest):
 def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
-    kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Refusals]
+    kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Reasons, Refusals]
     kinds += [Hardware] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
 
