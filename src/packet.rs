@@ -64,6 +64,14 @@ pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     }
 }
 
+/// Whether the headers of this link type are read: for text, JSON and filters.
+pub fn is_understood(link: LinkType) -> bool {
+    matches!(
+        link,
+        LinkType::ETHERNET | LinkType::RAW | LinkType::LINUX_SLL2
+    )
+}
+
 /// How well bytes agree with being an IP packet of `original_len` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum IpFit {

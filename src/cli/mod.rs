@@ -428,14 +428,24 @@ impl Options {
                 )),
             };
         }
+        if self.show_filter {
+            let of_filters = ["-d", "-i", "-F", "a filter"];
+            return match self
+                .other_options()
+                .find(|option| !of_filters.contains(option))
+            {
+                None => Ok(Command::ShowFilter(self.selection()?)),
+                Some(other) => Err(UsageError::new(
+                    format!("-d and {other} do not go together"),
+                    "-d prints what was understood of the filter, with -i and -F, and does nothing else",
+                )),
+            };
+        }
         if let Some(command) = self.alone()? {
             return Ok(command);
         }
         if self.read.is_some() {
             self.refuse_live_options()?;
-        }
-        if self.show_filter {
-            return Ok(Command::ShowFilter(self.selection()?));
         }
         let delivery = self.delivery()?;
         if let Some(input) = self.read {
@@ -524,6 +534,11 @@ impl Options {
 
     /// Any option that is not -q, -s or -e.
     fn first_other_option(&self) -> Option<&'static str> {
+        self.other_options().next()
+    }
+
+    /// The options given that are not -q, -s or -e.
+    fn other_options(&self) -> impl Iterator<Item = &'static str> {
         let given = [
             ("-w", self.write.is_some()),
             ("-r", self.read.is_some()),
@@ -548,7 +563,7 @@ impl Options {
         ];
         given
             .into_iter()
-            .find(|(_, given)| *given)
+            .filter(|(_, given)| *given)
             .map(|(option, _)| option)
     }
 
@@ -605,6 +620,12 @@ impl Options {
                 return Err(UsageError::new(
                     "-F and a filter do not go together",
                     "put the whole filter into the file, or on the command line",
+                ));
+            }
+            Some(path) if path.as_os_str() == "-" && self.read.as_ref() == Some(path) => {
+                return Err(UsageError::new(
+                    "-F - and -r - do not go together",
+                    "both would read standard input: put one of them into a file",
                 ));
             }
             Some(path) => FilterText::File(Target::new(path.clone())),

@@ -108,7 +108,7 @@ fn a_bad_value_is_refused_with_what_was_expected() {
         &format!("invalid value 'k' for --bufsize: {size}"),
         "",
     );
-    let seconds = "expected a number of seconds above 0";
+    let seconds = "expected seconds, such as 90 or 0.5, above 0 and up to 1000000000";
     check(
         "--duration 0",
         &format!("invalid value '0' for --duration: {seconds}"),

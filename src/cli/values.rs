@@ -27,7 +27,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|seconds| is_plain && *seconds > 0.0 && *seconds <= MAX_SECONDS)
         .map(Duration::from_secs_f64)
-        .ok_or_else(|| "expected a number of seconds above 0".into())
+        .ok_or_else(|| "expected seconds, such as 90 or 0.5, above 0 and up to 1000000000".into())
 }
 
 pub(super) fn parse_trunc_len(text: &str) -> Result<u32, String> {

@@ -71,6 +71,12 @@ pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
 /// What `word` asks of a name.
 pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
+    if quoted == Quoted::No && matches!(plain, "=" | "!=" | "==") {
+        return fail(
+            span,
+            "expected a name right behind the word, without a sign",
+        );
+    }
     if bytes.is_empty() {
         return fail(span, format!("expected {}", word.wanted()));
     }

@@ -33,6 +33,14 @@ impl FilterError {
     }
 }
 
+impl FilterError {
+    /// The part of a long expression that is shown: what stands around the place.
+    fn window(&self) -> Range<usize> {
+        const AROUND: usize = 100;
+        self.span.start.saturating_sub(AROUND)..self.span.start.saturating_add(AROUND)
+    }
+}
+
 impl std::error::Error for FilterError {}
 
 /// ```text
@@ -44,7 +52,15 @@ impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid filter: {}", self.message)?;
         let (mut line, mut before, mut marked) = (String::new(), 0, 0);
+        let window = self.window();
+        if window.start > 0 {
+            line.push('…');
+            before += 1;
+        }
         for (at, character) in self.expression.trim_end().char_indices() {
+            if !window.contains(&at) {
+                continue;
+            }
             let shown = shown(character);
             let width = shown.chars().count();
             if at < self.span.start {
@@ -53,6 +69,9 @@ impl fmt::Display for FilterError {
                 marked += width;
             }
             line.push_str(&shown);
+        }
+        if window.end < self.expression.trim_end().len() {
+            line.push('…');
         }
         let carets = "^".repeat(marked.max(1));
         write!(f, "\n  {line}\n  {:before$}{carets}", "")

@@ -81,6 +81,10 @@ impl Filter {
     /// `iface NAME and (…)`, what `-i NAME` means. The name is an interface's, or its index.
     #[must_use]
     pub fn on_interface(self, name: &str) -> Self {
+        // tcpdump's word for all of them.
+        if name == "any" {
+            return self;
+        }
         let word = match name.parse() {
             Ok(index) => DropWord::InterfaceIndex(index),
             Err(_) => DropWord::InterfaceName(name.as_bytes().to_vec()),

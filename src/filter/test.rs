@@ -1,7 +1,7 @@
 //! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
 
 use crate::reason;
-use crate::record::{Cause, Name, Origin, Symbol};
+use crate::record::{Cause, Interface, Name, Origin, Symbol};
 
 use super::ast::{
     Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
@@ -481,7 +481,9 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
         DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
             // `.constprop.0` and its like: parts of a function that the compiler split off.
             let plain = function.split(|&byte| byte == b'.').next();
-            glob.matches(function) || plain.is_some_and(|plain| glob.matches(plain))
+            glob.matches(function)
+                || plain.is_some_and(|plain| glob.matches(plain))
+                || symbol.is_some_and(|symbol| glob.matches(place(symbol)))
         }),
         DropWord::Module(glob) => symbol
             .and_then(Symbol::module)
@@ -491,14 +493,34 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
         DropWord::Trap(glob) => trap.is_some_and(|trap| glob.matches(trap.as_bytes())),
         DropWord::TrapGroup(glob) => group.is_some_and(|group| glob.matches(group.as_bytes())),
         DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
-        DropWord::InterfaceName(name) => record
-            .input
-            .and_then(crate::record::Interface::name)
-            .map(Name::as_bytes)
-            .is_some_and(|found| found == name),
+        DropWord::InterfaceName(name) => {
+            record
+                .input
+                .and_then(crate::record::Interface::name)
+                .map(Name::as_bytes)
+                .is_some_and(|found| found == name)
+                || is_shown_as(record.input, name)
+        }
         DropWord::Noise => {
             record.cause.origin() == Some(Origin::Software)
                 && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
         }
     }
+}
+
+/// A symbol without its module: `gre_rcv+0x41/0xb0`, as one copies it from a line.
+fn place(symbol: Symbol<'_>) -> &[u8] {
+    let text = symbol.0.as_bytes();
+    let end = text.iter().position(|&byte| byte == b' ');
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Whether a nameless interface is shown by this name: `if5`.
+fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
+    input.is_some_and(|input| {
+        input.name().is_none()
+            && Interface::new(input.index, Name::new(name))
+                .name()
+                .is_none()
+    })
 }

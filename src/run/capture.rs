@@ -9,7 +9,7 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::output::{Plan, stdout_is_terminal};
-use super::pipeline::{Pipeline, Stop, report, report_tally};
+use super::pipeline::{Pipeline, Stop, TEXT_CLOSED, report, report_tally};
 use super::signals::Requests;
 use super::{Exit, Failure, hint, hint_of, say, selection};
 use crate::cli::{Capture, Role};
@@ -341,6 +341,10 @@ impl Run {
                 true
             }
             End::Stop(Stop::Count | Stop::Closed) => false,
+            End::Stop(Stop::TextClosed) => {
+                say(TEXT_CLOSED);
+                false
+            }
             End::Stop(Stop::Failed(error)) | End::Failed(error) => {
                 failure = Some(error);
                 false
@@ -379,7 +383,9 @@ impl Run {
         loop {
             match self.take() {
                 Ok(Taken::Some) => {}
-                Ok(Taken::Nothing | Taken::Break(Stop::Count | Stop::Closed)) => return None,
+                Ok(
+                    Taken::Nothing | Taken::Break(Stop::Count | Stop::Closed | Stop::TextClosed),
+                ) => return None,
                 Ok(Taken::Break(Stop::Failed(failure))) | Err(failure) => return Some(failure),
             }
         }

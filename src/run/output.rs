@@ -89,6 +89,15 @@ impl Plan {
             Some(Target::Standard) | None => None,
         };
         let layout = layout(delivery, path.as_deref());
+        if delivery.link_type == Some(LinkChoice::Auto)
+            && delivery.format.is_none()
+            && is_pcap(path.as_deref())
+        {
+            return Err(UsageError::new(
+                "--link-type auto does not go with a name in .pcap",
+                "a pcap file has one link type: choose it, or a name ending in .pcapng",
+            ));
+        }
         Ok(Self::Packets {
             path,
             layout,
@@ -212,20 +221,24 @@ impl Plan {
 
     /// Refuses to write the file that is being read: it would be empty before its first packet.
     pub fn refuse_input(&self, input: &File) -> Result<(), UsageError> {
-        let Self::Packets {
-            path: Some(path), ..
-        } = self
-        else {
-            return Ok(());
+        let (name, output) = match self {
+            Self::Packets {
+                path: Some(path), ..
+            } => (shown(path), path.metadata()),
+            _ => (
+                "standard output".into(),
+                standard_output()
+                    .map_or_else(|_| Err(io::ErrorKind::Other.into()), |file| file.metadata()),
+            ),
         };
-        let (Ok(input), Ok(output)) = (input.metadata(), path.metadata()) else {
+        let (Ok(input), Ok(output)) = (input.metadata(), output) else {
             return Ok(());
         };
         // Reading from and writing to one terminal or /dev/null is fine.
         if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) {
             return Err(UsageError::new(
-                format!("{} is read and written at once", shown(path)),
-                "give -w another name: the file would be emptied before it is read",
+                format!("{name} is read and written at once"),
+                "write to another file: this one would be destroyed while it is read",
             ));
         }
         Ok(())
@@ -256,10 +269,14 @@ fn text_style(delivery: &Delivery, stdout_is_terminal: bool) -> TextStyle {
     }
 }
 
+/// Whether the name ends in `.pcap`, in any case.
+fn is_pcap(path: Option<&Path>) -> bool {
+    let extension = path.and_then(Path::extension);
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pcap"))
+}
+
 fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
-    let is_pcap = path
-        .and_then(Path::extension)
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("pcap"));
+    let is_pcap = is_pcap(path);
     let link = delivery.link_type.and_then(LinkChoice::link_type);
     match delivery.format {
         Some(Format::Netlink) => Layout::Netlink(Choice::Option),

@@ -40,13 +40,18 @@ pub struct Counts {
     pub left_out: u64,
 }
 
+/// Said where the end of one output is the end of the other.
+pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
+
 /// Why no more records are wanted.
 #[derive(Debug)]
 pub enum Stop {
     /// `-c` is reached.
     Count,
-    /// The reader of the pipe is gone.
+    /// The reader of the pipe is gone, and nothing else is written.
     Closed,
+    /// The reader of the text is gone, while a file was written as well.
+    TextClosed,
     /// The output failed.
     Failed(Failure),
 }
@@ -84,11 +89,12 @@ impl Pipeline {
             record.data = &record.data[..record.data.len().min(self.trunc_len)];
         }
         self.has_unflushed = true;
+        let writes_two = self.sinks.len() > 1;
         for NamedSink { name, sink } in &mut self.sinks {
             match sink.write(&record) {
                 Ok(Written::Yes) => {}
                 Ok(Written::LeftOut) => self.counts.left_out += 1,
-                Err(error) => return ControlFlow::Break(stop(name, error)),
+                Err(error) => return ControlFlow::Break(stop(name, error, writes_two)),
             }
         }
         self.counts.captured += 1;
@@ -128,9 +134,10 @@ impl Pipeline {
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut NamedSink) -> io::Result<()>) -> ControlFlow<Stop> {
+        let writes_two = self.sinks.len() > 1;
         for sink in &mut self.sinks {
             if let Err(error) = act(sink) {
-                return ControlFlow::Break(stop(&sink.name, error));
+                return ControlFlow::Break(stop(&sink.name, error, writes_two));
             }
         }
         ControlFlow::Continue(())
@@ -147,9 +154,13 @@ impl Pipeline {
     }
 }
 
-fn stop(name: &str, error: io::Error) -> Stop {
+fn stop(name: &str, error: io::Error, writes_two: bool) -> Stop {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Stop::Closed;
+        return if writes_two {
+            Stop::TextClosed
+        } else {
+            Stop::Closed
+        };
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
@@ -185,12 +196,12 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
-                "{} left out: not to be expressed as {link}",
-                Plural(counts.left_out, "packet")
+                "{} of them left out: not to be expressed as {link}",
+                counts.left_out
             ),
             None => format!(
-                "{} left out: the kernel could not have sent them",
-                Plural(counts.left_out, "packet")
+                "{} of them left out: the kernel could not have sent them",
+                counts.left_out
             ),
         });
         lines.push(match link {

@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::output::{Plan, shown, stdout_is_terminal};
-use super::pipeline::{Counts, Pipeline, Stop, report, report_tally};
+use super::pipeline::{Counts, Pipeline, Stop, TEXT_CLOSED, report, report_tally};
 use super::signals::Requests;
 use super::{Exit, Failure, Plural, hint, say, selection};
 use crate::cli::{Read, Target};
@@ -76,6 +76,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let mut failure = None;
     match result {
         Ok(ControlFlow::Break(Some(Stop::Failed(error)))) => failure = Some(error),
+        Ok(ControlFlow::Break(Some(Stop::TextClosed))) => say(TEXT_CLOSED),
         Ok(_) => {}
         // The end was ours, not the file's.
         Err(_) if requests.end() || stop.is_some() => {}
@@ -143,10 +144,11 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
         }
         OpenError::Io(_) | OpenError::Empty | OpenError::Damaged(_) => None,
     };
-    Failure::new(
-        anyhow::Error::new(error).context(format!("cannot read {name}")),
-        hint,
-    )
+    let error = match error {
+        OpenError::Io(error) => anyhow::Error::new(error),
+        error => anyhow::Error::new(error),
+    };
+    Failure::new(error.context(format!("cannot read {name}")), hint)
 }
 
 /// What the user should know of the file.
@@ -165,6 +167,12 @@ fn tell(remarks: &Remarks) {
         say(format_args!(
             "{} without drop facts: why and where is not in the file",
             Plural(remarks.plain_packets, "packet")
+        ));
+    }
+    if let Some((link, count)) = remarks.foreign_links {
+        say(format_args!(
+            "{} of {link}: headers are not understood, so filters on them select nothing",
+            Plural(count, "packet")
         ));
     }
     if remarks.skipped_attributes > 0 {

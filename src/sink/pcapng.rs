@@ -27,6 +27,8 @@ use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Or
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
 const MONITOR: u32 = 0;
+/// Interfaces of a section: what a reader has to keep. More begin another section.
+const MAX_INTERFACES: usize = 50_000;
 /// Option codes of an Enhanced Packet Block (section 4.3).
 const OPT_END: u16 = 0;
 const OPT_COMMENT: u16 = 1;
@@ -38,6 +40,7 @@ const OUTBOUND: u32 = 2;
 /// A pcapng stream.
 pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
+    section: SectionHeaderBlock<'static>,
     linking: Linking,
     commenting: Commenting,
     /// Packets written on each interface; its position is the interface's number less one.
@@ -87,12 +90,12 @@ impl<W: Write> PcapngSink<W> {
         let hardware = host
             .hardware
             .as_deref()
-            .map(|text| SectionHeaderOption::Hardware(text.into()));
+            .map(|text| SectionHeaderOption::Hardware(text.to_owned().into()));
         let os = host
             .os
             .as_deref()
-            .map(|text| SectionHeaderOption::OS(text.into()));
-        let application = SectionHeaderOption::UserApplication(application.into());
+            .map(|text| SectionHeaderOption::OS(text.to_owned().into()));
+        let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
             // The library's default is big-endian.
             endianness: Endianness::Little,
@@ -103,9 +106,10 @@ impl<W: Write> PcapngSink<W> {
                 .collect(),
             ..SectionHeaderBlock::default()
         };
-        let writer = PcapNgWriter::with_section_header(writer, section).map_err(into_io)?;
+        let writer = PcapNgWriter::with_section_header(writer, section.clone()).map_err(into_io)?;
         let mut sink = Self {
             writer,
+            section,
             linking,
             commenting: Commenting::Facts,
             interfaces: IndexMap::new(),
@@ -114,12 +118,28 @@ impl<W: Write> PcapngSink<W> {
             first: None,
             last: Timestamp(0),
         };
-        let link = match linking {
+        sink.describe_monitor()?;
+        Ok(sink)
+    }
+
+    fn describe_monitor(&mut self) -> io::Result<()> {
+        let link = match self.linking {
             Linking::Auto => LinkType::ETHERNET,
             Linking::One(link) => link,
         };
-        sink.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))?;
-        Ok(sink)
+        self.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))
+    }
+
+    /// Ends a section and begins another, which knows no interfaces: neither we nor a reader can
+    /// keep more and more of them. What was lost is told at the end, once.
+    fn begin_section(&mut self) -> io::Result<()> {
+        self.write_statistics(&Ending::default())?;
+        self.interfaces.clear();
+        self.captured = 0;
+        self.first = None;
+        let section = self.section.clone();
+        self.writer.write_pcapng_block(section).map_err(into_io)?;
+        self.describe_monitor()
     }
 
     /// Sets how much the comments say; facts alone without it.
@@ -174,6 +194,9 @@ impl<W: Write> PcapngSink<W> {
             *count += 1;
             position
         } else {
+            if self.interfaces.len() == MAX_INTERFACES {
+                self.begin_section()?;
+            }
             let (name, description) = interface::describe(record.input, source.link, source.origin);
             self.describe(link, name.into(), description)?;
             let name = source.name.map(<[u8]>::to_vec);
@@ -200,6 +223,44 @@ impl<W: Write> PcapngSink<W> {
             options,
         };
         self.writer.write_pcapng_block(block).map_err(into_io)?;
+        Ok(())
+    }
+
+    /// One statistics block for each interface of the section.
+    fn write_statistics(&mut self, ending: &Ending) -> io::Result<()> {
+        use InterfaceStatisticsOption::{
+            Common, IsbEndTime, IsbFilterAccept, IsbIfDrop, IsbIfRecv, IsbOsDrop, IsbStartTime,
+        };
+        let period = ending.period.or(self.first.map(|first| (first, self.last)));
+        self.last = period.map_or(self.last, |(_, end)| end);
+        let mut options = Vec::new();
+        if let Some(loss) = ending.loss {
+            for (what, lost) in [
+                ("the kernel's queue", loss.queue),
+                ("the socket buffer", loss.socket),
+            ] {
+                options.push(Common(CommonOption::Comment(
+                    format!("lost in {what}: {lost}").into(),
+                )));
+            }
+        }
+        if let Some((start, end)) = period {
+            options.push(IsbStartTime(start.as_duration()));
+            options.push(IsbEndTime(end.as_duration()));
+        }
+        options.push(IsbIfRecv(self.captured + ending.rejected));
+        if let Some(loss) = ending.loss {
+            options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
+        }
+        options.push(IsbFilterAccept(self.captured));
+        if let Some(loss) = ending.loss {
+            options.push(IsbOsDrop(loss.queue));
+        }
+        self.statistics(MONITOR, options)?;
+        for position in 0..self.interfaces.len() {
+            let interface = u32::try_from(position + 1).map_err(io::Error::other)?;
+            self.statistics(interface, vec![IsbIfRecv(self.interfaces[position])])?;
+        }
         Ok(())
     }
 }
@@ -238,39 +299,7 @@ impl<W: Write> Sink for PcapngSink<W> {
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
-        use InterfaceStatisticsOption::{
-            Common, IsbEndTime, IsbFilterAccept, IsbIfDrop, IsbIfRecv, IsbOsDrop, IsbStartTime,
-        };
-        let period = ending.period.or(self.first.map(|first| (first, self.last)));
-        self.last = period.map_or(self.last, |(_, end)| end);
-        let mut options = Vec::new();
-        if let Some(loss) = ending.loss {
-            for (what, lost) in [
-                ("the kernel's queue", loss.queue),
-                ("the socket buffer", loss.socket),
-            ] {
-                options.push(Common(CommonOption::Comment(
-                    format!("lost in {what}: {lost}").into(),
-                )));
-            }
-        }
-        if let Some((start, end)) = period {
-            options.push(IsbStartTime(start.as_duration()));
-            options.push(IsbEndTime(end.as_duration()));
-        }
-        options.push(IsbIfRecv(self.captured + ending.rejected));
-        if let Some(loss) = ending.loss {
-            options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
-        }
-        options.push(IsbFilterAccept(self.captured));
-        if let Some(loss) = ending.loss {
-            options.push(IsbOsDrop(loss.queue));
-        }
-        self.statistics(MONITOR, options)?;
-        for position in 0..self.interfaces.len() {
-            let interface = u32::try_from(position + 1).map_err(io::Error::other)?;
-            self.statistics(interface, vec![IsbIfRecv(self.interfaces[position])])?;
-        }
+        self.write_statistics(ending)?;
         self.flush()
     }
 }

@@ -90,8 +90,8 @@ class OneLinkType(unittest.TestCase):
             with self.subTest(link=link):
                 talk = (OUT / f"one-{link}.talk").read_text()
                 captured, left_out = (
-                    sum(map(int, re.findall(rf"^(\d+) packets? {what}", talk, re.MULTILINE)))
-                    for what in ("captured", "left out")
+                    sum(map(int, re.findall(rf"^(\d+) {what}", talk, re.MULTILINE)))
+                    for what in ("packets? captured", "of them left out")
                 )
                 lines = tool("tcpdump", "-nr", OUT / f"one-{link}.pcapng").splitlines()
                 packets = [line for line in lines if not line.startswith((" ", "\t"))]

@@ -5,6 +5,7 @@
 mod pcap;
 mod pcapng;
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -26,8 +27,9 @@ use crate::record::{
 
 /// The longest packet that is read. Wireshark's own limit.
 const MAX_PACKET: usize = 262_144;
-/// Room for the longest packet and its comments; a longer block is damage.
-const READ_BUFFER_LEN: usize = 1024 * 1024;
+/// Room for the longest packet and its comments, and for other programs' blocks; a longer block is
+/// damage.
+const READ_BUFFER_LEN: usize = 4 * 1024 * 1024;
 /// Bytes of the cooked header before netlink messages.
 const COOKED_LEN: usize = 16;
 
@@ -55,6 +57,8 @@ pub struct Remarks {
     pub damaged_messages: u64,
     /// Packets without drop facts.
     pub plain_packets: u64,
+    /// Packets of a link type whose headers are not understood, and the first such type.
+    pub foreign_links: Option<(LinkType, u64)>,
     /// What the file says of loss; `None` where it says nothing.
     pub loss: Option<Loss>,
     /// First and last moment of the capture, as the file says.
@@ -99,7 +103,24 @@ enum Format<R: Read> {
 }
 
 /// A reader whose first bytes were looked at.
-type Beginning<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+type Beginning<R> = ToItsEnd<io::Chain<io::Cursor<Vec<u8>>, R>>;
+
+/// A reader that knows whether it came to its end: a block that does not fit the buffer is told
+/// from one that is cut.
+struct ToItsEnd<R> {
+    source: R,
+    was_reached: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for ToItsEnd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.source.read(buffer)?;
+        if len == 0 && !buffer.is_empty() {
+            self.was_reached.set(true);
+        }
+        Ok(len)
+    }
+}
 
 /// A packet out of the file.
 #[derive(Debug, Default)]
@@ -148,11 +169,16 @@ impl<R: Read> Savefile<R> {
         let mut magic = Vec::new();
         input.by_ref().take(4).read_to_end(&mut magic)?;
         let source = io::Cursor::new(magic.clone()).chain(input);
+        let end = Rc::new(Cell::new(false));
+        let source = ToItsEnd {
+            source,
+            was_reached: Rc::clone(&end),
+        };
         let reader = match magic[..] {
             [] => return Err(OpenError::Empty),
-            [0x0a, 0x0d, 0x0d, 0x0a] => Format::Pcapng(PcapngFile::open(source)?),
+            [0x0a, 0x0d, 0x0d, 0x0a] => Format::Pcapng(PcapngFile::open(source, end)?),
             [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] | [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] => {
-                Format::Pcap(PcapFile::open(source)?)
+                Format::Pcap(PcapFile::open(source, end)?)
             }
             [0x1f, 0x8b, ..] => return Err(OpenError::Compressed("gzip")),
             [0x28, 0xb5, 0x2f, 0xfd] => return Err(OpenError::Compressed("zstd")),
@@ -234,6 +260,9 @@ impl<R: Read> Savefile<R> {
         let cause = facts.cause();
         self.remarks.plain_packets += u64::from(cause.origin().is_none());
         let link = packet.link.unwrap_or(LinkType::ETHERNET);
+        if !packet::is_understood(link) {
+            self.remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
+        }
         let input = described.and_then(|described| described.input.as_ref());
         let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
         let record = DropRecord {
@@ -337,9 +366,14 @@ fn byte_order(endianness: Endianness) -> ByteOrder {
     }
 }
 
-fn read_failure(error: &io::Error) -> String {
+fn read_failure(error: &io::Error, was_end_reached: bool) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the file is cut short, in the packet or block".into(),
+        io::ErrorKind::UnexpectedEof if was_end_reached => {
+            "the file is cut short, in the packet or block".into()
+        }
+        io::ErrorKind::UnexpectedEof => {
+            format!("more than {READ_BUFFER_LEN} bytes are announced for the packet or block")
+        }
         _ => format!("cannot read on: {error}, in the packet or block"),
     }
 }

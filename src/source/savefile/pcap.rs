@@ -1,6 +1,8 @@
 //! Classic pcap files.
 
+use std::cell::Cell;
 use std::io::Read;
+use std::rc::Rc;
 
 use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 
@@ -15,16 +17,19 @@ const PACKET_HEADER_LEN: u64 = 16;
 
 pub(super) struct PcapFile<R: Read> {
     reader: PcapReader<R>,
+    /// Whether the file's end was reached.
+    end: Rc<Cell<bool>>,
     /// Where the next packet begins.
     offset: u64,
 }
 
 impl<R: Read> PcapFile<R> {
-    pub(super) fn open(source: R) -> Result<Self, Damage> {
-        let reader =
-            PcapReader::with_capacity(source, READ_BUFFER_LEN).map_err(|error| damage(0, error))?;
+    pub(super) fn open(source: R, end: Rc<Cell<bool>>) -> Result<Self, Damage> {
+        let reader = PcapReader::with_capacity(source, READ_BUFFER_LEN)
+            .map_err(|error| damage(0, error, end.get()))?;
         Ok(Self {
             reader,
+            end,
             offset: HEADER_LEN,
         })
     }
@@ -34,7 +39,7 @@ impl<R: Read> PcapFile<R> {
         let header = self.reader.header();
         let raw = match self.reader.next_raw_packet() {
             None => return Ok(false),
-            Some(raw) => raw.map_err(|error| damage(self.offset, error))?,
+            Some(raw) => raw.map_err(|error| damage(self.offset, error, self.end.get()))?,
         };
         if raw.data.len() > MAX_PACKET {
             let what = format!(
@@ -59,9 +64,9 @@ impl<R: Read> PcapFile<R> {
     }
 }
 
-fn damage(offset: u64, error: PcapReadError) -> Damage {
+fn damage(offset: u64, error: PcapReadError, was_end_reached: bool) -> Damage {
     let what = match error {
-        PcapReadError::Io(error) => read_failure(&error),
+        PcapReadError::Io(error) => read_failure(&error, was_end_reached),
         PcapReadError::Validation(error) => chain(&error),
     };
     Damage { offset, what }

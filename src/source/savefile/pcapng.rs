@@ -1,6 +1,7 @@
 //! pcapng files (draft-ietf-opsawg-pcapng): packets with their comments, interfaces, statistics.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
 
@@ -33,6 +34,8 @@ const OPT_COMMENT: u16 = 1;
 
 pub(super) struct PcapngFile<R: Read> {
     reader: PcapNgReader<R>,
+    /// Whether the file's end was reached.
+    end: Rc<Cell<bool>>,
     interfaces: Interfaces,
 }
 
@@ -66,11 +69,12 @@ struct Described {
 }
 
 impl<R: Read> PcapngFile<R> {
-    pub(super) fn open(source: R) -> Result<Self, Damage> {
+    pub(super) fn open(source: R, end: Rc<Cell<bool>>) -> Result<Self, Damage> {
         let reader = PcapNgReader::with_capacity(source, READ_BUFFER_LEN);
-        let reader = reader.map_err(|error| damage(0, error))?;
+        let reader = reader.map_err(|error| damage(0, error, end.get()))?;
         Ok(Self {
             reader,
+            end,
             interfaces: Interfaces::default(),
         })
     }
@@ -93,7 +97,7 @@ impl<R: Read> PcapngFile<R> {
             let Some(next) = self.reader.next_raw_block() else {
                 return Ok(false);
             };
-            let (raw, state) = next.map_err(|error| damage(offset, error))?;
+            let (raw, state) = next.map_err(|error| damage(offset, error, self.end.get()))?;
             let found = match raw.type_ {
                 SECTION_HEADER_BLOCK => {
                     *interfaces = Interfaces::default();
@@ -262,9 +266,9 @@ fn read_statistics(block: &InterfaceStatisticsBlock<'_>, remarks: &mut Remarks) 
     }
 }
 
-fn damage(offset: u64, error: PcapNgReadError) -> Damage {
+fn damage(offset: u64, error: PcapNgReadError, was_end_reached: bool) -> Damage {
     let what = match error {
-        PcapNgReadError::Io(error) => read_failure(&error),
+        PcapNgReadError::Io(error) => read_failure(&error, was_end_reached),
         other => chain(&other),
     };
     Damage { offset, what }
