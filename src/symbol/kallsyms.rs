@@ -86,7 +86,7 @@ const PAGE: u64 = 4096;
 const MAX_LAST_FUNCTION: u64 = 64 * 1024;
 
 impl Kallsyms {
-    /// Reads lines as `ffffffffc0561160 t gre_rcv	[gre]`. Lines that look otherwise are skipped.
+    /// Reads lines as `ffffffffc0561160 t gre_rcv [gre]`. Lines that look otherwise are skipped.
     pub fn read(input: impl Read) -> io::Result<Self> {
         let mut table = Table::default();
         let mut is_hidden = false;
@@ -261,12 +261,10 @@ mod tests {
     #[test]
     fn places_are_named_as_the_kernel_names_them() {
         let table = table(FIXTURE);
-        #[track_caller]
-        fn check(table: &Table, pc: u64, shown: &str) {
+        let check = |pc, shown| {
             let place = table.find(pc).map(|place| place.to_string());
-            assert_eq!(place.as_deref().unwrap_or("unknown"), shown);
-        }
-        let check = |pc, shown| check(&table, pc, shown);
+            assert_eq!(place.as_deref().unwrap_or("unknown"), shown, "{pc:#x}");
+        };
         // What the kernel's own string has no room for.
         check(
             0xffff_ffff_a3dd_e5ca,

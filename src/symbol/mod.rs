@@ -1,7 +1,17 @@
 //! Names for places in the running kernel: the whole of what its drop monitor cuts at 39
 //! characters, each place worked out once.
 
+#[cfg(feature = "source-lines")]
+pub mod debug_file;
+#[cfg(feature = "source-lines")]
+pub mod debug_search;
 pub mod kallsyms;
+#[cfg(feature = "source-lines")]
+mod sent;
+#[cfg(feature = "source-lines")]
+pub mod source_line;
+#[cfg(feature = "source-lines")]
+mod source_path;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -115,7 +125,7 @@ impl Symbols {
 }
 
 /// Whether the kernel may have had more to say.
-pub(crate) fn is_cut(sent: &[u8]) -> bool {
+fn is_cut(sent: &[u8]) -> bool {
     sent.len() >= MAX_SENT
 }
 
