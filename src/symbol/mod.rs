@@ -27,8 +27,9 @@ pub const MAX_SENT: usize = 39;
 
 /// Between two looks at the kernel's table: while modules come and go, or a place stays unknown.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// Looking takes a moment (0.1 s), much of it in the kernel: at most this part of the time.
-const PAUSE_FACTOR: u32 = 20;
+/// Looking takes a moment (0.03 s, a second in an emulator), half of it in the kernel: at most a
+/// fifth of the time, even if every drop is in another module that was just loaded.
+const PAUSE_FACTOR: u32 = 4;
 
 /// The symbols of the running kernel.
 ///
