@@ -19,6 +19,7 @@ use object::{
 };
 use thiserror::Error;
 
+use super::source::Frame;
 use super::source_path;
 use crate::sys::Bytes;
 
@@ -28,7 +29,7 @@ type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// It cannot be read.
-    #[error(transparent)]
+    #[error("{}", strerror(.0))]
     Io(#[from] io::Error),
     /// A compressed module.
     #[error("it is compressed")]
@@ -70,17 +71,6 @@ pub struct Function {
     pub size: u64,
     /// Up to the next symbol, as the kernel counts; `None` for the last of a section.
     pub distance: Option<u64>,
-}
-
-/// A line of source code, and the function that it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// The function, inlined or not, without a compiler's suffix. Empty where it is not known.
-    pub function: String,
-    /// Relative to the kernel's source where it can be told: `net/ipv4/gre_demux.c`.
-    pub file: String,
-    /// The line; `None` where the compiler did not say.
-    pub line: Option<u32>,
 }
 
 impl DebugFile {
@@ -147,20 +137,6 @@ impl DebugFile {
         functions
     }
 
-    /// The function that holds an address.
-    pub fn function_at(&self, address: u64) -> Option<Function> {
-        let elf = self.elf()?;
-        let symbol = elf
-            .symbols()
-            .filter_map(|symbol| Some((self.address(&symbol)?, symbol)))
-            .filter(|(start, _)| *start <= address)
-            .max_by_key(|(start, _)| *start)?;
-        let (start, name) = (symbol.0, symbol.1.name().ok()?.to_owned());
-        self.functions(|other| other == name)
-            .into_iter()
-            .find(|function| function.address == start)
-    }
-
     /// The code that an address belongs to; empty for one that is not code.
     pub fn region(&self, address: u64) -> Range<u64> {
         let region = self.regions.iter().find(|region| region.contains(&address));
@@ -216,6 +192,14 @@ impl DebugFile {
         folder
             .and_then(|folder| Some(folder.to_string_lossy().ok()?.into_owned()))
             .unwrap_or_default()
+    }
+}
+
+/// Without the number that the standard library adds: ` (os error 2)`.
+fn strerror(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => nix::Error::from_raw(errno).desc().into(),
+        None => error.to_string(),
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::record::CaptureHost;
+
 /// The kernel whose debug information is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -16,6 +18,17 @@ pub enum Wanted {
     Release(String),
     /// Nobody knows which: only given files can help.
     Unknown,
+}
+
+impl Wanted {
+    /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
+    pub fn of_host(host: &CaptureHost) -> Self {
+        let release = host.os.as_deref().and_then(|os| os.strip_prefix("Linux "));
+        match release.and_then(|release| release.split_whitespace().next()) {
+            Some(release) => Self::Release(release.into()),
+            None => Self::Unknown,
+        }
+    }
 }
 
 /// Where to look.
@@ -86,6 +99,11 @@ impl Search {
         ];
         let usual = usual.into_iter().map(|path| self.root.join(path));
         by_build_id.into_iter().chain(usual).collect()
+    }
+
+    /// Whether this very file was asked for.
+    pub fn is_given(&self, path: &Path) -> bool {
+        self.vmlinux.as_deref() == Some(path)
     }
 
     /// The files that may be a module's, the best first.
@@ -343,6 +361,21 @@ mod tests {
         // A capture may claim any release.
         let hostile = Search::new(Wanted::Release("../../x".into()), None, None);
         assert!(hostile.vmlinux().is_empty());
+    }
+
+    #[test]
+    fn a_capture_says_which_kernel_made_it() {
+        let wanted = |os: Option<&str>| {
+            Wanted::of_host(&CaptureHost {
+                hardware: None,
+                os: os.map(Into::into),
+            })
+        };
+        let release = Wanted::Release("6.1.0-55-amd64".into());
+        assert_eq!(wanted(Some("Linux 6.1.0-55-amd64")), release);
+        assert_eq!(wanted(Some("Linux ")), Wanted::Unknown);
+        assert_eq!(wanted(Some("Windows 11")), Wanted::Unknown);
+        assert_eq!(wanted(None), Wanted::Unknown);
     }
 
     proptest! {

@@ -2,12 +2,14 @@
 //! characters, each place worked out once.
 
 #[cfg(feature = "source-lines")]
-pub mod debug_file;
+mod debug_file;
 #[cfg(feature = "source-lines")]
 pub mod debug_search;
 pub mod kallsyms;
 #[cfg(feature = "source-lines")]
 mod sent;
+#[cfg(feature = "source-lines")]
+pub mod source;
 #[cfg(feature = "source-lines")]
 pub mod source_line;
 #[cfg(feature = "source-lines")]

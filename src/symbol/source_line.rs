@@ -5,15 +5,14 @@
 //! whole symbol of another place in the same code has told how far that code was moved.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use super::debug_file::{DebugFile, Function, OpenError};
 use super::debug_search::Search;
 use super::sent::{Module, Sent};
+use super::source::Source;
 use crate::record::{Escaped, Location, Name, Symbol};
-
-pub use super::debug_file::Frame;
 
 /// Finds source lines; each place is worked out once.
 pub struct SourceLines {
@@ -24,7 +23,7 @@ pub struct SourceLines {
     slides: Vec<Slide>,
     /// Places that may tell more slides, and were not looked at yet.
     hints: HashMap<u64, Box<[u8]>>,
-    by_symbol: HashMap<Box<[u8]>, Option<Source>>,
+    by_symbol: HashMap<Box<[u8]>, BySymbol>,
     by_pc: HashMap<u64, ByPc>,
     problems: Vec<Problem>,
     told: HashSet<String>,
@@ -38,19 +37,31 @@ struct Slide {
     distance: u64,
 }
 
+/// What was found out about a symbol that says where it is.
+enum BySymbol {
+    /// Its source, if it has one.
+    Source(Option<Source>),
+    /// Static functions of two source files have this name, and the same size: the address has to
+    /// tell them apart.
+    Ambiguous,
+}
+
+/// Where a symbol is.
+enum Located {
+    /// In this file, at this address.
+    At(usize, u64),
+    /// In one of two places.
+    Ambiguous,
+    /// Nobody knows.
+    Nowhere,
+}
+
 /// What was found out about an address whose symbol is not enough.
 struct ByPc {
     symbol: Box<[u8]>,
     source: Option<Source>,
     /// How much was known then: [`SourceLines::knowledge`].
     knowledge: usize,
-}
-
-/// A place in the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    chain: Box<[Frame]>,
-    shown: usize,
 }
 
 /// Why lines are missing: something to be told once.
@@ -60,80 +71,6 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub hint: String,
-}
-
-/// Functions of the kernel that only free a packet, for somebody else: kfree_skb and its like
-/// (linux/skbuff.h, skb_array.h, netfilter.h and netdevice.h, net/core/skbuff.c and dev.c,
-/// net/ipv4/tcp_input.c).
-const WRAPPERS: [&str; 27] = [
-    "NF_DROP_REASON",
-    "__dev_kfree_skb_any",
-    "__dev_kfree_skb_irq",
-    "__kfree_skb",
-    "__kfree_skb_reason",
-    "__sk_skb_reason_drop",
-    "__skb_array_destroy_skb",
-    "__skb_queue_purge",
-    "__skb_queue_purge_reason",
-    "dev_kfree_skb_any",
-    "dev_kfree_skb_any_reason",
-    "dev_kfree_skb_irq",
-    "dev_kfree_skb_irq_reason",
-    "kfree_skb",
-    "kfree_skb_list",
-    "kfree_skb_list_reason",
-    "kfree_skb_partial",
-    "kfree_skb_reason",
-    "napi_consume_skb",
-    "napi_skb_free_stolen_head",
-    "rtnl_kfree_skbs",
-    "sk_skb_reason_drop",
-    "skb_queue_purge",
-    "skb_queue_purge_reason",
-    "tcp_drop",
-    "tcp_drop_reason",
-    "trace_kfree_skb",
-];
-
-impl Source {
-    /// `None` where there is no frame.
-    fn new(chain: Vec<Frame>) -> Option<Self> {
-        let is_wrapper = |frame: &Frame| WRAPPERS.contains(&frame.function.as_str());
-        let outside = chain.iter().position(|frame| !is_wrapper(frame));
-        let shown = outside.or(chain.len().checked_sub(1))?;
-        Some(Self {
-            chain: chain.into(),
-            shown,
-        })
-    }
-
-    /// The line that dropped the packet: outside of kfree_skb and its like.
-    pub fn frame(&self) -> &Frame {
-        &self.chain[self.shown]
-    }
-
-    /// All functions that were inlined into one another there, the innermost first.
-    pub fn chain(&self) -> &[Frame] {
-        &self.chain
-    }
-}
-
-/// `net/ipv4/gre_demux.c:170`.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.frame().fmt(f)
-    }
-}
-
-/// `net/ipv4/gre_demux.c:170`.
-impl fmt::Display for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.file.as_bytes()).fmt(f)?;
-        match self.line {
-            Some(line) => write!(f, ":{line}"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl SourceLines {
@@ -167,21 +104,29 @@ impl SourceLines {
     /// The source of a place, where it can be told. A place that cannot be told now may be later,
     /// when more symbols were seen.
     pub fn find(&mut self, location: Location<'_>) -> Option<&Source> {
-        let text = location
-            .symbol
-            .map_or(&[][..], |symbol| symbol.0.as_bytes());
+        let Some(symbol) = location.symbol else {
+            return self.find_by_pc(location, None);
+        };
+        let text = symbol.0.as_bytes();
         if !self.by_symbol.contains_key(text) {
-            let sent = location.symbol.map(Sent::new);
-            match sent.filter(Sent::is_whole) {
-                Some(sent) => {
-                    let place = self.locate(&sent, location.pc);
-                    let source = place.and_then(|(file, address)| self.source(file, address));
-                    self.by_symbol.insert(text.into(), source);
-                }
-                None => return self.find_by_pc(location, sent.as_ref()),
+            let sent = Sent::new(symbol);
+            if !sent.is_whole() {
+                return self.find_by_pc(location, Some(&sent));
             }
+            let known = match self.locate(&sent, location.pc) {
+                Located::At(file, address) => BySymbol::Source(self.source(file, address)),
+                Located::Ambiguous => BySymbol::Ambiguous,
+                Located::Nowhere => BySymbol::Source(None),
+            };
+            self.by_symbol.insert(text.into(), known);
         }
-        self.by_symbol[text].as_ref()
+        if matches!(self.by_symbol[text], BySymbol::Ambiguous) {
+            return self.find_by_pc(location, Some(&Sent::new(symbol)));
+        }
+        match &self.by_symbol[text] {
+            BySymbol::Source(source) => source.as_ref(),
+            BySymbol::Ambiguous => None,
+        }
     }
 
     fn find_by_pc(&mut self, location: Location<'_>, sent: Option<&Sent<'_>>) -> Option<&Source> {
@@ -224,34 +169,29 @@ impl SourceLines {
     }
 
     /// The file and address of a whole symbol.
-    fn locate(&mut self, sent: &Sent<'_>, pc: Option<u64>) -> Option<(usize, u64)> {
+    fn locate(&mut self, sent: &Sent<'_>, pc: Option<u64>) -> Located {
         let module = match sent.module {
             Module::Kernel => &[][..],
             Module::Named(name) => name,
-            Module::Prefix(_) | Module::Unknown => return None,
+            Module::Prefix(_) | Module::Unknown => return Located::Nowhere,
         };
-        let file = self.file(module)?;
-        let offset = sent.offset?;
+        let (Some(file), Some(offset)) = (self.file(module), sent.offset) else {
+            return Located::Nowhere;
+        };
         let functions = self.opened[file].functions(|name| name.as_bytes() == sent.function);
         let mut fitting = functions.iter().filter(|function| fits(function, sent));
-        let Some(first) = fitting.next() else {
+        let Some(function) = fitting.next() else {
             self.report_misfit(file, sent, &functions);
-            return None;
+            return Located::Nowhere;
         };
-        let address = |function: &Function| function.address.wrapping_add(offset);
-        let function = if fitting.next().is_none() {
-            first
-        } else {
-            // Static functions of one name, of two source files: the address tells them apart.
-            functions
-                .iter()
-                .find(|function| pc.is_some_and(|pc| self.has_slide(file, address(function), pc)))?
-        };
-        let address = address(function);
+        if fitting.next().is_some() {
+            return Located::Ambiguous;
+        }
+        let address = function.address.wrapping_add(offset);
         if let Some(pc) = pc {
             self.add_slide(file, address, pc);
         }
-        Some((file, address))
+        Located::At(file, address)
     }
 
     fn has_slide(&self, file: usize, address: u64, pc: u64) -> bool {
@@ -308,7 +248,10 @@ impl SourceLines {
             [] => Module::Kernel,
             name => Module::Named(name),
         };
-        self.locate(&Sent { module, ..*sent }, Some(pc))
+        match self.locate(&Sent { module, ..*sent }, Some(pc)) {
+            Located::At(file, address) => Some((file, address)),
+            Located::Ambiguous | Located::Nowhere => None,
+        }
     }
 
     /// The opened file of a module, or of the kernel.
@@ -339,7 +282,8 @@ impl SourceLines {
                     self.opened.push(file);
                     return Some(self.opened.len() - 1);
                 }
-                Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(OpenError::Io(error))
+                    if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
                 Err(error) => found.push(format!("{}: {error}", path.display())),
             }
         }

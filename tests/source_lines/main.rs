@@ -125,13 +125,13 @@ fn twins_are_told_apart_by_their_addresses() {
     assert_eq!(one.symbol, two.symbol);
     assert_ne!(one.line, two.line);
     let other = built.kernel_place("ip_rcv_finish_core.constprop.0", "first drop");
+    let mut lines = lines(&built);
+    check(&mut lines, pc(&one, KERNEL), &one.symbol, "nothing");
+    lines.learn(location(pc(&other, KERNEL), &other.symbol));
     for place in [one, two] {
-        let mut lines = lines(&built);
-        lines.learn(location(pc(&other, KERNEL), &other.symbol));
-        lines.find(location(pc(&other, KERNEL), &other.symbol));
         check(&mut lines, pc(&place, KERNEL), &place.symbol, &place.line);
+        check(&mut lines, None, &place.symbol, "nothing");
     }
-    check(&mut lines(&built), None, "twin+0x5/0x10", "nothing");
 }
 
 #[test]
@@ -208,6 +208,14 @@ fn what_is_missing_is_told_once() {
     check(built.folder(), &["gre.ko.gz: it is compressed"]);
     fs::remove_file(module.with_extension("ko.gz")).unwrap();
     check(built.folder(), &["no debug information for the module gre"]);
+    // A file that was asked for is named.
+    let vmlinux = Some("/nonexistent/vmlinux".into());
+    let mut lines = SourceLines::new(Search::new(Wanted::Unknown, vmlinux, None));
+    assert_eq!(lines.find(location(None, "ip_rcv+0x1/0x2")), None);
+    assert_eq!(
+        lines.problems()[0].message,
+        "no debug information for the kernel; /nonexistent/vmlinux: No such file or directory"
+    );
 }
 
 #[test]
