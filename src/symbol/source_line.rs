@@ -52,8 +52,18 @@ enum Located {
     At(usize, u64),
     /// In one of two places.
     Ambiguous,
+    /// Not in this file, which should have it.
+    Missing(usize, Misfit),
     /// Nobody knows.
     Nowhere,
+}
+
+/// What shows that a file is of another build.
+enum Misfit {
+    /// There is no function of the name.
+    Name,
+    /// There is, of another size.
+    Size,
 }
 
 /// What was found out about an address whose symbol is not enough.
@@ -116,6 +126,10 @@ impl SourceLines {
             let known = match self.locate(&sent, location.pc) {
                 Located::At(file, address) => BySymbol::Source(self.source(file, address)),
                 Located::Ambiguous => BySymbol::Ambiguous,
+                Located::Missing(file, misfit) => {
+                    self.report_misfit(file, &sent, &misfit);
+                    BySymbol::Source(None)
+                }
                 Located::Nowhere => BySymbol::Source(None),
             };
             self.by_symbol.insert(text.into(), known);
@@ -139,6 +153,8 @@ impl SourceLines {
             *known.symbol == *text && is_final
         });
         if !is_settled {
+            // Most places are the kernel's: if its file is missing, this tells.
+            self.file(&[]);
             let place = self
                 .locate_by_slide(pc, sent)
                 .or_else(|| self.locate_by_name(pc, sent?));
@@ -181,8 +197,12 @@ impl SourceLines {
         let functions = self.opened[file].functions(|name| name.as_bytes() == sent.function);
         let mut fitting = functions.iter().filter(|function| fits(function, sent));
         let Some(function) = fitting.next() else {
-            self.report_misfit(file, sent, &functions);
-            return Located::Nowhere;
+            let misfit = if functions.is_empty() {
+                Misfit::Name
+            } else {
+                Misfit::Size
+            };
+            return Located::Missing(file, misfit);
         };
         if fitting.next().is_some() {
             return Located::Ambiguous;
@@ -250,7 +270,7 @@ impl SourceLines {
         };
         match self.locate(&Sent { module, ..*sent }, Some(pc)) {
             Located::At(file, address) => Some((file, address)),
-            Located::Ambiguous | Located::Nowhere => None,
+            Located::Ambiguous | Located::Missing(..) | Located::Nowhere => None,
         }
     }
 
@@ -298,12 +318,12 @@ impl SourceLines {
         None
     }
 
-    fn report_misfit(&mut self, file: usize, sent: &Sent<'_>, functions: &[Function]) {
+    fn report_misfit(&mut self, file: usize, sent: &Sent<'_>, misfit: &Misfit) {
         let path = self.opened[file].path.display();
         let name = Escaped(sent.function);
-        let message = match functions.first() {
-            None => format!("{path} has no function {name}: it is of another build"),
-            Some(_) => format!("{path} has another {name}: it is of another build"),
+        let message = match misfit {
+            Misfit::Name => format!("{path} has no function {name}: it is of another build"),
+            Misfit::Size => format!("{path} has another {name}: it is of another build"),
         };
         // One function is enough to know.
         if self.told.insert(path.to_string()) {

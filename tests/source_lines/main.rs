@@ -144,6 +144,39 @@ fn a_symbol_cut_behind_its_offset_needs_no_address() {
 }
 
 #[test]
+fn a_symbol_that_lost_its_module_accuses_no_file() {
+    let built = Built::new(&[]);
+    let mut lines = lines(&built);
+    let symbol = "gre_function_with_a_name_of+0x15/0x30 [g";
+    check(&mut lines, Some(0x1000), cut(symbol), "nothing");
+    check(
+        &mut lines,
+        Some(0x1000),
+        "gre_function_with_a_name_of_it+0x15/0x3",
+        "nothing",
+    );
+    assert!(lines.problems().is_empty());
+    // The part that is there is enough.
+    let place = built.module_place("gre_function_with_a_name_of_its_own", "cut in a module");
+    let other = built.module_place("gre_rcv", "module drop");
+    check(&mut lines, pc(&other, MODULE), &other.symbol, &other.line);
+    check(
+        &mut lines,
+        pc(&place, MODULE),
+        cut(&place.symbol),
+        &place.line,
+    );
+    // The kernel's file is missing, and would be needed.
+    let search = Search::new(Wanted::Unknown, None, None);
+    let mut lines = SourceLines::new(search);
+    assert_eq!(lines.find(location(Some(5), cut(&place.symbol))), None);
+    assert_eq!(
+        lines.problems()[0].message,
+        "no debug information for the kernel"
+    );
+}
+
+#[test]
 fn the_usual_places_are_looked_through() {
     let built = Built::new(&[]);
     let root = tempfile::tempdir().unwrap();
