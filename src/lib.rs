@@ -34,7 +34,8 @@
 //!    refusal means, [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record.
 //! 6. [`source`] and [`sink`]: where records come from and go to.
-//! 7. [`cli`], then [`run`]: what the user typed, and what is done about it.
+//! 7. [`symbol`]: names for places in the running kernel, and their source lines.
+//! 8. [`cli`], then [`run`]: what the user typed, and what is done about it.
 //!
 //! # Invariants
 //!
@@ -42,7 +43,8 @@
 //!   and sinks know records, never each other.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
-//! - Only [`net_dm`] talks to the kernel. Only [`run`] and `main` print to standard error.
+//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
+//!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
 //!   packet block, both reused.
@@ -65,4 +67,5 @@ pub mod record;
 pub mod run;
 pub mod sink;
 pub mod source;
+pub mod symbol;
 mod sys;

@@ -150,8 +150,9 @@ impl fmt::Debug for Name<'_> {
 /// A drop reason, bare: `NETFILTER_DROP`. Names the kernel does not have yet are data, not errors.
 pub type Reason<'a> = Name<'a>;
 
-/// What the kernel's `%pS` printed, cut to 39 characters: `gre_rcv+0x1a2/0x2d0 [gre]`.
-/// Offset, size and module can each be missing.
+/// What the kernel's `%pS` says of a place: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts it
+/// at 39 characters, so that offset, size and module can each be missing; live,
+/// [`crate::symbol::Symbols`] completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a>(pub Name<'a>);
 

@@ -1,4 +1,5 @@
-//! The only unsafe code: socket options and a look at a signal, which libc alone offers.
+//! The only unsafe code: socket options and a look at a signal, which libc alone offers, and files
+//! mapped into memory.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -103,4 +104,63 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroed memory is a valid sigaction, whether the call filled it or failed.
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(feature = "source-lines")]
+pub use mapped::Bytes;
+
+#[cfg(feature = "source-lines")]
+mod mapped {
+    use std::fs::File;
+    use std::io;
+    use std::ops::Deref;
+    use std::rc::Rc;
+
+    use gimli::{CloneStableDeref, StableDeref};
+    use memmap2::Mmap;
+
+    /// Bytes that stay where they are: a file's, or somebody's own. A clone is the same bytes.
+    #[derive(Clone, Debug)]
+    pub struct Bytes(Rc<Storage>);
+
+    #[derive(Debug)]
+    enum Storage {
+        Mapped(Mmap),
+        Owned(Box<[u8]>),
+    }
+
+    impl Bytes {
+        /// A file's, of which only what is looked at gets into memory.
+        pub fn map(file: &File) -> io::Result<Self> {
+            // SAFETY: the bytes are only read, and any bytes are valid. Whoever changes a file of
+            // debug information while it is looked at gets wrong lines, and whoever cuts it may
+            // get SIGBUS; package managers replace such files by others.
+            let map = unsafe { Mmap::map(file) }?;
+            Ok(Self(Rc::new(Storage::Mapped(map))))
+        }
+    }
+
+    impl From<Vec<u8>> for Bytes {
+        fn from(bytes: Vec<u8>) -> Self {
+            Self(Rc::new(Storage::Owned(bytes.into())))
+        }
+    }
+
+    impl Deref for Bytes {
+        type Target = [u8];
+
+        fn deref(&self) -> &[u8] {
+            match &*self.0 {
+                Storage::Mapped(map) => map,
+                Storage::Owned(bytes) => bytes,
+            }
+        }
+    }
+
+    // SAFETY: the bytes are a mapping or an allocation that nothing changes or moves as long as
+    // there is an Rc, wherever the Rc itself goes.
+    unsafe impl StableDeref for Bytes {}
+
+    // SAFETY: a clone is another Rc of the same bytes.
+    unsafe impl CloneStableDeref for Bytes {}
 }

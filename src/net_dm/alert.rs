@@ -13,7 +13,8 @@ use crate::record::{
 pub struct Alert<'a> {
     /// `NET_DM_ATTR_ORIGIN`; where it is missing, told by the presence of a trap.
     pub origin: Option<Origin>,
-    location: Location<'a>,
+    /// `NET_DM_ATTR_PC` and `NET_DM_ATTR_SYMBOL`.
+    pub location: Location<'a>,
     reason: Option<Name<'a>>,
     group: Option<Name<'a>>,
     trap: Option<Name<'a>>,

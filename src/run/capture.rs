@@ -270,6 +270,12 @@ impl Run {
     fn take(&mut self) -> Result<Taken<Stop>, Failure> {
         let pipeline = &mut self.pipeline;
         let taken = self.kernel.take(|record| pipeline.take(record));
+        if self.kernel.symbols_are_newly_hidden() {
+            say("the kernel hides its addresses from this process: long symbols stay cut");
+            hint(
+                "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
+            );
+        }
         taken
             .context("cannot receive alerts")
             .map_err(|error| Failure::new(error, None::<String>))

@@ -12,11 +12,13 @@ use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertSocket, Received};
 use crate::packet::ArpHardware;
 use crate::record::{DropRecord, Name, Timestamp};
+use crate::symbol::Symbols;
 
 /// The stream of drops, and what it came across beside them.
 pub struct Kernel {
     alerts: AlertSocket,
     devices: Devices,
+    symbols: Symbols,
     remarks: Remarks,
 }
 
@@ -48,6 +50,7 @@ impl Kernel {
         Self {
             alerts,
             devices: Devices::default(),
+            symbols: Symbols::of_running_kernel(),
             remarks: Remarks::default(),
         }
     }
@@ -78,8 +81,9 @@ impl Kernel {
                 }
                 _ => continue,
             }
-            let alert = Alert::decode(generic.attributes);
+            let mut alert = Alert::decode(generic.attributes);
             self.remarks.skipped_attributes += u64::from(alert.skipped);
+            alert.location = self.symbols.complete(alert.location);
             let found = self.devices.find(&alert);
             let record = alert.record(Timestamp::now(), found.certain, found.guess, found.name);
             if let ControlFlow::Break(value) = take(&record) {
@@ -93,6 +97,11 @@ impl Kernel {
     /// What came across so far.
     pub fn remarks(&self) -> Remarks {
         self.remarks
+    }
+
+    /// Whether a symbol stays cut because this process may not see addresses. True once.
+    pub fn symbols_are_newly_hidden(&mut self) -> bool {
+        self.symbols.are_newly_hidden()
     }
 
     /// Alerts lost in the socket's buffer so far.

@@ -1,0 +1,331 @@
+//! One ELF file with debug information, a vmlinux or a module: where its functions are, and the
+//! source lines of an address.
+//!
+//! Addresses here are the file's own. A module is not linked: each of its sections starts at 0, so
+//! that they get places of their own here, one behind the other.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use addr2line::{Context, LookupResult};
+use gimli::{Reader as _, RunTimeEndian};
+use object::elf::{SHF_ALLOC, SHF_EXECINSTR};
+use object::{
+    CompressionFormat, Object, ObjectKind, ObjectSection, ObjectSymbol, RelocationKind,
+    RelocationTarget, SectionFlags, SymbolKind,
+};
+use thiserror::Error;
+
+use super::source::Frame;
+use super::source_path;
+use crate::sys::Bytes;
+
+type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
+
+/// Why a file is of no use.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// It cannot be read.
+    #[error("{}", strerror(.0))]
+    Io(#[from] io::Error),
+    /// A compressed module.
+    #[error("it is compressed")]
+    Compressed,
+    /// Stripped, as installed modules usually are.
+    #[error("it has no debug information")]
+    NoDebugInformation,
+    /// Not ELF, or not as it should be.
+    #[error("it is not an ELF file that can be read: {0}")]
+    Elf(#[from] object::Error),
+    /// The DWARF data are not as they should be.
+    #[error("its debug information cannot be read: {0}")]
+    Dwarf(#[from] gimli::Error),
+    /// Of an architecture whose modules need other calculations.
+    #[error("it has relocations of a kind that is not understood")]
+    Relocation,
+}
+
+/// A file with debug information.
+pub struct DebugFile {
+    /// Where it is.
+    pub path: PathBuf,
+    bytes: Bytes,
+    context: Context<Reader>,
+    /// Where each section starts, by its number, less what its symbols count already.
+    bases: Vec<u64>,
+    /// The code: parts that keep their distances when they are loaded.
+    pub regions: Vec<Range<u64>>,
+}
+
+/// A function of the symbol table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name, with a compiler's suffix.
+    pub name: String,
+    /// Its start.
+    pub address: u64,
+    /// As the symbol table says, without padding; 0 where assembly code does not say.
+    pub size: u64,
+    /// Up to the next symbol, as the kernel counts; `None` for the last of a section.
+    pub distance: Option<u64>,
+}
+
+impl DebugFile {
+    /// Opens a file that has debug information.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let bytes = Bytes::map(&File::open(path)?)?;
+        if is_compressed(&bytes) {
+            return Err(OpenError::Compressed);
+        }
+        let elf = object::File::parse(&*bytes)?;
+        let has_lines = elf.section_by_name(".debug_info").is_some()
+            && elf.section_by_name(".debug_line").is_some();
+        if !has_lines {
+            return Err(OpenError::NoDebugInformation);
+        }
+        let (bases, regions) = lay_out(&elf);
+        let dwarf = gimli::Dwarf::load(|id| section(&elf, &bytes, id.name(), &bases))?;
+        let context = Context::from_dwarf(dwarf)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: bytes.clone(),
+            context,
+            bases,
+            regions,
+        })
+    }
+
+    /// What the linker made to tell one build from all others.
+    pub fn build_id(&self) -> Option<Vec<u8>> {
+        Some(self.elf()?.build_id().ok()??.to_vec())
+    }
+
+    /// It was parsed once, so that it can be again; that takes a few microseconds.
+    fn elf(&self) -> Option<object::File<'_>> {
+        object::File::parse(&*self.bytes).ok()
+    }
+
+    /// The functions whose names `is_wanted`. A static function's name need not be unique.
+    pub fn functions(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Function> {
+        let Some(elf) = self.elf() else {
+            return Vec::new();
+        };
+        let mut functions: Vec<Function> = elf
+            .symbols()
+            .filter(|symbol| symbol.name().is_ok_and(&is_wanted))
+            .filter_map(|symbol| {
+                Some(Function {
+                    name: symbol.name().ok()?.to_owned(),
+                    address: self.address(&symbol)?,
+                    size: symbol.size(),
+                    distance: None,
+                })
+            })
+            .collect();
+        for function in &mut functions {
+            let region = self.region(function.address);
+            let next = elf
+                .symbols()
+                .filter_map(|symbol| self.address(&symbol))
+                .filter(|address| *address > function.address && region.contains(address))
+                .min();
+            function.distance = next.map(|next| next - function.address);
+        }
+        functions
+    }
+
+    /// The code that an address belongs to; empty for one that is not code.
+    pub fn region(&self, address: u64) -> Range<u64> {
+        let region = self.regions.iter().find(|region| region.contains(&address));
+        region.cloned().unwrap_or_default()
+    }
+
+    /// Where a symbol of the code is.
+    fn address<'a>(&self, symbol: &impl ObjectSymbol<'a>) -> Option<u64> {
+        let is_code = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown);
+        let section = symbol.section_index().filter(|_| is_code)?;
+        let address = self.bases.get(section.0)?.wrapping_add(symbol.address());
+        (!self.region(address).is_empty()).then_some(address)
+    }
+
+    /// The source lines of an address: the innermost inlined function first, the function that
+    /// they were inlined into last. Empty where nothing is known.
+    pub fn frames(&self, address: u64) -> Vec<Frame> {
+        let LookupResult::Output(Ok(mut frames)) = self.context.find_frames(address) else {
+            // The kernel is not built with split DWARF, whose other half would have to be loaded.
+            return Vec::new();
+        };
+        let folder = self.folder(address);
+        let mut found = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let location = frame.location.as_ref();
+            let function = frame.function.as_ref();
+            let function = function.and_then(|name| name.raw_name().ok());
+            // Some have a linkage name, with a compiler's suffix.
+            let function = function.map(|name| match name.split_once('.') {
+                Some((name, _)) if !name.is_empty() => name.to_owned(),
+                _ => name.into_owned(),
+            });
+            let file = location.and_then(|location| location.file);
+            found.push(Frame {
+                function: function.unwrap_or_default(),
+                file: file.map_or_else(String::new, |file| source_path::shorten(file, &folder)),
+                line: location
+                    .and_then(|location| location.line)
+                    .filter(|line| *line != 0),
+            });
+        }
+        found.retain(|frame| !frame.file.is_empty());
+        found
+    }
+
+    /// The folder in which the code at an address was compiled.
+    fn folder(&self, address: u64) -> String {
+        let unit = match self.context.find_dwarf_and_unit(address) {
+            LookupResult::Output(unit) => unit,
+            LookupResult::Load { .. } => None,
+        };
+        let folder = unit.and_then(|unit| unit.comp_dir.clone());
+        folder
+            .and_then(|folder| Some(folder.to_string_lossy().ok()?.into_owned()))
+            .unwrap_or_default()
+    }
+}
+
+/// Without the number that the standard library adds: ` (os error 2)`.
+fn strerror(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => nix::Error::from_raw(errno).desc().into(),
+        None => error.to_string(),
+    }
+}
+
+/// Whether the file begins as those of gzip, xz and zstd do.
+fn is_compressed(bytes: &[u8]) -> bool {
+    let magics: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    magics.iter().any(|magic| bytes.starts_with(magic))
+}
+
+/// The bases of all sections, and the regions of code.
+fn lay_out(elf: &object::File<'_>) -> (Vec<u64>, Vec<Range<u64>>) {
+    const FIRST: u64 = 0x10000;
+    let is_linked = elf.kind() != ObjectKind::Relocatable;
+    let (mut bases, mut regions) = (Vec::new(), Vec::new());
+    let mut end = FIRST;
+    for section in elf.sections() {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+            continue;
+        };
+        let number = section.index().0;
+        if bases.len() <= number {
+            bases.resize(number + 1, 0);
+        }
+        if sh_flags.0 & SHF_ALLOC.0 == 0 {
+            continue;
+        }
+        let mut start = section.address();
+        if !is_linked {
+            start = end;
+            bases[number] = start;
+            end = start.saturating_add(section.size()).saturating_add(0xff) & !0xff;
+        }
+        if sh_flags.0 & SHF_EXECINSTR.0 != 0 && section.size() != 0 {
+            regions.push(start..start.saturating_add(section.size()));
+        }
+    }
+    // What is linked moves as a whole.
+    if is_linked && let Some(start) = regions.iter().map(|region| region.start).min() {
+        let end = regions.iter().map(|region| region.end).max();
+        let whole = start..end.unwrap_or(start);
+        regions.splice(.., [whole]);
+    }
+    (bases, regions)
+}
+
+/// A section of debug information: mapped where it can be used as it is, else a copy.
+fn section(
+    elf: &object::File<'_>,
+    bytes: &Bytes,
+    name: &str,
+    bases: &[u64],
+) -> Result<Reader, OpenError> {
+    let endian = if elf.is_little_endian() {
+        RunTimeEndian::Little
+    } else {
+        RunTimeEndian::Big
+    };
+    let reader = |bytes: Bytes| gimli::EndianReader::new(bytes, endian);
+    let Some(section) = elf.section_by_name(name) else {
+        return Ok(reader(Vec::new().into()));
+    };
+    // A linked vmlinux may still have its relocations (--emit-relocs); they are done already.
+    let is_linked = elf.kind() != ObjectKind::Relocatable;
+    let place = section.compressed_file_range()?;
+    if is_linked && place.format == CompressionFormat::None {
+        let start = usize::try_from(place.offset).unwrap_or(usize::MAX);
+        let len = usize::try_from(place.uncompressed_size).unwrap_or(usize::MAX);
+        let end = start.saturating_add(len);
+        if end > bytes.len() {
+            return Err(gimli::Error::UnexpectedEof(gimli::ReaderOffsetId(0)).into());
+        }
+        return Ok(reader(bytes.clone()).range(start..end));
+    }
+    let mut data = section.uncompressed_data().map(Cow::into_owned)?;
+    if !is_linked {
+        relocate(elf, &section, &mut data, bases)?;
+    }
+    Ok(reader(data.into()))
+}
+
+/// Writes the addresses into a section of a file that is not linked.
+fn relocate(
+    elf: &object::File<'_>,
+    section: &object::Section<'_, '_>,
+    data: &mut [u8],
+    bases: &[u64],
+) -> Result<(), OpenError> {
+    let base = |section: object::SectionIndex| bases.get(section.0).copied().unwrap_or(0);
+    for (offset, relocation) in section.relocations() {
+        let target = match (relocation.kind(), relocation.target()) {
+            (RelocationKind::None, _) => continue,
+            (RelocationKind::Absolute, RelocationTarget::Symbol(number)) => {
+                let symbol = elf.symbol_by_index(number)?;
+                let section = symbol.section_index().map_or(0, base);
+                section.wrapping_add(symbol.address())
+            }
+            (RelocationKind::Absolute, RelocationTarget::Section(number)) => base(number),
+            (RelocationKind::Absolute, RelocationTarget::Absolute) => 0,
+            _ => return Err(OpenError::Relocation),
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let len = usize::from(relocation.size() / 8);
+        let place = start
+            .checked_add(len)
+            .and_then(|end| data.get_mut(start..end))
+            .filter(|_| len == 4 || len == 8)
+            .ok_or(OpenError::Relocation)?;
+        let is_little = elf.is_little_endian();
+        let mut value = target.wrapping_add_signed(relocation.addend());
+        if relocation.has_implicit_addend() {
+            value = value.wrapping_add(read(place, is_little));
+        }
+        let bytes = value.to_le_bytes();
+        place.copy_from_slice(&bytes[..len]);
+        if !is_little {
+            place.reverse();
+        }
+    }
+    Ok(())
+}
+
+fn read(place: &[u8], is_little: bool) -> u64 {
+    let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+    if is_little {
+        place.iter().rev().fold(0, add)
+    } else {
+        place.iter().fold(0, add)
+    }
+}

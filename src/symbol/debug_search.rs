@@ -1,0 +1,387 @@
+//! Where a kernel's debug information lies: the files given, else the usual places of the
+//! distributions; and which package would help when it is in none of them.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::record::CaptureHost;
+
+/// The kernel whose debug information is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The one that runs here.
+    Running,
+    /// Another machine's, or one that ran before: what `uname -r` said there.
+    Release(String),
+    /// Nobody knows which: only given files can help.
+    Unknown,
+}
+
+impl Wanted {
+    /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
+    pub fn of_host(host: &CaptureHost) -> Self {
+        let release = host.os.as_deref().and_then(|os| os.strip_prefix("Linux "));
+        match release.and_then(|release| release.split_whitespace().next()) {
+            Some(release) => Self::Release(release.into()),
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Search {
+    wanted: Wanted,
+    release: Option<String>,
+    vmlinux: Option<PathBuf>,
+    modules: Option<PathBuf>,
+    root: PathBuf,
+    /// All files of modules, by the module's name; the best first.
+    index: Option<HashMap<String, Vec<PathBuf>>>,
+}
+
+impl Search {
+    /// `vmlinux` is a file, `modules` a folder with the modules somewhere below; where one is
+    /// given, nothing else is looked at.
+    pub fn new(wanted: Wanted, vmlinux: Option<PathBuf>, modules: Option<PathBuf>) -> Self {
+        let release = match &wanted {
+            Wanted::Running => running_release(),
+            Wanted::Release(release) => Some(release.clone()),
+            Wanted::Unknown => None,
+        };
+        // It becomes a part of paths.
+        let release = release.filter(|release| !release.contains('/') && !release.is_empty());
+        Self {
+            wanted,
+            release,
+            vmlinux,
+            modules,
+            root: "/".into(),
+            index: None,
+        }
+    }
+
+    /// Looks below another folder than `/`.
+    #[must_use]
+    pub fn below(mut self, root: PathBuf) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The kernel's release, where it is known.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
+    /// The files that may be the kernel's, the best first. Not all of them exist.
+    pub fn vmlinux(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.vmlinux {
+            return vec![file.clone()];
+        }
+        let Some(release) = &self.release else {
+            return Vec::new();
+        };
+        let by_build_id = self.build_id(None).map(|id| self.by_build_id(&id));
+        // Debian and Ubuntu; Fedora and Red Hat; openSUSE; a kernel built here.
+        let usual = [
+            format!("usr/lib/debug/boot/vmlinux-{release}"),
+            format!("usr/lib/debug/lib/modules/{release}/vmlinux"),
+            format!("usr/lib/debug/usr/lib/modules/{release}/vmlinux"),
+            format!("usr/lib/debug/usr/lib/modules/{release}/vmlinux.debug"),
+            format!("usr/lib/debug/boot/vmlinux-{release}.debug"),
+            format!("usr/lib/debug/vmlinux-{release}"),
+            format!("lib/modules/{release}/build/vmlinux"),
+            format!("lib/modules/{release}/vmlinux"),
+            format!("boot/vmlinux-{release}"),
+        ];
+        let usual = usual.into_iter().map(|path| self.root.join(path));
+        by_build_id.into_iter().chain(usual).collect()
+    }
+
+    /// Whether this very file was asked for.
+    pub fn is_given(&self, path: &Path) -> bool {
+        self.vmlinux.as_deref() == Some(path)
+    }
+
+    /// The files that may be a module's, the best first.
+    pub fn module(&mut self, name: &str) -> Vec<PathBuf> {
+        let by_build_id = match &self.modules {
+            Some(_) => None,
+            None => self.build_id(Some(name)).map(|id| self.by_build_id(&id)),
+        };
+        let by_name = self.index().get(name).cloned().unwrap_or_default();
+        by_build_id.into_iter().chain(by_name).collect()
+    }
+
+    /// The modules whose names begin so.
+    pub fn modules_with_prefix(&mut self, prefix: &str) -> Vec<String> {
+        let names = self.index().keys();
+        let found = names.filter(|name| name.starts_with(prefix));
+        found.cloned().collect()
+    }
+
+    fn index(&mut self) -> &HashMap<String, Vec<PathBuf>> {
+        let folders = match (&self.modules, &self.release) {
+            (Some(folder), _) => vec![folder.clone()],
+            (None, Some(release)) => [
+                format!("usr/lib/debug/lib/modules/{release}"),
+                format!("usr/lib/debug/usr/lib/modules/{release}"),
+                format!("lib/modules/{release}"),
+            ]
+            .map(|path| self.root.join(path))
+            .into(),
+            (None, None) => Vec::new(),
+        };
+        self.index.get_or_insert_with(|| {
+            let mut index = HashMap::new();
+            for folder in folders {
+                add_modules(&mut index, &folder, 0);
+            }
+            index
+        })
+    }
+
+    /// What the running kernel, or a module that is loaded, says of its build.
+    pub fn build_id(&self, module: Option<&str>) -> Option<Vec<u8>> {
+        if self.wanted != Wanted::Running {
+            return None;
+        }
+        let path = match module {
+            None => "sys/kernel/notes".into(),
+            Some(name) => format!("sys/module/{name}/notes/.note.gnu.build-id"),
+        };
+        build_id_of_notes(&fs::read(self.root.join(path)).ok()?)
+    }
+
+    fn by_build_id(&self, id: &[u8]) -> PathBuf {
+        let mut digits = String::new();
+        for byte in id {
+            // A String takes all that is written.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        let (folder, file) = digits.split_at(2.min(digits.len()));
+        self.root
+            .join("usr/lib/debug/.build-id")
+            .join(folder)
+            .join(format!("{file}.debug"))
+    }
+
+    /// What to do when debug information is missing.
+    pub fn advice(&self) -> String {
+        let Some(release) = &self.release else {
+            return "name the debug information of the kernel that made the capture: --vmlinux FILE, \
+                    --modules DIR"
+                .into();
+        };
+        let package = match distribution(release) {
+            Some(Distribution::Debian) => format!("install linux-image-{release}-dbg"),
+            Some(Distribution::Ubuntu) => {
+                format!("install linux-image-unsigned-{release}-dbgsym (of ddebs.ubuntu.com)")
+            }
+            Some(Distribution::Fedora) => {
+                format!("`dnf debuginfo-install kernel-core-{release}` installs kernel-debuginfo")
+            }
+            Some(Distribution::Suse) => "install kernel-default-debuginfo".into(),
+            None => "install the debug information of this kernel's package".into(),
+        };
+        format!("{package}, or name files that have it: --vmlinux FILE, --modules DIR")
+    }
+}
+
+/// Who built a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Distribution {
+    Debian,
+    Ubuntu,
+    Fedora,
+    Suse,
+}
+
+/// By the manner of its release: the capture may come from another machine.
+fn distribution(release: &str) -> Option<Distribution> {
+    let ends_with = |flavours: &[&str]| flavours.iter().any(|name| release.ends_with(name));
+    let has_part = |start: &str| {
+        release.split('.').any(|part| {
+            part.strip_prefix(start)
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        })
+    };
+    if has_part("fc") || has_part("el") {
+        Some(Distribution::Fedora)
+    } else if release.contains("+deb") || ends_with(&["-amd64", "-arm64", "-686", "-686-pae"]) {
+        Some(Distribution::Debian)
+    } else if ends_with(&[
+        "-generic",
+        "-lowlatency",
+        "-aws",
+        "-azure",
+        "-gcp",
+        "-oracle",
+        "-kvm",
+    ]) {
+        Some(Distribution::Ubuntu)
+    } else if ends_with(&["-default"]) {
+        Some(Distribution::Suse)
+    } else {
+        None
+    }
+}
+
+fn running_release() -> Option<String> {
+    let uname = nix::sys::utsname::uname().ok()?;
+    Some(uname.release().to_str()?.to_owned())
+}
+
+/// The build id among ELF notes (`Elf32_Nhdr`, elf.h: two lengths, a type, name and description,
+/// each padded to 4 bytes).
+fn build_id_of_notes(mut notes: &[u8]) -> Option<Vec<u8>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    loop {
+        let (header, rest) = notes.split_at_checked(12)?;
+        let word = |place: usize| {
+            let bytes = header[place..place + 4].try_into();
+            bytes.map_or(0, u32::from_ne_bytes)
+        };
+        let padded = |len: u32| usize::try_from(len).ok()?.checked_next_multiple_of(4);
+        let (name, rest) = rest.split_at_checked(padded(word(0))?)?;
+        // The last one's padding may be missing.
+        let len = usize::try_from(word(4)).ok()?;
+        let description = rest.get(..len)?;
+        if word(8) == NT_GNU_BUILD_ID && name == b"GNU\0" {
+            return (!description.is_empty()).then(|| description.to_vec());
+        }
+        notes = rest.get(padded(word(4))?..)?;
+    }
+}
+
+/// Adds the modules below a folder. Links to folders are not followed: `build` is one.
+fn add_modules(index: &mut HashMap<String, Vec<PathBuf>>, folder: &Path, depth: u32) {
+    const MAX_DEPTH: u32 = 20;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if depth < MAX_DEPTH {
+                add_modules(index, &entry.path(), depth + 1);
+            }
+        } else if let Some(name) = module_name(&entry.file_name()) {
+            index.entry(name).or_default().push(entry.path());
+        }
+    }
+}
+
+/// `nf_tables` of `nf-tables.ko`, `nf_tables.ko.debug`, `nf_tables.ko.xz`.
+fn module_name(file: &OsStr) -> Option<String> {
+    let file = file.to_str()?;
+    let stem = file.strip_suffix(".debug").unwrap_or(file);
+    let stem = [".xz", ".zst", ".gz"]
+        .iter()
+        .find_map(|suffix| stem.strip_suffix(suffix))
+        .unwrap_or(stem);
+    Some(stem.strip_suffix(".ko")?.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_package_that_helps_is_named() {
+        #[track_caller]
+        fn check(release: &str, wanted: &str) {
+            let search = Search::new(Wanted::Release(release.into()), None, None);
+            let advice = search.advice();
+            assert!(advice.contains(wanted), "{advice}");
+            assert!(advice.contains("--vmlinux FILE"), "{advice}");
+        }
+        check("6.1.0-55-amd64", "linux-image-6.1.0-55-amd64-dbg");
+        check(
+            "6.12.107+deb13-cloud-arm64",
+            "linux-image-6.12.107+deb13-cloud-arm64-dbg",
+        );
+        check(
+            "6.8.0-45-generic",
+            "linux-image-unsigned-6.8.0-45-generic-dbgsym",
+        );
+        check("6.11.4-301.fc41.x86_64", "kernel-debuginfo");
+        check("5.14.0-503.11.1.el9_5.x86_64", "kernel-debuginfo");
+        check("6.4.0-150600.21-default", "kernel-default-debuginfo");
+        check("6.18.1-me", "this kernel's package");
+        let unknown = Search::new(Wanted::Unknown, None, None);
+        assert!(unknown.advice().contains("--vmlinux FILE"));
+    }
+
+    #[test]
+    fn files_are_found_in_the_usual_places() {
+        let root = tempfile::tempdir().unwrap();
+        let touch = |path: &str, content: &[u8]| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let debug = touch(
+            "usr/lib/debug/lib/modules/6.1/kernel/net/nf-tables.ko.debug",
+            b"",
+        );
+        let installed = touch("lib/modules/6.1/kernel/net/nf_tables.ko.xz", b"");
+        touch("lib/modules/6.1/modules.dep", b"");
+        let of_6_1 = || Search::new(Wanted::Release("6.1".into()), None, None);
+        let mut search = of_6_1().below(root.path().into());
+        assert_eq!(search.module("nf_tables"), [debug, installed]);
+        assert_eq!(search.modules_with_prefix("nf_t"), ["nf_tables"]);
+        assert!(search.module("gre").is_empty());
+        let usual = root.path().join("usr/lib/debug/boot/vmlinux-6.1");
+        assert_eq!(search.vmlinux()[0], usual);
+        // Given ones alone.
+        let given = Search::new(Wanted::Unknown, Some("a".into()), Some(root.path().into()));
+        let mut given = given.below("/nonexistent".into());
+        assert_eq!(given.vmlinux(), [Path::new("a")]);
+        assert_eq!(given.module("nf_tables").len(), 2);
+        // The running one has a build id.
+        let mut note = Vec::new();
+        for word in [4_u32, 3, 7, 4, 2, 3] {
+            note.extend(word.to_ne_bytes());
+            if note.len() == 12 {
+                note.extend(b"XYZ\0abc\0");
+            }
+        }
+        note.extend(b"GNU\0\xab\xcd");
+        touch("sys/kernel/notes", &note);
+        let running = Search::new(Wanted::Running, None, None).below(root.path().into());
+        assert_eq!(running.build_id(None).unwrap(), [0xab, 0xcd]);
+        assert!(running.vmlinux()[0].ends_with("usr/lib/debug/.build-id/ab/cd.debug"));
+        // A capture may claim any release.
+        let hostile = Search::new(Wanted::Release("../../x".into()), None, None);
+        assert!(hostile.vmlinux().is_empty());
+    }
+
+    #[test]
+    fn a_capture_says_which_kernel_made_it() {
+        let wanted = |os: Option<&str>| {
+            Wanted::of_host(&CaptureHost {
+                hardware: None,
+                os: os.map(Into::into),
+            })
+        };
+        let release = Wanted::Release("6.1.0-55-amd64".into());
+        assert_eq!(wanted(Some("Linux 6.1.0-55-amd64")), release);
+        assert_eq!(wanted(Some("Linux ")), Wanted::Unknown);
+        assert_eq!(wanted(Some("Windows 11")), Wanted::Unknown);
+        assert_eq!(wanted(None), Wanted::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn no_notes_panic(bytes in proptest::collection::vec(0..8_u8, 0..100)) {
+            let _ = build_id_of_notes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The kernel's symbol table, as `/proc/kallsyms` prints it: parsed once into a compact, sorted
+//! table, and asked what `%pS` would say of an address.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+
+/// What could be learnt from a kallsyms file.
+#[derive(Debug)]
+pub enum Kallsyms {
+    /// Functions with their addresses.
+    Visible(Table),
+    /// There are functions, but all addresses are zero: this process may not see them.
+    Hidden,
+    /// No function at all: not the file that it should be, or a kernel without CONFIG_KALLSYMS.
+    Empty,
+}
+
+/// The functions of the kernel and its modules, by address.
+///
+/// Names lie behind one another in one buffer. A kernel with 250,000 symbols, 150,000 of them
+/// functions, takes 6 MB.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// By address; of several symbols at an address the first of the file comes first.
+    functions: Vec<Function>,
+    names: Vec<u8>,
+    /// Names of the modules; [`Function::module`] counts from 1.
+    modules: Vec<Box<[u8]>>,
+}
+
+/// 16 bytes, and there are many.
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    address: u64,
+    /// Where its name starts in [`Table::names`].
+    name: u32,
+    name_len: u16,
+    /// 0 is the kernel itself.
+    module: u16,
+}
+
+/// A place in a function, in the words of the kernel's `%pS` (`__sprint_symbol`,
+/// kernel/kallsyms.c): `gre_rcv+0x41/0xb0 [gre]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'t> {
+    /// The function's name, with a compiler's suffix (`.isra.0`) where it has one.
+    pub function: &'t [u8],
+    /// Bytes from the function's start.
+    pub offset: u64,
+    /// Bytes to the next symbol at another address.
+    pub size: u64,
+    /// The module that the function belongs to.
+    pub module: Option<&'t [u8]>,
+}
+
+impl Place<'_> {
+    /// Appends `function+0x41/0xb0 [module]`.
+    pub fn write(&self, text: &mut Vec<u8>) {
+        use io::Write;
+        text.extend_from_slice(self.function);
+        // A Vec takes all that is written.
+        let _ = write!(text, "+{:#x}/{:#x}", self.offset, self.size);
+        if let Some(module) = self.module {
+            text.extend_from_slice(b" [");
+            text.extend_from_slice(module);
+            text.push(b']');
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.write(&mut text);
+        crate::record::Escaped(&text).fmt(f)
+    }
+}
+
+/// A longer line is not the kernel's: its names have at most 511 characters (`KSYM_NAME_LEN`,
+/// linux/kallsyms.h) and its modules' 55 (`MODULE_NAME_LEN`).
+const MAX_LINE: u64 = 1024;
+/// Code is mapped by pages; a page may be larger, then the last function seems shorter.
+const PAGE: u64 = 4096;
+/// The last function of the kernel or of a module has no end in the table. What lies further
+/// behind its start is in something that the table does not know.
+const MAX_LAST_FUNCTION: u64 = 64 * 1024;
+
+impl Kallsyms {
+    /// Reads lines as `ffffffffc0561160 t gre_rcv [gre]`. Lines that look otherwise are skipped.
+    pub fn read(input: impl Read) -> io::Result<Self> {
+        let mut table = Table::default();
+        let mut is_hidden = false;
+        let mut input = BufReader::with_capacity(64 * 1024, input);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if (&mut input).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if line.pop_if(|byte| *byte == b'\n').is_none() && line.len() as u64 == MAX_LINE {
+                input.skip_until(b'\n')?;
+                continue;
+            }
+            match parse(&line) {
+                Some(symbol) if symbol.address == 0 => is_hidden = true,
+                Some(symbol) => table.add(&symbol),
+                None => {}
+            }
+        }
+        // Stable: the file's order says which of several names the kernel takes.
+        table.functions.sort_by_key(|function| function.address);
+        Ok(if !table.functions.is_empty() {
+            Self::Visible(table)
+        } else if is_hidden {
+            Self::Hidden
+        } else {
+            Self::Empty
+        })
+    }
+}
+
+/// One line.
+struct Symbol<'l> {
+    address: u64,
+    name: &'l [u8],
+    module: Option<&'l [u8]>,
+}
+
+/// The function that a line names, if it names one.
+fn parse(line: &[u8]) -> Option<Symbol<'_>> {
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let address = std::str::from_utf8(words.next()?).ok()?;
+    // `from_str_radix` would take a sign.
+    if address.starts_with('+') {
+        return None;
+    }
+    let address = u64::from_str_radix(address, 16).ok()?;
+    // nm's letters: code, and weak symbols that are not data.
+    if !matches!(words.next()?, b"t" | b"T" | b"w" | b"W") {
+        return None;
+    }
+    let name = words.next()?;
+    // As the kernel does (is_mapping_symbol, linux/module_symbol.h).
+    let is_mapping = name[0] == b'$' || name.starts_with(b".L") || name.starts_with(b"L0");
+    if is_mapping {
+        return None;
+    }
+    let module = match words.next() {
+        Some(word) => Some(word.strip_prefix(b"[")?.strip_suffix(b"]")?),
+        None => None,
+    };
+    // BPF programs stand in the file as if they were a module; `%pS` does not call them one.
+    let module = module.filter(|module| !module.is_empty() && *module != b"bpf");
+    Some(Symbol {
+        address,
+        name,
+        module,
+    })
+}
+
+impl Table {
+    fn add(&mut self, symbol: &Symbol<'_>) {
+        let module = match symbol.module {
+            None => Some(0),
+            Some(name) => self.module_number(name),
+        };
+        let (Some(module), Ok(name), Ok(name_len)) = (
+            module,
+            u32::try_from(self.names.len()),
+            u16::try_from(symbol.name.len()),
+        ) else {
+            // 4 GB of names, or 65536 modules: no kernel's.
+            return;
+        };
+        self.names.extend_from_slice(symbol.name);
+        self.functions.push(Function {
+            address: symbol.address,
+            name,
+            name_len,
+            module,
+        });
+    }
+
+    /// The symbols of a module stand together, so that the last one is nearly always right.
+    fn module_number(&mut self, name: &[u8]) -> Option<u16> {
+        if self.modules.last().is_none_or(|last| **last != *name) {
+            self.modules.push(name.into());
+        }
+        u16::try_from(self.modules.len()).ok()
+    }
+
+    /// The function that holds `pc`, as the kernel itself would name it.
+    pub fn find(&self, pc: u64) -> Option<Place<'_>> {
+        let end = self
+            .functions
+            .partition_point(|function| function.address <= pc);
+        let address = self.functions[..end].last()?.address;
+        let first = self.functions[..end].partition_point(|function| function.address < address);
+        let function = self.functions[first];
+        let next = self.functions.get(end);
+        let offset = pc - address;
+        // The kernel counts to the end of the module's code, which ends with a page.
+        let page_end = (pc | (PAGE - 1)).saturating_add(1);
+        let end = match next {
+            Some(next) if self.is_same_module(function, *next) => next.address,
+            _ if offset >= MAX_LAST_FUNCTION => return None,
+            Some(next) => next.address.min(page_end),
+            None => page_end,
+        };
+        Some(Place {
+            function: self.name(function),
+            offset,
+            size: end - address,
+            module: match function.module {
+                0 => None,
+                number => Some(&self.modules[usize::from(number) - 1]),
+            },
+        })
+    }
+
+    fn is_same_module(&self, one: Function, other: Function) -> bool {
+        let name = |function: Function| {
+            let number = usize::from(function.module).checked_sub(1)?;
+            Some(&self.modules[number])
+        };
+        one.module == other.module || name(one) == name(other)
+    }
+
+    fn name(&self, function: Function) -> &[u8] {
+        let start = function.name as usize;
+        &self.names[start..start + usize::from(function.name_len)]
+    }
+
+    /// How many functions there are.
+    pub fn len(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Whether there is no function; [`Kallsyms::read`] gives no such table.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FIXTURE: &[u8] = include_bytes!("../../fixtures/kallsyms.txt");
+
+    fn table(text: &[u8]) -> Table {
+        match Kallsyms::read(text).unwrap() {
+            Kallsyms::Visible(table) => table,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn places_are_named_as_the_kernel_names_them() {
+        let table = table(FIXTURE);
+        let check = |pc, shown| {
+            let place = table.find(pc).map(|place| place.to_string());
+            assert_eq!(place.as_deref().unwrap_or("unknown"), shown, "{pc:#x}");
+        };
+        // What the kernel's own string has no room for.
+        check(
+            0xffff_ffff_a3dd_e5ca,
+            "__netif_receive_skb_core.constprop.0+0x14/0xdf0",
+        );
+        // First and last byte of a function; the first of several names; data in between is skipped.
+        check(0xffff_ffff_a3dd_f3a6, "ip_rcv+0x0/0x5a");
+        check(0xffff_ffff_a3dd_f3ff, "ip_rcv+0x59/0x5a");
+        // Sorted, though the file is not. Padding is a symbol of its own.
+        check(0xffff_ffff_a3dd_f400, "__pfx_ip_output+0x0/0x10");
+        check(0xffff_ffff_a3dd_f411, "ip_output+0x1/0xbf0");
+        // The last of the kernel, to the end of its page.
+        check(0xffff_ffff_a3de_0001, "last_of_the_kernel+0x1/0x1000");
+        // A module; its last function ends with the page, or where another module begins.
+        check(0xffff_ffff_c055_f14b, "gre_rcv+0x3b/0xb0 [gre]");
+        check(0xffff_ffff_c055_f1c8, "gre_err+0x8/0x3c0 [gre]");
+        check(0xffff_ffff_c055_f5ff, "gre_cleanup+0x7f/0x80 [gre]");
+        check(0xffff_ffff_c055_f601, "vxlan_rcv+0x1/0xa00 [vxlan]");
+        check(0xffff_ffff_c056_0000, "unknown_to_c+0x0/0x1000");
+        // Before, between and behind all of them.
+        check(0, "unknown");
+        check(0xffff_ffff_a3dd_e5b5, "unknown");
+        check(0xffff_ffff_b000_0000, "unknown");
+        check(u64::MAX, "unknown");
+    }
+
+    #[test]
+    fn hidden_addresses_are_told_from_no_functions() {
+        let zeros = b"0000000000000000 T _stext\n0000000000000000 t gre_rcv\t[gre]\n";
+        assert!(matches!(
+            Kallsyms::read(&zeros[..]).unwrap(),
+            Kallsyms::Hidden
+        ));
+        for text in [&b""[..], b"no such thing\n", b"0000000000000010 D data\n"] {
+            assert!(matches!(Kallsyms::read(text).unwrap(), Kallsyms::Empty));
+        }
+    }
+
+    #[test]
+    fn an_overlong_line_is_skipped_whole() {
+        let mut text = b"1000 T a\n".to_vec();
+        text.extend(std::iter::repeat_n(b'x', 5000));
+        text.extend(b" 2000 T hidden_in_it\n3000 T b\n");
+        let table = table(&text);
+        assert_eq!(table.len(), 2);
+        assert_eq!(table.find(0x2000).unwrap().to_string(), "a+0x1000/0x2000");
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..500),
+            start in 0..FIXTURE.len(),
+            pc in prop_oneof![any::<u64>(), 0xffff_ffff_a3dd_e000..0xffff_ffff_c057_0000_u64],
+        ) {
+            // Half random, half the fixture with random bytes in it.
+            let mut damaged = FIXTURE.to_vec();
+            let end = damaged.len().min(start + bytes.len());
+            damaged[start..end].copy_from_slice(&bytes[..end - start]);
+            for text in [&bytes, &damaged] {
+                if let Kallsyms::Visible(table) = Kallsyms::read(&text[..]).unwrap()
+                    && let Some(place) = table.find(pc)
+                {
+                    prop_assert!(place.offset < place.size);
+                    prop_assert!(!place.function.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Names for places in the running kernel: the whole of what its drop monitor cuts at 39
+//! characters, each place worked out once.
+
+#[cfg(feature = "source-lines")]
+mod debug_file;
+#[cfg(feature = "source-lines")]
+pub mod debug_search;
+pub mod kallsyms;
+#[cfg(feature = "source-lines")]
+mod sent;
+#[cfg(feature = "source-lines")]
+pub mod source;
+#[cfg(feature = "source-lines")]
+pub mod source_line;
+#[cfg(feature = "source-lines")]
+mod source_path;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::time::{Duration, Instant};
+
+use self::kallsyms::{Kallsyms, Place};
+use crate::record::{Location, Name, Symbol};
+
+/// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
+/// net/core/drop_monitor.c). One of this length may have been longer.
+pub const MAX_SENT: usize = 39;
+
+/// Between two looks at the kernel's table: while modules come and go, or a place stays unknown.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// Looking takes a moment (0.03 s, a second in an emulator), half of it in the kernel: at most a
+/// fifth of the time, even if every drop is in another module that was just loaded.
+const PAUSE_FACTOR: u32 = 4;
+
+/// The symbols of the running kernel.
+///
+/// The table is read at the first drop, and again when a place is in none of its functions or the
+/// kernel calls it something else: then a module was loaded meanwhile.
+pub struct Symbols {
+    table: RunningTable,
+    known: HashMap<u64, Known>,
+    hidden: Hidden,
+}
+
+/// Whether addresses are hidden from us, and somebody needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    /// Not that we know, or it made no difference.
+    No,
+    /// A symbol stays cut for it.
+    Untold,
+    /// As before, and it was told.
+    Told,
+}
+
+/// What was worked out for a place.
+struct Known {
+    /// What the kernel called it; empty where it said nothing.
+    sent: Box<[u8]>,
+    answer: Answer,
+}
+
+/// The better name for a place.
+enum Answer {
+    /// The table's.
+    Table(Box<[u8]>),
+    /// The kernel's: it is whole, or nobody knows better.
+    Sent,
+    /// The kernel's, until the table may be read again.
+    SentUntil(Instant),
+}
+
+impl Symbols {
+    /// Of the kernel that runs. The file is opened here, since that is when the kernel looks at
+    /// the privileges of this process.
+    pub fn of_running_kernel() -> Self {
+        Self::new(File::open("/proc/kallsyms").ok())
+    }
+
+    fn new(file: Option<File>) -> Self {
+        Self {
+            table: RunningTable {
+                file,
+                content: None,
+                next: Instant::now(),
+            },
+            known: HashMap::new(),
+            hidden: Hidden::No,
+        }
+    }
+
+    /// The location with its whole symbol. Allocates nothing for a place that was asked for before.
+    pub fn complete<'s>(&'s mut self, location: Location<'s>) -> Location<'s> {
+        let Some(pc) = location.pc else {
+            return location;
+        };
+        let sent = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
+        let known = self.known.entry(pc).or_insert_with(Known::nothing);
+        let is_settled = *known.sent == *sent
+            && match known.answer {
+                Answer::Table(_) | Answer::Sent => true,
+                Answer::SentUntil(time) => Instant::now() < time,
+            };
+        if !is_settled {
+            *known = self.table.learn(pc, sent);
+            if self.hidden == Hidden::No && self.table.is_hidden() && is_cut(sent) {
+                self.hidden = Hidden::Untold;
+            }
+        }
+        match &known.answer {
+            Answer::Table(text) => Location {
+                symbol: Name::new(text).map(Symbol),
+                ..location
+            },
+            Answer::Sent | Answer::SentUntil(_) => location,
+        }
+    }
+
+    /// Whether a symbol stays cut because this process may not see addresses. True once.
+    pub fn are_newly_hidden(&mut self) -> bool {
+        let is_news = self.hidden == Hidden::Untold;
+        if is_news {
+            self.hidden = Hidden::Told;
+        }
+        is_news
+    }
+}
+
+/// Whether the kernel may have had more to say.
+fn is_cut(sent: &[u8]) -> bool {
+    sent.len() >= MAX_SENT
+}
+
+impl Known {
+    /// For a place without a name this is never settled: the answer has no time left.
+    fn nothing() -> Self {
+        Self {
+            sent: Box::default(),
+            answer: Answer::SentUntil(Instant::now()),
+        }
+    }
+}
+
+/// The kernel's table, read when it is needed.
+struct RunningTable {
+    file: Option<File>,
+    /// `None` before the first look.
+    content: Option<Kallsyms>,
+    /// When it may be read again.
+    next: Instant,
+}
+
+impl RunningTable {
+    fn learn(&mut self, pc: u64, sent: &[u8]) -> Known {
+        let mut is_fresh = self.content.is_none() && self.read();
+        let answer = loop {
+            let place = self.find(pc);
+            // When they disagree although the table is fresh, the table wins.
+            if let Some(place) = place.filter(|place| is_fresh || agrees(place, sent)) {
+                break better(&place, sent);
+            }
+            if is_fresh || !self.may_change() {
+                break Answer::Sent;
+            }
+            if Instant::now() < self.next {
+                break Answer::SentUntil(self.next);
+            }
+            is_fresh = self.read();
+            if !is_fresh {
+                break Answer::SentUntil(self.next);
+            }
+        };
+        Known {
+            sent: sent.into(),
+            answer,
+        }
+    }
+
+    fn find(&self, pc: u64) -> Option<Place<'_>> {
+        match &self.content {
+            Some(Kallsyms::Visible(table)) => table.find(pc),
+            _ => None,
+        }
+    }
+
+    /// Whether another look could find more.
+    fn may_change(&self) -> bool {
+        matches!(self.content, Some(Kallsyms::Visible(_)))
+    }
+
+    fn is_hidden(&self) -> bool {
+        matches!(self.content, Some(Kallsyms::Hidden))
+    }
+
+    /// Whether it was read. What was known before is kept where it was not.
+    fn read(&mut self) -> bool {
+        let begin = Instant::now();
+        let content = match &mut self.file {
+            Some(file) => file.rewind().and_then(|()| Kallsyms::read(file)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let took = begin.elapsed();
+        self.next = Instant::now() + MIN_PAUSE.max(took * PAUSE_FACTOR);
+        let is_read = content.is_ok();
+        match content {
+            Ok(content) => self.content = Some(content),
+            Err(_) => {
+                self.content.get_or_insert(Kallsyms::Empty);
+            }
+        }
+        is_read
+    }
+}
+
+/// Whether the kernel's string, cut as it may be, names the same function.
+fn agrees(place: &Place<'_>, sent: &[u8]) -> bool {
+    match sent.iter().position(|&byte| byte == b'+') {
+        Some(end) => sent[..end] == *place.function,
+        None => is_cut(sent) && place.function.starts_with(sent) || sent.is_empty(),
+    }
+}
+
+/// The kernel's own string stays where it is whole and says the same: it knows the size of a
+/// module's last function, where the table does not.
+fn better(place: &Place<'_>, sent: &[u8]) -> Answer {
+    let mut text = Vec::new();
+    place.write(&mut text);
+    let size = text.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    if !is_cut(sent) && sent.starts_with(&text[..=size]) {
+        return Answer::Sent;
+    }
+    Answer::Table(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// Symbols of a file whose content the test changes.
+    fn symbols(content: &str) -> (Symbols, File) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        (Symbols::new(Some(file.try_clone().unwrap())), file)
+    }
+
+    fn location(pc: u64, sent: &str) -> Location<'_> {
+        Location {
+            pc: Some(pc),
+            symbol: Name::new(sent.as_bytes()).map(Symbol),
+        }
+    }
+
+    #[track_caller]
+    fn check(symbols: &mut Symbols, pc: u64, sent: &str, whole: &str) {
+        let found = symbols.complete(location(pc, sent)).symbol;
+        assert_eq!(
+            found.map(|name| name.to_string()).unwrap_or_default(),
+            whole
+        );
+    }
+
+    const CUT: &str = "__netif_receive_skb_core.constprop.0+0x";
+    const WHOLE: &str = "__netif_receive_skb_core.constprop.0+0x14/0x1000";
+    const KERNEL: &str = "1000 t __netif_receive_skb_core.constprop.0\n2000 T next\n2100 T last\n";
+
+    #[test]
+    fn a_cut_symbol_is_completed() {
+        assert_eq!(CUT.len(), MAX_SENT);
+        let (mut symbols, mut file) = symbols(KERNEL);
+        check(&mut symbols, 0x1014, CUT, WHOLE);
+        // Remembered: nobody looks into the file again.
+        file.set_len(0).unwrap();
+        file.write_all(b"1000 t another\n").unwrap();
+        check(&mut symbols, 0x1014, CUT, WHOLE);
+        // Without a word from the kernel.
+        check(&mut symbols, 0x2001, "", "next+0x1/0x100");
+        assert_eq!(symbols.complete(Location::default()), Location::default());
+    }
+
+    #[test]
+    fn the_kernels_whole_string_knows_the_size_best() {
+        let (mut symbols, _) = symbols(KERNEL);
+        check(&mut symbols, 0x2101, "last+0x1/0x3000", "last+0x1/0x3000");
+        check(&mut symbols, 0x2102, "", "last+0x2/0xf00");
+    }
+
+    #[test]
+    fn the_table_of_the_running_kernel_wins() {
+        let (mut symbols, _) = symbols(KERNEL);
+        check(&mut symbols, 0x2001, "alias+0x1/0x100", "next+0x1/0x100");
+    }
+
+    #[test]
+    fn a_module_that_was_loaded_meanwhile_is_found() {
+        let (mut symbols, mut file) = symbols(KERNEL);
+        check(&mut symbols, 0x1014, CUT, WHOLE);
+        let sent = "a_name_that_is_long_enough_to_be_cut_of";
+        writeln!(file, "30000 t {sent}f\t[module]").unwrap();
+        // Not again at once; and then not before the time has come.
+        check(&mut symbols, 0x30010, sent, sent);
+        symbols.table.next = Instant::now();
+        check(&mut symbols, 0x30010, sent, sent);
+        symbols.known.clear();
+        let whole = format!("{sent}f+0x10/0x1000 [module]");
+        check(&mut symbols, 0x30010, sent, &whole);
+        check(&mut symbols, 0x1014, CUT, WHOLE);
+        // Another module in the same place.
+        file.set_len(KERNEL.len() as u64).unwrap();
+        file.seek(io::SeekFrom::End(0)).unwrap();
+        writeln!(file, "30000 t other\t[other]\n30020 t end\t[other]").unwrap();
+        symbols.table.next = Instant::now();
+        let sent = "other+0x10/0x20 [other]";
+        check(&mut symbols, 0x30010, sent, sent);
+    }
+
+    #[test]
+    fn hidden_addresses_are_told_once_and_only_where_it_matters() {
+        let (mut symbols, _) = symbols("0000000000000000 T next\n");
+        check(&mut symbols, 0x2001, "next+0x1/0x100", "next+0x1/0x100");
+        assert!(!symbols.are_newly_hidden());
+        check(&mut symbols, 0x1014, CUT, CUT);
+        assert!(symbols.are_newly_hidden());
+        check(&mut symbols, 0x1015, CUT, CUT);
+        assert!(!symbols.are_newly_hidden());
+    }
+
+    #[test]
+    fn without_a_table_the_kernels_string_stays() {
+        let mut symbols = Symbols::new(None);
+        check(&mut symbols, 0x1014, CUT, CUT);
+        check(&mut symbols, 0x1014, "", "");
+        assert!(!symbols.are_newly_hidden());
+    }
+
+    #[test]
+    fn this_machines_table_can_be_read() {
+        let mut symbols = Symbols::of_running_kernel();
+        let sent = location(u64::MAX, "nothing");
+        assert_eq!(symbols.complete(sent), sent);
+    }
+}

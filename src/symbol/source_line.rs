@@ -1,0 +1,378 @@
+//! The line of the kernel's source that dropped a packet, from a place's symbol or address.
+//!
+//! `gre_rcv+0x41/0xb0 [gre]` says where in which file to look, wherever the kernel was loaded, on
+//! any machine. A symbol that the kernel cut too early does not: then the address does, once the
+//! whole symbol of another place in the same code has told how far that code was moved.
+
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::ops::Range;
+
+use super::debug_file::{DebugFile, Function, OpenError};
+use super::debug_search::Search;
+use super::sent::{Module, Sent};
+use super::source::Source;
+use crate::record::{Escaped, Location, Name, Symbol};
+
+/// Finds source lines; each place is worked out once.
+pub struct SourceLines {
+    search: Search,
+    /// Files that were asked for, by the module's name; the kernel's is empty.
+    files: HashMap<Vec<u8>, Option<usize>>,
+    opened: Vec<DebugFile>,
+    slides: Vec<Slide>,
+    /// Places that may tell more slides, and were not looked at yet.
+    hints: HashMap<u64, Box<[u8]>>,
+    by_symbol: HashMap<Box<[u8]>, BySymbol>,
+    by_pc: HashMap<u64, ByPc>,
+    problems: Vec<Problem>,
+    told: HashSet<String>,
+}
+
+/// How far code was moved from where its file says.
+struct Slide {
+    file: usize,
+    region: Range<u64>,
+    /// To be added to the file's addresses, wrapping.
+    distance: u64,
+}
+
+/// What was found out about a symbol that says where it is.
+enum BySymbol {
+    /// Its source, if it has one.
+    Source(Option<Source>),
+    /// Static functions of two source files have this name, and the same size: the address has to
+    /// tell them apart.
+    Ambiguous,
+}
+
+/// Where a symbol is.
+enum Located {
+    /// In this file, at this address.
+    At(usize, u64),
+    /// In one of two places.
+    Ambiguous,
+    /// Not in this file, which should have it.
+    Missing(usize, Misfit),
+    /// Nobody knows.
+    Nowhere,
+}
+
+/// What shows that a file is of another build.
+enum Misfit {
+    /// There is no function of the name.
+    Name,
+    /// There is, of another size.
+    Size,
+}
+
+/// What was found out about an address whose symbol is not enough.
+struct ByPc {
+    symbol: Box<[u8]>,
+    source: Option<Source>,
+    /// How much was known then: [`SourceLines::knowledge`].
+    knowledge: usize,
+}
+
+/// Why lines are missing: something to be told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl SourceLines {
+    /// Looks for debug information as `search` says, when it is needed.
+    pub fn new(search: Search) -> Self {
+        Self {
+            search,
+            files: HashMap::new(),
+            opened: Vec::new(),
+            slides: Vec::new(),
+            hints: HashMap::new(),
+            by_symbol: HashMap::new(),
+            by_pc: HashMap::new(),
+            problems: Vec::new(),
+            told: HashSet::new(),
+        }
+    }
+
+    /// Takes note of a place of the same boot of the same machine. Whole symbols tell where code
+    /// was loaded, which helps to find places whose symbols were cut. [`Self::find`] does this by
+    /// itself: only a reader that knows places in advance gains from it.
+    pub fn learn(&mut self, location: Location<'_>) {
+        let (Some(pc), Some(symbol)) = (location.pc, location.symbol) else {
+            return;
+        };
+        if Sent::new(symbol).is_whole() && !self.by_symbol.contains_key(symbol.0.as_bytes()) {
+            self.hints.insert(pc, symbol.0.as_bytes().into());
+        }
+    }
+
+    /// The source of a place, where it can be told. A place that cannot be told now may be later,
+    /// when more symbols were seen.
+    pub fn find(&mut self, location: Location<'_>) -> Option<&Source> {
+        let Some(symbol) = location.symbol else {
+            return self.find_by_pc(location, None);
+        };
+        let text = symbol.0.as_bytes();
+        if !self.by_symbol.contains_key(text) {
+            let sent = Sent::new(symbol);
+            if !sent.is_whole() {
+                return self.find_by_pc(location, Some(&sent));
+            }
+            let known = match self.locate(&sent, location.pc) {
+                Located::At(file, address) => BySymbol::Source(self.source(file, address)),
+                Located::Ambiguous => BySymbol::Ambiguous,
+                Located::Missing(file, misfit) => {
+                    self.report_misfit(file, &sent, &misfit);
+                    BySymbol::Source(None)
+                }
+                Located::Nowhere => BySymbol::Source(None),
+            };
+            self.by_symbol.insert(text.into(), known);
+        }
+        if matches!(self.by_symbol[text], BySymbol::Ambiguous) {
+            return self.find_by_pc(location, Some(&Sent::new(symbol)));
+        }
+        match &self.by_symbol[text] {
+            BySymbol::Source(source) => source.as_ref(),
+            BySymbol::Ambiguous => None,
+        }
+    }
+
+    fn find_by_pc(&mut self, location: Location<'_>, sent: Option<&Sent<'_>>) -> Option<&Source> {
+        let text = location
+            .symbol
+            .map_or(&[][..], |symbol| symbol.0.as_bytes());
+        let pc = location.pc?;
+        let is_settled = self.by_pc.get(&pc).is_some_and(|known| {
+            let is_final = known.source.is_some() || known.knowledge == self.knowledge();
+            *known.symbol == *text && is_final
+        });
+        if !is_settled {
+            // Most places are the kernel's: if its file is missing, this tells.
+            self.file(&[]);
+            let place = self
+                .locate_by_slide(pc, sent)
+                .or_else(|| self.locate_by_name(pc, sent?));
+            let source = place.and_then(|(file, address)| self.source(file, address));
+            let known = ByPc {
+                symbol: text.into(),
+                source,
+                knowledge: self.knowledge(),
+            };
+            self.by_pc.insert(pc, known);
+        }
+        self.by_pc[&pc].source.as_ref()
+    }
+
+    /// Problems that came up and were not asked for before.
+    pub fn problems(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.problems)
+    }
+
+    /// Grows with everything that may help to find more.
+    fn knowledge(&self) -> usize {
+        self.slides.len() + self.hints.len()
+    }
+
+    /// An address is where the kernel would have gone on: the call that dropped is before it.
+    fn source(&self, file: usize, address: u64) -> Option<Source> {
+        Source::new(self.opened[file].frames(address.checked_sub(1)?))
+    }
+
+    /// The file and address of a whole symbol.
+    fn locate(&mut self, sent: &Sent<'_>, pc: Option<u64>) -> Located {
+        let module = match sent.module {
+            Module::Kernel => &[][..],
+            Module::Named(name) => name,
+            Module::Prefix(_) | Module::Unknown => return Located::Nowhere,
+        };
+        let (Some(file), Some(offset)) = (self.file(module), sent.offset) else {
+            return Located::Nowhere;
+        };
+        let functions = self.opened[file].functions(|name| name.as_bytes() == sent.function);
+        let mut fitting = functions.iter().filter(|function| fits(function, sent));
+        let Some(function) = fitting.next() else {
+            let misfit = if functions.is_empty() {
+                Misfit::Name
+            } else {
+                Misfit::Size
+            };
+            return Located::Missing(file, misfit);
+        };
+        if fitting.next().is_some() {
+            return Located::Ambiguous;
+        }
+        let address = function.address.wrapping_add(offset);
+        if let Some(pc) = pc {
+            self.add_slide(file, address, pc);
+        }
+        Located::At(file, address)
+    }
+
+    fn has_slide(&self, file: usize, address: u64, pc: u64) -> bool {
+        self.slides.iter().any(|slide| {
+            slide.file == file
+                && slide.region.contains(&address)
+                && address.wrapping_add(slide.distance) == pc
+        })
+    }
+
+    fn add_slide(&mut self, file: usize, address: u64, pc: u64) {
+        if !self.has_slide(file, address, pc) {
+            self.slides.push(Slide {
+                file,
+                region: self.opened[file].region(address),
+                distance: pc.wrapping_sub(address),
+            });
+        }
+    }
+
+    /// The file and address of a PC, in code of which another place is known.
+    fn locate_by_slide(&mut self, pc: u64, sent: Option<&Sent<'_>>) -> Option<(usize, u64)> {
+        for (pc, text) in std::mem::take(&mut self.hints) {
+            if let Some(name) = Name::new(&text) {
+                self.locate(&Sent::new(Symbol(name)), Some(pc));
+            }
+        }
+        let places = self.slides.iter().map(|slide| {
+            let address = pc.wrapping_sub(slide.distance);
+            (slide, address)
+        });
+        let mut places = places.filter(|(slide, address)| slide.region.contains(address));
+        places
+            .find(|(slide, address)| {
+                sent.is_none_or(|sent| names(&self.opened[slide.file], sent, *address))
+            })
+            .map(|(slide, address)| (slide.file, address))
+    }
+
+    /// The file and address of a symbol whose offset is there, but not the module's whole name.
+    fn locate_by_name(&mut self, pc: u64, sent: &Sent<'_>) -> Option<(usize, u64)> {
+        sent.offset?;
+        let module = match sent.module {
+            Module::Prefix(prefix) => {
+                let prefix = std::str::from_utf8(prefix).ok()?;
+                let mut names = self.search.modules_with_prefix(prefix);
+                names.pop().filter(|_| names.is_empty())?
+            }
+            // Most places are the kernel's; if this one is not, the kernel has no such function.
+            Module::Unknown => String::new(),
+            Module::Kernel | Module::Named(_) => return None,
+        };
+        let module = match module.as_bytes() {
+            [] => Module::Kernel,
+            name => Module::Named(name),
+        };
+        match self.locate(&Sent { module, ..*sent }, Some(pc)) {
+            Located::At(file, address) => Some((file, address)),
+            Located::Ambiguous | Located::Missing(..) | Located::Nowhere => None,
+        }
+    }
+
+    /// The opened file of a module, or of the kernel.
+    fn file(&mut self, module: &[u8]) -> Option<usize> {
+        if let Some(file) = self.files.get(module) {
+            return *file;
+        }
+        let file = self.open(module);
+        self.files.insert(module.into(), file);
+        file
+    }
+
+    fn open(&mut self, module: &[u8]) -> Option<usize> {
+        let name = std::str::from_utf8(module).ok()?;
+        let name = (!name.is_empty()).then_some(name);
+        let paths = match name {
+            None => self.search.vmlinux(),
+            Some(name) => self.search.module(name),
+        };
+        let build_id = self.search.build_id(name);
+        let mut found = Vec::new();
+        for path in paths {
+            match DebugFile::open(&path) {
+                Ok(file) if is_other_build(&file, build_id.as_deref()) => {
+                    found.push(format!("{} is of another build", path.display()));
+                }
+                Ok(file) => {
+                    self.opened.push(file);
+                    return Some(self.opened.len() - 1);
+                }
+                Err(OpenError::Io(error))
+                    if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
+                Err(error) => found.push(format!("{}: {error}", path.display())),
+            }
+        }
+        let what = match (name, self.search.release()) {
+            (Some(name), _) => format!("the module {}", Escaped(name.as_bytes())),
+            (None, Some(release)) => format!("the kernel {}", Escaped(release.as_bytes())),
+            (None, None) => "the kernel".into(),
+        };
+        found.insert(0, format!("no debug information for {what}"));
+        let hint = self.search.advice();
+        self.report(found.join("; "), hint);
+        None
+    }
+
+    fn report_misfit(&mut self, file: usize, sent: &Sent<'_>, misfit: &Misfit) {
+        let path = self.opened[file].path.display();
+        let name = Escaped(sent.function);
+        let message = match misfit {
+            Misfit::Name => format!("{path} has no function {name}: it is of another build"),
+            Misfit::Size => format!("{path} has another {name}: it is of another build"),
+        };
+        // One function is enough to know.
+        if self.told.insert(path.to_string()) {
+            let hint = self.search.advice();
+            self.report(message, hint);
+        }
+    }
+
+    fn report(&mut self, message: String, hint: String) {
+        if self.told.insert(message.clone()) {
+            self.problems.push(Problem { message, hint });
+        }
+    }
+}
+
+fn is_other_build(file: &DebugFile, wanted: Option<&[u8]>) -> bool {
+    match (file.build_id(), wanted) {
+        (Some(id), Some(wanted)) => id != wanted,
+        _ => false,
+    }
+}
+
+/// Whether a function is the one that the symbol means, by its size.
+fn fits(function: &Function, sent: &Sent<'_>) -> bool {
+    /// Functions are aligned to at most 64 bytes, and may have as many before their start.
+    const MAX_PADDING: u64 = 128;
+    let is_inside = |end: u64| sent.offset.is_none_or(|offset| offset <= end);
+    let Some(size) = sent.size else {
+        return is_inside(function.distance.unwrap_or(u64::MAX));
+    };
+    // The kernel's table may lack some symbols that the file has, and pads modules to a page.
+    let is_last = function.distance.is_none();
+    let padding = size.checked_sub(function.size);
+    let is_fitting = function.distance == Some(size)
+        || function.size == 0
+        || padding.is_some_and(|padding| padding < MAX_PADDING || is_last);
+    is_fitting && is_inside(size)
+}
+
+/// Whether the file's name for an address is the one that was sent, as far as that goes.
+fn names(file: &DebugFile, sent: &Sent<'_>, address: u64) -> bool {
+    let candidates = file.functions(|name| {
+        let name = name.as_bytes();
+        name == sent.function || sent.is_function_cut && name.starts_with(sent.function)
+    });
+    candidates.iter().any(|function| {
+        address.checked_sub(function.address).is_some_and(|offset| {
+            offset <= function.distance.unwrap_or(u64::MAX)
+                && sent.offset.is_none_or(|wanted| wanted == offset)
+        })
+    })
+}
