@@ -46,7 +46,9 @@ fn every_object_is_what_the_schema_says() {
     }
     assert!(count > 700, "{count}");
     // Nothing of the schema is there for show.
-    let known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+    let known = schema["properties"].as_object().unwrap().keys();
+    // Source lines need debug information, which no test of this file has.
+    let known: Vec<&String> = known.filter(|key| *key != "source").collect();
     assert_eq!(
         seen.iter().collect::<Vec<_>>().len(),
         known.len(),

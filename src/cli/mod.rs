@@ -104,8 +104,19 @@ pub struct Delivery {
     pub lines: Lines,
     /// How text looks.
     pub text: TextChoice,
+    /// Where to look for source lines, where they are wanted.
+    pub source_lines: Option<DebugFiles>,
     /// When to hand on what was written.
     pub flushing: Flushing,
+}
+
+/// Where debug information is; the usual places where no path is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DebugFiles {
+    /// The kernel's own.
+    pub vmlinux: Option<PathBuf>,
+    /// The folder with that of modules.
+    pub modules: Option<PathBuf>,
 }
 
 /// How much the comments of a packet say.
@@ -333,6 +344,18 @@ struct Options {
     #[arg(short)]
     verbose: bool,
 
+    /// Show the source line of each drop, from debug information
+    #[arg(long)]
+    source_lines: bool,
+
+    /// Take the kernel's debug information from FILE
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
+    /// Look for the modules' debug information below DIR
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+
     /// Do not look up names: they are never looked up, but fingers type it
     #[arg(short = 'n')]
     no_names: bool,
@@ -557,6 +580,9 @@ impl Options {
             ("--print", self.print),
             ("--json", self.json),
             ("-v", self.verbose),
+            ("--source-lines", self.source_lines),
+            ("--vmlinux", self.vmlinux.is_some()),
+            ("--modules", self.modules.is_some()),
             ("--format", self.format.is_some()),
             ("--link-type", self.link_type.is_some()),
             ("a filter", !self.filter.is_empty()),
@@ -594,6 +620,15 @@ impl Options {
             (true, _) => Ok(Lines::Text),
             _ => Ok(Lines::Auto),
         }
+    }
+
+    /// A path to debug information asks for lines as well.
+    fn source_lines(&self) -> Option<DebugFiles> {
+        let is_wanted = self.source_lines || self.vmlinux.is_some() || self.modules.is_some();
+        is_wanted.then(|| DebugFiles {
+            vmlinux: self.vmlinux.clone(),
+            modules: self.modules.clone(),
+        })
     }
 
     fn text(&self) -> TextChoice {
@@ -663,6 +698,7 @@ impl Options {
             comments: self.comments,
             lines: self.lines()?,
             text: self.text(),
+            source_lines: self.source_lines(),
             flushing: if self.packet_buffered {
                 Flushing::EveryPacket
             } else {

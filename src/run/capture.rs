@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, Stop, TEXT_CLOSED, report, report_tally};
 use super::signals::Requests;
+use super::source_lines::Finder;
 use super::{Exit, Failure, hint, hint_of, say, selection};
 use crate::cli::{Capture, Role};
 use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Refusal};
@@ -70,6 +71,8 @@ impl Drop for EndAtLast {
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     let filter = selection::filter(&command.delivery.selection)?;
+    let files = command.delivery.source_lines.as_ref();
+    let finder = files.map(Finder::of_running_kernel).transpose()?;
     let monitoring = Shared(Arc::default());
     let shared = monitoring.clone();
     let at_end = move || {
@@ -87,7 +90,11 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     if let Some(name) = &command.delivery.selection.interface {
         warn_of_unknown_interface(name);
     }
-    let mut output = plan.open(&capture_host(), Some(family))?;
+    let mut output = plan.open(
+        &capture_host(),
+        Some(family),
+        finder.as_ref().map(Finder::shared),
+    )?;
     let pipe = output.pipe.take();
     let pipeline = Pipeline::new(&command.delivery, filter, command.origins, 0, output);
     let is_passive = command.role == Role::Passive;
@@ -104,6 +111,9 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let end = run.events(deadline);
     let exit = run.finish(end, started, &plan);
     drop(last);
+    if let Some(finder) = finder {
+        finder.tell();
+    }
     exit
 }
 

@@ -7,6 +7,8 @@ mod pipeline;
 mod read;
 mod selection;
 mod signals;
+#[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
+mod source_lines;
 mod tally;
 
 use std::fmt;

@@ -14,7 +14,7 @@ use crate::net_dm::family;
 use crate::record::{CaptureHost, Escaped, LinkType};
 use crate::sink::{
     BUFFER_LEN, Color, Commenting, Detail, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink,
-    Sink, TextSink, TextStyle,
+    SharedFinder, Sink, TextSink, TextStyle,
 };
 
 /// What is to be written, and where to.
@@ -88,6 +88,12 @@ impl Plan {
             }
             Some(Target::Standard) | None => None,
         };
+        if lines.is_none() && delivery.source_lines.is_some() {
+            return Err(UsageError::new(
+                "source lines need text or JSON",
+                "a file has no place for them: add --print or --json, or read the file with --source-lines",
+            ));
+        }
         let layout = layout(delivery, path.as_deref());
         if delivery.link_type == Some(LinkChoice::Auto)
             && delivery.format.is_none()
@@ -153,8 +159,14 @@ impl Plan {
         }
     }
 
-    /// Creates the sinks. `family` is NET_DM's number, where it is known.
-    pub fn open(&self, host: &CaptureHost, family: Option<u16>) -> Result<Output, Failure> {
+    /// Creates the sinks. `family` is NET_DM's number, where it is known; `finder` is asked for
+    /// source lines.
+    pub fn open(
+        &self,
+        host: &CaptureHost,
+        family: Option<u16>,
+        finder: Option<SharedFinder>,
+    ) -> Result<Output, Failure> {
         let mut output = Output {
             file: None,
             text: None,
@@ -174,8 +186,8 @@ impl Plan {
         output.text = Some(NamedSink {
             name: "standard output".into(),
             sink: match kind {
-                LineKind::Text(style) => Box::new(TextSink::new(writer, *style)),
-                LineKind::Json => Box::new(JsonSink::new(writer)),
+                LineKind::Text(style) => Box::new(TextSink::new(writer, *style).finding(finder)),
+                LineKind::Json => Box::new(JsonSink::new(writer).finding(finder)),
             },
         });
         self.open_file(output, host, family)

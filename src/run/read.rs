@@ -13,8 +13,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::output::{Plan, shown, stdout_is_terminal};
 use super::pipeline::{Counts, Pipeline, Stop, TEXT_CLOSED, report, report_tally};
 use super::signals::Requests;
+use super::source_lines::Finder;
 use super::{Exit, Failure, Plural, hint, say, selection};
 use crate::cli::{Read, Target};
+use crate::record::Cause;
 use crate::sink::Ending;
 use crate::source::savefile::{OpenError, Remarks, Savefile};
 
@@ -51,8 +53,20 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         Err(error) => return Err(unreadable(&name, error)),
     };
 
+    let host = savefile.remarks().host.clone();
+    let files = command.delivery.source_lines.as_ref();
+    let finder = files
+        .map(|files| Finder::of_capture(&host, files))
+        .transpose()?;
+    if let Some(finder) = &finder {
+        learn_places(&command.input, finder);
+    }
     plan.announce(&format!("reading {name}"));
-    let output = plan.open(&savefile.remarks().host, savefile.family())?;
+    let output = plan.open(
+        &host,
+        savefile.family(),
+        finder.as_ref().map(Finder::shared),
+    )?;
     destination.borrow_mut().pipeline = Some(Pipeline::new(
         &command.delivery,
         filter,
@@ -108,10 +122,35 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         report_tally(pipeline.tally());
     }
     tell(remarks);
+    if let Some(finder) = finder {
+        finder.tell();
+    }
     if remarks.damaged_messages > 0 {
         exit = Exit::Failure;
     }
     failure.map_or(Ok(exit), Err)
+}
+
+/// Reads the file once before: any whole place in it tells where the kernel was loaded, and a place
+/// that was cut can be found then. What is read from a pipe is there but once.
+fn learn_places(input: &Target, finder: &Finder) {
+    let Target::File(path) = input else { return };
+    let Some(file) = File::open(path)
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|data| data.is_file()))
+    else {
+        return;
+    };
+    let Ok(mut savefile) = Savefile::open(file) else {
+        return;
+    };
+    // Damage is told when the file is read for good.
+    let _ = savefile.for_each(|record| {
+        if let Cause::Software { location, .. } = record.cause {
+            finder.learn(location);
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 fn open(input: &Target) -> Result<(String, File), Failure> {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::{Ending, Sink, Written};
+use super::{Ending, SharedFinder, Sink, Written, source_line};
 use crate::dissect::ProtocolName;
 use crate::packet;
 use crate::reason;
@@ -16,18 +16,33 @@ use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol};
 /// Lines of JSON.
 pub struct JsonSink<W: Write> {
     writer: W,
+    finder: Option<SharedFinder>,
 }
 
 impl<W: Write> JsonSink<W> {
     /// Objects, one a line.
     pub fn new(writer: W) -> Self {
-        Self { writer }
+        Self {
+            writer,
+            finder: None,
+        }
+    }
+
+    /// Names source lines too.
+    #[must_use]
+    pub fn finding(self, finder: Option<SharedFinder>) -> Self {
+        Self { finder, ..self }
     }
 }
 
 impl<W: Write> Sink for JsonSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        serde_json::to_writer(&mut self.writer, &Object::new(record))?;
+        let source = source_line(self.finder.as_ref(), record).map(|source| source.line);
+        let object = Object {
+            source,
+            ..Object::new(record)
+        };
+        serde_json::to_writer(&mut self.writer, &object)?;
         self.writer.write_all(b"\n")?;
         Ok(Written::Yes)
     }
@@ -56,6 +71,8 @@ struct Object {
     module: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trap: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

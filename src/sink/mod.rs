@@ -7,7 +7,9 @@ mod pcap;
 mod pcapng;
 mod text;
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 
 pub use json::JsonSink;
 pub use netlink::NetlinkSink;
@@ -16,7 +18,7 @@ pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
 use crate::packet::{self, Recast};
-use crate::record::{DropRecord, LinkType, Loss, Timestamp};
+use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 
 /// The snapshot length written into every file. With a cooked header a payload can pass 65535,
 /// and tcpdump refuses a file whose interfaces differ in it.
@@ -35,6 +37,32 @@ pub trait Sink {
 
     /// Writes what belongs at the end, and flushes.
     fn finish(&mut self, ending: &Ending) -> io::Result<()>;
+}
+
+/// Finds the source line of a place in the kernel, for the sinks that show it.
+pub trait LineFinder {
+    /// `None` where no debug information tells.
+    fn find(&mut self, location: Location<'_>) -> Option<SourceLine>;
+}
+
+/// A finder that several sinks ask.
+pub type SharedFinder = Rc<RefCell<dyn LineFinder>>;
+
+/// A place in the kernel's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// `net/ipv4/gre_demux.c:170`
+    pub line: String,
+    /// `gre_rcv net/ipv4/gre_demux.c:170` and what was inlined there, innermost first.
+    pub chain: Vec<String>,
+}
+
+/// The source line of a record's drop.
+fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option<SourceLine> {
+    let Cause::Software { location, .. } = record.cause else {
+        return None;
+    };
+    finder?.borrow_mut().find(location)
 }
 
 /// What became of a record.

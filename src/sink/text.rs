@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Local, TimeZone, Utc};
 
-use super::{Ending, Sink, Written};
+use super::{Ending, SharedFinder, Sink, SourceLine, Written, source_line};
 use crate::dissect;
 use crate::reason;
 use crate::record::{Basis, Cause, DropRecord, Escaped, Hex, Timestamp};
@@ -67,12 +67,23 @@ pub enum Color {
 pub struct TextSink<W: Write> {
     writer: W,
     style: TextStyle,
+    finder: Option<SharedFinder>,
 }
 
 impl<W: Write> TextSink<W> {
     /// Lines of this style.
     pub fn new(writer: W, style: TextStyle) -> Self {
-        Self { writer, style }
+        Self {
+            writer,
+            style,
+            finder: None,
+        }
+    }
+
+    /// Shows source lines too.
+    #[must_use]
+    pub fn finding(self, finder: Option<SharedFinder>) -> Self {
+        Self { finder, ..self }
     }
 }
 
@@ -88,9 +99,17 @@ impl<W: Write> Sink for TextSink<W> {
             record,
             color: self.style.color,
         };
-        writeln!(self.writer, " {line}")?;
+        write!(self.writer, " {line}")?;
+        let source = source_line(self.finder.as_ref(), record);
+        if let Some(SourceLine { line, .. }) = &source {
+            write!(self.writer, " ({})", Escaped(line.as_bytes()))?;
+        }
+        writeln!(self.writer)?;
         if self.style.detail == Detail::Full {
             write_details(&mut self.writer, record)?;
+            for frame in source.iter().flat_map(|source| &source.chain) {
+                writeln!(self.writer, "\tsource: {}", Escaped(frame.as_bytes()))?;
+            }
         }
         Ok(Written::Yes)
     }

@@ -140,6 +140,8 @@ const CASES: &[(&str, &str)] = &[
     ("interface-any", "-r fixtures/software-6.12.pcap --print -i any -c 1"),
     ("shown-with-a-file", "-d -w x tcp"),
     ("pcap-of-any-link", "-r fixtures/made/own.pcapng -w x.pcap --link-type auto"),
+    ("source-lines-missing", "-r fixtures/software-6.12.pcap --print --source-lines -c 1"),
+    ("source-lines-without-text", "-r fixtures/made/own.pcapng -w x.pcapng --source-lines"),
     ("filter-shown", "-d -i eth0 tcp port 80 or 443"),
     ("bad-count", "-r fixtures/made/own.pcapng -c none"),
     ("bad-truncation", "-r fixtures/made/own.pcapng -t 65528"),

@@ -1,0 +1,45 @@
+//! Source lines, in a build without them: the option is refused.
+
+use super::Failure;
+use crate::cli::{DebugFiles, UsageError};
+use crate::record::{CaptureHost, Location};
+use crate::sink::SharedFinder;
+
+/// There is none.
+#[derive(Clone)]
+pub enum Finder {}
+
+impl Finder {
+    /// Refuses.
+    pub fn of_running_kernel(_: &DebugFiles) -> Result<Self, Failure> {
+        Err(refusal())
+    }
+
+    /// Refuses.
+    pub fn of_capture(_: &CaptureHost, _: &DebugFiles) -> Result<Self, Failure> {
+        Err(refusal())
+    }
+
+    /// Never called.
+    pub fn learn(&self, _: Location<'_>) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn shared(&self) -> SharedFinder {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn tell(&self) {
+        match *self {}
+    }
+}
+
+fn refusal() -> Failure {
+    UsageError::new(
+        "this dwdump was built without source lines",
+        "build it with the feature source-lines, which is on by default",
+    )
+    .into()
+}

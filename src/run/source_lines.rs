@@ -1,0 +1,65 @@
+//! Source lines, where they were asked for: the finder, and what it could not find.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{Failure, hint, say};
+use crate::cli::DebugFiles;
+use crate::record::{CaptureHost, Location};
+use crate::sink::{LineFinder, SharedFinder, SourceLine};
+use crate::symbol::debug_search::{Search, Wanted};
+use crate::symbol::source_line::SourceLines;
+
+/// The finder of a run. Shared: the sinks ask it, the end of the run asks what was missing.
+#[derive(Clone)]
+pub struct Finder(Rc<RefCell<SourceLines>>);
+
+impl Finder {
+    /// For drops of the running kernel.
+    #[allow(clippy::unnecessary_wraps)] // A build without source lines refuses here.
+    pub fn of_running_kernel(files: &DebugFiles) -> Result<Self, Failure> {
+        Ok(Self::new(Wanted::Running, files))
+    }
+
+    /// For drops of a capture.
+    #[allow(clippy::unnecessary_wraps)]
+    pub fn of_capture(host: &CaptureHost, files: &DebugFiles) -> Result<Self, Failure> {
+        Ok(Self::new(Wanted::of_host(host), files))
+    }
+
+    fn new(wanted: Wanted, files: &DebugFiles) -> Self {
+        let search = Search::new(wanted, files.vmlinux.clone(), files.modules.clone());
+        Self(Rc::new(RefCell::new(SourceLines::new(search))))
+    }
+
+    /// Takes a place into account: a whole one tells where the kernel was loaded, which a cut one
+    /// needs.
+    pub fn learn(&self, location: Location<'_>) {
+        self.0.borrow_mut().learn(location);
+    }
+
+    /// For the sinks.
+    pub fn shared(&self) -> SharedFinder {
+        Rc::new(RefCell::new(self.clone()))
+    }
+
+    /// What was missing, and what would help.
+    pub fn tell(&self) {
+        for problem in self.0.borrow_mut().problems() {
+            say(&problem.message);
+            hint(&problem.hint);
+        }
+    }
+}
+
+impl LineFinder for Finder {
+    fn find(&mut self, location: Location<'_>) -> Option<SourceLine> {
+        let mut lines = self.0.borrow_mut();
+        let source = lines.find(location)?;
+        let frame = |frame: &crate::symbol::source::Frame| format!("{} {frame}", frame.function);
+        Some(SourceLine {
+            line: source.to_string(),
+            chain: source.chain().iter().map(frame).collect(),
+        })
+    }
+}
