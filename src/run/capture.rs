@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, Stop, TEXT_CLOSED, report, report_tally};
+use super::probe::Probe;
 use super::signals::Requests;
 use super::source_lines::Finder;
 use super::{Exit, Failure, hint, hint_of, say, selection};
@@ -25,8 +26,6 @@ use crate::source::kernel::{Kernel, Taken};
 const QUEUE_LEN: u32 = 10_000;
 /// The socket's receive buffer by default, in bytes: memory that is used only when it is needed.
 const BUFFER_BYTES: u32 = 16 * 1024 * 1024;
-/// While nothing arrives, how often to ask whether monitoring is still on.
-const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the event loop was left.
 enum End {
@@ -454,52 +453,4 @@ enum Woken {
     Idle,
     /// Nobody reads the pipe any more.
     ReaderGone,
-}
-
-/// Asks now and then whether monitoring is still on: another process's STOP is silent.
-struct Probe {
-    is_passive: bool,
-    /// `None` once this process turned out not to be allowed to ask.
-    next: Option<Instant>,
-    was_on: bool,
-}
-
-impl Probe {
-    fn new(is_passive: bool) -> Self {
-        Self {
-            is_passive,
-            next: Some(Instant::now() + PROBE_INTERVAL),
-            was_on: true,
-        }
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        self.next
-            .map(|next| next.saturating_duration_since(Instant::now()))
-    }
-
-    fn is_due(&self) -> bool {
-        self.next.is_some_and(|next| Instant::now() >= next)
-    }
-
-    fn postpone(&mut self) {
-        self.next = self.next.map(|_| Instant::now() + PROBE_INTERVAL);
-    }
-
-    /// Whether the capture has to end. A passive listener goes on listening.
-    fn ask(&mut self, monitoring: &mut Monitoring<KernelConversation>) -> bool {
-        self.postpone();
-        match monitoring.is_on() {
-            None => self.next = None,
-            Some(true) => self.was_on = true,
-            Some(false) if !self.is_passive => return true,
-            Some(false) => {
-                if self.was_on {
-                    say("monitoring is off: nothing arrives until somebody starts it");
-                }
-                self.was_on = false;
-            }
-        }
-        false
-    }
 }

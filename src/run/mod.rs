@@ -4,6 +4,7 @@
 mod capture;
 mod output;
 mod pipeline;
+mod probe;
 mod read;
 mod selection;
 mod signals;

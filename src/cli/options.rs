@@ -1,0 +1,452 @@
+//! The options as clap sees them, and the one way from them to a [`Command`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::values::{
+    parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
+};
+use super::{
+    Capture, ColorChoice, Command, Comments, DebugFiles, Delivery, FilterText, Flushing, Format,
+    Lines, LinkChoice, Read, Role, Selection, Target, TextChoice, UsageError,
+};
+use crate::net_dm::control::Origins;
+use crate::net_dm::monitoring::WhenBusy;
+use crate::sink::{Detail, Precision, Zone};
+
+/// The options, as clap sees them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dwdump",
+    bin_name = "dwdump",
+    version,
+    disable_version_flag = true,
+    about = "tcpdump for the packets that the kernel dropped",
+    override_usage = "dwdump [OPTIONS] [FILTER]…",
+    after_help = "Examples:
+  dwdump                            show drops as they happen
+  dwdump -w drops.pcapng            capture them for Wireshark
+  dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
+  dwdump -r drops.pcapng            show what was captured
+  dwdump -w - | tshark -r -         look on, live
+  dwdump --explain NETFILTER_DROP   what a reason means, and what to check
+
+See dwdump(1), and dwdump-filter(7) for FILTER."
+)]
+#[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
+pub(super) struct Options {
+    /// Only drops that match, in tcpdump's language and more: see dwdump-filter(7)
+    #[arg(value_name = "FILTER", allow_negative_numbers = true)]
+    filter: Vec<String>,
+
+    /// Write drops to FILE; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+
+    /// Read drops from FILE instead of the kernel; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    read: Option<PathBuf>,
+
+    /// Stop after N drops
+    #[arg(short, value_name = "N", value_parser = parse_count)]
+    count: Option<u64>,
+
+    /// Stop after SECONDS
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    duration: Option<Duration>,
+
+    /// Only drops of packets that came in by NAME (or by the interface with this index)
+    #[arg(short, long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Read the filter from FILE; `-` is standard input
+    #[arg(short = 'F', value_name = "FILE")]
+    filter_file: Option<PathBuf>,
+
+    /// Print what was understood of the filter and exit
+    #[arg(short = 'd')]
+    show_filter: bool,
+
+    /// Only drops by the kernel (sw) or by devices (hw) [default: both]
+    #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
+    origin: Option<Origins>,
+
+    /// Keep LEN bytes of each packet, 1 to 65527; 0 keeps all [default: 0]
+    #[arg(short, long, value_name = "LEN", value_parser = parse_trunc_len)]
+    trunc: Option<u32>,
+
+    /// Queue N packets on each CPU before losing some [default: 10000]
+    #[arg(short, long, value_name = "N", value_parser = parse_queue_len)]
+    limit: Option<u32>,
+
+    /// Use a socket buffer of BYTES, with k or M [default: 16M]
+    #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
+    bufsize: Option<u32>,
+
+    /// Listen along with somebody else's monitoring; change and stop nothing
+    #[arg(short, long)]
+    passive: bool,
+
+    /// Take over where drops are monitored already
+    #[arg(long)]
+    force: bool,
+
+    /// Print a line for each drop, even with -w
+    #[arg(long)]
+    print: bool,
+
+    /// Print a JSON object for each drop, even with -w
+    #[arg(long)]
+    json: bool,
+
+    /// Print more of each drop: address, module, interface, lengths
+    #[arg(short)]
+    verbose: bool,
+
+    /// Show the source line of each drop, from debug information
+    #[arg(long)]
+    source_lines: bool,
+
+    /// Take the kernel's debug information from FILE
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
+    /// Look for the modules' debug information below DIR
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+
+    /// Do not look up names: they are never looked up, but fingers type it
+    #[arg(short = 'n')]
+    no_names: bool,
+
+    /// Show times in UTC
+    #[arg(long)]
+    utc: bool,
+
+    /// Show times with nanoseconds
+    #[arg(long)]
+    nano: bool,
+
+    /// Use colours
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    color: ColorChoice,
+
+    /// Hand on every drop at once, not only when idle
+    #[arg(short = 'U', long)]
+    packet_buffered: bool,
+
+    /// Write this format [default: pcapng; netlink for names in .pcap]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Write a file of one link type, which tcpdump reads whole
+    #[arg(long, value_enum, value_name = "TYPE")]
+    link_type: Option<LinkChoice>,
+
+    /// Comments on each packet: what the kernel said, or also what it means
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "facts",
+        hide_default_value = true
+    )]
+    comments: Comments,
+
+    /// Explain a drop reason or a kernel function; without NAME, list them; `noise`: the harmless
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
+    explain: Option<Option<String>>,
+
+    /// Show the drop monitor's settings and exit
+    #[arg(short, long)]
+    query: bool,
+
+    /// Show the drop monitor's statistics and exit
+    #[arg(short, long)]
+    stats: bool,
+
+    /// Stop all monitoring on this host, whoever started it, and exit
+    #[arg(short, long)]
+    exit: bool,
+
+    /// Print version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+impl Options {
+    pub(super) fn check(self) -> Result<Command, UsageError> {
+        if let Some(name) = &self.explain {
+            return match self.first_other_option() {
+                None => Ok(Command::Explain(name.clone())),
+                Some(other) => Err(UsageError::new(
+                    format!("--explain and {other} do not go together"),
+                    "--explain prints what is known of a drop reason or a function, and does nothing else",
+                )),
+            };
+        }
+        if self.show_filter {
+            let of_filters = ["-d", "-i", "-F", "a filter"];
+            return match self
+                .other_options()
+                .find(|option| !of_filters.contains(option))
+            {
+                None => Ok(Command::ShowFilter(self.selection()?)),
+                Some(other) => Err(UsageError::new(
+                    format!("-d and {other} do not go together"),
+                    "-d prints what was understood of the filter, with -i and -F, and does nothing else",
+                )),
+            };
+        }
+        if let Some(command) = self.alone()? {
+            return Ok(command);
+        }
+        if self.read.is_some() {
+            self.refuse_live_options()?;
+        }
+        let delivery = self.delivery()?;
+        if let Some(input) = self.read {
+            return Ok(Command::Read(Read {
+                input: Target::new(input),
+                origins: self.origin,
+                trunc_len: self.trunc.unwrap_or(0),
+                delivery,
+            }));
+        }
+        let role = if self.passive {
+            let settings = [
+                ("-t", self.trunc.is_some()),
+                ("-l", self.limit.is_some()),
+                ("--force", self.force),
+            ];
+            if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
+                return Err(UsageError::new(
+                    format!("{option} does not go with -p"),
+                    "a passive listener changes nothing in the kernel: \
+                     its settings are those of whoever started the monitoring",
+                ));
+            }
+            Role::Passive
+        } else {
+            let when_busy = if self.force {
+                WhenBusy::TakeOver
+            } else {
+                WhenBusy::Refuse
+            };
+            Role::Owner {
+                trunc_len: self.trunc.unwrap_or(0),
+                queue_len: self.limit,
+                when_busy,
+            }
+        };
+        Ok(Command::Capture(Capture {
+            role,
+            origins: self.origin,
+            buffer: self.bufsize,
+            duration: self.duration,
+            delivery,
+        }))
+    }
+
+    /// -q, -s and -e, which stand alone, since tcpdump's are other options.
+    fn alone(&self) -> Result<Option<Command>, UsageError> {
+        let all = [
+            (
+                self.query,
+                "-q",
+                Command::Query,
+                "shows the drop monitor's settings",
+                "prints less",
+            ),
+            (
+                self.stats,
+                "-s",
+                Command::Statistics,
+                "shows the drop monitor's statistics",
+                "sets the snapshot length, which is -t here",
+            ),
+            (
+                self.exit,
+                "-e",
+                Command::Stop,
+                "stops all monitoring on this host",
+                "prints link-layer headers",
+            ),
+        ];
+        let mut given = all.into_iter().filter(|(given, ..)| *given);
+        let Some((_, option, command, ours, tcpdumps)) = given.next() else {
+            return Ok(None);
+        };
+        let second = given.next().map(|(_, option, ..)| option);
+        match second.or_else(|| self.first_other_option()) {
+            None => Ok(Some(command)),
+            Some(other) => Err(UsageError::new(
+                format!("{option} and {other} do not go together"),
+                format!(
+                    "{option} {ours} and does nothing else; tcpdump's {option}, which {tcpdumps}, does not exist here"
+                ),
+            )),
+        }
+    }
+
+    /// Any option that is not -q, -s or -e.
+    fn first_other_option(&self) -> Option<&'static str> {
+        self.other_options().next()
+    }
+
+    /// The options given that are not -q, -s or -e.
+    fn other_options(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("-w", self.write.is_some()),
+            ("-r", self.read.is_some()),
+            ("-c", self.count.is_some()),
+            ("-i", self.interface.is_some()),
+            ("-F", self.filter_file.is_some()),
+            ("-d", self.show_filter),
+            ("-o", self.origin.is_some()),
+            ("-t", self.trunc.is_some()),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("-p", self.passive),
+            ("-U", self.packet_buffered),
+            ("--duration", self.duration.is_some()),
+            ("--force", self.force),
+            ("--print", self.print),
+            ("--json", self.json),
+            ("-v", self.verbose),
+            ("--source-lines", self.source_lines),
+            ("--vmlinux", self.vmlinux.is_some()),
+            ("--modules", self.modules.is_some()),
+            ("--format", self.format.is_some()),
+            ("--link-type", self.link_type.is_some()),
+            ("a filter", !self.filter.is_empty()),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(option, _)| option)
+    }
+
+    fn refuse_live_options(&self) -> Result<(), UsageError> {
+        let live = [
+            ("-p", self.passive),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("--force", self.force),
+            ("--duration", self.duration.is_some()),
+        ];
+        match live.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((option, _)) => Err(UsageError::new(
+                format!("{option} does not go with -r"),
+                format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
+            )),
+        }
+    }
+
+    fn lines(&self) -> Result<Lines, UsageError> {
+        match (self.print, self.json) {
+            (true, true) => Err(UsageError::new(
+                "--print and --json do not go together",
+                "both write to standard output: text for people, or JSON for programs",
+            )),
+            (_, true) => Ok(Lines::Json),
+            (true, _) => Ok(Lines::Text),
+            _ => Ok(Lines::Auto),
+        }
+    }
+
+    /// A path to debug information asks for lines as well.
+    fn source_lines(&self) -> Option<DebugFiles> {
+        let is_wanted = self.source_lines || self.vmlinux.is_some() || self.modules.is_some();
+        is_wanted.then(|| DebugFiles {
+            vmlinux: self.vmlinux.clone(),
+            modules: self.modules.clone(),
+        })
+    }
+
+    fn text(&self) -> TextChoice {
+        TextChoice {
+            color: self.color,
+            zone: if self.utc { Zone::Utc } else { Zone::Local },
+            precision: if self.nano {
+                Precision::Nanoseconds
+            } else {
+                Precision::Microseconds
+            },
+            detail: if self.verbose {
+                Detail::Full
+            } else {
+                Detail::Line
+            },
+        }
+    }
+
+    fn selection(&self) -> Result<Selection, UsageError> {
+        let filter = match &self.filter_file {
+            None => FilterText::Words(self.filter.join(" ")),
+            Some(_) if !self.filter.is_empty() => {
+                return Err(UsageError::new(
+                    "-F and a filter do not go together",
+                    "put the whole filter into the file, or on the command line",
+                ));
+            }
+            Some(path) if path.as_os_str() == "-" && self.read.as_ref() == Some(path) => {
+                return Err(UsageError::new(
+                    "-F - and -r - do not go together",
+                    "both would read standard input: put one of them into a file",
+                ));
+            }
+            Some(path) => FilterText::File(Target::new(path.clone())),
+        };
+        Ok(Selection {
+            interface: self.interface.clone(),
+            filter,
+        })
+    }
+
+    fn delivery(&self) -> Result<Delivery, UsageError> {
+        let link_type = self.link_type;
+        match (self.format, link_type) {
+            (Some(Format::Netlink), Some(_)) => {
+                return Err(UsageError::new(
+                    "--link-type does not go with --format netlink",
+                    "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
+                ));
+            }
+            (Some(Format::Pcap), Some(LinkChoice::Auto)) => {
+                return Err(UsageError::new(
+                    "--link-type auto does not go with --format pcap",
+                    "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \
+                     or use --format pcapng",
+                ));
+            }
+            _ => {}
+        }
+        Ok(Delivery {
+            selection: self.selection()?,
+            count: self.count,
+            output: self.write.clone().map(Target::new),
+            format: self.format,
+            link_type,
+            comments: self.comments,
+            lines: self.lines()?,
+            text: self.text(),
+            source_lines: self.source_lines(),
+            flushing: if self.packet_buffered {
+                Flushing::EveryPacket
+            } else {
+                Flushing::WhenIdle
+            },
+        })
+    }
+}
