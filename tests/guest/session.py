@@ -731,9 +731,9 @@ class Hardware(SessionTest):
     """Real hardware drops, of a simulated switch."""
 
     def test_traps_groups_names_and_cookies(self):
-        run = Running("-o", "hw", "-w", OUT / "hardware.pcapng")
-        # What the kernel's own selftest asks tshark about, on the host.
-        also = Running("-p", "-w", OUT / "hardware.pcap")
+        # As the kernel's own selftest has it, which asks tshark about the file; the host does.
+        run = Running("-o", "hw", "-w", OUT / "hardware.pcap")
+        also = Running("-p", "-w", OUT / "hardware.pcapng")
         drops.hardware_setup(NETDEVSIM, ["blackhole_route", "ingress_flow_action_drop"])
         time.sleep(2)
         for one in (also, run):
@@ -758,8 +758,8 @@ class ForTheHost(SessionTest):
     """One more run of everything, for tshark on the host."""
 
     def test_everything_once(self):
-        run = Running("-o", "sw", "-w", OUT / "software.pcapng")
-        also = Running("-p", "-w", OUT / "software.pcap")
+        run = Running("-o", "sw", "-w", OUT / "software.pcap")
+        also = Running("-p", "-w", OUT / "software.pcapng")
         list(drops.run())
         time.sleep(1)
         for one in (also, run):
