@@ -19,7 +19,7 @@ const MAX_VLAN_TAGS: usize = 8;
 pub const SLL2_LEN: usize = 20;
 
 /// A big-endian number at `offset`, if it was captured.
-fn be16(data: &[u8], offset: usize) -> Option<u16> {
+pub(crate) fn be16(data: &[u8], offset: usize) -> Option<u16> {
     let bytes = data.get(offset..offset.checked_add(2)?)?;
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }

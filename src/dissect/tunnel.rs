@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::names::ProtocolName;
 use super::{MAX_DEPTH, write_ethernet, write_ip, write_payload};
+use crate::packet::be16;
 use crate::record::EtherType;
 
 /// A transparent Ethernet frame (`ETH_P_TEB`).
@@ -12,12 +13,6 @@ const ETHERNET_FRAME: u16 = 0x6558;
 const VXLAN: u16 = 4789;
 const VXLAN_OLD: u16 = 8472;
 const GENEVE: u16 = 6081;
-
-fn be16(data: &[u8], offset: usize) -> Option<u16> {
-    data.get(offset..)?
-        .first_chunk()
-        .map(|bytes| u16::from_be_bytes(*bytes))
-}
 
 fn be32(data: &[u8], offset: usize) -> Option<u32> {
     data.get(offset..)?

@@ -77,9 +77,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let at_end = move || {
         shared.with(|monitoring| monitoring.end().clone());
     };
-    let requests = Requests::listen(at_end)
-        .context("cannot take over the signals")
-        .map_err(|error| Failure::new(error, None::<String>))?;
+    let requests = Requests::listen(at_end).context("cannot take over the signals")?;
     let conversation = KernelConversation::open()?;
     let family = conversation.family();
     let last = EndAtLast(monitoring.clone());
@@ -287,7 +285,7 @@ impl Run {
         }
         taken
             .context("cannot receive alerts")
-            .map_err(|error| Failure::new(error, None::<String>))
+            .map_err(Failure::from)
     }
 
     fn wait(&self, deadline: Option<Instant>, timeout: Option<Duration>) -> Result<Woken, Failure> {
@@ -316,7 +314,7 @@ impl Run {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => {
                 let error = anyhow::Error::new(error).context("cannot wait for alerts");
-                return Err(Failure::new(error, None::<String>));
+                return Err(error.into());
             }
         }
         let is_gone = watched.get(2).and_then(PollFd::any).unwrap_or(false);
@@ -407,11 +405,7 @@ impl Run {
     }
 
     fn report(&self, loss: Option<Loss>, plan: &Plan) {
-        let link = match plan {
-            Plan::Packets { layout, .. } => layout.link_type(),
-            Plan::Lines(_) => None,
-        };
-        report("captured", self.pipeline.counts(), loss, link);
+        report("captured", self.pipeline.counts(), loss, plan.link_type());
         report_tally(self.pipeline.tally());
         let counts = self.pipeline.counts();
         if counts.captured + counts.rejected == 0 && loss.is_none_or(|loss| loss == Loss::default())

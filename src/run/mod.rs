@@ -83,6 +83,13 @@ impl fmt::Display for Failure {
     }
 }
 
+/// There is nothing to do about it that the error does not say.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(error, None::<String>)
+    }
+}
+
 impl From<UsageError> for Failure {
     fn from(error: UsageError) -> Self {
         let hint = error.hint.clone();
@@ -210,7 +217,7 @@ fn print(text: &str) -> Result<Exit, Failure> {
     {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context("cannot write to standard output");
-            Err(Failure::new(error, None::<String>))
+            Err(error.into())
         }
         _ => Ok(Exit::Success),
     }

@@ -82,11 +82,14 @@ impl Plan {
                     "both would write to standard output: give -w a file name",
                 ));
             }
-            None if lines.is_some() => return Self::lines(delivery, lines),
-            None if stdout_is_terminal => {
-                return Self::lines(delivery, Some(LineKind::Text(text_style(delivery, true))));
-            }
-            Some(Target::Standard) | None => None,
+            Some(Target::Standard) => None,
+            None => match lines {
+                Some(kind) => return Self::lines(delivery, kind),
+                None if stdout_is_terminal => {
+                    return Self::lines(delivery, LineKind::Text(text_style(delivery, true)));
+                }
+                None => None,
+            },
         };
         if lines.is_none() && delivery.source_lines.is_some() {
             return Err(UsageError::new(
@@ -112,13 +115,13 @@ impl Plan {
         })
     }
 
-    fn lines(delivery: &Delivery, kind: Option<LineKind>) -> Result<Self, UsageError> {
+    fn lines(delivery: &Delivery, kind: LineKind) -> Result<Self, UsageError> {
         let useless = [
             ("--format", delivery.format.is_some()),
             ("--link-type", delivery.link_type.is_some()),
         ];
         match useless.into_iter().find(|(_, given)| *given) {
-            None => Ok(Self::Lines(kind.unwrap_or(LineKind::Json))),
+            None => Ok(Self::Lines(kind)),
             Some((option, _)) => Err(UsageError::new(
                 format!("{option} needs a file to write"),
                 "drops would be shown as text: add -w FILE",
@@ -203,19 +206,16 @@ impl Plan {
             let name = path
                 .as_deref()
                 .map_or_else(|| "standard output".into(), shown);
-            let failed = |error: anyhow::Error| Failure::new(error, None::<String>);
             let file = match path {
-                Some(path) => File::create(path)
-                    .with_context(|| format!("cannot create {name}"))
-                    .map_err(failed)?,
+                Some(path) => {
+                    File::create(path).with_context(|| format!("cannot create {name}"))?
+                }
                 None => standard_output()?,
             };
             output.pipe = output.pipe.take().or_else(|| pipe(&file));
             let writer = BufWriter::with_capacity(BUFFER_LEN, file);
             let sink = layout.sink(writer, host, family);
-            let sink = sink
-                .with_context(|| format!("cannot write to {name}"))
-                .map_err(failed)?;
+            let sink = sink.with_context(|| format!("cannot write to {name}"))?;
             output.file = Some(NamedSink { name, sink });
         }
         Ok(output)
@@ -228,6 +228,14 @@ impl Plan {
             Self::Packets { lines, detail, .. } => {
                 matches!(lines, Some(LineKind::Text(_))) || *detail == Detail::Full
             }
+        }
+    }
+
+    /// The one link type that packets have to fit.
+    pub fn link_type(&self) -> Option<LinkType> {
+        match self {
+            Self::Packets { layout, .. } => layout.link_type(),
+            Self::Lines(_) => None,
         }
     }
 
@@ -326,8 +334,7 @@ impl Layout {
         })
     }
 
-    /// The one link type that packets have to fit.
-    pub fn link_type(self) -> Option<LinkType> {
+    fn link_type(self) -> Option<LinkType> {
         match self {
             Self::Pcapng(Linking::One(link), _) | Self::Pcap(link) => Some(link),
             Self::Pcapng(Linking::Auto, _) | Self::Netlink(_) => None,
@@ -359,9 +366,7 @@ pub struct NamedSink {
 fn standard_output() -> Result<File, Failure> {
     let stdout = io::stdout().as_fd().try_clone_to_owned();
     let stdout = stdout.context("cannot write to standard output");
-    stdout
-        .map(File::from)
-        .map_err(|error| Failure::new(error, None::<String>))
+    stdout.map(File::from).map_err(Failure::from)
 }
 
 fn pipe(file: &File) -> Option<OwnedFd> {

@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use anyhow::Context;
-
 use super::output::{NamedSink, Output};
 use super::tally::Tally;
 use super::{Failure, Plural};
@@ -168,9 +166,7 @@ fn stop(name: &str, error: io::Error, writes_two: bool) -> Stop {
         ),
         _ => None,
     };
-    let error = Err::<(), _>(error)
-        .with_context(|| format!("cannot write to {name}"))
-        .unwrap_err();
+    let error = anyhow::Error::new(error).context(format!("cannot write to {name}"));
     Stop::Failed(Failure::new(error, hint))
 }
 

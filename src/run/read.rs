@@ -36,7 +36,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let (name, file) = open(&command.input)?;
     plan.refuse_input(&file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals");
-    let requests = Rc::new(requests.map_err(|error| Failure::new(error, None::<String>))?);
+    let requests = Rc::new(requests?);
     let destination = Rc::new(RefCell::new(Destination::default()));
     let input = PatientReader {
         file,
@@ -114,11 +114,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         if let ControlFlow::Break(Stop::Failed(error)) = pipeline.finish(&ending) {
             failure.get_or_insert(error);
         }
-        let link = match &plan {
-            Plan::Packets { layout, .. } => layout.link_type(),
-            Plan::Lines(_) => None,
-        };
-        report("kept", counts, remarks.loss, link);
+        report("kept", counts, remarks.loss, plan.link_type());
         report_tally(pipeline.tally());
     }
     tell(remarks);
@@ -162,10 +158,7 @@ fn open(input: &Target) -> Result<(String, File), Failure> {
         Target::File(path) => (shown(path), File::open(path)),
     };
     let file = file.with_context(|| format!("cannot open {name}"));
-    Ok((
-        name,
-        file.map_err(|error| Failure::new(error, None::<String>))?,
-    ))
+    Ok((name, file?))
 }
 
 fn unreadable(name: &str, error: OpenError) -> Failure {

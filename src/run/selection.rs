@@ -41,7 +41,7 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
         FilterText::File(Target::File(path)) => (shown(path), std::fs::read_to_string(path)),
     };
     text.with_context(|| format!("cannot read the filter from {name}"))
-        .map_err(|error| Failure::new(error, None::<String>))
+        .map_err(Failure::from)
 }
 
 /// Kernels differ in their reasons, so an unknown one is no error; a typo is more likely.
