@@ -67,5 +67,6 @@ pub mod record;
 pub mod run;
 pub mod sink;
 pub mod source;
+pub mod summary;
 pub mod symbol;
 mod sys;

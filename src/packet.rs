@@ -316,7 +316,7 @@ fn sll2_header(
 }
 
 /// Who talks to whom: addresses of the outermost IP header, and ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Source address.
     pub source: IpAddr,

@@ -316,7 +316,7 @@ impl fmt::Display for DropWord {
 }
 
 /// A name, in quotes where the parser would stop within it or take it for another word.
-struct Text<'a>(&'a [u8]);
+pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -42,6 +42,7 @@ use ast::{Connective, DropWord, Expr, Primitive};
 use packet::Packet;
 use program::Program;
 
+pub use display::Text;
 pub use error::FilterError;
 pub use names::{Names, Service, SystemNames};
 pub use suggest::nearest;

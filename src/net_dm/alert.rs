@@ -1,7 +1,7 @@
 //! Alerts: a kernel message to a [`DropRecord`] and, for the C tool's file format, back again.
 //! Nothing is presumed of order or presence; what is not understood is skipped and counted.
 
-use super::netlink::{Attributes, Generic, MessageBuilder};
+use super::netlink::{Attributes, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
@@ -153,64 +153,6 @@ fn origin(value: u16) -> Option<Origin> {
         ORIGIN_SW => Some(Origin::Software),
         ORIGIN_HW => Some(Origin::Hardware),
         _ => None,
-    }
-}
-
-/// What a summary alert (`NET_DM_CMD_ALERT`) holds, as far as it is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SummaryAlert {
-    /// Places and hardware traps that it counts.
-    pub entries: u64,
-    /// Drops at all of them.
-    pub drops: u64,
-}
-
-impl SummaryAlert {
-    /// Attribute type 0 holds a u32 number of entries, and 12 bytes for each: pc, count
-    /// (`struct net_dm_alert_msg`). `None` where the message is not laid out so.
-    pub fn decode(message: &Generic<'_>) -> Option<Self> {
-        const ENTRY_LEN: usize = 12;
-        if message.command != cmd::ALERT {
-            return None;
-        }
-        let order = message.attributes.order();
-        let mut attributes = message.attributes;
-        let mut summary = None;
-        while let Some((kind, value)) = attributes.next() {
-            if kind == 0 {
-                let (count, entries) = value.split_at_checked(4)?;
-                let count = order.u32(count)?;
-                if entries.len() != usize::try_from(count).ok()?.checked_mul(ENTRY_LEN)? {
-                    return None;
-                }
-                let drops = entries
-                    .chunks_exact(ENTRY_LEN)
-                    .filter_map(|entry| order.u32(&entry[8..12]));
-                let drops: u64 = drops.map(u64::from).sum();
-                let summary: &mut Self = summary.get_or_insert_default();
-                summary.entries += u64::from(count);
-                summary.drops += drops;
-            } else if kind == attr::HW_ENTRIES {
-                let summary: &mut Self = summary.get_or_insert_default();
-                summary.read_traps(attributes.nested(value));
-            }
-        }
-        summary
-    }
-
-    fn read_traps(&mut self, entries: Attributes<'_>) {
-        /// `NET_DM_ATTR_HW_TRAP_COUNT`.
-        const HW_TRAP_COUNT: u16 = 19;
-        for (_, entry) in entries {
-            self.entries += 1;
-            let counts = entries
-                .nested(entry)
-                .filter(|(kind, _)| *kind == HW_TRAP_COUNT);
-            self.drops += counts
-                .filter_map(|(_, value)| entries.order().u32(value))
-                .map(u64::from)
-                .sum::<u64>();
-        }
     }
 }
 
@@ -413,7 +355,7 @@ mod tests {
                         let alert = Alert::decode(generic.attributes);
                         let record = alert.record(Timestamp(0), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());
-                        let _ = SummaryAlert::decode(&generic);
+                        let _ = crate::net_dm::summary::SummaryAlert::decode(&generic);
                     }
                 }
             }

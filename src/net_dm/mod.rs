@@ -11,6 +11,7 @@ pub mod netlink;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod socket;
+pub mod summary;
 
 /// The family's name; its number differs from boot to boot.
 pub const FAMILY_NAME: &str = "NET_DM";
@@ -79,6 +80,8 @@ pub mod attr {
     pub const HW_TRAP_NAME: u16 = 16;
     /// Nest of summary entries for hardware traps.
     pub const HW_ENTRIES: u16 = 17;
+    /// u32: drops of a hardware trap.
+    pub const HW_TRAP_COUNT: u16 = 19;
     /// Flag: software drops.
     pub const SW_DROPS: u16 = 20;
     /// Flag: hardware drops.

@@ -7,7 +7,7 @@ mod debug_file;
 pub mod debug_search;
 pub mod kallsyms;
 #[cfg(feature = "source-lines")]
-mod sent;
+pub mod sent;
 #[cfg(feature = "source-lines")]
 pub mod source;
 #[cfg(feature = "source-lines")]

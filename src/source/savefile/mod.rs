@@ -17,8 +17,9 @@ use pcapng::PcapngFile;
 
 use crate::comment::Facts;
 use crate::interface::InterfaceFacts;
-use crate::net_dm::alert::{Alert, SummaryAlert};
+use crate::net_dm::alert::Alert;
 use crate::net_dm::netlink::{ByteOrder, GENL_ID_CTRL, Messages};
+use crate::net_dm::summary::SummaryAlert;
 use crate::net_dm::{FAMILY_VERSION, cmd, family};
 use crate::packet;
 use crate::record::{

@@ -1,0 +1,277 @@
+//! What a row counts: a key for each grouping, borrowed for looking up, owned in the table.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use indexmap::Equivalent;
+
+use super::{Counted, Grouping};
+use crate::dissect::ProtocolName;
+use crate::filter;
+use crate::packet::{self, Flow};
+use crate::record::{Cause, DropRecord, Escaped, EtherType, Interface, Location, Name, Symbol};
+use crate::symbol::sent::{Module, Sent};
+
+/// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
+/// nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key<B = Box<[u8]>> {
+    /// A drop reason; empty where the kernel gave none.
+    Reason(B),
+    /// A device's trap.
+    Trap(B),
+    /// A place in the kernel.
+    Place {
+        /// Its address.
+        pc: Option<u64>,
+        /// Its symbol.
+        symbol: B,
+    },
+    /// The interface that the packets came in by.
+    Interface {
+        /// Its ifindex.
+        index: u32,
+        /// Its name.
+        name: B,
+    },
+    /// Packets without an input interface.
+    Local,
+    /// Packets from one address to another.
+    Flow(Flow),
+    /// Packets that are not IP, of this protocol.
+    OtherProtocol(Option<EtherType>),
+    /// The kernel itself, no module.
+    Kernel,
+    /// A kernel module.
+    Module(B),
+    /// A place whose module is not known.
+    UnknownModule,
+    /// A device, where modules are counted.
+    Device,
+    /// Packets of a capture that says nothing of drops.
+    NotDropped,
+    /// Counted by the kernel, which showed no packet.
+    Unseen,
+}
+
+/// A key that borrows the names of a record.
+pub type KeyView<'a> = Key<&'a [u8]>;
+
+impl<'a> KeyView<'a> {
+    /// The row that `counted` belongs to.
+    pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
+        match (grouping, counted) {
+            (Grouping::Location, _) => match counted.cause() {
+                Cause::Software { location, .. } => Self::place(location),
+                Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
+                Cause::Unknown => Self::NotDropped,
+            },
+            (
+                Grouping::Reason,
+                Counted::Kernel {
+                    cause: Cause::Software { .. },
+                    ..
+                },
+            ) => Self::Unseen,
+            (Grouping::Reason, _) => match counted.cause() {
+                Cause::Software { reason, .. } => Self::Reason(bytes(reason)),
+                Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
+                Cause::Unknown => Self::NotDropped,
+            },
+            (Grouping::Module, _) => match counted.cause() {
+                Cause::Software { location, .. } => Self::module(location),
+                Cause::Hardware { .. } => Self::Device,
+                Cause::Unknown => Self::NotDropped,
+            },
+            (Grouping::Interface | Grouping::Flow, Counted::Kernel { .. }) => Self::Unseen,
+            (Grouping::Interface, Counted::Packet(record)) => Self::interface(record),
+            (Grouping::Flow, Counted::Packet(record)) => Self::flow(record),
+        }
+    }
+
+    fn place(location: Location<'a>) -> Self {
+        Self::Place {
+            pc: location.pc,
+            symbol: location.symbol.map_or(&[], |symbol| symbol.0.as_bytes()),
+        }
+    }
+
+    fn module(location: Location<'a>) -> Self {
+        match location.symbol.map(|symbol| Sent::new(symbol).module) {
+            Some(Module::Kernel) => Self::Kernel,
+            Some(Module::Named(name)) => Self::Module(name),
+            Some(Module::Prefix(_) | Module::Unknown) | None => Self::UnknownModule,
+        }
+    }
+
+    fn interface(record: &DropRecord<'a>) -> Self {
+        match record.input {
+            Some(input) => Self::Interface {
+                index: input.index,
+                name: bytes(input.name()),
+            },
+            None => Self::Local,
+        }
+    }
+
+    fn flow(record: &DropRecord<'a>) -> Self {
+        match packet::flow(record.link.kind, record.data) {
+            Some(flow) => Self::Flow(flow),
+            None => Self::OtherProtocol(record.protocol),
+        }
+    }
+
+    /// The same, for keeping.
+    pub fn to_owned(self) -> Key {
+        self.map(Box::from)
+    }
+}
+
+fn bytes<'a>(name: Option<Name<'a>>) -> &'a [u8] {
+    name.map_or(&[], Name::as_bytes)
+}
+
+impl<B> Key<B> {
+    fn map<C>(self, name: impl FnOnce(B) -> C) -> Key<C> {
+        match self {
+            Self::Reason(reason) => Key::Reason(name(reason)),
+            Self::Trap(trap) => Key::Trap(name(trap)),
+            Self::Place { pc, symbol } => Key::Place {
+                pc,
+                symbol: name(symbol),
+            },
+            Self::Interface { index, name: text } => Key::Interface {
+                index,
+                name: name(text),
+            },
+            Self::Local => Key::Local,
+            Self::Flow(flow) => Key::Flow(flow),
+            Self::OtherProtocol(protocol) => Key::OtherProtocol(protocol),
+            Self::Kernel => Key::Kernel,
+            Self::Module(module) => Key::Module(name(module)),
+            Self::UnknownModule => Key::UnknownModule,
+            Self::Device => Key::Device,
+            Self::NotDropped => Key::NotDropped,
+            Self::Unseen => Key::Unseen,
+        }
+    }
+}
+
+impl Key {
+    /// The same, borrowed.
+    pub fn view(&self) -> KeyView<'_> {
+        match self {
+            Self::Reason(name) => Key::Reason(name),
+            Self::Trap(name) => Key::Trap(name),
+            Self::Place { pc, symbol } => Key::Place { pc: *pc, symbol },
+            Self::Interface { index, name } => Key::Interface {
+                index: *index,
+                name,
+            },
+            Self::Module(name) => Key::Module(name),
+            Self::Local => Key::Local,
+            Self::Flow(flow) => Key::Flow(*flow),
+            Self::OtherProtocol(protocol) => Key::OtherProtocol(*protocol),
+            Self::Kernel => Key::Kernel,
+            Self::UnknownModule => Key::UnknownModule,
+            Self::Device => Key::Device,
+            Self::NotDropped => Key::NotDropped,
+            Self::Unseen => Key::Unseen,
+        }
+    }
+
+    /// The symbol, where the key is a place that has one.
+    pub fn symbol(&self) -> Option<Symbol<'_>> {
+        match self {
+            Self::Place { symbol, .. } => Name::new(symbol).map(Symbol),
+            _ => None,
+        }
+    }
+
+    /// The filter that keeps the drops of this row, where the language can say it.
+    pub fn filter(&self) -> Option<String> {
+        let word = |word: &str, name: &[u8]| Some(format!("{word} {}", filter::Text(name)));
+        match self {
+            Self::Reason(name) | Self::Trap(name) | Self::Module(name) if name.is_empty() => None,
+            Self::Reason(name) => word("reason", name),
+            Self::Trap(name) => word("trap", name),
+            Self::Module(name) => word("module", name),
+            Self::Place { pc: Some(pc), .. } => Some(format!("pc {pc:#x}")),
+            Self::Place { .. } => word("location", self.symbol()?.function()),
+            Self::Interface { index: 0, name } => word("ifname", name),
+            Self::Interface { index, .. } => Some(format!("iface {index}")),
+            Self::Local => Some("outbound".into()),
+            Self::Flow(flow) => Some(flow_filter(flow)),
+            Self::OtherProtocol(Some(protocol)) => Some(format!("ether proto {protocol}")),
+            Self::Device => Some("origin hw".into()),
+            Self::OtherProtocol(None)
+            | Self::Kernel
+            | Self::UnknownModule
+            | Self::NotDropped
+            | Self::Unseen => None,
+        }
+    }
+}
+
+/// In one direction, where `flow` would keep the answers as well; and through VLAN tags, where the
+/// names of protocols do not see.
+fn flow_filter(flow: &Flow) -> String {
+    let ends = format!("saddr {} and daddr {}", flow.source, flow.destination);
+    match (flow.transport, flow.ports) {
+        (number, Some((source, destination))) => {
+            let name = ProtocolName(number).to_string().to_lowercase();
+            let source = SocketAddr::new(flow.source, source);
+            let destination = SocketAddr::new(flow.destination, destination);
+            let port = source.port();
+            format!("flow {name} {source} {destination} and {ends} and sport {port}")
+        }
+        (number, None) => format!("{ends} and (proto {number} or (vlan and proto {number}))"),
+    }
+}
+
+impl Equivalent<Key> for KeyView<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.view()
+    }
+}
+
+/// What to call the row: one line, safe for a terminal.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
+            Self::Trap(name) if name.is_empty() => f.write_str("a trap without a name"),
+            Self::Reason(name) | Self::Trap(name) | Self::Module(name) => Escaped(name).fmt(f),
+            Self::Place { pc: Some(0), .. } => f.write_str("rx_dropped"),
+            Self::Place { pc, symbol } => match (symbol.is_empty(), pc) {
+                (false, _) => Escaped(symbol).fmt(f),
+                (true, Some(pc)) => write!(f, "{pc:#x}"),
+                (true, None) => f.write_str("unknown place"),
+            },
+            Self::Interface { index, name } => Interface::new(*index, Name::new(name)).fmt(f),
+            Self::Local => f.write_str("local"),
+            Self::Flow(flow) => write_flow(f, flow),
+            Self::OtherProtocol(Some(protocol)) => write!(f, "protocol {protocol}"),
+            Self::OtherProtocol(None) => f.write_str("not IP"),
+            Self::Kernel => f.write_str("kernel"),
+            Self::UnknownModule => f.write_str("unknown module"),
+            Self::Device => f.write_str("device"),
+            Self::NotDropped => f.write_str("no drop"),
+            Self::Unseen => f.write_str("counted without a packet"),
+        }
+    }
+}
+
+/// As a person says it: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+fn write_flow(f: &mut fmt::Formatter<'_>, flow: &Flow) -> fmt::Result {
+    let protocol = ProtocolName(flow.transport).to_string().to_lowercase();
+    match flow.ports {
+        Some((source, destination)) => write!(
+            f,
+            "{protocol} {} > {}",
+            SocketAddr::new(flow.source, source),
+            SocketAddr::new(flow.destination, destination)
+        ),
+        None => write!(f, "{protocol} {} > {}", flow.source, flow.destination),
+    }
+}

@@ -1,0 +1,105 @@
+//! Where drops happen: counted by place, reason, interface, flow or module, in bounded memory.
+//!
+//! No I/O, no clock: [`Table`] counts what it is given, and whoever owns it says when an interval
+//! ends.
+
+mod key;
+mod table;
+
+pub use key::{Key, KeyView};
+pub use table::{MAX_ROWS, Order, Row, Table};
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::record::{Cause, DropRecord};
+
+/// What drops are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grouping {
+    /// The place in the kernel, or the device's trap.
+    Location,
+    /// The drop reason, or the device's trap.
+    Reason,
+    /// The interface that the packet came in by.
+    Interface,
+    /// Addresses, protocol and ports, in the packet's direction.
+    Flow,
+    /// The kernel module that dropped the packet.
+    Module,
+}
+
+impl Grouping {
+    /// All, in the order in which a person goes through them.
+    pub const ALL: [Self; 5] = [
+        Self::Location,
+        Self::Reason,
+        Self::Interface,
+        Self::Flow,
+        Self::Module,
+    ];
+
+    /// The one behind this in [`Self::ALL`]; behind the last comes the first.
+    pub fn next(self) -> Self {
+        let at = Self::ALL.iter().position(|grouping| *grouping == self);
+        Self::ALL[at.map_or(0, |at| (at + 1) % Self::ALL.len())]
+    }
+
+    /// Several of them.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Location => "places",
+            Self::Reason => "reasons",
+            Self::Interface => "interfaces",
+            Self::Flow => "flows",
+            Self::Module => "modules",
+        }
+    }
+}
+
+impl fmt::Display for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Location => "location",
+            Self::Reason => "reason",
+            Self::Interface => "interface",
+            Self::Flow => "flow",
+            Self::Module => "module",
+        })
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted<'r, 'a> {
+    /// One dropped packet.
+    Packet(&'r DropRecord<'a>),
+    /// Drops that the kernel counted itself, without showing a packet. Of a software drop only the
+    /// location is known, of a hardware drop only the trap.
+    Kernel {
+        /// Where.
+        cause: Cause<'a>,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl<'a> Counted<'_, 'a> {
+    /// Why, as far as it is known.
+    pub fn cause(&self) -> Cause<'a> {
+        match self {
+            Self::Packet(record) => record.cause,
+            Self::Kernel { cause, .. } => *cause,
+        }
+    }
+
+    /// How many drops.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Packet(_) => 1,
+            Self::Kernel { count, .. } => *count,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Tables, on the project's own captures and on made-up floods.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+
+use super::*;
+use crate::filter::{Filter, SystemNames};
+use crate::record::{Location, Name, Symbol};
+use crate::source::savefile::Savefile;
+
+const CAPTURES: [&str; 3] = [
+    "fixtures/software-6.1.pcap",
+    "fixtures/software-6.12.pcap",
+    "fixtures/hardware-6.12.pcap",
+];
+
+fn each_record(mut take: impl FnMut(&DropRecord<'_>)) {
+    for path in CAPTURES {
+        let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
+        let _ = file.for_each(|record| {
+            take(record);
+            ControlFlow::<()>::Continue(())
+        });
+    }
+}
+
+fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
+    Cause::Software {
+        location: Location {
+            pc: Some(pc),
+            symbol: Name::new(symbol.as_bytes()).map(Symbol),
+        },
+        reason: None,
+    }
+}
+
+/// Whose rows every drop of the captures falls into, and what a filter makes of them.
+#[test]
+fn the_filter_of_a_row_keeps_the_drops_that_it_counts() {
+    for grouping in Grouping::ALL {
+        let mut table = Table::new(grouping);
+        each_record(|record| table.count(&Counted::Packet(record)));
+        let rows = table.rows(Order::Total);
+        let sum: u64 = rows.iter().map(|(_, row)| row.total).sum();
+        assert_eq!(sum, table.sum().total, "{grouping}");
+        let mut checked = 0;
+        for (key, row) in rows {
+            let Some(text) = key.filter() else { continue };
+            let filter = Filter::parse(&text, &SystemNames).expect(&text);
+            let (mut kept, mut rows_own) = (0, 0);
+            each_record(|record| {
+                let is_kept = filter.matches(record);
+                let is_own = KeyView::of(grouping, &Counted::Packet(record)) == key.view();
+                assert!(is_kept || !is_own, "{text}: {:?}", record.time);
+                kept += u64::from(is_kept);
+                rows_own += u64::from(is_own);
+            });
+            assert_eq!(rows_own, row.total, "{text}");
+            // Names that two captures gave to the same interface, function or address apart.
+            assert!(kept >= row.total, "{text}");
+            checked += 1;
+        }
+        assert!(checked > 0, "{grouping}");
+    }
+}
+
+#[test]
+fn rows_are_sorted_by_what_counts_and_then_by_name() {
+    let mut table = Table::new(Grouping::Location);
+    let count = |cause, count| Counted::Kernel { cause, count };
+    table.count(&count(place(1, "b+0x1/0x2"), 5));
+    table.count(&count(place(2, "a+0x1/0x2"), 5));
+    table.end_interval();
+    table.count(&count(place(3, "c+0x1/0x2"), 1));
+    let names = |table: &Table, order| {
+        let rows = table.rows(order);
+        let names: Vec<String> = rows.iter().map(|(key, _)| key.to_string()).collect();
+        names.join(" ")
+    };
+    assert_eq!(names(&table, Order::Rate), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
+    assert_eq!(
+        names(&table, Order::Current),
+        "c+0x1/0x2 a+0x1/0x2 b+0x1/0x2"
+    );
+    table.end_interval();
+    assert_eq!(names(&table, Order::Rate), "c+0x1/0x2 a+0x1/0x2 b+0x1/0x2");
+    assert_eq!(names(&table, Order::Total), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
+    assert_eq!(names(&table, Order::Name), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
+    // A row that came later has the same past as the others.
+    let histories = table.rows(Order::Name);
+    let histories: Vec<Vec<u64>> = histories
+        .iter()
+        .map(|(_, row)| row.history().collect())
+        .collect();
+    assert_eq!(histories, [[5, 0], [5, 0], [0, 1]]);
+    assert_eq!(table.sum().history().collect::<Vec<_>>(), [10, 1]);
+}
+
+#[test]
+fn the_past_is_remembered_for_so_long() {
+    let mut table = Table::new(Grouping::Location);
+    for count in 1..=40 {
+        table.count(&Counted::Kernel {
+            cause: place(1, ""),
+            count,
+        });
+        table.end_interval();
+    }
+    let past: Vec<u64> = table.sum().history().collect();
+    assert_eq!(past, (25..=40).collect::<Vec<u64>>());
+    assert_eq!(table.sum().last_interval(), 40);
+}
+
+#[test]
+fn a_flood_of_keys_is_folded_and_nothing_is_forgotten() {
+    let mut table = Table::new(Grouping::Location);
+    // One that stays, among a million that come once.
+    let heavy = place(u64::MAX, "heavy+0x1/0x2");
+    for pc in 0..1_000_000 {
+        table.count(&Counted::Kernel {
+            cause: place(pc, ""),
+            count: 1,
+        });
+        if pc % 20_000 == 0 {
+            table.count(&Counted::Kernel {
+                cause: heavy,
+                count: 7,
+            });
+            assert!(table.len() <= MAX_ROWS);
+            table.end_interval();
+        }
+    }
+    let rows = table.rows(Order::Total);
+    assert_eq!(rows[0].0.to_string(), "heavy+0x1/0x2");
+    assert_eq!(rows[0].1.total, 350);
+    let in_rows: u64 = rows.iter().map(|(_, row)| row.total).sum();
+    assert_eq!(in_rows + table.others().total, 1_000_350);
+    assert_eq!(table.sum().total, 1_000_350);
+}
+
+#[test]
+fn a_row_knows_its_last_drop_and_whether_there_were_others() {
+    let mut table = Table::new(Grouping::Interface);
+    each_record(|record| table.count(&Counted::Packet(record)));
+    let local = table.row(&Key::Local).unwrap();
+    assert!(local.last.several_places);
+    let mut table = Table::new(Grouping::Reason);
+    each_record(|record| table.count(&Counted::Packet(record)));
+    let row = table
+        .row(&Key::Reason((*b"NETFILTER_DROP").into()))
+        .unwrap();
+    assert_eq!(row.last.reason, b"NETFILTER_DROP");
+    assert!(!row.last.several_reasons);
+}
+
+#[test]
+fn keys_have_names_that_a_person_reads() {
+    #[track_caller]
+    fn check(grouping: Grouping, cause: Cause<'_>, name: &str) {
+        let key = KeyView::of(grouping, &Counted::Kernel { cause, count: 1 });
+        assert_eq!(key.to_owned().to_string(), name);
+    }
+    let trap = Cause::Hardware {
+        group: None,
+        trap: Name::new(b"blackhole_route"),
+        cookie: None,
+    };
+    check(Grouping::Location, place(0, ""), "rx_dropped");
+    check(Grouping::Location, place(16, ""), "0x10");
+    check(Grouping::Location, trap, "blackhole_route");
+    check(Grouping::Reason, trap, "blackhole_route");
+    check(Grouping::Reason, place(16, ""), "counted without a packet");
+    check(Grouping::Module, place(16, ""), "unknown module");
+    check(Grouping::Module, place(16, "f+0x1/0x2 [gre]"), "gre");
+    check(Grouping::Module, place(16, "f+0x1/0x2"), "kernel");
+    check(Grouping::Module, trap, "device");
+    check(Grouping::Flow, trap, "counted without a packet");
+    check(Grouping::Location, place(16, "\x1b[31m"), "\\x1b[31m");
+}
