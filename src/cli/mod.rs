@@ -18,6 +18,7 @@ use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::record::LinkType;
 use crate::sink::{Detail, Precision, Zone};
+use crate::summary::Grouping;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Command {
     Capture(Capture),
     /// Read a capture file.
     Read(Read),
+    /// Count drops.
+    Summary(Summary),
     /// Show the drop monitor's settings.
     Query,
     /// Show the drop monitor's statistics.
@@ -40,17 +43,24 @@ pub enum Command {
     Print(String),
 }
 
-/// A live capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capture {
+/// Monitoring of the running kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
     /// Start monitoring, or listen along.
     pub role: Role,
-    /// Drops to capture; `None`: both, or what the kernel has.
+    /// Drops to monitor; `None`: both, or what the kernel has.
     pub origins: Option<Origins>,
     /// The socket's receive buffer, in bytes.
     pub buffer: Option<u32>,
     /// End after this time.
     pub duration: Option<Duration>,
+}
+
+/// A live capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Of what.
+    pub live: Live,
     /// What becomes of the drops.
     pub delivery: Delivery,
 }
@@ -60,8 +70,8 @@ pub struct Capture {
 pub enum Role {
     /// Start it with these settings, stop it at the end.
     Owner {
-        /// Bytes of each packet; 0 means all of it.
-        trunc_len: u32,
+        /// Bytes of each packet; 0 means all of it; `None`: as many as serve the purpose.
+        trunc_len: Option<u32>,
         /// Packets that each CPU's queue holds.
         queue_len: Option<u32>,
         /// When monitoring is on already.
@@ -82,6 +92,50 @@ pub struct Read {
     pub trunc_len: u32,
     /// What becomes of the drops.
     pub delivery: Delivery,
+}
+
+/// Drops to be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Which.
+    pub subject: Subject,
+    /// Who counts.
+    pub counting: Counting,
+    /// What is counted apart.
+    pub grouping: Grouping,
+    /// How often to say; `None`: each second, and of a file once.
+    pub interval: Option<Duration>,
+    /// Which of them, where packets are counted.
+    pub selection: Selection,
+    /// End after this many alerts; of packets, those that are kept.
+    pub count: Option<u64>,
+    /// What goes to standard output; `Auto` is a table, where that is a terminal.
+    pub lines: Lines,
+    /// How text looks.
+    pub text: TextChoice,
+}
+
+/// Where the drops are that are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// In the running kernel.
+    Live(Live),
+    /// In a capture file.
+    File {
+        /// Which.
+        input: Target,
+        /// Drops to count; `None`: all.
+        origins: Option<Origins>,
+    },
+}
+
+/// Who counts drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// The kernel, without sending packets.
+    Kernel,
+    /// We do, of the packets that the kernel sends.
+    Packets,
 }
 
 /// Which drops are delivered, and where to.

@@ -9,12 +9,14 @@ use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
 use super::{
-    Capture, ColorChoice, Command, Comments, DebugFiles, Delivery, FilterText, Flushing, Format,
-    Lines, LinkChoice, Read, Role, Selection, Target, TextChoice, UsageError,
+    Capture, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery, FilterText, Flushing,
+    Format, Lines, LinkChoice, Live, Read, Role, Selection, Subject, Summary, Target, TextChoice,
+    UsageError,
 };
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
+use crate::summary::Grouping;
 
 /// The options, as clap sees them.
 #[derive(Debug, Parser)]
@@ -31,6 +33,7 @@ use crate::sink::{Detail, Precision, Zone};
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
   dwdump -w - | tshark -r -         look on, live
+  dwdump --summary                  where drops happen, and how many
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
@@ -56,6 +59,21 @@ pub(super) struct Options {
     /// Stop after SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
     duration: Option<Duration>,
+
+    /// Count drops by place instead, and say how many every SECONDS [default: 1]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = parse_duration,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
+    summary: Option<Option<Duration>>,
+
+    /// Count drops by this, packet by packet
+    #[arg(long, value_enum, value_name = "WHAT")]
+    by: Option<Grouping>,
 
     /// Only drops of packets that came in by NAME (or by the interface with this index)
     #[arg(short, long, value_name = "NAME")]
@@ -213,6 +231,9 @@ impl Options {
         if self.read.is_some() {
             self.refuse_live_options()?;
         }
+        if self.summary.is_some() || self.by.is_some() {
+            return self.summary().map(Command::Summary);
+        }
         let delivery = self.delivery()?;
         if let Some(input) = self.read {
             return Ok(Command::Read(Read {
@@ -222,6 +243,14 @@ impl Options {
                 delivery,
             }));
         }
+        Ok(Command::Capture(Capture {
+            live: self.live()?,
+            delivery,
+        }))
+    }
+
+    /// Monitoring of the running kernel.
+    fn live(&self) -> Result<Live, UsageError> {
         let role = if self.passive {
             let settings = [
                 ("-t", self.trunc.is_some()),
@@ -243,18 +272,68 @@ impl Options {
                 WhenBusy::Refuse
             };
             Role::Owner {
-                trunc_len: self.trunc.unwrap_or(0),
+                trunc_len: self.trunc,
                 queue_len: self.limit,
                 when_busy,
             }
         };
-        Ok(Command::Capture(Capture {
+        Ok(Live {
             role,
             origins: self.origin,
             buffer: self.bufsize,
             duration: self.duration,
-            delivery,
-        }))
+        })
+    }
+
+    /// Counting instead of showing.
+    fn summary(self) -> Result<Summary, UsageError> {
+        let of_packets = [
+            ("-w", self.write.is_some()),
+            ("--format", self.format.is_some()),
+            ("--link-type", self.link_type.is_some()),
+            ("--source-lines", self.source_lines().is_some()),
+            ("-U", self.packet_buffered),
+        ];
+        if let Some((option, _)) = of_packets.into_iter().find(|(_, given)| *given) {
+            return Err(UsageError::new(
+                format!("{option} does not go with --summary"),
+                "a summary counts drops and writes no packets: \
+                 capture into a file first, then `dwdump -r FILE --summary` counts what is in it",
+            ));
+        }
+        let selects =
+            self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
+        let counting = if self.by.is_some() || selects {
+            Counting::Packets
+        } else {
+            Counting::Kernel
+        };
+        let of_alerts = [("-t", self.trunc.is_some()), ("-l", self.limit.is_some())];
+        let useless = of_alerts.into_iter().find(|(_, given)| *given);
+        if let (Counting::Kernel, None, Some((option, _))) = (counting, &self.read, useless) {
+            return Err(UsageError::new(
+                format!("{option} does not go with --summary alone"),
+                "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
+            ));
+        }
+        let lines = self.lines()?;
+        let subject = match &self.read {
+            Some(input) => Subject::File {
+                input: Target::new(input.clone()),
+                origins: self.origin,
+            },
+            None => Subject::Live(self.live()?),
+        };
+        Ok(Summary {
+            subject,
+            counting,
+            grouping: self.by.unwrap_or(Grouping::Location),
+            interval: self.summary.flatten(),
+            selection: self.selection()?,
+            count: self.count,
+            lines,
+            text: self.text(),
+        })
     }
 
     /// -q, -s and -e, which stand alone, since tcpdump's are other options.
@@ -309,6 +388,8 @@ impl Options {
             ("-w", self.write.is_some()),
             ("-r", self.read.is_some()),
             ("-c", self.count.is_some()),
+            ("--summary", self.summary.is_some()),
+            ("--by", self.by.is_some()),
             ("-i", self.interface.is_some()),
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),

@@ -34,15 +34,15 @@ fn the_command_line_is_sound() {
 fn the_c_tools_options_keep_their_meaning() {
     let capture = captured("-w a.pcap -t 96 -l 500 -b 2M -o sw");
     let owner = Role::Owner {
-        trunc_len: 96,
+        trunc_len: Some(96),
         queue_len: Some(500),
         when_busy: WhenBusy::Refuse,
     };
-    assert_eq!(capture.role, owner);
-    assert_eq!(capture.buffer, Some(2 * 1024 * 1024));
-    assert_eq!(capture.origins, Some(Origins::Software));
+    assert_eq!(capture.live.role, owner);
+    assert_eq!(capture.live.buffer, Some(2 * 1024 * 1024));
+    assert_eq!(capture.live.origins, Some(Origins::Software));
     assert_eq!(capture.delivery.output, Some(Target::File("a.pcap".into())));
-    assert_eq!(captured("-p").role, Role::Passive);
+    assert_eq!(captured("-p").live.role, Role::Passive);
     assert_eq!(parse_words("-q"), Ok(Command::Query));
     assert_eq!(parse_words("--stats"), Ok(Command::Statistics));
     assert_eq!(parse_words("-e"), Ok(Command::Stop));

@@ -11,12 +11,44 @@ pub struct Wanted {
     /// Which drops; `None` where the user did not say: both, or software alone on kernels that
     /// know no hardware drops.
     pub origins: Option<Origins>,
-    /// Bytes of each packet; 0 means all of it.
-    pub trunc_len: u32,
-    /// Packets that each CPU's queue holds.
-    pub queue_len: u32,
+    /// What the kernel is to send.
+    pub reporting: Reporting,
     /// What to do when monitoring is on already.
     pub when_busy: WhenBusy,
+}
+
+/// What the kernel sends of drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporting {
+    /// Each packet.
+    Packets {
+        /// Bytes of each packet; 0 means all of it.
+        trunc_len: u32,
+        /// Packets that each CPU's queue holds.
+        queue_len: u32,
+    },
+    /// Counts for each place, once a second: the cheapest.
+    Counts,
+}
+
+impl Reporting {
+    /// The settings; those that do not matter stay as they were.
+    fn settings(self, remembered: Settings) -> Settings {
+        match self {
+            Self::Packets {
+                trunc_len,
+                queue_len,
+            } => Settings {
+                mode: AlertMode::Packet,
+                trunc_len,
+                queue_len,
+            },
+            Self::Counts => Settings {
+                mode: AlertMode::Summary,
+                ..remembered
+            },
+        }
+    }
 }
 
 /// What to do when monitoring is on already.
@@ -65,11 +97,11 @@ pub struct Started {
 /// Why a capture could not begin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
-    /// Monitoring is on.
+    /// Monitoring is on, and sends this.
     #[error(
         "drops are being monitored already, by another program or left on by one that was killed"
     )]
-    Busy,
+    Busy(AlertMode),
     /// The kernel refused a request.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -79,7 +111,7 @@ impl BeginError {
     /// One line that says what to do.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Busy => Some(
+            Self::Busy(_) => Some(
                 "`dwdump -p` listens along, `--force` takes over (and stops the other), `dwdump -e` stops it",
             ),
             Self::Control(error) => error.hint(),
@@ -107,18 +139,13 @@ impl<C: Conversation> Monitoring<C> {
         let remembered = control.settings()?;
         let is_busy = control.is_monitoring()?;
         if is_busy && wanted.when_busy == WhenBusy::Refuse {
-            return Err(BeginError::Busy);
+            return Err(BeginError::Busy(remembered.mode));
         }
         let listener = join()?;
         if is_busy {
             control.stop(Origins::Both)?;
         }
-        let settings = Settings {
-            mode: AlertMode::Packet,
-            trunc_len: wanted.trunc_len,
-            queue_len: wanted.queue_len,
-        };
-        control.configure(settings)?;
+        control.configure(wanted.reporting.settings(remembered))?;
         let mut monitoring = Self {
             control,
             state: State::Configured,
@@ -180,6 +207,24 @@ impl<C: Conversation> Monitoring<C> {
         self.control.is_monitoring().ok()
     }
 
+    /// Has the kernel send something else from now on: STOP, CONFIG, START. What it counted but did
+    /// not send yet is lost, up to one second. Somebody else's monitoring stays as it is.
+    pub fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+        let State::Started(origins) = self.state else {
+            return Ok(());
+        };
+        self.control.stop(origins)?;
+        self.state = State::Configured;
+        self.control
+            .configure(reporting.settings(self.remembered))?;
+        self.start(Some(origins)).map(|_| ())
+    }
+
+    /// CONFIG_GET: the settings as they are now.
+    pub fn settings(&mut self) -> Result<Settings, ControlError> {
+        self.control.settings()
+    }
+
     /// Alerts lost in the kernel's queues since the start.
     pub fn lost(&mut self) -> Result<u64, ControlError> {
         let now = self.control.statistics()?;
@@ -217,8 +262,10 @@ mod tests {
 
     const WANTED: Wanted = Wanted {
         origins: None,
-        trunc_len: 0,
-        queue_len: 5000,
+        reporting: Reporting::Packets {
+            trunc_len: 0,
+            queue_len: 5000,
+        },
         when_busy: WhenBusy::Refuse,
     };
 
@@ -296,7 +343,10 @@ mod tests {
             (CONFIG_GET, settings(1, 0, 1000)),
             (CONFIG, errno(libc::EBUSY)),
         ]);
-        assert_eq!(begin(&script, WANTED).unwrap_err(), BeginError::Busy);
+        assert_eq!(
+            begin(&script, WANTED).unwrap_err(),
+            BeginError::Busy(AlertMode::Packet)
+        );
         assert_eq!(script.commands(), [CONFIG_GET, CONFIG]);
     }
 
@@ -451,6 +501,50 @@ mod tests {
         assert_eq!(monitoring.lost(), Ok(3));
         drop(monitoring);
         assert_eq!(script.commands(), [CONFIG_GET, STATS_GET, STATS_GET]);
+    }
+
+    #[test]
+    fn counts_leave_the_other_settings_alone_and_can_be_switched_to_packets() {
+        let switch = vec![(STOP, ok()), (CONFIG, ok()), (START, ok())];
+        let script = Script::new([start(), switch, end()].concat());
+        let counts = Wanted {
+            reporting: Reporting::Counts,
+            ..WANTED
+        };
+        let (mut monitoring, _) = begin(&script, counts).unwrap();
+        let configured = |script: &Script| {
+            let mut configs = script.seen().into_iter();
+            let last = configs.rfind(|request| request.command == CONFIG).unwrap();
+            last.attributes
+        };
+        let config = |mode: u8, trunc_len: u32, queue_len: u32| {
+            vec![
+                (attr::ALERT_MODE, vec![mode]),
+                (attr::TRUNC_LEN, trunc_len.to_ne_bytes().to_vec()),
+                (attr::QUEUE_LEN, queue_len.to_ne_bytes().to_vec()),
+            ]
+        };
+        assert_eq!(configured(&script), config(0, 111, 222));
+        let packets = Reporting::Packets {
+            trunc_len: 256,
+            queue_len: 5000,
+        };
+        assert_eq!(monitoring.switch(packets), Ok(()));
+        assert_eq!(configured(&script), config(1, 256, 5000));
+        drop(monitoring);
+        assert_restored(&script);
+    }
+
+    #[test]
+    fn monitoring_that_could_not_be_switched_is_over_and_restored() {
+        let mut steps = start();
+        steps.extend([(STOP, ok()), (CONFIG, ok())]);
+        steps.extend([(START, errno(libc::EAGAIN)), (CONFIG, ok())]);
+        let script = Script::new(steps);
+        let (mut monitoring, _) = begin(&script, WANTED).unwrap();
+        assert!(monitoring.switch(Reporting::Counts).is_err());
+        drop(monitoring);
+        assert_restored(&script);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Summary alerts: what the kernel counted itself, without a packet, once a second for each CPU
 //! that dropped something.
 
+use std::ops::ControlFlow;
+
 use super::netlink::{Attributes, ByteOrder, Generic};
 use super::{attr, cmd};
 use crate::record::{Cause, Location, Name};
@@ -44,9 +46,10 @@ impl<'a> SummaryAlert<'a> {
             is_summary |= matches!(kind, PLACES | attr::HW_ENTRIES);
         }
         let (mut entries, mut drops) = (0, 0u64);
-        alert.for_each(|_, count| {
+        let _ = alert.try_for_each(|_, count| {
             entries += 1;
             drops = drops.saturating_add(count);
+            ControlFlow::<()>::Continue(())
         });
         (alert.entries, alert.drops) = (entries, drops);
         is_summary.then_some(alert)
@@ -54,7 +57,10 @@ impl<'a> SummaryAlert<'a> {
 
     /// Hands on each place or trap, and the drops there. A software cause has an address alone,
     /// 0 where a network device's own counter rose; a hardware cause has a trap alone.
-    pub fn for_each(&self, mut take: impl FnMut(Cause<'a>, u64)) {
+    pub fn try_for_each<B>(
+        &self,
+        mut take: impl FnMut(Cause<'a>, u64) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let order = self.attributes.order();
         for (kind, value) in self.attributes {
             match kind {
@@ -69,7 +75,7 @@ impl<'a> SummaryAlert<'a> {
                             location,
                             reason: None,
                         };
-                        take(cause, order.u32(&place[8..]).map_or(0, u64::from));
+                        take(cause, order.u32(&place[8..]).map_or(0, u64::from))?;
                     }
                 }
                 attr::HW_ENTRIES => {
@@ -80,12 +86,13 @@ impl<'a> SummaryAlert<'a> {
                             trap,
                             cookie: None,
                         };
-                        take(cause, count);
+                        take(cause, count)?;
                     }
                 }
                 _ => {}
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Whether there was no room for another place: the kernel may have passed some over.

@@ -2,14 +2,18 @@
 //! anything printed to standard error.
 
 mod capture;
+mod live;
+mod offline;
 mod output;
 mod pipeline;
 mod probe;
 mod read;
+mod receiver;
 mod selection;
 mod signals;
 #[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
 mod source_lines;
+mod summary;
 mod tally;
 
 use std::fmt;
@@ -112,7 +116,7 @@ impl From<BeginError> for Failure {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Control(error) => error.into(),
-            BeginError::Busy => {
+            BeginError::Busy(_) => {
                 let hint = error.hint();
                 Self::new(error, hint)
             }
@@ -147,6 +151,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
+        Command::Summary(command) => summary::summary(command),
         Command::Query => query(),
         Command::Statistics => statistics(),
         Command::Stop => stop(),

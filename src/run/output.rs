@@ -363,13 +363,14 @@ pub struct NamedSink {
 }
 
 /// Standard output without the line buffer that the standard library puts before it.
-fn standard_output() -> Result<File, Failure> {
+pub fn standard_output() -> Result<File, Failure> {
     let stdout = io::stdout().as_fd().try_clone_to_owned();
     let stdout = stdout.context("cannot write to standard output");
     stdout.map(File::from).map_err(Failure::from)
 }
 
-fn pipe(file: &File) -> Option<OwnedFd> {
+/// The same file, where it is a pipe: polled, it tells when its reader is gone.
+pub fn pipe(file: &File) -> Option<OwnedFd> {
     let kind = file.metadata().ok()?.file_type();
     if kind.is_fifo() || kind.is_socket() {
         file.as_fd().try_clone_to_owned().ok()

@@ -2,8 +2,13 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags};
 
 use super::output::{NamedSink, Output};
+use super::receiver::{Attention, Machine, Receiver};
 use super::tally::Tally;
 use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
@@ -11,6 +16,7 @@ use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
 use crate::sink::{Ending, Written};
+use crate::source::Event;
 
 /// The way of a record from its source to its sinks.
 pub struct Pipeline {
@@ -22,9 +28,13 @@ pub struct Pipeline {
     limit: Option<u64>,
     flushing: Flushing,
     counts: Counts,
+    /// What is said of the records that the filter keeps.
+    kept: &'static str,
     /// For the end of a capture that somebody reads.
     tally: Option<Tally>,
     has_unflushed: bool,
+    /// A pipe that is written to: polled, it tells when its reader is gone.
+    pipe: Option<OwnedFd>,
 }
 
 /// What became of the records.
@@ -50,6 +60,8 @@ pub enum Stop {
     Closed,
     /// The reader of the text is gone, while a file was written as well.
     TextClosed,
+    /// A key was pressed.
+    Asked,
     /// The output failed.
     Failed(Failure),
 }
@@ -70,14 +82,30 @@ impl Pipeline {
             limit: delivery.count,
             flushing: delivery.flushing,
             counts: Counts::default(),
+            kept: "captured",
             tally: output.text_is_read.then(Tally::default),
             has_unflushed: true,
+            pipe: output.pipe,
             sinks: output.file.into_iter().chain(output.text).collect(),
         }
     }
 
+    /// Of a file: what is captured already is kept.
+    #[must_use]
+    pub fn keeping(self) -> Self {
+        Self {
+            kept: "kept",
+            ..self
+        }
+    }
+
+    /// The counts so far, in words, and what was lost.
+    pub fn report(&self, loss: Option<Loss>, link: Option<LinkType>) {
+        report(self.kept, self.counts, loss, link);
+    }
+
     /// Takes one record.
-    pub fn take(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
+    pub fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         if !self.keeps(record) {
             self.counts.rejected += 1;
             return ControlFlow::Continue(());
@@ -117,15 +145,6 @@ impl Pipeline {
         origin && self.filter.matches(record)
     }
 
-    /// Hands on what was taken.
-    pub fn flush(&mut self) -> ControlFlow<Stop> {
-        if !self.has_unflushed {
-            return ControlFlow::Continue(());
-        }
-        self.has_unflushed = false;
-        self.each(|sink| sink.sink.flush())
-    }
-
     /// Ends the output.
     pub fn finish(&mut self, ending: &Ending) -> ControlFlow<Stop> {
         self.each(|sink| sink.sink.finish(ending))
@@ -152,13 +171,53 @@ impl Pipeline {
     }
 }
 
+impl Receiver for Pipeline {
+    fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
+        match event {
+            Event::Drop(record) => self.take_record(record),
+            // Told at the end: there are no packets to write.
+            Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
+        }
+    }
+
+    fn flush(&mut self) -> ControlFlow<Stop> {
+        if !self.has_unflushed {
+            return ControlFlow::Continue(());
+        }
+        self.has_unflushed = false;
+        self.each(|sink| sink.sink.flush())
+    }
+
+    fn watched(&self) -> Option<PollFd<'_>> {
+        // A pipe's end whose reader is gone reports POLLERR, asked for or not.
+        let pipe = self.pipe.as_ref()?;
+        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn attend(&mut self, _: Attention, _: &mut dyn Machine) -> ControlFlow<Stop> {
+        ControlFlow::Break(Stop::Closed)
+    }
+
+    fn report(&mut self, loss: Option<Loss>) {
+        Self::report(self, loss, None);
+    }
+}
+
 fn stop(name: &str, error: io::Error, writes_two: bool) -> Stop {
+    if writes_two && error.kind() == io::ErrorKind::BrokenPipe {
+        return Stop::TextClosed;
+    }
+    output_failed(name, error)
+}
+
+/// What it means that `name` could not be written to.
+pub fn output_failed(name: &str, error: io::Error) -> Stop {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return if writes_two {
-            Stop::TextClosed
-        } else {
-            Stop::Closed
-        };
+        return Stop::Closed;
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
@@ -180,14 +239,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
         ),
     ];
     if let Some(loss) = loss {
-        lines.push(format!(
-            "{} lost in the kernel's queue",
-            Plural(loss.queue, "packet")
-        ));
-        lines.push(format!(
-            "{} lost in the socket buffer",
-            Plural(loss.socket, "packet")
-        ));
+        lines.extend(loss_lines(loss));
     }
     if counts.left_out > 0 {
         lines.push(match link {
@@ -208,15 +260,41 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
             }
         });
     }
-    if loss.is_some_and(|loss| loss.queue > 0) {
-        lines.push("hint: -l N makes the kernel's queue longer".into());
-    }
-    if loss.is_some_and(|loss| loss.socket > 0) {
-        lines.push("hint: -b BYTES makes the socket buffer larger".into());
-    }
+    lines.extend(loss_hints(loss));
     let mut stderr = io::stderr().lock();
     for line in lines {
         let _ = writeln!(stderr, "{line}");
+    }
+}
+
+fn loss_lines(loss: Loss) -> [String; 2] {
+    [
+        format!(
+            "{} lost in the kernel's queue",
+            Plural(loss.queue, "packet")
+        ),
+        format!(
+            "{} lost in the socket buffer",
+            Plural(loss.socket, "packet")
+        ),
+    ]
+}
+
+fn loss_hints(loss: Option<Loss>) -> impl Iterator<Item = String> {
+    let Loss { queue, socket } = loss.unwrap_or_default();
+    let hints = [
+        (queue, "hint: -l N makes the kernel's queue longer"),
+        (socket, "hint: -b BYTES makes the socket buffer larger"),
+    ];
+    let hints = hints.into_iter().filter(|(lost, _)| *lost > 0);
+    hints.map(|(_, line)| line.to_owned())
+}
+
+/// What was lost, and what to do about it.
+pub fn report_loss(writer: &mut impl Write, loss: Option<Loss>) {
+    let lines = loss.into_iter().flat_map(loss_lines);
+    for line in lines.chain(loss_hints(loss)) {
+        let _ = writeln!(writer, "{line}");
     }
 }
 

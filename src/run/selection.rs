@@ -9,6 +9,7 @@ use super::{Exit, Failure, hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
 use crate::reason;
+use crate::record::Escaped;
 
 /// Where the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
@@ -86,5 +87,17 @@ mod tests {
                       __print_symbolic(REC->reason, { 1, \"NOT_SPECIFIED\" }, { 2, \"NO_SOCKET\" })";
         assert_eq!(reason_names(format), ["NOT_SPECIFIED", "NO_SOCKET"]);
         assert_eq!(reason_names("something else"), Vec::<&str>::new());
+    }
+}
+
+/// The interface may still come, or be in another network namespace: not an error.
+pub fn warn_of_unknown_interface(name: &str) {
+    let is_index = name.parse::<u32>().is_ok();
+    if !is_index && nix::net::if_::if_nametoindex(name).is_err() {
+        say(format_args!(
+            "no interface here is called {}",
+            Escaped(name.as_bytes())
+        ));
+        hint("`ip link` lists them; for one in another network namespace give its index: -i 5");
     }
 }

@@ -11,7 +11,7 @@ use super::{Ending, SharedFinder, Sink, Written, source_line};
 use crate::dissect::ProtocolName;
 use crate::packet;
 use crate::reason;
-use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol};
+use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol, Timestamp};
 
 /// Lines of JSON.
 pub struct JsonSink<W: Write> {
@@ -104,12 +104,10 @@ struct Object {
 
 impl Object {
     fn new(record: &DropRecord<'_>) -> Self {
-        let nanoseconds = i64::try_from(record.time.0).unwrap_or(i64::MAX);
-        let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanoseconds);
         let flow = packet::flow(record.link.kind, record.data);
         let ports = flow.and_then(|flow| flow.ports);
         let object = Self {
-            time: time.to_rfc3339_opts(SecondsFormat::Nanos, true),
+            time: rfc3339(record.time),
             origin: text(record.cause.origin()),
             ifindex: record
                 .input
@@ -154,6 +152,13 @@ impl Object {
     }
 }
 
-fn text(value: Option<impl Display>) -> Option<String> {
+/// RFC 3339, UTC, nanoseconds.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    let nanoseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanoseconds);
+    time.to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+pub(super) fn text(value: Option<impl Display>) -> Option<String> {
     value.map(|value| value.to_string())
 }

@@ -5,6 +5,7 @@ mod json;
 mod netlink;
 mod pcap;
 mod pcapng;
+pub mod summary;
 mod text;
 
 use std::cell::RefCell;

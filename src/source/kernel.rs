@@ -10,9 +10,12 @@ use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertSocket, Received};
+use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
-use crate::record::{DropRecord, Name, Timestamp};
+use crate::record::{Cause, Name, Timestamp};
 use crate::symbol::Symbols;
+
+use super::Event;
 
 /// The stream of drops, and what it came across beside them.
 pub struct Kernel {
@@ -55,10 +58,10 @@ impl Kernel {
         }
     }
 
-    /// Hands the records of one datagram to `take`, without waiting for one.
+    /// Hands what one datagram tells to `take`, without waiting for one.
     pub fn take<B>(
         &mut self,
-        mut take: impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
+        mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> io::Result<Taken<B>> {
         let family = self.alerts.family();
         let mut messages = match self.alerts.receive()? {
@@ -77,6 +80,16 @@ impl Kernel {
                 cmd::PACKET_ALERT => {}
                 cmd::ALERT => {
                     self.remarks.summaries += 1;
+                    match SummaryAlert::decode(&generic) {
+                        Some(alert) => {
+                            if let ControlFlow::Break(value) =
+                                count(&alert, &mut self.symbols, &mut take)
+                            {
+                                return Ok(Taken::Break(value));
+                            }
+                        }
+                        None => self.remarks.damaged_messages += 1,
+                    }
                     continue;
                 }
                 _ => continue,
@@ -86,7 +99,7 @@ impl Kernel {
             alert.location = self.symbols.complete(alert.location);
             let found = self.devices.find(&alert);
             let record = alert.record(Timestamp::now(), found.certain, found.guess, found.name);
-            if let ControlFlow::Break(value) = take(&record) {
+            if let ControlFlow::Break(value) = take(Event::Drop(&record)) {
                 return Ok(Taken::Break(value));
             }
         }
@@ -108,6 +121,28 @@ impl Kernel {
     pub fn lost(&self) -> io::Result<u64> {
         self.alerts.lost()
     }
+}
+
+/// Hands on what a summary alert counts, with the names of the places.
+fn count<B>(
+    alert: &SummaryAlert<'_>,
+    symbols: &mut Symbols,
+    take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    let time = Timestamp::now();
+    alert.try_for_each(|cause, count| {
+        let cause = match cause {
+            Cause::Software { location, reason } => Cause::Software {
+                location: symbols.complete(location),
+                reason,
+            },
+            other => other,
+        };
+        take(Event::Count { cause, count, time })
+    })?;
+    take(Event::EndOfCounts {
+        is_full: alert.is_full(),
+    })
 }
 
 impl AsFd for Kernel {

@@ -3,3 +3,27 @@
 
 pub mod kernel;
 pub mod savefile;
+
+use crate::record::{Cause, DropRecord, Timestamp};
+
+/// What a source tells of.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'r, 'a> {
+    /// One dropped packet.
+    Drop(&'r DropRecord<'a>),
+    /// Drops that the kernel counted itself, in summary mode: of a software drop only the location
+    /// is known, of a hardware drop only the trap.
+    Count {
+        /// Where.
+        cause: Cause<'a>,
+        /// How many.
+        count: u64,
+        /// When they were told.
+        time: Timestamp,
+    },
+    /// Behind the counts of one summary alert.
+    EndOfCounts {
+        /// The alert had no room for another place, so some may be missing.
+        is_full: bool,
+    },
+}

@@ -17,7 +17,7 @@ use std::fmt;
 use crate::record::{Cause, DropRecord};
 
 /// What drops are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Grouping {
     /// The place in the kernel, or the device's trap.
     Location,

@@ -25,6 +25,7 @@ use crate::packet;
 use crate::record::{
     Basis, CaptureHost, DropRecord, Interface, Link, LinkType, Loss, Name, Timestamp,
 };
+use crate::source::Event;
 
 /// The longest packet that is read. Wireshark's own limit.
 const MAX_PACKET: usize = 262_144;
@@ -219,6 +220,18 @@ impl<R: Read> Savefile<R> {
         &mut self,
         mut take: impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Damage> {
+        self.for_each_event(|event| match event {
+            Event::Drop(record) => take(record),
+            Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Hands everything to `take` that the file tells, until it breaks. Ends with the damage where
+    /// there is some.
+    pub fn for_each_event<B>(
+        &mut self,
+        mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Damage> {
         while self.is_loaded {
             let flow = match self.packet.link {
                 Some(LinkType::NETLINK) => self.deliver_messages(&mut take),
@@ -252,7 +265,7 @@ impl<R: Read> Savefile<R> {
 
     fn deliver_packet<B>(
         &mut self,
-        take: &mut impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
+        take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let packet = &self.packet;
         let described = packet.facts.as_deref();
@@ -281,12 +294,12 @@ impl<R: Read> Savefile<R> {
             data: &packet.data,
             notes: facts.notes(),
         };
-        take(&record)
+        take(Event::Drop(&record))
     }
 
     fn deliver_messages<B>(
         &mut self,
-        take: &mut impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
+        take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let Some((mut messages, order)) = generic_messages(&self.packet) else {
             return ControlFlow::Continue(());
@@ -309,6 +322,10 @@ impl<R: Read> Savefile<R> {
             if let Some(summary) = SummaryAlert::decode(&generic) {
                 self.remarks.summaries += 1;
                 self.remarks.summary_drops += summary.drops;
+                let time = self.packet.time;
+                summary.try_for_each(|cause, count| take(Event::Count { cause, count, time }))?;
+                let is_full = summary.is_full();
+                take(Event::EndOfCounts { is_full })?;
                 continue;
             }
             if generic.command != cmd::PACKET_ALERT {
@@ -320,7 +337,8 @@ impl<R: Read> Savefile<R> {
                 continue;
             }
             self.remarks.skipped_attributes += u64::from(alert.skipped);
-            take(&alert.record(self.packet.time, None, None, None))?;
+            let record = alert.record(self.packet.time, None, None, None);
+            take(Event::Drop(&record))?;
         }
         self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
         ControlFlow::Continue(())

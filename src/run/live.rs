@@ -1,0 +1,444 @@
+//! A live run: monitoring from its start to its end, and the one event loop, whatever is done with
+//! the events.
+
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use super::pipeline::{Stop, TEXT_CLOSED};
+use super::probe::Probe;
+use super::receiver::{Attention, Machine, Receiver};
+use super::signals::Requests;
+use super::{Exit, Failure, hint, hint_of, say};
+use crate::cli::{Live, Role};
+use crate::net_dm::control::{Control, ControlError, Operation, Origins, Refusal, Settings};
+use crate::net_dm::monitoring::{Ended, Monitoring, Reporting, Wanted};
+use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
+use crate::record::{Loss, Timestamp};
+use crate::source::kernel::{Kernel, Remarks, Taken};
+
+/// Packets that each CPU's queue holds by default: the kernel's own 1000 overflow in a flood.
+const QUEUE_LEN: u32 = 10_000;
+/// The socket's receive buffer by default, in bytes: memory that is used only when it is needed.
+const BUFFER_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Why the event loop was left.
+pub enum End {
+    /// A signal.
+    Signal,
+    /// `--duration` is over.
+    Duration,
+    /// Somebody else's STOP.
+    StoppedByOther,
+    /// The pipeline wants no more.
+    Stop(Stop),
+    /// The socket failed.
+    Failed(Failure),
+}
+
+/// Monitoring that ends with this process, shared with the thread that takes the signals.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
+
+impl Shared {
+    /// Does something with the monitoring, once there is one.
+    fn with<T>(&self, act: impl FnOnce(&mut Monitoring<KernelConversation>) -> T) -> Option<T> {
+        // A poisoned lock: some thread panicked, and the settings still have to be put back.
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+            .map(act)
+    }
+}
+
+/// Ends the monitoring when the capture is left by an error or a panic.
+struct EndAtLast(Shared);
+
+impl Drop for EndAtLast {
+    fn drop(&mut self) {
+        self.0.with(|monitoring| monitoring.end().clone());
+    }
+}
+
+/// What a run needs of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Packets, of so many bytes unless the user said how many; 0 means all of it.
+    Packets(u32),
+    /// Counts for each place.
+    Counts,
+}
+
+impl Purpose {
+    /// What the kernel is to send.
+    pub fn reporting(self, role: Role) -> Reporting {
+        let (trunc_len, queue_len) = match role {
+            Role::Owner {
+                trunc_len,
+                queue_len,
+                ..
+            } => (trunc_len, queue_len),
+            Role::Passive => (None, None),
+        };
+        match self {
+            Self::Packets(default) => Reporting::Packets {
+                trunc_len: trunc_len.unwrap_or(default),
+                queue_len: queue_len.unwrap_or(QUEUE_LEN),
+            },
+            Self::Counts => Reporting::Counts,
+        }
+    }
+}
+
+/// How a run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Monitoring was started.
+    Started {
+        /// Of what.
+        origins: Origins,
+        /// Hardware drops were not asked for, and the kernel knows none.
+        without_hardware: bool,
+    },
+    /// Somebody else's monitoring, with these settings, is listened to.
+    Listening(Settings),
+}
+
+/// Monitoring under way, and the stream of its alerts.
+pub struct Session {
+    kernel: Kernel,
+    monitoring: Shared,
+    requests: Requests,
+    role: Role,
+    took_over: bool,
+    deadline: Option<Instant>,
+    /// When it began.
+    pub started: Timestamp,
+    /// NET_DM's number.
+    pub family: u16,
+    /// Last, so that whatever panics before it is dropped leaves nothing behind.
+    _last: EndAtLast,
+}
+
+/// How a run ended.
+pub struct Finished {
+    /// The exit status, unless it failed.
+    pub exit: Exit,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+impl Session {
+    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
+    /// is taken.
+    pub fn begin(
+        live: &Live,
+        purpose: Purpose,
+        announce: impl FnOnce(Beginning),
+    ) -> Result<Self, Failure> {
+        let monitoring = Shared(Arc::default());
+        let shared = monitoring.clone();
+        let at_end = move || {
+            shared.with(|monitoring| monitoring.end().clone());
+        };
+        let requests = Requests::listen(at_end).context("cannot take over the signals")?;
+        let conversation = KernelConversation::open()?;
+        let family = conversation.family();
+        let last = EndAtLast(monitoring.clone());
+        let Begun { alerts, took_over } =
+            begin(live, purpose, conversation, &monitoring, announce)?;
+        Ok(Self {
+            kernel: Kernel::new(alerts),
+            monitoring,
+            requests,
+            role: live.role,
+            took_over,
+            deadline: live.duration.map(|duration| Instant::now() + duration),
+            started: Timestamp::now(),
+            family,
+            _last: last,
+        })
+    }
+
+    /// The event loop: alerts as long as there are some; when there are none, flush and wait.
+    pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
+        let mut probe = Probe::new(self.role == Role::Passive);
+        loop {
+            if self.requests.end() {
+                return End::Signal;
+            }
+            if self.requests.counts() {
+                let loss = self.loss();
+                receiver.report(loss);
+            }
+            let due = receiver.due();
+            if self.deadline.is_some() || due.is_some() {
+                let now = Instant::now();
+                if self.deadline.is_some_and(|deadline| now >= deadline) {
+                    return End::Duration;
+                }
+                if due.is_some_and(|due| now >= due)
+                    && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
+                {
+                    return End::Stop(stop);
+                }
+            }
+            if self.requests.flush()
+                && let ControlFlow::Break(stop) = receiver.flush()
+            {
+                return End::Stop(stop);
+            }
+            match self.take(receiver) {
+                Ok(Taken::Some) => continue,
+                Ok(Taken::Nothing) => {}
+                Ok(Taken::Break(stop)) => return End::Stop(stop),
+                Err(failure) => return End::Failed(failure),
+            }
+            if let ControlFlow::Break(stop) = receiver.flush() {
+                return End::Stop(stop);
+            }
+            match self.wait(receiver, probe.timeout()) {
+                Ok(Woken::Receiver) => {
+                    if let ControlFlow::Break(stop) = receiver.attend(Attention::Watched, self) {
+                        return End::Stop(stop);
+                    }
+                }
+                Ok(Woken::Idle) => {
+                    if probe.is_due()
+                        && self.monitoring.with(|monitoring| probe.ask(monitoring)) == Some(true)
+                    {
+                        return End::StoppedByOther;
+                    }
+                }
+                Ok(Woken::Event) => probe.postpone(),
+                Err(failure) => return End::Failed(failure),
+            }
+        }
+    }
+
+    fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
+        let taken = self.kernel.take(|event| receiver.take(event));
+        if self.kernel.symbols_are_newly_hidden() {
+            say("the kernel hides its addresses from this process: long symbols stay cut");
+            hint(
+                "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
+            );
+        }
+        taken
+            .context("cannot receive alerts")
+            .map_err(Failure::from)
+    }
+
+    fn wait(&self, receiver: &impl Receiver, timeout: Option<Duration>) -> Result<Woken, Failure> {
+        let end = self.deadline.into_iter().chain(receiver.due()).min();
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        // Rounded up, lest the last millisecond be spent in a busy loop.
+        let timeout = timeout
+            .into_iter()
+            .chain(left)
+            .min()
+            .map(|timeout| timeout + Duration::from_millis(1));
+        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+            PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
+        });
+        let mut watched = vec![
+            PollFd::new(self.kernel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.requests.as_fd(), PollFlags::POLLIN),
+        ];
+        watched.extend(receiver.watched());
+        match nix::poll::poll(&mut watched, timeout) {
+            Ok(0) => return Ok(Woken::Idle),
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("cannot wait for alerts");
+                return Err(error.into());
+            }
+        }
+        let is_receivers = watched.get(2).and_then(PollFd::any).unwrap_or(false);
+        self.requests.clear();
+        Ok(if is_receivers {
+            Woken::Receiver
+        } else {
+            Woken::Event
+        })
+    }
+
+    /// STOP, restore, drain; what the end means. `finish` ends the receiver's output.
+    pub fn finish<R: Receiver>(
+        &mut self,
+        end: End,
+        receiver: &mut R,
+        finish: impl FnOnce(&mut R, Option<Loss>, Remarks) -> ControlFlow<Stop>,
+    ) -> Finished {
+        let ended = self
+            .monitoring
+            .with(|monitoring| monitoring.end().clone())
+            .unwrap_or_default();
+        let mut exit = Exit::Success;
+        let mut failure = None;
+        let is_open = match end {
+            End::Signal | End::Duration => true,
+            End::StoppedByOther => {
+                say("monitoring was stopped by another process");
+                exit = Exit::Failure;
+                true
+            }
+            End::Stop(Stop::Asked) => true,
+            End::Stop(Stop::Count | Stop::Closed) => false,
+            End::Stop(Stop::TextClosed) => {
+                say(TEXT_CLOSED);
+                false
+            }
+            End::Stop(Stop::Failed(error)) | End::Failed(error) => {
+                failure = Some(error);
+                false
+            }
+        };
+        if is_open {
+            failure = failure.or_else(|| self.drain(receiver));
+        }
+        let loss = self.loss();
+        if let ControlFlow::Break(Stop::Failed(error)) =
+            finish(receiver, loss, self.kernel.remarks())
+        {
+            // The first error is the cause of the others.
+            failure.get_or_insert(error);
+        }
+        self.tell(&ended);
+        if ended.stop.is_some() {
+            exit = Exit::Failure;
+        }
+        Finished { exit, failure }
+    }
+
+    /// What the user should know of the end.
+    fn tell(&self, ended: &Ended) {
+        for error in [&ended.stop, &ended.restore].into_iter().flatten() {
+            say(error);
+            if let Some(line) = hint_of(error) {
+                hint(line);
+            }
+        }
+        if ended.stop.is_none() && self.took_over {
+            say("monitoring is off now: whoever was monitoring before has to start it again");
+        }
+    }
+
+    /// What was sent before STOP was acknowledged waits in the socket.
+    fn drain(&mut self, receiver: &mut impl Receiver) -> Option<Failure> {
+        loop {
+            match self.take(receiver) {
+                Ok(Taken::Some) => {}
+                Ok(Taken::Break(Stop::Failed(failure))) | Err(failure) => return Some(failure),
+                Ok(Taken::Nothing | Taken::Break(_)) => return None,
+            }
+        }
+    }
+}
+
+impl Machine for Session {
+    fn loss(&mut self) -> Option<Loss> {
+        let queue = self.monitoring.with(Monitoring::lost)?;
+        let socket = self.kernel.lost();
+        if let Err(error) = &queue {
+            say(error);
+        }
+        Some(Loss {
+            queue: queue.ok()?,
+            socket: socket.ok()?,
+        })
+    }
+
+    fn settings(&mut self) -> Option<Settings> {
+        self.monitoring.with(Monitoring::settings)?.ok()
+    }
+
+    fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+        let switched = self
+            .monitoring
+            .with(|monitoring| monitoring.switch(reporting));
+        switched.unwrap_or(Ok(()))
+    }
+}
+
+/// What ended a wait.
+enum Woken {
+    /// An alert or a signal.
+    Event,
+    /// The time.
+    Idle,
+    /// What the receiver watches.
+    Receiver,
+}
+
+/// A socket that alerts come to.
+struct Begun {
+    alerts: AlertSocket,
+    took_over: bool,
+}
+
+fn begin(
+    live: &Live,
+    purpose: Purpose,
+    conversation: KernelConversation,
+    shared: &Shared,
+    announce: impl FnOnce(Beginning),
+) -> Result<Begun, Failure> {
+    let family = conversation.family();
+    let control = Control::new(conversation);
+    let bytes = live.buffer.unwrap_or(BUFFER_BYTES);
+    let join = || {
+        let alerts = AlertSocket::join(family)?;
+        let buffer = alerts
+            .set_receive_buffer(bytes)
+            .map_err(|error| ControlError {
+                operation: Operation::Join,
+                refusal: Refusal {
+                    errno: error.raw_os_error().unwrap_or(libc::EIO),
+                    words: None,
+                },
+            })?;
+        Ok((alerts, buffer))
+    };
+    let (monitoring, alerts, buffer, took_over) = match live.role {
+        Role::Owner { when_busy, .. } => {
+            let wanted = Wanted {
+                origins: live.origins,
+                reporting: purpose.reporting(live.role),
+                when_busy,
+            };
+            let (monitoring, (alerts, buffer), started) = Monitoring::begin(control, wanted, join)?;
+            if started.took_over {
+                say("took over: the monitoring that was on is stopped");
+            }
+            announce(Beginning::Started {
+                origins: started.origins,
+                without_hardware: started.without_hardware,
+            });
+            (monitoring, alerts, buffer, started.took_over)
+        }
+        Role::Passive => {
+            let (mut monitoring, (alerts, buffer), settings) = Monitoring::listen(control, join)?;
+            announce(Beginning::Listening(settings));
+            if monitoring.is_on() == Some(false) {
+                say("monitoring is off: nothing arrives until somebody starts it");
+            }
+            (monitoring, alerts, buffer, false)
+        }
+    };
+    *shared.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
+    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, buffer) {
+        say(format_args!(
+            "the socket buffer is {got} bytes, not the {asked} asked for"
+        ));
+        hint(
+            "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
+        );
+    }
+    Ok(Begun { alerts, took_over })
+}

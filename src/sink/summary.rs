@@ -1,0 +1,237 @@
+//! Counts in lines, in dropwatch's words where it has some, and as JSON.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::json::{rfc3339, text};
+use super::text::Detail;
+use crate::dissect::ProtocolName;
+use crate::reason;
+use crate::record::{Escaped, Name, Symbol, Timestamp};
+use crate::summary::{Grouping, Key, Order, Row, Table};
+use crate::symbol::sent::{Module, Sent};
+
+/// A line for each row with drops in the interval that is not over yet, most first.
+pub fn write_lines(writer: &mut impl Write, table: &Table, detail: Detail) -> io::Result<()> {
+    for (key, row) in table.rows(Order::Current) {
+        if row.current > 0 {
+            writeln!(writer, "{} drops {}", row.current, Where { key, detail })?;
+        }
+    }
+    let others = table.others().current;
+    if others > 0 {
+        writeln!(writer, "{others} drops {}", Elsewhere(table.grouping()))?;
+    }
+    Ok(())
+}
+
+/// Where the drops of a row are: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`, as dropwatch
+/// writes it.
+pub struct Where<'a> {
+    /// The row's.
+    pub key: &'a Key,
+    /// Whether the module is named.
+    pub detail: Detail,
+}
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key {
+            Key::Place { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
+            Key::Place {
+                pc: Some(pc),
+                symbol,
+            } => {
+                match Name::new(symbol) {
+                    Some(symbol) => write_symbol(f, Symbol(symbol), self.detail)?,
+                    None => return write!(f, "at location {pc:#x} [software]"),
+                }
+                write!(f, " ({pc:#x}) [software]")
+            }
+            key @ Key::Place { pc: None, .. } => write!(f, "at {key} [software]"),
+            key @ Key::Trap(_) => write!(f, "at {key} [hardware]"),
+            key @ Key::Reason(_) => write!(f, "for {key} [software]"),
+            key @ (Key::Interface { .. } | Key::Local) => write!(f, "on {key}"),
+            key @ (Key::Flow(_) | Key::OtherProtocol(_)) => write!(f, "of {key}"),
+            key @ (Key::Kernel | Key::Module(_) | Key::UnknownModule | Key::Device) => {
+                write!(f, "in {key}")
+            }
+            Key::NotDropped => f.write_str("without drop facts"),
+            key @ Key::Unseen => key.fmt(f),
+        }
+    }
+}
+
+fn write_symbol(f: &mut fmt::Formatter<'_>, symbol: Symbol<'_>, detail: Detail) -> fmt::Result {
+    let sent = Sent::new(symbol);
+    write!(f, "at {}", Escaped(sent.function))?;
+    if let Some(offset) = sent.offset {
+        write!(f, "+{offset:x}")?;
+    }
+    match sent.module {
+        Module::Named(module) if detail == Detail::Full => write!(f, " [{}]", Escaped(module)),
+        _ => Ok(()),
+    }
+}
+
+/// Where the drops are that have no row of their own.
+pub struct Elsewhere(pub Grouping);
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Grouping::Location => f.write_str("at other places"),
+            Grouping::Reason => f.write_str("for other reasons"),
+            Grouping::Interface => f.write_str("on other interfaces"),
+            Grouping::Flow => f.write_str("of other flows"),
+            Grouping::Module => f.write_str("in other modules"),
+        }
+    }
+}
+
+/// One object for the interval that ends at `time` and lasted `length`. A field is absent when it
+/// is unknown, and never changes its type; `fixtures/summary.schema.json` says which there are.
+pub fn write_object(
+    writer: &mut impl Write,
+    table: &Table,
+    time: Timestamp,
+    length: Duration,
+) -> io::Result<()> {
+    let rows = table.rows(Order::Current);
+    let rows = rows.into_iter().filter(|(_, row)| row.current > 0);
+    let object = Interval {
+        time: rfc3339(time),
+        seconds: length.as_secs_f64(),
+        by: table.grouping().to_string(),
+        drops: table.sum().current,
+        total: table.sum().total,
+        rows: rows.map(|(key, row)| Object::new(key, row)).collect(),
+        other: table.others().current,
+        other_total: table.others().total,
+    };
+    serde_json::to_writer(&mut *writer, &object)?;
+    writer.write_all(b"\n")
+}
+
+/// What was dropped in an interval.
+#[derive(Debug, Serialize)]
+struct Interval {
+    /// RFC 3339, UTC, nanoseconds.
+    time: String,
+    seconds: f64,
+    by: String,
+    drops: u64,
+    total: u64,
+    rows: Vec<Object>,
+    other: u64,
+    other_total: u64,
+}
+
+/// A row, in the words of the drops' own JSON.
+#[derive(Debug, Default, Serialize)]
+struct Object {
+    drops: u64,
+    total: u64,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trap: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifindex: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'static str>,
+}
+
+impl Object {
+    fn new(key: &Key, row: &Row) -> Self {
+        let object = Self {
+            drops: row.current,
+            total: row.total,
+            name: key.to_string(),
+            meaning: meaning(key),
+            ..Self::default()
+        };
+        let name = |name: &[u8]| text(Name::new(name));
+        match key {
+            Key::Reason(reason) => Self {
+                origin: Some("software"),
+                reason: name(reason),
+                ..object
+            },
+            Key::Trap(trap) => Self {
+                origin: Some("hardware"),
+                trap: name(trap),
+                ..object
+            },
+            Key::Place { pc, .. } => Self {
+                origin: Some("software"),
+                location: text(key.symbol()),
+                module: text(key.symbol().and_then(Symbol::module).map(Escaped)),
+                pc: pc.map(|pc| format!("{pc:#018x}")),
+                ..object
+            },
+            Key::Interface { index, name: given } => Self {
+                ifindex: Some(*index).filter(|index| *index != 0),
+                ifname: name(given),
+                ..object
+            },
+            Key::Flow(flow) => Self {
+                src: text(Some(flow.source)),
+                dst: text(Some(flow.destination)),
+                transport: Some(ProtocolName(flow.transport).to_string().to_lowercase()),
+                sport: flow.ports.map(|(source, _)| source),
+                dport: flow.ports.map(|(_, destination)| destination),
+                ..object
+            },
+            Key::OtherProtocol(proto) => Self {
+                proto: text(*proto),
+                ..object
+            },
+            Key::Module(module) => Self {
+                module: name(module),
+                ..object
+            },
+            Key::Local
+            | Key::Kernel
+            | Key::UnknownModule
+            | Key::Device
+            | Key::NotDropped
+            | Key::Unseen => object,
+        }
+    }
+}
+
+/// What the drops of a row mean, where its key alone says it.
+fn meaning(key: &Key) -> Option<&'static str> {
+    match key {
+        Key::Reason(reason) => reason::meaning(Some(reason), None),
+        Key::Place { .. } => reason::meaning(None, Some(key.symbol()?.function())),
+        _ => None,
+    }
+}
