@@ -97,9 +97,9 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) 
     if counts.captured + counts.rejected == 0 && loss.is_none_or(|loss| loss == Loss::default()) {
         say("nothing was dropped that the kernel reports packet by packet");
         hint(
-            "not reported: drops by the OUTPUT and POSTROUTING hooks (`nft list ruleset`), neighbours \
-             that do not answer (`ip neigh`), no route (the sender gets an error), \
-             and a NIC's own (`ip -s link`, `ethtool -S`)",
+            "`dwdump --summary` counts what has no link-layer header too: drops by the OUTPUT and POSTROUTING hooks \
+             (`nft list ruleset`), neighbours that do not answer (`ip neigh`); never reported: no route \
+             (the sender gets an error), and a NIC's own drops (`ip -s link`, `ethtool -S`)",
         );
     }
     if remarks.summaries > 0 {

@@ -15,8 +15,10 @@ use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
 use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
-use crate::net_dm::control::{Control, ControlError, Operation, Origins, Refusal, Settings};
-use crate::net_dm::monitoring::{Ended, Monitoring, Reporting, Wanted};
+use crate::net_dm::control::{
+    AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
+};
+use crate::net_dm::monitoring::{BeginError, Ended, Monitoring, Reporting, Wanted};
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 use crate::record::{Loss, Timestamp};
 use crate::source::kernel::{Kernel, Remarks, Taken};
@@ -412,7 +414,9 @@ fn begin(
                 reporting: purpose.reporting(live.role),
                 when_busy,
             };
-            let (monitoring, (alerts, buffer), started) = Monitoring::begin(control, wanted, join)?;
+            let begun = Monitoring::begin(control, wanted, join);
+            let (monitoring, (alerts, buffer), started) =
+                begun.map_err(|error| refused(error, purpose))?;
             if started.took_over {
                 say("took over: the monitoring that was on is stopped");
             }
@@ -441,4 +445,26 @@ fn begin(
         );
     }
     Ok(Begun { alerts, took_over })
+}
+
+/// Why it could not begin. The kernel either counts or sends packets, to all who listen.
+fn refused(error: BeginError, purpose: Purpose) -> Failure {
+    let hint = match (&error, purpose) {
+        (BeginError::Busy(AlertMode::Packet), Purpose::Counts) => {
+            "the kernel either counts drops or sends packets, and now it sends packets to somebody: \
+             `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
+             `dwdump -e` stops it"
+        }
+        (BeginError::Busy(AlertMode::Summary), Purpose::Packets(_)) => {
+            "the kernel either counts drops or sends packets, and now it counts for somebody \
+             (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
+             `--force` takes over (and stops the other), `dwdump -e` stops it"
+        }
+        (BeginError::Busy(AlertMode::Summary), Purpose::Counts) => {
+            "`dwdump --summary -p` counts along, `--force` takes over (and stops the other), \
+             `dwdump -e` stops it"
+        }
+        _ => return error.into(),
+    };
+    Failure::new(error, Some(hint))
 }

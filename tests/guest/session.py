@@ -770,11 +770,13 @@ class ForTheHost(SessionTest):
 def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
-    import symbols  # Not before: it builds on what is defined here.
+    import summary  # Not before: they build on what is defined here.
+    import symbols
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Reasons, Refusals]
-    kinds += [symbols.Symbols]
-    kinds += [Hardware] if NETDEVSIM else []
+    kinds += [summary.Summary, symbols.Symbols]
+    # The simulated switch is made by the first.
+    kinds += [Hardware, summary.Traps] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
 
 
