@@ -65,6 +65,49 @@ fn tcpdumps_options_keep_theirs() {
 }
 
 #[test]
+fn counting_is_the_kernels_unless_packets_are_needed() {
+    #[track_caller]
+    fn check(words: &str, counting: Counting, grouping: Grouping, interval: Option<f64>) {
+        let Ok(Command::Summary(summary)) = parse_words(words) else {
+            panic!("{words}")
+        };
+        assert_eq!((summary.counting, summary.grouping), (counting, grouping));
+        assert_eq!(summary.interval, interval.map(Duration::from_secs_f64));
+    }
+    use Counting::{Kernel, Packets};
+    use Grouping::{Flow, Location, Reason};
+    check("--summary", Kernel, Location, None);
+    check("--summary=0.5 -p", Kernel, Location, Some(0.5));
+    check("--summary -o hw -b 1M", Kernel, Location, None);
+    check("--by reason -t 96 -l 500", Packets, Reason, None);
+    check("--summary=60 --by flow", Packets, Flow, Some(60.0));
+    // A filter is not a number of seconds, and needs packets.
+    check("--summary tcp", Packets, Location, None);
+    check("--summary -i eth0", Packets, Location, None);
+}
+
+#[test]
+fn counting_writes_no_packets() {
+    let hint = "a summary counts drops and writes no packets: capture into a file first, \
+                then `dwdump -r FILE --summary` counts what is in it";
+    check("--summary -w x", "-w does not go with --summary", hint);
+    check(
+        "--by flow --format pcap",
+        "--format does not go with --summary",
+        hint,
+    );
+    let hint = "the kernel counts, and sends no packets; \
+                --by location (or a filter) counts packet by packet";
+    check(
+        "--summary -l 5",
+        "-l does not go with --summary alone",
+        hint,
+    );
+    let hint = "-l is for live capture; -r reads a file, with -c, -i, -o and -t";
+    check("--by flow -r x -l 5", "-l does not go with -r", hint);
+}
+
+#[test]
 fn a_bad_value_is_refused_with_what_was_expected() {
     let trunc = "expected a number of bytes from 0 to 65527";
     check(

@@ -30,7 +30,7 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
         _ => String::new(),
     };
     let argument = context(ContextKind::InvalidArg);
-    let option = argument.split(' ').next().unwrap_or_default();
+    let option = argument.split([' ', '[']).next().unwrap_or_default();
     let value = context(ContextKind::InvalidValue);
     let general = || "`dwdump --help` lists the options".to_owned();
     let (message, hint) = match error.kind() {

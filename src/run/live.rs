@@ -284,13 +284,12 @@ impl Session {
         let mut exit = Exit::Success;
         let mut failure = None;
         let is_open = match end {
-            End::Signal | End::Duration => true,
+            End::Signal | End::Duration | End::Stop(Stop::Asked) => true,
             End::StoppedByOther => {
                 say("monitoring was stopped by another process");
                 exit = Exit::Failure;
                 true
             }
-            End::Stop(Stop::Asked) => true,
             End::Stop(Stop::Count | Stop::Closed) => false,
             End::Stop(Stop::TextClosed) => {
                 say(TEXT_CLOSED);

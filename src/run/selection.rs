@@ -77,6 +77,18 @@ fn reason_names(format: &str) -> Vec<&str> {
     list.split('"').skip(1).step_by(2).collect()
 }
 
+/// The interface may still come, or be in another network namespace: not an error.
+pub fn warn_of_unknown_interface(name: &str) {
+    let is_index = name.parse::<u32>().is_ok();
+    if !is_index && nix::net::if_::if_nametoindex(name).is_err() {
+        say(format_args!(
+            "no interface here is called {}",
+            Escaped(name.as_bytes())
+        ));
+        hint("`ip link` lists them; for one in another network namespace give its index: -i 5");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,17 +99,5 @@ mod tests {
                       __print_symbolic(REC->reason, { 1, \"NOT_SPECIFIED\" }, { 2, \"NO_SOCKET\" })";
         assert_eq!(reason_names(format), ["NOT_SPECIFIED", "NO_SOCKET"]);
         assert_eq!(reason_names("something else"), Vec::<&str>::new());
-    }
-}
-
-/// The interface may still come, or be in another network namespace: not an error.
-pub fn warn_of_unknown_interface(name: &str) {
-    let is_index = name.parse::<u32>().is_ok();
-    if !is_index && nix::net::if_::if_nametoindex(name).is_err() {
-        say(format_args!(
-            "no interface here is called {}",
-            Escaped(name.as_bytes())
-        ));
-        hint("`ip link` lists them; for one in another network namespace give its index: -i 5");
     }
 }

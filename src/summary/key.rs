@@ -60,32 +60,27 @@ pub type KeyView<'a> = Key<&'a [u8]>;
 impl<'a> KeyView<'a> {
     /// The row that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
+        let cause = counted.cause();
         match (grouping, counted) {
-            (Grouping::Location, _) => match counted.cause() {
+            (Grouping::Interface, Counted::Packet(record)) => Self::interface(record),
+            (Grouping::Flow, Counted::Packet(record)) => Self::flow(record),
+            (Grouping::Interface | Grouping::Flow, Counted::Kernel { .. }) => Self::Unseen,
+            (Grouping::Location, _) => match cause {
                 Cause::Software { location, .. } => Self::place(location),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
             },
-            (
-                Grouping::Reason,
-                Counted::Kernel {
-                    cause: Cause::Software { .. },
-                    ..
-                },
-            ) => Self::Unseen,
-            (Grouping::Reason, _) => match counted.cause() {
-                Cause::Software { reason, .. } => Self::Reason(bytes(reason)),
-                Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
-                Cause::Unknown => Self::NotDropped,
+            (Grouping::Reason, _) => match (cause, counted) {
+                (Cause::Software { .. }, Counted::Kernel { .. }) => Self::Unseen,
+                (Cause::Software { reason, .. }, _) => Self::Reason(bytes(reason)),
+                (Cause::Hardware { trap, .. }, _) => Self::Trap(bytes(trap)),
+                (Cause::Unknown, _) => Self::NotDropped,
             },
-            (Grouping::Module, _) => match counted.cause() {
+            (Grouping::Module, _) => match cause {
                 Cause::Software { location, .. } => Self::module(location),
                 Cause::Hardware { .. } => Self::Device,
                 Cause::Unknown => Self::NotDropped,
             },
-            (Grouping::Interface | Grouping::Flow, Counted::Kernel { .. }) => Self::Unseen,
-            (Grouping::Interface, Counted::Packet(record)) => Self::interface(record),
-            (Grouping::Flow, Counted::Packet(record)) => Self::flow(record),
         }
     }
 
@@ -127,7 +122,7 @@ impl<'a> KeyView<'a> {
     }
 }
 
-fn bytes<'a>(name: Option<Name<'a>>) -> &'a [u8] {
+fn bytes(name: Option<Name<'_>>) -> &[u8] {
     name.map_or(&[], Name::as_bytes)
 }
 

@@ -328,6 +328,9 @@ impl<R: Read> Savefile<R> {
                 take(Event::EndOfCounts { is_full })?;
                 continue;
             }
+            if generic.command == cmd::ALERT && self.family.is_some() {
+                self.remarks.damaged_messages += 1;
+            }
             if generic.command != cmd::PACKET_ALERT {
                 continue;
             }

@@ -1,0 +1,167 @@
+//! `--summary` of files: the same counts as an independent decoder's, and JSON as the schema says.
+
+#[path = "oracle/pcap.rs"]
+mod pcap;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs dwdump on a file, and takes its lines and its talk.
+fn dwdump(path: &str, options: &[&str]) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dwdump"))
+        .args(["-r", path])
+        .args(options)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+fn objects(path: &str, options: &[&str]) -> Vec<Value> {
+    let (lines, _) = dwdump(path, &[options, &["--json"]].concat());
+    let objects = lines.lines().map(serde_json::from_str);
+    objects.collect::<Result<_, _>>().unwrap()
+}
+
+/// Drops by address or trap: what the messages of a file count, and its packets. An alert that
+/// promises more than it has counts nothing.
+fn counts(path: &str) -> BTreeMap<String, u64> {
+    const ALERT: u8 = 1;
+    const PACKET_ALERT: u8 = 5;
+    let file = pcap::pcap(&std::fs::read(path).unwrap());
+    let is_big = file.is_big_endian;
+    let number = |bytes: &[u8]| pcap::number(bytes, is_big);
+    let text = |bytes: &[u8]| {
+        let text = bytes.strip_suffix(b"\0").unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let address = |bytes: &[u8]| format!("{:#018x}", number(bytes));
+    let mut counts = BTreeMap::new();
+    let mut count = |name, drops| *counts.entry(name).or_insert(0) += drops;
+    for record in &file.records {
+        for message in pcap::messages(&record.data, is_big) {
+            let find = |kind: u16| {
+                let mut found = message
+                    .attributes
+                    .iter()
+                    .filter(|(found, _)| *found == kind);
+                found.next().map(|(_, value)| value.clone())
+            };
+            if message.command == PACKET_ALERT {
+                let name = find(16).map(|trap| text(&trap));
+                count(name.unwrap_or_else(|| address(&find(2).unwrap())), 1);
+            }
+            if message.command != ALERT {
+                continue;
+            }
+            if let Some(places) = find(0) {
+                let (promised, places) = places.split_at(4);
+                if places.len() as u64 == number(promised) * 12 {
+                    for place in places.chunks(12) {
+                        count(address(&place[..8]), number(&place[8..]));
+                    }
+                }
+            }
+            for (_, entry) in pcap::attributes(&find(17).unwrap_or_default(), is_big) {
+                let entry: BTreeMap<_, _> = pcap::attributes(&entry, is_big).into_iter().collect();
+                count(text(&entry[&16]), number(&entry[&19]));
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn an_independent_decoder_counts_the_same() {
+    for (path, least) in [
+        ("fixtures/summary-6.12.pcap", 4),
+        ("fixtures/made/summary.pcap", 68),
+        ("fixtures/software-6.1.pcap", 20),
+        ("fixtures/software-6.12.pcap", 20),
+        ("fixtures/hardware-6.12.pcap", 10),
+    ] {
+        let wanted = counts(path);
+        assert!(wanted.len() >= least, "{path}: {}", wanted.len());
+        let objects = objects(path, &["--summary"]);
+        let [object] = &objects[..] else {
+            panic!("{path}: a file is one interval")
+        };
+        let mut found = BTreeMap::new();
+        for row in object["rows"].as_array().unwrap() {
+            let name = row.get("pc").or_else(|| row.get("trap")).unwrap();
+            // Places of one address whose symbols differ are two rows.
+            *found.entry(name.as_str().unwrap().to_owned()).or_insert(0) +=
+                row["drops"].as_u64().unwrap();
+        }
+        assert_eq!(found, wanted, "{path}");
+        assert_eq!(object["total"].as_u64(), Some(wanted.values().sum()));
+    }
+}
+
+#[test]
+fn intervals_add_up_to_the_whole() {
+    for options in [&["--summary=1"][..], &["--summary=0.1", "--by", "flow"]] {
+        let path = "fixtures/software-6.12.pcap";
+        let whole = &objects(
+            path,
+            &options[1..]
+                .iter()
+                .copied()
+                .chain(["--summary"])
+                .collect::<Vec<_>>(),
+        )[0];
+        let intervals = objects(path, options);
+        assert!(intervals.len() > 1);
+        let mut totals = BTreeMap::new();
+        for row in intervals
+            .iter()
+            .flat_map(|interval| interval["rows"].as_array().unwrap())
+        {
+            *totals.entry(row["name"].clone().to_string()).or_insert(0) +=
+                row["drops"].as_u64().unwrap();
+        }
+        for row in whole["rows"].as_array().unwrap() {
+            assert_eq!(
+                totals.remove(&row["name"].to_string()),
+                row["drops"].as_u64()
+            );
+        }
+        assert!(totals.is_empty());
+        assert_eq!(intervals.last().unwrap()["total"], whole["total"]);
+    }
+}
+
+#[test]
+fn every_object_is_what_the_schema_says() {
+    let schema = std::fs::read_to_string("fixtures/summary.schema.json").unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for path in [
+        "fixtures/summary-6.12.pcap",
+        "fixtures/made/summary.pcap",
+        "fixtures/software-6.12.pcap",
+        "fixtures/hardware-6.12.pcap",
+        "fixtures/made/names.pcap",
+        "fixtures/made/links.pcap",
+        "fixtures/made/plain.pcap",
+    ] {
+        for by in ["location", "reason", "interface", "flow", "module"] {
+            for object in objects(path, &["--by", by]) {
+                if let Some(error) = validator.iter_errors(&object).next() {
+                    panic!("{path} by {by}: {error} in {object}");
+                }
+                assert_eq!(object["by"], by);
+                for row in object["rows"].as_array().unwrap() {
+                    seen.extend(row.as_object().unwrap().keys().cloned());
+                }
+            }
+        }
+    }
+    // Nothing of the schema is there for show.
+    let known = &schema["properties"]["rows"]["items"]["properties"];
+    let known = known.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(seen, known);
+}
