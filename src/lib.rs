@@ -33,15 +33,19 @@
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record.
-//! 6. [`source`] and [`sink`]: where records come from and go to.
-//! 7. [`symbol`]: names for places in the running kernel, and their source lines.
-//! 8. [`cli`], then [`run`]: what the user typed, and what is done about it.
+//! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
+//!    drops, or counts that the kernel made itself.
+//! 7. [`summary`]: drops counted in tables of bounded size.
+//! 8. [`symbol`]: names for places in the running kernel, and their source lines.
+//! 9. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
+//!    `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
+//!    pipeline of a capture, or the counter of a summary.
 //!
 //! # Invariants
 //!
 //! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
 //!   and sinks know records, never each other.
-//! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason` and `filter` do no I/O on a record, and cannot fail on a packet: any
+//! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.

@@ -1,4 +1,5 @@
-//! `--summary` of files: the same counts as an independent decoder's, and JSON as the schema says.
+//! `--summary` of files: the same counts as an independent decoder's, JSON as the schema says, and
+//! memory that has a bound.
 
 #[path = "oracle/pcap.rs"]
 mod pcap;
@@ -6,6 +7,8 @@ mod pcap;
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, Location, Name, Symbol, Timestamp};
+use dwdump::summary::{Counted, Grouping, Order, Table};
 use serde_json::Value;
 
 /// Runs dwdump on a file, and takes its lines and its talk.
@@ -164,4 +167,64 @@ fn every_object_is_what_the_schema_says() {
     let known = &schema["properties"]["rows"]["items"]["properties"];
     let known = known.as_object().unwrap().keys().cloned().collect();
     assert_eq!(seen, known);
+}
+
+/// Most bytes that a table holds while a million drops are counted, each of another key.
+fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_>) -> u64 {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 0, 53, 0, 8, 0, 0]);
+    let mut name = vec![b'f'; 1024];
+    let mut table = Table::new(grouping);
+    let taken = allocation_counter::measure(|| {
+        for number in 0..1_000_000u32 {
+            // The source address.
+            frame[26..30].copy_from_slice(&number.to_be_bytes());
+            let location = locate(number, &mut name);
+            let record = DropRecord {
+                time: Timestamp(0),
+                cause: Cause::Software {
+                    location,
+                    reason: Name::new(b"NO_SOCKET"),
+                },
+                input: None,
+                link: Link {
+                    kind: LinkType::ETHERNET,
+                    basis: Basis::Known,
+                },
+                protocol: None,
+                original_len: 42,
+                data: &frame,
+                notes: &[],
+            };
+            table.count(&Counted::Packet(&record));
+            if number % 50_000 == 0 {
+                table.end_interval();
+            }
+        }
+    });
+    assert!(table.len() > 5000);
+    assert_eq!(table.sum().total, 1_000_000);
+    let in_rows: u64 = table
+        .rows(Order::Total)
+        .iter()
+        .map(|(_, row)| row.total)
+        .sum();
+    assert_eq!(in_rows + table.others().total, 1_000_000);
+    taken.bytes_max
+}
+
+#[test]
+fn a_million_keys_do_not_fill_the_memory() {
+    let flows = most_bytes(Grouping::Flow, |_, _| Location::default());
+    assert!(flows < 12_000_000, "{flows} bytes");
+    // The longest names there are: no kernel has them, a hostile file may.
+    let places = most_bytes(Grouping::Location, |number, name| {
+        name[..10].copy_from_slice(format!("{number:010}").as_bytes());
+        Location {
+            pc: Some(u64::from(number)),
+            symbol: Name::new(name).map(Symbol),
+        }
+    });
+    assert!(places < 40_000_000, "{places} bytes");
 }
