@@ -32,7 +32,8 @@
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
-//! 5. [`filter`]: the language, from text to a program that runs on a record.
+//! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
+//!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to.
 //! 7. [`symbol`]: names for places in the running kernel, and their source lines.
 //! 8. [`cli`], then [`run`]: what the user typed, and what is done about it.
@@ -40,7 +41,8 @@
 //! # Invariants
 //!
 //! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
-//!   and sinks know records, never each other.
+//!   and sinks know records, never each other. [`filter`] knows records; what it compiles for the
+//!   kernel knows the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
@@ -55,6 +57,7 @@
 //!   comments.
 //! - `unsafe` lives in `sys` alone.
 
+pub mod bpf;
 pub mod cli;
 pub mod comment;
 pub mod dissect;

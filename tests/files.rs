@@ -14,7 +14,8 @@ use dwdump::record::{
     Name, Symbol, Timestamp,
 };
 use dwdump::sink::{
-    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink, TextStyle,
+    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Rejected, Sink, TextSink,
+    TextStyle,
 };
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
 use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
@@ -64,7 +65,7 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
     });
     let ending = Ending {
         loss: file.remarks().loss,
-        rejected: 0,
+        rejected: Rejected::Counted(0),
         period: file.remarks().period,
     };
     for sink in &mut sinks {
@@ -378,10 +379,11 @@ proptest! {
         records in vec(any_record(), 1..12),
         host in any_host(),
         loss in any::<Option<(u32, u32)>>(),
+        rejected in select(&[Rejected::Counted(3), Rejected::InKernel][..]),
     ) {
         let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into() });
         let period = Some((Timestamp(7), Timestamp(1_767_323_045_000_000_001)));
-        let ending = Ending { loss, rejected: 3, period };
+        let ending = Ending { loss, rejected, period };
         let bytes = pcapng(&records, &host, &ending);
         let count = read(&bytes, |number, found| {
             records[number].with(|written| assert_eq!(found, written));

@@ -35,7 +35,7 @@ pub enum Command {
     /// Explain a reason or a function, or list what there is (`None`).
     Explain(Option<String>),
     /// Show what was understood of a filter.
-    ShowFilter(Selection),
+    ShowFilter(Selection, Filtering),
     /// Print this text and succeed: help, version.
     Print(String),
 }
@@ -51,8 +51,19 @@ pub struct Capture {
     pub buffer: Option<u32>,
     /// End after this time.
     pub duration: Option<Duration>,
+    /// Where the filter runs.
+    pub filtering: Filtering,
     /// What becomes of the drops.
     pub delivery: Delivery,
+}
+
+/// Where a filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtering {
+    /// In this process alone.
+    UserSpace,
+    /// In the kernel as well, as far as it can.
+    KernelToo,
 }
 
 /// Whether a capture owns the monitoring.

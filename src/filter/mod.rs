@@ -18,6 +18,7 @@ mod error;
 mod far;
 mod glob;
 mod inner;
+mod kernel;
 mod layout;
 mod lex;
 mod names;
@@ -43,6 +44,7 @@ use packet::Packet;
 use program::Program;
 
 pub use error::FilterError;
+pub use kernel::{KernelFilter, Part};
 pub use names::{Names, Service, SystemNames};
 pub use suggest::nearest;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use super::kernel_filter::Attached;
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, Stop, TEXT_CLOSED, report, report_tally};
 use super::probe::Probe;
@@ -15,11 +16,12 @@ use super::signals::Requests;
 use super::source_lines::Finder;
 use super::{Exit, Failure, hint, hint_of, say, selection};
 use crate::cli::{Capture, Role};
+use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Refusal};
 use crate::net_dm::monitoring::{Monitoring, Wanted};
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 use crate::record::{CaptureHost, Loss, Timestamp};
-use crate::sink::Ending;
+use crate::sink::{Ending, Rejected};
 use crate::source::kernel::{Kernel, Taken};
 
 /// Packets that each CPU's queue holds by default: the kernel's own 1000 overflow in a flood.
@@ -81,7 +83,11 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let conversation = KernelConversation::open()?;
     let family = conversation.family();
     let last = EndAtLast(monitoring.clone());
-    let Begun { alerts, took_over } = begin(command, conversation, &monitoring, &plan)?;
+    let Begun {
+        alerts,
+        took_over,
+        attached,
+    } = begin(command, conversation, &monitoring, &plan, &filter)?;
     let started = Timestamp::now();
     let deadline = command.duration.map(|duration| Instant::now() + duration);
     if let Some(name) = &command.delivery.selection.interface {
@@ -93,7 +99,10 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
         finder.as_ref().map(Finder::shared),
     )?;
     let pipe = output.pipe.take();
-    let pipeline = Pipeline::new(&command.delivery, filter, command.origins, 0, output);
+    let mut pipeline = Pipeline::new(&command.delivery, filter, command.origins, 0, output);
+    if attached.rejects() {
+        pipeline.behind_kernel_filter();
+    }
     let is_passive = command.role == Role::Passive;
     let mut run = Run {
         kernel: Kernel::new(alerts),
@@ -118,6 +127,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
 struct Begun {
     alerts: AlertSocket,
     took_over: bool,
+    attached: Attached,
 }
 
 /// Starts monitoring, or joins somebody else's, and says so.
@@ -126,6 +136,7 @@ fn begin(
     conversation: KernelConversation,
     shared: &Shared,
     plan: &Plan,
+    filter: &Filter,
 ) -> Result<Begun, Failure> {
     let family = conversation.family();
     let control = Control::new(conversation);
@@ -141,9 +152,11 @@ fn begin(
                     words: None,
                 },
             })?;
-        Ok((alerts, buffer))
+        // Nothing arrives yet, or what does is filtered here.
+        let attached = Attached::new(&alerts, filter, command.filtering);
+        Ok((alerts, buffer, attached))
     };
-    let (monitoring, alerts, buffer, took_over) = match command.role {
+    let (monitoring, (alerts, buffer, attached), took_over) = match command.role {
         Role::Owner {
             trunc_len,
             queue_len,
@@ -156,7 +169,7 @@ fn begin(
                 queue_len,
                 when_busy,
             };
-            let (monitoring, (alerts, buffer), started) = Monitoring::begin(control, wanted, join)?;
+            let (monitoring, joined, started) = Monitoring::begin(control, wanted, join)?;
             if started.took_over {
                 say("took over: the monitoring that was on is stopped");
             }
@@ -164,10 +177,10 @@ fn begin(
             if started.without_hardware {
                 say("this kernel has no hardware drops: capturing software drops alone");
             }
-            (monitoring, alerts, buffer, started.took_over)
+            (monitoring, joined, started.took_over)
         }
         Role::Passive => {
-            let (mut monitoring, (alerts, buffer), settings) = Monitoring::listen(control, join)?;
+            let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
             plan.announce("listening to somebody else's monitoring");
             if settings.mode == AlertMode::Summary {
                 say("the kernel is in summary mode: it sends counts, no packets");
@@ -178,7 +191,7 @@ fn begin(
             if monitoring.is_on() == Some(false) {
                 say("monitoring is off: nothing arrives until somebody starts it");
             }
-            (monitoring, alerts, buffer, false)
+            (monitoring, joined, false)
         }
     };
     *shared.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
@@ -190,7 +203,12 @@ fn begin(
             "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
         );
     }
-    Ok(Begun { alerts, took_over })
+    attached.tell();
+    Ok(Begun {
+        alerts,
+        took_over,
+        attached,
+    })
 }
 
 /// The interface may still come, or be in another network namespace: not an error.
@@ -408,8 +426,8 @@ impl Run {
         report("captured", self.pipeline.counts(), loss, plan.link_type());
         report_tally(self.pipeline.tally());
         let counts = self.pipeline.counts();
-        if counts.captured + counts.rejected == 0 && loss.is_none_or(|loss| loss == Loss::default())
-        {
+        let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
+        if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
             say("nothing was dropped that the kernel reports packet by packet");
             hint(
                 "not reported: drops by the OUTPUT and POSTROUTING hooks (`nft list ruleset`), neighbours \

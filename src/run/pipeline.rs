@@ -10,7 +10,7 @@ use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
-use crate::sink::{Ending, Written};
+use crate::sink::{Ending, Rejected, Written};
 
 /// The way of a record from its source to its sinks.
 pub struct Pipeline {
@@ -33,7 +33,7 @@ pub struct Counts {
     /// Kept by the filter.
     pub captured: u64,
     /// Not kept.
-    pub rejected: u64,
+    pub rejected: Rejected,
     /// Kept, but not to be expressed in the file's format.
     pub left_out: u64,
 }
@@ -76,10 +76,17 @@ impl Pipeline {
         }
     }
 
+    /// The kernel rejects some of the records before they get here.
+    pub fn behind_kernel_filter(&mut self) {
+        self.counts.rejected = Rejected::InKernel;
+    }
+
     /// Takes one record.
     pub fn take(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         if !self.keeps(record) {
-            self.counts.rejected += 1;
+            if let Rejected::Counted(count) = &mut self.counts.rejected {
+                *count += 1;
+            }
             return ControlFlow::Continue(());
         }
         let mut record = *record;
@@ -174,10 +181,14 @@ fn stop(name: &str, error: io::Error, writes_two: bool) -> Stop {
 pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
     let mut lines = vec![
         format!("{} {kept}", Plural(counts.captured, "packet")),
-        format!(
-            "{} rejected by the filter",
-            Plural(counts.rejected, "packet")
-        ),
+        match counts.rejected {
+            Rejected::Counted(count) => {
+                format!("{} rejected by the filter", Plural(count, "packet"))
+            }
+            Rejected::InKernel => {
+                "rejected by the filter: not counted (filtered in the kernel)".into()
+            }
+        },
     ];
     if let Some(loss) = loss {
         lines.push(format!(
