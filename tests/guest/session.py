@@ -722,6 +722,7 @@ class KernelFilters(SessionTest):
         run.process.send_signal(signal.SIGCONT)
         time.sleep(1)
         run.process.send_signal(signal.SIGUSR1)
+        run.wait_for(re.escape(self.SAID))
         status, talk = run.stop()
         self.assertEqual(status, 0, talk)
         self.assertEqual(talk.count(self.SAID), 2, talk)
