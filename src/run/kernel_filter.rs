@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io;
 
 use super::{hint, say};
+use crate::bpf;
 use crate::cli::Filtering;
 use crate::filter::{Filter, Part};
 use crate::net_dm::family;
@@ -28,13 +29,18 @@ impl Attached {
         if filtering == Filtering::UserSpace {
             return Self::Unwanted;
         }
-        let Some(kernel) = filter.in_kernel(alerts.family()) else {
-            return Self::Nothing;
-        };
-        match alerts.attach_filter(&kernel.program) {
-            Ok(()) => Self::Part(kernel.part),
-            Err(error) => Self::Refused(error),
+        let mut max_len = bpf::MAX_LEN;
+        let mut outcome = Self::Nothing;
+        while let Some(kernel) = filter.in_kernel(alerts.family(), max_len) {
+            outcome = match alerts.attach_filter(&kernel.program) {
+                Ok(()) => return Self::Part(kernel.part),
+                // net.core.optmem_max is the limit, in bytes of what it becomes: less may fit.
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Self::Refused(error),
+                Err(error) => return Self::Refused(error),
+            };
+            max_len = kernel.program.len() - 1;
         }
+        outcome
     }
 
     /// Whether the kernel rejects anything.
@@ -81,7 +87,7 @@ pub fn shown(filter: &Filter, filtering: Filtering) -> String {
     if filtering == Filtering::UserSpace {
         return text;
     }
-    let _ = match filter.in_kernel(family::FALLBACK_ID) {
+    let _ = match filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN) {
         None => writeln!(text, "in the kernel: nothing"),
         Some(kernel) => write!(
             text,

@@ -733,6 +733,27 @@ class KernelFilters(SessionTest):
 
     FLOOD = Loss.FLOOD
 
+    def test_what_does_not_fit_is_left_out(self):
+        """Linux before 6.7 has 20480 bytes for a socket's filter."""
+        sysctl = pathlib.Path("/proc/sys/net/core/optmem_max")
+        before = sysctl.read_text()
+        self.addCleanup(sysctl.write_text, before)
+        sysctl.write_text("20480")
+        ports = " or ".join(f"port {number}" for number in range(2, 40))
+        for words, said in (
+            (f"ip and ({ports})", "dwdump: filtering in the kernel: ip; the rest here\n"),
+            (
+                ports,
+                "dwdump: --kernel-filter: cannot attach the filter to the socket: Cannot allocate memory\n"
+                "hint: it is too long for `sysctl net.core.optmem_max`",
+            ),
+        ):
+            with self.subTest(filter=words):
+                arguments = ["--duration", "0.5", "--kernel-filter", "-w", "/dev/null", words]
+                status, _, talk = dwdump(*arguments)
+                self.assertEqual(status, 0, talk)
+                self.assertIn(said, talk)
+
     def test_what_cannot_be_done_is_told(self):
         words = ["--duration", "0.5", "--kernel-filter", "-w", "/dev/null", "location", "ip_rcv"]
         status, _, talk = dwdump(*words)

@@ -33,11 +33,14 @@ impl Tests<'_> {
 
     /// The addresses of IPv4, ARP or RARP, whichever it is.
     fn addresses4(&mut self, direction: Direction, address: u32, mask: u32, goal: Goal) {
-        let ip = self.code.label();
-        self.code.op(Op::Recall(KIND));
-        self.code.except(ether_type::IPV4.into(), ip);
-        self.words4(direction, (arp::SENDER, arp::TARGET), address, mask, goal);
-        self.code.bind(ip);
+        // Without a link layer there is IP alone.
+        if self.framing == Framing::Ethernet {
+            let ip = self.code.label();
+            self.code.op(Op::Recall(KIND));
+            self.code.except(ether_type::IPV4.into(), ip);
+            self.words4(direction, (arp::SENDER, arp::TARGET), address, mask, goal);
+            self.code.bind(ip);
+        }
         let places = (ipv4::SOURCE, ipv4::DESTINATION);
         self.words4(direction, places, address, mask, goal);
     }

@@ -21,7 +21,7 @@ use std::fmt;
 use super::Filter;
 use super::ast::{Connective, Expr};
 use super::test::Test;
-use crate::bpf::{self, Condition, Label, Op, Program};
+use crate::bpf::{Condition, Label, Op, Program};
 use code::{Code, Goal, UNDECIDED};
 use message::{Framing, Links};
 use test::{Subject, Tests};
@@ -55,24 +55,25 @@ impl fmt::Display for Part {
 }
 
 impl Filter {
-    /// What the kernel can do of this filter, for messages of NET_DM's number `family`; `None`
-    /// where that is nothing.
-    pub fn in_kernel(&self, family: u16) -> Option<KernelFilter> {
+    /// What the kernel can do of this filter by at most `max_len` instructions, for messages of
+    /// NET_DM's number `family`; `None` where that is nothing.
+    pub fn in_kernel(&self, family: u16, max_len: usize) -> Option<KernelFilter> {
         let whole = self.expr.as_ref()?;
-        let mut part = part::of(whole)?;
-        loop {
+        let longest = part::of(whole)?;
+        let counts: Vec<usize> = (0..=part::dispensable(&longest)).collect();
+        let attempt = |count| {
+            let part = part::shortened(&longest, count);
             let program = compile(&part, family);
-            if program.len() > bpf::MAX_LEN {
-                part = part::shortened(part)?;
-                continue;
-            }
-            let part = if part == *whole {
-                Part::Whole
-            } else {
-                Part::Weaker(Self::from_expr(Some(part)))
-            };
-            return Some(KernelFilter { part, program });
-        }
+            (part, program)
+        };
+        let too_long = |&count: &usize| attempt(count).1.len() > max_len;
+        let (part, program) = attempt(*counts.get(counts.partition_point(too_long))?);
+        let part = if part == *whole {
+            Part::Whole
+        } else {
+            Part::Weaker(Self::from_expr(Some(part)))
+        };
+        Some(KernelFilter { part, program })
     }
 }
 

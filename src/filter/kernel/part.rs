@@ -3,7 +3,7 @@
 
 use super::test::Subject;
 use crate::bpf::Label;
-use crate::filter::ast::{Chain, Connective, Expr, Primitive};
+use crate::filter::ast::{Connective, Expr, Primitive};
 use crate::filter::test::Test;
 
 use super::code::{Code, Goal};
@@ -15,15 +15,25 @@ pub fn of(expr: &Expr) -> Option<Expr> {
     Part { has_moved: false }.of(expr, true)
 }
 
-/// Without the last of what is joined by `and`; `None` where that is nothing.
-pub fn shortened(expr: Expr) -> Option<Expr> {
-    let Expr::Chain(Chain { first, mut rest }) = expr else {
-        return None;
+/// How many elements at the end are joined by `and`: what can be left out.
+pub fn dispensable(expr: &Expr) -> usize {
+    let Expr::Chain(chain) = expr else {
+        return 0;
     };
-    match rest.pop() {
-        Some((Connective::And, _)) => Some(first.chained(rest)),
-        _ => None,
-    }
+    let connectives = chain.rest.iter().rev().map(|(connective, _)| connective);
+    connectives
+        .take_while(|&&connective| connective == Connective::And)
+        .count()
+}
+
+/// Without the last `count` elements, which are dispensable.
+pub fn shortened(expr: &Expr, count: usize) -> Expr {
+    let Expr::Chain(chain) = expr else {
+        return expr.clone();
+    };
+    let left = chain.rest.len().saturating_sub(count);
+    let first = (*chain.first).clone();
+    first.chained(chain.rest[..left].to_vec())
 }
 
 struct Part {

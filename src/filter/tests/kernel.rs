@@ -16,6 +16,7 @@ use super::super::kernel::Part;
 use super::grammar::any_expression;
 use super::parse;
 use super::records::bytes;
+use crate::bpf::MAX_LEN;
 use crate::net_dm::alert::Alert;
 use crate::net_dm::netlink::{ByteOrder, MessageBuilder, Messages};
 use crate::net_dm::socket::attach_filter;
@@ -88,7 +89,7 @@ impl Sockets {
     }
 
     fn attach(&self, filter: &Filter) -> Option<Part> {
-        let kernel = filter.in_kernel(FAMILY)?;
+        let kernel = filter.in_kernel(FAMILY, MAX_LEN)?;
         attach_filter(self.receiver.as_fd(), &kernel.program)
             .unwrap_or_else(|error| panic!("{error}: {filter}\n{}", kernel.program));
         Some(kernel.part)
@@ -594,7 +595,7 @@ proptest! {
         devices in devices(),
     ) {
         let filter = parse(&text);
-        let Some(Part::Weaker(part)) = filter.in_kernel(FAMILY).map(|kernel| kernel.part) else {
+        let Some(Part::Weaker(part)) = filter.in_kernel(FAMILY, MAX_LEN).map(|kernel| kernel.part) else {
             return Ok(());
         };
         for_each_record(&message.encode(), devices, |record| {
@@ -697,6 +698,62 @@ fn what_only_this_process_sees_is_left_to_it() {
     let mut message = drop_of(0x0800, &plain);
     message.attributes[2].1 = 1_u32.to_ne_bytes().to_vec();
     check("len = 40", &message);
+}
+
+#[test]
+fn what_the_kernel_does_of_a_filter() {
+    #[track_caller]
+    fn check(text: &str, part: Option<&str>) {
+        let kernel = parse(text).in_kernel(FAMILY, MAX_LEN);
+        let shown = kernel.map(|kernel| kernel.part.to_string());
+        assert_eq!(shown.as_deref(), part, "{text}");
+    }
+    let whole = Some("the whole filter");
+    check("", None);
+    check("tcp", whole);
+    check("not (tcp or len > 5)", whole);
+    check("location ip_rcv and tcp", Some("tcp"));
+    check("tcp and udp or location ip_rcv", None);
+    check("tcp and (udp or location ip_rcv)", Some("tcp"));
+    check("(tcp and location ip_rcv) or udp", Some("tcp or udp"));
+    check("not (location ip_rcv or tcp)", Some("not tcp"));
+    check("not (location ip_rcv and tcp)", None);
+    check("inner tcp and udp", Some("udp"));
+    // What counts from moved headers; addresses are looked for behind tags in any case.
+    check("tcp and vlan and udp", Some("tcp and vlan"));
+    check("mpls and tcp and saddr 10.0.0.1", Some("saddr 10.0.0.1"));
+    check(
+        "reason *_CSUM and reason TCP_* and ip",
+        Some("reason TCP_* and ip"),
+    );
+    check("iface eth0 and iface 5 and noise", Some("iface 5"));
+    check("ether proto 0x42 and llc and arp", Some("arp"));
+    check("ip[ip[0]] = 1 and ip[2] + 1 = 5 and len = ip[3]", None);
+}
+
+#[test]
+fn what_is_too_long_for_the_kernel_is_shortened() {
+    let hosts: Vec<String> = (0..200).map(|last| format!("host 10.0.0.{last}")).collect();
+    let hosts = hosts.join(" or ");
+    assert!(parse(&hosts).in_kernel(FAMILY, MAX_LEN).is_none());
+    let filter = parse(&format!("tcp and len > 60 and ({hosts})"));
+    let kernel = filter.in_kernel(FAMILY, MAX_LEN).unwrap();
+    assert_eq!(kernel.part.to_string(), "tcp and len > 60");
+    let shorter = filter.in_kernel(FAMILY, kernel.program.len() - 1).unwrap();
+    assert_eq!(shorter.part.to_string(), "tcp");
+    assert!(
+        filter
+            .in_kernel(FAMILY, shorter.program.len() - 1)
+            .is_none()
+    );
+    // Branches too far for a byte.
+    let ports: Vec<String> = (1..=70).map(|port| format!("port {port}")).collect();
+    let some = ports[..30].join(" or ");
+    let plain = ip4(5, 17, 0, [10, 0, 0, 1], &transport(17, 0, 30, 31));
+    let bytes = drop_of(0x0800, &plain).encode();
+    assert_eq!(delivered(&some, &bytes), Some((true, Part::Whole)));
+    let others = ports[40..70].join(" or ");
+    assert_eq!(delivered(&others, &bytes), Some((false, Part::Whole)));
 }
 
 /// The messages of a capture by the C tool: a pcap file of netlink's link type, each message behind
