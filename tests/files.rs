@@ -435,6 +435,37 @@ proptest! {
     }
 }
 
+#[test]
+fn packets_received_are_counted_only_where_the_rejected_ones_are() {
+    /// `isb_ifrecv` (section 4.6).
+    const RECEIVED: u16 = 4;
+    const IS_SAID: &str = "rejected by the filter: not counted (filtered in the kernel)";
+    for (rejected, received) in [(Rejected::Counted(3), Some(3)), (Rejected::InKernel, None)] {
+        let ending = Ending {
+            rejected,
+            ..Ending::default()
+        };
+        let bytes = pcapng(&[], &CaptureHost::default(), &ending);
+        let mut rest = &bytes[..];
+        let mut found = None;
+        while !rest.is_empty() {
+            let (behind, block) = parse_block_le(rest).unwrap();
+            rest = behind;
+            if let Block::InterfaceStatistics(block) = block {
+                found = Some(block.options);
+            }
+        }
+        let found = found.expect("interface 0 has statistics");
+        let count = found.iter().find(|option| option.code.0 == RECEIVED);
+        let count = count.map(|option| u64::from_le_bytes(option.value[..8].try_into().unwrap()));
+        assert_eq!(count, received);
+        let is_said = found.iter().any(|option| {
+            option.code == OptionCode::Comment && option.value.starts_with(IS_SAID.as_bytes())
+        });
+        assert_eq!(is_said, received.is_none());
+    }
+}
+
 /// The way back from `\xNN`.
 fn unescaped(text: &str) -> Vec<u8> {
     assert!(!text.chars().any(char::is_control), "{text:?}");

@@ -7,7 +7,8 @@
 //! certainly true. A filter sees a [`DropRecord`] and nothing else, fails on no packet, and
 //! allocates nothing for one.
 //!
-//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`.
+//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`; `kernel` makes a program
+//! of the same expression that the kernel runs on messages.
 
 mod address;
 mod arithmetic;
