@@ -32,7 +32,8 @@
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
-//! 5. [`filter`]: the language, from text to a program that runs on a record.
+//! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
+//!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
 //!    drops, or counts that the kernel made itself.
 //! 7. [`summary`]: drops counted in tables of bounded size.
@@ -44,7 +45,8 @@
 //! # Invariants
 //!
 //! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
-//!   and sinks know records, never each other.
+//!   and sinks know records, never each other. [`filter`] knows records; what it compiles for the
+//!   kernel knows the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
@@ -59,6 +61,7 @@
 //!   comments.
 //! - `unsafe` lives in `sys` alone.
 
+pub mod bpf;
 pub mod cli;
 pub mod comment;
 pub mod dissect;

@@ -97,6 +97,32 @@ fn set_option(
     }
 }
 
+/// Has the kernel run a program of classic BPF on each message before the socket gets it
+/// (`SO_ATTACH_FILTER`), instead of the one before.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let len = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0);
+    // SAFETY: the kernel reads `len` bytes from `program`, and as many instructions behind its
+    // pointer as it says, which are a slice; it writes to neither, and both outlive the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            len,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Whether the process was started with `signal` ignored, as nohup does with SIGHUP.
 pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();

@@ -14,7 +14,8 @@ use dwdump::record::{
     Name, Symbol, Timestamp,
 };
 use dwdump::sink::{
-    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink, TextStyle,
+    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Rejected, Sink, TextSink,
+    TextStyle,
 };
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
 use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
@@ -64,7 +65,7 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
     });
     let ending = Ending {
         loss: file.remarks().loss,
-        rejected: 0,
+        rejected: Rejected::Counted(0),
         period: file.remarks().period,
     };
     for sink in &mut sinks {
@@ -378,10 +379,11 @@ proptest! {
         records in vec(any_record(), 1..12),
         host in any_host(),
         loss in any::<Option<(u32, u32)>>(),
+        rejected in select(&[Rejected::Counted(3), Rejected::InKernel][..]),
     ) {
         let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into() });
         let period = Some((Timestamp(7), Timestamp(1_767_323_045_000_000_001)));
-        let ending = Ending { loss, rejected: 3, period };
+        let ending = Ending { loss, rejected, period };
         let bytes = pcapng(&records, &host, &ending);
         let count = read(&bytes, |number, found| {
             records[number].with(|written| assert_eq!(found, written));
@@ -430,6 +432,37 @@ proptest! {
         prop_assert_eq!(packets, records.len());
         // Wireshark shows the statistics only of an interface that has exactly one block of them.
         prop_assert_eq!(statistics, (0..interfaces.len()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn packets_received_are_counted_only_where_the_rejected_ones_are() {
+    /// `isb_ifrecv` (section 4.6).
+    const RECEIVED: u16 = 4;
+    const IS_SAID: &str = "rejected by the filter: not counted (filtered in the kernel)";
+    for (rejected, received) in [(Rejected::Counted(3), Some(3)), (Rejected::InKernel, None)] {
+        let ending = Ending {
+            rejected,
+            ..Ending::default()
+        };
+        let bytes = pcapng(&[], &CaptureHost::default(), &ending);
+        let mut rest = &bytes[..];
+        let mut found = None;
+        while !rest.is_empty() {
+            let (behind, block) = parse_block_le(rest).unwrap();
+            rest = behind;
+            if let Block::InterfaceStatistics(block) = block {
+                found = Some(block.options);
+            }
+        }
+        let found = found.expect("interface 0 has statistics");
+        let count = found.iter().find(|option| option.code.0 == RECEIVED);
+        let count = count.map(|option| u64::from_le_bytes(option.value[..8].try_into().unwrap()));
+        assert_eq!(count, received);
+        let is_said = found.iter().any(|option| {
+            option.code == OptionCode::Comment && option.value.starts_with(IS_SAID.as_bytes())
+        });
+        assert_eq!(is_said, received.is_none());
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Command {
     /// Explain a reason or a function, or list what there is (`None`).
     Explain(Option<String>),
     /// Show what was understood of a filter.
-    ShowFilter(Selection),
+    ShowFilter(Selection, Filtering),
     /// Print this text and succeed: help, version.
     Print(String),
 }
@@ -61,8 +61,19 @@ pub struct Live {
 pub struct Capture {
     /// Of what.
     pub live: Live,
+    /// Where the filter runs.
+    pub filtering: Filtering,
     /// What becomes of the drops.
     pub delivery: Delivery,
+}
+
+/// Where a filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtering {
+    /// In this process alone.
+    UserSpace,
+    /// In the kernel as well, as far as it can.
+    KernelToo,
 }
 
 /// Whether a capture owns the monitoring.

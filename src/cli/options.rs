@@ -9,9 +9,9 @@ use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
 use super::{
-    Capture, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery, FilterText, Flushing,
-    Format, Lines, LinkChoice, Live, Read, Role, Selection, Subject, Summary, Target, TextChoice,
-    UsageError,
+    Capture, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery, FilterText, Filtering,
+    Flushing, Format, Lines, LinkChoice, Live, Read, Role, Selection, Subject, Summary, Target,
+    TextChoice, UsageError,
 };
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
@@ -86,6 +86,10 @@ pub(super) struct Options {
     /// Print what was understood of the filter and exit
     #[arg(short = 'd')]
     show_filter: bool,
+
+    /// Filter in the kernel as well, as far as it can; what it rejects is not counted
+    #[arg(long)]
+    kernel_filter: bool,
 
     /// Only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
@@ -213,15 +217,15 @@ impl Options {
             };
         }
         if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "a filter"];
+            let of_filters = ["-d", "-i", "-F", "--kernel-filter", "a filter"];
             return match self
                 .other_options()
                 .find(|option| !of_filters.contains(option))
             {
-                None => Ok(Command::ShowFilter(self.selection()?)),
+                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
                 Some(other) => Err(UsageError::new(
                     format!("-d and {other} do not go together"),
-                    "-d prints what was understood of the filter, with -i and -F, and does nothing else",
+                    "-d prints what was understood of the filter, with -i, -F and --kernel-filter, and does nothing else",
                 )),
             };
         }
@@ -234,6 +238,7 @@ impl Options {
         if self.summary.is_some() || self.by.is_some() {
             return self.summary().map(Command::Summary);
         }
+        let filtering = self.filtering()?;
         let delivery = self.delivery()?;
         if let Some(input) = self.read {
             return Ok(Command::Read(Read {
@@ -245,6 +250,7 @@ impl Options {
         }
         Ok(Command::Capture(Capture {
             live: self.live()?,
+            filtering,
             delivery,
         }))
     }
@@ -299,6 +305,12 @@ impl Options {
                 format!("{option} does not go with --summary"),
                 "a summary counts drops and writes no packets: \
                  capture into a file first, then `dwdump -r FILE --summary` counts what is in it",
+            ));
+        }
+        if self.kernel_filter {
+            return Err(UsageError::new(
+                "--kernel-filter does not go with --summary",
+                "a summary also counts what its filter rejects, and the kernel does not",
             ));
         }
         let selects =
@@ -393,6 +405,7 @@ impl Options {
             ("-i", self.interface.is_some()),
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
+            ("--kernel-filter", self.kernel_filter),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -424,6 +437,7 @@ impl Options {
             ("-b", self.bufsize.is_some()),
             ("--force", self.force),
             ("--duration", self.duration.is_some()),
+            ("--kernel-filter", self.kernel_filter),
         ];
         match live.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
@@ -432,6 +446,19 @@ impl Options {
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
         }
+    }
+
+    fn filtering(&self) -> Result<Filtering, UsageError> {
+        if !self.kernel_filter {
+            return Ok(Filtering::UserSpace);
+        }
+        if self.filter.is_empty() && self.filter_file.is_none() && self.interface.is_none() {
+            return Err(UsageError::new(
+                "--kernel-filter needs a filter",
+                "without one every drop is kept, and the kernel has nothing to reject",
+            ));
+        }
+        Ok(Filtering::KernelToo)
     }
 
     fn lines(&self) -> Result<Lines, UsageError> {

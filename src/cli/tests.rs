@@ -222,7 +222,14 @@ fn what_does_not_go_together_is_refused_with_both_meanings() {
     check("--pasive", "unknown option --pasive", "--passive");
     check("-c 1 -c 2", "-c was given twice", "");
 
-    for option in ["-p", "-l 5", "-b 5", "--force", "--duration 5"] {
+    for option in [
+        "-p",
+        "-l 5",
+        "-b 5",
+        "--force",
+        "--duration 5",
+        "--kernel-filter",
+    ] {
         let name = option.split(' ').next().unwrap();
         check(
             &format!("-r x {option}"),
@@ -273,6 +280,32 @@ fn the_words_of_a_filter_are_joined_wherever_they_stand() {
     };
     assert_eq!(
         parse_words("-d -i eth0 tcp"),
-        Ok(Command::ShowFilter(selection))
+        Ok(Command::ShowFilter(selection.clone(), Filtering::UserSpace))
+    );
+    assert_eq!(
+        parse_words("-d --kernel-filter -i eth0 tcp"),
+        Ok(Command::ShowFilter(selection, Filtering::KernelToo))
+    );
+}
+
+#[test]
+fn the_kernel_filters_only_where_it_is_asked_to() {
+    assert_eq!(captured("tcp").filtering, Filtering::UserSpace);
+    for words in ["tcp", "-F x", "-i eth0", "-p tcp"] {
+        let capture = captured(&format!("--kernel-filter {words}"));
+        assert_eq!(capture.filtering, Filtering::KernelToo, "{words}");
+    }
+    let hint = "nothing to reject";
+    check("--kernel-filter", "--kernel-filter needs a filter", hint);
+    check("-d --kernel-filter", "--kernel-filter needs a filter", hint);
+    check(
+        "-q --kernel-filter",
+        "-q and --kernel-filter do not go together",
+        "",
+    );
+    check(
+        "--explain --kernel-filter",
+        "--explain and --kernel-filter do not go together",
+        "",
     );
 }

@@ -7,7 +7,8 @@
 //! certainly true. A filter sees a [`DropRecord`] and nothing else, fails on no packet, and
 //! allocates nothing for one.
 //!
-//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`.
+//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`; `kernel` makes a program
+//! of the same expression that the kernel runs on messages.
 
 mod address;
 mod arithmetic;
@@ -18,6 +19,7 @@ mod error;
 mod far;
 mod glob;
 mod inner;
+mod kernel;
 mod layout;
 mod lex;
 mod names;
@@ -44,6 +46,7 @@ use program::Program;
 
 pub use display::Text;
 pub use error::FilterError;
+pub use kernel::{KernelFilter, Part};
 pub use names::{Names, Service, SystemNames};
 pub use suggest::nearest;
 

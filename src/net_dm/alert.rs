@@ -25,7 +25,7 @@ pub struct Alert<'a> {
     protocol: Option<EtherType>,
     original_len: Option<u32>,
     payload: &'a [u8],
-    /// Attributes that were skipped: unknown, or with a value of the wrong size.
+    /// Attributes that were skipped: unknown, repeated, or with a value of the wrong size.
     pub skipped: u32,
 }
 
@@ -33,11 +33,16 @@ pub struct Alert<'a> {
 const MAX_COOKIE: usize = 1024;
 
 impl<'a> Alert<'a> {
-    /// Total: any attributes give an alert.
+    /// Total: any attributes give an alert, the first of each type.
     pub fn decode(attributes: Attributes<'a>) -> Self {
         let order = attributes.order();
         let mut alert = Self::default();
+        let mut seen = Seen::default();
         for (kind, value) in attributes {
+            if kind != attr::PAD && !seen.is_first(kind) {
+                alert.skipped += 1;
+                continue;
+            }
             let understood = match kind {
                 attr::ORIGIN => set(&mut alert.origin, order.u16(value).and_then(origin)),
                 attr::PC => set(&mut alert.location.pc, order.u64(value)),
@@ -71,7 +76,12 @@ impl<'a> Alert<'a> {
     fn read_in_port(&mut self, nest: Attributes<'a>) -> Option<Interface<'a>> {
         let order = nest.order();
         let (mut index, mut name) = (None, None);
+        let mut seen = Seen::default();
         for (kind, value) in nest {
+            if !seen.is_first(kind) {
+                self.skipped += 1;
+                continue;
+            }
             let understood = match kind {
                 attr::in_port::NETDEV_IFINDEX => set(&mut index, order.u32(value)),
                 attr::in_port::NETDEV_NAME => set(&mut name, Name::new(value)),
@@ -138,6 +148,21 @@ impl<'a> Alert<'a> {
             trap: self.trap,
             cookie: self.cookie,
         }
+    }
+}
+
+/// The types of attributes met so far. Of several of one type, which the kernel never sends, the
+/// first counts, whatever its value: so a filter in the kernel finds it (`nla_find`).
+#[derive(Default)]
+struct Seen(u32);
+
+impl Seen {
+    /// Types that are not understood may come as often as they like.
+    fn is_first(&mut self, kind: u16) -> bool {
+        let bit = 1_u32.checked_shl(kind.into()).unwrap_or(0);
+        let is_first = self.0 & bit == 0;
+        self.0 |= bit;
+        is_first
     }
 }
 
@@ -333,6 +358,28 @@ mod tests {
             symbol.0.as_bytes(),
             b"__netif_receive_skb_core.constprop.0+0x"
         );
+    }
+
+    #[test]
+    fn the_first_of_repeated_attributes_counts_even_where_it_is_damaged() {
+        let mut buffer = Vec::new();
+        let mut message = MessageBuilder::new(&mut buffer, 0x24, cmd::PACKET_ALERT, FAMILY_VERSION);
+        message
+            .attribute(attr::PAYLOAD, &[1])
+            .attribute(attr::ORIG_LEN, &[0; 3])
+            .attribute(attr::PAD, &[])
+            .attribute(attr::PAD, &[])
+            .attribute(attr::PAYLOAD, &[2, 3])
+            .attribute(attr::ORIG_LEN, &70000_u32.to_ne_bytes())
+            .nest(attr::IN_PORT, |nest| {
+                nest.attribute(attr::in_port::NETDEV_IFINDEX, &5_u32.to_ne_bytes())
+                    .attribute(attr::in_port::NETDEV_IFINDEX, &6_u32.to_ne_bytes());
+            });
+        message.finish();
+        let alert = decode(&buffer, ByteOrder::NATIVE);
+        assert_eq!((alert.payload, alert.original_len), (&[1][..], None));
+        assert_eq!(alert.input, Some(Interface::new(5, None)));
+        assert_eq!(alert.skipped, 4);
     }
 
     #[test]

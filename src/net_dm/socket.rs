@@ -16,6 +16,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
+use crate::bpf::Program;
 use crate::sys;
 
 /// Attribute types and commands are ours, so neli's are the bare numbers.
@@ -279,6 +280,12 @@ impl AlertSocket {
         })
     }
 
+    /// Has the kernel reject messages before they get here: they are not counted as lost, nor at
+    /// all.
+    pub fn attach_filter(&self, program: &Program) -> io::Result<()> {
+        attach_filter(self.as_fd(), program)
+    }
+
     /// Takes one datagram, without waiting.
     pub fn receive(&mut self) -> io::Result<Received<'_>> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
@@ -299,6 +306,21 @@ impl AlertSocket {
             sys::socket_drops(self.as_fd())?.wrapping_sub(self.drops_at_start),
         ))
     }
+}
+
+/// Has the kernel run a program on each message for the socket.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &Program) -> io::Result<()> {
+    let instructions: Vec<libc::sock_filter> = program
+        .encode()
+        .into_iter()
+        .map(|instruction| libc::sock_filter {
+            code: instruction.code,
+            jt: instruction.jump_true,
+            jf: instruction.jump_false,
+            k: instruction.operand,
+        })
+        .collect();
+    sys::attach_filter(socket, &instructions)
 }
 
 impl AsFd for AlertSocket {

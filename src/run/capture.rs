@@ -5,10 +5,10 @@ use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, report, report_tally};
 use super::source_lines::Finder;
 use super::{Exit, Failure, Plural, hint, say, selection};
-use crate::cli::Capture;
+use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
-use crate::sink::Ending;
+use crate::sink::{Ending, Rejected};
 use crate::source::kernel::Remarks;
 
 /// Captures until told to stop.
@@ -17,7 +17,8 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let filter = selection::filter(&command.delivery.selection)?;
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;
-    let mut session = Session::begin(&command.live, Purpose::Packets(0), |beginning| {
+    let in_kernel = (command.filtering == Filtering::KernelToo).then_some(&filter);
+    let mut session = Session::begin(&command.live, Purpose::Packets(0), in_kernel, |beginning| {
         announce(beginning, &plan);
     })?;
     if let Some(name) = &command.delivery.selection.interface {
@@ -30,6 +31,9 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     )?;
     let origins = command.live.origins;
     let mut pipeline = Pipeline::new(&command.delivery, filter, origins, 0, output);
+    if session.attached.rejects() {
+        pipeline.behind_kernel_filter();
+    }
 
     let end = session.run(&mut pipeline);
     let started = session.started;
@@ -94,7 +98,8 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) 
     report("captured", pipeline.counts(), loss, plan.link_type());
     report_tally(pipeline.tally());
     let counts = pipeline.counts();
-    if counts.captured + counts.rejected == 0 && loss.is_none_or(|loss| loss == Loss::default()) {
+    let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
+    if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
         say("nothing was dropped that the kernel reports packet by packet");
         hint(
             "`dwdump --summary` counts what has no link-layer header too: drops by the OUTPUT and POSTROUTING hooks \

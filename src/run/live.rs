@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use super::kernel_filter::Attached;
 use super::pipeline::{Stop, TEXT_CLOSED};
 use super::probe::Probe;
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
 use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
+use crate::filter::Filter;
 use crate::net_dm::control::{
     AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
 };
@@ -118,6 +120,8 @@ pub struct Session {
     requests: Requests,
     role: Role,
     took_over: bool,
+    /// What the kernel does of the filter.
+    pub attached: Attached,
     deadline: Option<Instant>,
     /// When it began.
     pub started: Timestamp,
@@ -137,10 +141,11 @@ pub struct Finished {
 
 impl Session {
     /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
-    /// is taken.
+    /// is taken. The kernel rejects what it can of `in_kernel`.
     pub fn begin(
         live: &Live,
         purpose: Purpose,
+        in_kernel: Option<&Filter>,
         announce: impl FnOnce(Beginning),
     ) -> Result<Self, Failure> {
         let monitoring = Shared(Arc::default());
@@ -152,14 +157,15 @@ impl Session {
         let conversation = KernelConversation::open()?;
         let family = conversation.family();
         let last = EndAtLast(monitoring.clone());
-        let Begun { alerts, took_over } =
-            begin(live, purpose, conversation, &monitoring, announce)?;
+        let join = || Joined::new(live, family, in_kernel);
+        let (joined, took_over) = begin(live, purpose, conversation, &monitoring, join, announce)?;
         Ok(Self {
-            kernel: Kernel::new(alerts),
+            kernel: Kernel::new(joined.alerts),
             monitoring,
             requests,
             role: live.role,
             took_over,
+            attached: joined.attached,
             deadline: live.duration.map(|duration| Instant::now() + duration),
             started: Timestamp::now(),
             family,
@@ -378,23 +384,16 @@ enum Woken {
 }
 
 /// A socket that alerts come to.
-struct Begun {
+struct Joined {
     alerts: AlertSocket,
-    took_over: bool,
+    buffer: ReceiveBuffer,
+    attached: Attached,
 }
 
-fn begin(
-    live: &Live,
-    purpose: Purpose,
-    conversation: KernelConversation,
-    shared: &Shared,
-    announce: impl FnOnce(Beginning),
-) -> Result<Begun, Failure> {
-    let family = conversation.family();
-    let control = Control::new(conversation);
-    let bytes = live.buffer.unwrap_or(BUFFER_BYTES);
-    let join = || {
+impl Joined {
+    fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
         let alerts = AlertSocket::join(family)?;
+        let bytes = live.buffer.unwrap_or(BUFFER_BYTES);
         let buffer = alerts
             .set_receive_buffer(bytes)
             .map_err(|error| ControlError {
@@ -404,9 +403,27 @@ fn begin(
                     words: None,
                 },
             })?;
-        Ok((alerts, buffer))
-    };
-    let (monitoring, alerts, buffer, took_over) = match live.role {
+        // Nothing arrives yet, or what does is filtered here.
+        let attached = Attached::new(&alerts, in_kernel);
+        Ok(Self {
+            alerts,
+            buffer,
+            attached,
+        })
+    }
+}
+
+/// Also gives whether somebody else's monitoring was stopped.
+fn begin(
+    live: &Live,
+    purpose: Purpose,
+    conversation: KernelConversation,
+    shared: &Shared,
+    join: impl FnOnce() -> Result<Joined, ControlError>,
+    announce: impl FnOnce(Beginning),
+) -> Result<(Joined, bool), Failure> {
+    let control = Control::new(conversation);
+    let (monitoring, joined, took_over) = match live.role {
         Role::Owner { when_busy, .. } => {
             let wanted = Wanted {
                 origins: live.origins,
@@ -414,8 +431,7 @@ fn begin(
                 when_busy,
             };
             let begun = Monitoring::begin(control, wanted, join);
-            let (monitoring, (alerts, buffer), started) =
-                begun.map_err(|error| refused(error, purpose))?;
+            let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
             if started.took_over {
                 say("took over: the monitoring that was on is stopped");
             }
@@ -423,19 +439,19 @@ fn begin(
                 origins: started.origins,
                 without_hardware: started.without_hardware,
             });
-            (monitoring, alerts, buffer, started.took_over)
+            (monitoring, joined, started.took_over)
         }
         Role::Passive => {
-            let (mut monitoring, (alerts, buffer), settings) = Monitoring::listen(control, join)?;
+            let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
             announce(Beginning::Listening(settings));
             if monitoring.is_on() == Some(false) {
                 say("monitoring is off: nothing arrives until somebody starts it");
             }
-            (monitoring, alerts, buffer, false)
+            (monitoring, joined, false)
         }
     };
     *shared.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
-    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, buffer) {
+    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
         say(format_args!(
             "the socket buffer is {got} bytes, not the {asked} asked for"
         ));
@@ -443,7 +459,8 @@ fn begin(
             "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
         );
     }
-    Ok(Begun { alerts, took_over })
+    joined.attached.tell();
+    Ok((joined, took_over))
 }
 
 /// Why it could not begin. The kernel either counts or sends packets, to all who listen.

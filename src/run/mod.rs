@@ -2,6 +2,7 @@
 //! anything printed to standard error.
 
 mod capture;
+mod kernel_filter;
 mod live;
 mod offline;
 mod output;
@@ -156,7 +157,10 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Statistics => statistics(),
         Command::Stop => stop(),
         Command::Explain(name) => explain(name.as_deref()),
-        Command::ShowFilter(selection) => print(&format!("{}\n", selection::filter(selection)?)),
+        Command::ShowFilter(selection, filtering) => {
+            let filter = selection::filter(selection)?;
+            print(&kernel_filter::shown(&filter, *filtering))
+        }
         Command::Print(text) => print(text),
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
-use crate::sink::{Ending, Written};
+use crate::sink::{Ending, Rejected, Written};
 use crate::source::Event;
 
 /// The way of a record from its source to its sinks.
@@ -43,7 +43,7 @@ pub struct Counts {
     /// Kept by the filter.
     pub captured: u64,
     /// Not kept.
-    pub rejected: u64,
+    pub rejected: Rejected,
     /// Kept, but not to be expressed in the file's format.
     pub left_out: u64,
 }
@@ -104,10 +104,17 @@ impl Pipeline {
         report(self.kept, self.counts, loss, link);
     }
 
+    /// The kernel rejects some of the records before they get here.
+    pub fn behind_kernel_filter(&mut self) {
+        self.counts.rejected = Rejected::InKernel;
+    }
+
     /// Takes one record.
     pub fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         if !self.keeps(record) {
-            self.counts.rejected += 1;
+            if let Rejected::Counted(count) = &mut self.counts.rejected {
+                *count += 1;
+            }
             return ControlFlow::Continue(());
         }
         let mut record = *record;
@@ -233,10 +240,14 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
 pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
     let mut lines = vec![
         format!("{} {kept}", Plural(counts.captured, "packet")),
-        format!(
-            "{} rejected by the filter",
-            Plural(counts.rejected, "packet")
-        ),
+        match counts.rejected {
+            Rejected::Counted(count) => {
+                format!("{} rejected by the filter", Plural(count, "packet"))
+            }
+            Rejected::InKernel => {
+                "rejected by the filter: not counted (filtered in the kernel)".into()
+            }
+        },
     ];
     if let Some(loss) = loss {
         lines.extend(loss_lines(loss));

@@ -46,7 +46,9 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         Counting::Kernel => Purpose::Counts,
         Counting::Packets => Purpose::Packets(TRUNC_LEN),
     };
-    let mut session = Session::begin(live, purpose, |beginning| announce(beginning, command))?;
+    let mut session = Session::begin(live, purpose, None, |beginning| {
+        announce(beginning, command);
+    })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }

@@ -81,9 +81,24 @@ pub struct Ending {
     /// Drops that never reached us, where that was counted.
     pub loss: Option<Loss>,
     /// Records that the filter rejected.
-    pub rejected: u64,
+    pub rejected: Rejected,
     /// First and last moment of the capture; the records' own where this is unknown.
     pub period: Option<(Timestamp, Timestamp)>,
+}
+
+/// How many records the filter rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// So many.
+    Counted(u64),
+    /// The kernel filtered, too, and counts nothing.
+    InKernel,
+}
+
+impl Default for Rejected {
+    fn default() -> Self {
+        Self::Counted(0)
+    }
 }
 
 /// Which link type a packet file is to have.

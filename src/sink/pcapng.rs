@@ -18,7 +18,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter, RawBlock};
 use pcap_file::{DataLink, Endianness};
 
-use super::{Ending, Linking, SNAPLEN, Sink, Written};
+use super::{Ending, Linking, Rejected, SNAPLEN, Sink, Written};
 use crate::comment::{self, Comment};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::packet::Recast;
@@ -244,11 +244,18 @@ impl<W: Write> PcapngSink<W> {
                 )));
             }
         }
+        if ending.rejected == Rejected::InKernel {
+            options.push(Common(CommonOption::Comment(
+                "rejected by the filter: not counted (filtered in the kernel)".into(),
+            )));
+        }
         if let Some((start, end)) = period {
             options.push(IsbStartTime(start.as_duration()));
             options.push(IsbEndTime(end.as_duration()));
         }
-        options.push(IsbIfRecv(self.captured + ending.rejected));
+        if let Rejected::Counted(rejected) = ending.rejected {
+            options.push(IsbIfRecv(self.captured + rejected));
+        }
         if let Some(loss) = ending.loss {
             options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
         }

@@ -647,6 +647,121 @@ class Filters(SessionTest):
         self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
 
 
+class KernelFilters(SessionTest):
+    """The kernel rejects, and nothing is missing that should have been kept."""
+
+    SAID = "rejected by the filter: not counted (filtered in the kernel)"
+
+    def from_address(text):
+        return lambda alert: addresses(alert)[0] == socket.inet_aton(text)
+
+    # Each with what the kernel does of it.
+    CASES = {
+        "saddr 10.10.2.4": ("the whole filter", from_address("10.10.2.4")),
+        "reason NETFILTER_DROP and ip6": (
+            "the whole filter",
+            lambda alert: alert["reason"] == "NETFILTER_DROP" and addresses(alert)[2] == 6,
+        ),
+        "saddr 10.10.2.2 and module gre": (
+            "saddr 10.10.2.2; the rest here",
+            lambda alert: (
+                addresses(alert)[0] == socket.inet_aton("10.10.2.2")
+                and alert["symbol"].endswith(" [gre]")
+            ),
+        ),
+        "not (reason NETFILTER_DROP or reason NO_SOCKET)": (
+            "the whole filter",
+            lambda alert: alert["reason"] not in ("NETFILTER_DROP", "NO_SOCKET"),
+        ),
+        "len > 200": ("the whole filter", lambda alert: alert["original_len"] > 200),
+        "saddr 192.0.2.99": ("the whole filter", from_address("192.0.2.99")),
+    }
+
+    def test_all_at_once(self):
+        theirs = CTool(OUT / "kernel-filters.pcap", "-p")
+        first, *others = self.CASES
+        file = OUT / "kernel-filter-{}.pcapng"
+        active = Running(
+            "-o", "sw", "--kernel-filter", "-w", str(file).format(0), *first.split()
+        )
+        runs = [active] + [
+            Running("-p", "--kernel-filter", "-w", str(file).format(number), expression)
+            for number, expression in enumerate(others, 1)
+        ]
+        list(drops.run())
+        time.sleep(2)
+        talks = [run.stop() for run in reversed(runs)][::-1]
+        time.sleep(0.5)
+        theirs.stop()
+        them = list(alerts.alerts(OUT / "kernel-filters.pcap"))
+        self.assertGreater(len(them), 50)
+        for number, (expression, (part, is_wanted)) in enumerate(self.CASES.items()):
+            with self.subTest(filter=expression):
+                status, talk = talks[number]
+                self.assertEqual(status, 0, talk)
+                self.assertIn(f"dwdump: filtering in the kernel: {part}\n", talk)
+                self.assertIn(f"\n{self.SAID}\n", talk)
+                kept = pcapng.read(str(file).format(number))
+                wanted = [alert for alert in them if is_wanted(alert)]
+                self.assertEqual(
+                    collections.Counter(
+                        (packet["pc"], packet["time"]) for packet in kept["packets"]
+                    ),
+                    collections.Counter((alert["pc"], alert["timestamp"]) for alert in wanted),
+                )
+                self.assertEqual(bool(wanted), "192.0.2.99" not in expression)
+                self.assertEqual(loss(talk), [len(wanted), 0, 0])
+                self.assertEqual(kept["loss"], {"queue": 0, "socket": 0})
+
+    def test_what_is_rejected_takes_no_room(self):
+        """As Loss.test_in_the_socket_buffer, where this flood is too much for the buffer."""
+        file = OUT / "kernel-filter-flood.pcapng"
+        run = Running("-b", "10k", "-o", "sw", "--kernel-filter", "-w", file, "not udp")
+        run.process.send_signal(signal.SIGSTOP)
+        Loss.flood(self)
+        run.process.send_signal(signal.SIGCONT)
+        time.sleep(1)
+        run.process.send_signal(signal.SIGUSR1)
+        run.wait_for(re.escape(self.SAID))
+        status, talk = run.stop()
+        self.assertEqual(status, 0, talk)
+        self.assertEqual(talk.count(self.SAID), 2, talk)
+        self.assertEqual(loss(talk), [0, 0, 0], talk)
+        self.assertNotIn("nothing was dropped", talk)
+        read = pcapng.read(file)
+        self.assertEqual((read["packets"], read["loss"]), ([], {"queue": 0, "socket": 0}))
+
+    FLOOD = Loss.FLOOD
+
+    def test_what_does_not_fit_is_left_out(self):
+        """Linux before 6.7 has 20480 bytes for a socket's filter."""
+        sysctl = pathlib.Path("/proc/sys/net/core/optmem_max")
+        before = sysctl.read_text()
+        self.addCleanup(sysctl.write_text, before)
+        sysctl.write_text("20480")
+        ports = " or ".join(f"port {number}" for number in range(2, 40))
+        for words, said in (
+            (f"ip and ({ports})", "dwdump: filtering in the kernel: ip; the rest here\n"),
+            (
+                ports,
+                "dwdump: --kernel-filter: cannot attach the filter to the socket: Cannot allocate memory\n"
+                "hint: it is too long for `sysctl net.core.optmem_max`",
+            ),
+        ):
+            with self.subTest(filter=words):
+                arguments = ["--duration", "0.5", "--kernel-filter", "-w", "/dev/null", words]
+                status, _, talk = dwdump(*arguments)
+                self.assertEqual(status, 0, talk)
+                self.assertIn(said, talk)
+
+    def test_what_cannot_be_done_is_told(self):
+        words = ["--duration", "0.5", "--kernel-filter", "-w", "/dev/null", "location", "ip_rcv"]
+        status, _, talk = dwdump(*words)
+        self.assertEqual(status, 0, talk)
+        self.assertIn("--kernel-filter: no part of this filter can run in the kernel\nhint: ", talk)
+        self.assertIn("0 packets rejected by the filter", talk)
+
+
 class Reasons(SessionTest):
     def test_the_kernels_list_is_left_for_the_host(self):
         for module in ("mac80211", "openvswitch"):
@@ -773,8 +888,8 @@ def suite():
     import summary  # Not before: they build on what is defined here.
     import symbols
 
-    kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Reasons, Refusals]
-    kinds += [summary.Summary, symbols.Symbols]
+    kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, KernelFilters, Live, Loss]
+    kinds += [Reasons, Refusals, summary.Summary, symbols.Symbols]
     # The simulated switch is made by the first.
     kinds += [Hardware, summary.Traps] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)

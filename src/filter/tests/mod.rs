@@ -2,6 +2,7 @@
 
 mod accept;
 mod grammar;
+mod kernel;
 mod properties;
 mod records;
 mod reject;

@@ -1,0 +1,221 @@
+//! The way into a message: that it is one packet alert, where its parts are, and which link types
+//! user space may infer of it.
+
+use super::code::{
+    ATTRIBUTES, CAPTURED, Code, KIND, LENGTH, ORIGIN, PAYLOAD, PROTOCOL, UNKNOWN_KIND, VALUE,
+    loaded16,
+};
+use crate::bpf::{Arithmetic, Condition, Label, Op, Size};
+use crate::filter::layout::ether_type;
+use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr, cmd};
+use crate::record::EtherType;
+
+/// Where Ethernet's type is, and what follows it (IEEE 802.3, 3.1.1).
+const TYPE_AT: u32 = 12;
+const ETHERNET_LEN: u32 = 14;
+
+/// Goes on for one whole packet alert of `family` with an origin; accepts all else. Without the
+/// origin, which the kernel always sends, no attribute may be concluded to be absent: the search
+/// finds nothing in a message that is not one piece of memory.
+pub fn begin(code: &mut Code, family: u16) {
+    let next = code.label();
+    code.op(Op::Length);
+    code.branch(Condition::GreaterOrEqual, ATTRIBUTES, next, Label::ACCEPT);
+    code.bind(next);
+    code.clear();
+    // nlmsg_len: there is no second message behind this one.
+    code.op(Op::NumberToX(0));
+    code.load_host(Size::Word, 0);
+    code.ops([Op::ToX, Op::Length]);
+    let next = code.label();
+    code.branch_x(Condition::Equal, next, Label::ACCEPT);
+    code.bind(next);
+    code.op(Op::Load(Size::Half, 4));
+    code.require(loaded16(family), Label::ACCEPT);
+    code.op(Op::Load(Size::Byte, 16));
+    code.require(cmd::PACKET_ALERT.into(), Label::ACCEPT);
+    code.find(attr::ORIGIN, Label::ACCEPT);
+    code.require_value(2, Label::ACCEPT);
+    code.ops([Op::LoadBehindX(Size::Half, VALUE), Op::Store(ORIGIN)]);
+    let next = code.label();
+    code.except(loaded16(ORIGIN_SW), next);
+    code.require(loaded16(ORIGIN_HW), Label::ACCEPT);
+    code.bind(next);
+}
+
+/// Finds the payload and the packet's length.
+pub fn find_packet(code: &mut Code) {
+    let (absent, measured) = (code.label(), code.label());
+    code.find(attr::PAYLOAD, absent);
+    code.op(Op::FromX);
+    code.calculate(Arithmetic::Add, VALUE);
+    code.op(Op::Store(PAYLOAD));
+    code.load_host(Size::Half, 0);
+    code.calculate(Arithmetic::Subtract, VALUE);
+    code.op(Op::Store(CAPTURED));
+    code.bind(absent);
+    code.ops([Op::Recall(CAPTURED), Op::Store(LENGTH)]);
+    code.find(attr::ORIG_LEN, measured);
+    code.require_value(4, measured);
+    code.load_host(Size::Word, VALUE);
+    // Never less than what was captured of it.
+    code.op(Op::RecallToX(CAPTURED));
+    let longer = code.label();
+    code.branch_x(Condition::Greater, longer, measured);
+    code.bind(longer);
+    code.op(Op::Store(LENGTH));
+    code.bind(measured);
+}
+
+/// Which link types a record of the message can have; of others than these two, nothing is known
+/// of the packet, and what is asked of it misses.
+#[derive(Clone, Copy)]
+pub struct Links {
+    pub ethernet: Label,
+    pub raw: Label,
+    /// Either of them.
+    pub both: Label,
+}
+
+/// Goes where [`infer_link`](crate::packet::infer_link) may: the bytes decide, unless they do not
+/// suffice, or the device is certain. That it is for loopback and where it was named.
+pub fn infer_link(code: &mut Code, links: Links) {
+    let (local, raw) = (code.label(), code.label());
+    code.find(attr::IN_PORT, local);
+    code.find_nested(attr::in_port::NETDEV_NAME, local);
+    code.jump(links.both);
+    code.bind(local);
+    code.find(attr::PROTO, links.both);
+    code.require_value(2, links.both);
+    code.load_host(Size::Half, VALUE);
+    code.op(Op::Store(PROTOCOL));
+    code.except(EtherType::ETH_802_2.0.into(), links.ethernet);
+    code.except(EtherType::ETH_802_3.0.into(), links.ethernet);
+    let (ip4, ip6) = (code.label(), code.label());
+    code.except(ether_type::IPV4.into(), ip4);
+    code.except(ether_type::IPV6.into(), ip6);
+    let not_raw = code.label();
+    code.jump(not_raw);
+    for (label, version) in [(ip4, Version::Four), (ip6, Version::Six)] {
+        code.bind(label);
+        fit_raw(code, version, not_raw, links, raw);
+    }
+    code.bind(not_raw);
+    is_named(code, links.ethernet, links.both, links.both);
+    // Loopback's own type is Ethernet's.
+    code.bind(raw);
+    code.find(attr::IN_PORT, links.raw);
+    code.find_nested(attr::in_port::NETDEV_IFINDEX, links.raw);
+    code.require_value(4, links.raw);
+    code.load_host(Size::Word, VALUE);
+    code.branch(Condition::Equal, 1, links.both, links.raw);
+}
+
+#[derive(Clone, Copy)]
+enum Version {
+    Four,
+    Six,
+}
+
+/// Whether the bytes are an IP packet without a link-layer header: its first bits, then its length
+/// field beside the packet's length.
+fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw: Label) {
+    is_ip(code, version, 0, not_raw);
+    let (matching, within) = (code.label(), code.label());
+    // What was cut off says nothing against it.
+    let (at, header) = match version {
+        Version::Four => (2, 0),
+        Version::Six => (4, 40),
+    };
+    code.fetch(Size::Half, at, matching);
+    code.calculate(Arithmetic::Add, header);
+    code.op(Op::RecallToX(LENGTH));
+    let differs = code.label();
+    code.branch_x(Condition::Equal, raw, differs);
+    code.bind(differs);
+    code.branch_x(Condition::Greater, matching, within);
+    code.bind(matching);
+    is_named(code, links.ethernet, links.both, raw);
+    // Padded, or Ethernet that looks so by chance: then there is an IP header behind its own.
+    code.bind(within);
+    let named = code.label();
+    is_named(code, named, links.both, raw);
+    code.bind(named);
+    is_ip(code, version, ETHERNET_LEN, raw);
+    code.jump(links.ethernet);
+}
+
+/// Goes on where an IP header of this version begins at `at`.
+fn is_ip(code: &mut Code, version: Version, at: u32, otherwise: Label) {
+    code.fetch(Size::Byte, at, otherwise);
+    code.calculate(Arithmetic::And, 0xf0);
+    match version {
+        Version::Six => code.require(0x60, otherwise),
+        Version::Four => {
+            code.require(0x40, otherwise);
+            code.op(Op::LoadBehindX(Size::Byte, at));
+            code.calculate(Arithmetic::And, 0x0f);
+            let next = code.label();
+            code.branch(Condition::GreaterOrEqual, 5, next, otherwise);
+            code.bind(next);
+        }
+    }
+}
+
+/// Whether Ethernet's type field is the protocol. Behind a VLAN tag there may be another.
+fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
+    code.fetch(Size::Half, TYPE_AT, no);
+    code.op(Op::RecallToX(PROTOCOL));
+    let differs = code.label();
+    code.branch_x(Condition::Equal, yes, differs);
+    code.bind(differs);
+    for tag in [EtherType::VLAN, EtherType::QINQ, EtherType::QINQ_OLD] {
+        code.except(tag.0.into(), tagged);
+    }
+    code.jump(no);
+}
+
+/// The kind of network header behind Ethernet's, or of raw IP.
+pub fn find_kind(code: &mut Code, framing: Framing) {
+    let (unknown, known) = (code.label(), code.label());
+    match framing {
+        Framing::Ethernet => {
+            code.fetch(Size::Half, TYPE_AT, unknown);
+            code.jump(known);
+        }
+        Framing::Raw => {
+            code.fetch(Size::Byte, 0, unknown);
+            code.calculate(Arithmetic::And, 0xf0);
+            for (bits, kind) in [(0x40, ether_type::IPV4), (0x60, ether_type::IPV6)] {
+                let next = code.label();
+                code.require(bits, next);
+                code.op(Op::Number(kind.into()));
+                code.jump(known);
+                code.bind(next);
+            }
+            code.op(Op::Number(ether_type::NONE.into()));
+            code.jump(known);
+        }
+    }
+    code.bind(unknown);
+    code.op(Op::Number(UNKNOWN_KIND));
+    code.bind(known);
+    code.op(Op::Store(KIND));
+}
+
+/// What the payload begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Ethernet,
+    Raw,
+}
+
+impl Framing {
+    /// Where the network header begins.
+    pub fn network(self) -> u32 {
+        match self {
+            Self::Ethernet => ETHERNET_LEN,
+            Self::Raw => 0,
+        }
+    }
+}

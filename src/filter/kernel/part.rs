@@ -1,0 +1,96 @@
+//! Which part of an expression the kernel can do: the expression without the tests that it cannot,
+//! where it keeps whatever the whole expression keeps.
+
+use super::test::Subject;
+use crate::bpf::Label;
+use crate::filter::ast::{Connective, Expr, Primitive};
+use crate::filter::test::Test;
+
+use super::code::{Code, Goal};
+use super::message::Framing;
+use super::test::Tests;
+
+/// The strongest such expression that only leaves tests out; `None` where nothing is left.
+pub fn of(expr: &Expr) -> Option<Expr> {
+    Part { has_moved: false }.of(expr, true)
+}
+
+/// How many elements at the end are joined by `and`: what can be left out.
+pub fn dispensable(expr: &Expr) -> usize {
+    let Expr::Chain(chain) = expr else {
+        return 0;
+    };
+    let connectives = chain.rest.iter().rev().map(|(connective, _)| connective);
+    connectives
+        .take_while(|&&connective| connective == Connective::And)
+        .count()
+}
+
+/// Without the last `count` elements, which are dispensable.
+pub fn shortened(expr: &Expr, count: usize) -> Expr {
+    let Expr::Chain(chain) = expr else {
+        return expr.clone();
+    };
+    let left = chain.rest.len().saturating_sub(count);
+    let first = (*chain.first).clone();
+    first.chained(chain.rest[..left].to_vec())
+}
+
+struct Part {
+    /// Whether `vlan` or its like has moved the headers, in text order.
+    has_moved: bool,
+}
+
+impl Part {
+    /// What is left of `expr` where it has to be `wanted`: a test that is left out counts as
+    /// certain to be so.
+    fn of(&mut self, expr: &Expr, wanted: bool) -> Option<Expr> {
+        match expr {
+            Expr::Chain(chain) => {
+                let mut left = self.of(&chain.first, wanted);
+                for (connective, expr) in &chain.rest {
+                    let right = self.of(expr, wanted);
+                    // `not (a or b)` is `not a and not b`.
+                    let needs_both = (*connective == Connective::And) == wanted;
+                    left = match (left, right) {
+                        (Some(left), Some(right)) => Some(left.chained(vec![(*connective, right)])),
+                        (one, other) if needs_both => one.or(other),
+                        _ => None,
+                    };
+                }
+                left
+            }
+            Expr::Not(expr) => self.of(expr, !wanted).map(Expr::negated),
+            // A packet inside another is found by walking through headers.
+            Expr::Inner(_) => None,
+            Expr::Primitive(primitive) => {
+                let test = Test::new(primitive);
+                let is_where_it_was = !self.has_moved || Subject::of(&test) != Subject::Header;
+                self.has_moved |= matches!(
+                    primitive,
+                    Primitive::Vlan(_) | Primitive::Mpls(_) | Primitive::Pppoes(_)
+                );
+                (is_where_it_was && can_do(&test)).then(|| expr.clone())
+            }
+        }
+    }
+}
+
+/// Whether the test can be written, for packets of either framing.
+fn can_do(test: &Test) -> bool {
+    [Framing::Ethernet, Framing::Raw]
+        .into_iter()
+        .all(|framing| {
+            let mut code = Code::default();
+            let goal = Goal {
+                wanted: true,
+                hit: Label::ACCEPT,
+                miss: Label::REJECT,
+            };
+            let mut tests = Tests {
+                code: &mut code,
+                framing,
+            };
+            tests.write(test, goal).is_some()
+        })
+}

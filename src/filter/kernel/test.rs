@@ -1,0 +1,316 @@
+//! Tests of the packet, as [`filter::test`](super::super::test) answers them: each load is made
+//! where its bytes were captured, in the same order, so that the same answers are certain.
+
+use super::code::{Code, Goal, KIND, UNKNOWN_KIND};
+use super::message::Framing;
+use super::word;
+use crate::bpf::{Arithmetic, Condition, Op, Size};
+use crate::filter::ast::{
+    Arith, Comparison, Direction, DropWord, Family, Header, Net, Primitive, Width,
+};
+use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
+use crate::filter::relation::{ipv4, ipv6};
+use crate::filter::test::Test;
+
+/// What a test looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// What the kernel said of the drop.
+    Drop,
+    /// The packet's length.
+    Length,
+    /// The packet, from its first byte or its outermost header on.
+    Packet,
+    /// The packet, from where `vlan` and its like have moved the headers to.
+    Header,
+}
+
+impl Subject {
+    pub fn of(test: &Test) -> Self {
+        match test {
+            Test::Relation { guards, .. } if guards.is_empty() => Self::Length,
+            Test::Other(primitive) => match **primitive {
+                Primitive::Drop(_) | Primitive::Direction(_) => Self::Drop,
+                Primitive::FarAddress(..) | Primitive::FarPort(..) | Primitive::Flow(_) => {
+                    Self::Packet
+                }
+                _ => Self::Header,
+            },
+            _ => Self::Header,
+        }
+    }
+}
+
+/// Writes tests for packets of one framing.
+pub struct Tests<'c> {
+    pub code: &'c mut Code,
+    pub framing: Framing,
+}
+
+/// What a test became; `None` where the kernel cannot do it.
+pub type Written = Option<()>;
+
+impl Tests<'_> {
+    /// Writes a test that leads to its goal.
+    pub fn write(&mut self, test: &Test, goal: Goal) -> Written {
+        match test {
+            &Test::EtherProto(kind) => self.ether_proto(kind, goal),
+            &Test::IpProto(family, number) => {
+                self.ip_proto(family, number, goal);
+                Some(())
+            }
+            &Test::Address4(scope, direction, address, mask) => {
+                self.address4(scope, direction, address, mask, goal);
+                Some(())
+            }
+            Test::Port(scope, direction, range, more) if more.is_empty() => {
+                self.port(*scope, *direction, *range, goal);
+                Some(())
+            }
+            &Test::Field {
+                header,
+                offset,
+                width,
+                mask,
+                comparison,
+                value,
+            } => {
+                let at = u32::try_from(offset).ok().filter(|at| *at <= MAX_OFFSET)?;
+                let size = Size::from(width);
+                self.field(header, at, size, goal);
+                self.code.mask(mask, size.all());
+                self.compare(comparison, value, goal);
+                Some(())
+            }
+            Test::Relation { relation, .. } => match (&relation.left, &relation.right) {
+                (Arith::Length, &Arith::Number(number)) => {
+                    self.code.op(Op::Recall(super::code::LENGTH));
+                    self.compare(relation.comparison, number, goal);
+                    Some(())
+                }
+                _ => None,
+            },
+            Test::Other(primitive) => self.other(primitive, goal),
+            Test::Port(..) => None,
+        }
+    }
+
+    fn other(&mut self, primitive: &Primitive, goal: Goal) -> Written {
+        match primitive {
+            Primitive::Drop(word) => return self.drop_word(word, goal),
+            &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
+                self.kinds(&[ether_type::IPV6], goal);
+                self.address6(direction, address, mask, goal);
+            }
+            &Primitive::FarAddress(direction, net) => self.far_address(direction, net, goal),
+            &Primitive::FarPort(side, range) => self.far_port(side, range, goal),
+            &Primitive::Mac(direction, mac) => self.mac(direction, mac, goal),
+            Primitive::Broadcast => self.mac(Direction::Destination, [0xff; 6], goal),
+            Primitive::Multicast => {
+                if self.framing == Framing::Ethernet {
+                    self.code.fetch(Size::Byte, 0, goal.miss);
+                    self.ask(Condition::AnyBit, 1, goal);
+                } else {
+                    self.code.jump(goal.no());
+                }
+            }
+            Primitive::IpBroadcast => {
+                self.kinds(&[ether_type::IPV4], goal);
+                self.fetch_network(Size::Word, ipv4::DESTINATION, goal);
+                self.code.except(0, goal.yes());
+                self.ask(Condition::Equal, u32::MAX, goal);
+            }
+            Primitive::IpMulticast => {
+                self.kinds(&[ether_type::IPV4], goal);
+                self.fetch_network(Size::Byte, ipv4::DESTINATION, goal);
+                self.ask(Condition::GreaterOrEqual, 224, goal);
+            }
+            Primitive::Ip6Multicast => {
+                self.kinds(&[ether_type::IPV6], goal);
+                self.fetch_network(Size::Byte, ipv6::DESTINATION, goal);
+                self.ask(Condition::Equal, 0xff, goal);
+            }
+            &Primitive::Vlan(id) => self.vlan(id, goal),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn drop_word(&mut self, word: &DropWord, goal: Goal) -> Written {
+        word::write(self.code, word, goal)
+    }
+
+    /// Leads to the goal by A and a number.
+    pub fn ask(&mut self, condition: Condition, number: u32, goal: Goal) {
+        self.code.branch(condition, number, goal.yes(), goal.no());
+    }
+
+    fn compare(&mut self, comparison: Comparison, value: u32, goal: Goal) {
+        let opposite = Goal {
+            wanted: !goal.wanted,
+            ..goal
+        };
+        match comparison {
+            Comparison::Equal => self.ask(Condition::Equal, value, goal),
+            Comparison::NotEqual => self.ask(Condition::Equal, value, opposite),
+            Comparison::Greater => self.ask(Condition::Greater, value, goal),
+            Comparison::LessOrEqual => self.ask(Condition::Greater, value, opposite),
+            Comparison::GreaterOrEqual => self.ask(Condition::GreaterOrEqual, value, goal),
+            Comparison::Less => self.ask(Condition::GreaterOrEqual, value, opposite),
+        }
+    }
+
+    /// The two sides of a packet together: see [`Direction::judge`]. One of them is enough for a
+    /// hit where either may be so, or where both may not.
+    pub fn judge(
+        &mut self,
+        direction: Direction,
+        goal: Goal,
+        source: impl FnOnce(&mut Self, Goal),
+        destination: impl FnOnce(&mut Self, Goal),
+    ) {
+        match direction {
+            Direction::Source => source(self, goal),
+            Direction::Destination => destination(self, goal),
+            Direction::Either | Direction::Both => {
+                let next = self.code.label();
+                let is_enough = (direction == Direction::Either) == goal.wanted;
+                let first = if is_enough {
+                    Goal { miss: next, ..goal }
+                } else {
+                    Goal { hit: next, ..goal }
+                };
+                source(self, first);
+                self.code.bind(next);
+                destination(self, goal);
+            }
+        }
+    }
+
+    /// Goes on for network headers of these kinds; those of no other are so.
+    pub fn kinds(&mut self, kinds: &[u16], goal: Goal) {
+        let next = self.code.label();
+        self.code.op(Op::Recall(KIND));
+        for &kind in kinds {
+            self.code.except(kind.into(), next);
+        }
+        self.code.except(UNKNOWN_KIND, goal.miss);
+        self.code.jump(goal.no());
+        self.code.bind(next);
+    }
+
+    pub fn fetch_network(&mut self, size: Size, at: usize, goal: Goal) {
+        // Offsets of a header's fields.
+        let at = self.framing.network() + u32::try_from(at).unwrap_or(MAX_OFFSET);
+        self.code.fetch(size, at, goal.miss);
+    }
+
+    fn ether_proto(&mut self, kind: u16, goal: Goal) -> Written {
+        let is_ip = matches!(kind, ether_type::IPV4 | ether_type::IPV6);
+        if self.framing == Framing::Raw && !is_ip {
+            self.code.jump(goal.no());
+            return Some(());
+        }
+        // Types that 802.2 has access points or SNAP headers for.
+        if kind <= MAX_LLC_LENGTH || matches!(kind, 0x809b | 0x80f3) {
+            return None;
+        }
+        self.kinds(&[kind], goal);
+        self.code.jump(goal.yes());
+        Some(())
+    }
+
+    fn ip_proto(&mut self, family: Family, number: u8, goal: Goal) {
+        let (ip4, ip6) = (self.code.label(), self.code.label());
+        self.code.op(Op::Recall(KIND));
+        if family != Family::Ip6 {
+            self.code.except(ether_type::IPV4.into(), ip4);
+        }
+        if family != Family::Ip {
+            self.code.except(ether_type::IPV6.into(), ip6);
+        }
+        self.code.except(UNKNOWN_KIND, goal.miss);
+        self.code.jump(goal.no());
+        if family != Family::Ip6 {
+            self.code.bind(ip4);
+            self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
+            self.ask(Condition::Equal, number.into(), goal);
+        }
+        if family != Family::Ip {
+            self.code.bind(ip6);
+            self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
+            self.code.except(number.into(), goal.yes());
+            self.code.require(ipv6::FRAGMENT.into(), goal.no());
+            self.fetch_network(Size::Byte, ipv6::LEN, goal);
+            self.ask(Condition::Equal, number.into(), goal);
+        }
+    }
+
+    /// A becomes a field of a header, where there is that header.
+    fn field(&mut self, header: Header, at: u32, size: Size, goal: Goal) {
+        let kind = match header {
+            Header::Link => return self.code.fetch(size, at, goal.miss),
+            Header::Ip | Header::Transport(_) => ether_type::IPV4,
+            Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
+            Header::Arp | Header::Rarp if self.framing == Framing::Raw => {
+                return self.code.jump(goal.no());
+            }
+            Header::Arp => ether_type::ARP,
+            Header::Rarp => ether_type::RARP,
+        };
+        self.kinds(&[kind], goal);
+        match header {
+            Header::Transport(number) => {
+                self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
+                self.code.require(number.into(), goal.no());
+                self.find_transport(goal);
+                self.code.fetch_transport(size, at, goal.miss);
+            }
+            Header::Icmp6 => {
+                self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
+                self.code.require(58, goal.no());
+                self.store_behind_ip6();
+                self.code.fetch_transport(size, at, goal.miss);
+            }
+            _ => self
+                .code
+                .fetch(size, self.framing.network() + at, goal.miss),
+        }
+    }
+
+    fn vlan(&mut self, id: Option<u16>, goal: Goal) {
+        if self.framing == Framing::Raw {
+            return self.code.jump(goal.no());
+        }
+        self.kinds(&[ether_type::VLAN, 0x88a8, 0x9100], goal);
+        let Some(id) = id else {
+            return self.code.jump(goal.yes());
+        };
+        self.fetch_network(Size::Half, 0, goal);
+        self.code.calculate(Arithmetic::And, 0x0fff);
+        self.ask(Condition::Equal, id.into(), goal);
+    }
+}
+
+/// Behind any payload.
+pub const MAX_OFFSET: u32 = 0xffff;
+impl From<Width> for Size {
+    fn from(width: Width) -> Self {
+        match width {
+            Width::One => Self::Byte,
+            Width::Two => Self::Half,
+            Width::Four => Self::Word,
+        }
+    }
+}
+
+impl Size {
+    /// The largest number.
+    fn all(self) -> u32 {
+        match self {
+            Self::Byte => 0xff,
+            Self::Half => 0xffff,
+            Self::Word => u32::MAX,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What stands behind IP: transport headers and their ports.
+
+use super::code::{Goal, TRANSPORT};
+use super::test::{MAX_OFFSET, Tests};
+use crate::bpf::{Arithmetic, Condition, Op, Size};
+use crate::filter::ast::{Direction, PortRange, PortScope, Side};
+use crate::filter::layout::ether_type;
+use crate::filter::relation::{ipv4, ipv6};
+
+/// What has ports: TCP, UDP, SCTP.
+const TRANSPORTS: [u8; 3] = [6, 17, 132];
+/// Behind it is another header (RFC 4302).
+const AUTHENTICATION: u32 = 51;
+/// Likewise, over IPv6: hop-by-hop, routing, fragment, authentication, destination options.
+const EXTENSIONS: [u32; 5] = [0, 43, 44, AUTHENTICATION, 60];
+
+impl Tests<'_> {
+    pub fn port(&mut self, scope: PortScope, direction: Direction, range: PortRange, goal: Goal) {
+        let (ip6, found) = (self.code.label(), self.code.label());
+        self.kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
+        self.code.except(ether_type::IPV6.into(), ip6);
+        self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
+        self.require_covered(scope, goal);
+        self.find_transport(goal);
+        self.code.jump(found);
+        self.code.bind(ip6);
+        self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
+        self.require_covered(scope, goal);
+        self.store_behind_ip6();
+        self.code.bind(found);
+        self.judge(
+            direction,
+            goal,
+            |tests, goal| tests.is_port(0, range, goal),
+            |tests, goal| tests.is_port(2, range, goal),
+        );
+    }
+
+    /// Goes on for a protocol in A that the scope covers.
+    fn require_covered(&mut self, scope: PortScope, goal: Goal) {
+        let next = self.code.label();
+        for number in TRANSPORTS.into_iter().filter(|&one| scope.covers(one)) {
+            self.code.except(number.into(), next);
+        }
+        self.code.jump(goal.no());
+        self.code.bind(next);
+    }
+
+    /// The transport header of IPv4, whose protocol was captured; there is none in a later
+    /// fragment.
+    pub fn find_transport(&mut self, goal: Goal) {
+        let next = self.code.label();
+        self.fetch_network(Size::Half, ipv4::FRAGMENT, goal);
+        let offset = ipv4::FRAGMENT_OFFSET.into();
+        self.code.branch(Condition::AnyBit, offset, goal.no(), next);
+        self.code.bind(next);
+        let network = self.framing.network();
+        self.code.op(Op::LoadBehindX(Size::Byte, network));
+        self.code.calculate(Arithmetic::And, 0x0f);
+        self.code.calculate(Arithmetic::ShiftLeft, 2);
+        self.code.calculate(Arithmetic::Add, network);
+        self.code.op(Op::Store(TRANSPORT));
+    }
+
+    pub fn store_behind_ip6(&mut self) {
+        // A constant of 40 bytes.
+        let len = u32::try_from(ipv6::LEN).unwrap_or(MAX_OFFSET);
+        self.code.store(TRANSPORT, self.framing.network() + len);
+    }
+
+    fn is_port(&mut self, at: u32, range: PortRange, goal: Goal) {
+        self.code.fetch_transport(Size::Half, at, goal.miss);
+        let (first, last) = (range.first.into(), range.last.into());
+        if first == last {
+            return self.ask(Condition::Equal, first, goal);
+        }
+        let next = self.code.label();
+        self.code
+            .branch(Condition::GreaterOrEqual, first, next, goal.no());
+        self.code.bind(next);
+        self.code
+            .branch(Condition::Greater, last, goal.no(), goal.yes());
+    }
+
+    /// The ports behind IP itself. Behind other headers, all is possible.
+    pub fn far_port(&mut self, side: Side, range: PortRange, goal: Goal) {
+        let (ip6, found) = (self.code.label(), self.code.label());
+        self.far_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
+        self.code.except(ether_type::IPV6.into(), ip6);
+        self.find_transport(goal);
+        self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
+        self.code.except(AUTHENTICATION, goal.hit);
+        self.require_covered(PortScope::Any, goal);
+        self.code.jump(found);
+        self.code.bind(ip6);
+        self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
+        for extension in EXTENSIONS {
+            self.code.except(extension, goal.hit);
+        }
+        self.require_covered(PortScope::Any, goal);
+        self.store_behind_ip6();
+        self.code.bind(found);
+        let at = match side {
+            Side::Source => 0,
+            Side::Destination => 2,
+        };
+        self.is_port(at, range, goal);
+    }
+}
