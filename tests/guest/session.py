@@ -770,11 +770,12 @@ class ForTheHost(SessionTest):
 def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
-    import summary  # Not before: they build on what is defined here.
+    import flood  # Not before: they build on what is defined here.
+    import summary
     import symbols
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Reasons, Refusals]
-    kinds += [summary.Summary, symbols.Symbols]
+    kinds += [flood.Floods, summary.Summary, symbols.Symbols]
     # The simulated switch is made by the first.
     kinds += [Hardware, summary.Traps] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
