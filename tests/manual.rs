@@ -58,8 +58,8 @@ fn every_value_of_a_choice_is_in_the_manual() {
 fn the_defaults_in_the_help_are_those_in_the_manual() {
     let help = dwdump::cli::command().render_long_help().to_string();
     for (help_says, manual_says) in [
-        ("[default: 10000]", "The default is 10000."),
-        ("[default: 16M]", "The default is 16M."),
+        ("[default: up to 100000]", "The default is 100000,"),
+        ("[default: up to 64M]", "The default is 64M,"),
     ] {
         assert!(help.contains(help_says), "{help_says}");
         assert!(MANUAL.contains(manual_says), "{manual_says}");

@@ -99,11 +99,11 @@ pub(super) struct Options {
     #[arg(short, long, value_name = "LEN", value_parser = parse_trunc_len)]
     trunc: Option<u32>,
 
-    /// Queue N packets on each CPU before losing some [default: 10000]
+    /// Queue N packets on each CPU before losing some [default: up to 100000]
     #[arg(short, long, value_name = "N", value_parser = parse_queue_len)]
     limit: Option<u32>,
 
-    /// Use a socket buffer of BYTES, with k or M [default: 16M]
+    /// Use a socket buffer of BYTES, with k or M [default: up to 64M]
     #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
     bufsize: Option<u32>,
 

@@ -1,6 +1,6 @@
 //! The two sockets: one for requests and their answers, one for the stream of alerts.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use neli::consts::nl::{NlmF, NlmsgerrAttr};
@@ -11,7 +11,9 @@ use neli::nl::{NlPayload, Nlmsghdr, NlmsghdrBuilder};
 use neli::socket::synchronous::NlSocketHandle;
 use neli::types::{Buffer, GenlBuffer};
 use neli::utils::Groups;
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, MultiHeaders, NetlinkAddr, SockFlag, SockProtocol, SockType,
+};
 
 use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
@@ -196,13 +198,20 @@ fn refusal(error: &SocketError) -> Refusal {
 }
 
 /// Longer than any alert: 65531 bytes of payload and the rest.
-const BUFFER_LEN: usize = 128 * 1024;
+const DATAGRAM_LEN: usize = 68 * 1024;
+/// Datagrams that one system call takes at most. Of the memory for them, only what alerts filled
+/// is ever touched.
+const BATCH: usize = 32;
 
 /// The stream of alerts, and the one buffer that they are received into.
 pub struct AlertSocket {
     socket: OwnedFd,
     family: u16,
+    /// A place of [`DATAGRAM_LEN`] for each datagram of a batch.
     buffer: Vec<u8>,
+    headers: MultiHeaders<NetlinkAddr>,
+    /// Their true lengths.
+    lengths: Vec<usize>,
     drops_at_start: u32,
 }
 
@@ -215,15 +224,13 @@ pub enum ReceiveBuffer {
     Clamped(u32),
 }
 
-/// What a receive gave.
+/// One of the datagrams that a receive gave.
 #[derive(Debug)]
-pub enum Received<'a> {
-    /// One datagram: one message or more.
+pub enum Datagram<'a> {
+    /// One message or more.
     Alerts(Messages<'a>),
-    /// A datagram longer than the buffer, lost.
+    /// Longer than its place, lost.
     TooLong,
-    /// Nothing is waiting.
-    Nothing,
 }
 
 impl AlertSocket {
@@ -253,7 +260,9 @@ impl AlertSocket {
         Ok(Self {
             socket,
             family,
-            buffer: vec![0; BUFFER_LEN],
+            buffer: vec![0; BATCH * DATAGRAM_LEN],
+            headers: MultiHeaders::preallocate(BATCH, None),
+            lengths: Vec::with_capacity(BATCH),
             drops_at_start,
         })
     }
@@ -286,18 +295,29 @@ impl AlertSocket {
         attach_filter(self.as_fd(), program)
     }
 
-    /// Takes one datagram, without waiting.
-    pub fn receive(&mut self) -> io::Result<Received<'_>> {
+    /// Takes what waits, up to a batch of datagrams; none where nothing does.
+    pub fn receive(&mut self) -> io::Result<impl ExactSizeIterator<Item = Datagram<'_>>> {
+        self.lengths.clear();
+        let mut places = self.buffer.chunks_exact_mut(DATAGRAM_LEN);
+        let mut places: [_; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+        // A datagram's length is its own, even where its place is shorter.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
-            Ok(len) if len > self.buffer.len() => Ok(Received::TooLong),
-            Ok(len) => Ok(Received::Alerts(Messages::new(
-                &self.buffer[..len],
-                ByteOrder::NATIVE,
-            ))),
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(Received::Nothing),
-            Err(error) => Err(error.into()),
+        let socket = self.socket.as_raw_fd();
+        match nix::sys::socket::recvmmsg(socket, &mut self.headers, &mut places, flags, None) {
+            Ok(datagrams) => self
+                .lengths
+                .extend(datagrams.map(|datagram| datagram.bytes)),
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        let places = self.buffer.chunks_exact(DATAGRAM_LEN);
+        let datagrams = self.lengths.iter().zip(places);
+        Ok(datagrams.map(|(len, place)| {
+            place.get(..*len).map_or(Datagram::TooLong, |bytes| {
+                Datagram::Alerts(Messages::new(bytes, ByteOrder::NATIVE))
+            })
+        }))
     }
 
     /// Messages lost in the receive buffer since it was opened.

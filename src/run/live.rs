@@ -14,7 +14,7 @@ use super::pipeline::{Stop, TEXT_CLOSED};
 use super::probe::Probe;
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
-use super::{Exit, Failure, hint, hint_of, say};
+use super::{Exit, Failure, capacity, hint, hint_of, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{
@@ -23,12 +23,14 @@ use crate::net_dm::control::{
 use crate::net_dm::monitoring::{BeginError, Ended, Monitoring, Reporting, Wanted};
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 use crate::record::{Loss, Timestamp};
+use crate::source::Event;
 use crate::source::kernel::{Kernel, Remarks, Taken};
 
-/// Packets that each CPU's queue holds by default: the kernel's own 1000 overflow in a flood.
-const QUEUE_LEN: u32 = 10_000;
-/// The socket's receive buffer by default, in bytes: memory that is used only when it is needed.
-const BUFFER_BYTES: u32 = 16 * 1024 * 1024;
+/// When all alerts are taken and more may follow at once, how long to let them gather: without
+/// this, each of 20,000 drops a second wakes this process, which costs more than the drop.
+const REST: Duration = Duration::from_millis(5);
+/// When nothing that was dropped before the end has come for so long, nothing will.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// Why the event loop was left.
 pub enum End {
@@ -92,7 +94,7 @@ impl Purpose {
         match self {
             Self::Packets(default) => Reporting::Packets {
                 trunc_len: trunc_len.unwrap_or(default),
-                queue_len: queue_len.unwrap_or(QUEUE_LEN),
+                queue_len: queue_len.unwrap_or_else(capacity::queue_len),
             },
             Self::Counts => Reporting::Counts,
         }
@@ -173,12 +175,13 @@ impl Session {
         })
     }
 
-    /// The event loop: alerts as long as there are some; when there are none, flush and wait.
+    /// The event loop: alerts as long as there are some; when there are none, flush, rest and wait.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
         let mut probe = Probe::new(self.role == Role::Passive);
+        let mut has_rested = true;
         loop {
             if self.requests.end() {
-                return End::Signal;
+                return self.settle(End::Signal, receiver);
             }
             if self.requests.counts() {
                 let loss = self.loss();
@@ -188,7 +191,7 @@ impl Session {
             if self.deadline.is_some() || due.is_some() {
                 let now = Instant::now();
                 if self.deadline.is_some_and(|deadline| now >= deadline) {
-                    return End::Duration;
+                    return self.settle(End::Duration, receiver);
                 }
                 if due.is_some_and(|due| now >= due)
                     && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
@@ -202,7 +205,10 @@ impl Session {
                 return End::Stop(stop);
             }
             match self.take(receiver) {
-                Ok(Taken::Some) => continue,
+                Ok(Taken::Some) => {
+                    has_rested = false;
+                    continue;
+                }
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Break(stop)) => return End::Stop(stop),
                 Err(failure) => return End::Failed(failure),
@@ -210,7 +216,13 @@ impl Session {
             if let ControlFlow::Break(stop) = receiver.flush() {
                 return End::Stop(stop);
             }
-            match self.wait(receiver, probe.timeout()) {
+            let woken = if has_rested {
+                self.wait(receiver, Awaited::Alerts, probe.timeout())
+            } else {
+                self.wait(receiver, Awaited::OthersOnly, Some(REST))
+            };
+            has_rested = true;
+            match woken {
                 Ok(Woken::Receiver) => {
                     if let ControlFlow::Break(stop) = receiver.attend(Attention::Watched, self) {
                         return End::Stop(stop);
@@ -229,8 +241,40 @@ impl Session {
         }
     }
 
+    /// Takes what was dropped until now. STOP throws away what waits in the kernel's queues, counted
+    /// nowhere, and a flood leaves a second of work there.
+    fn settle(&mut self, end: End, receiver: &mut impl Receiver) -> End {
+        let now = Timestamp::now();
+        let mut last = Instant::now();
+        while self.role != Role::Passive && last.elapsed() < SETTLED {
+            let taken = self.take_and_tell(receiver, |event| {
+                if matches!(event, Event::Drop(record) if record.time < now) {
+                    last = Instant::now();
+                }
+            });
+            match taken {
+                Ok(Taken::Some) => {}
+                Ok(Taken::Nothing) => std::thread::sleep(REST),
+                Ok(Taken::Break(stop)) => return End::Stop(stop),
+                Err(failure) => return End::Failed(failure),
+            }
+        }
+        end
+    }
+
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
-        let taken = self.kernel.take(|event| receiver.take(event));
+        self.take_and_tell(receiver, |_| {})
+    }
+
+    fn take_and_tell(
+        &mut self,
+        receiver: &mut impl Receiver,
+        mut tell: impl FnMut(&Event<'_, '_>),
+    ) -> Result<Taken<Stop>, Failure> {
+        let taken = self.kernel.take(|event| {
+            tell(&event);
+            receiver.take(event)
+        });
         if self.kernel.symbols_are_newly_hidden() {
             say("the kernel hides its addresses from this process: long symbols stay cut");
             hint(
@@ -242,7 +286,12 @@ impl Session {
             .map_err(Failure::from)
     }
 
-    fn wait(&self, receiver: &impl Receiver, timeout: Option<Duration>) -> Result<Woken, Failure> {
+    fn wait(
+        &self,
+        receiver: &impl Receiver,
+        awaited: Awaited,
+        timeout: Option<Duration>,
+    ) -> Result<Woken, Failure> {
         let end = self.deadline.into_iter().chain(receiver.due()).min();
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         // Rounded up, lest the last millisecond be spent in a busy loop.
@@ -254,8 +303,12 @@ impl Session {
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
         });
+        let alerts = match awaited {
+            Awaited::Alerts => PollFlags::POLLIN,
+            Awaited::OthersOnly => PollFlags::empty(),
+        };
         let mut watched = vec![
-            PollFd::new(self.kernel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.kernel.as_fd(), alerts),
             PollFd::new(self.requests.as_fd(), PollFlags::POLLIN),
         ];
         watched.extend(receiver.watched());
@@ -373,6 +426,15 @@ impl Machine for Session {
     }
 }
 
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// Alerts, signals, what the receiver watches, the time.
+    Alerts,
+    /// All but alerts: they gather meanwhile.
+    OthersOnly,
+}
+
 /// What ended a wait.
 enum Woken {
     /// An alert or a signal.
@@ -393,7 +455,7 @@ struct Joined {
 impl Joined {
     fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
         let alerts = AlertSocket::join(family)?;
-        let bytes = live.buffer.unwrap_or(BUFFER_BYTES);
+        let bytes = live.buffer.unwrap_or_else(capacity::buffer_bytes);
         let buffer = alerts
             .set_receive_buffer(bytes)
             .map_err(|error| ControlError {

@@ -1,17 +1,21 @@
 //! Signals, taken by a thread of their own: however long a write blocks, the kernel's settings are
-//! put back at once when the run is to end.
+//! put back soon when the run is to end.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::say;
 use crate::sys;
+
+/// How long the run may take to end the monitoring itself.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What signals ask for. SIGPIPE is not among them: Rust programs ignore it, and see the error of
 /// the write instead.
@@ -30,11 +34,12 @@ struct Flags {
 }
 
 impl Requests {
-    /// Takes over the signals. `at_end` is called in the thread, once, when the first comes that
-    /// ends the run; a second one ends the process there and then. A SIGHUP that was ignored from
+    /// Takes over the signals. The first that ends the run leaves it some time; then, or when a
+    /// second one comes, `at_end` is called in a thread, even where that was done already. The
+    /// second one ends the process there and then. A SIGHUP that was ignored from
     /// the start (nohup) stays ignored; a SIGINT does not, as with tcpdump: shells ignore it for
     /// what a script puts into the background, and `kill -INT` has to end that as well.
-    pub fn listen(at_end: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn listen(at_end: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
         let hangup = (!sys::is_ignored(SIGHUP)).then_some(SIGHUP);
         let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(hangup);
         let mut signals = Signals::new(ending.chain([SIGUSR1, SIGUSR2]))?;
@@ -51,14 +56,12 @@ impl Requests {
                     match signal {
                         SIGUSR1 => shared.counts.store(true, Ordering::Relaxed),
                         SIGUSR2 => shared.flush.store(true, Ordering::Relaxed),
-                        _ if shared.end.load(Ordering::Relaxed) => {
+                        _ if shared.end.swap(true, Ordering::Release) => {
+                            at_end();
                             say("interrupted again: what was not written yet is lost");
                             std::process::exit(1);
                         }
-                        _ => {
-                            at_end();
-                            shared.end.store(true, Ordering::Release);
-                        }
+                        _ => end_later(at_end.clone()),
                     }
                     let _ = waker.write(&[0]);
                 }
@@ -66,7 +69,7 @@ impl Requests {
         Ok(Self { flags, wake })
     }
 
-    /// Whether the run is to end; `at_end` has returned then.
+    /// Whether the run is to end.
     pub fn end(&self) -> bool {
         self.flags.end.load(Ordering::Acquire)
     }
@@ -86,6 +89,19 @@ impl Requests {
     pub fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.wake).read(&mut bytes), Ok(1..)) {}
+    }
+}
+
+fn end_later(at_end: impl Fn() + Clone + Send + 'static) {
+    let later = at_end.clone();
+    let thread = std::thread::Builder::new()
+        .name("patience".into())
+        .spawn(move || {
+            std::thread::sleep(PATIENCE);
+            later();
+        });
+    if thread.is_err() {
+        at_end();
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::netlink::ByteOrder;
-use crate::net_dm::socket::{AlertSocket, Received};
+use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::record::{Cause, Name, Timestamp};
@@ -58,52 +58,56 @@ impl Kernel {
         }
     }
 
-    /// Hands what one datagram tells to `take`, without waiting for one.
+    /// Hands what some of the waiting datagrams tell to `take`, without waiting for any.
     pub fn take<B>(
         &mut self,
         mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> io::Result<Taken<B>> {
         let family = self.alerts.family();
-        let mut messages = match self.alerts.receive()? {
-            Received::Nothing => return Ok(Taken::Nothing),
-            Received::TooLong => {
+        let datagrams = self.alerts.receive()?;
+        if datagrams.len() == 0 {
+            return Ok(Taken::Nothing);
+        }
+        for datagram in datagrams {
+            let Datagram::Alerts(mut messages) = datagram else {
                 self.remarks.damaged_messages += 1;
-                return Ok(Taken::Some);
-            }
-            Received::Alerts(messages) => messages,
-        };
-        for message in messages.by_ref().filter(|message| message.kind == family) {
-            let Some(generic) = message.generic(ByteOrder::NATIVE) else {
                 continue;
             };
-            match generic.command {
-                cmd::PACKET_ALERT => {}
-                cmd::ALERT => {
-                    self.remarks.summaries += 1;
-                    match SummaryAlert::decode(&generic) {
-                        Some(alert) => {
-                            if let ControlFlow::Break(value) =
-                                count(&alert, &mut self.symbols, &mut take)
-                            {
-                                return Ok(Taken::Break(value));
-                            }
-                        }
-                        None => self.remarks.damaged_messages += 1,
-                    }
+            for message in messages.by_ref().filter(|message| message.kind == family) {
+                let Some(generic) = message.generic(ByteOrder::NATIVE) else {
                     continue;
+                };
+                match generic.command {
+                    cmd::PACKET_ALERT => {}
+                    cmd::ALERT => {
+                        self.remarks.summaries += 1;
+                        match SummaryAlert::decode(&generic) {
+                            Some(alert) => {
+                                if let ControlFlow::Break(value) =
+                                    count(&alert, &mut self.symbols, &mut take)
+                                {
+                                    return Ok(Taken::Break(value));
+                                }
+                            }
+                            None => self.remarks.damaged_messages += 1,
+                        }
+                        continue;
+                    }
+                    _ => continue,
                 }
-                _ => continue,
+                let mut alert = Alert::decode(generic.attributes);
+                self.remarks.skipped_attributes += u64::from(alert.skipped);
+                alert.location = self.symbols.complete(alert.location);
+                let found = self.devices.find(&alert);
+                // The kernel says the time: the clock would be asked for nothing.
+                let time = alert.time.unwrap_or_else(Timestamp::now);
+                let record = alert.record(time, found.certain, found.guess, found.name);
+                if let ControlFlow::Break(value) = take(Event::Drop(&record)) {
+                    return Ok(Taken::Break(value));
+                }
             }
-            let mut alert = Alert::decode(generic.attributes);
-            self.remarks.skipped_attributes += u64::from(alert.skipped);
-            alert.location = self.symbols.complete(alert.location);
-            let found = self.devices.find(&alert);
-            let record = alert.record(Timestamp::now(), found.certain, found.guess, found.name);
-            if let ControlFlow::Break(value) = take(Event::Drop(&record)) {
-                return Ok(Taken::Break(value));
-            }
+            self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
         }
-        self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
         Ok(Taken::Some)
     }
 

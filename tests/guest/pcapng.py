@@ -19,13 +19,15 @@ def options(data):
 
 def blocks(data):
     """Type and body of each whole block; a cut last one is left out."""
-    while len(data) >= 12:
-        kind, length = struct.unpack_from("<II", data)
-        if length < 12 or length > len(data):
+    start = 0
+    while len(data) - start >= 12:
+        kind, length = struct.unpack_from("<II", data, start)
+        end = start + length
+        if length < 12 or end > len(data):
             return
-        assert data[length - 4 : length] == data[4:8], "the lengths of a block differ"
-        yield kind, data[8 : length - 4]
-        data = data[length:]
+        assert data[end - 4 : end] == data[start + 4 : start + 8], "the lengths of a block differ"
+        yield kind, data[start + 8 : end - 4]
+        start = end
 
 
 def read(path):

@@ -885,11 +885,12 @@ class ForTheHost(SessionTest):
 def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
-    import summary  # Not before: they build on what is defined here.
+    import flood  # Not before: they build on what is defined here.
+    import summary
     import symbols
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, KernelFilters, Live, Loss]
-    kinds += [Reasons, Refusals, summary.Summary, symbols.Symbols]
+    kinds += [Reasons, Refusals, flood.Floods, summary.Summary, symbols.Symbols]
     # The simulated switch is made by the first.
     kinds += [Hardware, summary.Traps] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)

@@ -1,0 +1,86 @@
+//! How much the kernel may keep for us by default: long enough for a flood, and a bounded part of
+//! this machine's memory, whatever its size. Memory is used only while drops wait.
+
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Packets that each CPU's queue holds at most. One CPU sends alerts at half the pace of a flood
+/// (`benches/README.md`): this is a flood of 100,000 packets and more.
+const MAX_QUEUE_LEN: u64 = 100_000;
+/// And at least: the kernel's own choice.
+const MIN_QUEUE_LEN: u64 = 1000;
+/// What a queued packet of 1500 bytes takes: its clone (`struct sk_buff`) and the data, which
+/// nobody else needs any more. One of 60 bytes takes 1 KB, one of a segmenting card's 64 KB.
+const QUEUED_BYTES: u64 = 2560;
+/// All queues, full, take this part of the memory; twice as much where each CPU is still sending
+/// what filled its queue before (`net_dm_packet_work`, net/core/drop_monitor.c).
+const QUEUES_PART: u64 = 4;
+
+/// The socket's receive buffer at most. The kernel allows twice as much: 58,000 alerts of
+/// 1500-byte packets, or 139,000 of short ones, which outlast a disk that stalls for two seconds.
+const MAX_BUFFER_BYTES: u64 = 64 * 1024 * 1024;
+/// And at least: the kernel's own choice (net.core.rmem_default).
+const MIN_BUFFER_BYTES: u64 = 208 * 1024;
+/// It is this part of the memory at most, and full, twice as much.
+const BUFFER_PART: u64 = 32;
+
+/// Packets that each CPU's queue holds.
+pub fn queue_len() -> u32 {
+    let cpus = known(SysconfVar::_NPROCESSORS_ONLN).unwrap_or(1);
+    queue_len_on(memory(), cpus)
+}
+
+/// The socket's receive buffer, in bytes.
+pub fn buffer_bytes() -> u32 {
+    buffer_bytes_on(memory())
+}
+
+fn queue_len_on(memory: u64, cpus: u64) -> u32 {
+    let len = memory / QUEUES_PART / QUEUED_BYTES / cpus.max(1);
+    within(len, MIN_QUEUE_LEN, MAX_QUEUE_LEN)
+}
+
+fn buffer_bytes_on(memory: u64) -> u32 {
+    within(memory / BUFFER_PART, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
+}
+
+fn within(wanted: u64, min: u64, max: u64) -> u32 {
+    u32::try_from(wanted.clamp(min, max)).unwrap_or(u32::MAX)
+}
+
+/// Bytes of this machine's memory.
+fn memory() -> u64 {
+    let pages = known(SysconfVar::_PHYS_PAGES).unwrap_or(0);
+    pages.saturating_mul(known(SysconfVar::PAGE_SIZE).unwrap_or(0))
+}
+
+fn known(variable: SysconfVar) -> Option<u64> {
+    sysconf(variable).ok()??.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GB: u64 = 1 << 30;
+
+    #[test]
+    fn the_defaults_are_a_bounded_part_of_the_memory() {
+        for (memory, cpus, queue, buffer) in [
+            (0, 0, 1000, 208 * 1024),
+            (GB / 8, 1, 13_107, 4 << 20),
+            (2 * GB, 2, 100_000, 64 << 20),
+            (8 * GB, 4, 100_000, 64 << 20),
+            (512 * GB, 128, 100_000, 64 << 20),
+            (64 * GB, 256, 26_214, 64 << 20),
+            (u64::MAX, 1, 100_000, 64 << 20),
+        ] {
+            assert_eq!(queue_len_on(memory, cpus), queue, "{memory} {cpus}");
+            assert_eq!(buffer_bytes_on(memory), buffer, "{memory}");
+        }
+    }
+
+    #[test]
+    fn this_machines_memory_is_known() {
+        assert!(memory() > 16 << 20);
+    }
+}
