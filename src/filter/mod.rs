@@ -45,7 +45,7 @@ use packet::Packet;
 use program::Program;
 
 pub use error::FilterError;
-pub use kernel::{KernelFilter, Part};
+pub use kernel::{KernelFilter, NotInKernel, Part};
 pub use names::{Names, Service, SystemNames};
 pub use suggest::nearest;
 
