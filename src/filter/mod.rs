@@ -46,7 +46,7 @@ use program::Program;
 
 pub use display::Text;
 pub use error::FilterError;
-pub use kernel::{KernelFilter, Part};
+pub use kernel::{KernelFilter, NotInKernel, Part};
 pub use names::{Names, Service, SystemNames};
 pub use suggest::nearest;
 

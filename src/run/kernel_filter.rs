@@ -6,7 +6,7 @@ use std::io;
 use super::{hint, say};
 use crate::bpf;
 use crate::cli::Filtering;
-use crate::filter::{Filter, Part};
+use crate::filter::{Filter, NotInKernel, Part};
 use crate::net_dm::family;
 use crate::net_dm::socket::AlertSocket;
 
@@ -15,7 +15,7 @@ pub enum Attached {
     /// It was not asked for.
     Unwanted,
     /// The kernel can do nothing of this filter.
-    Nothing,
+    Impossible(NotInKernel),
     /// The kernel could, but did not take the program.
     Refused(io::Error),
     /// The kernel rejects what this part does not keep.
@@ -30,17 +30,20 @@ impl Attached {
             return Self::Unwanted;
         };
         let mut max_len = bpf::MAX_LEN;
-        let mut outcome = Self::Nothing;
-        while let Some(kernel) = filter.in_kernel(alerts.family(), max_len) {
-            outcome = match alerts.attach_filter(&kernel.program) {
+        let mut refusal = None;
+        loop {
+            let kernel = match filter.in_kernel(alerts.family(), max_len) {
+                Ok(kernel) => kernel,
+                Err(why) => return refusal.map_or(Self::Impossible(why), Self::Refused),
+            };
+            match alerts.attach_filter(&kernel.program) {
                 Ok(()) => return Self::Part(kernel.part),
                 // net.core.optmem_max is the limit, in bytes of what it becomes: less may fit.
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Self::Refused(error),
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => refusal = Some(error),
                 Err(error) => return Self::Refused(error),
-            };
+            }
             max_len = kernel.program.len() - 1;
         }
-        outcome
     }
 
     /// Whether the kernel rejects anything.
@@ -52,12 +55,16 @@ impl Attached {
     pub fn tell(&self) {
         match self {
             Self::Unwanted => {}
-            Self::Nothing => {
+            Self::Impossible(NotInKernel::Nothing) => {
                 say("--kernel-filter: no part of this filter can run in the kernel");
                 hint(
                     "addresses, ports, protocols, lengths, reasons and origins can, joined to the rest by `and`; \
                      dwdump-filter(7) has the list",
                 );
+            }
+            Self::Impossible(NotInKernel::TooLong) => {
+                say("--kernel-filter: this filter is too long for the kernel");
+                hint("the drops are filtered here alone; a network may stand for many hosts");
             }
             Self::Refused(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -88,8 +95,9 @@ pub fn shown(filter: &Filter, filtering: Filtering) -> String {
         return text;
     }
     let _ = match filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN) {
-        None => writeln!(text, "in the kernel: nothing"),
-        Some(kernel) => write!(
+        Err(NotInKernel::Nothing) => writeln!(text, "in the kernel: nothing"),
+        Err(NotInKernel::TooLong) => writeln!(text, "in the kernel: nothing, it is too long"),
+        Ok(kernel) => write!(
             text,
             "in the kernel: {} ({} instructions)\n{}",
             kernel.part,

@@ -19,7 +19,7 @@ mod word;
 use std::fmt;
 
 use super::Filter;
-use super::ast::{Connective, Expr};
+use super::ast::{Chain, Connective, Expr, PortRange};
 use super::test::Test;
 use crate::bpf::{Condition, Label, Op, Program};
 use code::{Code, Goal, UNDECIDED};
@@ -44,6 +44,15 @@ pub enum Part {
     Weaker(Filter),
 }
 
+/// Why the kernel does nothing of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotInKernel {
+    /// It can do no part of it.
+    Nothing,
+    /// It could, but not by so few instructions.
+    TooLong,
+}
+
 /// `the whole filter`, or the part.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,10 +65,10 @@ impl fmt::Display for Part {
 
 impl Filter {
     /// What the kernel can do of this filter by at most `max_len` instructions, for messages of
-    /// NET_DM's number `family`; `None` where that is nothing.
-    pub fn in_kernel(&self, family: u16, max_len: usize) -> Option<KernelFilter> {
-        let whole = self.expr.as_ref()?;
-        let longest = part::of(whole)?;
+    /// NET_DM's number `family`.
+    pub fn in_kernel(&self, family: u16, max_len: usize) -> Result<KernelFilter, NotInKernel> {
+        let whole = self.expr.as_ref().ok_or(NotInKernel::Nothing)?;
+        let longest = part::of(whole).ok_or(NotInKernel::Nothing)?;
         let counts: Vec<usize> = (0..=part::dispensable(&longest)).collect();
         let attempt = |count| {
             let part = part::shortened(&longest, count);
@@ -67,13 +76,14 @@ impl Filter {
             (part, program)
         };
         let too_long = |&count: &usize| attempt(count).1.len() > max_len;
-        let (part, program) = attempt(*counts.get(counts.partition_point(too_long))?);
+        let enough = counts.get(counts.partition_point(too_long));
+        let (part, program) = attempt(*enough.ok_or(NotInKernel::TooLong)?);
         let part = if part == *whole {
             Part::Whole
         } else {
             Part::Weaker(Self::from_expr(Some(part)))
         };
-        Some(KernelFilter { part, program })
+        Ok(KernelFilter { part, program })
     }
 }
 
@@ -123,37 +133,93 @@ fn write_all(code: &mut Code, framing: Framing, expr: &Expr, rejected: Label) {
 fn write(tests: &mut Tests<'_>, expr: &Expr, goal: Goal) {
     match expr {
         Expr::Chain(chain) => {
-            let mut goals = Vec::with_capacity(chain.rest.len());
+            let mut elements = elements(chain);
+            let mut goals = Vec::with_capacity(elements.len());
             let mut first = goal;
-            for (connective, expr) in chain.rest.iter().rev() {
+            for element in elements.drain(1..).rev() {
                 let start = tests.code.label();
-                goals.push((start, expr, first));
+                let goal = first;
                 // `not (a or b)` is `not a and not b`.
-                if (*connective == Connective::And) == goal.wanted {
+                if (element.connective == Connective::And) == goal.wanted {
                     first.hit = start;
                 } else {
                     first.miss = start;
                 }
+                goals.push((start, element, goal));
             }
-            write(tests, &chain.first, first);
-            for (start, expr, goal) in goals.into_iter().rev() {
+            for element in elements {
+                element.write(tests, first);
+            }
+            for (start, element, goal) in goals.into_iter().rev() {
                 tests.code.bind(start);
-                write(tests, expr, goal);
+                element.write(tests, goal);
             }
         }
-        Expr::Not(expr) => write(
-            tests,
-            expr,
-            Goal {
-                wanted: !goal.wanted,
-                ..goal
-            },
-        ),
+        Expr::Not(expr) => {
+            let wanted = !goal.wanted;
+            write(tests, expr, Goal { wanted, ..goal });
+        }
         Expr::Inner(_) => tests.code.jump(goal.hit),
-        Expr::Primitive(primitive) => {
-            if tests.write(&Test::new(primitive), goal).is_none() {
-                tests.code.jump(goal.hit);
+        Expr::Primitive(primitive) => write_test(tests, &Test::new(primitive), goal),
+    }
+}
+
+/// What could not be written would be a hit; all of it can.
+fn write_test(tests: &mut Tests<'_>, test: &Test, goal: Goal) {
+    if tests.write(test, goal).is_none() {
+        tests.code.jump(goal.hit);
+    }
+}
+
+/// An element of a chain.
+struct Element<'e> {
+    /// What joins it to the elements before.
+    connective: Connective,
+    expr: &'e Expr,
+    /// For a port: more of them.
+    ports: Vec<PortRange>,
+}
+
+/// At least one. Ports asked for one after the other, as in `port 80 or 443`, are one element:
+/// their headers are looked for once.
+fn elements(chain: &Chain) -> Vec<Element<'_>> {
+    let element = |connective, expr| Element {
+        connective,
+        expr,
+        ports: Vec::new(),
+    };
+    // Before the first there is nothing, which is like nothing but `or`.
+    let mut found = vec![element(Connective::Or, &*chain.first)];
+    for (connective, expr) in &chain.rest {
+        match (found.last_mut(), expr) {
+            (
+                Some(Element {
+                    connective: Connective::Or,
+                    expr: Expr::Primitive(before),
+                    ports,
+                }),
+                Expr::Primitive(primitive),
+            ) if *connective == Connective::Or => {
+                if let Some(range) = Test::new(before).joined_port(&Test::new(primitive)) {
+                    ports.push(range);
+                    continue;
+                }
             }
+            _ => {}
+        }
+        found.push(element(*connective, expr));
+    }
+    found
+}
+
+impl Element<'_> {
+    fn write(self, tests: &mut Tests<'_>, goal: Goal) {
+        match self.expr {
+            Expr::Primitive(primitive) => {
+                let test = Test::new(primitive).with_ports(self.ports);
+                write_test(tests, &test, goal);
+            }
+            expr => write(tests, expr, goal),
         }
     }
 }

@@ -63,8 +63,9 @@ impl Tests<'_> {
                 self.address4(scope, direction, address, mask, goal);
                 Some(())
             }
-            Test::Port(scope, direction, range, more) if more.is_empty() => {
-                self.port(*scope, *direction, *range, goal);
+            Test::Port(scope, direction, range, more) => {
+                let ranges = [std::slice::from_ref(range), more].concat();
+                self.port(*scope, *direction, &ranges, goal);
                 Some(())
             }
             &Test::Field {
@@ -91,7 +92,6 @@ impl Tests<'_> {
                 _ => None,
             },
             Test::Other(primitive) => self.other(primitive, goal),
-            Test::Port(..) => None,
         }
     }
 

@@ -15,7 +15,13 @@ const AUTHENTICATION: u32 = 51;
 const EXTENSIONS: [u32; 5] = [0, 43, 44, AUTHENTICATION, 60];
 
 impl Tests<'_> {
-    pub fn port(&mut self, scope: PortScope, direction: Direction, range: PortRange, goal: Goal) {
+    pub fn port(
+        &mut self,
+        scope: PortScope,
+        direction: Direction,
+        ranges: &[PortRange],
+        goal: Goal,
+    ) {
         let (ip6, found) = (self.code.label(), self.code.label());
         self.kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
         self.code.except(ether_type::IPV6.into(), ip6);
@@ -31,8 +37,8 @@ impl Tests<'_> {
         self.judge(
             direction,
             goal,
-            |tests, goal| tests.is_port(0, range, goal),
-            |tests, goal| tests.is_port(2, range, goal),
+            |tests, goal| tests.is_port(0, ranges, goal),
+            |tests, goal| tests.is_port(2, ranges, goal),
         );
     }
 
@@ -68,18 +74,23 @@ impl Tests<'_> {
         self.code.store(TRANSPORT, self.framing.network() + len);
     }
 
-    fn is_port(&mut self, at: u32, range: PortRange, goal: Goal) {
+    /// A port in any of the ranges.
+    fn is_port(&mut self, at: u32, ranges: &[PortRange], goal: Goal) {
         self.code.fetch_transport(Size::Half, at, goal.miss);
-        let (first, last) = (range.first.into(), range.last.into());
-        if first == last {
-            return self.ask(Condition::Equal, first, goal);
+        for range in ranges {
+            let (first, last) = (range.first.into(), range.last.into());
+            if first == last {
+                self.code.except(first, goal.yes());
+                continue;
+            }
+            let (reached, next) = (self.code.label(), self.code.label());
+            self.code
+                .branch(Condition::GreaterOrEqual, first, reached, next);
+            self.code.bind(reached);
+            self.code.branch(Condition::Greater, last, next, goal.yes());
+            self.code.bind(next);
         }
-        let next = self.code.label();
-        self.code
-            .branch(Condition::GreaterOrEqual, first, next, goal.no());
-        self.code.bind(next);
-        self.code
-            .branch(Condition::Greater, last, goal.no(), goal.yes());
+        self.code.jump(goal.no());
     }
 
     /// The ports behind IP itself. Behind other headers, all is possible.
@@ -104,6 +115,6 @@ impl Tests<'_> {
             Side::Source => 0,
             Side::Destination => 2,
         };
-        self.is_port(at, range, goal);
+        self.is_port(at, &[range], goal);
     }
 }
