@@ -54,12 +54,19 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// The comments of a record, in the order in which they are written. `link` and `data` are what
-/// the file holds of the packet: with `--link-type` not what the record holds.
+/// The record's protocol, where the bytes do not say it. `link` and `data` are what the file holds
+/// of the packet: with `--link-type` not what the record holds.
+pub fn unsaid_protocol(record: &DropRecord<'_>, link: LinkType, data: &[u8]) -> Option<EtherType> {
+    record
+        .protocol
+        .filter(|&protocol| packet::protocol(link, data) != Some(protocol))
+}
+
+/// The comments of a record, in the order in which they are written; `unsaid` is its
+/// [`unsaid_protocol`].
 pub fn comments<'a>(
     record: &DropRecord<'a>,
-    link: LinkType,
-    data: &[u8],
+    unsaid: Option<EtherType>,
 ) -> impl Iterator<Item = Comment<'a>> {
     let cause = match record.cause {
         Cause::Software { location, reason } => [
@@ -78,9 +85,6 @@ pub fn comments<'a>(
         ],
         Cause::Unknown => [None; 3],
     };
-    let unsaid = record
-        .protocol
-        .filter(|&protocol| packet::protocol(link, data) != Some(protocol));
     cause
         .into_iter()
         .chain([unsaid.map(Comment::Protocol)])
@@ -120,6 +124,26 @@ impl<'a> Facts<'a> {
             origin,
             ..Self::default()
         }
+    }
+
+    /// To be kept for packets that say the same; `None` where notes were left by others.
+    pub fn to_be_kept(self) -> Option<Facts<'static>> {
+        fn owned(name: Option<Cow<'_, [u8]>>) -> Option<Cow<'static, [u8]>> {
+            name.map(|name| Cow::Owned(name.into_owned()))
+        }
+        self.notes.is_empty().then(|| Facts {
+            reason: owned(self.reason),
+            location: owned(self.location),
+            pc: self.pc,
+            trap: owned(self.trap),
+            trap_group: owned(self.trap_group),
+            cookie: self.cookie,
+            protocol: self.protocol,
+            origin: self.origin,
+            ifindex: self.ifindex,
+            ifname: owned(self.ifname),
+            notes: Vec::new(),
+        })
     }
 
     /// Takes one comment.

@@ -33,7 +33,8 @@
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record.
-//! 6. [`source`] and [`sink`]: where records come from and go to.
+//! 6. [`source`] and [`sink`]: where records come from and go to. What a packet's comments say is
+//!    worked out once for all packets that say the same (`recent`), on the way in and out.
 //! 7. [`symbol`]: names for places in the running kernel, and their source lines.
 //! 8. [`cli`], then [`run`]: what the user typed, and what is done about it.
 //!
@@ -47,7 +48,7 @@
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
-//!   packet block, both reused.
+//!   packet block, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
 //!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
@@ -63,6 +64,7 @@ pub mod interface;
 pub mod net_dm;
 pub mod packet;
 pub mod reason;
+mod recent;
 pub mod record;
 pub mod run;
 pub mod sink;

@@ -15,7 +15,7 @@ pub const NLMSG_ERROR: u16 = 2;
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 /// The byte order of the host that wrote the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
     /// Least significant byte first.
     Little,

@@ -3,6 +3,7 @@
 
 mod json;
 mod netlink;
+mod packet_block;
 mod pcap;
 mod pcapng;
 mod text;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::hash::Hash;
 use std::io::{self, Write};
 
+use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexMap};
 use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
 use pcap_file::pcapng::blocks::interface_description::{
@@ -18,35 +19,24 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter, RawBlock};
 use pcap_file::{DataLink, Endianness};
 
+use super::packet_block::PacketBlock;
 use super::{Ending, Linking, SNAPLEN, Sink, Written};
-use crate::comment::{self, Comment};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::packet::Recast;
-use crate::reason;
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
-const MONITOR: u32 = 0;
+pub(super) const MONITOR: u32 = 0;
 /// Interfaces of a section: what a reader has to keep. More begin another section.
 const MAX_INTERFACES: usize = 50_000;
-/// Option codes of an Enhanced Packet Block (section 4.3).
-const OPT_END: u16 = 0;
-const OPT_COMMENT: u16 = 1;
-const EPB_FLAGS: u16 = 2;
-/// `epb_flags` directions (section 4.3.1).
-const INBOUND: u32 = 1;
-const OUTBOUND: u32 = 2;
 
 /// A pcapng stream.
 pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     section: SectionHeaderBlock<'static>,
     linking: Linking,
-    commenting: Commenting,
     /// Packets written on each interface; its position is the interface's number less one.
-    interfaces: IndexMap<OwnedSource, u64>,
-    /// The body of the packet block being built: reused, so that a packet allocates nothing.
-    body: Vec<u8>,
+    interfaces: IndexMap<OwnedSource, u64, RandomState>,
+    packet: PacketBlock,
     captured: u64,
     first: Option<Timestamp>,
     last: Timestamp,
@@ -111,9 +101,8 @@ impl<W: Write> PcapngSink<W> {
             writer,
             section,
             linking,
-            commenting: Commenting::Facts,
-            interfaces: IndexMap::new(),
-            body: Vec::new(),
+            interfaces: IndexMap::default(),
+            packet: PacketBlock::new(Commenting::Facts),
             captured: 0,
             first: None,
             last: Timestamp(0),
@@ -145,7 +134,8 @@ impl<W: Write> PcapngSink<W> {
     /// Sets how much the comments say; facts alone without it.
     #[must_use]
     pub fn commenting(self, commenting: Commenting) -> Self {
-        Self { commenting, ..self }
+        let packet = PacketBlock::new(commenting);
+        Self { packet, ..self }
     }
 
     /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
@@ -278,16 +268,12 @@ impl<W: Write> Sink for PcapngSink<W> {
         self.captured += 1;
         self.first.get_or_insert(record.time);
         self.last = self.last.max(record.time);
-        let meaning = match self.commenting {
-            Commenting::Facts => None,
-            Commenting::Meanings => reason::of_record(record),
-        };
-        build_packet(&mut self.body, interface, record, link, &recast, meaning);
-        let len = u32::try_from(self.body.len() + 12).map_err(io::Error::other)?;
+        let body = self.packet.build(interface, record, link, &recast);
+        let len = u32::try_from(body.len() + 12).map_err(io::Error::other)?;
         let block = RawBlock {
             type_: ENHANCED_PACKET_BLOCK,
             initial_len: len,
-            body: Cow::Borrowed(&self.body),
+            body: Cow::Borrowed(body),
             trailer_len: len,
         };
         self.writer.write_raw_block(&block).map_err(into_io)?;
@@ -302,85 +288,6 @@ impl<W: Write> Sink for PcapngSink<W> {
         self.write_statistics(ending)?;
         self.flush()
     }
-}
-
-/// The body of an Enhanced Packet Block (section 4.3), little-endian.
-fn build_packet(
-    body: &mut Vec<u8>,
-    interface: u32,
-    record: &DropRecord<'_>,
-    link: LinkType,
-    recast: &Recast<'_>,
-    meaning: Option<&str>,
-) {
-    let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
-    let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
-    let captured = u32::try_from(header.len() + data.len()).unwrap_or(SNAPLEN);
-    body.clear();
-    body.extend(interface.to_le_bytes());
-    // Nanoseconds, as if_tsresol says; the upper half comes first.
-    let [low, high] = [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
-    body.extend(high.to_le_bytes());
-    body.extend(low.to_le_bytes());
-    body.extend(captured.to_le_bytes());
-    body.extend(recast.original_len.max(captured).to_le_bytes());
-    body.extend_from_slice(header);
-    body.extend_from_slice(data);
-    pad(body);
-    for comment in comment::comments(record, link, packet_bytes(recast)) {
-        add_comment(body, &comment);
-    }
-    if interface == MONITOR {
-        comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
-    }
-    if let Some(meaning) = meaning {
-        add_comment(body, &Comment::Meaning(meaning));
-    }
-    for note in record.notes {
-        add_option(body, OPT_COMMENT, note.as_bytes());
-    }
-    if record.cause.origin().is_some() {
-        let direction = if record.input.is_some() {
-            INBOUND
-        } else {
-            OUTBOUND
-        };
-        add_option(body, EPB_FLAGS, &direction.to_le_bytes());
-    }
-    add_option(body, OPT_END, &[]);
-}
-
-/// Where the protocol of the written packet is looked up: in the cooked header, where it has one.
-fn packet_bytes<'r>(recast: &'r Recast<'_>) -> &'r [u8] {
-    recast
-        .header
-        .as_ref()
-        .map_or(recast.data, <[u8; 20]>::as_slice)
-}
-
-fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
-    let start = body.len();
-    body.extend(OPT_COMMENT.to_le_bytes());
-    body.extend([0; 2]);
-    // Writing to a Vec cannot fail.
-    let _ = write!(body, "{comment}");
-    // Names are bounded so that this always fits (record::MAX_NAME).
-    let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
-    body[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
-    pad(body);
-}
-
-fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
-    body.extend(code.to_le_bytes());
-    body.extend(len.to_le_bytes());
-    body.extend_from_slice(&value[..usize::from(len)]);
-    pad(body);
-}
-
-/// Blocks and options are aligned to 4 bytes.
-fn pad(body: &mut Vec<u8>) {
-    body.resize(body.len().next_multiple_of(4), 0);
 }
 
 /// The operating system's error, where that is what happened.

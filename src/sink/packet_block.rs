@@ -1,0 +1,202 @@
+//! The body of an Enhanced Packet Block (section 4.3 of the draft), little-endian: the packet, and
+//! what is said of it in options.
+
+use std::io::Write;
+
+use super::SNAPLEN;
+use super::pcapng::{Commenting, MONITOR};
+use crate::comment::{self, Comment};
+use crate::packet::Recast;
+use crate::reason;
+use crate::recent::Recent;
+use crate::record::{Cause, DropRecord, EtherType, LinkType, Location, Name, Origin};
+
+/// Option codes of an Enhanced Packet Block.
+const OPT_END: u16 = 0;
+const OPT_COMMENT: u16 = 1;
+const EPB_FLAGS: u16 = 2;
+/// `epb_flags` directions (section 4.3.1).
+const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
+
+/// Builds one body after the other, in the same memory: a packet allocates nothing.
+pub struct PacketBlock {
+    commenting: Commenting,
+    body: Vec<u8>,
+    /// The names of the cause that is looked up, one behind the other.
+    names: Vec<u8>,
+    /// Whole options, as written for packets that had the same said of them.
+    options: Recent<Said, Vec<u8>>,
+}
+
+/// All that options say, less the names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Said {
+    origin: Option<Origin>,
+    pc: Option<u64>,
+    name_lengths: [Option<usize>; 3],
+    unsaid: Option<EtherType>,
+    is_inbound: bool,
+}
+
+impl PacketBlock {
+    pub fn new(commenting: Commenting) -> Self {
+        Self {
+            commenting,
+            body: Vec::new(),
+            names: Vec::new(),
+            options: Recent::new(),
+        }
+    }
+
+    /// The body of a packet of `interface`; `link` and `recast` are what the file will hold of it.
+    pub fn build(
+        &mut self,
+        interface: u32,
+        record: &DropRecord<'_>,
+        link: LinkType,
+        recast: &Recast<'_>,
+    ) -> &[u8] {
+        let Self {
+            commenting,
+            body,
+            names,
+            options,
+        } = self;
+        body.clear();
+        add_packet(body, interface, record, recast);
+        let unsaid = comment::unsaid_protocol(record, link, packet_bytes(recast));
+        // What else is said is hardly ever the same twice.
+        if interface == MONITOR || !record.notes.is_empty() {
+            add_options(body, interface, record, unsaid, *commenting);
+            return body;
+        }
+        let said = said(record, unsaid, names);
+        if let Some(known) = options.find(said, names) {
+            body.extend_from_slice(known);
+            return body;
+        }
+        let start = body.len();
+        add_options(body, interface, record, unsaid, *commenting);
+        if let Some(place) = options.place(said, names) {
+            place.clear();
+            place.extend_from_slice(&body[start..]);
+        }
+        body
+    }
+}
+
+/// What is to be said of a record. Its names go to `names`.
+fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>) -> Said {
+    let (pc, parts) = match record.cause {
+        Cause::Software {
+            location: Location { pc, symbol },
+            reason,
+        } => {
+            let symbol = symbol.map(|symbol| symbol.0.as_bytes());
+            (pc, [reason.map(Name::as_bytes), symbol, None])
+        }
+        Cause::Hardware {
+            group,
+            trap,
+            cookie,
+        } => (
+            None,
+            [group.map(Name::as_bytes), trap.map(Name::as_bytes), cookie],
+        ),
+        Cause::Unknown => (None, [None; 3]),
+    };
+    names.clear();
+    parts
+        .iter()
+        .flatten()
+        .for_each(|part| names.extend_from_slice(part));
+    Said {
+        origin: record.cause.origin(),
+        pc,
+        name_lengths: parts.map(|part| part.map(<[u8]>::len)),
+        unsaid,
+        is_inbound: record.input.is_some(),
+    }
+}
+
+fn add_packet(body: &mut Vec<u8>, interface: u32, record: &DropRecord<'_>, recast: &Recast<'_>) {
+    let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
+    let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
+    let captured = u32::try_from(header.len() + data.len()).unwrap_or(SNAPLEN);
+    body.extend(interface.to_le_bytes());
+    // Nanoseconds, as if_tsresol says; the upper half comes first.
+    let [low, high] = [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
+    body.extend(high.to_le_bytes());
+    body.extend(low.to_le_bytes());
+    body.extend(captured.to_le_bytes());
+    body.extend(recast.original_len.max(captured).to_le_bytes());
+    body.extend_from_slice(header);
+    body.extend_from_slice(data);
+    pad(body);
+}
+
+fn add_options(
+    body: &mut Vec<u8>,
+    interface: u32,
+    record: &DropRecord<'_>,
+    unsaid: Option<EtherType>,
+    commenting: Commenting,
+) {
+    comment::comments(record, unsaid).for_each(|comment| add_comment(body, &comment));
+    if interface == MONITOR {
+        comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
+    }
+    let meaning = match commenting {
+        Commenting::Facts => None,
+        Commenting::Meanings => reason::of_record(record),
+    };
+    if let Some(meaning) = meaning {
+        add_comment(body, &Comment::Meaning(meaning));
+    }
+    for note in record.notes {
+        add_option(body, OPT_COMMENT, note.as_bytes());
+    }
+    if record.cause.origin().is_some() {
+        let direction = if record.input.is_some() {
+            INBOUND
+        } else {
+            OUTBOUND
+        };
+        add_option(body, EPB_FLAGS, &direction.to_le_bytes());
+    }
+    add_option(body, OPT_END, &[]);
+}
+
+/// Where the protocol of the written packet is looked up: in the cooked header, where it has one.
+fn packet_bytes<'r>(recast: &'r Recast<'_>) -> &'r [u8] {
+    recast
+        .header
+        .as_ref()
+        .map_or(recast.data, <[u8; 20]>::as_slice)
+}
+
+fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
+    let start = body.len();
+    body.extend(OPT_COMMENT.to_le_bytes());
+    body.extend([0; 2]);
+    // Writing to a Vec cannot fail.
+    let _ = write!(body, "{comment}");
+    // Names are bounded so that this always fits (record::MAX_NAME).
+    let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
+    body[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
+    pad(body);
+}
+
+fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    body.extend(code.to_le_bytes());
+    body.extend(len.to_le_bytes());
+    body.extend_from_slice(&value[..usize::from(len)]);
+    pad(body);
+}
+
+/// Blocks and options are aligned to 4 bytes.
+fn pad(body: &mut Vec<u8>) {
+    body.resize(body.len().next_multiple_of(4), 0);
+}
