@@ -42,18 +42,27 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
     #[inline]
     pub fn find(&self, key: K, bytes: &[u8]) -> Option<&V> {
         let place = &self.places[self.index(key, bytes)?];
-        (place.key == Some(key) && place.bytes == bytes).then_some(&place.result)
+        place.is_of(key, bytes).then_some(&place.result)
     }
 
-    /// Where to put what was worked out for the pair; what another pair left there is to be
-    /// replaced, or its memory used. `None` where there are too many bytes to remember.
-    pub fn place(&mut self, key: K, bytes: &[u8]) -> Option<&mut V> {
+    /// What was worked out for the pair, now or before: `work_out` replaces what another pair left.
+    /// `None` where there are too many bytes to remember.
+    #[inline]
+    pub fn get(&mut self, key: K, bytes: &[u8], work_out: impl FnOnce(&mut V)) -> Option<&V> {
         let index = self.index(key, bytes)?;
         let place = &mut self.places[index];
-        place.key = Some(key);
-        place.bytes.clear();
-        place.bytes.extend_from_slice(bytes);
-        Some(&mut place.result)
+        if !place.is_of(key, bytes) {
+            place.key = Some(key);
+            place.bytes.clear();
+            place.bytes.extend_from_slice(bytes);
+            work_out(&mut place.result);
+        }
+        Some(&place.result)
+    }
+
+    /// Remembers what was worked out for the pair.
+    pub fn keep(&mut self, key: K, bytes: &[u8], result: V) {
+        self.get(key, bytes, |place| *place = result);
     }
 
     #[inline]
@@ -65,6 +74,13 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
     }
 }
 
+impl<K: Copy + Eq, V> Place<K, V> {
+    #[inline]
+    fn is_of(&self, key: K, bytes: &[u8]) -> bool {
+        self.key == Some(key) && self.bytes == bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,17 +89,24 @@ mod tests {
     fn a_pair_is_told_from_others() {
         let mut recent = Recent::new();
         assert_eq!(recent.find(1, b"reason"), None);
-        *recent.place(1, b"reason").unwrap() = 7;
+        recent.keep(1, b"reason", 7);
         assert_eq!(recent.find(1, b"reason"), Some(&7));
         assert_eq!(recent.find(2, b"reason"), None);
         assert_eq!(recent.find(1, b"reaso"), None);
     }
 
     #[test]
+    fn what_is_known_is_not_worked_out_again() {
+        let mut recent = Recent::new();
+        assert_eq!(recent.get(1, b"a", |result| *result = 7), Some(&7));
+        assert_eq!(recent.get(1, b"a", |_| unreachable!()), Some(&7));
+    }
+
+    #[test]
     fn what_comes_last_pushes_out_and_is_found() {
         let mut recent = Recent::new();
         for number in 0..10 * PLACES {
-            *recent.place((), &number.to_le_bytes()).unwrap() = number;
+            recent.keep((), &number.to_le_bytes(), number);
             assert_eq!(recent.find((), &number.to_le_bytes()), Some(&number));
         }
         let left = (0..10 * PLACES)
@@ -93,10 +116,10 @@ mod tests {
 
     #[test]
     fn what_is_long_is_not_remembered() {
-        let mut recent = Recent::<(), u8>::new();
-        assert!(recent.place((), &[b'x'; MAX_BYTES]).is_some());
-        assert!(recent.find((), &[b'x'; MAX_BYTES]).is_some());
-        assert_eq!(recent.place((), &[b'x'; MAX_BYTES + 1]), None);
+        let mut recent = Recent::new();
+        recent.keep((), &[b'x'; MAX_BYTES], 7);
+        assert_eq!(recent.find((), &[b'x'; MAX_BYTES]), Some(&7));
+        recent.keep((), &[b'x'; MAX_BYTES + 1], 7);
         assert_eq!(recent.find((), &[b'x'; MAX_BYTES + 1]), None);
     }
 }

@@ -4,7 +4,6 @@
 //! Names (reasons, symbols, traps, interfaces) are bytes, not strings: they come from outside, and
 //! their [`Display`](fmt::Display) escapes whatever a terminal or a comment must not see.
 
-use std::ffi::CStr;
 use std::fmt;
 
 /// One dropped packet, as far as it was captured, and what the kernel said about it.
@@ -122,9 +121,8 @@ pub struct Name<'a>(&'a [u8]);
 impl<'a> Name<'a> {
     /// Up to the first NUL and [`MAX_NAME`]; `None` when nothing is left.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        // The standard library's search, since several names come with every packet.
-        let bytes = CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes);
-        let bytes = &bytes[..bytes.len().min(MAX_NAME)];
+        let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+        let bytes = &bytes[..end.min(MAX_NAME)];
         (!bytes.is_empty()).then_some(Self(bytes))
     }
 

@@ -1,7 +1,9 @@
-//! The body of an Enhanced Packet Block (section 4.3 of the draft), little-endian: the packet, and
-//! what is said of it in options.
+//! Enhanced Packet Blocks (section 4.3 of the draft), little-endian: the packet, and what is said of
+//! it in options.
 
-use std::io::Write;
+use std::io::{self, Write};
+
+use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
 
 use super::SNAPLEN;
 use super::pcapng::{Commenting, MONITOR};
@@ -19,14 +21,22 @@ const EPB_FLAGS: u16 = 2;
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
-/// Builds one body after the other, in the same memory: a packet allocates nothing.
-pub struct PacketBlock {
+/// Bytes of a block before the packet: type, length, interface, time, lengths.
+const HEADER_LEN: usize = 28;
+/// Bytes behind the options: the length again.
+const TRAILER_LEN: usize = 4;
+
+/// Writes one block after the other. The parts go straight into the writer, which has to be
+/// buffered: the library wants the body in one piece, and that would be one more copy of a packet.
+/// Memory is used again, so that a packet allocates nothing.
+pub struct PacketBlocks {
     commenting: Commenting,
-    body: Vec<u8>,
+    /// The options of the packet at hand, when they are not known.
+    fresh: Vec<u8>,
     /// The names of the cause that is looked up, one behind the other.
     names: Vec<u8>,
-    /// Whole options, as written for packets that had the same said of them.
-    options: Recent<Said, Vec<u8>>,
+    /// The options of a packet, as written for packets that had the same said of them.
+    known: Recent<Said, Vec<u8>>,
 }
 
 /// All that options say, less the names.
@@ -39,50 +49,87 @@ struct Said {
     is_inbound: bool,
 }
 
-impl PacketBlock {
+impl PacketBlocks {
     pub fn new(commenting: Commenting) -> Self {
         Self {
             commenting,
-            body: Vec::new(),
+            fresh: Vec::new(),
             names: Vec::new(),
-            options: Recent::new(),
+            known: Recent::new(),
         }
     }
 
-    /// The body of a packet of `interface`; `link` and `recast` are what the file will hold of it.
-    pub fn build(
+    /// Writes a packet of `interface`; `link` and `recast` are what the file will hold of it.
+    pub fn write(
         &mut self,
+        writer: &mut impl Write,
         interface: u32,
         record: &DropRecord<'_>,
         link: LinkType,
         recast: &Recast<'_>,
+    ) -> io::Result<()> {
+        let cooked: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
+        let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - cooked.len())];
+        let padding =
+            &[0; 3][..(cooked.len() + data.len()).next_multiple_of(4) - cooked.len() - data.len()];
+        let unsaid = comment::unsaid_protocol(record, link, packet_bytes(recast));
+        let options = self.options(interface, record, unsaid);
+        let captured = u32::try_from(cooked.len() + data.len()).unwrap_or(SNAPLEN);
+        let len =
+            HEADER_LEN + cooked.len() + data.len() + padding.len() + options.len() + TRAILER_LEN;
+        let len = u32::try_from(len).map_err(io::Error::other)?;
+        // Nanoseconds, as if_tsresol says; the upper half comes first.
+        let [low, high] =
+            [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
+        let original_len = recast.original_len.max(captured);
+        let fields = [
+            ENHANCED_PACKET_BLOCK,
+            len,
+            interface,
+            high,
+            low,
+            captured,
+            original_len,
+        ];
+        let mut header = [0; HEADER_LEN];
+        for (place, field) in header.chunks_exact_mut(4).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        writer.write_all(&header)?;
+        writer.write_all(cooked)?;
+        writer.write_all(data)?;
+        writer.write_all(padding)?;
+        writer.write_all(options)?;
+        writer.write_all(&len.to_le_bytes())
+    }
+
+    fn options(
+        &mut self,
+        interface: u32,
+        record: &DropRecord<'_>,
+        unsaid: Option<EtherType>,
     ) -> &[u8] {
         let Self {
             commenting,
-            body,
+            fresh,
             names,
-            options,
+            known,
         } = self;
-        body.clear();
-        add_packet(body, interface, record, recast);
-        let unsaid = comment::unsaid_protocol(record, link, packet_bytes(recast));
+        fresh.clear();
         // What else is said is hardly ever the same twice.
         if interface == MONITOR || !record.notes.is_empty() {
-            add_options(body, interface, record, unsaid, *commenting);
-            return body;
+            add_options(fresh, interface, record, unsaid, *commenting);
+            return fresh;
         }
         let said = said(record, unsaid, names);
-        if let Some(known) = options.find(said, names) {
-            body.extend_from_slice(known);
-            return body;
-        }
-        let start = body.len();
-        add_options(body, interface, record, unsaid, *commenting);
-        if let Some(place) = options.place(said, names) {
-            place.clear();
-            place.extend_from_slice(&body[start..]);
-        }
-        body
+        let known = known.get(said, names, |known| {
+            known.clear();
+            add_options(known, interface, record, unsaid, *commenting);
+        });
+        known.unwrap_or_else(|| {
+            add_options(fresh, interface, record, unsaid, *commenting);
+            fresh
+        })
     }
 }
 
@@ -118,22 +165,6 @@ fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>)
         unsaid,
         is_inbound: record.input.is_some(),
     }
-}
-
-fn add_packet(body: &mut Vec<u8>, interface: u32, record: &DropRecord<'_>, recast: &Recast<'_>) {
-    let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
-    let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
-    let captured = u32::try_from(header.len() + data.len()).unwrap_or(SNAPLEN);
-    body.extend(interface.to_le_bytes());
-    // Nanoseconds, as if_tsresol says; the upper half comes first.
-    let [low, high] = [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
-    body.extend(high.to_le_bytes());
-    body.extend(low.to_le_bytes());
-    body.extend(captured.to_le_bytes());
-    body.extend(recast.original_len.max(captured).to_le_bytes());
-    body.extend_from_slice(header);
-    body.extend_from_slice(data);
-    pad(body);
 }
 
 fn add_options(

@@ -7,7 +7,6 @@ use std::io::{self, Write};
 
 use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexMap};
-use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
@@ -16,10 +15,10 @@ use pcap_file::pcapng::blocks::interface_statistics::{
 };
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter, RawBlock};
+use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::packet_block::PacketBlock;
+use super::packet_block::PacketBlocks;
 use super::{Ending, Linking, SNAPLEN, Sink, Written};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
@@ -36,7 +35,7 @@ pub struct PcapngSink<W: Write> {
     linking: Linking,
     /// Packets written on each interface; its position is the interface's number less one.
     interfaces: IndexMap<OwnedSource, u64, RandomState>,
-    packet: PacketBlock,
+    packets: PacketBlocks,
     captured: u64,
     first: Option<Timestamp>,
     last: Timestamp,
@@ -102,7 +101,7 @@ impl<W: Write> PcapngSink<W> {
             section,
             linking,
             interfaces: IndexMap::default(),
-            packet: PacketBlock::new(Commenting::Facts),
+            packets: PacketBlocks::new(Commenting::Facts),
             captured: 0,
             first: None,
             last: Timestamp(0),
@@ -134,8 +133,8 @@ impl<W: Write> PcapngSink<W> {
     /// Sets how much the comments say; facts alone without it.
     #[must_use]
     pub fn commenting(self, commenting: Commenting) -> Self {
-        let packet = PacketBlock::new(commenting);
-        Self { packet, ..self }
+        let packets = PacketBlocks::new(commenting);
+        Self { packets, ..self }
     }
 
     /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
@@ -268,15 +267,9 @@ impl<W: Write> Sink for PcapngSink<W> {
         self.captured += 1;
         self.first.get_or_insert(record.time);
         self.last = self.last.max(record.time);
-        let body = self.packet.build(interface, record, link, &recast);
-        let len = u32::try_from(body.len() + 12).map_err(io::Error::other)?;
-        let block = RawBlock {
-            type_: ENHANCED_PACKET_BLOCK,
-            initial_len: len,
-            body: Cow::Borrowed(body),
-            trailer_len: len,
-        };
-        self.writer.write_raw_block(&block).map_err(into_io)?;
+        let writer = self.writer.get_mut();
+        self.packets
+            .write(writer, interface, record, link, &recast)?;
         Ok(Written::Yes)
     }
 

@@ -41,10 +41,8 @@ impl Comments {
         let mut facts = Facts::of_origin(origin);
         self.texts.each().for_each(|text| facts.read(text));
         let taken = take(&facts);
-        if let Some(facts) = facts.to_be_kept()
-            && let Some(place) = self.known.place(key, options)
-        {
-            *place = facts;
+        if let Some(facts) = facts.to_be_kept() {
+            self.known.keep(key, options, facts);
         }
         Some(taken)
     }

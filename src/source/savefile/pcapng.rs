@@ -6,7 +6,7 @@ use std::io::Read;
 use std::rc::Rc;
 
 use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
 use pcap_file::pcapng::blocks::interface_statistics::{
     InterfaceStatisticsBlock, InterfaceStatisticsOption,
@@ -62,6 +62,8 @@ struct Described {
     link: LinkType,
     facts: Option<Rc<InterfaceFacts>>,
     is_monitor: bool,
+    /// Whether its times are nanoseconds since the epoch, as ours are.
+    counts_nanoseconds: bool,
 }
 
 impl<R: Read> PcapngFile<R> {
@@ -107,7 +109,7 @@ impl<R: Read> PcapngFile<R> {
                     continue;
                 }
                 ENHANCED_PACKET_BLOCK => {
-                    read_enhanced(&raw.body, state, packet).map_err(damaged)?
+                    read_enhanced(&raw.body, state, interfaces, packet).map_err(damaged)?
                 }
                 _ => match raw
                     .try_into_block(state)
@@ -154,7 +156,12 @@ impl<R: Read> PcapngFile<R> {
 
 /// An Enhanced Packet Block (section 4.3), into place: gives the number of its interface. The
 /// library would allocate for each comment, and refuse the packet for one that is not UTF-8.
-fn read_enhanced(body: &[u8], state: &PcapNgState, packet: &mut Packet) -> Result<u32, String> {
+fn read_enhanced(
+    body: &[u8],
+    state: &PcapNgState,
+    interfaces: &Interfaces,
+    packet: &mut Packet,
+) -> Result<u32, String> {
     const HEADER_LEN: usize = 20;
     let order = byte_order(state.endianness());
     let short = || "invalid content for block 'Enhanced Packet': it is too short".to_owned();
@@ -165,13 +172,17 @@ fn read_enhanced(body: &[u8], state: &PcapNgState, packet: &mut Packet) -> Resul
             .unwrap_or_default()
     };
     let [interface, high, low, captured, original_len] = [0, 1, 2, 3, 4].map(field);
-    let time = state
-        .decode_timestamp(interface, high, low)
-        .map_err(|error| chain(&error))?;
+    let described = interfaces.described.get(interface as usize);
+    let time = if described.is_some_and(|described| described.counts_nanoseconds) {
+        Timestamp(u64::from(high) << 32 | u64::from(low))
+    } else {
+        let time = state.decode_timestamp(interface, high, low);
+        Timestamp::from_duration(time.map_err(|error| chain(&error))?)
+    };
     let captured = captured as usize;
     let data = rest.get(..captured).ok_or_else(short)?;
     let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
-    packet.set(Timestamp::from_duration(time), original_len, data);
+    packet.set(time, original_len, data);
     packet.options.extend_from_slice(options);
     Ok(interface)
 }
@@ -198,6 +209,8 @@ fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
             .or(named)
             .map(Rc::new),
         is_monitor,
+        counts_nanoseconds: block.ts_resolution() == InterfaceTsResolution::NANO
+            && block.ts_offset() == 0,
     }
 }
 
