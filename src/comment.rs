@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::packet;
 use crate::record::{
-    Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, Name, Origin, Symbol,
+    Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, MAX_NAME, Name, Origin,
+    Symbol,
 };
 
 /// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
@@ -201,27 +202,27 @@ impl<'a> Facts<'a> {
     }
 
     fn software(&self) -> Cause<'_> {
-        let symbol = self.location.as_deref().and_then(Name::new).map(Symbol);
+        let symbol = self.location.as_deref().map(Name::again).map(Symbol);
         Cause::Software {
             location: Location {
                 pc: self.pc,
                 symbol,
             },
-            reason: self.reason.as_deref().and_then(Name::new),
+            reason: self.reason.as_deref().map(Name::again),
         }
     }
 
     fn hardware(&self) -> Cause<'_> {
         Cause::Hardware {
-            group: self.trap_group.as_deref().and_then(Name::new),
-            trap: self.trap.as_deref().and_then(Name::new),
+            group: self.trap_group.as_deref().map(Name::again),
+            trap: self.trap.as_deref().map(Name::again),
             cookie: self.cookie.as_deref(),
         }
     }
 
     /// The input interface, where the comments name it.
     pub fn input(&self) -> Option<Interface<'_>> {
-        let name = self.ifname.as_deref().and_then(Name::new);
+        let name = self.ifname.as_deref().map(Name::again);
         Some(Interface::new(self.ifindex?, name))
     }
 
@@ -236,9 +237,17 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The bytes of a [`Name`].
 fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
-    let bytes = unescape(text);
-    (!bytes.is_empty() && !bytes.contains(&0)).then_some(bytes)
+    let mut bytes = unescape(text);
+    if bytes.is_empty() || bytes.contains(&0) {
+        return None;
+    }
+    match &mut bytes {
+        Cow::Borrowed(bytes) => *bytes = &bytes[..bytes.len().min(MAX_NAME)],
+        Cow::Owned(bytes) => bytes.truncate(MAX_NAME),
+    }
+    Some(bytes)
 }
 
 fn read_origin(text: &str) -> Option<Origin> {

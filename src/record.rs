@@ -126,6 +126,12 @@ impl<'a> Name<'a> {
         (!bytes.is_empty()).then_some(Self(bytes))
     }
 
+    /// Of bytes that were a name before, and are not looked through again.
+    pub(crate) fn again(bytes: &'a [u8]) -> Self {
+        debug_assert_eq!(Self::new(bytes).map(Self::as_bytes), Some(bytes));
+        Self(bytes)
+    }
+
     /// The bytes as they came.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0

@@ -21,8 +21,7 @@ pub struct Alert<'a> {
     cookie: Option<&'a [u8]>,
     /// Index and name; the nest is there but empty for locally generated packets.
     pub input: Option<Interface<'a>>,
-    /// `NET_DM_ATTR_TIMESTAMP`: when it was dropped.
-    pub time: Option<Timestamp>,
+    time: Option<Timestamp>,
     protocol: Option<EtherType>,
     original_len: Option<u32>,
     payload: &'a [u8],

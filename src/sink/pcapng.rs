@@ -19,7 +19,7 @@ use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::PacketBlocks;
-use super::{Ending, Linking, SNAPLEN, Sink, Written};
+use super::{Ending, Fitted, Linking, SNAPLEN, Sink, Written};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
@@ -35,6 +35,8 @@ pub struct PcapngSink<W: Write> {
     linking: Linking,
     /// Packets written on each interface; its position is the interface's number less one.
     interfaces: IndexMap<OwnedSource, u64, RandomState>,
+    /// The position of the last packet's.
+    latest: usize,
     packets: PacketBlocks,
     captured: u64,
     first: Option<Timestamp>,
@@ -101,6 +103,7 @@ impl<W: Write> PcapngSink<W> {
             section,
             linking,
             interfaces: IndexMap::default(),
+            latest: 0,
             packets: PacketBlocks::new(Commenting::Facts),
             captured: 0,
             first: None,
@@ -179,7 +182,12 @@ impl<W: Write> PcapngSink<W> {
             },
             origin: record.cause.origin(),
         };
-        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
+        // Most packets are of the interface of the packet before.
+        let latest = self.interfaces.get_index_mut(self.latest);
+        let position = if let Some((_, count)) = latest.filter(|(key, _)| source.equivalent(*key)) {
+            *count += 1;
+            self.latest
+        } else if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
             *count += 1;
             position
         } else {
@@ -197,7 +205,21 @@ impl<W: Write> PcapngSink<W> {
             };
             self.interfaces.insert_full(key, 1).0
         };
+        self.latest = position;
         u32::try_from(position + 1).map_err(io::Error::other)
+    }
+
+    fn write_packet(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
+        let interface = if self.shares_interface() {
+            MONITOR
+        } else {
+            self.interface(record, packet.link)?
+        };
+        self.captured += 1;
+        self.first.get_or_insert(record.time);
+        self.last = self.last.max(record.time);
+        let writer = self.writer.get_mut();
+        self.packets.write(writer, interface, record, packet)
     }
 
     fn statistics(
@@ -256,21 +278,11 @@ impl<W: Write> PcapngSink<W> {
 
 impl<W: Write> Sink for PcapngSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        let Some((link, recast)) = self.linking.apply(record) else {
-            return Ok(Written::LeftOut);
-        };
-        let interface = if self.shares_interface() {
-            MONITOR
-        } else {
-            self.interface(record, link)?
-        };
-        self.captured += 1;
-        self.first.get_or_insert(record.time);
-        self.last = self.last.max(record.time);
-        let writer = self.writer.get_mut();
-        self.packets
-            .write(writer, interface, record, link, &recast)?;
-        Ok(Written::Yes)
+        let linking = self.linking;
+        let fitted = linking.apply(record, |fitted| self.write_packet(record, fitted));
+        fitted.map_or(Ok(Written::LeftOut), |written| {
+            written.map(|()| Written::Yes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

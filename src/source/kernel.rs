@@ -85,9 +85,7 @@ impl Kernel {
             self.remarks.skipped_attributes += u64::from(alert.skipped);
             alert.location = self.symbols.complete(alert.location);
             let found = self.devices.find(&alert);
-            // The kernel says the time: the clock would be asked for nothing.
-            let time = alert.time.unwrap_or_else(Timestamp::now);
-            let record = alert.record(time, found.certain, found.guess, found.name);
+            let record = alert.record(Timestamp::now(), found.certain, found.guess, found.name);
             if let ControlFlow::Break(value) = take(&record) {
                 return Ok(Taken::Break(value));
             }
