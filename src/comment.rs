@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::packet;
 use crate::record::{
-    Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, Name, Origin, Symbol,
+    Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, MAX_NAME, Name, Origin,
+    Symbol,
 };
 
 /// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
@@ -54,12 +55,19 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// The comments of a record, in the order in which they are written. `link` and `data` are what
-/// the file holds of the packet: with `--link-type` not what the record holds.
+/// The record's protocol, where the bytes do not say it. `link` and `data` are what the file holds
+/// of the packet: with `--link-type` not what the record holds.
+pub fn unsaid_protocol(record: &DropRecord<'_>, link: LinkType, data: &[u8]) -> Option<EtherType> {
+    record
+        .protocol
+        .filter(|&protocol| packet::protocol(link, data) != Some(protocol))
+}
+
+/// The comments of a record, in the order in which they are written; `unsaid` is its
+/// [`unsaid_protocol`].
 pub fn comments<'a>(
     record: &DropRecord<'a>,
-    link: LinkType,
-    data: &[u8],
+    unsaid: Option<EtherType>,
 ) -> impl Iterator<Item = Comment<'a>> {
     let cause = match record.cause {
         Cause::Software { location, reason } => [
@@ -78,9 +86,6 @@ pub fn comments<'a>(
         ],
         Cause::Unknown => [None; 3],
     };
-    let unsaid = record
-        .protocol
-        .filter(|&protocol| packet::protocol(link, data) != Some(protocol));
     cause
         .into_iter()
         .chain([unsaid.map(Comment::Protocol)])
@@ -120,6 +125,26 @@ impl<'a> Facts<'a> {
             origin,
             ..Self::default()
         }
+    }
+
+    /// To be kept for packets that say the same; `None` where notes were left by others.
+    pub fn to_be_kept(self) -> Option<Facts<'static>> {
+        fn owned(name: Option<Cow<'_, [u8]>>) -> Option<Cow<'static, [u8]>> {
+            name.map(|name| Cow::Owned(name.into_owned()))
+        }
+        self.notes.is_empty().then(|| Facts {
+            reason: owned(self.reason),
+            location: owned(self.location),
+            pc: self.pc,
+            trap: owned(self.trap),
+            trap_group: owned(self.trap_group),
+            cookie: self.cookie,
+            protocol: self.protocol,
+            origin: self.origin,
+            ifindex: self.ifindex,
+            ifname: owned(self.ifname),
+            notes: Vec::new(),
+        })
     }
 
     /// Takes one comment.
@@ -177,27 +202,27 @@ impl<'a> Facts<'a> {
     }
 
     fn software(&self) -> Cause<'_> {
-        let symbol = self.location.as_deref().and_then(Name::new).map(Symbol);
+        let symbol = self.location.as_deref().map(Name::again).map(Symbol);
         Cause::Software {
             location: Location {
                 pc: self.pc,
                 symbol,
             },
-            reason: self.reason.as_deref().and_then(Name::new),
+            reason: self.reason.as_deref().map(Name::again),
         }
     }
 
     fn hardware(&self) -> Cause<'_> {
         Cause::Hardware {
-            group: self.trap_group.as_deref().and_then(Name::new),
-            trap: self.trap.as_deref().and_then(Name::new),
+            group: self.trap_group.as_deref().map(Name::again),
+            trap: self.trap.as_deref().map(Name::again),
             cookie: self.cookie.as_deref(),
         }
     }
 
     /// The input interface, where the comments name it.
     pub fn input(&self) -> Option<Interface<'_>> {
-        let name = self.ifname.as_deref().and_then(Name::new);
+        let name = self.ifname.as_deref().map(Name::again);
         Some(Interface::new(self.ifindex?, name))
     }
 
@@ -212,9 +237,17 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The bytes of a [`Name`].
 fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
-    let bytes = unescape(text);
-    (!bytes.is_empty() && !bytes.contains(&0)).then_some(bytes)
+    let mut bytes = unescape(text);
+    if bytes.is_empty() || bytes.contains(&0) {
+        return None;
+    }
+    match &mut bytes {
+        Cow::Borrowed(bytes) => *bytes = &bytes[..bytes.len().min(MAX_NAME)],
+        Cow::Owned(bytes) => bytes.truncate(MAX_NAME),
+    }
+    Some(bytes)
 }
 
 fn read_origin(text: &str) -> Option<Origin> {

@@ -2,7 +2,7 @@
 //! back again. The description's spelling is our file format's public interface.
 
 use crate::comment;
-use crate::record::{Basis, Interface, Link, Origin};
+use crate::record::{Basis, Interface, Link, Name, Origin};
 
 /// `if_name` of interface 0, by which a reader knows our files: it carries no packets, only the
 /// loss, in its statistics.
@@ -42,7 +42,7 @@ pub fn describe(
 /// What `if_name` and `if_description` say: the way back from [`describe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts {
-    /// ifindex and unescaped name; `None` for locally generated packets.
+    /// ifindex and unescaped name, empty where there is none; `None` for locally generated packets.
     pub input: Option<(u32, Vec<u8>)>,
     /// Absent for captures that are not of drops.
     pub origin: Option<Origin>,
@@ -64,7 +64,16 @@ impl InterfaceFacts {
             None => (rest, None),
         };
         let input = match place.strip_prefix("ifindex ") {
-            Some(index) => Some((index.parse().ok()?, comment::unescape(name).into_owned())),
+            Some(index) => {
+                let index = index.parse().ok()?;
+                let name = comment::unescape(name);
+                // A placeholder is not a name, and looked at once here.
+                let name = Interface::new(index, Name::new(&name)).name();
+                Some((
+                    index,
+                    name.map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
+                ))
+            }
             None if place == "locally generated" && origin.is_some() => None,
             None => return None,
         };
@@ -79,7 +88,7 @@ impl InterfaceFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{LinkType, Name};
+    use crate::record::LinkType;
 
     #[test]
     fn a_description_reads_back() {

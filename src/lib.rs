@@ -35,7 +35,8 @@
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
 //!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
-//!    drops, or counts that the kernel made itself.
+//!    drops, or counts that the kernel made itself. What a packet's comments say is worked out once
+//!    for all packets that say the same (`recent`), on the way in and out.
 //! 7. [`summary`]: drops counted in tables of bounded size.
 //! 8. [`symbol`]: names for places in the running kernel, and their source lines.
 //! 9. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
@@ -53,7 +54,7 @@
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
-//!   packet block, both reused.
+//!   packet block, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
 //!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
@@ -70,6 +71,7 @@ pub mod interface;
 pub mod net_dm;
 pub mod packet;
 pub mod reason;
+mod recent;
 pub mod record;
 pub mod run;
 pub mod sink;

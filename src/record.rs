@@ -121,12 +121,15 @@ pub struct Name<'a>(&'a [u8]);
 impl<'a> Name<'a> {
     /// Up to the first NUL and [`MAX_NAME`]; `None` when nothing is left.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let end = bytes
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(bytes.len());
+        let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
         let bytes = &bytes[..end.min(MAX_NAME)];
         (!bytes.is_empty()).then_some(Self(bytes))
+    }
+
+    /// Of bytes that were a name before, and are not looked through again.
+    pub(crate) fn again(bytes: &'a [u8]) -> Self {
+        debug_assert_eq!(Self::new(bytes).map(Self::as_bytes), Some(bytes));
+        Self(bytes)
     }
 
     /// The bytes as they came.

@@ -89,6 +89,39 @@ fn a_packet_into_pcap_allocates_nothing() {
     check_steady(&mut NetlinkSink::new(io::sink(), 0x24).unwrap());
 }
 
+/// Hands on so many records of a file.
+fn deliver(file: &mut Savefile<&[u8]>, sink: &mut dyn Sink, mut count: usize) {
+    let flow = file.for_each(|record| {
+        if count == 0 {
+            return ControlFlow::Break(());
+        }
+        count -= 1;
+        sink.write(record).unwrap();
+        ControlFlow::Continue(())
+    });
+    assert!(flow.unwrap().is_break(), "the file has too few records");
+}
+
+#[test]
+fn a_packet_from_a_file_into_pcapng_allocates_nothing() {
+    let host = CaptureHost::default();
+    // Room enough: the files themselves are not what is measured.
+    let [mut kernels, mut ours] = [0; 2].map(|_| Vec::with_capacity(1 << 20));
+    check_steady(&mut NetlinkSink::new(&mut kernels, 0x24).unwrap());
+    let mut sink = PcapngSink::new(&mut ours, Linking::Auto, "test", &host).unwrap();
+    check_copied(&kernels, 1500, &mut sink);
+    let mut sink = PcapngSink::new(io::sink(), Linking::Auto, "test", &host).unwrap();
+    check_copied(&ours, 1000, &mut sink);
+}
+
+/// Hands on so many packets of a file that repeats those of [`alerts`], after the first of each.
+fn check_copied(content: &[u8], count: usize, sink: &mut dyn Sink) {
+    let mut file = Savefile::open(content).unwrap();
+    deliver(&mut file, sink, alerts().len());
+    let taken = measure(|| deliver(&mut file, sink, count));
+    assert_eq!(taken.count_total, 0);
+}
+
 /// A file of one beginning and ever the same after it, up to a length that no memory is for.
 struct Flood {
     beginning: io::Cursor<Vec<u8>>,

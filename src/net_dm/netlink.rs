@@ -15,7 +15,7 @@ pub const NLMSG_ERROR: u16 = 2;
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 /// The byte order of the host that wrote the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
     /// Least significant byte first.
     Little,
@@ -41,20 +41,30 @@ impl ByteOrder {
 
     /// A u16 of exactly two bytes.
     pub fn u16(self, bytes: &[u8]) -> Option<u16> {
-        let bytes = bytes.try_into().ok()?;
-        Some(match self {
-            Self::Little => u16::from_le_bytes(bytes),
-            Self::Big => u16::from_be_bytes(bytes),
-        })
+        bytes.try_into().ok().map(|bytes| self.join_u16(bytes))
     }
 
     /// A u32 of exactly four bytes.
     pub fn u32(self, bytes: &[u8]) -> Option<u32> {
-        let bytes = bytes.try_into().ok()?;
-        Some(match self {
+        bytes.try_into().ok().map(|bytes| self.join_u32(bytes))
+    }
+
+    /// A u16 of its bytes.
+    #[inline]
+    fn join_u16(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    /// A u32 of its bytes.
+    #[inline]
+    fn join_u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
-        })
+        }
     }
 
     /// A u64 of exactly eight bytes.
@@ -125,8 +135,9 @@ impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
 
     fn next(&mut self) -> Option<Message<'a>> {
-        let len = self.order.u32(self.rest.get(0..4)?)? as usize;
-        let kind = self.order.u16(self.rest.get(4..6)?)?;
+        let [a, b, c, d, kind @ .., _, _] = *self.rest.first_chunk::<8>()?;
+        let len = self.order.join_u32([a, b, c, d]) as usize;
+        let kind = self.order.join_u16(kind);
         let payload = self.rest.get(MESSAGE_HEADER_LEN..len)?;
         self.rest = self.rest.get(aligned(len)..).unwrap_or_default();
         Some(Message { kind, payload })
@@ -173,8 +184,9 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let len = usize::from(self.order.u16(self.rest.get(0..2)?)?);
-        let kind = self.order.u16(self.rest.get(2..4)?)? & ATTRIBUTE_TYPE_MASK;
+        let [len @ .., c, d] = *self.rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
+        let len = usize::from(self.order.join_u16(len));
+        let kind = self.order.join_u16([c, d]) & ATTRIBUTE_TYPE_MASK;
         let value = self.rest.get(ATTRIBUTE_HEADER_LEN..len)?;
         self.rest = self.rest.get(aligned(len)..).unwrap_or_default();
         Some((kind, value))

@@ -117,14 +117,18 @@ impl Pipeline {
             }
             return ControlFlow::Continue(());
         }
-        let mut record = *record;
-        if self.trunc_len != 0 {
-            record.data = &record.data[..record.data.len().min(self.trunc_len)];
-        }
+        let truncated;
+        let record = if self.trunc_len == 0 {
+            record
+        } else {
+            let data = &record.data[..record.data.len().min(self.trunc_len)];
+            truncated = DropRecord { data, ..*record };
+            &truncated
+        };
         self.has_unflushed = true;
         let writes_two = self.sinks.len() > 1;
         for NamedSink { name, sink } in &mut self.sinks {
-            match sink.write(&record) {
+            match sink.write(record) {
                 Ok(Written::Yes) => {}
                 Ok(Written::LeftOut) => self.counts.left_out += 1,
                 Err(error) => return ControlFlow::Break(stop(name, error, writes_two)),
@@ -132,7 +136,7 @@ impl Pipeline {
         }
         self.counts.captured += 1;
         if let Some(tally) = &mut self.tally {
-            tally.count(&record);
+            tally.count(record);
         }
         if self.flushing == Flushing::EveryPacket {
             self.flush()?;

@@ -3,6 +3,7 @@
 
 mod json;
 mod netlink;
+mod packet_block;
 mod pcap;
 mod pcapng;
 pub mod summary;
@@ -18,7 +19,7 @@ pub use pcap::PcapSink;
 pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
-use crate::packet::{self, Recast};
+use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 
 /// The snapshot length written into every file. With a cooked header a payload can pass 65535,
@@ -110,20 +111,43 @@ pub enum Linking {
     One(LinkType),
 }
 
+/// A packet as a file will hold it.
+#[derive(Clone, Copy)]
+struct Fitted<'a> {
+    link: LinkType,
+    /// A cooked header, written before [`data`](Self::data), or nothing.
+    header: &'a [u8],
+    data: &'a [u8],
+    original_len: u32,
+}
+
 impl Linking {
-    /// The packet as the file will hold it, and its link type; `None` where that is impossible.
-    fn apply<'a>(self, record: &DropRecord<'a>) -> Option<(LinkType, Recast<'a>)> {
+    /// Hands the packet to `write` as the file will hold it; `None` where that is impossible.
+    fn apply<T>(
+        self,
+        record: &DropRecord<'_>,
+        write: impl FnOnce(Fitted<'_>) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        let link = record.link.kind;
         let target = match self {
-            Self::Auto => record.link.kind,
+            Self::Auto => link,
             Self::One(target) => target,
         };
-        let recast = packet::recast(
-            target,
-            record.link.kind,
-            record.data,
-            record.original_len,
-            record.input,
-        )?;
-        Some((target, recast))
+        let (data, original_len) = (record.data, record.original_len);
+        if target == link {
+            return Some(write(Fitted {
+                link,
+                header: &[],
+                data,
+                original_len,
+            }));
+        }
+        let recast = packet::recast(target, link, data, original_len, record.input)?;
+        Some(write(Fitted {
+            link: target,
+            header: recast.header.as_ref().map_or(&[], |header| header),
+            data: recast.data,
+            original_len: recast.original_len,
+        }))
     }
 }

@@ -32,20 +32,20 @@ impl<W: Write> PcapSink<W> {
 
 impl<W: Write> Sink for PcapSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        let Some((_, recast)) = self.linking.apply(record) else {
-            return Ok(Written::LeftOut);
-        };
-        self.packet.clear();
-        self.packet.extend(recast.header.iter().flatten());
-        self.packet.extend_from_slice(recast.data);
-        self.packet.truncate(SNAPLEN as usize);
-        let resolution = PcapTsResolution::NanoSecond;
-        let Some(raw) = raw_packet(record.time, resolution, &self.packet, recast.original_len)
-        else {
-            return Ok(Written::LeftOut);
-        };
-        self.writer.write_raw_packet(&raw).map_err(into_io)?;
-        Ok(Written::Yes)
+        let fitted = self.linking.apply(record, |fitted| {
+            self.packet.clear();
+            self.packet.extend_from_slice(fitted.header);
+            self.packet.extend_from_slice(fitted.data);
+            self.packet.truncate(SNAPLEN as usize);
+            let resolution = PcapTsResolution::NanoSecond;
+            let len = fitted.original_len;
+            let Some(raw) = raw_packet(record.time, resolution, &self.packet, len) else {
+                return Ok(Written::LeftOut);
+            };
+            self.writer.write_raw_packet(&raw).map_err(into_io)?;
+            Ok(Written::Yes)
+        });
+        fitted.unwrap_or(Ok(Written::LeftOut))
     }
 
     fn flush(&mut self) -> io::Result<()> {

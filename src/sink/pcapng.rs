@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::hash::Hash;
 use std::io::{self, Write};
 
+use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexMap};
-use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
@@ -15,38 +15,29 @@ use pcap_file::pcapng::blocks::interface_statistics::{
 };
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter, RawBlock};
+use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::{Ending, Linking, Rejected, SNAPLEN, Sink, Written};
-use crate::comment::{self, Comment};
+use super::packet_block::PacketBlocks;
+use super::{Ending, Fitted, Linking, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::packet::Recast;
-use crate::reason;
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
-const MONITOR: u32 = 0;
+pub(super) const MONITOR: u32 = 0;
 /// Interfaces of a section: what a reader has to keep. More begin another section.
 const MAX_INTERFACES: usize = 50_000;
-/// Option codes of an Enhanced Packet Block (section 4.3).
-const OPT_END: u16 = 0;
-const OPT_COMMENT: u16 = 1;
-const EPB_FLAGS: u16 = 2;
-/// `epb_flags` directions (section 4.3.1).
-const INBOUND: u32 = 1;
-const OUTBOUND: u32 = 2;
 
 /// A pcapng stream.
 pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     section: SectionHeaderBlock<'static>,
     linking: Linking,
-    commenting: Commenting,
     /// Packets written on each interface; its position is the interface's number less one.
-    interfaces: IndexMap<OwnedSource, u64>,
-    /// The body of the packet block being built: reused, so that a packet allocates nothing.
-    body: Vec<u8>,
+    interfaces: IndexMap<OwnedSource, u64, RandomState>,
+    /// The position of the last packet's.
+    latest: usize,
+    packets: PacketBlocks,
     captured: u64,
     first: Option<Timestamp>,
     last: Timestamp,
@@ -111,9 +102,9 @@ impl<W: Write> PcapngSink<W> {
             writer,
             section,
             linking,
-            commenting: Commenting::Facts,
-            interfaces: IndexMap::new(),
-            body: Vec::new(),
+            interfaces: IndexMap::default(),
+            latest: 0,
+            packets: PacketBlocks::new(Commenting::Facts),
             captured: 0,
             first: None,
             last: Timestamp(0),
@@ -145,7 +136,8 @@ impl<W: Write> PcapngSink<W> {
     /// Sets how much the comments say; facts alone without it.
     #[must_use]
     pub fn commenting(self, commenting: Commenting) -> Self {
-        Self { commenting, ..self }
+        let packets = PacketBlocks::new(commenting);
+        Self { packets, ..self }
     }
 
     /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
@@ -190,7 +182,12 @@ impl<W: Write> PcapngSink<W> {
             },
             origin: record.cause.origin(),
         };
-        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
+        // Most packets are of the interface of the packet before.
+        let latest = self.interfaces.get_index_mut(self.latest);
+        let position = if let Some((_, count)) = latest.filter(|(key, _)| source.equivalent(*key)) {
+            *count += 1;
+            self.latest
+        } else if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
             *count += 1;
             position
         } else {
@@ -208,7 +205,21 @@ impl<W: Write> PcapngSink<W> {
             };
             self.interfaces.insert_full(key, 1).0
         };
+        self.latest = position;
         u32::try_from(position + 1).map_err(io::Error::other)
+    }
+
+    fn write_packet(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
+        let interface = if self.shares_interface() {
+            MONITOR
+        } else {
+            self.interface(record, packet.link)?
+        };
+        self.captured += 1;
+        self.first.get_or_insert(record.time);
+        self.last = self.last.max(record.time);
+        let writer = self.writer.get_mut();
+        self.packets.write(writer, interface, record, packet)
     }
 
     fn statistics(
@@ -274,31 +285,11 @@ impl<W: Write> PcapngSink<W> {
 
 impl<W: Write> Sink for PcapngSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        let Some((link, recast)) = self.linking.apply(record) else {
-            return Ok(Written::LeftOut);
-        };
-        let interface = if self.shares_interface() {
-            MONITOR
-        } else {
-            self.interface(record, link)?
-        };
-        self.captured += 1;
-        self.first.get_or_insert(record.time);
-        self.last = self.last.max(record.time);
-        let meaning = match self.commenting {
-            Commenting::Facts => None,
-            Commenting::Meanings => reason::of_record(record),
-        };
-        build_packet(&mut self.body, interface, record, link, &recast, meaning);
-        let len = u32::try_from(self.body.len() + 12).map_err(io::Error::other)?;
-        let block = RawBlock {
-            type_: ENHANCED_PACKET_BLOCK,
-            initial_len: len,
-            body: Cow::Borrowed(&self.body),
-            trailer_len: len,
-        };
-        self.writer.write_raw_block(&block).map_err(into_io)?;
-        Ok(Written::Yes)
+        let linking = self.linking;
+        let fitted = linking.apply(record, |fitted| self.write_packet(record, fitted));
+        fitted.map_or(Ok(Written::LeftOut), |written| {
+            written.map(|()| Written::Yes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -309,85 +300,6 @@ impl<W: Write> Sink for PcapngSink<W> {
         self.write_statistics(ending)?;
         self.flush()
     }
-}
-
-/// The body of an Enhanced Packet Block (section 4.3), little-endian.
-fn build_packet(
-    body: &mut Vec<u8>,
-    interface: u32,
-    record: &DropRecord<'_>,
-    link: LinkType,
-    recast: &Recast<'_>,
-    meaning: Option<&str>,
-) {
-    let header: &[u8] = recast.header.as_ref().map_or(&[], <[u8; 20]>::as_slice);
-    let data = &recast.data[..recast.data.len().min(SNAPLEN as usize - header.len())];
-    let captured = u32::try_from(header.len() + data.len()).unwrap_or(SNAPLEN);
-    body.clear();
-    body.extend(interface.to_le_bytes());
-    // Nanoseconds, as if_tsresol says; the upper half comes first.
-    let [low, high] = [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
-    body.extend(high.to_le_bytes());
-    body.extend(low.to_le_bytes());
-    body.extend(captured.to_le_bytes());
-    body.extend(recast.original_len.max(captured).to_le_bytes());
-    body.extend_from_slice(header);
-    body.extend_from_slice(data);
-    pad(body);
-    for comment in comment::comments(record, link, packet_bytes(recast)) {
-        add_comment(body, &comment);
-    }
-    if interface == MONITOR {
-        comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
-    }
-    if let Some(meaning) = meaning {
-        add_comment(body, &Comment::Meaning(meaning));
-    }
-    for note in record.notes {
-        add_option(body, OPT_COMMENT, note.as_bytes());
-    }
-    if record.cause.origin().is_some() {
-        let direction = if record.input.is_some() {
-            INBOUND
-        } else {
-            OUTBOUND
-        };
-        add_option(body, EPB_FLAGS, &direction.to_le_bytes());
-    }
-    add_option(body, OPT_END, &[]);
-}
-
-/// Where the protocol of the written packet is looked up: in the cooked header, where it has one.
-fn packet_bytes<'r>(recast: &'r Recast<'_>) -> &'r [u8] {
-    recast
-        .header
-        .as_ref()
-        .map_or(recast.data, <[u8; 20]>::as_slice)
-}
-
-fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
-    let start = body.len();
-    body.extend(OPT_COMMENT.to_le_bytes());
-    body.extend([0; 2]);
-    // Writing to a Vec cannot fail.
-    let _ = write!(body, "{comment}");
-    // Names are bounded so that this always fits (record::MAX_NAME).
-    let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
-    body[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
-    pad(body);
-}
-
-fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
-    body.extend(code.to_le_bytes());
-    body.extend(len.to_le_bytes());
-    body.extend_from_slice(&value[..usize::from(len)]);
-    pad(body);
-}
-
-/// Blocks and options are aligned to 4 bytes.
-fn pad(body: &mut Vec<u8>) {
-    body.resize(body.len().next_multiple_of(4), 0);
 }
 
 /// The operating system's error, where that is what happened.

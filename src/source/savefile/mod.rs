@@ -2,6 +2,7 @@
 //! pcapng), and plain packets. Memory is bounded, whatever the file says; a damaged or cut file
 //! gives everything before the damage.
 
+mod comments;
 mod pcap;
 mod pcapng;
 
@@ -12,6 +13,7 @@ use std::rc::Rc;
 
 use pcap_file::Endianness;
 
+use comments::Comments;
 use pcap::PcapFile;
 use pcapng::PcapngFile;
 
@@ -32,6 +34,9 @@ const MAX_PACKET: usize = 262_144;
 /// Room for the longest packet and its comments, and for other programs' blocks; a longer block is
 /// damage.
 const READ_BUFFER_LEN: usize = 4 * 1024 * 1024;
+/// Bytes read at once, unless a longer packet waits for its rest: few enough to be in the
+/// processor's cache still when they are looked at.
+const MIN_READ: usize = 128 * 1024;
 /// Bytes of the cooked header before netlink messages.
 const COOKED_LEN: usize = 16;
 
@@ -40,6 +45,7 @@ pub struct Savefile<R: Read> {
     reader: Format<R>,
     /// The packet read last: copied, so that a file's first one can be looked at beforehand.
     packet: Packet,
+    comments: Comments,
     is_loaded: bool,
     damage: Option<Damage>,
     remarks: Remarks,
@@ -116,7 +122,10 @@ struct ToItsEnd<R> {
 
 impl<R: Read> Read for ToItsEnd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.source.read(buffer)?;
+        // As much again as waits for its rest, lest that be moved again and again.
+        let kept = READ_BUFFER_LEN.saturating_sub(buffer.len());
+        let room = buffer.len().min(MIN_READ.max(kept));
+        let len = self.source.read(&mut buffer[..room])?;
         if len == 0 && !buffer.is_empty() {
             self.was_reached.set(true);
         }
@@ -125,42 +134,41 @@ impl<R: Read> Read for ToItsEnd<R> {
 }
 
 /// A packet out of the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Packet {
     time: Timestamp,
     original_len: u32,
     link: Option<LinkType>,
     facts: Option<Rc<InterfaceFacts>>,
     data: Vec<u8>,
-    /// Its comments, one behind the other, and where each ends.
-    comments: String,
-    comment_ends: Vec<usize>,
-    order: Option<ByteOrder>,
+    /// What follows the packet in an Enhanced Packet Block.
+    options: Vec<u8>,
+    /// The file's, or the section's.
+    order: ByteOrder,
+    /// Where its block begins in the file.
+    offset: u64,
 }
 
 impl Packet {
+    fn none() -> Self {
+        Self {
+            time: Timestamp(0),
+            original_len: 0,
+            link: None,
+            facts: None,
+            data: Vec::new(),
+            options: Vec::new(),
+            order: ByteOrder::NATIVE,
+            offset: 0,
+        }
+    }
+
     fn set(&mut self, time: Timestamp, original_len: u32, data: &[u8]) {
         self.time = time;
         self.original_len = original_len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.data.clear();
         self.data.extend_from_slice(data);
-    }
-
-    fn clear_comments(&mut self) {
-        self.comments.clear();
-        self.comment_ends.clear();
-    }
-
-    fn add_comment(&mut self, text: &str) {
-        self.comments.push_str(text);
-        self.comment_ends.push(self.comments.len());
-    }
-
-    fn comments(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.comment_ends.iter().copied());
-        starts
-            .zip(&self.comment_ends)
-            .map(|(start, &end)| &self.comments[start..end])
+        self.options.clear();
     }
 }
 
@@ -189,7 +197,8 @@ impl<R: Read> Savefile<R> {
         };
         let mut file = Self {
             reader,
-            packet: Packet::default(),
+            packet: Packet::none(),
+            comments: Comments::new(),
             is_loaded: false,
             damage: None,
             remarks: Remarks::default(),
@@ -235,7 +244,7 @@ impl<R: Read> Savefile<R> {
         while self.is_loaded {
             let flow = match self.packet.link {
                 Some(LinkType::NETLINK) => self.deliver_messages(&mut take),
-                _ => self.deliver_packet(&mut take),
+                _ => self.deliver_packet(&mut take)?,
             };
             if flow.is_break() {
                 return Ok(flow);
@@ -266,35 +275,21 @@ impl<R: Read> Savefile<R> {
     fn deliver_packet<B>(
         &mut self,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let packet = &self.packet;
-        let described = packet.facts.as_deref();
-        let mut facts = Facts::of_origin(described.and_then(|described| described.origin));
-        packet.comments().for_each(|comment| facts.read(comment));
-        let cause = facts.cause();
-        self.remarks.plain_packets += u64::from(cause.origin().is_none());
-        let link = packet.link.unwrap_or(LinkType::ETHERNET);
-        if !packet::is_understood(link) {
-            self.remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
-        }
-        let input = described.and_then(|described| described.input.as_ref());
-        let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
-        let record = DropRecord {
-            time: packet.time,
-            cause,
-            input: input.or_else(|| facts.input()),
-            link: Link {
-                kind: link,
-                basis: described.map_or(Basis::Known, |described| described.basis),
-            },
-            protocol: facts
-                .protocol()
-                .or_else(|| packet::protocol(link, &packet.data)),
-            original_len: packet.original_len,
-            data: &packet.data,
-            notes: facts.notes(),
-        };
-        take(Event::Drop(&record))
+    ) -> Result<ControlFlow<B>, Damage> {
+        let (packet, remarks) = (&self.packet, &mut self.remarks);
+        let origin = packet.facts.as_ref().and_then(|described| described.origin);
+        let flow = self
+            .comments
+            .understand(&packet.options, packet.order, origin, |facts| {
+                take(Event::Drop(&record(packet, facts, remarks)))
+            });
+        flow.ok_or_else(|| {
+            self.is_loaded = false;
+            Damage {
+                offset: packet.offset,
+                what: "the options of a packet are cut".into(),
+            }
+        })
     }
 
     fn deliver_messages<B>(
@@ -359,6 +354,34 @@ impl<R: Read> Savefile<R> {
     }
 }
 
+/// The drop that a packet and its comments speak of.
+fn record<'a>(packet: &'a Packet, facts: &'a Facts<'_>, remarks: &mut Remarks) -> DropRecord<'a> {
+    let cause = facts.cause();
+    remarks.plain_packets += u64::from(cause.origin().is_none());
+    let link = packet.link.unwrap_or(LinkType::ETHERNET);
+    if !packet::is_understood(link) {
+        remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
+    }
+    let described = packet.facts.as_deref();
+    let input = described.and_then(|described| described.input.as_ref());
+    let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
+    DropRecord {
+        time: packet.time,
+        cause,
+        input: input.or_else(|| facts.input()),
+        link: Link {
+            kind: link,
+            basis: described.map_or(Basis::Known, |described| described.basis),
+        },
+        protocol: facts
+            .protocol()
+            .or_else(|| packet::protocol(link, &packet.data)),
+        original_len: packet.original_len,
+        data: &packet.data,
+        notes: facts.notes(),
+    }
+}
+
 /// The messages behind a cooked header, where they are generic netlink's, and their byte order:
 /// the file's, unless only the other one makes sense of the first length.
 fn generic_messages(packet: &Packet) -> Option<(Messages<'_>, ByteOrder)> {
@@ -367,11 +390,10 @@ fn generic_messages(packet: &Packet) -> Option<(Messages<'_>, ByteOrder)> {
     if header[14..16] != GENERIC {
         return None;
     }
-    let order = packet.order.unwrap_or(ByteOrder::NATIVE);
-    let order = if Messages::new(messages, order).next().is_some() {
-        order
+    let order = if Messages::new(messages, packet.order).next().is_some() {
+        packet.order
     } else {
-        order.swapped()
+        packet.order.swapped()
     };
     Some((Messages::new(messages, order), order))
 }

@@ -58,7 +58,8 @@ impl<R: Read> PcapFile<R> {
         let time = u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * unit;
         packet.set(Timestamp(time), raw.orig_len, &raw.data);
         packet.link = Some(link_type(u32::from(header.datalink)));
-        packet.order = Some(byte_order(header.endianness));
+        packet.order = byte_order(header.endianness);
+        packet.offset = self.offset;
         self.offset += PACKET_HEADER_LEN + u64::from(raw.incl_len);
         Ok(true)
     }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::rc::Rc;
 
 use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
 use pcap_file::pcapng::blocks::interface_statistics::{
     InterfaceStatisticsBlock, InterfaceStatisticsOption,
@@ -22,15 +22,11 @@ use super::{
     read_failure,
 };
 use crate::interface::{InterfaceFacts, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::net_dm::netlink::ByteOrder;
 use crate::record::{Basis, CaptureHost, LinkType, Timestamp};
 
 /// Memory for the interfaces of a section, which have to be kept: more than a hundred thousand of
 /// ours. More is damage.
 const MAX_INTERFACE_MEMORY: usize = 64 * 1024 * 1024;
-/// Option codes that every block has (section 3.5).
-const OPT_END: u16 = 0;
-const OPT_COMMENT: u16 = 1;
 
 pub(super) struct PcapngFile<R: Read> {
     reader: PcapNgReader<R>,
@@ -66,6 +62,8 @@ struct Described {
     link: LinkType,
     facts: Option<Rc<InterfaceFacts>>,
     is_monitor: bool,
+    /// Whether its times are nanoseconds since the epoch, as ours are.
+    counts_nanoseconds: bool,
 }
 
 impl<R: Read> PcapngFile<R> {
@@ -111,20 +109,18 @@ impl<R: Read> PcapngFile<R> {
                     continue;
                 }
                 ENHANCED_PACKET_BLOCK => {
-                    read_enhanced(&raw.body, state, packet).map_err(damaged)?
+                    read_enhanced(&raw.body, state, interfaces, packet).map_err(damaged)?
                 }
                 _ => match raw
                     .try_into_block(state)
                     .map_err(|error| damaged(chain(&error)))?
                 {
                     Block::Packet(block) => {
-                        packet.clear_comments();
                         let time = Timestamp::from_duration(block.timestamp);
                         packet.set(time, block.original_len, &block.data);
                         u32::from(block.interface_id)
                     }
                     Block::SimplePacket(block) => {
-                        packet.clear_comments();
                         packet.set(Timestamp(0), block.original_len, &block.data);
                         0
                     }
@@ -151,7 +147,8 @@ impl<R: Read> PcapngFile<R> {
             }
             packet.link = Some(interface.link);
             packet.facts.clone_from(&interface.facts);
-            packet.order = Some(byte_order(state.endianness()));
+            packet.order = byte_order(state.endianness());
+            packet.offset = offset;
             return Ok(true);
         }
     }
@@ -159,7 +156,12 @@ impl<R: Read> PcapngFile<R> {
 
 /// An Enhanced Packet Block (section 4.3), into place: gives the number of its interface. The
 /// library would allocate for each comment, and refuse the packet for one that is not UTF-8.
-fn read_enhanced(body: &[u8], state: &PcapNgState, packet: &mut Packet) -> Result<u32, String> {
+fn read_enhanced(
+    body: &[u8],
+    state: &PcapNgState,
+    interfaces: &Interfaces,
+    packet: &mut Packet,
+) -> Result<u32, String> {
     const HEADER_LEN: usize = 20;
     let order = byte_order(state.endianness());
     let short = || "invalid content for block 'Enhanced Packet': it is too short".to_owned();
@@ -170,36 +172,19 @@ fn read_enhanced(body: &[u8], state: &PcapNgState, packet: &mut Packet) -> Resul
             .unwrap_or_default()
     };
     let [interface, high, low, captured, original_len] = [0, 1, 2, 3, 4].map(field);
-    let time = state
-        .decode_timestamp(interface, high, low)
-        .map_err(|error| chain(&error))?;
+    let described = interfaces.described.get(interface as usize);
+    let time = if described.is_some_and(|described| described.counts_nanoseconds) {
+        Timestamp(u64::from(high) << 32 | u64::from(low))
+    } else {
+        let time = state.decode_timestamp(interface, high, low);
+        Timestamp::from_duration(time.map_err(|error| chain(&error))?)
+    };
     let captured = captured as usize;
     let data = rest.get(..captured).ok_or_else(short)?;
     let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
-    packet.set(Timestamp::from_duration(time), original_len, data);
-    packet.clear_comments();
-    read_comments(options, order, packet)
-        .ok_or_else(|| "the options of a packet are cut".to_owned())?;
+    packet.set(time, original_len, data);
+    packet.options.extend_from_slice(options);
     Ok(interface)
-}
-
-/// `None` where an option reaches beyond the block.
-fn read_comments(mut options: &[u8], order: ByteOrder, packet: &mut Packet) -> Option<()> {
-    while !options.is_empty() {
-        let code = order.u16(options.get(..2)?)?;
-        let len = usize::from(order.u16(options.get(2..4)?)?);
-        if code == OPT_END {
-            break;
-        }
-        let value = options.get(4..4 + len)?;
-        if code == OPT_COMMENT {
-            packet.add_comment(&String::from_utf8_lossy(value));
-        }
-        options = options
-            .get(4 + len.next_multiple_of(4)..)
-            .unwrap_or_default();
-    }
-    Some(())
 }
 
 fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
@@ -224,6 +209,8 @@ fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
             .or(named)
             .map(Rc::new),
         is_monitor,
+        counts_nanoseconds: block.ts_resolution() == InterfaceTsResolution::NANO
+            && block.ts_offset() == 0,
     }
 }
 
@@ -272,26 +259,4 @@ fn damage(offset: u64, error: PcapNgReadError, was_end_reached: bool) -> Damage 
         other => chain(&other),
     };
     Damage { offset, what }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_comment_that_is_not_utf_8_does_not_cost_the_packet() {
-        #[rustfmt::skip]
-        let options = [
-            1, 0, 3, 0,  b'a', 0xff, b'b', 0, // opt_comment
-            2, 0, 4, 0,  1, 0, 0, 0,          // epb_flags
-            1, 0, 1, 0,  b'c', 0, 0, 0,       // opt_comment
-            0, 0, 0, 0,                       // opt_endofopt
-            1, 0, 1, 0,  b'd', 0, 0, 0,       // behind the end
-        ];
-        let mut packet = Packet::default();
-        read_comments(&options, ByteOrder::Little, &mut packet).unwrap();
-        assert_eq!(packet.comments().collect::<Vec<_>>(), ["a\u{fffd}b", "c"]);
-        let cut = &options[..6];
-        assert_eq!(read_comments(cut, ByteOrder::Little, &mut packet), None);
-    }
 }
