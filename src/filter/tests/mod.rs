@@ -3,6 +3,7 @@
 mod accept;
 mod grammar;
 mod kernel;
+mod messages;
 mod properties;
 mod records;
 mod reject;
