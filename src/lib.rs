@@ -53,8 +53,8 @@
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
 //!   Standard output is data.
-//! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
-//!   packet block, both reused. Nor between file and file, but for a cause not seen lately.
+//! - Nothing is allocated for a packet between socket and file: one receive buffer, one of
+//!   options, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
 //!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.

@@ -220,6 +220,39 @@ fn endless_comments_and_sections_do_not_fill_the_memory() {
 }
 
 #[test]
+fn endless_causes_do_not_fill_the_memory() {
+    // As many as there are, each of its own reason, which is as long as any that is remembered.
+    let mut piece = Vec::new();
+    for number in 0..20_000 {
+        let comment = format!("reason: {number:0>480}");
+        let mut body = vec![0; 20];
+        body.extend([1, 0]);
+        body.extend(u16::try_from(comment.len()).unwrap().to_le_bytes());
+        body.extend(comment.bytes());
+        piece.extend(block(6, &body));
+    }
+    let flood = Flood {
+        beginning: io::Cursor::new([section(), interface(0, 0, 0)].concat()),
+        left: 2 * piece.len() as u64,
+        piece: io::Cursor::new(piece),
+    };
+    let mut count = 0;
+    let taken = measure(|| {
+        let host = CaptureHost::default();
+        let mut sink = PcapngSink::new(io::sink(), Linking::Auto, "test", &host).unwrap();
+        let mut file = Savefile::open(flood).unwrap();
+        let flow = file.for_each(|record| {
+            count += 1;
+            sink.write(record).unwrap();
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(flow.unwrap().is_continue());
+    });
+    assert_eq!(count, 40_000);
+    assert!(taken.bytes_max < 20 * MIB, "{} bytes", taken.bytes_max);
+}
+
+#[test]
 fn a_length_that_no_file_has_does_not_fill_the_memory() {
     let mut packet = vec![0; 8];
     packet.extend(0xffff_fff0_u32.to_le_bytes());

@@ -71,7 +71,8 @@ impl Equivalent<OwnedSource> for Source<Option<&[u8]>> {
 }
 
 impl<W: Write> PcapngSink<W> {
-    /// Writes the section header and interface 0. `application` names this program and version.
+    /// Writes the section header and interface 0. `application` names this program and version;
+    /// `writer` is to be buffered, since a packet comes in parts.
     pub fn new(
         writer: W,
         linking: Linking,
