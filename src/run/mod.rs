@@ -2,6 +2,7 @@
 //! anything printed to standard error.
 
 mod capture;
+mod closing;
 mod live;
 mod offline;
 mod output;
@@ -10,10 +11,12 @@ mod probe;
 mod read;
 mod receiver;
 mod selection;
+mod sieve;
 mod signals;
 #[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
 mod source_lines;
 mod summary;
+mod talk;
 mod tally;
 
 use std::fmt;
@@ -25,6 +28,7 @@ use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
+use talk::{hint, say};
 
 /// How a run ended: the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,16 +230,6 @@ fn print(text: &str) -> Result<Exit, Failure> {
         }
         _ => Ok(Exit::Success),
     }
-}
-
-/// A line of talk. Whether anybody listens does not matter.
-fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "dwdump: {line}");
-}
-
-/// What to do about the line before.
-fn hint(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "hint: {line}");
 }
 
 /// `1 packet`, `2 packets`.
