@@ -70,3 +70,4 @@ pub mod source;
 pub mod summary;
 pub mod symbol;
 mod sys;
+pub mod table;

@@ -3,6 +3,7 @@
 
 mod capture;
 mod closing;
+mod keyboard;
 mod live;
 mod offline;
 mod output;
@@ -10,12 +11,14 @@ mod pipeline;
 mod probe;
 mod read;
 mod receiver;
+mod screen;
 mod selection;
 mod sieve;
 mod signals;
 #[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
 mod source_lines;
 mod summary;
+mod table;
 mod talk;
 mod tally;
 

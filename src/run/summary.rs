@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,12 @@ use nix::poll::{PollFd, PollFlags};
 use super::closing::{Closing, Source, Totals};
 use super::live::{Beginning, Purpose, Session};
 use super::offline::{self, Input};
-use super::output::{pipe, standard_output};
+use super::output::{pipe, standard_output, stdout_is_terminal};
 use super::pipeline::{Stop, output_failed};
 use super::receiver::{Attention, Machine, Receiver};
 use super::sieve::Sieve;
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, hint, say, selection};
+use super::{Exit, Failure, Plural, hint, say, screen, selection, table};
 use crate::cli::{Counting, Lines, Live, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
@@ -34,11 +35,32 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until told to stop, or to the end of the file.
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
+    if shows_table(command) {
+        return match &command.subject {
+            Subject::Live(live) => table::show_live(command, live, |beginning| {
+                announce(beginning, command);
+            }),
+            Subject::File { input, origins } => table::show_file(command, input, *origins),
+        };
+    }
     let filter = selection::filter(&command.selection)?;
     match &command.subject {
         Subject::Live(live) => count_live(command, live, filter),
         Subject::File { input, origins } => count_file(command, input, *origins, filter),
     }
+}
+
+/// Whether there is a terminal, and nobody asked for lines.
+fn shows_table(command: &Summary) -> bool {
+    if command.lines != Lines::Auto || !stdout_is_terminal() {
+        return false;
+    }
+    let obstacle = screen::obstacle();
+    if let Some(obstacle) = obstacle {
+        say(format_args!("{obstacle}: counting in lines"));
+        hint("a table needs a terminal for input and output, and TERM; --print asks for lines");
+    }
+    obstacle.is_none()
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
@@ -117,6 +139,7 @@ fn count_file(
 ) -> Result<Exit, Failure> {
     let input = Input::open(input)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Rc::new(requests);
     let name = input.name.clone();
     let finished = input.read(requests, |_, _| {
         say(format_args!(

@@ -1,0 +1,168 @@
+//! The terminal while a table is shown, and its way back to what it was: at the end, after an
+//! error, a signal or a panic.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::{Mutex, Once, PoisonError};
+
+use anyhow::Context;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{cursor, queue};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use ratatui::backend::CrosstermBackend;
+use ratatui::{Frame, Terminal};
+
+use super::output::standard_output;
+use super::{Failure, talk};
+
+/// How long the way back waits for a terminal that takes no more, in milliseconds.
+const PATIENCE: u16 = 200;
+
+/// The terminal that has to be put back; `None` while there is nothing to put back.
+static SHOWN: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Why a terminal cannot show a table, where that is known beforehand.
+pub fn obstacle() -> Option<&'static str> {
+    let kind = std::env::var_os("TERM").unwrap_or_default();
+    if kind.is_empty() || kind == "dumb" {
+        return Some("TERM says that this terminal cannot show a table");
+    }
+    let has_keys = io::stdin().is_terminal() || File::open("/dev/tty").is_ok();
+    (!has_keys).then_some("there is no terminal to take keys from")
+}
+
+/// A terminal that shows a table, until it is dropped.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Writer>>,
+    failure: Rc<Cell<Option<io::Error>>>,
+}
+
+impl Screen {
+    /// Takes the terminal. Talk is kept from now on, lest it tear the screen.
+    pub fn enter() -> Result<Self, Failure> {
+        restore_after_panics();
+        let stdout = standard_output()?;
+        let copy = stdout.as_fd().try_clone_to_owned();
+        let copy = copy.context("cannot write to standard output")?;
+        // Before the modes change, so that whatever fails from here on is undone.
+        *shown() = Some(copy);
+        talk::hold();
+        let entered = enter(stdout).context("cannot set the terminal up");
+        entered.map_err(|error| {
+            leave();
+            error.into()
+        })
+    }
+
+    /// Draws what changed.
+    pub fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(paint)?;
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Draws everything next time.
+    pub fn repaint(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Gives the terminal back, stops until the shell has this process go on, and takes it again.
+    pub fn suspend(self) -> Result<Self, Failure> {
+        drop(self);
+        let stopped = signal_hook::low_level::raise(signal_hook::consts::SIGTSTP);
+        stopped.context("cannot suspend")?;
+        Self::enter()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+fn enter(stdout: File) -> io::Result<Screen> {
+    enable_raw_mode()?;
+    let failure = Rc::new(Cell::new(None));
+    let mut writer = Writer {
+        stdout: BufWriter::with_capacity(64 * 1024, stdout),
+        failure: Rc::clone(&failure),
+    };
+    queue!(writer, EnterAlternateScreen, cursor::Hide)?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(writer))?;
+    terminal.clear()?;
+    Ok(Screen { terminal, failure })
+}
+
+fn shown() -> std::sync::MutexGuard<'static, Option<OwnedFd>> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts the terminal back as it was, once, from any thread, and says what was kept. A terminal
+/// that takes no more bytes gets its modes back all the same.
+pub fn leave() {
+    let Some(terminal) = shown().take() else {
+        return;
+    };
+    let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLOUT)];
+    let is_ready = matches!(
+        nix::poll::poll(&mut ready, PollTimeout::from(PATIENCE)),
+        Ok(1..)
+    );
+    if is_ready {
+        let mut terminal = File::from(terminal);
+        // If it is gone, there is nothing to put back.
+        let _ = queue!(terminal, LeaveAlternateScreen, cursor::Show);
+    }
+    let _ = disable_raw_mode();
+    talk::release();
+}
+
+/// The message of a panic belongs on the screen that stays.
+fn restore_after_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            leave();
+            usual(panic);
+        }));
+    });
+}
+
+/// Standard output, whose first failure is remembered and told once: what is drawn after it, on
+/// the way out, goes nowhere.
+struct Writer {
+    stdout: BufWriter<File>,
+    failure: Rc<Cell<Option<io::Error>>>,
+}
+
+impl Writer {
+    fn fail(&self, error: io::Error) {
+        let first = self.failure.take().unwrap_or(error);
+        self.failure.set(Some(first));
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.stdout.write_all(bytes) {
+            self.fail(error);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Err(error) = self.stdout.flush() {
+            self.fail(error);
+        }
+        Ok(())
+    }
+}
