@@ -83,29 +83,35 @@ fn terminal() -> io::Result<OwnedFd> {
 
 /// Hands on keys until the terminal is gone: crossterm itself would read its end again and again.
 fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: UnixStream) {
-    /// More than crossterm reads at once may be waiting, of which it hears no more until then.
-    const PAUSE: Duration = Duration::from_millis(50);
-
     loop {
         let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
-        let pressed = match nix::poll::poll(&mut watched, PollTimeout::NONE) {
+        let is_there = match nix::poll::poll(&mut watched, PollTimeout::NONE) {
             Err(nix::Error::EINTR) => continue,
-            Err(_) => Pressed::Gone,
-            Ok(_) if watched[0].revents() != Some(PollFlags::POLLIN) => Pressed::Gone,
-            Ok(_) => match event::poll(PAUSE) {
-                Ok(false) => continue,
-                Err(_) => Pressed::Gone,
-                Ok(true) => match event::read() {
-                    Err(_) => Pressed::Gone,
-                    Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Pressed::Key(key),
-                    Ok(_) => Pressed::Resized,
-                },
-            },
+            Err(_) => false,
+            Ok(_) => watched[0].revents() == Some(PollFlags::POLLIN),
         };
-        let is_over = sender.send(pressed).is_err() || pressed == Pressed::Gone;
-        let _ = waker.write(&[0]);
-        if is_over {
+        let handed_on = is_there && hand_on(sender, &mut waker).is_ok();
+        if !handed_on {
+            let _ = sender.send(Pressed::Gone);
+            let _ = waker.write(&[0]);
             return;
         }
     }
+}
+
+/// Hands on all that crossterm makes of the bytes that are there: it reads more than one key at
+/// once, and what it has read is not there any more for a poll.
+fn hand_on(sender: &Sender<Pressed>, waker: &mut UnixStream) -> io::Result<()> {
+    /// What it has read is not looked at when the time is over: long enough for a busy machine.
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    while event::poll(PATIENCE)? {
+        let pressed = match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Pressed::Key(key),
+            _ => Pressed::Resized,
+        };
+        sender.send(pressed).map_err(io::Error::other)?;
+        let _ = waker.write(&[0]);
+    }
+    Ok(())
 }

@@ -273,7 +273,10 @@ impl Plan {
 fn line_kind(delivery: &Delivery, stdout_is_terminal: bool) -> Option<LineKind> {
     match delivery.lines {
         Lines::Auto => None,
-        Lines::Text => Some(LineKind::Text(text_style(delivery.text, stdout_is_terminal))),
+        Lines::Text => Some(LineKind::Text(text_style(
+            delivery.text,
+            stdout_is_terminal,
+        ))),
         Lines::Json => Some(LineKind::Json),
     }
 }

@@ -15,6 +15,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, queue};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::{Position, Rect};
 use ratatui::{Frame, Terminal};
 
 use super::output::standard_output;
@@ -70,7 +71,9 @@ impl Screen {
 
     /// Draws everything next time.
     pub fn repaint(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Clearing alone would ask the terminal where its cursor is, and take the answer from keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// Gives the terminal back, stops until the shell has this process go on, and takes it again.
@@ -96,8 +99,7 @@ fn enter(stdout: File) -> io::Result<Screen> {
         failure: Rc::clone(&failure),
     };
     queue!(writer, EnterAlternateScreen, cursor::Hide)?;
-    let mut terminal = Terminal::new(CrosstermBackend::new(writer))?;
-    terminal.clear()?;
+    let terminal = Terminal::new(CrosstermBackend::new(writer))?;
     Ok(Screen { terminal, failure })
 }
 

@@ -182,9 +182,7 @@ impl Book {
         key: &'b Key,
     ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
         let records = self.recent.records();
-        records.filter(move |record| {
-            KeyView::of(grouping, &Counted::Packet(record)) == key.view()
-        })
+        records.filter(move |record| KeyView::of(grouping, &Counted::Packet(record)) == key.view())
     }
 }
 
@@ -256,7 +254,10 @@ mod tests {
         let mut book = Book::new(Pace::Recorded(Recording::new(interval)));
         let times = [10.0, 10.5, 11.2, 13.0, 12.9];
         for time in times {
-            count(&mut book, Timestamp::from_duration(Duration::from_secs_f64(time)).0);
+            count(
+                &mut book,
+                Timestamp::from_duration(Duration::from_secs_f64(time)).0,
+            );
         }
         book.end_recording();
         assert_eq!(history(&book), [2, 1, 0, 2]);

@@ -35,7 +35,10 @@ pub enum Action {
 pub const KEYS: [(&str, &str); 16] = [
     ("Up Down j k", "select a row"),
     ("PgUp PgDn Home End", "select a row further on"),
-    ("Enter Right", "what the row means, its filter, its last packets"),
+    (
+        "Enter Right",
+        "what the row means, its filter, its last packets",
+    ),
     ("Esc Left", "back"),
     ("g G, Tab", "next or previous grouping"),
     ("s", "sort by rate, total or name"),

@@ -6,10 +6,12 @@ mod draw;
 mod explain;
 mod input;
 mod keys;
+mod pages;
 mod recent;
-mod text;
+mod rows;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use book::{Book, Order, Pace, Recording};
 pub use draw::draw;
@@ -255,7 +257,10 @@ impl View {
 
     /// What to call the selected row.
     fn selected_name(&self) -> String {
-        self.selected.as_ref().map(Key::to_string).unwrap_or_default()
+        self.selected
+            .as_ref()
+            .map(Key::to_string)
+            .unwrap_or_default()
     }
 }
 

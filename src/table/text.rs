@@ -121,26 +121,20 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// A character for each number, at most so many, the newest last: the higher, the more.
-pub fn history(
-    counts: impl ExactSizeIterator<Item = u64>,
-    columns: usize,
-    glyphs: Glyphs,
-) -> String {
-    let skipped = counts.len().saturating_sub(columns);
-    let counts: Vec<u64> = counts.skip(skipped).collect();
-    let most = counts.iter().copied().max().unwrap_or(0);
+/// A character for each number: the higher, the more.
+pub fn history(counts: &[u64], glyphs: Glyphs) -> String {
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let levels = glyphs.levels();
-    let text = counts.iter().map(|&count| match count {
+    let level = |count: u64| {
+        // The smallest is never nothing, and only the highest is the highest.
+        let level = (u128::from(count) * levels.len() as u128).div_ceil(most.into());
+        usize::try_from(level).unwrap_or(0).min(levels.len())
+    };
+    let shown = counts.iter().map(|&count| match level(count) {
         0 => ' ',
-        count => {
-            let top = levels.len() as u64;
-            // The smallest is never nothing, and only the highest is the highest.
-            let level = (u128::from(count) * u128::from(top)).div_ceil(u128::from(most.max(1)));
-            levels[usize::try_from(level.saturating_sub(1)).unwrap_or(0).min(levels.len() - 1)]
-        }
+        level => levels[level - 1],
     });
-    text.collect()
+    shown.collect()
 }
 
 /// What a terminal can show.
@@ -180,10 +174,7 @@ mod tests {
     #[test]
     fn lines_are_wrapped_and_stay_indented() {
         let text = "  - one two three\n\nfour";
-        assert_eq!(
-            wrap(text, 9),
-            ["  - one", "  two", "  three", "", "four"]
-        );
+        assert_eq!(wrap(text, 9), ["  - one", "  two", "  three", "", "four"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("", 3), Vec::<String>::new());
     }
@@ -207,15 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn a_history_shows_the_newest_and_never_hides_a_drop() {
-        let shown = |counts: &[u64], columns| {
-            history(counts.iter().copied(), columns, Glyphs::Unicode)
-        };
-        assert_eq!(shown(&[0, 1, 1000], 5), " ▁█");
-        assert_eq!(shown(&[9, 1, 2, 4, 8], 4), "▁▂▄█");
-        assert_eq!(shown(&[], 4), "");
-        let ascii = history([0, 1, 8].into_iter(), 8, Glyphs::Ascii);
-        assert_eq!(ascii, " .#");
+    fn a_history_never_hides_a_drop() {
+        assert_eq!(history(&[0, 1, 1000], Glyphs::Unicode), " ▁█");
+        assert_eq!(history(&[1, 2, 4, 8], Glyphs::Unicode), "▁▂▄█");
+        assert_eq!(history(&[], Glyphs::Unicode), "");
+        assert_eq!(history(&[u64::MAX, 0], Glyphs::Unicode), "█ ");
+        assert_eq!(history(&[0, 1, 8], Glyphs::Ascii), " .#");
     }
 
     proptest! {

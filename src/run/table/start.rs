@@ -16,8 +16,8 @@ use super::super::output::{shown, text_style};
 use super::super::pipeline::Stop;
 use super::super::receiver::{Attention, Receiver};
 use super::super::screen::Screen;
-use super::super::signals::Requests;
 use super::super::sieve::Sieve;
+use super::super::signals::Requests;
 use super::super::{Exit, Failure, Plural, say, selection};
 use super::actions::TRUNC_LEN;
 use super::{Clock, LiveTable, Next, Origin};
@@ -218,7 +218,9 @@ pub fn show_file(
                 origin,
                 origins,
                 subject: match target {
-                    Target::File(path) => path.file_name().map_or(name, |name| shown(name.as_ref())),
+                    Target::File(path) => {
+                        path.file_name().map_or(name, |name| shown(name.as_ref()))
+                    }
                     Target::Standard => name,
                 },
                 counted_by: CountedBy::Packets,

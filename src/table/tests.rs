@@ -1,0 +1,1 @@
+//! The view on terminals of every size, with hostile names.
