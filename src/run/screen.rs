@@ -168,3 +168,78 @@ impl Write for Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::num::NonZeroU16;
+    use std::process::{Command, Stdio};
+
+    use nix::sys::termios::tcgetattr;
+
+    use super::*;
+
+    /// Runs in the terminal of the test below.
+    #[test]
+    #[ignore = "needs a terminal: another test runs it in one"]
+    fn panics_on_a_screen() {
+        let mut screen = Screen::enter().unwrap();
+        let drawn = screen.draw(|frame| {
+            frame
+                .buffer_mut()
+                .set_string(0, 0, "drawn", ratatui::style::Style::new());
+        });
+        drawn.unwrap();
+        crate::run::say("said meanwhile");
+        panic!("on purpose, on a screen");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_its_message() {
+        let size = nix::pty::Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = nix::pty::openpty(Some(&size), None).unwrap();
+        let before = tcgetattr(&pair.slave).unwrap();
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        let mut child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "run::screen::tests::panics_on_a_screen"])
+            .args(["--ignored", "--nocapture", "--test-threads=1"])
+            .env("TERM", "xterm")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let (rows, columns) = (NonZeroU16::new(24).unwrap(), NonZeroU16::new(80).unwrap());
+        let mut emulator = vt100::Parser::new(rows, columns, 0);
+        let mut master = File::from(pair.master);
+        let mut was_drawn = false;
+        // The test harness says so in the end, on the screen that stays.
+        while !emulator.screen().contents().contains("test result: FAILED") {
+            let mut bytes = [0; 4096];
+            let count = master.read(&mut bytes).unwrap();
+            // Byte by byte, so that no state of the screen is passed over.
+            for byte in &bytes[..count] {
+                emulator.process(&[*byte]);
+                let screen = emulator.screen();
+                was_drawn |= screen.alternate_screen() && screen.contents().contains("drawn");
+            }
+        }
+        let screen = emulator.screen();
+        assert!(was_drawn);
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        let text = screen.contents();
+        let said = text.find("dwdump: said meanwhile");
+        let message = text.find("on purpose, on a screen");
+        assert!(said.is_some() && said < message, "{text}");
+        assert_eq!(tcgetattr(&pair.slave).unwrap(), before);
+        assert_eq!(child.wait().unwrap().code(), Some(101));
+    }
+}

@@ -159,10 +159,8 @@ mod tests {
                 assert_eq!(recent.records().next(), Some(expected));
                 ControlFlow::<()>::Continue(())
             });
-            assert!(seen > 100, "{path}");
+            assert!(seen > 50, "{path}");
             assert_eq!(recent.records().count(), seen.min(PACKETS));
-            let times: Vec<_> = recent.records().map(|record| record.time).collect();
-            assert!(!times.is_empty());
         }
     }
 

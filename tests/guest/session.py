@@ -771,9 +771,10 @@ def suite():
     """All tests; those of hardware drops where there is a simulated switch."""
     loader = unittest.defaultTestLoader
     import symbols  # Not before: it builds on what is defined here.
+    import table
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, Live, Loss, Reasons, Refusals]
-    kinds += [symbols.Symbols]
+    kinds += [symbols.Symbols, table.Table]
     kinds += [Hardware] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
 
