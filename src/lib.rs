@@ -79,3 +79,4 @@ pub mod source;
 pub mod summary;
 pub mod symbol;
 mod sys;
+pub mod table;

@@ -78,7 +78,8 @@ fn announce(beginning: Beginning, plan: &Plan) {
     }
 }
 
-fn capture_host() -> CaptureHost {
+/// This machine.
+pub fn capture_host() -> CaptureHost {
     let Ok(uname) = nix::sys::utsname::uname() else {
         return CaptureHost::default();
     };

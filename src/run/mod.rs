@@ -3,7 +3,9 @@
 
 mod capacity;
 mod capture;
+mod closing;
 mod kernel_filter;
+mod keyboard;
 mod live;
 mod offline;
 mod output;
@@ -11,11 +13,15 @@ mod pipeline;
 mod probe;
 mod read;
 mod receiver;
+mod screen;
 mod selection;
+mod sieve;
 mod signals;
 #[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
 mod source_lines;
 mod summary;
+mod table;
+mod talk;
 mod tally;
 
 use std::fmt;
@@ -27,6 +33,7 @@ use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
+use talk::{hint, say};
 
 /// How a run ended: the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,16 +238,6 @@ fn print(text: &str) -> Result<Exit, Failure> {
         }
         _ => Ok(Exit::Success),
     }
-}
-
-/// A line of talk. Whether anybody listens does not matter.
-fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "dwdump: {line}");
-}
-
-/// What to do about the line before.
-fn hint(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "hint: {line}");
 }
 
 /// `1 packet`, `2 packets`.

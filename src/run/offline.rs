@@ -68,11 +68,10 @@ impl Input {
     /// Reads to the end. `prepare` makes the receiver when the header is known.
     pub fn read<R: Receiver>(
         self,
-        requests: Requests,
+        requests: Rc<Requests>,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
     ) -> Result<Finished<R>, Failure> {
         let Self { name, file } = self;
-        let requests = Rc::new(requests);
         let destination = Rc::new(RefCell::new(Destination {
             receiver: None,
             stop: None,

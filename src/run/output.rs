@@ -9,13 +9,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Failure, hint, say};
-use crate::cli::{ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, UsageError};
+use crate::cli::{
+    ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
+};
 use crate::net_dm::family;
 use crate::record::{CaptureHost, Escaped, LinkType};
 use crate::sink::{
     BUFFER_LEN, Color, Commenting, Detail, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink,
     SharedFinder, Sink, TextSink, TextStyle,
 };
+
+/// This program, as it signs files.
+pub const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
 
 /// What is to be written, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +91,7 @@ impl Plan {
             None => match lines {
                 Some(kind) => return Self::lines(delivery, kind),
                 None if stdout_is_terminal => {
-                    return Self::lines(delivery, LineKind::Text(text_style(delivery, true)));
+                    return Self::lines(delivery, LineKind::Text(text_style(delivery.text, true)));
                 }
                 None => None,
             },
@@ -268,15 +273,18 @@ impl Plan {
 fn line_kind(delivery: &Delivery, stdout_is_terminal: bool) -> Option<LineKind> {
     match delivery.lines {
         Lines::Auto => None,
-        Lines::Text => Some(LineKind::Text(text_style(delivery, stdout_is_terminal))),
+        Lines::Text => Some(LineKind::Text(text_style(
+            delivery.text,
+            stdout_is_terminal,
+        ))),
         Lines::Json => Some(LineKind::Json),
     }
 }
 
-fn text_style(delivery: &Delivery, stdout_is_terminal: bool) -> TextStyle {
+/// How text looks, given what standard output is.
+pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
     // https://no-color.org: any value but none.
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let choice = delivery.text;
     TextStyle {
         zone: choice.zone,
         precision: choice.precision,
@@ -320,7 +328,6 @@ impl Layout {
         host: &CaptureHost,
         family: Option<u16>,
     ) -> io::Result<Box<dyn Sink>> {
-        const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
         Ok(match self {
             Self::Pcapng(linking, commenting) => {
                 let sink = PcapngSink::new(writer, linking, APPLICATION, host)?;

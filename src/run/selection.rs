@@ -46,7 +46,7 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
 }
 
 /// Kernels differ in their reasons, so an unknown one is no error; a typo is more likely.
-fn warn_of_unknown_reasons(filter: &Filter) {
+pub fn warn_of_unknown_reasons(filter: &Filter) {
     let patterns = filter.reasons();
     if patterns.is_empty() {
         return;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::say;
+use super::{say, screen};
 use crate::sys;
 
 /// How long the run may take to end the monitoring itself.
@@ -58,6 +58,7 @@ impl Requests {
                         SIGUSR2 => shared.flush.store(true, Ordering::Relaxed),
                         _ if shared.end.swap(true, Ordering::Release) => {
                             at_end();
+                            screen::leave();
                             say("interrupted again: what was not written yet is lost");
                             std::process::exit(1);
                         }

@@ -1,44 +1,66 @@
 //! Counting drops: in lines or JSON, an interval after the other.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
+use super::closing::{Closing, Source, Totals};
 use super::live::{Beginning, Purpose, Session};
 use super::offline::{self, Input};
-use super::output::{pipe, standard_output};
-use super::pipeline::{Stop, output_failed, report_loss};
+use super::output::{pipe, standard_output, stdout_is_terminal};
+use super::pipeline::{Stop, output_failed};
 use super::receiver::{Attention, Machine, Receiver};
+use super::sieve::Sieve;
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, hint, say, selection};
+use super::{Exit, Failure, Plural, hint, say, screen, selection, table};
 use crate::cli::{Counting, Lines, Live, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
-use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Loss, Timestamp};
+use crate::record::{Loss, Timestamp};
 use crate::sink::Detail;
-use crate::sink::summary::{Elsewhere, Where, write_lines, write_object};
+use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
-use crate::summary::{Counted, Grouping, Key, Order, Table};
+use crate::summary::Table;
 
 /// Bytes of each packet that are counted: headers, those in a tunnel too.
 const TRUNC_LEN: u32 = 256;
 /// How often the counts are written where the user did not say.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Rows of the totals at the end.
-const SHOWN: usize = 20;
 
 /// Counts until told to stop, or to the end of the file.
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
+    if shows_table(command) {
+        return match &command.subject {
+            Subject::Live(live) => table::show_live(command, live, |beginning| {
+                announce(beginning, command);
+            }),
+            Subject::File { input, origins } => table::show_file(command, input, *origins),
+        };
+    }
     let filter = selection::filter(&command.selection)?;
     match &command.subject {
         Subject::Live(live) => count_live(command, live, filter),
         Subject::File { input, origins } => count_file(command, input, *origins, filter),
     }
+}
+
+/// Whether there is a terminal, and nobody asked for lines.
+fn shows_table(command: &Summary) -> bool {
+    if command.lines != Lines::Auto || !stdout_is_terminal() {
+        return false;
+    }
+    let obstacle = screen::obstacle();
+    if let Some(obstacle) = obstacle {
+        say(format_args!("{obstacle}: counting in lines"));
+        hint("a table needs a terminal for input and output, and TERM; --print asks for lines");
+    }
+    obstacle.is_none()
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
@@ -119,6 +141,7 @@ fn count_file(
 ) -> Result<Exit, Failure> {
     let input = Input::open(input)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Rc::new(requests);
     let name = input.name.clone();
     let finished = input.read(requests, |_, _| {
         say(format_args!(
@@ -146,7 +169,8 @@ fn count_file(
 
 /// Counts, and writes them when an interval ends.
 struct Counter {
-    tallied: Tallied,
+    table: Table,
+    sieve: Sieve,
     form: Form,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
@@ -176,91 +200,12 @@ enum Clock {
     },
 }
 
-/// What was counted, and what was not.
-pub struct Tallied {
-    /// The counts.
-    pub table: Table,
-    /// Which of them.
-    pub filter: Filter,
-    origins: Option<Origins>,
-    /// Drops that the filter did not keep.
-    pub rejected: u64,
-    /// Summary alerts, and packets that were kept.
-    pub alerts: u64,
-    /// Summary alerts that had no room for another place.
-    pub full_alerts: u64,
-}
-
-impl Tallied {
-    /// Nothing yet.
-    pub fn new(grouping: Grouping, filter: Filter, origins: Option<Origins>) -> Self {
-        Self {
-            table: Table::new(grouping),
-            filter,
-            origins,
-            rejected: 0,
-            alerts: 0,
-            full_alerts: 0,
-        }
-    }
-
-    /// Counts what an event tells, where it is wanted.
-    pub fn take(&mut self, event: &Event<'_, '_>) {
-        match *event {
-            Event::Drop(record) => {
-                if self.keeps(record) {
-                    self.alerts += 1;
-                    self.table.count(&Counted::Packet(record));
-                } else {
-                    self.rejected += 1;
-                }
-            }
-            Event::Count { cause, count, time } => {
-                if self.keeps(&without_packet(cause, time)) {
-                    self.table.count(&Counted::Kernel { cause, count });
-                } else {
-                    self.rejected = self.rejected.saturating_add(count);
-                }
-            }
-            Event::EndOfCounts { is_full } => {
-                self.alerts += 1;
-                self.full_alerts += u64::from(is_full);
-            }
-        }
-    }
-
-    fn keeps(&self, record: &DropRecord<'_>) -> bool {
-        let is_wanted = match (self.origins, record.cause.origin()) {
-            (None, _) => true,
-            (Some(wanted), Some(origin)) => wanted.contains(origin),
-            (Some(_), None) => false,
-        };
-        is_wanted && self.filter.matches(record)
-    }
-}
-
-/// What a filter sees of drops that the kernel counted.
-fn without_packet(cause: Cause<'_>, time: Timestamp) -> DropRecord<'_> {
-    DropRecord {
-        time,
-        cause,
-        input: None,
-        link: Link {
-            kind: LinkType::ETHERNET,
-            basis: Basis::Assumed,
-        },
-        protocol: None,
-        original_len: 0,
-        data: &[],
-        notes: &[],
-    }
-}
-
 impl Counter {
     fn new(command: &Summary, origins: Option<Origins>, filter: Filter) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
-            tallied: Tallied::new(command.grouping, filter, origins),
+            table: Table::new(command.grouping),
+            sieve: Sieve::new(filter, origins),
             form: match command.lines {
                 Lines::Json => Form::Json,
                 Lines::Auto | Lines::Text => Form::Lines(command.text.detail),
@@ -279,7 +224,7 @@ impl Counter {
 
     /// Writes the interval that ends at `time`, and begins the next.
     fn end_interval(&mut self, time: Timestamp, length: Duration) -> ControlFlow<Stop> {
-        let table = &mut self.tallied.table;
+        let table = &mut self.table;
         let written = match self.form {
             Form::Lines(detail) => write_lines(&mut self.writer, table, detail),
             Form::Json => write_object(&mut self.writer, table, time, length),
@@ -323,7 +268,7 @@ impl Counter {
 
     /// Writes what was counted since the last interval.
     fn finish(&mut self) -> ControlFlow<Stop> {
-        if self.tallied.table.sum().current == 0 {
+        if self.table.sum().current == 0 {
             return ControlFlow::Continue(());
         }
         match self.clock {
@@ -338,85 +283,26 @@ impl Counter {
 
     /// The closing lines.
     fn tell(&self, loss: Option<Loss>) {
-        let Tallied {
-            table,
-            rejected,
-            full_alerts,
-            ..
-        } = &self.tallied;
-        let mut lines = vec![format!("{} counted", Plural(table.sum().total, "drop"))];
-        if *rejected > 0 || !self.tallied.filter.keeps_all() {
-            lines.push(format!(
-                "{} rejected by the filter",
-                Plural(*rejected, "drop")
-            ));
-        }
-        let mut stderr = io::stderr().lock();
-        for line in lines {
-            let _ = writeln!(stderr, "{line}");
-        }
-        report_loss(&mut stderr, loss);
-        if self.intervals > 1 {
-            let _ = write_totals(&mut stderr, table);
-        }
-        drop(stderr);
-        if *full_alerts > 0 {
-            say(format_args!(
-                "{} had no room for another place: drops elsewhere may be missing",
-                Plural(*full_alerts, "alert")
-            ));
-            hint("--by location counts packet by packet, and has no such limit");
-        }
-        let others = table.others().total;
-        if others > 0 {
-            say(format_args!(
-                "{} {}: the table holds {} {} at a time",
-                Plural(others, "drop"),
-                Elsewhere(table.grouping()),
-                crate::summary::MAX_ROWS,
-                table.grouping().plural()
-            ));
-        }
-        let counter = Key::Place {
-            pc: Some(0),
-            symbol: Box::default(),
+        let closing = Closing {
+            table: &self.table,
+            sieve: &self.sieve,
+            totals: if self.intervals > 1 {
+                Totals::Shown
+            } else {
+                Totals::LeftOut
+            },
+            source: if self.is_live() && self.counting == Counting::Kernel {
+                Source::KernelCounts
+            } else {
+                Source::Packets
+            },
         };
-        if table.row(&counter).is_some() {
-            say("rx_dropped: a network device's own counter of dropped packets rose so many times");
-            hint("`ip -s -s link` shows whose, `ethtool -S` why");
-        }
-        if self.is_live() && self.counting == Counting::Kernel {
-            say(
-                "what the kernel counted in its last second was thrown away when monitoring stopped",
-            );
-        }
+        closing.tell(loss);
     }
 
     fn is_live(&self) -> bool {
         matches!(self.clock, Clock::Real { .. })
     }
-}
-
-/// The rows that counted most, all intervals together.
-fn write_totals(writer: &mut impl Write, table: &Table) -> io::Result<()> {
-    let rows = table.rows(Order::Total);
-    let width = rows
-        .first()
-        .map_or(0, |(_, row)| row.total.to_string().len());
-    writeln!(writer, "in all:")?;
-    for (key, row) in rows.iter().take(SHOWN) {
-        let place = Where {
-            key,
-            detail: Detail::Full,
-        };
-        writeln!(writer, "  {:>width$} {place}", row.total)?;
-    }
-    let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
-    let rest = rest.sum::<u64>() + table.others().total;
-    if rest > 0 {
-        writeln!(writer, "  {rest:>width$} {}", Elsewhere(table.grouping()))?;
-    }
-    Ok(())
 }
 
 impl Receiver for Counter {
@@ -426,8 +312,10 @@ impl Receiver for Counter {
             Event::Count { time, .. } => self.advance(time)?,
             Event::EndOfCounts { .. } => {}
         }
-        self.tallied.take(&event);
-        if self.limit.is_some_and(|limit| self.tallied.alerts >= limit) {
+        if let Some(counted) = self.sieve.select(event) {
+            self.table.count(&counted);
+        }
+        if self.limit.is_some_and(|limit| self.sieve.alerts >= limit) {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())

@@ -7,7 +7,7 @@ mod key;
 mod table;
 
 pub use key::{Key, KeyView};
-pub use table::{MAX_ROWS, Order, Row, Table};
+pub use table::{HISTORY, MAX_ROWS, Order, Row, Table};
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +45,12 @@ impl Grouping {
     pub fn next(self) -> Self {
         let at = Self::ALL.iter().position(|grouping| *grouping == self);
         Self::ALL[at.map_or(0, |at| (at + 1) % Self::ALL.len())]
+    }
+
+    /// The one before this; before the first comes the last.
+    pub fn previous(self) -> Self {
+        let at = Self::ALL.iter().position(|grouping| *grouping == self);
+        Self::ALL[at.map_or(0, |at| (at + Self::ALL.len() - 1) % Self::ALL.len())]
     }
 
     /// Several of them.

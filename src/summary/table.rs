@@ -11,7 +11,7 @@ pub const MAX_ROWS: usize = 10_000;
 /// The rows that stay when the table is full.
 const KEPT_ROWS: usize = MAX_ROWS / 2;
 /// Past intervals that a row remembers.
-const HISTORY: usize = 16;
+pub const HISTORY: usize = 16;
 
 /// Drops counted by one grouping.
 #[derive(Clone, Debug)]
@@ -111,6 +111,24 @@ impl Table {
         }
     }
 
+    /// Makes one interval of every two, so that as many as before find room: possible when
+    /// [`HISTORY`] intervals are over, no more and no less.
+    pub fn join_intervals(&mut self) {
+        if self.sum.intervals != HISTORY {
+            return;
+        }
+        for row in self.rows.values_mut() {
+            row.join_intervals();
+        }
+        self.others.join_intervals();
+        self.sum.join_intervals();
+    }
+
+    /// Intervals that are over.
+    pub fn intervals(&self) -> usize {
+        self.sum.intervals
+    }
+
     /// Keeps the rows that count most: a table of stale flows would have no room for those of now.
     fn fold(&mut self) {
         self.rows.sort_unstable_by(|_, row, _, other| {
@@ -202,6 +220,14 @@ impl Row {
         self.past[self.intervals % HISTORY] = u32::try_from(self.current).unwrap_or(u32::MAX);
         self.intervals += 1;
         self.current = 0;
+    }
+
+    fn join_intervals(&mut self) {
+        for joined in 0..HISTORY / 2 {
+            let [first, second] = [self.past[2 * joined], self.past[2 * joined + 1]];
+            self.past[joined] = first.saturating_add(second);
+        }
+        self.intervals = HISTORY / 2;
     }
 
     /// Takes over another row's counts.

@@ -112,6 +112,26 @@ fn the_past_is_remembered_for_so_long() {
 }
 
 #[test]
+fn joined_intervals_hold_what_they_held() {
+    let mut table = Table::new(Grouping::Location);
+    for count in 1..=16 {
+        table.count(&Counted::Kernel {
+            cause: place(1, ""),
+            count,
+        });
+        table.join_intervals();
+        assert_eq!(table.intervals(), usize::try_from(count).unwrap() - 1);
+        table.end_interval();
+    }
+    table.join_intervals();
+    let past: Vec<u64> = table.sum().history().collect();
+    assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31]);
+    table.end_interval();
+    let past: Vec<u64> = table.rows(Order::Name)[0].1.history().collect();
+    assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31, 0]);
+}
+
+#[test]
 fn a_flood_of_keys_is_folded_and_nothing_is_forgotten() {
     let mut table = Table::new(Grouping::Location);
     // One that stays, among a million that come once.

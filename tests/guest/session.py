@@ -888,9 +888,10 @@ def suite():
     import flood  # Not before: they build on what is defined here.
     import summary
     import symbols
+    import table
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, KernelFilters, Live, Loss]
-    kinds += [Reasons, Refusals, flood.Floods, summary.Summary, symbols.Symbols]
+    kinds += [Reasons, Refusals, flood.Floods, summary.Summary, symbols.Symbols, table.Table]
     # The simulated switch is made by the first.
     kinds += [Hardware, summary.Traps] if NETDEVSIM else []
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)

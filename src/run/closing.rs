@@ -1,0 +1,124 @@
+//! The closing lines of a count.
+
+use std::io::{self, Write};
+
+use super::pipeline::report_loss;
+use super::sieve::Sieve;
+use super::{Plural, hint, say};
+use crate::record::Loss;
+use crate::sink::Detail;
+use crate::sink::summary::{Elsewhere, Where};
+use crate::summary::{Key, MAX_ROWS, Order, Table};
+
+/// Rows of the totals.
+const SHOWN: usize = 20;
+
+/// What was counted, at the end or on the way.
+pub struct Closing<'a> {
+    /// The counts.
+    pub table: &'a Table,
+    /// What was not counted.
+    pub sieve: &'a Sieve,
+    /// Whether the rows are shown.
+    pub totals: Totals,
+    /// Who counted.
+    pub source: Source,
+}
+
+/// Whether the rows are shown that counted most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Totals {
+    /// They are.
+    Shown,
+    /// They were seen already.
+    LeftOut,
+}
+
+/// Who counted, as far as there is something to say about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The running kernel, without sending packets.
+    KernelCounts,
+    /// We did.
+    Packets,
+}
+
+impl Closing<'_> {
+    /// Says it.
+    pub fn tell(&self, loss: Option<Loss>) {
+        let Self { table, sieve, .. } = self;
+        let mut lines = vec![format!("{} counted", Plural(table.sum().total, "drop"))];
+        if sieve.rejected > 0 || !sieve.filter.keeps_all() {
+            lines.push(format!(
+                "{} rejected by the filter",
+                Plural(sieve.rejected, "drop")
+            ));
+        }
+        let mut stderr = io::stderr().lock();
+        for line in lines {
+            let _ = writeln!(stderr, "{line}");
+        }
+        report_loss(&mut stderr, loss);
+        if self.totals == Totals::Shown {
+            let _ = write_totals(&mut stderr, table);
+        }
+        drop(stderr);
+        self.remark();
+    }
+
+    /// What the numbers do not say.
+    fn remark(&self) {
+        let Self { table, sieve, .. } = self;
+        if sieve.full_alerts > 0 {
+            say(format_args!(
+                "{} had no room for another place: drops elsewhere may be missing",
+                Plural(sieve.full_alerts, "alert")
+            ));
+            hint("--by location counts packet by packet, and has no such limit");
+        }
+        let others = table.others().total;
+        if others > 0 {
+            say(format_args!(
+                "{} {}: the table holds {MAX_ROWS} {} at a time",
+                Plural(others, "drop"),
+                Elsewhere(table.grouping()),
+                table.grouping().plural()
+            ));
+        }
+        let counter = Key::Place {
+            pc: Some(0),
+            symbol: Box::default(),
+        };
+        if table.row(&counter).is_some() {
+            say("rx_dropped: a network device's own counter of dropped packets rose so many times");
+            hint("`ip -s -s link` shows whose, `ethtool -S` why");
+        }
+        if self.source == Source::KernelCounts {
+            say(
+                "what the kernel counted in its last second was thrown away when monitoring stopped",
+            );
+        }
+    }
+}
+
+/// The rows that counted most, all intervals together.
+fn write_totals(writer: &mut impl Write, table: &Table) -> io::Result<()> {
+    let rows = table.rows(Order::Total);
+    let width = rows
+        .first()
+        .map_or(0, |(_, row)| row.total.to_string().len());
+    writeln!(writer, "in all:")?;
+    for (key, row) in rows.iter().take(SHOWN) {
+        let place = Where {
+            key,
+            detail: Detail::Full,
+        };
+        writeln!(writer, "  {:>width$} {place}", row.total)?;
+    }
+    let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
+    let rest = rest.sum::<u64>() + table.others().total;
+    if rest > 0 {
+        writeln!(writer, "  {rest:>width$} {}", Elsewhere(table.grouping()))?;
+    }
+    Ok(())
+}

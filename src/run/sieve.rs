@@ -1,0 +1,89 @@
+//! Which drops are counted, and how many were not.
+
+use crate::filter::Filter;
+use crate::net_dm::control::Origins;
+use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
+use crate::source::Event;
+use crate::summary::Counted;
+
+/// What is kept of the events of a source.
+pub struct Sieve {
+    /// Drops that match.
+    pub filter: Filter,
+    origins: Option<Origins>,
+    /// Drops that were not kept.
+    pub rejected: u64,
+    /// Summary alerts, and packets that were kept.
+    pub alerts: u64,
+    /// Summary alerts that had no room for another place.
+    pub full_alerts: u64,
+}
+
+impl Sieve {
+    /// Nothing came yet.
+    pub fn new(filter: Filter, origins: Option<Origins>) -> Self {
+        Self {
+            filter,
+            origins,
+            rejected: 0,
+            alerts: 0,
+            full_alerts: 0,
+        }
+    }
+
+    /// As before, with nothing come yet.
+    pub fn anew(&mut self) {
+        let filter = self.filter.clone();
+        *self = Self::new(filter, self.origins);
+    }
+
+    /// What there is to count of an event.
+    pub fn select<'r, 'a>(&mut self, event: Event<'r, 'a>) -> Option<Counted<'r, 'a>> {
+        match event {
+            Event::Drop(record) => {
+                if self.keeps(record) {
+                    self.alerts += 1;
+                    return Some(Counted::Packet(record));
+                }
+                self.rejected += 1;
+            }
+            Event::Count { cause, count, time } => {
+                if self.keeps(&without_packet(cause, time)) {
+                    return Some(Counted::Kernel { cause, count });
+                }
+                self.rejected = self.rejected.saturating_add(count);
+            }
+            Event::EndOfCounts { is_full } => {
+                self.alerts += 1;
+                self.full_alerts += u64::from(is_full);
+            }
+        }
+        None
+    }
+
+    fn keeps(&self, record: &DropRecord<'_>) -> bool {
+        let is_wanted = match (self.origins, record.cause.origin()) {
+            (None, _) => true,
+            (Some(wanted), Some(origin)) => wanted.contains(origin),
+            (Some(_), None) => false,
+        };
+        is_wanted && self.filter.matches(record)
+    }
+}
+
+/// What a filter sees of drops that the kernel counted.
+fn without_packet(cause: Cause<'_>, time: Timestamp) -> DropRecord<'_> {
+    DropRecord {
+        time,
+        cause,
+        input: None,
+        link: Link {
+            kind: LinkType::ETHERNET,
+            basis: Basis::Assumed,
+        },
+        protocol: None,
+        original_len: 0,
+        data: &[],
+        notes: &[],
+    }
+}

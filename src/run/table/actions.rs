@@ -1,0 +1,248 @@
+//! What keys ask for that the view cannot do itself: filters, captures of a row, what the kernel
+//! is to send.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use chrono::{DateTime, Local, Utc};
+
+use super::super::live::Purpose;
+use super::super::pipeline::Stop;
+use super::super::receiver::Machine;
+use super::super::{Plural, selection};
+use super::capture::RowCapture;
+use super::{LiveTable, Next, Origin, words};
+use crate::cli::Role;
+use crate::filter::{Filter, SystemNames};
+use crate::record::{Loss, Timestamp};
+use crate::sink::Zone;
+use crate::table::{Action, CountedBy, InputError, file_stem};
+
+/// Bytes of each packet that are counted: headers, those in a tunnel too.
+pub const TRUNC_LEN: u32 = 256;
+
+impl LiveTable {
+    /// Does what a key asks for.
+    pub(super) fn act(&mut self, action: Action, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+        match action {
+            Action::Quit => {
+                self.next = Some(Next::Quit);
+                return ControlFlow::Break(Stop::Asked);
+            }
+            Action::Suspend => return self.suspend(),
+            Action::Repaint => {
+                if let Some(screen) = &mut self.screen
+                    && let Err(error) = screen.repaint()
+                {
+                    return ControlFlow::Break(super::terminal_failed(error));
+                }
+            }
+            Action::Filter(text) => return self.filter(&text, machine),
+            Action::ProposeName => self.propose_name(),
+            Action::Write(name) => return self.write(&name, machine),
+            Action::StopWriting => self.stop_writing(machine),
+            Action::NeedPackets => self.need_packets(Purpose::Packets(TRUNC_LEN), machine),
+            Action::ShowSettings => self.show_settings(machine),
+            Action::Clear => self.clear(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn suspend(&mut self) -> ControlFlow<Stop> {
+        let Some(screen) = self.screen.take() else {
+            return ControlFlow::Continue(());
+        };
+        match screen.suspend() {
+            Ok(screen) => {
+                self.screen = Some(screen);
+                // What was said is on the other screen.
+                self.said = 0;
+                ControlFlow::Continue(())
+            }
+            Err(failure) => ControlFlow::Break(Stop::Failed(failure)),
+        }
+    }
+
+    /// Has the kernel send packets, if it only counts.
+    fn need_packets(&mut self, purpose: Purpose, machine: &mut dyn Machine) {
+        let is_whole = purpose == Purpose::Packets(0);
+        match self.origin {
+            Origin::Kernel(role @ Role::Owner { .. }) => {
+                let was_counting = self.view.counted_by == CountedBy::Kernel;
+                if !was_counting && !is_whole {
+                    return;
+                }
+                self.view.status = match machine.switch(purpose.reporting(role)) {
+                    Ok(()) if was_counting => "the kernel sends packets now".into(),
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                };
+                self.view.counted_by = CountedBy::Packets;
+            }
+            Origin::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
+                self.view.status =
+                    "somebody else's monitoring sends counts: no packets are known".into();
+            }
+            Origin::Kernel(Role::Passive) | Origin::File | Origin::Pipe => {}
+        }
+    }
+
+    fn filter(&mut self, text: &str, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+        let filter = match Filter::parse(text, &SystemNames) {
+            Ok(filter) => filter,
+            Err(error) => {
+                let error = InputError {
+                    message: error.message().to_owned(),
+                    span: Some(error.span()),
+                };
+                self.view.refuse_filter(text, error);
+                return ControlFlow::Continue(());
+            }
+        };
+        selection::warn_of_unknown_reasons(&filter);
+        self.view.filter = filter.to_string();
+        let keeps_all = filter.keeps_all();
+        self.sieve.filter = match &self.interface {
+            Some(name) => filter.on_interface(name),
+            None => filter,
+        };
+        self.begin_anew();
+        if !keeps_all {
+            self.need_packets(Purpose::Packets(TRUNC_LEN), machine);
+        }
+        if self.origin == Origin::Pipe && self.view.status.is_empty() {
+            self.view.status = "the filter applies from now on".into();
+        }
+        self.read_again()
+    }
+
+    /// What was read counts anew; of a file that can be read again.
+    fn read_again(&mut self) -> ControlFlow<Stop> {
+        if self.origin != Origin::File {
+            return ControlFlow::Continue(());
+        }
+        self.next = Some(Next::Again);
+        ControlFlow::Break(Stop::Asked)
+    }
+
+    fn propose_name(&mut self) {
+        let Some(key) = self.view.selected() else {
+            return;
+        };
+        let time = self.shown_time(Timestamp::now(), "%Y%m%d-%H%M%S");
+        let stem = file_stem(key);
+        self.view.ask_name(format!("drops-{stem}-{time}.pcapng"));
+    }
+
+    /// In the zone that was chosen.
+    fn shown_time(&self, time: Timestamp, format: &str) -> String {
+        let time = DateTime::from_timestamp_nanos(i64::try_from(time.0).unwrap_or(i64::MAX));
+        match self.view.look.text.zone {
+            Zone::Utc => time.with_timezone(&Utc).format(format).to_string(),
+            Zone::Local => time.with_timezone(&Local).format(format).to_string(),
+        }
+    }
+
+    fn write(&mut self, name: &str, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+        let Some(key) = self.view.selected().cloned() else {
+            return ControlFlow::Continue(());
+        };
+        let began = match self.origin {
+            Origin::File => None,
+            Origin::Kernel(_) | Origin::Pipe => Some((Timestamp::now(), machine.loss())),
+        };
+        let grouping = self.view.grouping;
+        match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
+            Ok(capture) => self.capture = Some(capture),
+            Err(error) => {
+                let message = format!("cannot create the file: {}", words(&error));
+                self.view.refuse_name(name, message);
+                return ControlFlow::Continue(());
+            }
+        }
+        self.need_packets(Purpose::Packets(0), machine);
+        if self.origin == Origin::File {
+            self.begin_anew();
+        }
+        self.read_again()
+    }
+
+    fn stop_writing(&mut self, machine: &mut dyn Machine) {
+        let loss = machine.loss();
+        let line = self.end_capture(loss);
+        if let Origin::Kernel(role @ Role::Owner { .. }) = self.origin {
+            let reporting = Purpose::Packets(TRUNC_LEN).reporting(role);
+            if let Err(error) = machine.switch(reporting) {
+                self.view.status = error.to_string();
+                return;
+            }
+        }
+        self.view.status = line.unwrap_or_default();
+    }
+
+    fn clear(&mut self) {
+        if self.view.is_over || self.origin == Origin::File {
+            self.view.status = "a file's counts stay: / filters them".into();
+        } else {
+            self.begin_anew();
+            self.view.status = "counting anew".into();
+        }
+    }
+
+    /// dropwatch's `show` and `stats`.
+    pub(super) fn show_settings(&mut self, machine: &mut dyn Machine) {
+        let mut lines = vec![format!("counted        {}", self.view.subject)];
+        lines.push(format!(
+            "since          {}",
+            self.shown_time(self.started, "%Y-%m-%d %H:%M:%S")
+        ));
+        match self.origin {
+            Origin::Kernel(Role::Owner { .. }) => {
+                lines.push("monitoring     our own, it ends with this program".into());
+            }
+            Origin::Kernel(Role::Passive) => {
+                lines.push("monitoring     somebody else's, nothing is changed".into());
+            }
+            Origin::File | Origin::Pipe => {
+                let Self { host, .. } = self;
+                let host = [&host.os, &host.hardware].map(|part| part.as_deref().unwrap_or("-"));
+                lines.push(format!("captured on    {}", host.join(", ")));
+            }
+        }
+        if let Some(settings) = machine.settings() {
+            lines.push(format!("alert mode     {}", settings.mode));
+            lines.push(match settings.trunc_len {
+                0 => "truncation     none, whole packets".into(),
+                len => format!("truncation     {len} bytes of each packet"),
+            });
+            lines.push(format!(
+                "queue length   {} on each CPU",
+                Plural(settings.queue_len.into(), "packet")
+            ));
+        }
+        let loss = machine.loss().or(self.view.book.loss);
+        lines.extend(loss_lines(loss));
+        lines.push(format!(
+            "not counted    {}, by the filter",
+            Plural(self.sieve.rejected, "drop")
+        ));
+        if self.sieve.full_alerts > 0 {
+            lines.push(format!(
+                "full alerts    {}: drops elsewhere may be missing",
+                self.sieve.full_alerts
+            ));
+        }
+        self.view.show_settings(lines);
+    }
+}
+
+fn loss_lines(loss: Option<Loss>) -> [String; 2] {
+    let [queue, socket] = match loss {
+        Some(loss) => [loss.queue, loss.socket].map(|lost| Plural(lost, "packet").to_string()),
+        None => ["unknown", "unknown"].map(str::to_owned),
+    };
+    [
+        format!("lost in queue  {queue}"),
+        format!("lost in socket {socket}"),
+    ]
+}

@@ -1,0 +1,79 @@
+//! A capture of one row of the table: a pcapng file of the drops with its key.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+use super::super::output::{APPLICATION, shown};
+use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
+use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
+use crate::summary::{Counted, Grouping, Key, KeyView};
+
+/// A file that is being written.
+pub struct RowCapture {
+    sink: PcapngSink<BufWriter<File>>,
+    grouping: Grouping,
+    key: Key,
+    /// Its name, safe for a terminal.
+    pub name: String,
+    /// Packets in it.
+    pub packets: u64,
+    /// Drops of other rows meanwhile.
+    rejected: u64,
+    /// When it began, and what was lost before; `None` where drops of earlier are written.
+    began: Option<(Timestamp, Option<Loss>)>,
+}
+
+impl RowCapture {
+    /// Creates the file, which must not be there yet. `began` is now and what was lost so far,
+    /// where drops are written as they happen.
+    pub fn create(
+        path: &Path,
+        grouping: Grouping,
+        key: Key,
+        host: &CaptureHost,
+        began: Option<(Timestamp, Option<Loss>)>,
+    ) -> io::Result<Self> {
+        let file = File::options().write(true).create_new(true).open(path)?;
+        let writer = BufWriter::with_capacity(BUFFER_LEN, file);
+        Ok(Self {
+            sink: PcapngSink::new(writer, Linking::Auto, APPLICATION, host)?,
+            grouping,
+            key,
+            name: shown(path),
+            packets: 0,
+            rejected: 0,
+            began,
+        })
+    }
+
+    /// Writes a drop, if it belongs to the row.
+    pub fn take(&mut self, record: &DropRecord<'_>) -> io::Result<()> {
+        if KeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
+            self.rejected += 1;
+            return Ok(());
+        }
+        self.sink.write(record)?;
+        self.packets += 1;
+        Ok(())
+    }
+
+    /// Hands on what was written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+
+    /// Ends the file; `loss` is what was lost so far.
+    pub fn finish(mut self, loss: Option<Loss>) -> io::Result<()> {
+        let before = self.began.and_then(|(_, loss)| loss).unwrap_or_default();
+        let loss = loss.map(|loss| Loss {
+            queue: loss.queue.saturating_sub(before.queue),
+            socket: loss.socket.saturating_sub(before.socket),
+        });
+        self.sink.finish(&Ending {
+            loss,
+            rejected: Rejected::Counted(self.rejected),
+            period: self.began.map(|(began, _)| (began, Timestamp::now())),
+        })
+    }
+}

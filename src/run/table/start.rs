@@ -1,0 +1,280 @@
+//! From a command to a table, live and of a file.
+
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use super::super::capture::capture_host;
+use super::super::keyboard::Keyboard;
+use super::super::live::{Beginning, Purpose, Session};
+use super::super::offline::{self, Input, NoMachine};
+use super::super::output::{shown, text_style};
+use super::super::pipeline::Stop;
+use super::super::receiver::{Attention, Receiver};
+use super::super::screen::Screen;
+use super::super::sieve::Sieve;
+use super::super::signals::Requests;
+use super::super::{Exit, Failure, Plural, say, selection};
+use super::actions::TRUNC_LEN;
+use super::{Clock, LiveTable, Next, Origin};
+use crate::cli::{Counting, Live, Selection, Summary, Target};
+use crate::filter::Filter;
+use crate::net_dm::control::{AlertMode, Origins};
+use crate::record::{CaptureHost, Timestamp};
+use crate::sink::{self, TextStyle};
+use crate::table::{Color, CountedBy, Glyphs, Look, Pace, View};
+
+/// How often rates are worked out where the user did not say.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is known before the table is on the screen.
+struct Beginnings<'a> {
+    command: &'a Summary,
+    filter: Filter,
+    origin: Origin,
+    origins: Option<Origins>,
+    subject: String,
+    counted_by: CountedBy,
+    host: CaptureHost,
+}
+
+impl LiveTable {
+    /// Takes the terminal.
+    fn enter(beginnings: Beginnings<'_>) -> Result<Self, Failure> {
+        let Beginnings {
+            command, origin, ..
+        } = beginnings;
+        let pace = Pace::Clock {
+            last: Duration::ZERO,
+            elapsed: Duration::ZERO,
+        };
+        let mut view = View::new(
+            beginnings.subject,
+            beginnings.counted_by,
+            pace,
+            look(command),
+        );
+        view.grouping = command.grouping;
+        view.filter = beginnings.filter.to_string();
+        let filter = match &command.selection.interface {
+            Some(name) => beginnings.filter.on_interface(name),
+            None => beginnings.filter,
+        };
+        // Talk is kept from then on; the keys' thread tells nothing.
+        let screen = Screen::enter()?;
+        let mut table = Self {
+            view,
+            sieve: Sieve::new(filter, beginnings.origins),
+            screen: Some(screen),
+            keyboard: Keyboard::listen()?,
+            origin,
+            clock: match origin {
+                Origin::File => None,
+                Origin::Kernel(_) | Origin::Pipe => {
+                    Some(Clock::new(command.interval.unwrap_or(INTERVAL)))
+                }
+            },
+            interval: command.interval,
+            interface: command.selection.interface.clone(),
+            host: beginnings.host,
+            capture: None,
+            limit: command.count,
+            started: Timestamp::now(),
+            is_stale: true,
+            is_busy: false,
+            drawn: Instant::now(),
+            next: None,
+            said: 0,
+        };
+        table.view.begin_anew(table.pace());
+        Ok(table)
+    }
+}
+
+/// How the terminal is to be used.
+fn look(command: &Summary) -> Look {
+    let style = text_style(command.text, true);
+    let color = match style.color {
+        sink::Color::Always => Color::Yes,
+        sink::Color::Never => Color::No,
+    };
+    // It has its own opinion of NO_COLOR, which --color overrules.
+    crossterm::style::force_color_output(color == Color::Yes);
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    let locale = locale.to_string_lossy().to_lowercase();
+    let is_unicode = locale.contains("utf-8") || locale.contains("utf8");
+    Look {
+        color,
+        glyphs: if is_unicode {
+            Glyphs::Unicode
+        } else {
+            Glyphs::Ascii
+        },
+        text: TextStyle {
+            color: sink::Color::Never,
+            detail: sink::Detail::Line,
+            ..style
+        },
+    }
+}
+
+/// The filter that was typed, without `-i`: the one can be changed, the other stays.
+fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
+    selection::filter(&Selection {
+        interface: None,
+        filter: command.selection.filter.clone(),
+    })
+}
+
+/// A table of what the kernel drops, until a key or a signal.
+pub fn show_live(
+    command: &Summary,
+    live: &Live,
+    announce: impl FnOnce(Beginning),
+) -> Result<Exit, Failure> {
+    let filter = typed_filter(command)?;
+    let purpose = match command.counting {
+        Counting::Kernel => Purpose::Counts,
+        Counting::Packets => Purpose::Packets(TRUNC_LEN),
+    };
+    let mut counted_by = match command.counting {
+        Counting::Kernel => CountedBy::Kernel,
+        Counting::Packets => CountedBy::Packets,
+    };
+    let mut subject = "drops".to_owned();
+    let mut session = Session::begin(live, purpose, None, |beginning| {
+        match beginning {
+            Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
+            Beginning::Listening(settings) => {
+                subject = "drops that somebody monitors".into();
+                counted_by = match settings.mode {
+                    AlertMode::Summary => CountedBy::Kernel,
+                    AlertMode::Packet | AlertMode::Other(_) => CountedBy::Packets,
+                };
+            }
+        }
+        announce(beginning);
+    })?;
+    if let Some(name) = &command.selection.interface {
+        selection::warn_of_unknown_interface(name);
+    }
+    // Declared behind the session: in a panic the terminal is given back first.
+    let mut table = LiveTable::enter(Beginnings {
+        command,
+        filter,
+        origin: Origin::Kernel(live.role),
+        origins: live.origins,
+        subject,
+        counted_by,
+        host: capture_host(),
+    })?;
+    let end = session.run(&mut table);
+    table.leave();
+    let finished = session.finish(end, &mut table, |table, loss, remarks| {
+        table.tell(loss);
+        if remarks.damaged_messages > 0 {
+            say(format_args!(
+                "{} could not be read",
+                Plural(remarks.damaged_messages, "damaged message")
+            ));
+        }
+        ControlFlow::Continue(())
+    });
+    finished.failure.map_or(Ok(finished.exit), Err)
+}
+
+/// A table of what is in a file, or comes through a pipe, until a key or a signal.
+pub fn show_file(
+    command: &Summary,
+    target: &Target,
+    origins: Option<Origins>,
+) -> Result<Exit, Failure> {
+    let filter = typed_filter(command)?;
+    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Rc::new(requests);
+    let mut table: Option<LiveTable> = None;
+    loop {
+        let input = Input::open(target)?;
+        let origin = match target {
+            Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
+                Origin::File
+            }
+            _ => Origin::Pipe,
+        };
+        let name = input.name.clone();
+        let finished = input.read(Rc::clone(&requests), |remarks, _| match table.take() {
+            Some(table) => Ok(table),
+            None => LiveTable::enter(Beginnings {
+                command,
+                filter: filter.clone(),
+                origin,
+                origins,
+                subject: match target {
+                    Target::File(path) => {
+                        path.file_name().map_or(name, |name| shown(name.as_ref()))
+                    }
+                    Target::Standard => name,
+                },
+                counted_by: CountedBy::Packets,
+                host: remarks.host.clone(),
+            }),
+        })?;
+        // A signal came before the file's header.
+        let Some((mut read, remarks)) = finished.read else {
+            return Ok(finished.exit);
+        };
+        if let Some(failure) = finished.failure {
+            read.leave();
+            return Err(failure);
+        }
+        if read.next.is_none() {
+            read.end_of_input(remarks.loss);
+            if let ControlFlow::Break(Stop::Failed(failure)) = read.stay(&requests) {
+                read.leave();
+                return Err(failure);
+            }
+        }
+        if read.next.take() == Some(Next::Again) {
+            table = Some(read);
+            continue;
+        }
+        read.tell(remarks.loss);
+        offline::tell(&remarks);
+        return Ok(finished.exit);
+    }
+}
+
+impl LiveTable {
+    /// No more drops come: keys and signals alone, until one asks for the end or for a new reading.
+    fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
+        while !requests.end() && self.next.is_none() {
+            requests.clear();
+            self.attend(Attention::Watched, &mut NoMachine)?;
+            let left = self.due().map(|due| {
+                // Rounded up, lest the last millisecond be spent in a busy loop.
+                due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+            });
+            let timeout = left.map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            });
+            let mut watched = vec![PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
+            watched.extend(self.watched());
+            match nix::poll::poll(&mut watched, timeout) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => {
+                    let error = anyhow::Error::new(error).context("cannot wait for keys");
+                    return ControlFlow::Break(Stop::Failed(error.into()));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,284 @@
+//! What the table counts: by every grouping at once, so that changing the grouping loses nothing;
+//! the last packets; and how time passes.
+
+use std::time::Duration;
+
+use super::recent::Recent;
+use crate::record::{Loss, Timestamp};
+use crate::summary::{Counted, Grouping, HISTORY, Key, KeyView, Row, Table};
+
+/// The first interval of a file whose intervals nobody chose: they grow with the file.
+const FIRST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Everything that was counted.
+#[derive(Clone, Debug)]
+pub struct Book {
+    tables: [Table; Grouping::ALL.len()],
+    /// The last packets.
+    pub recent: Recent,
+    /// How time passes.
+    pub pace: Pace,
+    /// What was lost; `None` where nobody knows.
+    pub loss: Option<Loss>,
+}
+
+/// How time passes, and what a rate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As on this machine's clock: whoever owns the book ends the intervals. The rate is that of
+    /// the last one.
+    Clock {
+        /// How long the last interval was; zero before its end.
+        last: Duration,
+        /// Since the beginning.
+        elapsed: Duration,
+    },
+    /// As the drops say, which were recorded earlier. The rate is that of the whole recording.
+    Recorded(Recording),
+}
+
+/// The time of drops that were recorded earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// How long an interval is, in nanoseconds.
+    interval: u128,
+    /// Whether it grows, so that the history is the whole recording's.
+    grows: bool,
+    /// The earliest and the latest drop.
+    period: Option<(Timestamp, Timestamp)>,
+    /// When the first interval began, in nanoseconds since the epoch.
+    start: u128,
+    /// When this one ends.
+    end: u128,
+}
+
+impl Recording {
+    /// Of intervals this long, or of such that the whole recording has 16 at most.
+    pub fn new(interval: Option<Duration>) -> Self {
+        Self {
+            interval: interval.unwrap_or(FIRST_INTERVAL).as_nanos().max(1),
+            grows: interval.is_none(),
+            period: None,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// From the first drop to the last.
+    pub fn length(&self) -> Option<Duration> {
+        let (first, last) = self.period?;
+        Some(Duration::from_nanos(last.0.saturating_sub(first.0)))
+    }
+}
+
+impl Book {
+    /// Nothing counted yet.
+    pub fn new(pace: Pace) -> Self {
+        Self {
+            tables: Grouping::ALL.map(Table::new),
+            recent: Recent::default(),
+            pace,
+            loss: None,
+        }
+    }
+
+    /// Counts. Allocates nothing for a packet whose keys all have rows.
+    pub fn count(&mut self, counted: &Counted<'_, '_>) {
+        for table in &mut self.tables {
+            table.count(counted);
+        }
+        if let Counted::Packet(record) = counted {
+            self.recent.push(record);
+        }
+    }
+
+    /// Of one grouping.
+    pub fn table(&self, grouping: Grouping) -> &Table {
+        let table = self
+            .tables
+            .iter()
+            .find(|table| table.grouping() == grouping);
+        // There is one for each.
+        table.unwrap_or(&self.tables[0])
+    }
+
+    /// Ends the interval.
+    pub fn end_interval(&mut self) {
+        self.tables.iter_mut().for_each(Table::end_interval);
+    }
+
+    /// A drop was recorded then: ends the intervals that are over. Several CPUs' drops are not quite
+    /// in order; one that comes late counts where it comes.
+    pub fn advance(&mut self, time: Timestamp) {
+        let Pace::Recorded(mut recording) = self.pace else {
+            return;
+        };
+        let now = u128::from(time.0);
+        let (first, last) = *recording.period.get_or_insert_with(|| {
+            recording.start = now;
+            recording.end = now + recording.interval;
+            (time, time)
+        });
+        recording.period = Some((first.min(time), last.max(time)));
+        let mut ended = 0;
+        while now >= recording.end {
+            if recording.grows && self.tables[0].intervals() == HISTORY {
+                self.tables.iter_mut().for_each(Table::join_intervals);
+                recording.interval *= 2;
+                let over = self.tables[0].intervals() as u128;
+                recording.end = recording.start + (over + 1) * recording.interval;
+            } else if !recording.grows && ended == HISTORY {
+                // So long without a drop that nothing of before is seen.
+                let more = (now - recording.end) / recording.interval + 1;
+                recording.end += more * recording.interval;
+            } else {
+                self.end_interval();
+                ended += 1;
+                recording.end += recording.interval;
+            }
+        }
+        self.pace = Pace::Recorded(recording);
+    }
+
+    /// The recording is over, and with it its last interval.
+    pub fn end_recording(&mut self) {
+        let Pace::Recorded(recording) = &self.pace else {
+            return;
+        };
+        if recording.grows && self.tables[0].intervals() == HISTORY {
+            self.tables.iter_mut().for_each(Table::join_intervals);
+        }
+        self.end_interval();
+    }
+
+    /// Drops a second: `None` where no time has passed.
+    pub fn rate(&self, row: &Row) -> Option<f64> {
+        let (drops, length) = match &self.pace {
+            Pace::Clock { last, .. } => (row.last_interval(), Some(*last)),
+            Pace::Recorded(recording) => (row.total, recording.length()),
+        };
+        let seconds = length.filter(|length| !length.is_zero())?.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // Three digits of it are shown.
+        Some(drops as f64 / seconds)
+    }
+
+    /// The keys of the rows in this order; equal ones by their totals, then by name.
+    pub fn keys(&self, grouping: Grouping, order: Order) -> Vec<Key> {
+        let table = self.table(grouping);
+        let mut rows = table.rows(match order {
+            Order::Rate | Order::Total => crate::summary::Order::Total,
+            Order::Name => crate::summary::Order::Name,
+        });
+        if order == Order::Rate && matches!(self.pace, Pace::Clock { .. }) {
+            rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.last_interval()));
+        }
+        rows.into_iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The last packets of a row, the newest first.
+    pub fn packets_of<'b>(
+        &'b self,
+        grouping: Grouping,
+        key: &'b Key,
+    ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
+        let records = self.recent.records();
+        records.filter(move |record| KeyView::of(grouping, &Counted::Packet(record)) == key.view())
+    }
+}
+
+/// How rows are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Most drops a second first.
+    Rate,
+    /// Most drops first.
+    Total,
+    /// By name.
+    Name,
+}
+
+impl Order {
+    /// The one behind this; behind the last comes the first.
+    pub fn next(self) -> Self {
+        match self {
+            Self::Rate => Self::Total,
+            Self::Total => Self::Name,
+            Self::Name => Self::Rate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Cause, Location};
+
+    fn count(book: &mut Book, time: u64) {
+        book.advance(Timestamp(time));
+        book.count(&Counted::Kernel {
+            cause: Cause::Software {
+                location: Location::default(),
+                reason: None,
+            },
+            count: 1,
+        });
+    }
+
+    fn history(book: &Book) -> Vec<u64> {
+        book.table(Grouping::Location).sum().history().collect()
+    }
+
+    #[test]
+    fn the_history_of_a_recording_is_all_of_it() {
+        const SECOND: u64 = 1_000_000_000;
+        for length in [1, 5, 100, 86_400, 10_000_000_000] {
+            let mut book = Book::new(Pace::Recorded(Recording::new(None)));
+            for number in 0..=1000 {
+                count(&mut book, SECOND + number * length * (SECOND / 1000));
+            }
+            book.end_recording();
+            let history = history(&book);
+            assert_eq!(history.iter().sum::<u64>(), 1001, "{length}");
+            assert!((8..=16).contains(&history.len()), "{length}: {history:?}");
+            let row = book.table(Grouping::Location).sum();
+            let rate = book.rate(row).unwrap();
+            #[allow(clippy::cast_precision_loss)]
+            let expected = 1001.0 / length as f64;
+            assert!((rate / expected - 1.0).abs() < 1e-6, "{length}: {rate}");
+        }
+    }
+
+    #[test]
+    fn intervals_that_were_chosen_stay_as_they_are() {
+        let interval = Some(Duration::from_secs(1));
+        let mut book = Book::new(Pace::Recorded(Recording::new(interval)));
+        let times = [10.0, 10.5, 11.2, 13.0, 12.9];
+        for time in times {
+            count(
+                &mut book,
+                Timestamp::from_duration(Duration::from_secs_f64(time)).0,
+            );
+        }
+        book.end_recording();
+        assert_eq!(history(&book), [2, 1, 0, 2]);
+        // A year later, and 0.4 seconds after that.
+        let year = 365 * 86_400 * 1_000_000_000;
+        count(&mut book, year + 10_000_000_000);
+        count(&mut book, year + 10_400_000_000);
+        book.end_recording();
+        assert_eq!(history(&book).iter().sum::<u64>(), 2);
+        assert_eq!(history(&book).last(), Some(&2));
+    }
+
+    #[test]
+    fn any_time_is_survived() {
+        for interval in [None, Some(Duration::from_nanos(1)), Some(Duration::MAX)] {
+            let mut book = Book::new(Pace::Recorded(Recording::new(interval)));
+            for time in [5, u64::MAX, 0, 7, u64::MAX - 1] {
+                count(&mut book, time);
+            }
+            book.end_recording();
+            assert_eq!(book.table(Grouping::Flow).sum().total, 5);
+        }
+    }
+}

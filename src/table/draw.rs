@@ -1,0 +1,364 @@
+//! The screen: header, rows or a page, meaning of the selected row, keys. Whatever its size is.
+
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Color as Hue, Modifier, Style};
+
+use super::input::Input;
+use super::keys::KEYS;
+use super::pages::{row_page, text_page};
+use super::rows::rows;
+use super::text::{count, fit, rate, width, wrap};
+use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
+use crate::summary::{Key, Row};
+
+/// Columns from which rows show shares and histories.
+pub(super) const WIDE: u16 = 60;
+/// Draws everything. What does not fit is left out, the least useful first.
+pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
+    if view.is_stale() {
+        view.arrange();
+    }
+    let area = frame.area();
+    if area.is_empty() {
+        return;
+    }
+    let mut rest = area;
+    header(frame.buffer_mut(), &mut rest, view);
+    if let Some(cursor) = footer(frame.buffer_mut(), &mut rest, view) {
+        frame.set_cursor_position(cursor);
+    }
+    let buffer = frame.buffer_mut();
+    match view.page.clone() {
+        Page::Rows => {
+            meaning(buffer, &mut rest, view);
+            rows(buffer, rest, view);
+        }
+        Page::Row(_) => row_page(buffer, rest, view),
+        Page::Settings(lines, scrolled) => {
+            let scrolled = text_page(buffer, rest, view, "drop monitor", &lines, scrolled);
+            view.page = Page::Settings(lines, scrolled);
+        }
+        Page::Help(scrolled) => {
+            let lines: Vec<String> = KEYS
+                .iter()
+                .map(|(key, what)| format!("{key:<20} {what}"))
+                .collect();
+            let scrolled = text_page(buffer, rest, view, "keys", &lines, scrolled);
+            view.page = Page::Help(scrolled);
+        }
+    }
+    if view.look.glyphs == Glyphs::Ascii {
+        to_ascii(frame.buffer_mut());
+    }
+}
+
+/// Takes lines off the top, where there are more than `spare` left.
+pub(super) fn take_top(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
+    let height = lines.min(rest.height.saturating_sub(spare));
+    let taken = Rect { height, ..*rest };
+    rest.y += height;
+    rest.height -= height;
+    taken
+}
+
+/// Takes lines off the bottom, where there are more than `spare` left.
+fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
+    let height = lines.min(rest.height.saturating_sub(spare));
+    rest.height -= height;
+    Rect {
+        y: rest.y + rest.height,
+        height,
+        ..*rest
+    }
+}
+
+/// Text on a line of an area, cut to its width.
+pub(super) fn put(buffer: &mut Buffer, area: Rect, line: usize, text: &str, style: Style) {
+    let Ok(line) = u16::try_from(line) else {
+        return;
+    };
+    if line < area.height {
+        let text = fit(text, area.width.into());
+        buffer.set_string(area.x, area.y + line, text, style);
+    }
+}
+
+fn style(view: &View, hue: Hue) -> Style {
+    match view.look.color {
+        Color::Yes => Style::new().fg(hue),
+        Color::No => Style::new(),
+    }
+}
+
+pub(super) fn bold() -> Style {
+    Style::new().add_modifier(Modifier::BOLD)
+}
+
+/// What is counted, how much of it, what was lost, and what is not as usual.
+fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+    let states = states(view);
+    let has_states = !states.is_empty();
+    let lines = match rest.height {
+        0..=3 => 0,
+        4..=7 => 1,
+        _ => 2 + u16::from(has_states),
+    };
+    let area = take_top(rest, lines, 1);
+    let columns = usize::from(area.width);
+    let mut line = 0;
+    if lines > 1 {
+        let time = time(view);
+        let title = format!("{} by {}{}", view.subject, view.grouping, source(view));
+        let room = columns.saturating_sub(width(&time) + 2);
+        put(buffer, area, 0, &fit(&title, room), bold());
+        if room > 0 {
+            let at = columns - width(&time);
+            put_at(buffer, area, 0, at, &time, Style::new());
+        }
+        line = 1;
+    }
+    let book = view.shown();
+    let sum = book.table(view.grouping).sum();
+    let mut text = format!("{} drops, {}/s", count(sum.total), rate(book.rate(sum)));
+    if lines == 1 && view.is_paused() {
+        text.insert_str(0, "paused: ");
+    }
+    put(buffer, area, line, &text, Style::new());
+    let at = width(&text) + 2;
+    if let Some(loss) = book.loss {
+        let lost = loss.queue.saturating_add(loss.socket);
+        let text = match lost {
+            0 => "none lost".to_owned(),
+            lost if columns < usize::from(WIDE) => format!("{} lost", count(lost)),
+            _ => format!(
+                "lost: {} in the queue, {} in the socket",
+                count(loss.queue),
+                count(loss.socket)
+            ),
+        };
+        let style = match lost {
+            0 => Style::new(),
+            _ => style(view, Hue::Red).add_modifier(Modifier::BOLD),
+        };
+        put_at(buffer, area, line, at, &text, style);
+    }
+    if has_states {
+        let text = states.join("  ");
+        put(buffer, area, 2, &text, style(view, Hue::Yellow));
+    }
+}
+
+/// Text behind others on a line.
+fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &str, style: Style) {
+    let Ok(column) = u16::try_from(column) else {
+        return;
+    };
+    if column < area.width {
+        let area = Rect {
+            x: area.x + column,
+            width: area.width - column,
+            ..area
+        };
+        put(buffer, area, line, text, style);
+    }
+}
+
+fn source(view: &View) -> &'static str {
+    match (view.counted_by, view.shown().pace) {
+        (CountedBy::Kernel, Pace::Clock { .. }) => ", counted by the kernel",
+        _ => "",
+    }
+}
+
+/// How long it has been, or how long the recording is.
+fn time(view: &View) -> String {
+    match &view.shown().pace {
+        Pace::Clock { elapsed, .. } => {
+            let seconds = elapsed.as_secs();
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            format!("{hours}:{minutes:02}:{:02}", seconds % 60)
+        }
+        Pace::Recorded(recording) => {
+            let length = recording.length().unwrap_or(Duration::ZERO);
+            let reading = if view.is_over { "" } else { "reading, " };
+            format!("{reading}{:.1} s", length.as_secs_f64())
+        }
+    }
+}
+
+/// What is not as usual.
+fn states(view: &View) -> Vec<String> {
+    let mut states = Vec::new();
+    if view.is_paused() {
+        states.push("paused, counting goes on".to_owned());
+    }
+    if let Some(writing) = &view.writing {
+        let packets = count(writing.packets);
+        states.push(format!("writing {}: {packets} packets", writing.name));
+    }
+    if view.is_over && matches!(view.shown().pace, Pace::Clock { .. }) {
+        states.push("the input is over".to_owned());
+    }
+    if !view.filter.is_empty() {
+        states.push(format!("filter: {}", view.filter));
+    }
+    states
+}
+
+/// What is typed, what happened, or the keys. Gives the place of the cursor.
+fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &View) -> Option<Position> {
+    if let Some(prompt) = &view.prompt {
+        return prompt_lines(buffer, rest, view, prompt);
+    }
+    let area = take_bottom(rest, 1, 1);
+    if !view.status.is_empty() {
+        put(buffer, area, 0, &view.status, style(view, Hue::Yellow));
+        return None;
+    }
+    let keys: &[&str] = match view.page {
+        Page::Rows => &[
+            "q quit",
+            "? keys",
+            "Enter explain",
+            "g group",
+            "s sort",
+            "/ filter",
+            "w write",
+            "Space pause",
+            "i settings",
+        ],
+        _ => &["q quit", "? keys", "Esc back", "w write", "Space pause"],
+    };
+    let mut text = String::new();
+    for key in keys {
+        let room = usize::from(area.width);
+        if !text.is_empty() && width(&text) + 2 + width(key) > room {
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str("  ");
+        }
+        text.push_str(key);
+    }
+    put(
+        buffer,
+        area,
+        0,
+        &text,
+        Style::new().add_modifier(Modifier::DIM),
+    );
+    None
+}
+
+/// The line that is typed, and below it what is wrong with it, and where.
+fn prompt_lines(
+    buffer: &mut Buffer,
+    rest: &mut Rect,
+    view: &View,
+    prompt: &Prompt,
+) -> Option<Position> {
+    let input = prompt.input();
+    let below = input
+        .error
+        .as_ref()
+        .map_or(0, |error| 1 + u16::from(error.span.is_some()));
+    let area = take_bottom(rest, 1 + below, 0);
+    let columns = usize::from(area.width);
+    let label = if columns > 30 { prompt.label() } else { "" };
+    let label_columns = width(label);
+    let room = columns.saturating_sub(label_columns).max(1);
+    let skipped = skipped(input, room);
+    let text = format!("{label}{}", &input.text()[skipped..]);
+    put(buffer, area, 0, &text, bold());
+    if let Some(error) = &input.error {
+        let style = style(view, Hue::Red);
+        let mut line = 1;
+        if let Some(span) = &error.span {
+            let at = |byte: usize| {
+                let text = input.text().get(skipped..byte.min(input.text().len()));
+                label_columns + text.map_or(0, width)
+            };
+            let (start, end) = (at(span.start), at(span.end));
+            let carets = "^".repeat(end.saturating_sub(start).max(1));
+            put_at(buffer, area, line, start, &carets, style);
+            line += 1;
+        }
+        put(buffer, area, line, &error.message, style);
+    }
+    let before = &input.before_cursor()[skipped..];
+    let column = (label_columns + width(before)).min(columns.saturating_sub(1));
+    let column = u16::try_from(column).ok()?;
+    (area.height > 0).then_some(Position::new(area.x + column, area.y))
+}
+
+/// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
+fn skipped(input: &Input, room: usize) -> usize {
+    let before = input.before_cursor();
+    let starts = before.char_indices().map(|(at, _)| at);
+    let mut starts = starts.chain([before.len()]);
+    let fits = |at: &usize| width(&before[*at..]) < room;
+    starts.find(fits).unwrap_or(before.len())
+}
+
+/// The selected row's whole name, and what it means.
+fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+    let lines = match rest.height {
+        0..=5 => 0,
+        6..=8 => 1,
+        9..=14 => 2,
+        _ => 4,
+    };
+    let area = take_bottom(rest, lines, 2);
+    let Some((key, row)) = selected(view) else {
+        return;
+    };
+    let columns = usize::from(area.width);
+    let mut line = 0;
+    if lines > 3 {
+        // An empty line sets it off from the rows.
+        line = 1;
+        let mut parts = vec![key.to_string()];
+        for part in [explain::reason_column(row), explain::place_column(row)] {
+            if !part.is_empty() && !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        put(buffer, area, line, &parts.join("  "), bold());
+        line += 1;
+    }
+    let room = usize::from(area.height).saturating_sub(line);
+    let meaning = explain::meaning(key, row);
+    let mut wrapped = wrap(&meaning, columns);
+    if wrapped.len() > room && room > 0 {
+        let tail = wrapped[room - 1..].join(" ");
+        wrapped.truncate(room - 1);
+        wrapped.push(fit(&tail, columns));
+    }
+    for (number, text) in wrapped.iter().take(room).enumerate() {
+        put(buffer, area, line + number, text, Style::new());
+    }
+}
+
+/// The selected row, as far as it is counted.
+pub(super) fn selected(view: &View) -> Option<(&Key, &Row)> {
+    let key = view.selected.as_ref()?;
+    Some((key, view.shown().table(view.grouping).row(key)?))
+}
+
+/// For terminals that show nothing else.
+fn to_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let shown = match cell.symbol() {
+            symbol if symbol.is_ascii() => continue,
+            "…" => "~",
+            "▼" => "v",
+            "▲" => "^",
+            _ => "?",
+        };
+        cell.set_symbol(shown);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a row means: its line below the rows, and its page.
+
+use super::View;
+use super::text::{fit, wrap};
+use crate::reason::{self, Explanation};
+use crate::record::{DropRecord, Escaped};
+use crate::sink::{Sink, TextSink};
+use crate::summary::{Key, Row};
+
+/// The reason and the function that a row's drops have in common.
+struct Names<'a> {
+    reason: Option<&'a [u8]>,
+    function: Option<&'a [u8]>,
+}
+
+impl<'a> Names<'a> {
+    fn of(key: &'a Key, row: &'a Row) -> Self {
+        let last = &row.last;
+        let known = |name: &'a [u8]| (!name.is_empty()).then_some(name);
+        let reason = match key {
+            Key::Reason(name) => known(name),
+            Key::Trap(_) => None,
+            _ => known(&last.reason).filter(|_| !last.several_reasons),
+        };
+        let function = match key {
+            Key::Place { symbol, .. } => known(symbol),
+            Key::Trap(_) => None,
+            _ => known(&last.place).filter(|_| !last.several_places),
+        };
+        let function = function.map(|symbol| {
+            let end = symbol.iter().position(|byte| matches!(byte, b'+' | b' '));
+            &symbol[..end.unwrap_or(symbol.len())]
+        });
+        Self { reason, function }
+    }
+
+    fn explanations(&self) -> Vec<Explanation> {
+        let reason = self.reason.and_then(reason::explain);
+        let place = self.function.and_then(reason::explain_function);
+        let reason = reason.map(Explanation::Reason);
+        let place = place.map(Explanation::Function);
+        // Most drops have a reason that says nothing: the place comes first then.
+        match self.reason {
+            Some(b"NOT_SPECIFIED") | None => place.into_iter().chain(reason).collect(),
+            Some(_) => reason.into_iter().chain(place).collect(),
+        }
+    }
+}
+
+/// What the drops of a row mean, in a sentence or two.
+pub fn meaning(key: &Key, row: &Row) -> String {
+    let names = Names::of(key, row);
+    if let Some(meaning) = reason::meaning(names.reason, names.function) {
+        return meaning.to_owned();
+    }
+    match key {
+        Key::Trap(_) => "A device dropped the packets, and told the kernel by this trap.".into(),
+        Key::Place { pc: Some(0), .. } => {
+            "A network device's own counter of dropped packets rose.".into()
+        }
+        Key::NotDropped => "The file says nothing of drops.".into(),
+        Key::Unseen => "The kernel counted these, and showed no packet.".into(),
+        _ if row.last.several_reasons || row.last.several_places => {
+            "Several reasons or places: g counts by another, / filters.".into()
+        }
+        _ => "The catalogue has no entry for this reason or place.".into(),
+    }
+}
+
+/// The lines of a row's page above its packets.
+pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
+    let mut text = String::new();
+    let explanations = Names::of(key, row).explanations();
+    if explanations.is_empty() {
+        text = meaning(key, row);
+        text.push('\n');
+    }
+    for (number, explanation) in explanations.iter().enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        text.push_str(&explanation.to_string());
+    }
+    text.push('\n');
+    match key.filter() {
+        Some(filter) => text.push_str(&format!("Filter: {filter}\n")),
+        None => text.push_str("No filter says exactly this.\n"),
+    }
+    let mut lines = wrap(&text, columns);
+    let seen = view.shown().packets_of(view.grouping, key).count();
+    lines.push(String::new());
+    lines.push(match seen {
+        0 => fit("None of the last packets is of this row.", columns),
+        1 => fit("Last packet:", columns),
+        _ => fit(&format!("Last {seen} packets, the newest first:"), columns),
+    });
+    lines
+}
+
+/// A packet in one line.
+pub fn packet_line(view: &View, record: &DropRecord<'_>) -> String {
+    let mut line = Vec::new();
+    // Writing into memory cannot fail.
+    let _ = TextSink::new(&mut line, view.look.text).write(record);
+    String::from_utf8_lossy(&line).trim_end().to_owned()
+}
+
+/// The reason of a row, as far as a column has room: `+` where there are others.
+pub fn reason_column(row: &Row) -> String {
+    marked(&row.last.reason, row.last.several_reasons)
+}
+
+/// The place of a row.
+pub fn place_column(row: &Row) -> String {
+    marked(&row.last.place, row.last.several_places)
+}
+
+fn marked(name: &[u8], has_several: bool) -> String {
+    let several = if has_several { " +" } else { "" };
+    if name.is_empty() && !has_several {
+        return String::new();
+    }
+    let name: &[u8] = if name.is_empty() { b"-" } else { name };
+    format!("{}{several}", Escaped(name))
+}

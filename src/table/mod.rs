@@ -1,0 +1,287 @@
+//! The live table of `--summary`: what it shows, what each key does, and how it is drawn. No I/O:
+//! `run` owns the terminal, the events and the clock.
+
+mod book;
+mod draw;
+mod explain;
+mod input;
+mod keys;
+mod pages;
+mod recent;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use book::{Book, Order, Pace, Recording};
+pub use draw::draw;
+pub use input::{Input, InputError};
+pub use keys::Action;
+pub use text::Glyphs;
+
+use crate::record::Escaped;
+use crate::sink::TextStyle;
+use crate::summary::{Grouping, Key};
+
+/// What the table shows.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What is counted: `software drops`, or a file's name.
+    pub subject: String,
+    /// Who counts.
+    pub counted_by: CountedBy,
+    /// The counts.
+    pub book: Book,
+    /// The counts of when it was paused.
+    frozen: Option<Box<Book>>,
+    /// What rows are.
+    pub grouping: Grouping,
+    order: Order,
+    is_reversed: bool,
+    /// The rows, sorted.
+    keys: Vec<Key>,
+    selected: Option<Key>,
+    /// Its position among the rows.
+    position: usize,
+    /// The first row on the screen.
+    top: usize,
+    /// Rows on the screen.
+    height: usize,
+    page: Page,
+    prompt: Option<Prompt>,
+    /// The filter, as it was understood; empty keeps all.
+    pub filter: String,
+    /// The capture of a row that is being written.
+    pub writing: Option<Writing>,
+    /// What happened last.
+    pub status: String,
+    /// Drops of the rows are read no more: the end of the file.
+    pub is_over: bool,
+    /// How it looks.
+    pub look: Look,
+}
+
+/// Who counts drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedBy {
+    /// The kernel: only places, modules and traps are known.
+    Kernel,
+    /// We do, packet by packet.
+    Packets,
+}
+
+/// A capture of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// The file's name, safe for a terminal.
+    pub name: String,
+    /// Packets in it so far.
+    pub packets: u64,
+}
+
+/// How the table looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Whether colours are used.
+    pub color: Color,
+    /// What the terminal can show.
+    pub glyphs: Glyphs,
+    /// How a packet's line looks.
+    pub text: TextStyle,
+}
+
+/// Whether colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// They are.
+    Yes,
+    /// Bold and reverse video alone.
+    No,
+}
+
+/// What is below the header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Page {
+    /// The rows.
+    Rows,
+    /// One row, scrolled by so many lines.
+    Row(usize),
+    /// Lines about the drop monitor, scrolled.
+    Settings(Vec<String>, usize),
+    /// The keys, scrolled.
+    Help(usize),
+}
+
+/// What is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Prompt {
+    /// A filter.
+    Filter(Input),
+    /// The name of a file for the row's packets.
+    FileName(Input),
+}
+
+impl Prompt {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Filter(_) => "filter: ",
+            Self::FileName(_) => "write to: ",
+        }
+    }
+
+    fn input(&self) -> &Input {
+        match self {
+            Self::Filter(input) | Self::FileName(input) => input,
+        }
+    }
+
+    fn input_mut(&mut self) -> &mut Input {
+        match self {
+            Self::Filter(input) | Self::FileName(input) => input,
+        }
+    }
+}
+
+impl View {
+    /// Nothing counted yet.
+    pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Look) -> Self {
+        Self {
+            subject,
+            counted_by,
+            book: Book::new(pace),
+            frozen: None,
+            grouping: Grouping::Location,
+            order: Order::Rate,
+            is_reversed: false,
+            keys: Vec::new(),
+            selected: None,
+            position: 0,
+            top: 0,
+            height: 1,
+            page: Page::Rows,
+            prompt: None,
+            filter: String::new(),
+            writing: None,
+            status: String::new(),
+            is_over: false,
+            look,
+        }
+    }
+
+    /// What is shown: the counts, or those of when it was paused.
+    fn shown(&self) -> &Book {
+        self.frozen.as_deref().unwrap_or(&self.book)
+    }
+
+    /// Whether the view stands still.
+    pub fn is_paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The key of the selected row.
+    pub fn selected(&self) -> Option<&Key> {
+        self.selected.as_ref()
+    }
+
+    /// Begins the counts anew.
+    pub fn begin_anew(&mut self, pace: Pace) {
+        self.book = Book::new(pace);
+        self.frozen = None;
+        self.is_over = false;
+        self.arrange();
+    }
+
+    /// Sorts the rows; the selection stays with its row, or where that was.
+    pub fn arrange(&mut self) {
+        self.keys = self.shown().keys(self.grouping, self.order);
+        if self.is_reversed {
+            self.keys.reverse();
+        }
+        let position = self.selected.as_ref().and_then(|selected| {
+            // A file may give a row twice for a while: read again, it counts anew.
+            self.keys.iter().position(|key| key == selected)
+        });
+        match position {
+            Some(position) => self.position = position,
+            None => self.select(self.position),
+        }
+    }
+
+    fn select(&mut self, position: usize) {
+        self.position = position.min(self.keys.len().saturating_sub(1));
+        if let Some(key) = self.keys.get(self.position) {
+            self.selected = Some(key.clone());
+        }
+    }
+
+    /// Rows were added since they were sorted.
+    fn is_stale(&self) -> bool {
+        self.keys.len() != self.shown().table(self.grouping).len()
+    }
+
+    /// What a filter was refused for; the one before stays.
+    pub fn refuse_filter(&mut self, text: &str, error: InputError) {
+        let mut input = Input::new(text);
+        input.error = Some(error);
+        self.prompt = Some(Prompt::Filter(input));
+    }
+
+    /// What a file name was refused for.
+    pub fn refuse_name(&mut self, name: &str, message: String) {
+        let mut input = Input::new(name);
+        input.error = Some(InputError {
+            message,
+            span: None,
+        });
+        self.prompt = Some(Prompt::FileName(input));
+    }
+
+    /// Shows lines about the drop monitor.
+    pub fn show_settings(&mut self, lines: Vec<String>) {
+        let scrolled = match self.page {
+            Page::Settings(_, scrolled) => scrolled,
+            _ => 0,
+        };
+        self.page = Page::Settings(lines, scrolled);
+    }
+
+    /// Whether those lines are on the screen.
+    pub fn shows_settings(&self) -> bool {
+        matches!(self.page, Page::Settings(..))
+    }
+
+    /// Asks for the name of a file, and proposes one.
+    pub fn ask_name(&mut self, proposal: String) {
+        self.prompt = Some(Prompt::FileName(Input::new(proposal)));
+    }
+
+    /// What to call the selected row.
+    fn selected_name(&self) -> String {
+        self.selected
+            .as_ref()
+            .map(Key::to_string)
+            .unwrap_or_default()
+    }
+}
+
+/// A part of a file's name for a key: letters, digits and what is harmless in a shell.
+pub fn file_stem(key: &Key) -> String {
+    const LONGEST: usize = 40;
+
+    let name = match key.symbol() {
+        Some(symbol) => Escaped(symbol.function()).to_string(),
+        None => key.to_string(),
+    };
+    let mut stem = String::new();
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() || matches!(character, '_' | '.') {
+            stem.push(character);
+        } else if !stem.is_empty() && !stem.ends_with('-') {
+            stem.push('-');
+        }
+        if stem.len() == LONGEST {
+            break;
+        }
+    }
+    stem.trim_matches(['-', '.']).to_owned()
+}

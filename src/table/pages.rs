@@ -1,0 +1,83 @@
+//! What can be opened over the rows: one row with its packets, or lines.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
+use super::draw::{bold, put, selected, take_top};
+use super::text::{count, rate, width, wrap};
+use super::{Page, View, explain};
+use crate::record::DropRecord;
+
+/// What a row means, and its last packets.
+pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+    let Page::Row(scrolled) = view.page else {
+        return;
+    };
+    let title = take_top(&mut rest, 1, 1);
+    let columns = usize::from(rest.width);
+    let height = usize::from(rest.height);
+    view.height = height;
+    let Some((key, row)) = selected(view) else {
+        put(buffer, rest, 0, "no drops in this row yet", Style::new());
+        return;
+    };
+    let book = view.shown();
+    let numbers = format!("{} drops, {}/s", count(row.total), rate(book.rate(row)));
+    let name = format!("{}  {numbers}", view.selected_name());
+    put(
+        buffer,
+        title,
+        0,
+        &name,
+        bold().add_modifier(Modifier::UNDERLINED),
+    );
+    let lines = explain::lines(view, key, row, columns);
+    let packets: Vec<DropRecord<'_>> = book.packets_of(view.grouping, key).collect();
+    let all = lines.len() + packets.len();
+    let scrolled = scrolled.min(all.saturating_sub(height));
+    for line in 0..height {
+        let position = scrolled + line;
+        if let Some(text) = lines.get(position) {
+            put(buffer, rest, line, text, Style::new());
+        } else if let Some(record) = packets.get(position - lines.len()) {
+            let text = explain::packet_line(view, record);
+            put(buffer, rest, line, &text, Style::new());
+        }
+    }
+    view.page = Page::Row(scrolled);
+}
+
+/// Lines that are scrolled; by how many they are.
+pub(super) fn text_page(
+    buffer: &mut Buffer,
+    mut rest: Rect,
+    view: &mut View,
+    title: &str,
+    lines: &[String],
+    scrolled: usize,
+) -> usize {
+    let head = take_top(&mut rest, 1, 1);
+    put(
+        buffer,
+        head,
+        0,
+        title,
+        bold().add_modifier(Modifier::UNDERLINED),
+    );
+    let columns = usize::from(rest.width);
+    let height = usize::from(rest.height);
+    view.height = height;
+    let lines: Vec<String> = lines
+        .iter()
+        .flat_map(|line| match width(line) <= columns {
+            true => vec![line.clone()],
+            false => wrap(line, columns),
+        })
+        .collect();
+    let scrolled = scrolled.min(lines.len().saturating_sub(height));
+    for (number, line) in lines.iter().skip(scrolled).take(height).enumerate() {
+        put(buffer, rest, number, line, Style::new());
+    }
+    scrolled
+}

@@ -1,0 +1,193 @@
+//! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
+
+use crate::record::{
+    Cause, DropRecord, EtherType, Interface, Link, Location, Name, Symbol, Timestamp,
+};
+
+/// Packets that are kept.
+const PACKETS: usize = 1000;
+/// Bytes of each: headers, those in a tunnel too.
+const BYTES: usize = 256;
+
+/// The packets that were counted last.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    packets: Vec<Kept>,
+    /// Where the next one goes, once all places are taken: that of the oldest.
+    next: usize,
+}
+
+/// A record that owns its bytes.
+#[derive(Clone, Debug)]
+struct Kept {
+    time: Timestamp,
+    origin: Origin,
+    /// Reason and symbol, or trap and trap group, and the interface's name, one behind the other.
+    names: Vec<u8>,
+    ends: [usize; 3],
+    input: Option<u32>,
+    link: Link,
+    protocol: Option<EtherType>,
+    original_len: u32,
+    data: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Software { pc: Option<u64> },
+    Hardware,
+    Unknown,
+}
+
+impl Recent {
+    /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
+    pub fn push(&mut self, record: &DropRecord<'_>) {
+        if self.packets.len() < PACKETS {
+            self.packets.push(Kept::new(record));
+        } else {
+            self.packets[self.next].set(record);
+            self.next = (self.next + 1) % PACKETS;
+        }
+    }
+
+    /// The newest first.
+    pub fn records(&self) -> impl Iterator<Item = DropRecord<'_>> {
+        let (newer, older) = self.packets.split_at(self.next);
+        let newest_first = newer.iter().rev().chain(older.iter().rev());
+        newest_first.map(Kept::record)
+    }
+}
+
+impl Kept {
+    fn new(record: &DropRecord<'_>) -> Self {
+        let mut kept = Self {
+            time: record.time,
+            origin: Origin::Unknown,
+            names: Vec::new(),
+            ends: [0; 3],
+            input: None,
+            link: record.link,
+            protocol: None,
+            original_len: 0,
+            data: Vec::new(),
+        };
+        kept.set(record);
+        kept
+    }
+
+    fn set(&mut self, record: &DropRecord<'_>) {
+        let (origin, why, place) = match record.cause {
+            Cause::Software { location, reason } => (
+                Origin::Software { pc: location.pc },
+                reason,
+                location.symbol.map(|symbol| symbol.0),
+            ),
+            Cause::Hardware { group, trap, .. } => (Origin::Hardware, trap, group),
+            Cause::Unknown => (Origin::Unknown, None, None),
+        };
+        let interface = record.input.and_then(Interface::name);
+        self.names.clear();
+        for (end, name) in self.ends.iter_mut().zip([why, place, interface]) {
+            self.names
+                .extend_from_slice(name.map_or(&[], Name::as_bytes));
+            *end = self.names.len();
+        }
+        self.data.clear();
+        self.data
+            .extend_from_slice(&record.data[..record.data.len().min(BYTES)]);
+        self.time = record.time;
+        self.origin = origin;
+        self.input = record.input.map(|input| input.index);
+        self.link = record.link;
+        self.protocol = record.protocol;
+        self.original_len = record.original_len;
+    }
+
+    fn record(&self) -> DropRecord<'_> {
+        let [first, second, third] = self.ends;
+        let why = Name::new(&self.names[..first]);
+        let place = Name::new(&self.names[first..second]);
+        let interface = Name::new(&self.names[second..third]);
+        DropRecord {
+            time: self.time,
+            cause: match self.origin {
+                Origin::Software { pc } => Cause::Software {
+                    location: Location {
+                        pc,
+                        symbol: place.map(Symbol),
+                    },
+                    reason: why,
+                },
+                Origin::Hardware => Cause::Hardware {
+                    group: place,
+                    trap: why,
+                    cookie: None,
+                },
+                Origin::Unknown => Cause::Unknown,
+            },
+            input: self.input.map(|index| Interface::new(index, interface)),
+            link: self.link,
+            protocol: self.protocol,
+            original_len: self.original_len,
+            data: &self.data,
+            notes: &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::savefile::Savefile;
+    use std::fs::File;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn the_last_packets_are_as_they_came() {
+        for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
+            let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
+            let mut recent = Recent::default();
+            let mut seen = 0;
+            let _ = file.for_each(|record| {
+                recent.push(record);
+                seen += 1;
+                let mut expected = *record;
+                expected.data = &record.data[..record.data.len().min(BYTES)];
+                if let Cause::Hardware { cookie, .. } = &mut expected.cause {
+                    *cookie = None;
+                }
+                assert_eq!(recent.records().next(), Some(expected));
+                ControlFlow::<()>::Continue(())
+            });
+            assert!(seen > 50, "{path}");
+            assert_eq!(recent.records().count(), seen.min(PACKETS));
+        }
+    }
+
+    #[test]
+    fn older_packets_make_room_and_no_memory_is_taken_for_it() {
+        let mut file = Savefile::open(File::open("fixtures/software-6.12.pcap").unwrap()).unwrap();
+        let mut recent = Recent::default();
+        let mut number = 0;
+        let _ = file.for_each(|record| {
+            let mut record = *record;
+            for _ in 0..PACKETS * 3 {
+                number += 1;
+                record.time = Timestamp(number);
+                recent.push(&record);
+            }
+            ControlFlow::Break(())
+        });
+        let times: Vec<u64> = recent.records().map(|record| record.time.0).collect();
+        let expected: Vec<u64> = (number - PACKETS as u64 + 1..=number).rev().collect();
+        assert_eq!(times, expected);
+        let record = recent.clone();
+        let record = record.records().next().unwrap();
+        let taken = allocation_counter::measure(|| {
+            for _ in 0..PACKETS * 2 {
+                recent.push(&record);
+            }
+        });
+        assert_eq!(taken.count_total, 0);
+    }
+}

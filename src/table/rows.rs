@@ -1,0 +1,276 @@
+//! The rows on the screen: which columns there is room for, and what stands in them.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color as Hue, Modifier, Style};
+
+use super::draw::{WIDE, bold, put, take_top};
+use super::text::{count, fit, history, rate, share, width};
+use super::{Color, Order, Pace, View, explain};
+use crate::sink::summary::Elsewhere;
+use crate::summary::{Grouping, Row};
+
+/// Columns from which histories are long, and a row has both reason and place.
+const VERY_WIDE: u16 = 110;
+
+/// Which columns there is room for.
+struct Columns {
+    marker: usize,
+    rate: usize,
+    share: usize,
+    total: usize,
+    history: usize,
+    name: usize,
+    second: usize,
+    third: usize,
+}
+
+impl Columns {
+    fn new(width: u16, grouping: Grouping) -> Self {
+        let all = usize::from(width);
+        let mut columns = Self {
+            marker: 2,
+            rate: 8,
+            share: 0,
+            total: 8,
+            history: 0,
+            name: 0,
+            second: 0,
+            third: 0,
+        };
+        if width < 30 {
+            (columns.marker, columns.rate) = (1, 0);
+        }
+        if width >= WIDE {
+            columns.share = 7;
+            columns.history = if width >= VERY_WIDE { 16 } else { 8 };
+        }
+        let gaps = 1 + usize::from(columns.history > 0);
+        let left = columns.marker + columns.rate + columns.share + columns.total;
+        let rest = all.saturating_sub(left + columns.history + gaps);
+        let has_third = !matches!(grouping, Grouping::Location | Grouping::Reason);
+        if width >= VERY_WIDE && has_third {
+            columns.third = rest * 3 / 10;
+        }
+        if rest >= 36 {
+            columns.second = if columns.third > 0 {
+                rest * 3 / 10
+            } else {
+                rest * 2 / 5
+            };
+        }
+        let others = columns.second + columns.third;
+        columns.name = rest.saturating_sub(others);
+        columns
+    }
+
+    /// A line of the table; names are cut, numbers stand at the right.
+    fn line(&self, cells: &Cells) -> String {
+        let mut line = fit_to(&cells.marker, self.marker);
+        for (text, columns) in [
+            (&cells.rate, self.rate),
+            (&cells.share, self.share),
+            (&cells.total, self.total),
+        ] {
+            if columns > 0 {
+                line.push_str(&format!("{text:>columns$}"));
+            }
+        }
+        if self.history > 0 {
+            line.push(' ');
+            line.push_str(&fit_to(&cells.history, self.history));
+        }
+        line.push(' ');
+        for (text, columns) in [
+            (&cells.name, self.name),
+            (&cells.second, self.second),
+            (&cells.third, self.third),
+        ] {
+            // A column's last place keeps it from the next one.
+            if columns > 1 {
+                line.push_str(&fit_to(&fit(text, columns - 1), columns));
+            } else {
+                line.push_str(&fit_to(text, columns));
+            }
+        }
+        line
+    }
+}
+
+/// What stands in a line.
+#[derive(Default)]
+struct Cells {
+    marker: String,
+    rate: String,
+    share: String,
+    total: String,
+    history: String,
+    name: String,
+    second: String,
+    third: String,
+}
+
+/// Cut or filled up to exactly so many columns.
+fn fit_to(text: &str, columns: usize) -> String {
+    let mut text = fit(text, columns);
+    let missing = columns.saturating_sub(width(&text));
+    text.extend(std::iter::repeat_n(' ', missing));
+    text
+}
+
+/// The table itself.
+pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+    let columns = Columns::new(rest.width, view.grouping);
+    let head = take_top(&mut rest, 1, 2);
+    let underlined = Style::new().add_modifier(Modifier::UNDERLINED);
+    put(buffer, head, 0, &columns.line(&heads(view)), underlined);
+    let others = view.shown().table(view.grouping).others().total;
+    let height = usize::from(rest.height);
+    let has_others = others > 0 && height > 2;
+    let height = height - usize::from(has_others);
+    view.height = height;
+    scroll(view, height);
+    if view.keys.is_empty() {
+        put(buffer, rest, 0, "no drops yet", Style::new());
+        return;
+    }
+    for (line, position) in (view.top..view.keys.len()).take(height).enumerate() {
+        let key = &view.keys[position];
+        let Some(row) = view.shown().table(view.grouping).row(key) else {
+            continue;
+        };
+        let is_selected = position == view.position;
+        let mut cells = cells(view, &columns, row);
+        cells.name = key.to_string();
+        if is_selected {
+            cells.marker = ">".into();
+        }
+        let style = if is_selected {
+            bold().add_modifier(Modifier::REVERSED)
+        } else {
+            Style::new()
+        };
+        put(buffer, rest, line, &columns.line(&cells), style);
+        if !is_selected {
+            colour(buffer, rest, line, view, &columns);
+        }
+    }
+    if has_others {
+        let cells = Cells {
+            total: count(others),
+            name: Elsewhere(view.grouping).to_string(),
+            ..Cells::default()
+        };
+        let style = Style::new().add_modifier(Modifier::DIM);
+        put(buffer, rest, height, &columns.line(&cells), style);
+    }
+}
+
+/// The first row on the screen, so that the selected one is on it.
+fn scroll(view: &mut View, height: usize) {
+    let height = height.max(1);
+    let last = view.keys.len().saturating_sub(height);
+    view.top = view
+        .top
+        .min(view.position)
+        .max((view.position + 1).saturating_sub(height))
+        .min(last);
+}
+
+/// The heads of the columns; the one that rows are sorted by is marked.
+fn heads(view: &View) -> Cells {
+    let mark = |order: Order, head: &str| {
+        let sign = match (view.order == order, view.is_reversed) {
+            (false, _) => "",
+            (true, false) => "▼",
+            (true, true) => "▲",
+        };
+        format!("{sign}{head}")
+    };
+    let is_recorded = matches!(view.shown().pace, Pace::Recorded(_));
+    let rate = if is_recorded { "mean/s" } else { "rate/s" };
+    let (second, third) = match view.grouping {
+        Grouping::Location => ("reason", ""),
+        Grouping::Reason => ("location", ""),
+        Grouping::Interface | Grouping::Flow | Grouping::Module => ("reason", "location"),
+    };
+    Cells {
+        marker: String::new(),
+        rate: mark(Order::Rate, rate),
+        share: "share".into(),
+        total: mark(Order::Total, "total"),
+        history: "history".into(),
+        name: mark(Order::Name, &view.grouping.to_string()),
+        second: second.into(),
+        third: third.into(),
+    }
+}
+
+/// A row's numbers and what it is about, without its name.
+fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
+    let book = view.shown();
+    let (reason, place) = (explain::reason_column(row), explain::place_column(row));
+    let (second, third) = match view.grouping {
+        Grouping::Location => (reason, String::new()),
+        Grouping::Reason => (place, String::new()),
+        Grouping::Interface | Grouping::Flow | Grouping::Module => (reason, place),
+    };
+    Cells {
+        marker: String::new(),
+        rate: rate(book.rate(row)),
+        share: share(row.total, book.table(view.grouping).sum().total),
+        total: count(row.total),
+        history: match book.pace {
+            Pace::Clock { .. } => history(&newest(row, columns.history), view.look.glyphs),
+            Pace::Recorded(_) => history(&joined(row, columns.history), view.look.glyphs),
+        },
+        name: String::new(),
+        second,
+        third,
+    }
+}
+
+/// The last intervals, as many as there is room for.
+fn newest(row: &Row, columns: usize) -> Vec<u64> {
+    let skipped = row.history().len().saturating_sub(columns);
+    row.history().skip(skipped).collect()
+}
+
+/// All intervals, several in one where there is no room for each.
+fn joined(row: &Row, columns: usize) -> Vec<u64> {
+    let counts: Vec<u64> = row.history().collect();
+    let together = counts.len().div_ceil(columns.max(1)).max(1);
+    let joined = counts.chunks(together);
+    joined.map(|counts| counts.iter().sum()).collect()
+}
+
+/// Reasons red, places cyan, as in the lines of packets.
+fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &View, columns: &Columns) {
+    let (Color::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
+        return;
+    };
+    let gaps = 1 + usize::from(columns.history > 0);
+    let left = columns.marker + columns.rate + columns.share + columns.total + columns.history;
+    let mut at = left + gaps;
+    let hues = match view.grouping {
+        Grouping::Location => [Some(Hue::Cyan), Some(Hue::Red), None],
+        Grouping::Reason => [Some(Hue::Red), Some(Hue::Cyan), None],
+        Grouping::Interface | Grouping::Flow | Grouping::Module => {
+            [None, Some(Hue::Red), Some(Hue::Cyan)]
+        }
+    };
+    let parts = [columns.name, columns.second, columns.third];
+    for (hue, columns) in hues.into_iter().zip(parts) {
+        let part = u16::try_from(at).ok().zip(u16::try_from(columns).ok());
+        if let (Some(hue), Some((x, width))) = (hue, part) {
+            let part = Rect {
+                x: area.x.saturating_add(x),
+                y: area.y + line,
+                width,
+                height: 1,
+            };
+            buffer.set_style(part.intersection(area), Style::new().fg(hue));
+        }
+        at += columns;
+    }
+}

@@ -1,0 +1,178 @@
+"""The live table of `dwdump --summary` in a terminal, a part of session.py."""
+
+import __main__ as session  # Its settings are known only there.
+import fcntl
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+
+import drops
+import pcapng
+
+COLUMNS, ROWS = 100, 24
+
+
+class Terminal:
+    """A dwdump in a terminal, and what is on its screen."""
+
+    def __init__(self, *arguments):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.slave = slave
+        self.before = termios.tcgetattr(slave)
+        self.written = b""
+        environment = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", session.DWDUMP, *map(str, arguments)],
+            stdin=slave, stdout=slave, stderr=slave, env=environment,
+        )
+        session.PROCESSES.append(self.process)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while True:
+            self.written += os.read(self.master, 65536)
+
+    def screen(self):
+        """What the table writes: text, and where it goes. Colours do not matter."""
+        lines = [[" "] * COLUMNS for _ in range(ROWS)]
+        row, column = 0, 0
+        text = self.written.decode(errors="replace")
+        for sequence, places, end, character in re.findall(
+            r"(\x1b\[([\d;?]*)([A-Za-z]))|([^\x1b])", text
+        ):
+            if not sequence:
+                if character == "\n":
+                    row += 1
+                elif character == "\r":
+                    column = 0
+                elif row < ROWS and column < COLUMNS:
+                    lines[row][column] = character
+                    column += 1
+            elif end == "H":
+                row, column = (int(place or 1) - 1 for place in (places or "1;1").split(";"))
+            elif end == "J" or places == "?1049":
+                lines = [[" "] * COLUMNS for _ in range(ROWS)]
+                row, column = 0, 0
+        return "\n".join("".join(line).rstrip() for line in lines)
+
+    def wait_for(self, pattern):
+        try:
+            session.wait_until(lambda: re.search(pattern, self.screen(), re.MULTILINE))
+        except AssertionError:
+            raise AssertionError(f"{pattern!r} is not on:\n{self.screen()}") from None
+
+    def press(self, keys):
+        os.write(self.master, keys.encode())
+
+    def end(self):
+        status = self.process.wait(session.PATIENCE)
+        session.wait_until(lambda: b"\x1b[?1049l" in self.written)
+        session.wait_until(lambda: b"drops counted" in self.written)
+        return status, self.written.split(b"\x1b[?1049l")[-1].decode()
+
+
+def for_another_host(count):
+    """Frames for another host: each is one drop, in ip_rcv_core (OTHERHOST)."""
+    payload = b"[table]".ljust(600, b".")
+    frame = drops.ethernet(0x0800, drops.ipv4(17, drops.udp(payload)), dst=b"\2\0\0\0\0\x99")
+    with drops.namespace("left"):
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        sender.bind(("left0", 0))
+    with sender:
+        for _ in range(count):
+            sender.send(frame)
+
+
+class Table(session.SessionTest):
+    """Counts as they come, and what keys change in the kernel."""
+
+    def test_the_kernel_counts_until_packets_are_needed(self):
+        before = session.settings()
+        terminal = Terminal("--summary", "-o", "sw")
+        terminal.wait_for("software drops by location, counted by the kernel")
+        self.assertIn("Alert mode: Summary", session.settings())
+        for_another_host(300)
+        terminal.wait_for(r"^.{22} +300 .* ip_rcv_core")
+        terminal.press("i")
+        terminal.wait_for("alert mode +summary")
+        terminal.press("\x1b")
+        terminal.wait_for("ip_rcv_core")
+
+        # Reasons are known of packets alone.
+        terminal.press("g")
+        terminal.wait_for("the kernel sends packets now")
+        self.assertRegex(session.settings(), "Alert mode: Packet\nTruncation length: 256")
+        for_another_host(200)
+        terminal.wait_for(r"^.{22} +200 .* OTHERHOST")
+        terminal.wait_for("counted without a packet")
+
+        # A capture of one row has whole packets.
+        file = session.OUT / "row.pcapng"
+        while not re.search("^> .*OTHERHOST", terminal.screen(), re.MULTILINE):
+            terminal.press("j")
+            terminal.wait_for("^> ")
+        terminal.press("w")
+        terminal.wait_for("write to: drops-OTHERHOST-")
+        terminal.press(f"\x15{file}\r")
+        terminal.wait_for("writing .*row.pcapng: 0 packets")
+        self.assertIn("Truncation length: 0\n", session.settings())
+        for_another_host(50)
+        # Another reason, which is not in the file.
+        drops.udp_closed_v4()
+        terminal.wait_for("row.pcapng: 50 packets")
+        terminal.press("w")
+        terminal.wait_for("wrote 50 packets to")
+        self.assertIn("Truncation length: 256", session.settings())
+        packets = pcapng.read(file)["packets"]
+        self.assertEqual(len(packets), 50)
+        self.assertTrue(all(len(packet["data"]) > 600 for packet in packets))
+
+        terminal.press("/reason OTHERHOST\r")
+        terminal.wait_for("^0 drops")
+        for_another_host(20)
+        terminal.wait_for("^20 drops")
+        terminal.press("\r")
+        terminal.wait_for("Last 20 packets, the newest first:")
+        terminal.press("q")
+        status, talk = terminal.end()
+        self.assertEqual(status, 0, talk)
+        self.assertIn("20 drops counted", talk)
+        self.assertIn("0 packets lost in the kernel's queue", talk)
+        self.assertEqual(session.settings(), before)
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+
+    def test_a_signal_puts_settings_and_terminal_back(self):
+        before = session.settings()
+        for how in (signal.SIGTERM, signal.SIGINT):
+            terminal = Terminal("--by", "flow", "-o", "sw")
+            terminal.wait_for("drops by flow")
+            for_another_host(10)
+            terminal.wait_for(r"^.{22} +10 .* udp ")
+            terminal.process.send_signal(how)
+            status, talk = terminal.end()
+            self.assertEqual(status, 0, talk)
+            self.assertIn("of udp", talk)
+            self.assertEqual(session.settings(), before)
+            self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+
+    def test_somebody_elses_counts_stay_counts(self):
+        self.assertEqual(session.net_dm(session.CONFIG, {session.ALERT_MODE: b"\0"}), 0)
+        self.assertEqual(session.net_dm(session.START, {session.SW_DROPS: b""}), 0)
+        terminal = Terminal("--summary", "-p")
+        terminal.wait_for("drops that somebody monitors by location")
+        for_another_host(30)
+        terminal.wait_for("ip_rcv_core")
+        terminal.press("g")
+        terminal.wait_for("somebody else's monitoring sends counts")
+        self.assertIn("Alert mode: Summary", session.settings())
+        terminal.press("q")
+        self.assertEqual(terminal.end()[0], 0)
+        # It goes on.
+        self.assertNotEqual(session.net_dm(session.CONFIG, {}), 0)
