@@ -1,7 +1,7 @@
 //! Alerts: a kernel message to a [`DropRecord`] and, for the C tool's file format, back again.
 //! Nothing is presumed of order or presence; what is not understood is skipped and counted.
 
-use super::netlink::{Attributes, MessageBuilder};
+use super::netlink::{Attributes, ByteOrder, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
@@ -36,6 +36,19 @@ const MAX_COOKIE: usize = 1024;
 impl<'a> Alert<'a> {
     /// Total: any attributes give an alert, the first of each type.
     pub fn decode(attributes: Attributes<'a>) -> Self {
+        // Compiled once for each order, so that no number asks for it again.
+        match attributes.order() {
+            ByteOrder::Little => Self::read(attributes.in_order(ByteOrder::Little)),
+            ByteOrder::Big => Self::read(attributes.in_order(ByteOrder::Big)),
+        }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the order is known where it is called"
+    )]
+    fn read(attributes: Attributes<'a>) -> Self {
         let order = attributes.order();
         let mut alert = Self::default();
         let mut seen = Seen::default();
@@ -260,7 +273,7 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net_dm::netlink::{ByteOrder, Messages};
+    use crate::net_dm::netlink::Messages;
     use proptest::prelude::*;
 
     /// A software alert of Linux 6.12, big-endian to prove that the order is minded.

@@ -160,6 +160,11 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// The same attributes, their numbers in this order.
+    pub fn in_order(self, order: ByteOrder) -> Self {
+        Self { order, ..self }
+    }
+
     /// The attributes inside a nest's value.
     pub fn nested(self, value: &'a [u8]) -> Self {
         Self {
