@@ -35,7 +35,9 @@
 //! 5. [`filter`]: the language, from text to a program that runs on a record.
 //! 6. [`source`] and [`sink`]: where records come from and go to.
 //! 7. [`symbol`]: names for places in the running kernel, and their source lines.
-//! 8. [`cli`], then [`run`]: what the user typed, and what is done about it.
+//! 8. [`table`]: the live table as state, keys and drawing; `run::table` gives it events, a clock and a
+//!    terminal.
+//! 9. [`cli`], then [`run`]: what the user typed, and what is done about it.
 //!
 //! # Invariants
 //!
@@ -45,7 +47,8 @@
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
-//!   Standard output is data.
+//!   Standard output is data, or a table on a terminal, which is given back on every way out: see
+//!   `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one body of a
 //!   packet block, both reused.
 //! - What is read back from a file of ours is the record that was written, in every field.

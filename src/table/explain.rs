@@ -83,8 +83,11 @@ pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
     }
     text.push('\n');
     match key.filter() {
-        Some(filter) => text.push_str(&format!("Filter: {filter}\n")),
-        None => text.push_str("No filter says exactly this.\n"),
+        Some(filter) => {
+            text.push_str("Filter: ");
+            text.push_str(&filter);
+        }
+        None => text.push_str("No filter says exactly this."),
     }
     let mut lines = wrap(&text, columns);
     let seen = view.shown().packets_of(view.grouping, key).count();

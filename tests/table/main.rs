@@ -332,7 +332,7 @@ fn kept(filter: &str) -> usize {
         .stderr(Stdio::null())
         .output()
         .unwrap();
-    let count = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let count = String::from_utf8(output.stdout).unwrap().lines().count();
     assert!(count > 0);
     count
 }

@@ -227,7 +227,7 @@ impl Terminal {
 }
 
 fn read(mut terminal: File, shown: &Mutex<Shown>, over: &AtomicBool) {
-    let mut bytes = [0; 65536];
+    let mut bytes = [0; 4096];
     while !over.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
         if nix::poll::poll(&mut ready, 50u8).unwrap() == 0 {
