@@ -207,8 +207,8 @@ fn keys_move_the_selection() {
         wait_for_selected(&terminal, name);
     }
     terminal.resize(40, 10);
-    // Five rows are on the screen.
-    terminal.wait("five rows", |screen| !screen.contains("TC_EGRESS"));
+    // Drawn anew, with five rows.
+    terminal.check_golden("reason-40x10");
     terminal.press(PAGE_DOWN);
     terminal.wait("the sixth row", |screen| {
         selected(screen).contains("TC_EGRESS")
