@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::{say, screen};
+use super::{say, screen, talk};
 use crate::sys;
 
 /// What signals ask for. SIGPIPE is not among them: Rust programs ignore it, and see the error of
@@ -53,7 +53,10 @@ impl Requests {
                         SIGUSR2 => shared.flush.store(true, Ordering::Relaxed),
                         _ if shared.end.load(Ordering::Relaxed) => {
                             screen::leave();
-                            say("interrupted again: what was not written yet is lost");
+                            // A terminal that takes nothing must not keep this process.
+                            if talk::is_heard() {
+                                say("interrupted again: what was not written yet is lost");
+                            }
                             std::process::exit(1);
                         }
                         _ => {

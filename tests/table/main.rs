@@ -523,6 +523,18 @@ fn signals_leave_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_second_signal_ends_it_on_a_terminal_that_takes_nothing() {
+    let mut terminal = table(80, 24);
+    assert!(!terminal.has_modes_of_before());
+    terminal.stall();
+    // The first one waits, as what was drawn does.
+    let (status, count) = terminal.signal_to_the_end(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(1));
+    assert!(count > 1);
+    assert!(terminal.has_modes_of_before());
+}
+
+#[test]
 fn what_is_said_does_not_tear_the_screen() {
     let line = "exec $dwdump -r fixtures/made/cut.pcap --summary";
     let mut terminal = Terminal::new(80, 24, line);
