@@ -39,9 +39,11 @@
 //!    for all packets that say the same (`recent`), on the way in and out.
 //! 7. [`summary`]: drops counted in tables of bounded size.
 //! 8. [`symbol`]: names for places in the running kernel, and their source lines.
-//! 9. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
-//!    `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
-//!    pipeline of a capture, or the counter of a summary.
+//! 9. [`table`]: the live table as state, keys and drawing; `run::table` gives it events, a clock and a
+//!    terminal.
+//! 10. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
+//!     `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
+//!     pipeline of a capture, the counter of a summary, or the table.
 //!
 //! # Invariants
 //!
@@ -52,7 +54,8 @@
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
-//!   Standard output is data.
+//!   Standard output is data, or a table on a terminal, which is given back on every way out: see
+//!   `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one of
 //!   options, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.

@@ -36,6 +36,25 @@ fn every_option_is_in_the_manual_and_nothing_else() {
 }
 
 #[test]
+fn every_key_of_the_table_is_in_the_manual() {
+    let section = MANUAL
+        .split(".Sh ")
+        .find(|section| section.starts_with("THE TABLE"));
+    let items = section
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Ic "));
+    let explained: BTreeSet<&str> = items
+        .flat_map(|item| item.split(" , "))
+        .map(|key| key.trim_start_matches("\\&"))
+        .collect();
+    let keys = dwdump::table::KEYS
+        .iter()
+        .flat_map(|(keys, _)| keys.split(' '));
+    assert_eq!(explained, keys.collect());
+}
+
+#[test]
 fn every_value_of_a_choice_is_in_the_manual() {
     let command = dwdump::cli::command();
     let values = command

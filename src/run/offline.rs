@@ -68,7 +68,7 @@ impl Input {
     /// Reads to the end. `prepare` makes the receiver when the header is known.
     pub fn read<R: Receiver>(
         self,
-        requests: Rc<Requests>,
+        requests: &Rc<Requests>,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
     ) -> Result<Finished<R>, Failure> {
         let Self { name, file } = self;
@@ -78,7 +78,7 @@ impl Input {
         }));
         let reader = PatientReader {
             file,
-            requests: Rc::clone(&requests),
+            requests: Rc::clone(requests),
             destination: Rc::clone(&destination),
         };
         let mut savefile = match Savefile::open(reader) {

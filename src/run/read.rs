@@ -27,7 +27,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let requests = Rc::new(requests);
     let name = input.name.clone();
     let mut finder = None;
-    let finished = input.read(requests, |remarks, family| {
+    let finished = input.read(&requests, |remarks, family| {
         let files = command.delivery.source_lines.as_ref();
         finder = files
             .map(|files| Finder::of_capture(&remarks.host, files))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::{say, screen};
+use super::{say, screen, talk};
 use crate::sys;
 
 /// How long the run may take to end the monitoring itself.
@@ -59,7 +59,10 @@ impl Requests {
                         _ if shared.end.swap(true, Ordering::Release) => {
                             at_end();
                             screen::leave();
-                            say("interrupted again: what was not written yet is lost");
+                            // A terminal that takes nothing must not keep this process.
+                            if talk::is_heard() {
+                                say("interrupted again: what was not written yet is lost");
+                            }
                             std::process::exit(1);
                         }
                         _ => end_later(at_end.clone()),

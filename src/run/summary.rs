@@ -143,7 +143,7 @@ fn count_file(
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let requests = Rc::new(requests);
     let name = input.name.clone();
-    let finished = input.read(requests, |_, _| {
+    let finished = input.read(&requests, |_, _| {
         say(format_args!(
             "reading {name}, counting by {}",
             command.grouping

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 /// Lines that are kept at most: the first ones tell the cause.
 const MAX_HELD: usize = 100;
@@ -46,9 +49,23 @@ pub fn held_since(from: usize) -> Vec<String> {
     lines.cloned().collect()
 }
 
-/// The screen is as it was: says what was kept.
+/// Whether standard error takes a line, now or soon: a terminal may be stopped, or its line down.
+pub fn is_heard() -> bool {
+    /// In milliseconds.
+    const PATIENCE: u16 = 200;
+
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    matches!(
+        nix::poll::poll(&mut ready, PollTimeout::from(PATIENCE)),
+        Ok(1..)
+    )
+}
+
+/// The screen is as it was: says what was kept, if anybody hears it.
 pub fn release() {
-    let lines = held().take();
+    let lines = held().take().filter(|lines| !lines.is_empty());
+    let lines = lines.filter(|_| is_heard());
     for line in lines.into_iter().flatten() {
         let _ = writeln!(io::stderr(), "{line}");
     }

@@ -34,15 +34,15 @@ impl<'a> Names<'a> {
         Self { reason, function }
     }
 
-    fn explanations(&self) -> Vec<Explanation> {
+    /// Of the reason, or of the function where the reason says nothing.
+    fn explanation(&self) -> Option<Explanation> {
         let reason = self.reason.and_then(reason::explain);
         let place = self.function.and_then(reason::explain_function);
         let reason = reason.map(Explanation::Reason);
         let place = place.map(Explanation::Function);
-        // Most drops have a reason that says nothing: the place comes first then.
         match self.reason {
-            Some(b"NOT_SPECIFIED") | None => place.into_iter().chain(reason).collect(),
-            Some(_) => reason.into_iter().chain(place).collect(),
+            Some(b"NOT_SPECIFIED") | None => place.or(reason),
+            Some(_) => reason.or(place),
         }
     }
 }
@@ -69,22 +69,17 @@ pub fn meaning(key: &Key, row: &Row) -> String {
 
 /// The lines of a row's page above its packets.
 pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
-    let mut text = String::new();
-    let explanations = Names::of(key, row).explanations();
-    if explanations.is_empty() {
-        text = meaning(key, row);
-        text.push('\n');
-    }
-    for (number, explanation) in explanations.iter().enumerate() {
-        if number > 0 {
-            text.push('\n');
-        }
-        text.push_str(&explanation.to_string());
-    }
+    let mut text = match Names::of(key, row).explanation() {
+        Some(explanation) => explanation.to_string(),
+        None => meaning(key, row) + "\n",
+    };
     text.push('\n');
     match key.filter() {
-        Some(filter) => text.push_str(&format!("Filter: {filter}\n")),
-        None => text.push_str("No filter says exactly this.\n"),
+        Some(filter) => {
+            text.push_str("Filter: ");
+            text.push_str(&filter);
+        }
+        None => text.push_str("No filter says exactly this."),
     }
     let mut lines = wrap(&text, columns);
     let seen = view.shown().packets_of(view.grouping, key).count();

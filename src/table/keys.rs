@@ -40,7 +40,7 @@ pub const KEYS: [(&str, &str); 16] = [
         "what the row means, its filter, its last packets",
     ),
     ("Esc Left", "back"),
-    ("g G, Tab", "next or previous grouping"),
+    ("g G Tab Shift-Tab", "next or previous grouping"),
     ("s", "sort by rate, total or name"),
     ("r", "the other way round"),
     ("Space p", "pause the view and go on; counting goes on"),

@@ -16,7 +16,7 @@ mod text;
 pub use book::{Book, Order, Pace, Recording};
 pub use draw::draw;
 pub use input::{Input, InputError};
-pub use keys::Action;
+pub use keys::{Action, KEYS};
 pub use text::Glyphs;
 
 use crate::record::Escaped;

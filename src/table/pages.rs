@@ -70,9 +70,12 @@ pub(super) fn text_page(
     view.height = height;
     let lines: Vec<String> = lines
         .iter()
-        .flat_map(|line| match width(line) <= columns {
-            true => vec![line.clone()],
-            false => wrap(line, columns),
+        .flat_map(|line| {
+            if width(line) <= columns {
+                vec![line.clone()]
+            } else {
+                wrap(line, columns)
+            }
         })
         .collect();
     let scrolled = scrolled.min(lines.len().saturating_sub(height));

@@ -73,7 +73,11 @@ impl Columns {
             (&cells.total, self.total),
         ] {
             if columns > 0 {
-                line.push_str(&format!("{text:>columns$}"));
+                line.extend(std::iter::repeat_n(
+                    ' ',
+                    columns.saturating_sub(width(text)),
+                ));
+                line.push_str(text);
             }
         }
         if self.history > 0 {

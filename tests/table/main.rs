@@ -207,8 +207,8 @@ fn keys_move_the_selection() {
         wait_for_selected(&terminal, name);
     }
     terminal.resize(40, 10);
-    // Five rows are on the screen.
-    terminal.wait("five rows", |screen| !screen.contains("TC_EGRESS"));
+    // Drawn anew, with five rows.
+    terminal.check_golden("reason-40x10");
     terminal.press(PAGE_DOWN);
     terminal.wait("the sixth row", |screen| {
         selected(screen).contains("TC_EGRESS")
@@ -332,7 +332,7 @@ fn kept(filter: &str) -> usize {
         .stderr(Stdio::null())
         .output()
         .unwrap();
-    let count = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let count = String::from_utf8(output.stdout).unwrap().lines().count();
     assert!(count > 0);
     count
 }
@@ -520,6 +520,18 @@ fn signals_leave_the_terminal_as_it_was() {
         assert!(terminal.end().success(), "{signal}");
         terminal.check_restored("91 drops counted");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_on_a_terminal_that_takes_nothing() {
+    let mut terminal = table(80, 24);
+    assert!(!terminal.has_modes_of_before());
+    terminal.stall();
+    // The first one waits, as what was drawn does.
+    let (status, count) = terminal.signal_to_the_end(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(1));
+    assert!(count > 1);
+    assert!(terminal.has_modes_of_before());
 }
 
 #[test]

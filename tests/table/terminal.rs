@@ -174,6 +174,20 @@ impl Terminal {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
+    /// Sends a signal again and again, until the program ends; how often it took. Signals that come
+    /// at once are one.
+    #[track_caller]
+    pub fn signal_to_the_end(&mut self, signal: Signal) -> (ExitStatus, u32) {
+        for count in 1..100 {
+            self.signal(signal);
+            std::thread::sleep(Duration::from_millis(200));
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, count);
+            }
+        }
+        panic!("{signal} does not end it");
+    }
+
     /// Waits for the program's end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
@@ -187,6 +201,33 @@ impl Terminal {
         }
     }
 
+    /// Nobody takes what the program writes any more, as when a line is down; returns when the
+    /// program waits for that.
+    pub fn stall(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.reader.take().unwrap().join().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let (mut waiting, mut since) = (0, Instant::now());
+        while waiting == 0 || since.elapsed() < Duration::from_millis(500) {
+            assert!(
+                Instant::now() < deadline,
+                "the terminal takes more and more"
+            );
+            // Every other key has the whole screen drawn again.
+            self.press("g\x0c");
+            std::thread::sleep(Duration::from_millis(5));
+            let now = rustix::io::ioctl_fionread(self.master.as_ref().unwrap()).unwrap();
+            if now != waiting {
+                (waiting, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Whether the modes are those of before the program.
+    pub fn has_modes_of_before(&self) -> bool {
+        tcgetattr(self.slave.as_ref().unwrap()).unwrap() == self.before
+    }
+
     /// The terminal is gone, as when a window is closed.
     pub fn hang_up(&mut self) {
         self.over.store(true, Ordering::Relaxed);
@@ -198,8 +239,10 @@ impl Terminal {
     /// Checks that the terminal is as it was before the program, and shows `words`.
     #[track_caller]
     pub fn check_restored(&self, words: &str) {
-        self.wait(words, |screen| screen.contains(words));
-        assert!(!self.look(vt100::Screen::alternate_screen));
+        // The words may have been on the other screen, too.
+        self.wait(words, |screen| {
+            screen.contains(words) && !self.look(vt100::Screen::alternate_screen)
+        });
         assert!(!self.look(vt100::Screen::hide_cursor));
         let now = tcgetattr(self.slave.as_ref().unwrap()).unwrap();
         assert_eq!(now, self.before);
@@ -227,7 +270,7 @@ impl Terminal {
 }
 
 fn read(mut terminal: File, shown: &Mutex<Shown>, over: &AtomicBool) {
-    let mut bytes = [0; 65536];
+    let mut bytes = [0; 4096];
     while !over.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
         if nix::poll::poll(&mut ready, 50u8).unwrap() == 0 {

@@ -72,12 +72,14 @@ impl LiveTable {
                 if !was_counting && !is_whole {
                     return;
                 }
-                self.view.status = match machine.switch(purpose.reporting(role)) {
-                    Ok(()) if was_counting => "the kernel sends packets now".into(),
-                    Ok(()) => return,
-                    Err(error) => error.to_string(),
-                };
-                self.view.counted_by = CountedBy::Packets;
+                match machine.switch(purpose.reporting(role)) {
+                    Ok(()) if was_counting => {
+                        self.view.status = "the kernel sends packets now".into();
+                        self.view.counted_by = CountedBy::Packets;
+                    }
+                    Ok(()) => {}
+                    Err(error) => self.view.status = error.to_string(),
+                }
             }
             Origin::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
                 self.view.status =
@@ -106,6 +108,12 @@ impl LiveTable {
             Some(name) => filter.on_interface(name),
             None => filter,
         };
+        if self.origin == Origin::File
+            && let Some(line) = self.end_capture(None)
+        {
+            // Read again, the file would be written twice.
+            self.view.status = line;
+        }
         self.begin_anew();
         if !keeps_all {
             self.need_packets(Purpose::Packets(TRUNC_LEN), machine);

@@ -210,7 +210,7 @@ pub fn show_file(
             _ => Origin::Pipe,
         };
         let name = input.name.clone();
-        let finished = input.read(Rc::clone(&requests), |remarks, _| match table.take() {
+        let finished = input.read(&requests, |remarks, _| match table.take() {
             Some(table) => Ok(table),
             None => LiveTable::enter(Beginnings {
                 command,
