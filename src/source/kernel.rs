@@ -1,7 +1,6 @@
 //! The running kernel: alerts of its drop monitor, and what this machine knows of the devices
 //! that they name.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -158,7 +157,7 @@ impl AsFd for Kernel {
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct Devices {
-    known: HashMap<u32, Option<Device>>,
+    known: foldhash::HashMap<u32, Option<Device>>,
 }
 
 /// A device of this namespace.

@@ -16,7 +16,6 @@ pub mod source_line;
 #[cfg(feature = "source-lines")]
 mod source_path;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
@@ -42,7 +41,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// memory, and as much time as tens of thousands of drops.
 pub struct Symbols {
     table: RunningTable,
-    known: HashMap<u64, Known>,
+    known: foldhash::HashMap<u64, Known>,
     hidden: Hidden,
 }
 
@@ -88,7 +87,7 @@ impl Symbols {
                 content: None,
                 next: Instant::now(),
             },
-            known: HashMap::new(),
+            known: foldhash::HashMap::default(),
             hidden: Hidden::No,
         }
     }

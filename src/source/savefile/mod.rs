@@ -6,6 +6,7 @@ mod comments;
 mod pcap;
 mod pcapng;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -43,12 +44,15 @@ const COOKED_LEN: usize = 16;
 /// An open capture file.
 pub struct Savefile<R: Read> {
     reader: Format<R>,
-    /// The packet read last: copied, so that a file's first one can be looked at beforehand.
-    packet: Packet,
-    comments: Comments,
-    is_loaded: bool,
-    damage: Option<Damage>,
+    /// The first packet, looked at beforehand, or why there is none; `None` once it was taken.
+    first: Option<Result<Option<Packet<'static>>, Damage>>,
+    sense: Sense,
     remarks: Remarks,
+}
+
+/// What makes sense of packets.
+struct Sense {
+    comments: Comments,
     family: Option<u16>,
 }
 
@@ -133,42 +137,29 @@ impl<R: Read> Read for ToItsEnd<R> {
     }
 }
 
-/// A packet out of the file.
+/// A packet out of the file, in the reader's buffer.
 #[derive(Debug)]
-struct Packet {
+struct Packet<'a> {
     time: Timestamp,
     original_len: u32,
-    link: Option<LinkType>,
+    link: LinkType,
     facts: Option<Rc<InterfaceFacts>>,
-    data: Vec<u8>,
+    data: Cow<'a, [u8]>,
     /// What follows the packet in an Enhanced Packet Block.
-    options: Vec<u8>,
+    options: Cow<'a, [u8]>,
     /// The file's, or the section's.
     order: ByteOrder,
     /// Where its block begins in the file.
     offset: u64,
 }
 
-impl Packet {
-    fn none() -> Self {
-        Self {
-            time: Timestamp(0),
-            original_len: 0,
-            link: None,
-            facts: None,
-            data: Vec::new(),
-            options: Vec::new(),
-            order: ByteOrder::NATIVE,
-            offset: 0,
+impl Packet<'_> {
+    fn into_owned(self) -> Packet<'static> {
+        Packet {
+            data: Cow::Owned(self.data.into_owned()),
+            options: Cow::Owned(self.options.into_owned()),
+            ..self
         }
-    }
-
-    fn set(&mut self, time: Timestamp, original_len: u32, data: &[u8]) {
-        self.time = time;
-        self.original_len = original_len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
-        self.data.clear();
-        self.data.extend_from_slice(data);
-        self.options.clear();
     }
 }
 
@@ -195,23 +186,25 @@ impl<R: Read> Savefile<R> {
             [0xfd, b'7', b'z', b'X'] => return Err(OpenError::Compressed("xz")),
             _ => return Err(OpenError::Unknown),
         };
-        let mut file = Self {
-            reader,
-            packet: Packet::none(),
-            comments: Comments::new(),
-            is_loaded: false,
-            damage: None,
-            remarks: Remarks::default(),
-            family: None,
+        let mut remarks = Remarks::default();
+        if let Format::Pcapng(reader) = &reader {
+            remarks.host = reader.host();
+        }
+        let mut reader = reader;
+        let first = reader.next(&mut remarks, |packet, _| packet.into_owned());
+        let family = match &first {
+            Ok(Some(packet)) => packet.family(),
+            _ => None,
         };
-        if let Format::Pcapng(reader) = &file.reader {
-            file.remarks.host = reader.host();
-        }
-        file.load();
-        if file.is_loaded && file.packet.link == Some(LinkType::NETLINK) {
-            file.learn_family();
-        }
-        Ok(file)
+        Ok(Self {
+            reader,
+            first: Some(first),
+            sense: Sense {
+                comments: Comments::new(),
+                family,
+            },
+            remarks,
+        })
     }
 
     /// What was come across so far; the host's part is known from the beginning.
@@ -221,7 +214,7 @@ impl<R: Read> Savefile<R> {
 
     /// The number of NET_DM in the file, as far as it was learnt.
     pub fn family(&self) -> Option<u16> {
-        self.family
+        self.sense.family
     }
 
     /// Hands every record to `take` until it breaks. Ends with the damage where there is some.
@@ -241,62 +234,73 @@ impl<R: Read> Savefile<R> {
         &mut self,
         mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Damage> {
-        while self.is_loaded {
-            let flow = match self.packet.link {
-                Some(LinkType::NETLINK) => self.deliver_messages(&mut take),
-                _ => self.deliver_packet(&mut take)?,
-            };
-            if flow.is_break() {
-                return Ok(flow);
-            }
-            self.load();
-        }
-        match self.damage.take() {
-            Some(damage) => Err(damage),
-            None => Ok(ControlFlow::Continue(())),
-        }
-    }
-
-    /// Reads the next packet into place; the end, or damage, leaves none loaded.
-    fn load(&mut self) {
-        let loaded = match &mut self.reader {
-            Format::Pcap(reader) => reader.load(&mut self.packet),
-            Format::Pcapng(reader) => reader.load(&mut self.packet, &mut self.remarks),
+        let (sense, remarks) = (&mut self.sense, &mut self.remarks);
+        let mut flow = match self.first.take() {
+            Some(first) => match first? {
+                Some(first) => sense.deliver(&first, remarks, &mut take)?,
+                None => return Ok(ControlFlow::Continue(())),
+            },
+            None => ControlFlow::Continue(()),
         };
-        self.is_loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(damage) => {
-                self.damage = Some(damage);
-                false
+        while flow.is_continue() {
+            let next = self.reader.next(remarks, |packet, remarks| {
+                sense.deliver(&packet, remarks, &mut take)
+            });
+            match next? {
+                Some(delivered) => flow = delivered?,
+                None => break,
             }
-        };
+        }
+        Ok(flow)
     }
+}
 
-    fn deliver_packet<B>(
+impl<R: Read> Format<R> {
+    /// Hands on the next packet; `None` at the end.
+    fn next<T>(
         &mut self,
+        remarks: &mut Remarks,
+        take: impl FnOnce(Packet<'_>, &mut Remarks) -> T,
+    ) -> Result<Option<T>, Damage> {
+        match self {
+            Self::Pcap(reader) => {
+                let packet = reader.next()?;
+                Ok(packet.map(|packet| take(packet, remarks)))
+            }
+            Self::Pcapng(reader) => reader.next(remarks, take),
+        }
+    }
+}
+
+impl Sense {
+    fn deliver<B>(
+        &mut self,
+        packet: &Packet<'_>,
+        remarks: &mut Remarks,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Damage> {
-        let (packet, remarks) = (&self.packet, &mut self.remarks);
+        if packet.link == LinkType::NETLINK {
+            return Ok(self.deliver_messages(packet, remarks, take));
+        }
         let origin = packet.facts.as_ref().and_then(|described| described.origin);
         let flow = self
             .comments
             .understand(&packet.options, packet.order, origin, |facts| {
                 take(Event::Drop(&record(packet, facts, remarks)))
             });
-        flow.ok_or_else(|| {
-            self.is_loaded = false;
-            Damage {
-                offset: packet.offset,
-                what: "the options of a packet are cut".into(),
-            }
+        flow.ok_or_else(|| Damage {
+            offset: packet.offset,
+            what: "the options of a packet are cut".into(),
         })
     }
 
     fn deliver_messages<B>(
         &mut self,
+        packet: &Packet<'_>,
+        remarks: &mut Remarks,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let Some((mut messages, order)) = generic_messages(&self.packet) else {
+        let Some((mut messages, order)) = packet.generic_messages() else {
             return ControlFlow::Continue(());
         };
         for message in messages.by_ref() {
@@ -315,16 +319,16 @@ impl<R: Read> Savefile<R> {
                 continue;
             }
             if let Some(summary) = SummaryAlert::decode(&generic) {
-                self.remarks.summaries += 1;
-                self.remarks.summary_drops += summary.drops;
-                let time = self.packet.time;
+                remarks.summaries += 1;
+                remarks.summary_drops += summary.drops;
+                let time = packet.time;
                 summary.try_for_each(|cause, count| take(Event::Count { cause, count, time }))?;
                 let is_full = summary.is_full();
                 take(Event::EndOfCounts { is_full })?;
                 continue;
             }
             if generic.command == cmd::ALERT && self.family.is_some() {
-                self.remarks.damaged_messages += 1;
+                remarks.damaged_messages += 1;
             }
             if generic.command != cmd::PACKET_ALERT {
                 continue;
@@ -334,31 +338,53 @@ impl<R: Read> Savefile<R> {
             if self.family.is_none() && !alert.is_certain() {
                 continue;
             }
-            self.remarks.skipped_attributes += u64::from(alert.skipped);
-            let record = alert.record(self.packet.time, None, None, None);
+            remarks.skipped_attributes += u64::from(alert.skipped);
+            let record = alert.record(packet.time, None, None, None);
             take(Event::Drop(&record))?;
         }
-        self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
+        remarks.damaged_messages += u64::from(!messages.rest().is_empty());
         ControlFlow::Continue(())
     }
+}
 
-    fn learn_family(&mut self) {
-        let Some((messages, order)) = generic_messages(&self.packet) else {
-            return;
-        };
-        for message in messages.filter(|message| message.kind == GENL_ID_CTRL) {
-            if let Some(generic) = message.generic(order) {
-                self.family = family::read_id(&generic).or(self.family);
-            }
+impl Packet<'_> {
+    /// The family's number, where it is told here.
+    fn family(&self) -> Option<u16> {
+        if self.link != LinkType::NETLINK {
+            return None;
         }
+        let (messages, order) = self.generic_messages()?;
+        let answers = messages.filter(|message| message.kind == GENL_ID_CTRL);
+        let ids = answers.filter_map(|message| family::read_id(&message.generic(order)?));
+        ids.last()
+    }
+
+    /// The messages behind a cooked header, where they are generic netlink's, and their byte
+    /// order: the file's, unless only the other one makes sense of the first length.
+    fn generic_messages(&self) -> Option<(Messages<'_>, ByteOrder)> {
+        const GENERIC: [u8; 2] = [0, 16];
+        let (header, messages) = self.data.split_at_checked(COOKED_LEN)?;
+        if header[14..16] != GENERIC {
+            return None;
+        }
+        let order = if Messages::new(messages, self.order).next().is_some() {
+            self.order
+        } else {
+            self.order.swapped()
+        };
+        Some((Messages::new(messages, order), order))
     }
 }
 
 /// The drop that a packet and its comments speak of.
-fn record<'a>(packet: &'a Packet, facts: &'a Facts<'_>, remarks: &mut Remarks) -> DropRecord<'a> {
+fn record<'a>(
+    packet: &'a Packet<'_>,
+    facts: &'a Facts<'_>,
+    remarks: &mut Remarks,
+) -> DropRecord<'a> {
     let cause = facts.cause();
     remarks.plain_packets += u64::from(cause.origin().is_none());
-    let link = packet.link.unwrap_or(LinkType::ETHERNET);
+    let link = packet.link;
     if !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
@@ -380,22 +406,6 @@ fn record<'a>(packet: &'a Packet, facts: &'a Facts<'_>, remarks: &mut Remarks) -
         data: &packet.data,
         notes: facts.notes(),
     }
-}
-
-/// The messages behind a cooked header, where they are generic netlink's, and their byte order:
-/// the file's, unless only the other one makes sense of the first length.
-fn generic_messages(packet: &Packet) -> Option<(Messages<'_>, ByteOrder)> {
-    const GENERIC: [u8; 2] = [0, 16];
-    let (header, messages) = packet.data.split_at_checked(COOKED_LEN)?;
-    if header[14..16] != GENERIC {
-        return None;
-    }
-    let order = if Messages::new(messages, packet.order).next().is_some() {
-        packet.order
-    } else {
-        packet.order.swapped()
-    };
-    Some((Messages::new(messages, order), order))
 }
 
 fn link_type(number: u32) -> LinkType {

@@ -1,5 +1,6 @@
 //! Classic pcap files.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
@@ -34,11 +35,11 @@ impl<R: Read> PcapFile<R> {
         })
     }
 
-    /// Reads the next packet; `false` at the end.
-    pub(super) fn load(&mut self, packet: &mut Packet) -> Result<bool, Damage> {
+    /// The next packet; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Packet<'_>>, Damage> {
         let header = self.reader.header();
         let raw = match self.reader.next_raw_packet() {
-            None => return Ok(false),
+            None => return Ok(None),
             Some(raw) => raw.map_err(|error| damage(self.offset, error, self.end.get()))?,
         };
         if raw.data.len() > MAX_PACKET {
@@ -56,12 +57,19 @@ impl<R: Read> PcapFile<R> {
             PcapTsResolution::NanoSecond => 1,
         };
         let time = u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * unit;
-        packet.set(Timestamp(time), raw.orig_len, &raw.data);
-        packet.link = Some(link_type(u32::from(header.datalink)));
-        packet.order = byte_order(header.endianness);
-        packet.offset = self.offset;
+        let captured = u32::try_from(raw.data.len()).unwrap_or(u32::MAX);
+        let packet = Packet {
+            time: Timestamp(time),
+            original_len: raw.orig_len.max(captured),
+            link: link_type(u32::from(header.datalink)),
+            facts: None,
+            data: raw.data,
+            options: Cow::Borrowed(&[]),
+            order: byte_order(header.endianness),
+            offset: self.offset,
+        };
         self.offset += PACKET_HEADER_LEN + u64::from(raw.incl_len);
-        Ok(true)
+        Ok(Some(packet))
     }
 }
 

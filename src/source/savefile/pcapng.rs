@@ -82,21 +82,21 @@ impl<R: Read> PcapngFile<R> {
         host(&self.reader.section().options)
     }
 
-    /// Reads up to the next packet; `false` at the end.
-    pub(super) fn load(
+    /// Hands on the next packet; `None` at the end.
+    pub(super) fn next<T>(
         &mut self,
-        packet: &mut Packet,
         remarks: &mut Remarks,
-    ) -> Result<bool, Damage> {
+        take: impl FnOnce(Packet<'_>, &mut Remarks) -> T,
+    ) -> Result<Option<T>, Damage> {
         let interfaces = &mut self.interfaces;
         loop {
             let offset = self.reader.bytes_parsed();
             let damaged = |what: String| Damage { offset, what };
             let Some(next) = self.reader.next_raw_block() else {
-                return Ok(false);
+                return Ok(None);
             };
             let (raw, state) = next.map_err(|error| damage(offset, error, self.end.get()))?;
-            let found = match raw.type_ {
+            let packet = match raw.type_ {
                 SECTION_HEADER_BLOCK => {
                     *interfaces = Interfaces::default();
                     continue;
@@ -109,7 +109,7 @@ impl<R: Read> PcapngFile<R> {
                     continue;
                 }
                 ENHANCED_PACKET_BLOCK => {
-                    read_enhanced(&raw.body, state, interfaces, packet).map_err(damaged)?
+                    read_enhanced(&raw.body, state, interfaces).map_err(damaged)?
                 }
                 _ => match raw
                     .try_into_block(state)
@@ -117,12 +117,11 @@ impl<R: Read> PcapngFile<R> {
                 {
                     Block::Packet(block) => {
                         let time = Timestamp::from_duration(block.timestamp);
-                        packet.set(time, block.original_len, &block.data);
-                        u32::from(block.interface_id)
+                        let interface = u32::from(block.interface_id);
+                        Found::new(interface, time, block.original_len, block.data)
                     }
                     Block::SimplePacket(block) => {
-                        packet.set(Timestamp(0), block.original_len, &block.data);
-                        0
+                        Found::new(0, Timestamp(0), block.original_len, block.data)
                     }
                     Block::InterfaceStatistics(block) => {
                         let interface = interfaces.described.get(block.interface_id as usize);
@@ -134,9 +133,10 @@ impl<R: Read> PcapngFile<R> {
                     _ => continue,
                 },
             };
-            let interface = interfaces.described.get(found as usize).ok_or_else(|| {
+            let number = packet.interface;
+            let interface = interfaces.described.get(number as usize).ok_or_else(|| {
                 damaged(format!(
-                    "a packet of interface {found}, which the file does not describe"
+                    "a packet of interface {number}, which the file does not describe"
                 ))
             })?;
             if packet.data.len() > MAX_PACKET {
@@ -145,23 +145,49 @@ impl<R: Read> PcapngFile<R> {
                     packet.data.len()
                 )));
             }
-            packet.link = Some(interface.link);
-            packet.facts.clone_from(&interface.facts);
-            packet.order = byte_order(state.endianness());
-            packet.offset = offset;
-            return Ok(true);
+            let packet = Packet {
+                time: packet.time,
+                original_len: packet.original_len,
+                link: interface.link,
+                facts: interface.facts.clone(),
+                data: packet.data,
+                options: packet.options,
+                order: byte_order(state.endianness()),
+                offset,
+            };
+            return Ok(Some(take(packet, remarks)));
         }
     }
 }
 
-/// An Enhanced Packet Block (section 4.3), into place: gives the number of its interface. The
-/// library would allocate for each comment, and refuse the packet for one that is not UTF-8.
-fn read_enhanced(
-    body: &[u8],
+/// What a block says of a packet.
+struct Found<'a> {
+    interface: u32,
+    time: Timestamp,
+    original_len: u32,
+    data: Cow<'a, [u8]>,
+    options: Cow<'a, [u8]>,
+}
+
+impl<'a> Found<'a> {
+    fn new(interface: u32, time: Timestamp, original_len: u32, data: Cow<'a, [u8]>) -> Self {
+        let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self {
+            interface,
+            time,
+            original_len: original_len.max(captured),
+            data,
+            options: Cow::Borrowed(&[]),
+        }
+    }
+}
+
+/// An Enhanced Packet Block (section 4.3). The library would allocate for each comment, and refuse the packet for one that is not UTF-8.
+fn read_enhanced<'a>(
+    body: &'a [u8],
     state: &PcapNgState,
     interfaces: &Interfaces,
-    packet: &mut Packet,
-) -> Result<u32, String> {
+) -> Result<Found<'a>, String> {
     const HEADER_LEN: usize = 20;
     let order = byte_order(state.endianness());
     let short = || "invalid content for block 'Enhanced Packet': it is too short".to_owned();
@@ -182,9 +208,10 @@ fn read_enhanced(
     let captured = captured as usize;
     let data = rest.get(..captured).ok_or_else(short)?;
     let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
-    packet.set(time, original_len, data);
-    packet.options.extend_from_slice(options);
-    Ok(interface)
+    Ok(Found {
+        options: Cow::Borrowed(options),
+        ..Found::new(interface, time, original_len, Cow::Borrowed(data))
+    })
 }
 
 fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
