@@ -60,7 +60,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
     duration: Option<Duration>,
 
-    /// Count drops by place instead, and say how many every SECONDS [default: 1]
+    /// Count drops by place, every SECONDS [default: 1]; on a terminal, in a live table
     #[arg(
         long,
         value_name = "SECONDS",

@@ -34,12 +34,12 @@ pub enum Totals {
     LeftOut,
 }
 
-/// Who counted, as far as there is something to say about it.
+/// What ended, as far as there is something to say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The running kernel, without sending packets.
+    /// Counting in the kernel: ours, and stopped.
     KernelCounts,
-    /// We did.
+    /// Anything else, or nothing yet.
     Packets,
 }
 

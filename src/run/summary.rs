@@ -19,7 +19,7 @@ use super::receiver::{Attention, Machine, Receiver};
 use super::sieve::Sieve;
 use super::signals::Requests;
 use super::{Exit, Failure, Plural, hint, say, screen, selection, table};
-use crate::cli::{Counting, Lines, Live, Subject, Summary, Target};
+use crate::cli::{Counting, Lines, Live, Role, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{Loss, Timestamp};
@@ -74,6 +74,10 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
+    let source = match (command.counting, live.role) {
+        (Counting::Kernel, Role::Owner { .. }) => Source::KernelCounts,
+        _ => Source::Packets,
+    };
     let interval = command.interval.unwrap_or(INTERVAL);
     let mut counter = Counter::new(command, live.origins, filter)?;
     counter.clock = Clock::Real {
@@ -83,7 +87,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let end = session.run(&mut counter);
     let finished = session.finish(end, &mut counter, |counter, loss, remarks| {
         let finished = counter.finish();
-        counter.tell(loss);
+        counter.tell(loss, source);
         if remarks.damaged_messages > 0 {
             say(format_args!(
                 "{} could not be read",
@@ -161,7 +165,7 @@ fn count_file(
         if let ControlFlow::Break(Stop::Failed(error)) = counter.finish() {
             failure.get_or_insert(error);
         }
-        counter.tell(remarks.loss);
+        counter.tell(remarks.loss, Source::Packets);
         offline::tell(&remarks);
     }
     failure.map_or(Ok(finished.exit), Err)
@@ -176,7 +180,6 @@ struct Counter {
     pipe: Option<OwnedFd>,
     clock: Clock,
     limit: Option<u64>,
-    counting: Counting,
     /// Whether the totals were the only interval, and are not worth saying again.
     intervals: u64,
 }
@@ -217,7 +220,6 @@ impl Counter {
                 began: Instant::now(),
             },
             limit: command.count,
-            counting: command.counting,
             intervals: 0,
         })
     }
@@ -281,8 +283,8 @@ impl Counter {
         }
     }
 
-    /// The closing lines.
-    fn tell(&self, loss: Option<Loss>) {
+    /// The closing lines; `source` is what ended.
+    fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
             table: &self.table,
             sieve: &self.sieve,
@@ -291,17 +293,9 @@ impl Counter {
             } else {
                 Totals::LeftOut
             },
-            source: if self.is_live() && self.counting == Counting::Kernel {
-                Source::KernelCounts
-            } else {
-                Source::Packets
-            },
+            source,
         };
         closing.tell(loss);
-    }
-
-    fn is_live(&self) -> bool {
-        matches!(self.clock, Clock::Real { .. })
     }
 }
 
@@ -354,6 +348,6 @@ impl Receiver for Counter {
     }
 
     fn report(&mut self, loss: Option<Loss>) {
-        self.tell(loss);
+        self.tell(loss, Source::Packets);
     }
 }

@@ -179,6 +179,8 @@ class Summary(session.SessionTest):
         _, us = counted(text)
         self.assertEqual(us, them, talk)
         self.assertGreater(sum(us.values()), 60)
+        # Nothing of ours was stopped.
+        self.assertNotIn("thrown away", talk)
 
     def test_output_hooks_are_counted_but_send_no_packet(self):
         times = 7

@@ -256,7 +256,7 @@ impl LiveTable {
             sieve: &self.sieve,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
-                (Origin::Kernel(_), CountedBy::Kernel) => Source::KernelCounts,
+                (Origin::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
                 _ => Source::Packets,
             },
         };
