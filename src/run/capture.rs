@@ -1,6 +1,7 @@
 //! Live capture: every drop that the filter keeps, into the sinks.
 
-use super::live::{Beginning, Purpose, Session};
+use super::begin::{Beginning, Purpose};
+use super::live::Session;
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, report, report_tally};
 use super::source_lines::Finder;

@@ -9,19 +9,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use super::begin::{Beginning, Joined, Purpose, begin};
 use super::kernel_filter::Attached;
 use super::pipeline::{Stop, TEXT_CLOSED};
 use super::probe::Probe;
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
-use super::{Exit, Failure, capacity, hint, hint_of, say};
+use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
-use crate::net_dm::control::{
-    AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
-};
-use crate::net_dm::monitoring::{BeginError, Ended, Monitoring, Reporting, Wanted};
-use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
+use crate::net_dm::control::{ControlError, Settings};
+use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
+use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::Event;
 use crate::source::kernel::{Kernel, Remarks, Taken};
@@ -51,6 +50,10 @@ pub enum End {
 struct Shared(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
 
 impl Shared {
+    fn set(&self, monitoring: Monitoring<KernelConversation>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
+    }
+
     /// Does something with the monitoring, once there is one.
     fn with<T>(&self, act: impl FnOnce(&mut Monitoring<KernelConversation>) -> T) -> Option<T> {
         // A poisoned lock: some thread panicked, and the settings still have to be put back.
@@ -69,50 +72,6 @@ impl Drop for EndAtLast {
     fn drop(&mut self) {
         self.0.with(|monitoring| monitoring.end().clone());
     }
-}
-
-/// What a run needs of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Packets, of so many bytes unless the user said how many; 0 means all of it.
-    Packets(u32),
-    /// Counts for each place.
-    Counts,
-}
-
-impl Purpose {
-    /// What the kernel is to send.
-    pub fn reporting(self, role: Role) -> Reporting {
-        let (trunc_len, queue_len) = match role {
-            Role::Owner {
-                trunc_len,
-                queue_len,
-                ..
-            } => (trunc_len, queue_len),
-            Role::Passive => (None, None),
-        };
-        match self {
-            Self::Packets(default) => Reporting::Packets {
-                trunc_len: trunc_len.unwrap_or(default),
-                queue_len: queue_len.unwrap_or_else(capacity::queue_len),
-            },
-            Self::Counts => Reporting::Counts,
-        }
-    }
-}
-
-/// How a run began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// Monitoring was started.
-    Started {
-        /// Of what.
-        origins: Origins,
-        /// Hardware drops were not asked for, and the kernel knows none.
-        without_hardware: bool,
-    },
-    /// Somebody else's monitoring, with these settings, is listened to.
-    Listening(Settings),
 }
 
 /// Monitoring under way, and the stream of its alerts.
@@ -160,14 +119,15 @@ impl Session {
         let family = conversation.family();
         let last = EndAtLast(monitoring.clone());
         let join = || Joined::new(live, family, in_kernel);
-        let (joined, took_over) = begin(live, purpose, conversation, &monitoring, join, announce)?;
+        let begun = begin(live, purpose, conversation, join, announce)?;
+        monitoring.set(begun.monitoring);
         Ok(Self {
-            kernel: Kernel::new(joined.alerts),
+            kernel: Kernel::new(begun.joined.alerts),
             monitoring,
             requests,
             role: live.role,
-            took_over,
-            attached: joined.attached,
+            took_over: begun.took_over,
+            attached: begun.joined.attached,
             deadline: live.duration.map(|duration| Instant::now() + duration),
             started: Timestamp::now(),
             family,
@@ -443,106 +403,4 @@ enum Woken {
     Idle,
     /// What the receiver watches.
     Receiver,
-}
-
-/// A socket that alerts come to.
-struct Joined {
-    alerts: AlertSocket,
-    buffer: ReceiveBuffer,
-    attached: Attached,
-}
-
-impl Joined {
-    fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
-        let alerts = AlertSocket::join(family)?;
-        let bytes = live.buffer.unwrap_or_else(capacity::buffer_bytes);
-        let buffer = alerts
-            .set_receive_buffer(bytes)
-            .map_err(|error| ControlError {
-                operation: Operation::Join,
-                refusal: Refusal {
-                    errno: error.raw_os_error().unwrap_or(libc::EIO),
-                    words: None,
-                },
-            })?;
-        // Nothing arrives yet, or what does is filtered here.
-        let attached = Attached::new(&alerts, in_kernel);
-        Ok(Self {
-            alerts,
-            buffer,
-            attached,
-        })
-    }
-}
-
-/// Also gives whether somebody else's monitoring was stopped.
-fn begin(
-    live: &Live,
-    purpose: Purpose,
-    conversation: KernelConversation,
-    shared: &Shared,
-    join: impl FnOnce() -> Result<Joined, ControlError>,
-    announce: impl FnOnce(Beginning),
-) -> Result<(Joined, bool), Failure> {
-    let control = Control::new(conversation);
-    let (monitoring, joined, took_over) = match live.role {
-        Role::Owner { when_busy, .. } => {
-            let wanted = Wanted {
-                origins: live.origins,
-                reporting: purpose.reporting(live.role),
-                when_busy,
-            };
-            let begun = Monitoring::begin(control, wanted, join);
-            let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
-            if started.took_over {
-                say("took over: the monitoring that was on is stopped");
-            }
-            announce(Beginning::Started {
-                origins: started.origins,
-                without_hardware: started.without_hardware,
-            });
-            (monitoring, joined, started.took_over)
-        }
-        Role::Passive => {
-            let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
-            announce(Beginning::Listening(settings));
-            if monitoring.is_on() == Some(false) {
-                say("monitoring is off: nothing arrives until somebody starts it");
-            }
-            (monitoring, joined, false)
-        }
-    };
-    *shared.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
-    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
-        say(format_args!(
-            "the socket buffer is {got} bytes, not the {asked} asked for"
-        ));
-        hint(
-            "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
-        );
-    }
-    joined.attached.tell();
-    Ok((joined, took_over))
-}
-
-/// Why it could not begin. The kernel either counts or sends packets, to all who listen.
-fn refused(error: BeginError, purpose: Purpose) -> Failure {
-    let hint = match (&error, purpose) {
-        (BeginError::Busy(AlertMode::Packet), Purpose::Counts) => {
-            "the kernel either counts drops or sends packets, and now it sends packets to somebody: \
-             `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
-             `dwdump -e` stops it"
-        }
-        (BeginError::Busy(AlertMode::Summary), Purpose::Packets(_)) => {
-            "the kernel either counts drops or sends packets, and now it counts for somebody \
-             (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
-             `--force` takes over (and stops the other), `dwdump -e` stops it"
-        }
-        (BeginError::Busy(AlertMode::Summary), Purpose::Counts) => {
-            "`dwdump --summary -p` counts along, `--force` takes over (and stops the other), \
-             `dwdump -e` stops it"
-        }
-        _ => return error.into(),
-    };
-    Failure::new(error, Some(hint))
 }

@@ -1,6 +1,7 @@
 //! From a command to what is done: plan, event loop, closing counts. Only here and in `main` is
 //! anything printed to standard error.
 
+mod begin;
 mod capacity;
 mod capture;
 mod closing;

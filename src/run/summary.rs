@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
+use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
-use super::live::{Beginning, Purpose, Session};
+use super::live::Session;
 use super::offline::{self, Input};
 use super::output::{pipe, standard_output, stdout_is_terminal};
 use super::pipeline::{Stop, output_failed};

@@ -7,7 +7,6 @@ mod debug_file;
 pub mod debug_search;
 pub mod kallsyms;
 mod modules;
-#[cfg(feature = "source-lines")]
 pub mod sent;
 #[cfg(feature = "source-lines")]
 pub mod source;

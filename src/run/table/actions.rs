@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Local, Utc};
 
-use super::super::live::Purpose;
+use super::super::begin::Purpose;
 use super::super::pipeline::Stop;
 use super::super::receiver::Machine;
 use super::super::{Plural, selection};

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
 use super::super::keyboard::Keyboard;
-use super::super::live::{Beginning, Purpose, Session};
+use super::super::live::Session;
 use super::super::offline::{self, Input, NoMachine};
 use super::super::output::{shown, text_style};
 use super::super::pipeline::Stop;
