@@ -11,6 +11,9 @@ use crate::net_dm::control::{
 use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted};
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 
+/// Bytes of each packet that is only counted: headers, those in a tunnel too.
+pub const COUNTED_LEN: u32 = 256;
+
 /// What a run needs of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

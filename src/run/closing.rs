@@ -48,7 +48,7 @@ impl Closing<'_> {
     pub fn tell(&self, loss: Option<Loss>) {
         let Self { table, sieve, .. } = self;
         let mut lines = vec![format!("{} counted", Plural(table.sum().total, "drop"))];
-        if sieve.rejected > 0 || !sieve.filter.keeps_all() {
+        if sieve.rejected > 0 || !sieve.selected.filter.keeps_all() {
             lines.push(format!(
                 "{} rejected by the filter",
                 Plural(sieve.rejected, "drop")

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::output::{NamedSink, Output};
 use super::receiver::{Attention, Machine, Receiver};
+use super::selection::Selected;
 use super::tally::Tally;
 use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
@@ -20,8 +21,7 @@ use crate::source::Event;
 
 /// The way of a record from its source to its sinks.
 pub struct Pipeline {
-    origins: Option<Origins>,
-    filter: Filter,
+    selected: Selected,
     /// Bytes of each packet that are kept; 0 means all.
     trunc_len: usize,
     sinks: Vec<NamedSink>,
@@ -76,8 +76,7 @@ impl Pipeline {
         output: Output,
     ) -> Self {
         Self {
-            origins,
-            filter,
+            selected: Selected { filter, origins },
             trunc_len: trunc_len as usize,
             limit: delivery.count,
             flushing: delivery.flushing,
@@ -111,7 +110,7 @@ impl Pipeline {
 
     /// Takes one record.
     pub fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
-        if !self.keeps(record) {
+        if !self.selected.keeps(record) {
             if let Rejected::Counted(count) = &mut self.counts.rejected {
                 *count += 1;
             }
@@ -145,15 +144,6 @@ impl Pipeline {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())
-    }
-
-    fn keeps(&self, record: &DropRecord<'_>) -> bool {
-        let origin = match (self.origins, record.cause.origin()) {
-            (None, _) => true,
-            (Some(wanted), Some(origin)) => wanted.contains(origin),
-            (Some(_), None) => false,
-        };
-        origin && self.filter.matches(record)
     }
 
     /// Ends the output.

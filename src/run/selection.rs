@@ -8,14 +8,36 @@ use super::output::shown;
 use super::{Exit, Failure, hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
+use crate::net_dm::control::Origins;
 use crate::reason;
-use crate::record::Escaped;
+use crate::record::{DropRecord, Escaped};
 
 /// Where the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
     "/sys/kernel/tracing/events/skb/kfree_skb/format",
     "/sys/kernel/debug/tracing/events/skb/kfree_skb/format",
 ];
+
+/// Which drops are kept.
+#[derive(Clone)]
+pub struct Selected {
+    /// Those that match.
+    pub filter: Filter,
+    /// By the kernel or by devices; `None`: both, and packets of which nobody knows.
+    pub origins: Option<Origins>,
+}
+
+impl Selected {
+    /// Whether this one is.
+    pub fn keeps(&self, record: &DropRecord<'_>) -> bool {
+        let is_wanted = match (self.origins, record.cause.origin()) {
+            (None, _) => true,
+            (Some(wanted), Some(origin)) => wanted.contains(origin),
+            (Some(_), None) => false,
+        };
+        is_wanted && self.filter.matches(record)
+    }
+}
 
 /// The filter that was typed, with `-i`.
 pub fn filter(selection: &Selection) -> Result<Filter, Failure> {

@@ -1,5 +1,6 @@
 //! Which drops are counted, and how many were not.
 
+use super::selection::Selected;
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
@@ -8,9 +9,8 @@ use crate::summary::Counted;
 
 /// What is kept of the events of a source.
 pub struct Sieve {
-    /// Drops that match.
-    pub filter: Filter,
-    origins: Option<Origins>,
+    /// Those that are wanted.
+    pub selected: Selected,
     /// Drops that were not kept.
     pub rejected: u64,
     /// Summary alerts, and packets that were kept.
@@ -23,8 +23,7 @@ impl Sieve {
     /// Nothing came yet.
     pub fn new(filter: Filter, origins: Option<Origins>) -> Self {
         Self {
-            filter,
-            origins,
+            selected: Selected { filter, origins },
             rejected: 0,
             alerts: 0,
             full_alerts: 0,
@@ -33,22 +32,22 @@ impl Sieve {
 
     /// As before, with nothing come yet.
     pub fn anew(&mut self) {
-        let filter = self.filter.clone();
-        *self = Self::new(filter, self.origins);
+        let Selected { filter, origins } = self.selected.clone();
+        *self = Self::new(filter, origins);
     }
 
     /// What there is to count of an event.
     pub fn select<'r, 'a>(&mut self, event: Event<'r, 'a>) -> Option<Counted<'r, 'a>> {
         match event {
             Event::Drop(record) => {
-                if self.keeps(record) {
+                if self.selected.keeps(record) {
                     self.alerts += 1;
                     return Some(Counted::Packet(record));
                 }
                 self.rejected += 1;
             }
             Event::Count { cause, count, time } => {
-                if self.keeps(&without_packet(cause, time)) {
+                if self.selected.keeps(&without_packet(cause, time)) {
                     return Some(Counted::Kernel { cause, count });
                 }
                 self.rejected = self.rejected.saturating_add(count);
@@ -59,15 +58,6 @@ impl Sieve {
             }
         }
         None
-    }
-
-    fn keeps(&self, record: &DropRecord<'_>) -> bool {
-        let is_wanted = match (self.origins, record.cause.origin()) {
-            (None, _) => true,
-            (Some(wanted), Some(origin)) => wanted.contains(origin),
-            (Some(_), None) => false,
-        };
-        is_wanted && self.filter.matches(record)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, Purpose};
+use super::begin::{Beginning, COUNTED_LEN, Purpose};
 use super::closing::{Closing, Source, Totals};
 use super::live::Session;
 use super::offline::{self, Input};
@@ -29,8 +29,6 @@ use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
 use crate::summary::Table;
 
-/// Bytes of each packet that are counted: headers, those in a tunnel too.
-const TRUNC_LEN: u32 = 256;
 /// How often the counts are written where the user did not say.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -67,7 +65,7 @@ fn shows_table(command: &Summary) -> bool {
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
     let purpose = match command.counting {
         Counting::Kernel => Purpose::Counts,
-        Counting::Packets => Purpose::Packets(TRUNC_LEN),
+        Counting::Packets => Purpose::Packets(COUNTED_LEN),
     };
     let mut session = Session::begin(live, purpose, None, |beginning| {
         announce(beginning, command);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Local, Utc};
 
-use super::super::begin::Purpose;
+use super::super::begin::{COUNTED_LEN, Purpose};
 use super::super::pipeline::Stop;
 use super::super::receiver::Machine;
 use super::super::{Plural, selection};
@@ -17,9 +17,6 @@ use crate::filter::{Filter, SystemNames};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
 use crate::table::{Action, CountedBy, InputError, file_stem};
-
-/// Bytes of each packet that are counted: headers, those in a tunnel too.
-pub const TRUNC_LEN: u32 = 256;
 
 impl LiveTable {
     /// Does what a key asks for.
@@ -41,7 +38,7 @@ impl LiveTable {
             Action::ProposeName => self.propose_name(),
             Action::Write(name) => return self.write(&name, machine),
             Action::StopWriting => self.stop_writing(machine),
-            Action::NeedPackets => self.need_packets(Purpose::Packets(TRUNC_LEN), machine),
+            Action::NeedPackets => self.need_packets(Purpose::Packets(COUNTED_LEN), machine),
             Action::ShowSettings => self.show_settings(machine),
             Action::Clear => self.clear(),
         }
@@ -104,7 +101,7 @@ impl LiveTable {
         selection::warn_of_unknown_reasons(&filter);
         self.view.filter = filter.to_string();
         let keeps_all = filter.keeps_all();
-        self.sieve.filter = match &self.interface {
+        self.sieve.selected.filter = match &self.interface {
             Some(name) => filter.on_interface(name),
             None => filter,
         };
@@ -116,7 +113,7 @@ impl LiveTable {
         }
         self.begin_anew();
         if !keeps_all {
-            self.need_packets(Purpose::Packets(TRUNC_LEN), machine);
+            self.need_packets(Purpose::Packets(COUNTED_LEN), machine);
         }
         if self.origin == Origin::Pipe && self.view.status.is_empty() {
             self.view.status = "the filter applies from now on".into();
@@ -179,7 +176,7 @@ impl LiveTable {
         let loss = machine.loss();
         let line = self.end_capture(loss);
         if let Origin::Kernel(role @ Role::Owner { .. }) = self.origin {
-            let reporting = Purpose::Packets(TRUNC_LEN).reporting(role);
+            let reporting = Purpose::Packets(COUNTED_LEN).reporting(role);
             if let Err(error) = machine.switch(reporting) {
                 self.view.status = error.to_string();
                 return;

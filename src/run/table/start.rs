@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::super::begin::{Beginning, Purpose};
+use super::super::begin::{Beginning, COUNTED_LEN, Purpose};
 use super::super::capture::capture_host;
 use super::super::keyboard::Keyboard;
 use super::super::live::Session;
@@ -20,7 +20,6 @@ use super::super::screen::Screen;
 use super::super::sieve::Sieve;
 use super::super::signals::Requests;
 use super::super::{Exit, Failure, Plural, say, selection};
-use super::actions::TRUNC_LEN;
 use super::{Clock, LiveTable, Next, Origin};
 use crate::cli::{Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
@@ -144,7 +143,7 @@ pub fn show_live(
     let filter = typed_filter(command)?;
     let purpose = match command.counting {
         Counting::Kernel => Purpose::Counts,
-        Counting::Packets => Purpose::Packets(TRUNC_LEN),
+        Counting::Packets => Purpose::Packets(COUNTED_LEN),
     };
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
