@@ -3,7 +3,7 @@
 
 use super::kernel_filter::Attached;
 use super::{Failure, capacity, hint, say};
-use crate::cli::{Live, Role};
+use crate::cli::{Counting, Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{
     AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
@@ -21,6 +21,15 @@ pub enum Purpose {
     Packets(u32),
     /// Counts for each place.
     Counts,
+}
+
+impl From<Counting> for Purpose {
+    fn from(counting: Counting) -> Self {
+        match counting {
+            Counting::Kernel => Self::Counts,
+            Counting::Packets => Self::Packets(COUNTED_LEN),
+        }
+    }
 }
 
 impl Purpose {

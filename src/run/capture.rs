@@ -5,7 +5,7 @@ use super::live::Session;
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, report, report_tally};
 use super::source_lines::Finder;
-use super::{Exit, Failure, Plural, hint, say, selection};
+use super::{Exit, Failure, Plural, hint, say, selection, tell_damaged, tell_skipped};
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
@@ -115,16 +115,6 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) 
             Plural(remarks.summaries, "summary alert")
         ));
     }
-    if remarks.skipped_attributes > 0 {
-        say(format_args!(
-            "{} skipped: unknown to this version",
-            Plural(remarks.skipped_attributes, "attribute")
-        ));
-    }
-    if remarks.damaged_messages > 0 {
-        say(format_args!(
-            "{} could not be read",
-            Plural(remarks.damaged_messages, "damaged message")
-        ));
-    }
+    tell_skipped(remarks.skipped_attributes);
+    tell_damaged(remarks.damaged_messages);
 }

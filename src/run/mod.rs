@@ -241,6 +241,26 @@ fn print(text: &str) -> Result<Exit, Failure> {
     }
 }
 
+/// Says what this version does not know; nothing where there is nothing.
+fn tell_skipped(attributes: u64) {
+    if attributes > 0 {
+        say(format_args!(
+            "{} skipped: unknown to this version",
+            Plural(attributes, "attribute")
+        ));
+    }
+}
+
+/// Says how many of the kernel's messages made no sense; nothing where all did.
+fn tell_damaged(messages: u64) {
+    if messages > 0 {
+        say(format_args!(
+            "{} could not be read",
+            Plural(messages, "damaged message")
+        ));
+    }
+}
+
 /// `1 packet`, `2 packets`.
 struct Plural<'a>(u64, &'a str);
 

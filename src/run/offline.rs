@@ -16,7 +16,7 @@ use super::output::shown;
 use super::pipeline::{Stop, TEXT_CLOSED};
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, say};
+use super::{Exit, Failure, Plural, say, tell_skipped};
 use crate::cli::Target;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
@@ -174,12 +174,7 @@ pub fn tell(remarks: &Remarks) {
             Plural(count, "packet")
         ));
     }
-    if remarks.skipped_attributes > 0 {
-        say(format_args!(
-            "{} skipped: unknown to this version",
-            Plural(remarks.skipped_attributes, "attribute")
-        ));
-    }
+    tell_skipped(remarks.skipped_attributes);
     if remarks.damaged_messages > 0 {
         say(format_args!(
             "{} could not be read whole",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, COUNTED_LEN, Purpose};
+use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
 use super::live::Session;
 use super::offline::{self, Input};
@@ -19,7 +19,7 @@ use super::pipeline::{Stop, output_failed};
 use super::receiver::{Attention, Machine, Receiver};
 use super::sieve::Sieve;
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, hint, say, screen, selection, table};
+use super::{Exit, Failure, hint, say, screen, selection, table, tell_damaged};
 use crate::cli::{Counting, Lines, Live, Role, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
@@ -63,10 +63,7 @@ fn shows_table(command: &Summary) -> bool {
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
-    let purpose = match command.counting {
-        Counting::Kernel => Purpose::Counts,
-        Counting::Packets => Purpose::Packets(COUNTED_LEN),
-    };
+    let purpose = Purpose::from(command.counting);
     let mut session = Session::begin(live, purpose, None, |beginning| {
         announce(beginning, command);
     })?;
@@ -87,12 +84,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let finished = session.finish(end, &mut counter, |counter, loss, remarks| {
         let finished = counter.finish();
         counter.tell(loss, source);
-        if remarks.damaged_messages > 0 {
-            say(format_args!(
-                "{} could not be read",
-                Plural(remarks.damaged_messages, "damaged message")
-            ));
-        }
+        tell_damaged(remarks.damaged_messages);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::super::begin::{Beginning, COUNTED_LEN, Purpose};
+use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
 use super::super::keyboard::Keyboard;
 use super::super::live::Session;
@@ -19,7 +19,7 @@ use super::super::receiver::{Attention, Receiver};
 use super::super::screen::Screen;
 use super::super::sieve::Sieve;
 use super::super::signals::Requests;
-use super::super::{Exit, Failure, Plural, say, selection};
+use super::super::{Exit, Failure, selection, tell_damaged};
 use super::{Clock, LiveTable, Next, Origin};
 use crate::cli::{Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
@@ -141,10 +141,7 @@ pub fn show_live(
     announce: impl FnOnce(Beginning),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let purpose = match command.counting {
-        Counting::Kernel => Purpose::Counts,
-        Counting::Packets => Purpose::Packets(COUNTED_LEN),
-    };
+    let purpose = Purpose::from(command.counting);
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
         Counting::Packets => CountedBy::Packets,
@@ -180,12 +177,7 @@ pub fn show_live(
     table.leave();
     let finished = session.finish(end, &mut table, |table, loss, remarks| {
         table.tell(loss);
-        if remarks.damaged_messages > 0 {
-            say(format_args!(
-                "{} could not be read",
-                Plural(remarks.damaged_messages, "damaged message")
-            ));
-        }
+        tell_damaged(remarks.damaged_messages);
         ControlFlow::Continue(())
     });
     finished.failure.map_or(Ok(finished.exit), Err)
