@@ -202,27 +202,27 @@ impl<'a> Facts<'a> {
     }
 
     fn software(&self) -> Cause<'_> {
-        let symbol = self.location.as_deref().map(Name::again).map(Symbol);
+        let symbol = self.location.as_deref().and_then(Name::new).map(Symbol);
         Cause::Software {
             location: Location {
                 pc: self.pc,
                 symbol,
             },
-            reason: self.reason.as_deref().map(Name::again),
+            reason: self.reason.as_deref().and_then(Name::new),
         }
     }
 
     fn hardware(&self) -> Cause<'_> {
         Cause::Hardware {
-            group: self.trap_group.as_deref().map(Name::again),
-            trap: self.trap.as_deref().map(Name::again),
+            group: self.trap_group.as_deref().and_then(Name::new),
+            trap: self.trap.as_deref().and_then(Name::new),
             cookie: self.cookie.as_deref(),
         }
     }
 
     /// The input interface, where the comments name it.
     pub fn input(&self) -> Option<Interface<'_>> {
-        let name = self.ifname.as_deref().map(Name::again);
+        let name = self.ifname.as_deref().and_then(Name::new);
         Some(Interface::new(self.ifindex?, name))
     }
 

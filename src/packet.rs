@@ -138,16 +138,14 @@ pub fn infer_link(
         let names_protocol = be16(data, 12) == Some(protocol.0)
             || tagged.is_some_and(|header| header.inner == protocol.0);
         if names_protocol {
-            let behind = tagged.map_or(IpFit::No, |header| {
-                let rest =
-                    original_len.saturating_sub(u32::try_from(header.payload).unwrap_or(u32::MAX));
-                ip_fit(
-                    protocol,
-                    data.get(header.payload..).unwrap_or_default(),
-                    rest,
-                )
-            });
-            let kind = if raw == IpFit::Within && behind == IpFit::No {
+            let behind = || {
+                tagged.map_or(IpFit::No, |header| {
+                    let before = u32::try_from(header.payload).unwrap_or(u32::MAX);
+                    let rest = data.get(header.payload..).unwrap_or_default();
+                    ip_fit(protocol, rest, original_len.saturating_sub(before))
+                })
+            };
+            let kind = if raw == IpFit::Within && behind() == IpFit::No {
                 LinkType::RAW
             } else {
                 LinkType::ETHERNET

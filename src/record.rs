@@ -115,32 +115,42 @@ pub struct Location<'a> {
 pub const MAX_NAME: usize = 1024;
 
 /// A name from outside: any bytes, without NUL, neither empty nor longer than [`MAX_NAME`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
     /// Up to the first NUL and [`MAX_NAME`]; `None` when nothing is left.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
-        let bytes = &bytes[..end.min(MAX_NAME)];
-        (!bytes.is_empty()).then_some(Self(bytes))
+        let is_something = bytes.first().is_some_and(|&byte| byte != 0);
+        is_something.then(|| Self(&bytes[..bytes.len().min(MAX_NAME)]))
     }
 
-    /// Of bytes that were a name before, and are not looked through again.
-    pub(crate) fn again(bytes: &'a [u8]) -> Self {
-        debug_assert_eq!(Self::new(bytes).map(Self::as_bytes), Some(bytes));
-        Self(bytes)
-    }
-
-    /// The bytes as they came.
+    /// The bytes as they came, up to the first NUL: looked for only here, for most names of a flood
+    /// are of drops that a filter rejects, or are known by [`as_sent`](Self::as_sent).
     pub fn as_bytes(self) -> &'a [u8] {
+        let end = memchr::memchr(0, self.0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// As it came, with the NUL at its end: tells a name from others without a look for its end.
+    #[inline]
+    pub fn as_sent(self) -> &'a [u8] {
         self.0
     }
 }
 
+impl PartialEq for Name<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Name<'_> {}
+
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.0).fmt(f)
+        Escaped(self.as_bytes()).fmt(f)
     }
 }
 
@@ -193,6 +203,7 @@ pub struct Interface<'a> {
 
 impl<'a> Interface<'a> {
     /// A name that says no more than the index (`if5`) counts as none.
+    #[inline]
     pub fn new(index: u32, name: Option<Name<'a>>) -> Self {
         let name = name.filter(|name| !is_placeholder(index, name.as_bytes()));
         Self { index, name }

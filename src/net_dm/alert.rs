@@ -9,7 +9,7 @@ use crate::record::{
 };
 
 /// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alert<'a> {
     /// `NET_DM_ATTR_ORIGIN`; where it is missing, told by the presence of a trap.
     pub origin: Option<Origin>,
@@ -35,20 +35,79 @@ const MAX_COOKIE: usize = 1024;
 
 impl<'a> Alert<'a> {
     /// Total: any attributes give an alert, the first of each type.
+    #[inline]
     pub fn decode(attributes: Attributes<'a>) -> Self {
-        // Compiled once for each order, so that no number asks for it again.
-        match attributes.order() {
-            ByteOrder::Little => Self::read(attributes.in_order(ByteOrder::Little)),
-            ByteOrder::Big => Self::read(attributes.in_order(ByteOrder::Big)),
-        }
+        // Nearly always it is this machine's byte order: so no number asks for it again.
+        let usual = match attributes.order() {
+            ByteOrder::NATIVE => Self::in_usual_order(attributes.in_order(ByteOrder::NATIVE)),
+            _ => None,
+        };
+        usual.unwrap_or_else(|| Self::in_any_order(attributes))
     }
 
+    /// In the order in which the kernel puts them (`net_dm_packet_report_fill` and
+    /// `net_dm_hw_packet_report_fill`, net/core/drop_monitor.c): half the work. `None` where they
+    /// are in another one, or anything is to be skipped.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
-        reason = "the order is known where it is called"
+        reason = "the byte order is known where it is called"
     )]
-    fn read(attributes: Attributes<'a>) -> Self {
+    fn in_usual_order(mut attributes: Attributes<'a>) -> Option<Self> {
+        let order = attributes.order();
+        let rest = &mut attributes;
+        let origin = take(rest, attr::ORIGIN, |value| {
+            order.u16(value).and_then(origin)
+        })?;
+        let pc = take(rest, attr::PC, |value| order.u64(value))?;
+        let reason = take(rest, attr::REASON, Name::new)?;
+        let symbol = take(rest, attr::SYMBOL, Name::new)?;
+        let group = take(rest, attr::HW_TRAP_GROUP_NAME, Name::new)?;
+        let trap = take(rest, attr::HW_TRAP_NAME, Name::new)?;
+        let input = take(rest, attr::IN_PORT, Some)?;
+        let cookie = take(rest, attr::FLOW_ACTION_COOKIE, cookie)?;
+        let time = take(rest, attr::TIMESTAMP, |value| order.u64(value))?;
+        let original_len = take(rest, attr::ORIG_LEN, |value| order.u32(value))?;
+        let protocol = take(rest, attr::PROTO, |value| order.u16(value))?;
+        let payload = take(rest, attr::PAYLOAD, Some)?;
+        if !rest.rest().is_empty() {
+            return None;
+        }
+        let input = match input {
+            None | Some([]) => None,
+            Some(nest) => {
+                let mut nest = attributes.nested(nest);
+                let index = take(&mut nest, attr::in_port::NETDEV_IFINDEX, |value| {
+                    order.u32(value)
+                })?;
+                let name = take(&mut nest, attr::in_port::NETDEV_NAME, Name::new)?;
+                if !nest.rest().is_empty() {
+                    return None;
+                }
+                Some(Interface::new(index.unwrap_or(0), name))
+            }
+        };
+        Some(Self {
+            origin,
+            location: Location {
+                pc,
+                symbol: symbol.map(Symbol),
+            },
+            reason,
+            group,
+            trap,
+            cookie,
+            input,
+            time: time.map(Timestamp),
+            protocol: protocol.map(EtherType),
+            original_len,
+            payload: payload.unwrap_or_default(),
+            skipped: 0,
+        })
+    }
+
+    #[inline(never)]
+    fn in_any_order(attributes: Attributes<'a>) -> Self {
         let order = attributes.order();
         let mut alert = Self::default();
         let mut seen = Seen::default();
@@ -64,10 +123,7 @@ impl<'a> Alert<'a> {
                 attr::REASON => set(&mut alert.reason, Name::new(value)),
                 attr::HW_TRAP_GROUP_NAME => set(&mut alert.group, Name::new(value)),
                 attr::HW_TRAP_NAME => set(&mut alert.trap, Name::new(value)),
-                attr::FLOW_ACTION_COOKIE => {
-                    let cookie = &value[..value.len().min(MAX_COOKIE)];
-                    set(&mut alert.cookie, (!cookie.is_empty()).then_some(cookie))
-                }
+                attr::FLOW_ACTION_COOKIE => set(&mut alert.cookie, cookie(value)),
                 attr::IN_PORT => {
                     alert.input = alert.read_in_port(attributes.nested(value));
                     true
@@ -121,6 +177,7 @@ impl<'a> Alert<'a> {
 
     /// The record. `time` serves where the alert has none; `device` and `guess` are the input
     /// device's hardware type, as [`packet::infer_link`] takes them; `name` is a guessed name.
+    #[inline]
     pub fn record(
         &self,
         time: Timestamp,
@@ -180,11 +237,35 @@ impl Seen {
     }
 }
 
+/// What `read` makes of the next attribute where it is of this type, `Some(None)` where it is
+/// not, `None` where it is but nothing can be made of it.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    clippy::option_option,
+    reason = "the byte order is known where it is called; the caller asks with a question mark"
+)]
+fn take<'a, T>(
+    attributes: &mut Attributes<'a>,
+    kind: u16,
+    read: impl FnOnce(&'a [u8]) -> Option<T>,
+) -> Option<Option<T>> {
+    match attributes.next_if(kind) {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
+    }
+}
+
 /// Whether there was a value to set.
 fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     let understood = value.is_some();
     *place = value;
     understood
+}
+
+fn cookie(value: &[u8]) -> Option<&[u8]> {
+    let cookie = &value[..value.len().min(MAX_COOKIE)];
+    (!cookie.is_empty()).then_some(cookie)
 }
 
 fn origin(value: u16) -> Option<Origin> {
@@ -273,7 +354,7 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net_dm::netlink::Messages;
+    use crate::net_dm::netlink::{GENL_ID_CTRL, Messages};
     use proptest::prelude::*;
 
     /// A software alert of Linux 6.12, big-endian to prove that the order is minded.
@@ -397,6 +478,84 @@ mod tests {
     }
 
     #[test]
+    fn kernels_send_the_usual_order() {
+        const FILE_HEADER: usize = 24;
+        const PACKET_AND_COOKED_HEADER: usize = 16 + 16;
+        for path in [
+            "fixtures/software-6.1.pcap",
+            "fixtures/software-6.12.pcap",
+            "fixtures/hardware-6.12.pcap",
+        ] {
+            let file = std::fs::read(path).unwrap();
+            let (mut rest, mut alerts) = (&file[FILE_HEADER..], 0);
+            while !rest.is_empty() {
+                let len = ByteOrder::Little.u32(&rest[8..12]).unwrap() as usize;
+                let (packet, others) = rest.split_at(16 + len);
+                rest = others;
+                let message = &packet[PACKET_AND_COOKED_HEADER..];
+                let message = Messages::new(message, ByteOrder::Little).next().unwrap();
+                let generic = message.generic(ByteOrder::Little).unwrap();
+                if message.kind == GENL_ID_CTRL {
+                    continue;
+                }
+                alerts += 1;
+                let usual = Alert::in_usual_order(generic.attributes);
+                assert_eq!(
+                    usual,
+                    Some(Alert::in_any_order(generic.attributes)),
+                    "{path}"
+                );
+            }
+            assert!(alerts > 10, "{path}: {alerts}");
+        }
+    }
+
+    /// Attributes mostly in the usual order, mostly of the right size.
+    fn nearly_usual() -> impl Strategy<Value = Vec<u8>> {
+        let sizes = [
+            (attr::ORIGIN, 2),
+            (attr::PC, 8),
+            (attr::REASON, 5),
+            (attr::SYMBOL, 7),
+            (attr::HW_TRAP_GROUP_NAME, 3),
+            (attr::HW_TRAP_NAME, 4),
+            (attr::IN_PORT, 8),
+            (attr::FLOW_ACTION_COOKIE, 6),
+            (attr::TIMESTAMP, 8),
+            (attr::ORIG_LEN, 4),
+            (attr::PROTO, 2),
+            (attr::PAYLOAD, 9),
+        ];
+        let value = |size| {
+            let byte = prop_oneof![Just(0), Just(1), any::<u8>()];
+            let nest = Just(vec![8, 0, 0, 0, 7, 0, 0, 0]);
+            let len = prop_oneof![9 => Just(size), 1 => 0..10_usize];
+            let bytes = len.prop_flat_map(move |len| proptest::collection::vec(byte.clone(), len));
+            prop_oneof![bytes, nest]
+        };
+        let attributes: Vec<_> = sizes
+            .into_iter()
+            .map(|(kind, size)| proptest::option::weighted(0.8, (Just(kind), value(size))))
+            .collect();
+        let swap = proptest::option::weighted(0.2, (0..12_usize, 0..12_usize));
+        (attributes, swap, 0..6_usize).prop_map(|(mut attributes, swap, cut)| {
+            if let Some((one, other)) = swap {
+                attributes.swap(one, other);
+            }
+            let mut bytes = Vec::new();
+            for (kind, value) in attributes.into_iter().flatten() {
+                let len = u16::try_from(value.len()).unwrap() + 4;
+                bytes.extend(len.to_le_bytes());
+                bytes.extend(kind.to_le_bytes());
+                bytes.extend(&value);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(2)));
+            bytes
+        })
+    }
+
+    #[test]
     fn an_original_length_below_the_payload_is_mended() {
         let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
         alert.original_len = Some(1);
@@ -404,6 +563,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_usual_order_is_no_other_reading(bytes in nearly_usual()) {
+            let attributes = Attributes::native(&bytes).in_order(ByteOrder::Little);
+            let any = Alert::in_any_order(attributes);
+            prop_assert_eq!(Alert::decode(attributes), any);
+            if let Some(usual) = Alert::in_usual_order(attributes) {
+                prop_assert_eq!(usual, any);
+            }
+        }
+
         #[test]
         fn no_attributes_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
             // Half random, half a real alert with random bytes in it, which reaches deeper.
@@ -414,6 +583,9 @@ mod tests {
                 for message in Messages::new(bytes, ByteOrder::Big) {
                     if let Some(generic) = message.generic(ByteOrder::Big) {
                         let alert = Alert::decode(generic.attributes);
+                        if let Some(usual) = Alert::in_usual_order(generic.attributes) {
+                            prop_assert_eq!(usual, alert);
+                        }
                         let record = alert.record(Timestamp(0), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());
                         let _ = crate::net_dm::summary::SummaryAlert::decode(&generic);

@@ -178,6 +178,20 @@ impl<'a> Attributes<'a> {
         self.order
     }
 
+    /// The value of the next attribute, if that is of this type; else it stays the next.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the type and the byte order are known where it is called"
+    )]
+    pub fn next_if(&mut self, kind: u16) -> Option<&'a [u8]> {
+        let [_, _, c, d] = *self.rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
+        if self.order.join_u16([c, d]) & ATTRIBUTE_TYPE_MASK != kind {
+            return None;
+        }
+        self.next().map(|(_, value)| value)
+    }
+
     /// The bytes that no attribute was found in: not empty after a damaged length.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -188,12 +202,17 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
 
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the byte order is known where it matters"
+    )]
     fn next(&mut self) -> Option<Self::Item> {
         let [len @ .., c, d] = *self.rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
         let len = usize::from(self.order.join_u16(len));
         let kind = self.order.join_u16([c, d]) & ATTRIBUTE_TYPE_MASK;
         let value = self.rest.get(ATTRIBUTE_HEADER_LEN..len)?;
-        self.rest = self.rest.get(aligned(len)..).unwrap_or_default();
+        self.rest = &self.rest[aligned(len).min(self.rest.len())..];
         Some((kind, value))
     }
 }

@@ -46,7 +46,7 @@ pub struct Finished<R> {
 struct Destination<R> {
     /// Known once the file's header is read.
     receiver: Option<R>,
-    /// Why a flush failed.
+    /// Why no more is to be read.
     stop: Option<Stop>,
 }
 
@@ -96,12 +96,12 @@ impl Input {
         let receiver = prepare(savefile.remarks(), savefile.family())?;
         destination.borrow_mut().receiver = Some(receiver);
         let result = savefile.for_each_event(|event| {
-            if requests.end() {
-                return ControlFlow::Break(None);
-            }
-            match destination.borrow_mut().receiver.as_mut() {
-                Some(receiver) => receiver.take(event).map_break(Some),
-                None => ControlFlow::Break(None),
+            let destination = &mut *destination.borrow_mut();
+            match destination.receiver.as_mut() {
+                Some(receiver) if !requests.end() => receiver
+                    .take(event)
+                    .map_break(|stop| destination.stop = Some(stop)),
+                _ => ControlFlow::Break(()),
             }
         });
 
@@ -109,10 +109,7 @@ impl Input {
         let mut destination = destination.borrow_mut();
         let stop = destination.stop.take();
         let mut exit = Exit::Success;
-        let mut failure = None;
         match result {
-            Ok(ControlFlow::Break(Some(Stop::Failed(error)))) => failure = Some(error),
-            Ok(ControlFlow::Break(Some(Stop::TextClosed))) => say(TEXT_CLOSED),
             Ok(_) => {}
             // The end was ours, not the file's.
             Err(_) if requests.end() || stop.is_some() => {}
@@ -123,9 +120,14 @@ impl Input {
                 exit = Exit::Failure;
             }
         }
-        if let Some(Stop::Failed(error)) = stop {
-            failure.get_or_insert(error);
-        }
+        let failure = match stop {
+            Some(Stop::Failed(error)) => Some(error),
+            Some(Stop::TextClosed) => {
+                say(TEXT_CLOSED);
+                None
+            }
+            _ => None,
+        };
         if remarks.damaged_messages > 0 {
             exit = Exit::Failure;
         }

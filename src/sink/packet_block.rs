@@ -135,8 +135,8 @@ fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>)
             location: Location { pc, symbol },
             reason,
         } => {
-            let symbol = symbol.map(|symbol| symbol.0.as_bytes());
-            (pc, [reason.map(Name::as_bytes), symbol, None])
+            let symbol = symbol.map(|symbol| symbol.0.as_sent());
+            (pc, [reason.map(Name::as_sent), symbol, None])
         }
         Cause::Hardware {
             group,
@@ -144,7 +144,7 @@ fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>)
             cookie,
         } => (
             None,
-            [group.map(Name::as_bytes), trap.map(Name::as_bytes), cookie],
+            [group.map(Name::as_sent), trap.map(Name::as_sent), cookie],
         ),
         Cause::Unknown => (None, [None; 3]),
     };

@@ -57,7 +57,7 @@ enum Hidden {
 
 /// What was worked out for a place.
 struct Known {
-    /// What the kernel called it; empty where it said nothing.
+    /// What the kernel called it, as it was sent; empty where it said nothing.
     sent: Box<[u8]>,
     answer: Answer,
 }
@@ -96,7 +96,7 @@ impl Symbols {
         let Some(pc) = location.pc else {
             return location;
         };
-        let sent = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
+        let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
         let known = self.known.entry(pc).or_insert_with(Known::nothing);
         let is_settled = *known.sent == *sent
             && match known.answer {
@@ -104,8 +104,12 @@ impl Symbols {
                 Answer::SentUntil(time) => Instant::now() < time,
             };
         if !is_settled {
-            *known = self.table.learn(pc, sent);
-            if self.hidden == Hidden::No && self.table.is_hidden() && is_cut(sent) {
+            let name = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
+            *known = Known {
+                sent: sent.into(),
+                answer: self.table.learn(pc, name),
+            };
+            if self.hidden == Hidden::No && self.table.is_hidden() && is_cut(name) {
                 self.hidden = Hidden::Untold;
             }
         }
@@ -167,21 +171,15 @@ struct RunningTable {
 }
 
 impl RunningTable {
-    fn learn(&mut self, pc: u64, sent: &[u8]) -> Known {
+    fn learn(&mut self, pc: u64, sent: &[u8]) -> Answer {
         if is_whole(sent) {
-            return Known {
-                sent: sent.into(),
-                answer: Answer::Sent,
-            };
+            return Answer::Sent;
         }
         if let Some(text) = whole_by_modules(sent) {
-            return Known {
-                sent: sent.into(),
-                answer: Answer::Table(text),
-            };
+            return Answer::Table(text);
         }
         let mut is_fresh = self.content.is_none() && self.read();
-        let answer = loop {
+        loop {
             let place = self.find(pc);
             // When they disagree although the table is fresh, the table wins.
             if let Some(place) = place.filter(|place| is_fresh || agrees(place, sent)) {
@@ -199,10 +197,6 @@ impl RunningTable {
             if !is_fresh {
                 break Answer::SentUntil(self.next);
             }
-        };
-        Known {
-            sent: sent.into(),
-            answer,
         }
     }
 

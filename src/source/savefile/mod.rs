@@ -6,7 +6,6 @@ mod comments;
 mod pcap;
 mod pcapng;
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -21,7 +20,7 @@ use pcapng::PcapngFile;
 use crate::comment::Facts;
 use crate::interface::InterfaceFacts;
 use crate::net_dm::alert::Alert;
-use crate::net_dm::netlink::{ByteOrder, GENL_ID_CTRL, Messages};
+use crate::net_dm::netlink::{ByteOrder, GENL_ID_CTRL, Generic, Messages};
 use crate::net_dm::summary::SummaryAlert;
 use crate::net_dm::{FAMILY_VERSION, cmd, family};
 use crate::packet;
@@ -45,7 +44,7 @@ const COOKED_LEN: usize = 16;
 pub struct Savefile<R: Read> {
     reader: Format<R>,
     /// The first packet, looked at beforehand, or why there is none; `None` once it was taken.
-    first: Option<Result<Option<Packet<'static>>, Damage>>,
+    first: Option<Result<Option<Kept>, Damage>>,
     sense: Sense,
     remarks: Remarks,
 }
@@ -138,27 +137,50 @@ impl<R: Read> Read for ToItsEnd<R> {
 }
 
 /// A packet out of the file, in the reader's buffer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Packet<'a> {
     time: Timestamp,
     original_len: u32,
     link: LinkType,
-    facts: Option<Rc<InterfaceFacts>>,
-    data: Cow<'a, [u8]>,
+    facts: Option<&'a InterfaceFacts>,
+    data: &'a [u8],
     /// What follows the packet in an Enhanced Packet Block.
-    options: Cow<'a, [u8]>,
+    options: &'a [u8],
     /// The file's, or the section's.
     order: ByteOrder,
     /// Where its block begins in the file.
     offset: u64,
 }
 
-impl Packet<'_> {
-    fn into_owned(self) -> Packet<'static> {
+/// A packet that outlives the reader's buffer.
+struct Kept {
+    facts: Option<InterfaceFacts>,
+    data: Vec<u8>,
+    options: Vec<u8>,
+    rest: Packet<'static>,
+}
+
+impl Kept {
+    fn new(packet: &Packet<'_>) -> Self {
+        Self {
+            facts: packet.facts.cloned(),
+            data: packet.data.to_vec(),
+            options: packet.options.to_vec(),
+            rest: Packet {
+                facts: None,
+                data: &[],
+                options: &[],
+                ..*packet
+            },
+        }
+    }
+
+    fn packet(&self) -> Packet<'_> {
         Packet {
-            data: Cow::Owned(self.data.into_owned()),
-            options: Cow::Owned(self.options.into_owned()),
-            ..self
+            facts: self.facts.as_ref(),
+            data: &self.data,
+            options: &self.options,
+            ..self.rest
         }
     }
 }
@@ -191,9 +213,9 @@ impl<R: Read> Savefile<R> {
             remarks.host = reader.host();
         }
         let mut reader = reader;
-        let first = reader.next(&mut remarks, |packet, _| packet.into_owned());
+        let first = reader.next(&mut remarks, |packet, _| Ok(Kept::new(packet)));
         let family = match &first {
-            Ok(Some(packet)) => packet.family(),
+            Ok(Some(first)) => first.packet().family(),
             _ => None,
         };
         Ok(Self {
@@ -237,17 +259,17 @@ impl<R: Read> Savefile<R> {
         let (sense, remarks) = (&mut self.sense, &mut self.remarks);
         let mut flow = match self.first.take() {
             Some(first) => match first? {
-                Some(first) => sense.deliver(&first, remarks, &mut take)?,
+                Some(first) => sense.deliver(&first.packet(), remarks, &mut take)?,
                 None => return Ok(ControlFlow::Continue(())),
             },
             None => ControlFlow::Continue(()),
         };
         while flow.is_continue() {
             let next = self.reader.next(remarks, |packet, remarks| {
-                sense.deliver(&packet, remarks, &mut take)
+                sense.deliver(packet, remarks, &mut take)
             });
             match next? {
-                Some(delivered) => flow = delivered?,
+                Some(delivered) => flow = delivered,
                 None => break,
             }
         }
@@ -257,16 +279,14 @@ impl<R: Read> Savefile<R> {
 
 impl<R: Read> Format<R> {
     /// Hands on the next packet; `None` at the end.
+    #[inline]
     fn next<T>(
         &mut self,
         remarks: &mut Remarks,
-        take: impl FnOnce(Packet<'_>, &mut Remarks) -> T,
+        take: impl FnOnce(&Packet<'_>, &mut Remarks) -> Result<T, Damage>,
     ) -> Result<Option<T>, Damage> {
         match self {
-            Self::Pcap(reader) => {
-                let packet = reader.next()?;
-                Ok(packet.map(|packet| take(packet, remarks)))
-            }
+            Self::Pcap(reader) => reader.next(|packet| take(packet, remarks)),
             Self::Pcapng(reader) => reader.next(remarks, take),
         }
     }
@@ -282,10 +302,10 @@ impl Sense {
         if packet.link == LinkType::NETLINK {
             return Ok(self.deliver_messages(packet, remarks, take));
         }
-        let origin = packet.facts.as_ref().and_then(|described| described.origin);
+        let origin = packet.facts.and_then(|described| described.origin);
         let flow = self
             .comments
-            .understand(&packet.options, packet.order, origin, |facts| {
+            .understand(packet.options, packet.order, origin, |facts| {
                 take(Event::Drop(&record(packet, facts, remarks)))
             });
         flow.ok_or_else(|| Damage {
@@ -318,20 +338,13 @@ impl Sense {
             if !is_ours {
                 continue;
             }
-            if let Some(summary) = SummaryAlert::decode(&generic) {
-                remarks.summaries += 1;
-                remarks.summary_drops += summary.drops;
-                let time = packet.time;
-                summary.try_for_each(|cause, count| take(Event::Count { cause, count, time }))?;
-                let is_full = summary.is_full();
-                take(Event::EndOfCounts { is_full })?;
-                continue;
-            }
-            if generic.command == cmd::ALERT && self.family.is_some() {
-                remarks.damaged_messages += 1;
-            }
-            if generic.command != cmd::PACKET_ALERT {
-                continue;
+            match generic.command {
+                cmd::PACKET_ALERT => {}
+                cmd::ALERT => {
+                    deliver_summary(&generic, packet.time, self.family, remarks, take)?;
+                    continue;
+                }
+                _ => continue,
             }
             let alert = Alert::decode(generic.attributes);
             // A file that never named the family: only what can be nothing else is an alert.
@@ -376,6 +389,24 @@ impl Packet<'_> {
     }
 }
 
+fn deliver_summary<B>(
+    message: &Generic<'_>,
+    time: Timestamp,
+    family: Option<u16>,
+    remarks: &mut Remarks,
+    take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    let Some(summary) = SummaryAlert::decode(message) else {
+        remarks.damaged_messages += u64::from(family.is_some());
+        return ControlFlow::Continue(());
+    };
+    remarks.summaries += 1;
+    remarks.summary_drops += summary.drops;
+    summary.try_for_each(|cause, count| take(Event::Count { cause, count, time }))?;
+    let is_full = summary.is_full();
+    take(Event::EndOfCounts { is_full })
+}
+
 /// The drop that a packet and its comments speak of.
 fn record<'a>(
     packet: &'a Packet<'_>,
@@ -388,7 +419,7 @@ fn record<'a>(
     if !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
-    let described = packet.facts.as_deref();
+    let described = packet.facts;
     let input = described.and_then(|described| described.input.as_ref());
     let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
     DropRecord {
@@ -401,9 +432,9 @@ fn record<'a>(
         },
         protocol: facts
             .protocol()
-            .or_else(|| packet::protocol(link, &packet.data)),
+            .or_else(|| packet::protocol(link, packet.data)),
         original_len: packet.original_len,
-        data: &packet.data,
+        data: packet.data,
         notes: facts.notes(),
     }
 }

@@ -1,6 +1,5 @@
 //! Classic pcap files.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
@@ -10,7 +9,8 @@ use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
 use super::{
     Damage, MAX_PACKET, Packet, READ_BUFFER_LEN, byte_order, chain, link_type, read_failure,
 };
-use crate::record::Timestamp;
+use crate::net_dm::netlink::ByteOrder;
+use crate::record::{LinkType, Timestamp};
 
 /// Bytes of the file header, and of the header of each packet.
 const HEADER_LEN: u64 = 24;
@@ -18,6 +18,10 @@ const PACKET_HEADER_LEN: u64 = 16;
 
 pub(super) struct PcapFile<R: Read> {
     reader: PcapReader<R>,
+    link: LinkType,
+    order: ByteOrder,
+    /// Nanoseconds of a fraction.
+    unit: u64,
     /// Whether the file's end was reached.
     end: Rc<Cell<bool>>,
     /// Where the next packet begins.
@@ -28,48 +32,50 @@ impl<R: Read> PcapFile<R> {
     pub(super) fn open(source: R, end: Rc<Cell<bool>>) -> Result<Self, Damage> {
         let reader = PcapReader::with_capacity(source, READ_BUFFER_LEN)
             .map_err(|error| damage(0, error, end.get()))?;
+        let header = reader.header();
         Ok(Self {
             reader,
+            link: link_type(u32::from(header.datalink)),
+            order: byte_order(header.endianness),
+            unit: match header.ts_resolution {
+                PcapTsResolution::MicroSecond => 1000,
+                PcapTsResolution::NanoSecond => 1,
+            },
             end,
             offset: HEADER_LEN,
         })
     }
 
-    /// The next packet; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Packet<'_>>, Damage> {
-        let header = self.reader.header();
+    /// Hands on the next packet; `None` at the end.
+    #[inline]
+    pub(super) fn next<T>(
+        &mut self,
+        take: impl FnOnce(&Packet<'_>) -> Result<T, Damage>,
+    ) -> Result<Option<T>, Damage> {
+        let offset = self.offset;
         let raw = match self.reader.next_raw_packet() {
             None => return Ok(None),
-            Some(raw) => raw.map_err(|error| damage(self.offset, error, self.end.get()))?,
+            Some(raw) => raw.map_err(|error| damage(offset, error, self.end.get()))?,
         };
-        if raw.data.len() > MAX_PACKET {
-            let what = format!(
-                "a packet of {} bytes, more than {MAX_PACKET}",
-                raw.data.len()
-            );
-            return Err(Damage {
-                offset: self.offset,
-                what,
-            });
+        let data = &*raw.data;
+        if data.len() > MAX_PACKET {
+            let what = format!("a packet of {} bytes, more than {MAX_PACKET}", data.len());
+            return Err(Damage { offset, what });
         }
-        let unit = match header.ts_resolution {
-            PcapTsResolution::MicroSecond => 1000,
-            PcapTsResolution::NanoSecond => 1,
-        };
-        let time = u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * unit;
-        let captured = u32::try_from(raw.data.len()).unwrap_or(u32::MAX);
-        let packet = Packet {
-            time: Timestamp(time),
-            original_len: raw.orig_len.max(captured),
-            link: link_type(u32::from(header.datalink)),
-            facts: None,
-            data: raw.data,
-            options: Cow::Borrowed(&[]),
-            order: byte_order(header.endianness),
-            offset: self.offset,
-        };
         self.offset += PACKET_HEADER_LEN + u64::from(raw.incl_len);
-        Ok(Some(packet))
+        let packet = Packet {
+            time: Timestamp(
+                u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * self.unit,
+            ),
+            original_len: raw.orig_len.max(raw.incl_len),
+            link: self.link,
+            facts: None,
+            data,
+            options: &[],
+            order: self.order,
+            offset,
+        };
+        take(&packet).map(Some)
     }
 }
 

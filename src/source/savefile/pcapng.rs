@@ -60,7 +60,7 @@ impl Interfaces {
 #[derive(Clone, Debug)]
 struct Described {
     link: LinkType,
-    facts: Option<Rc<InterfaceFacts>>,
+    facts: Option<InterfaceFacts>,
     is_monitor: bool,
     /// Whether its times are nanoseconds since the epoch, as ours are.
     counts_nanoseconds: bool,
@@ -83,10 +83,11 @@ impl<R: Read> PcapngFile<R> {
     }
 
     /// Hands on the next packet; `None` at the end.
+    #[inline]
     pub(super) fn next<T>(
         &mut self,
         remarks: &mut Remarks,
-        take: impl FnOnce(Packet<'_>, &mut Remarks) -> T,
+        take: impl FnOnce(&Packet<'_>, &mut Remarks) -> Result<T, Damage>,
     ) -> Result<Option<T>, Damage> {
         let interfaces = &mut self.interfaces;
         loop {
@@ -96,6 +97,7 @@ impl<R: Read> PcapngFile<R> {
                 return Ok(None);
             };
             let (raw, state) = next.map_err(|error| damage(offset, error, self.end.get()))?;
+            let block;
             let packet = match raw.type_ {
                 SECTION_HEADER_BLOCK => {
                     *interfaces = Interfaces::default();
@@ -111,27 +113,29 @@ impl<R: Read> PcapngFile<R> {
                 ENHANCED_PACKET_BLOCK => {
                     read_enhanced(&raw.body, state, interfaces).map_err(damaged)?
                 }
-                _ => match raw
-                    .try_into_block(state)
-                    .map_err(|error| damaged(chain(&error)))?
-                {
-                    Block::Packet(block) => {
-                        let time = Timestamp::from_duration(block.timestamp);
-                        let interface = u32::from(block.interface_id);
-                        Found::new(interface, time, block.original_len, block.data)
-                    }
-                    Block::SimplePacket(block) => {
-                        Found::new(0, Timestamp(0), block.original_len, block.data)
-                    }
-                    Block::InterfaceStatistics(block) => {
-                        let interface = interfaces.described.get(block.interface_id as usize);
-                        if interface.is_some_and(|interface| interface.is_monitor) {
-                            read_statistics(&block, remarks);
+                _ => {
+                    block = raw
+                        .try_into_block(state)
+                        .map_err(|error| damaged(chain(&error)))?;
+                    match &block {
+                        Block::Packet(block) => {
+                            let time = Timestamp::from_duration(block.timestamp);
+                            let interface = u32::from(block.interface_id);
+                            Found::new(interface, time, block.original_len, &block.data)
                         }
-                        continue;
+                        Block::SimplePacket(block) => {
+                            Found::new(0, Timestamp(0), block.original_len, &block.data)
+                        }
+                        Block::InterfaceStatistics(block) => {
+                            let interface = interfaces.described.get(block.interface_id as usize);
+                            if interface.is_some_and(|interface| interface.is_monitor) {
+                                read_statistics(block, remarks);
+                            }
+                            continue;
+                        }
+                        _ => continue,
                     }
-                    _ => continue,
-                },
+                }
             };
             let number = packet.interface;
             let interface = interfaces.described.get(number as usize).ok_or_else(|| {
@@ -149,13 +153,13 @@ impl<R: Read> PcapngFile<R> {
                 time: packet.time,
                 original_len: packet.original_len,
                 link: interface.link,
-                facts: interface.facts.clone(),
+                facts: interface.facts.as_ref(),
                 data: packet.data,
                 options: packet.options,
                 order: byte_order(state.endianness()),
                 offset,
             };
-            return Ok(Some(take(packet, remarks)));
+            return take(&packet, remarks).map(Some);
         }
     }
 }
@@ -165,19 +169,19 @@ struct Found<'a> {
     interface: u32,
     time: Timestamp,
     original_len: u32,
-    data: Cow<'a, [u8]>,
-    options: Cow<'a, [u8]>,
+    data: &'a [u8],
+    options: &'a [u8],
 }
 
 impl<'a> Found<'a> {
-    fn new(interface: u32, time: Timestamp, original_len: u32, data: Cow<'a, [u8]>) -> Self {
+    fn new(interface: u32, time: Timestamp, original_len: u32, data: &'a [u8]) -> Self {
         let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
         Self {
             interface,
             time,
             original_len: original_len.max(captured),
             data,
-            options: Cow::Borrowed(&[]),
+            options: &[],
         }
     }
 }
@@ -209,8 +213,8 @@ fn read_enhanced<'a>(
     let data = rest.get(..captured).ok_or_else(short)?;
     let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
     Ok(Found {
-        options: Cow::Borrowed(options),
-        ..Found::new(interface, time, original_len, Cow::Borrowed(data))
+        options,
+        ..Found::new(interface, time, original_len, data)
     })
 }
 
@@ -232,9 +236,7 @@ fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
     });
     Described {
         link: link_type(u32::from(block.linktype)),
-        facts: InterfaceFacts::read(&name, &description)
-            .or(named)
-            .map(Rc::new),
+        facts: InterfaceFacts::read(&name, &description).or(named),
         is_monitor,
         counts_nanoseconds: block.ts_resolution() == InterfaceTsResolution::NANO
             && block.ts_offset() == 0,
