@@ -1,6 +1,7 @@
 //! Enhanced Packet Blocks (section 4.3 of the draft), little-endian: the packet, and what is said of
 //! it in options.
 
+use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
 use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
@@ -39,13 +40,20 @@ pub struct PacketBlocks {
 }
 
 /// All that options say, less the names.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Said {
     origin: Option<Origin>,
     pc: Option<u64>,
     name_lengths: [Option<usize>; 3],
     unsaid: Option<EtherType>,
     is_inbound: bool,
+}
+
+impl Hash for Said {
+    /// The rest hardly differs where the place and the names are the same.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pc.unwrap_or(0).hash(state);
+    }
 }
 
 impl PacketBlocks {
