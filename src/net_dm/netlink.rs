@@ -185,8 +185,8 @@ impl<'a> Attributes<'a> {
         reason = "the type and the byte order are known where it is called"
     )]
     pub fn next_if(&mut self, kind: u16) -> Option<&'a [u8]> {
-        let [_, _, c, d] = *self.rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
-        if self.order.join_u16([c, d]) & ATTRIBUTE_TYPE_MASK != kind {
+        let [_, _, found @ ..] = *self.rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
+        if self.order.join_u16(found) & ATTRIBUTE_TYPE_MASK != kind {
             return None;
         }
         self.next().map(|(_, value)| value)

@@ -53,9 +53,17 @@ impl<R: Read> PcapFile<R> {
         take: impl FnOnce(&Packet<'_>) -> Result<T, Damage>,
     ) -> Result<Option<T>, Damage> {
         let offset = self.offset;
-        let raw = match self.reader.next_raw_packet() {
-            None => return Ok(None),
-            Some(raw) => raw.map_err(|error| damage(offset, error, self.end.get()))?,
+        let next = self.reader.next_raw_packet();
+        // Looked at where it is: moved, it would be read in larger pieces than it was just written in,
+        // for which a processor waits.
+        let raw = match &next {
+            Some(Ok(raw)) => raw,
+            Some(Err(_)) | None => {
+                return match next {
+                    Some(Err(error)) => Err(damage(offset, error, self.end.get())),
+                    _ => Ok(None),
+                };
+            }
         };
         let data = &*raw.data;
         if data.len() > MAX_PACKET {
