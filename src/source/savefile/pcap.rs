@@ -56,14 +56,11 @@ impl<R: Read> PcapFile<R> {
         let next = self.reader.next_raw_packet();
         // Looked at where it is: moved, it would be read in larger pieces than it was just written in,
         // for which a processor waits.
-        let raw = match &next {
-            Some(Ok(raw)) => raw,
-            Some(Err(_)) | None => {
-                return match next {
-                    Some(Err(error)) => Err(damage(offset, error, self.end.get())),
-                    _ => Ok(None),
-                };
-            }
+        let Some(Ok(raw)) = &next else {
+            return match next {
+                Some(Err(error)) => Err(damage(offset, error, self.end.get())),
+                _ => Ok(None),
+            };
         };
         let data = &*raw.data;
         if data.len() > MAX_PACKET {
