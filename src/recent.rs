@@ -1,14 +1,17 @@
 //! What was worked out a moment ago, for what comes again and again: the packets of a flood differ
 //! in their bytes, hardly ever in why they were dropped. Memory is bounded, whatever comes.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::RandomState;
 
-/// Results, each of a small key and the bytes beside it. A pair has a few places that it may have, by
-/// its hash; there the newest push out the oldest. A pair that was pushed out is worked out anew.
+/// Results, each of a small key and the bytes beside it, in one piece or in several that the key tells
+/// apart. A pair has a few places that it may have, by its hash; there the newest push out the oldest.
+/// A pair that was pushed out is worked out anew.
 pub struct Recent<K, V> {
     places: Vec<Place<K, V>>,
+    /// The place of the pair that was asked for last: a flood asks for it again.
+    latest: usize,
     /// Seeded at random, so that no file is made of pairs that push each other out.
     hashes: RandomState,
 }
@@ -37,13 +40,14 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
         };
         Self {
             places: std::iter::repeat_with(place).take(PLACES).collect(),
+            latest: 0,
             hashes: RandomState::default(),
         }
     }
 
     /// What was worked out for the pair, if it was not pushed out.
     #[inline]
-    pub fn find(&self, key: K, bytes: &[u8]) -> Option<&V> {
+    pub fn find<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> Option<&V> {
         let first = self.first(key, bytes)?;
         let places = &self.places[first..first + WAYS];
         let place = places.iter().find(|place| place.is_of(key, bytes))?;
@@ -53,40 +57,69 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
     /// What was worked out for the pair, now or before: `work_out` replaces what another pair left.
     /// `None` where there are too many bytes to remember.
     #[inline]
-    pub fn get(&mut self, key: K, bytes: &[u8], work_out: impl FnOnce(&mut V)) -> Option<&V> {
-        let first = self.first(key, bytes)?;
-        let places = &mut self.places[first..first + WAYS];
-        let known = places.iter().position(|place| place.is_of(key, bytes));
-        let place = known.unwrap_or_else(|| {
-            places.rotate_right(1);
-            places[0].key = Some(key);
-            places[0].bytes.clear();
-            places[0].bytes.extend_from_slice(bytes);
-            work_out(&mut places[0].result);
-            0
-        });
-        Some(&places[place].result)
+    pub fn get<const PIECES: usize>(
+        &mut self,
+        key: K,
+        bytes: [&[u8]; PIECES],
+        work_out: impl FnOnce(&mut V),
+    ) -> Option<&V> {
+        if !self.places[self.latest].is_of(key, bytes) {
+            let first = self.first(key, bytes)?;
+            let places = &mut self.places[first..first + WAYS];
+            let known = places.iter().position(|place| place.is_of(key, bytes));
+            let place = known.unwrap_or_else(|| {
+                places.rotate_right(1);
+                places[0].set(key, bytes);
+                work_out(&mut places[0].result);
+                0
+            });
+            self.latest = first + place;
+        }
+        Some(&self.places[self.latest].result)
     }
 
     /// Remembers what was worked out for the pair.
-    pub fn keep(&mut self, key: K, bytes: &[u8], result: V) {
+    pub fn keep<const PIECES: usize>(&mut self, key: K, bytes: [&[u8]; PIECES], result: V) {
         self.get(key, bytes, |place| *place = result);
     }
 
     /// The first of the pair's places.
     #[inline]
-    fn first(&self, key: K, bytes: &[u8]) -> Option<usize> {
+    fn first<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> Option<usize> {
+        if bytes.iter().map(|piece| piece.len()).sum::<usize>() > MAX_BYTES {
+            return None;
+        }
+        let mut hasher = self.hashes.build_hasher();
+        key.hash(&mut hasher);
+        for piece in bytes {
+            hasher.write(piece);
+        }
         // Which of the hash's bits are taken does not matter.
         #[expect(clippy::cast_possible_truncation)]
-        let first = || self.hashes.hash_one((key, bytes)) as usize % (PLACES / WAYS) * WAYS;
-        (bytes.len() <= MAX_BYTES).then(first)
+        let hash = hasher.finish() as usize;
+        Some(hash % (PLACES / WAYS) * WAYS)
     }
 }
 
 impl<K: Copy + Eq, V> Place<K, V> {
     #[inline]
-    fn is_of(&self, key: K, bytes: &[u8]) -> bool {
-        self.key == Some(key) && self.bytes == bytes
+    fn is_of<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> bool {
+        let mut rest = &self.bytes[..];
+        let is_next = |piece: &&[u8]| {
+            let is_next = rest.split_at_checked(piece.len());
+            let is_next = is_next.filter(|(next, _)| next == piece);
+            rest = is_next.map_or(rest, |(_, behind)| behind);
+            is_next.is_some()
+        };
+        self.key == Some(key) && bytes.iter().all(is_next) && rest.is_empty()
+    }
+
+    fn set<const PIECES: usize>(&mut self, key: K, bytes: [&[u8]; PIECES]) {
+        self.key = Some(key);
+        self.bytes.clear();
+        for piece in bytes {
+            self.bytes.extend_from_slice(piece);
+        }
     }
 }
 
@@ -97,26 +130,42 @@ mod tests {
     #[test]
     fn a_pair_is_told_from_others() {
         let mut recent = Recent::new();
-        assert_eq!(recent.find(1, b"reason"), None);
-        recent.keep(1, b"reason", 7);
-        assert_eq!(recent.find(1, b"reason"), Some(&7));
-        assert_eq!(recent.find(2, b"reason"), None);
-        assert_eq!(recent.find(1, b"reaso"), None);
+        assert_eq!(recent.find(1, [b"reason"]), None);
+        recent.keep(1, [b"reason"], 7);
+        assert_eq!(recent.find(1, [b"reason"]), Some(&7));
+        assert_eq!(recent.find(2, [b"reason"]), None);
+        assert_eq!(recent.find(1, [b"reaso"]), None);
     }
 
     #[test]
     fn what_is_known_is_not_worked_out_again() {
         let mut recent = Recent::new();
-        assert_eq!(recent.get(1, b"a", |result| *result = 7), Some(&7));
-        assert_eq!(recent.get(1, b"a", |_| unreachable!()), Some(&7));
+        assert_eq!(recent.get(1, [b"a"], |result| *result = 7), Some(&7));
+        assert_eq!(recent.get(1, [b"a"], |_| unreachable!()), Some(&7));
+    }
+
+    #[test]
+    fn pieces_are_one_behind_the_other() {
+        let mut recent = Recent::new();
+        recent.keep((2, 4), [b"no", b"port"], 7);
+        assert_eq!(recent.find((2, 4), [b"no", b"port"]), Some(&7));
+        assert_eq!(recent.find((2, 4), [b"no", b"part"]), None);
+        assert_eq!(recent.find((2, 4), [b"no", b"por"]), None);
+        assert_eq!(recent.find((2, 5), [b"no", b"ports"]), None);
+        // Asked for again, and something else between.
+        for (pieces, result) in [([&b"no"[..], b"port"], 7), ([b"no", b"sock"], 8)] {
+            for _ in 0..2 {
+                assert_eq!(recent.get((2, 4), pieces, |new| *new = 8), Some(&result));
+            }
+        }
     }
 
     #[test]
     fn a_hundred_causes_stay_known() {
         let mut recent = Recent::new();
         let causes = || (0..100_u64).map(u64::to_le_bytes);
-        causes().for_each(|cause| recent.keep((), &cause, cause));
-        let known = causes().filter(|cause| recent.find((), cause) == Some(cause));
+        causes().for_each(|cause| recent.keep((), [&cause], cause));
+        let known = causes().filter(|cause| recent.find((), [cause]) == Some(cause));
         // Seeds are random: five that share their places are possible, but no dozen.
         assert!(known.count() > 88);
     }
@@ -125,20 +174,20 @@ mod tests {
     fn what_comes_last_pushes_out_and_is_found() {
         let mut recent = Recent::new();
         for number in 0..10 * PLACES {
-            recent.keep((), &number.to_le_bytes(), number);
-            assert_eq!(recent.find((), &number.to_le_bytes()), Some(&number));
+            recent.keep((), [&number.to_le_bytes()], number);
+            assert_eq!(recent.find((), [&number.to_le_bytes()]), Some(&number));
         }
         let left = (0..10 * PLACES)
-            .filter(|number| recent.find((), &number.to_le_bytes()) == Some(number));
+            .filter(|number| recent.find((), [&number.to_le_bytes()]) == Some(number));
         assert!(left.count() <= PLACES);
     }
 
     #[test]
     fn what_is_long_is_not_remembered() {
         let mut recent = Recent::new();
-        recent.keep((), &[b'x'; MAX_BYTES], 7);
-        assert_eq!(recent.find((), &[b'x'; MAX_BYTES]), Some(&7));
-        recent.keep((), &[b'x'; MAX_BYTES + 1], 7);
-        assert_eq!(recent.find((), &[b'x'; MAX_BYTES + 1]), None);
+        recent.keep((), [&[b'x'; MAX_BYTES]], 7);
+        assert_eq!(recent.find((), [&[b'x'; MAX_BYTES]]), Some(&7));
+        recent.keep((), [&[b'x'; MAX_BYTES + 1]], 7);
+        assert_eq!(recent.find((), [&[b'x'; MAX_BYTES + 1]]), None);
     }
 }

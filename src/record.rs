@@ -133,6 +133,13 @@ impl<'a> Name<'a> {
         &self.0[..end]
     }
 
+    /// Whether it is another name's bytes.
+    #[inline]
+    pub fn is(self, bytes: &[u8]) -> bool {
+        let rest = self.0.strip_prefix(bytes);
+        rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
+    }
+
     /// As it came, with the NUL at its end: tells a name from others without a look for its end.
     #[inline]
     pub fn as_sent(self) -> &'a [u8] {
@@ -205,7 +212,7 @@ impl<'a> Interface<'a> {
     /// A name that says no more than the index (`if5`) counts as none.
     #[inline]
     pub fn new(index: u32, name: Option<Name<'a>>) -> Self {
-        let name = name.filter(|name| !is_placeholder(index, name.as_bytes()));
+        let name = name.filter(|name| !is_placeholder(index, *name));
         Self { index, name }
     }
 
@@ -216,7 +223,12 @@ impl<'a> Interface<'a> {
 }
 
 /// Whether `name` is what [`Interface`] shows for a nameless interface.
-fn is_placeholder(index: u32, name: &[u8]) -> bool {
+fn is_placeholder(index: u32, name: Name<'_>) -> bool {
+    // Nearly all names are told by their first letters.
+    name.as_sent().starts_with(b"if") && names_index(index, name.as_bytes())
+}
+
+fn names_index(index: u32, name: &[u8]) -> bool {
     name.strip_prefix(b"if")
         .filter(|digits| digits[..1.min(digits.len())] != *b"0" || *digits == b"0")
         .filter(|digits| digits.iter().all(u8::is_ascii_digit))
@@ -432,7 +444,10 @@ mod tests {
 
     #[test]
     fn a_name_is_cut_at_nul_and_never_empty() {
-        assert_eq!(Name::new(b"a\0b").unwrap().as_bytes(), b"a");
+        let name = Name::new(b"a\0b").unwrap();
+        assert_eq!((name.as_bytes(), name.as_sent()), (&b"a"[..], &b"a\0b"[..]));
+        assert_eq!(name, Name::new(b"a").unwrap());
+        assert!(name.is(b"a") && !name.is(b"ab") && !name.is(b""));
         assert_eq!(Name::new(b"\0"), None);
         assert_eq!(Name::new(b""), None);
         assert_eq!(Name::new(&[b'x'; 5000]).unwrap().as_bytes().len(), MAX_NAME);

@@ -48,6 +48,50 @@ pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(get_option::<[u32; VARS]>(socket, SO_MEMINFO)?[DROPS])
 }
 
+/// Datagrams that one [`receive_batch`] takes at most.
+pub const BATCH: usize = 32;
+
+/// Takes the datagrams that wait, without waiting for any: each into a place of its own, of
+/// `place_len` bytes in `memory`. `lengths` become their true lengths, also of those that were cut.
+/// nix has the same, but asks the kernel for each sender's address and copies what it answers.
+pub fn receive_batch(
+    socket: BorrowedFd<'_>,
+    memory: &mut [u8],
+    place_len: usize,
+    lengths: &mut Vec<usize>,
+) -> io::Result<()> {
+    lengths.clear();
+    let mut parts = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: place_len,
+    }; BATCH];
+    // SAFETY: zeroed memory is a valid mmsghdr: no address, no control data, no parts.
+    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let places = memory.chunks_exact_mut(place_len);
+    let mut count = 0;
+    for ((place, part), header) in places.zip(&mut parts).zip(&mut headers) {
+        part.iov_base = place.as_mut_ptr().cast();
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        count += 1;
+    }
+    // SAFETY: of `count` headers each has one part, of `place_len` bytes of `memory` that no other
+    // has; all of them outlive the call.
+    let received = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count,
+            libc::MSG_DONTWAIT | libc::MSG_TRUNC,
+            std::ptr::null_mut(),
+        )
+    };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let received = headers.iter().take(received);
+    lengths.extend(received.map(|header| header.msg_len as usize));
+    Ok(())
+}
+
 /// Types that any bytes are a value of.
 trait PlainData: Copy + Default {}
 impl PlainData for libc::c_int {}

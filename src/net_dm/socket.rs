@@ -1,6 +1,6 @@
 //! The two sockets: one for requests and their answers, one for the stream of alerts.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use neli::consts::nl::{NlmF, NlmsgerrAttr};
@@ -11,9 +11,7 @@ use neli::nl::{NlPayload, Nlmsghdr, NlmsghdrBuilder};
 use neli::socket::synchronous::NlSocketHandle;
 use neli::types::{Buffer, GenlBuffer};
 use neli::utils::Groups;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, MultiHeaders, NetlinkAddr, SockFlag, SockProtocol, SockType,
-};
+use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType};
 
 use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
@@ -199,17 +197,14 @@ fn refusal(error: &SocketError) -> Refusal {
 
 /// Longer than any alert: 65531 bytes of payload and the rest.
 const DATAGRAM_LEN: usize = 68 * 1024;
-/// Datagrams that one system call takes at most. Of the memory for them, only what alerts filled
-/// is ever touched.
-const BATCH: usize = 32;
 
 /// The stream of alerts, and the one buffer that they are received into.
 pub struct AlertSocket {
     socket: OwnedFd,
     family: u16,
-    /// A place of [`DATAGRAM_LEN`] for each datagram of a batch.
+    /// A place of [`DATAGRAM_LEN`] for each datagram of a batch. Only what alerts filled of it is
+    /// ever touched.
     buffer: Vec<u8>,
-    headers: MultiHeaders<NetlinkAddr>,
     /// Their true lengths.
     lengths: Vec<usize>,
     drops_at_start: u32,
@@ -260,9 +255,8 @@ impl AlertSocket {
         Ok(Self {
             socket,
             family,
-            buffer: vec![0; BATCH * DATAGRAM_LEN],
-            headers: MultiHeaders::preallocate(BATCH, None),
-            lengths: Vec::with_capacity(BATCH),
+            buffer: vec![0; sys::BATCH * DATAGRAM_LEN],
+            lengths: Vec::with_capacity(sys::BATCH),
             drops_at_start,
         })
     }
@@ -297,19 +291,15 @@ impl AlertSocket {
 
     /// Takes what waits, up to a batch of datagrams; none where nothing does.
     pub fn receive(&mut self) -> io::Result<impl ExactSizeIterator<Item = Datagram<'_>>> {
-        self.lengths.clear();
-        let mut places = self.buffer.chunks_exact_mut(DATAGRAM_LEN);
-        let mut places: [_; BATCH] =
-            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
-        // A datagram's length is its own, even where its place is shorter.
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let socket = self.socket.as_raw_fd();
-        match nix::sys::socket::recvmmsg(socket, &mut self.headers, &mut places, flags, None) {
-            Ok(datagrams) => self
-                .lengths
-                .extend(datagrams.map(|datagram| datagram.bytes)),
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
-            Err(error) => return Err(error.into()),
+        let socket = self.socket.as_fd();
+        match sys::receive_batch(socket, &mut self.buffer, DATAGRAM_LEN, &mut self.lengths) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Err(error) => return Err(error),
         }
         let places = self.buffer.chunks_exact(DATAGRAM_LEN);
         let datagrams = self.lengths.iter().zip(places);
@@ -346,5 +336,39 @@ pub fn attach_filter(socket: BorrowedFd<'_>, program: &Program) -> io::Result<()
 impl AsFd for AlertSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn datagrams_come_several_at_once_each_in_its_place() {
+        const PLACES: usize = 4;
+        const PLACE_LEN: usize = 5;
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        for len in 1..=6 {
+            sender.send(&vec![7; len]).unwrap();
+        }
+        let (mut memory, mut lengths) = (vec![0; PLACES * PLACE_LEN], Vec::new());
+        let mut receive = || {
+            let socket = receiver.as_fd();
+            sys::receive_batch(socket, &mut memory, PLACE_LEN, &mut lengths)?;
+            Ok::<_, io::Error>((memory.clone(), lengths.clone()))
+        };
+        let (first, lengths) = receive().unwrap();
+        assert_eq!(lengths, [1, 2, 3, 4]);
+        let all = [7, 0, 0, 0, 0, 7, 7, 0, 0, 0, 7, 7, 7, 0, 0, 7, 7, 7, 7, 0];
+        assert_eq!(first, all);
+        let (_, lengths) = receive().unwrap();
+        assert_eq!(
+            lengths,
+            [5, 6],
+            "the last was cut, and tells its true length"
+        );
+        let nothing = receive().unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
     }
 }

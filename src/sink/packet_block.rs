@@ -33,8 +33,6 @@ pub struct PacketBlocks {
     commenting: Commenting,
     /// The options of the packet at hand, when they are not known.
     fresh: Vec<u8>,
-    /// The names of the cause that is looked up, one behind the other.
-    names: Vec<u8>,
     /// The options of a packet, as written for packets that had the same said of them.
     known: Recent<Said, Vec<u8>>,
 }
@@ -61,7 +59,6 @@ impl PacketBlocks {
         Self {
             commenting,
             fresh: Vec::new(),
-            names: Vec::new(),
             known: Recent::new(),
         }
     }
@@ -115,7 +112,6 @@ impl PacketBlocks {
         let Self {
             commenting,
             fresh,
-            names,
             known,
         } = self;
         fresh.clear();
@@ -124,7 +120,7 @@ impl PacketBlocks {
             add_options(fresh, interface, record, unsaid, *commenting);
             return fresh;
         }
-        let said = said(record, unsaid, names);
+        let (said, names) = said(record, unsaid);
         let known = known.get(said, names, |known| {
             known.clear();
             add_options(known, interface, record, unsaid, *commenting);
@@ -136,9 +132,9 @@ impl PacketBlocks {
     }
 }
 
-/// What is to be said of a record. Its names go to `names`.
-fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>) -> Said {
-    let (pc, parts) = match record.cause {
+/// What is to be said of a record, and the names in it.
+fn said<'a>(record: &DropRecord<'a>, unsaid: Option<EtherType>) -> (Said, [&'a [u8]; 3]) {
+    let (pc, names) = match record.cause {
         Cause::Software {
             location: Location { pc, symbol },
             reason,
@@ -156,18 +152,14 @@ fn said(record: &DropRecord<'_>, unsaid: Option<EtherType>, names: &mut Vec<u8>)
         ),
         Cause::Unknown => (None, [None; 3]),
     };
-    names.clear();
-    parts
-        .iter()
-        .flatten()
-        .for_each(|part| names.extend_from_slice(part));
-    Said {
+    let said = Said {
         origin: record.cause.origin(),
         pc,
-        name_lengths: parts.map(|part| part.map(<[u8]>::len)),
+        name_lengths: names.map(|name| name.map(<[u8]>::len)),
         unsaid,
         is_inbound: record.input.is_some(),
-    }
+    };
+    (said, names.map(Option::unwrap_or_default))
 }
 
 fn add_options(

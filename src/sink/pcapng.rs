@@ -63,6 +63,28 @@ struct Source<N> {
 
 type OwnedSource = Source<Option<Vec<u8>>>;
 
+impl<N> Source<N> {
+    fn with_name<M>(&self, name: M) -> Source<M> {
+        Source {
+            index: self.index,
+            name,
+            link: self.link,
+            origin: self.origin,
+        }
+    }
+}
+
+impl Source<Option<Name<'_>>> {
+    fn is(&self, key: &OwnedSource) -> bool {
+        let is_named = match (self.name, &key.name) {
+            (Some(name), Some(key)) => name.is(key),
+            (None, None) => true,
+            _ => false,
+        };
+        is_named && (self.index, self.link, self.origin) == (key.index, key.link, key.origin)
+    }
+}
+
 impl Equivalent<OwnedSource> for Source<Option<&[u8]>> {
     fn equivalent(&self, key: &OwnedSource) -> bool {
         (self.index, self.name, self.link, self.origin)
@@ -176,7 +198,7 @@ impl<W: Write> PcapngSink<W> {
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
         let source = Source {
             index: record.input.map(|input| input.index),
-            name: record.input.and_then(Interface::name).map(Name::as_bytes),
+            name: record.input.and_then(Interface::name),
             link: Link {
                 kind: link,
                 basis: record.link.basis,
@@ -185,10 +207,12 @@ impl<W: Write> PcapngSink<W> {
         };
         // Most packets are of the interface of the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
-        let position = if let Some((_, count)) = latest.filter(|(key, _)| source.equivalent(*key)) {
+        if let Some((_, count)) = latest.filter(|(key, _)| source.is(key)) {
             *count += 1;
-            self.latest
-        } else if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
+            return u32::try_from(self.latest + 1).map_err(io::Error::other);
+        }
+        let source = source.with_name(source.name.map(Name::as_bytes));
+        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
             *count += 1;
             position
         } else {
@@ -197,13 +221,7 @@ impl<W: Write> PcapngSink<W> {
             }
             let (name, description) = interface::describe(record.input, source.link, source.origin);
             self.describe(link, name.into(), description)?;
-            let name = source.name.map(<[u8]>::to_vec);
-            let key = Source {
-                index: source.index,
-                name,
-                link: source.link,
-                origin: source.origin,
-            };
+            let key = source.with_name(source.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0
         };
         self.latest = position;

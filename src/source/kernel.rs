@@ -5,6 +5,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::netlink::ByteOrder;
@@ -157,7 +160,9 @@ impl AsFd for Kernel {
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct Devices {
-    known: foldhash::HashMap<u32, Option<Device>>,
+    known: IndexMap<u32, Option<Device>, RandomState>,
+    /// The position of the one that was asked for last: a flood asks for it again.
+    latest: usize,
 }
 
 /// A device of this namespace.
@@ -186,11 +191,13 @@ impl Devices {
         let Some(input) = alert.input else {
             return Found::default();
         };
-        let device = self
-            .known
-            .entry(input.index)
-            .or_insert_with(|| Device::look_up(input.index));
-        let Some(device) = device else {
+        let latest = self.known.get_index(self.latest);
+        if latest.is_none_or(|(index, _)| *index != input.index) {
+            let place = self.known.entry(input.index);
+            self.latest = place.index();
+            place.or_insert_with(|| Device::look_up(input.index));
+        }
+        let Some(device) = &self.known[self.latest] else {
             return Found::default();
         };
         let name = Name::new(&device.name);

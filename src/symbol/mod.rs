@@ -19,6 +19,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
 use self::kallsyms::{Kallsyms, Place};
 use crate::record::{Location, Name, Symbol};
 
@@ -40,7 +43,9 @@ const PAUSE_FACTOR: u32 = 4;
 /// memory, and as much time as tens of thousands of drops.
 pub struct Symbols {
     table: RunningTable,
-    known: foldhash::HashMap<u64, Known>,
+    known: IndexMap<u64, Known, RandomState>,
+    /// The position of the one that was asked for last: a flood asks for it again.
+    latest: usize,
     hidden: Hidden,
 }
 
@@ -86,7 +91,8 @@ impl Symbols {
                 content: None,
                 next: Instant::now(),
             },
-            known: foldhash::HashMap::default(),
+            known: IndexMap::default(),
+            latest: 0,
             hidden: Hidden::No,
         }
     }
@@ -97,7 +103,13 @@ impl Symbols {
             return location;
         };
         let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
-        let known = self.known.entry(pc).or_insert_with(Known::nothing);
+        let latest = self.known.get_index(self.latest);
+        if latest.is_none_or(|(latest, _)| *latest != pc) {
+            let place = self.known.entry(pc);
+            self.latest = place.index();
+            place.or_insert_with(Known::nothing);
+        }
+        let known = &mut self.known[self.latest];
         let is_settled = *known.sent == *sent
             && match known.answer {
                 Answer::Table(_) | Answer::Sent => true,

@@ -34,7 +34,7 @@ impl Comments {
         take: impl FnOnce(&Facts<'_>) -> T,
     ) -> Option<T> {
         let key = (order, origin);
-        if let Some(facts) = self.known.find(key, options) {
+        if let Some(facts) = self.known.find(key, [options]) {
             return Some(take(facts));
         }
         self.texts.read(options, order)?;
@@ -42,7 +42,7 @@ impl Comments {
         self.texts.each().for_each(|text| facts.read(text));
         let taken = take(&facts);
         if let Some(facts) = facts.to_be_kept() {
-            self.known.keep(key, options, facts);
+            self.known.keep(key, [options], facts);
         }
         Some(taken)
     }
