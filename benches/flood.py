@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import signal
 import statistics
 import struct
@@ -18,7 +19,7 @@ sys.path.append(str(pathlib.Path(__file__).parent.parent / "tests" / "guest"))
 import pktgen
 
 C_DWDUMP = "/usr/bin/dwdump"
-# In memory: no disk's speed is measured.
+# In memory: no disk's speed is measured, nor that of the file system that the programs come from.
 FOLDER = pathlib.Path("/tmp/flood")
 MAX_MEMORY_KB = 32 * 1024
 DWDUMP = None
@@ -257,16 +258,17 @@ def stall():
 
 
 def main():
-    global DWDUMP
+    global DWDUMP, C_DWDUMP
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dwdump")
     parser.add_argument("--only", choices=("loss", "cpu", "memory", "stall"), action="append")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median")
     parser.add_argument("--long", action="store_true", help="10 million records, half an hour")
     arguments = parser.parse_args()
-    DWDUMP = arguments.dwdump
     FOLDER.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", FOLDER], check=True)
+    DWDUMP = shutil.copy(arguments.dwdump, FOLDER / "dwdump")
+    C_DWDUMP = shutil.copy(C_DWDUMP, FOLDER / "c-dwdump")
     subprocess.run(["modprobe", "drop_monitor"], check=True)
     pktgen.setup()
     bare = statistics.median(pktgen.flood(100_000) for _ in range(arguments.repeat))

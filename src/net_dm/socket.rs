@@ -283,6 +283,12 @@ impl AlertSocket {
         })
     }
 
+    /// Bytes of the receive buffer, as one would ask for them: the kernel allows twice as much.
+    pub fn receive_buffer(&self) -> io::Result<u32> {
+        let bytes = sys::receive_buffer(self.as_fd())?;
+        Ok(u32::try_from(bytes).unwrap_or(0))
+    }
+
     /// Has the kernel reject messages before they get here: they are not counted as lost, nor at
     /// all.
     pub fn attach_filter(&self, program: &Program) -> io::Result<()> {

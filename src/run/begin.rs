@@ -1,6 +1,8 @@
 //! How a live run begins: the socket joined, monitoring started or listened to, and what it means
 //! when the kernel refuses.
 
+use std::time::Duration;
+
 use super::kernel_filter::Attached;
 use super::{Failure, capacity, hint, say};
 use crate::cli::{Counting, Live, Role};
@@ -72,6 +74,8 @@ pub struct Joined {
     /// The socket.
     pub alerts: AlertSocket,
     buffer: ReceiveBuffer,
+    /// How long alerts may gather there.
+    pub rest: Duration,
     /// What the kernel does of the filter.
     pub attached: Attached,
 }
@@ -92,9 +96,11 @@ impl Joined {
             })?;
         // Nothing arrives yet, or what does is filtered here.
         let attached = Attached::new(&alerts, in_kernel);
+        let rest = capacity::rest(alerts.receive_buffer().unwrap_or(0));
         Ok(Self {
             alerts,
             buffer,
+            rest,
             attached,
         })
     }

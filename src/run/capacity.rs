@@ -1,6 +1,8 @@
 //! How much the kernel may keep for us by default: long enough for a flood, and a bounded part of
 //! this machine's memory, whatever its size. Memory is used only while drops wait.
 
+use std::time::Duration;
+
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Packets that each CPU's queue holds at most. One CPU sends alerts at half the pace of a flood
@@ -22,6 +24,19 @@ const MAX_BUFFER_BYTES: u64 = 64 * 1024 * 1024;
 const MIN_BUFFER_BYTES: u64 = 208 * 1024;
 /// It is this part of the memory at most, and full, twice as much.
 const BUFFER_PART: u64 = 32;
+
+/// How long alerts may gather before they are taken, at most: a wake-up costs as much as taking
+/// dozens, and nobody sees the difference.
+const MAX_REST: Duration = Duration::from_millis(20);
+/// Bytes of alerts that come in a second at most: a million, of short packets.
+const BYTES_PER_SECOND: u64 = 1_000_000_000;
+
+/// How long alerts may gather in a receive buffer, so that no flood fills the half of it; less than a
+/// millisecond is nothing.
+pub fn rest(buffer_bytes: u32) -> Duration {
+    let millis = u64::from(buffer_bytes) * 1000 / BYTES_PER_SECOND;
+    Duration::from_millis(millis).min(MAX_REST)
+}
 
 /// Packets that each CPU's queue holds.
 pub fn queue_len() -> u32 {
@@ -76,6 +91,20 @@ mod tests {
         ] {
             assert_eq!(queue_len_on(memory, cpus), queue, "{memory} {cpus}");
             assert_eq!(buffer_bytes_on(memory), buffer, "{memory}");
+        }
+    }
+
+    #[test]
+    fn alerts_gather_only_where_there_is_room() {
+        for (bytes, millis) in [
+            (4 << 10, 0),
+            (208 << 10, 0),
+            (1_000_000, 1),
+            (4 << 20, 4),
+            (64 << 20, 20),
+            (u32::MAX, 20),
+        ] {
+            assert_eq!(rest(bytes), Duration::from_millis(millis), "{bytes}");
         }
     }
 

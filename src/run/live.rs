@@ -25,9 +25,8 @@ use crate::record::{Loss, Timestamp};
 use crate::source::Event;
 use crate::source::kernel::{Kernel, Remarks, Taken};
 
-/// When all alerts are taken and more may follow at once, how long to let them gather: without
-/// this, each of 20,000 drops a second wakes this process, which costs more than the drop.
-const REST: Duration = Duration::from_millis(5);
+/// How long to wait for what may still come of what was dropped before the end.
+const PAUSE: Duration = Duration::from_millis(5);
 /// When nothing that was dropped before the end has come for so long, nothing will.
 const SETTLED: Duration = Duration::from_millis(100);
 
@@ -84,6 +83,9 @@ pub struct Session {
     /// What the kernel does of the filter.
     pub attached: Attached,
     deadline: Option<Instant>,
+    /// When all alerts are taken and more may follow at once, how long to let them gather: without
+    /// this, each of 20,000 drops a second wakes this process, which costs more than the drop.
+    rest: Duration,
     /// When it began.
     pub started: Timestamp,
     /// NET_DM's number.
@@ -128,6 +130,7 @@ impl Session {
             role: live.role,
             took_over: begun.took_over,
             attached: begun.joined.attached,
+            rest: begun.joined.rest,
             deadline: live.duration.map(|duration| Instant::now() + duration),
             started: Timestamp::now(),
             family,
@@ -176,10 +179,10 @@ impl Session {
             if let ControlFlow::Break(stop) = receiver.flush() {
                 return End::Stop(stop);
             }
-            let woken = if has_rested {
+            let woken = if has_rested || self.rest.is_zero() {
                 self.wait(receiver, Awaited::Alerts, probe.timeout())
             } else {
-                self.wait(receiver, Awaited::OthersOnly, Some(REST))
+                self.wait(receiver, Awaited::OthersOnly, Some(self.rest))
             };
             has_rested = true;
             match woken {
@@ -214,7 +217,7 @@ impl Session {
             });
             match taken {
                 Ok(Taken::Some) => {}
-                Ok(Taken::Nothing) => std::thread::sleep(REST),
+                Ok(Taken::Nothing) => std::thread::sleep(PAUSE),
                 Ok(Taken::Break(stop)) => return End::Stop(stop),
                 Err(failure) => return End::Failed(failure),
             }
