@@ -95,7 +95,7 @@ fn a_full_disk_is_told_with_a_hint() {
             "{options}: {error}"
         );
         assert!(
-            error.contains("hint: what was written before stays readable"),
+            error.contains("hint: what was written stays readable"),
             "{error}"
         );
         assert_eq!(error.matches("cannot write").count(), 1, "{error}");

@@ -222,7 +222,7 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "what was written before stays readable; write to another file system, or keep less with -t or -c",
+            "what was written stays readable: all but the last 256 kB of what is counted; write to another file system, or keep less with -t or -c",
         ),
         _ => None,
     };

@@ -90,6 +90,25 @@ class Floods(session.SessionTest):
         self.assertGreater(queue, 0, talk)
         self.assertGreater(buffer, 0, talk)
 
+    def test_a_disk_that_fills_meanwhile(self):
+        before = session.settings()
+        with session.small_disk("4m") as disk:
+            file = disk / "full.pcapng"
+            run = session.Running("-o", "sw", "-w", file)
+            pktgen.flood(self.COUNT)
+            status, talk = run.wait()
+            self.assertEqual(status, 1, talk)
+            self.assertIn("No space left on device", talk)
+            self.assertIn("hint: ", talk)
+            self.assertEqual(session.settings(), before)
+            data = file.read_bytes()
+        self.assertEqual(len(data), 4 << 20)
+        written, _ = packets(data)
+        counted, *_ = session.loss(talk)
+        # A packet takes some two hundred bytes, and one buffer was not written.
+        self.assertGreater(written, 15_000)
+        self.assertLess(counted - written, 256 * 1024 // 100)
+
     def test_a_writer_that_stalls_for_two_seconds(self):
         reader, writer = os.pipe()
         run = session.Running("-o", "sw", "-w", "-", stdout=writer)

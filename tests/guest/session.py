@@ -340,10 +340,10 @@ class Endings(SessionTest):
 
 
 @contextlib.contextmanager
-def small_disk():
+def small_disk(size="64k"):
     mount = pathlib.Path("/tmp/small")
     mount.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", mount], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", mount], check=True)
     try:
         yield mount
     finally:
