@@ -279,7 +279,7 @@ def main():
     if "loss" in wanted:
         worse = full_speed(arguments.repeat, 100_000)
     if "cpu" in wanted:
-        processor(arguments.repeat, (200_000, 100_000))
+        processor(arguments.repeat, (200_000, 200_000))
     if "memory" in wanted:
         memory((100_000, 1_000_000, *([10_000_000] if arguments.long else [])))
     if "stall" in wanted:
