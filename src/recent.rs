@@ -1,13 +1,14 @@
 //! What was worked out a moment ago, for what comes again and again: the packets of a flood differ
-//! in their bytes, hardly ever in why they were dropped. Memory is bounded, whatever comes.
+//! in their bytes, hardly ever in why they were dropped.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 /// Results, each of a small key and the bytes beside it, in one piece or in several that the key tells
 /// apart. A pair has a few places that it may have, by its hash; there the newest push out the oldest.
-/// A pair that was pushed out is worked out anew.
+/// A pair that was pushed out is worked out anew: memory is bounded, whatever comes.
 pub struct Recent<K, V> {
     places: Vec<Place<K, V>>,
     /// The place of the pair that was asked for last: a flood asks for it again.
@@ -104,14 +105,17 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
 impl<K: Copy + Eq, V> Place<K, V> {
     #[inline]
     fn is_of<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> bool {
+        if self.key != Some(key) {
+            return false;
+        }
         let mut rest = &self.bytes[..];
-        let is_next = |piece: &&[u8]| {
-            let is_next = rest.split_at_checked(piece.len());
-            let is_next = is_next.filter(|(next, _)| next == piece);
-            rest = is_next.map_or(rest, |(_, behind)| behind);
-            is_next.is_some()
-        };
-        self.key == Some(key) && bytes.iter().all(is_next) && rest.is_empty()
+        for piece in bytes {
+            let Some(behind) = rest.strip_prefix(piece) else {
+                return false;
+            };
+            rest = behind;
+        }
+        rest.is_empty()
     }
 
     fn set<const PIECES: usize>(&mut self, key: K, bytes: [&[u8]; PIECES]) {
@@ -120,6 +124,37 @@ impl<K: Copy + Eq, V> Place<K, V> {
         for piece in bytes {
             self.bytes.extend_from_slice(piece);
         }
+    }
+}
+
+/// Everything that was ever looked up: for keys that the kernel has so many of and no more. The
+/// latest is tried first, for a flood asks for it again.
+pub struct LatestFirst<K, V> {
+    known: IndexMap<K, V, RandomState>,
+    /// The position of the latest.
+    latest: usize,
+}
+
+impl<K, V> Default for LatestFirst<K, V> {
+    fn default() -> Self {
+        Self {
+            known: IndexMap::default(),
+            latest: 0,
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> LatestFirst<K, V> {
+    /// What belongs to the key, looked up where it is new.
+    #[inline]
+    pub fn get(&mut self, key: K, look_up: impl FnOnce() -> V) -> &mut V {
+        let latest = self.known.get_index(self.latest);
+        if latest.is_none_or(|(latest, _)| *latest != key) {
+            let place = self.known.entry(key);
+            self.latest = place.index();
+            place.or_insert_with(look_up);
+        }
+        &mut self.known[self.latest]
     }
 }
 
@@ -180,6 +215,18 @@ mod tests {
         let left = (0..10 * PLACES)
             .filter(|number| recent.find((), [&number.to_le_bytes()]) == Some(number));
         assert!(left.count() <= PLACES);
+    }
+
+    #[test]
+    fn each_key_is_looked_up_once() {
+        let mut known = LatestFirst::default();
+        for key in [7, 7, 8, 7, 8, 9] {
+            assert_eq!(*known.get(key, || key * 2), key * 2);
+            assert_eq!(*known.get(key, || unreachable!()), key * 2);
+        }
+        *known.get(8, || unreachable!()) = 1;
+        assert_eq!(*known.get(9, || unreachable!()), 18);
+        assert_eq!(*known.get(8, || unreachable!()), 1);
     }
 
     #[test]

@@ -224,12 +224,12 @@ impl<'a> Interface<'a> {
 
 /// Whether `name` is what [`Interface`] shows for a nameless interface.
 fn is_placeholder(index: u32, name: Name<'_>) -> bool {
-    // Nearly all names are told by their first letters.
-    name.as_sent().starts_with(b"if") && names_index(index, name.as_bytes())
-}
-
-fn names_index(index: u32, name: &[u8]) -> bool {
-    name.strip_prefix(b"if")
+    // Nearly all names are told by their first letters: their end is not looked for.
+    if !name.as_sent().starts_with(b"if") {
+        return false;
+    }
+    name.as_bytes()
+        .strip_prefix(b"if")
         .filter(|digits| digits[..1.min(digits.len())] != *b"0" || *digits == b"0")
         .filter(|digits| digits.iter().all(u8::is_ascii_digit))
         .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())

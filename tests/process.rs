@@ -95,7 +95,9 @@ fn a_full_disk_is_told_with_a_hint() {
             "{options}: {error}"
         );
         assert!(
-            error.contains("hint: what was written stays readable"),
+            error.contains(
+                "hint: what was written stays readable: all but the last 256 kB of what is counted"
+            ),
             "{error}"
         );
         assert_eq!(error.matches("cannot write").count(), 1, "{error}");

@@ -5,15 +5,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use foldhash::fast::RandomState;
-use indexmap::IndexMap;
-
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
+use crate::recent::LatestFirst;
 use crate::record::{Cause, Name, Timestamp};
 use crate::symbol::Symbols;
 
@@ -160,9 +158,7 @@ impl AsFd for Kernel {
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct Devices {
-    known: IndexMap<u32, Option<Device>, RandomState>,
-    /// The position of the one that was asked for last: a flood asks for it again.
-    latest: usize,
+    known: LatestFirst<u32, Option<Device>>,
 }
 
 /// A device of this namespace.
@@ -191,13 +187,8 @@ impl Devices {
         let Some(input) = alert.input else {
             return Found::default();
         };
-        let latest = self.known.get_index(self.latest);
-        if latest.is_none_or(|(index, _)| *index != input.index) {
-            let place = self.known.entry(input.index);
-            self.latest = place.index();
-            place.or_insert_with(|| Device::look_up(input.index));
-        }
-        let Some(device) = &self.known[self.latest] else {
+        let look_up = || Device::look_up(input.index);
+        let Some(device) = self.known.get(input.index, look_up) else {
             return Found::default();
         };
         let name = Name::new(&device.name);

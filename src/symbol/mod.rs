@@ -19,10 +19,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
-use indexmap::IndexMap;
-
 use self::kallsyms::{Kallsyms, Place};
+use crate::recent::LatestFirst;
 use crate::record::{Location, Name, Symbol};
 
 /// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
@@ -43,9 +41,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// memory, and as much time as tens of thousands of drops.
 pub struct Symbols {
     table: RunningTable,
-    known: IndexMap<u64, Known, RandomState>,
-    /// The position of the one that was asked for last: a flood asks for it again.
-    latest: usize,
+    known: LatestFirst<u64, Known>,
     hidden: Hidden,
 }
 
@@ -91,8 +87,7 @@ impl Symbols {
                 content: None,
                 next: Instant::now(),
             },
-            known: IndexMap::default(),
-            latest: 0,
+            known: LatestFirst::default(),
             hidden: Hidden::No,
         }
     }
@@ -103,13 +98,7 @@ impl Symbols {
             return location;
         };
         let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
-        let latest = self.known.get_index(self.latest);
-        if latest.is_none_or(|(latest, _)| *latest != pc) {
-            let place = self.known.entry(pc);
-            self.latest = place.index();
-            place.or_insert_with(Known::nothing);
-        }
-        let known = &mut self.known[self.latest];
+        let known = self.known.get(pc, Known::nothing);
         let is_settled = *known.sent == *sent
             && match known.answer {
                 Answer::Table(_) | Answer::Sent => true,
@@ -329,7 +318,7 @@ mod tests {
         check(&mut symbols, 0x30010, sent, sent);
         symbols.table.next = Instant::now();
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.known.clear();
+        symbols.known = LatestFirst::default();
         let whole = format!("{sent}f+0x10/0x1000 [module]");
         check(&mut symbols, 0x30010, sent, &whole);
         check(&mut symbols, 0x1014, CUT, WHOLE);

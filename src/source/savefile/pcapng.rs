@@ -186,7 +186,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// An Enhanced Packet Block (section 4.3). The library would allocate for each comment, and refuse the packet for one that is not UTF-8.
+/// An Enhanced Packet Block (section 4.3). The library would allocate for each comment, and refuse
+/// the packet for one that is not UTF-8.
 // Inlined: returned through memory, it would be read in larger pieces than it was written in.
 #[inline(always)]
 fn read_enhanced<'a>(
