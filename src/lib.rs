@@ -30,6 +30,7 @@
 //! 3. [`packet`]: the bytes themselves: link type inference, conversion; [`dissect`]: in words;
 //!    [`reason`]: what a drop means, the catalogue.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
+//!    [`net_dm::content`] tells packets from what never was one,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
 //!    refusal means, [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]

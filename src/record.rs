@@ -255,6 +255,16 @@ pub struct Link {
     pub basis: Basis,
 }
 
+impl Link {
+    /// A link type that is certain.
+    pub fn known(kind: LinkType) -> Self {
+        Self {
+            kind,
+            basis: Basis::Known,
+        }
+    }
+}
+
 /// How a link type is known: the kernel's message names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Basis {
@@ -277,8 +287,10 @@ impl LinkType {
     pub const IEEE802_11: Self = Self(105);
     /// IEEE 802.11 behind a radiotap header.
     pub const IEEE802_11_RADIOTAP: Self = Self(127);
-    /// Netlink messages behind a cooked header: the C tool's files, and nlmon's.
+    /// Netlink messages; in files behind a cooked header, as nlmon and the C tool write them.
     pub const NETLINK: Self = Self(253);
+    /// What never was a packet, nor netlink: the first link type for private use (LINKTYPE_USER0).
+    pub const NO_PACKET: Self = Self(147);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
 }
@@ -291,6 +303,7 @@ impl fmt::Display for LinkType {
             Self::IEEE802_11 => f.write_str("ieee802_11"),
             Self::IEEE802_11_RADIOTAP => f.write_str("ieee802_11_radiotap"),
             Self::NETLINK => f.write_str("netlink"),
+            Self::NO_PACKET => f.write_str("no packet"),
             Self::LINUX_SLL2 => f.write_str("sll2"),
             Self(other) => write!(f, "linktype {other}"),
         }
@@ -303,6 +316,8 @@ impl fmt::Display for LinkType {
 pub struct EtherType(pub u16);
 
 impl EtherType {
+    /// What the kernel says of socket buffers that are no packets.
+    pub const NONE: Self = Self(0);
     /// `ETH_P_802_3`, raw Novell frames.
     pub const ETH_802_3: Self = Self(0x0001);
     /// `ETH_P_802_2`, LLC frames: spanning tree for one.

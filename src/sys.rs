@@ -167,6 +167,11 @@ pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> i
     }
 }
 
+/// Takes the program of [`attach_filter`] off again (`SO_DETACH_FILTER`).
+pub fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
+}
+
 /// Whether the process was started with `signal` ignored, as nohup does with SIGHUP.
 pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();

@@ -18,6 +18,7 @@ use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::record::LinkType;
 use crate::sink::{Detail, Precision, Zone};
+use crate::source::NotPackets;
 use crate::summary::Grouping;
 
 /// What is to be done.
@@ -54,6 +55,8 @@ pub struct Live {
     pub buffer: Option<u32>,
     /// End after this time.
     pub duration: Option<Duration>,
+    /// Whether what never was a packet is wanted, too.
+    pub not_packets: NotPackets,
 }
 
 /// A live capture.

@@ -16,6 +16,7 @@ use super::{
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
+use crate::source::NotPackets;
 use crate::summary::Grouping;
 
 /// The options, as clap sees them.
@@ -90,6 +91,10 @@ pub(super) struct Options {
     /// Filter in the kernel as well, as far as it can; what it rejects is not counted
     #[arg(long)]
     kernel_filter: bool,
+
+    /// Take what never was a packet, too: netlink messages, data between local sockets
+    #[arg(long)]
+    all: bool,
 
     /// Only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
@@ -288,6 +293,7 @@ impl Options {
             origins: self.origin,
             buffer: self.bufsize,
             duration: self.duration,
+            not_packets: self.not_packets(),
         })
     }
 
@@ -406,6 +412,7 @@ impl Options {
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
             ("--kernel-filter", self.kernel_filter),
+            ("--all", self.all),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -445,6 +452,14 @@ impl Options {
                 format!("{option} does not go with -r"),
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
+        }
+    }
+
+    fn not_packets(&self) -> NotPackets {
+        if self.all {
+            NotPackets::Take
+        } else {
+            NotPackets::LeaveOut
         }
     }
 

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 
 use etherparse::{ArpPacketSlice, LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket};
 
+use crate::net_dm::content::Content;
+use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, SLL2_LEN};
 use crate::record::{Basis, DropRecord, EtherType, LinkType};
 use names::EtherTypeName;
@@ -56,6 +58,7 @@ impl fmt::Display for Packet<'_> {
                 let len = self.original_len.saturating_sub(20);
                 write_payload(f, protocol, payload, len, 0)?;
             }
+            LinkType::NETLINK => write_netlink(f, self.data, self.original_len)?,
             other => write!(f, "{other}, length {}", self.original_len)?,
         }
         if self.data.len() < self.original_len as usize {
@@ -63,6 +66,22 @@ impl fmt::Display for Packet<'_> {
         }
         Ok(())
     }
+}
+
+/// Netlink messages, in whichever byte order makes sense of them.
+fn write_netlink(f: &mut fmt::Formatter<'_>, data: &[u8], len: u32) -> fmt::Result {
+    let orders = [ByteOrder::NATIVE, ByteOrder::NATIVE.swapped()];
+    let kind = orders
+        .into_iter()
+        .find_map(|order| match Content::of_no_packet(data, len, order) {
+            Content::Netlink { kind } => Some(kind),
+            Content::Packet | Content::Data => None,
+        });
+    f.write_str("netlink")?;
+    if let Some(kind) = kind {
+        write!(f, ", type {kind}")?;
+    }
+    write!(f, ", length {len}")
 }
 
 /// An Ethernet frame of `len` bytes.

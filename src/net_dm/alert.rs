@@ -1,11 +1,13 @@
 //! Alerts: a kernel message to a [`DropRecord`] and, for the C tool's file format, back again.
 //! Nothing is presumed of order or presence; what is not understood is skipped and counted.
 
+use super::content::Content;
 use super::netlink::{Attributes, ByteOrder, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Location, Name, Origin, Symbol, Timestamp,
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, Symbol,
+    Timestamp,
 };
 
 /// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
@@ -26,6 +28,8 @@ pub struct Alert<'a> {
     protocol: Option<EtherType>,
     original_len: Option<u32>,
     payload: &'a [u8],
+    /// What the payload is.
+    pub content: Content,
     /// Attributes that were skipped: unknown, repeated, or with a value of the wrong size.
     pub skipped: u32,
 }
@@ -42,7 +46,41 @@ impl<'a> Alert<'a> {
             ByteOrder::NATIVE => Self::in_usual_order(attributes.in_order(ByteOrder::NATIVE)),
             _ => None,
         };
-        usual.unwrap_or_else(|| Self::in_any_order(attributes))
+        let alert = usual.unwrap_or_else(|| Self::in_any_order(attributes));
+        alert.with_content(attributes.order())
+    }
+
+    /// Says what the payload is. Of nearly all alerts, the protocol says that it is a packet.
+    #[inline]
+    fn with_content(mut self, order: ByteOrder) -> Self {
+        if self.protocol == Some(EtherType::NONE) {
+            self.content = self.content_without_protocol(order);
+        }
+        self
+    }
+
+    /// The kernel knows a protocol of every packet by the time it can be dropped; one that came in
+    /// by an interface is a packet all the same.
+    #[cold]
+    fn content_without_protocol(&self, order: ByteOrder) -> Content {
+        if self.input.is_some() || self.is_hardware() {
+            return Content::Packet;
+        }
+        Content::of_no_packet(self.payload, self.original_len(), order)
+    }
+
+    /// Never less than what was captured.
+    fn original_len(&self) -> u32 {
+        let captured = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        self.original_len.unwrap_or(captured).max(captured)
+    }
+
+    /// Whether a device dropped it. Told by the trap where the origin is missing.
+    fn is_hardware(&self) -> bool {
+        match self.origin {
+            Some(origin) => origin == Origin::Hardware,
+            None => self.trap.is_some() || self.group.is_some(),
+        }
     }
 
     /// In the order in which the kernel puts them (`net_dm_packet_report_fill` and
@@ -102,6 +140,7 @@ impl<'a> Alert<'a> {
             protocol: protocol.map(EtherType),
             original_len,
             payload: payload.unwrap_or_default(),
+            content: Content::Packet,
             skipped: 0,
         })
     }
@@ -185,18 +224,22 @@ impl<'a> Alert<'a> {
         guess: Option<ArpHardware>,
         name: Option<Name<'a>>,
     ) -> DropRecord<'a> {
-        let hardware = self.trap.is_some() || self.group.is_some();
-        let cause = match self.origin {
-            Some(Origin::Hardware) => self.hardware(),
-            None if hardware => self.hardware(),
-            _ => Cause::Software {
+        let cause = if self.is_hardware() {
+            self.hardware()
+        } else {
+            Cause::Software {
                 location: self.location,
                 reason: self.reason,
-            },
+            }
         };
-        let captured = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
-        let original_len = self.original_len.unwrap_or(captured).max(captured);
-        let link = packet::infer_link(self.protocol, self.payload, original_len, device, guess);
+        let original_len = self.original_len();
+        let link = match self.content {
+            Content::Packet => {
+                packet::infer_link(self.protocol, self.payload, original_len, device, guess)
+            }
+            Content::Netlink { .. } => Link::known(LinkType::NETLINK),
+            Content::Data => Link::known(LinkType::NO_PACKET),
+        };
         DropRecord {
             time: self.time.unwrap_or(time),
             cause,
@@ -282,12 +325,16 @@ const MAX_SYMBOL: usize = 39;
 /// Appends the alert that the kernel would have sent for `record`; `false` where it could not
 /// have sent one (no drop, or bytes that do not begin with a link-layer header).
 pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> bool {
-    use crate::record::LinkType;
-    let at_mac_header = matches!(
+    let is_as_sent = matches!(
         record.link.kind,
-        LinkType::ETHERNET | LinkType::RAW | LinkType::IEEE802_11 | LinkType::IEEE802_11_RADIOTAP
+        LinkType::ETHERNET
+            | LinkType::RAW
+            | LinkType::IEEE802_11
+            | LinkType::IEEE802_11_RADIOTAP
+            | LinkType::NETLINK
+            | LinkType::NO_PACKET
     );
-    let Some(origin) = record.cause.origin().filter(|_| at_mac_header) else {
+    let Some(origin) = record.cause.origin().filter(|_| is_as_sent) else {
         return false;
     };
     let mut message = MessageBuilder::new(buffer, family, cmd::PACKET_ALERT, FAMILY_VERSION);
@@ -567,7 +614,7 @@ mod tests {
         fn the_usual_order_is_no_other_reading(bytes in nearly_usual()) {
             let attributes = Attributes::native(&bytes).in_order(ByteOrder::Little);
             let any = Alert::in_any_order(attributes);
-            prop_assert_eq!(Alert::decode(attributes), any);
+            prop_assert_eq!(Alert::decode(attributes), any.with_content(ByteOrder::Little));
             if let Some(usual) = Alert::in_usual_order(attributes) {
                 prop_assert_eq!(usual, any);
             }
@@ -584,7 +631,7 @@ mod tests {
                     if let Some(generic) = message.generic(ByteOrder::Big) {
                         let alert = Alert::decode(generic.attributes);
                         if let Some(usual) = Alert::in_usual_order(generic.attributes) {
-                            prop_assert_eq!(usual, alert);
+                            prop_assert_eq!(usual.with_content(ByteOrder::Big), alert);
                         }
                         let record = alert.record(Timestamp(0), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());

@@ -4,8 +4,10 @@
 //! on Linux 6.1 and 6.12. The numbers are in the byte order of the host that sent them.
 
 pub mod alert;
+pub mod content;
 pub mod control;
 pub mod family;
+pub mod listeners;
 pub mod monitoring;
 pub mod netlink;
 #[cfg(test)]

@@ -295,6 +295,17 @@ impl AlertSocket {
         attach_filter(self.as_fd(), program)
     }
 
+    /// Has the kernel deliver all messages again.
+    pub fn detach_filter(&self) -> io::Result<()> {
+        sys::detach_filter(self.as_fd())
+    }
+
+    /// The number that tells this socket from others (`nl_pid`).
+    pub fn port(&self) -> io::Result<u32> {
+        let address: NetlinkAddr = nix::sys::socket::getsockname(self.socket.as_raw_fd())?;
+        Ok(address.pid())
+    }
+
     /// Takes what waits, up to a batch of datagrams; none where nothing does.
     pub fn receive(&mut self) -> io::Result<impl ExactSizeIterator<Item = Datagram<'_>>> {
         let socket = self.socket.as_fd();

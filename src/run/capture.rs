@@ -5,7 +5,7 @@ use super::live::Session;
 use super::output::{Plan, stdout_is_terminal};
 use super::pipeline::{Pipeline, report, report_tally};
 use super::source_lines::Finder;
-use super::{Exit, Failure, Plural, hint, say, selection, tell_damaged, tell_skipped};
+use super::{Exit, Failure, Plural, hint, say, selection, tell_remarks, tell_skipped};
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
@@ -116,5 +116,5 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) 
         ));
     }
     tell_skipped(remarks.skipped_attributes);
-    tell_damaged(remarks.damaged_messages);
+    tell_remarks(remarks);
 }

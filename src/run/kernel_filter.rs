@@ -7,8 +7,13 @@ use super::{hint, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::filter::{Filter, NotInKernel, Part};
-use crate::net_dm::family;
 use crate::net_dm::socket::AlertSocket;
+use crate::net_dm::{family, listeners};
+use crate::source::kernel::Kernel;
+
+/// Why one listener's filter in the kernel disturbs the others.
+const REPORTED_AS_DROPS: &str = "when several programs listen, this kernel reports an alert that one of them took and \
+     another's filter rejects as one more drop; the filter runs in the kernel where dwdump listens alone";
 
 /// What became of a filter's part in the kernel.
 pub enum Attached {
@@ -18,8 +23,12 @@ pub enum Attached {
     Impossible(NotInKernel),
     /// The kernel could, but did not take the program.
     Refused(io::Error),
+    /// This many others listen, and the kernel would report to them whatever it rejects here.
+    Disturbing(usize),
     /// The kernel rejects what this part does not keep.
     Part(Part),
+    /// It rejected something until it turned out to report that.
+    Withdrawn,
 }
 
 impl Attached {
@@ -29,6 +38,11 @@ impl Attached {
         let Some(filter) = filter else {
             return Self::Unwanted;
         };
+        match other_listeners(alerts) {
+            Ok(others @ 1..) if reports_rejected_alerts() => return Self::Disturbing(others),
+            // Who is not seen here is noticed when it happens.
+            Ok(_) | Err(_) => {}
+        }
         let mut max_len = bpf::MAX_LEN;
         let mut refusal = None;
         loop {
@@ -46,6 +60,21 @@ impl Attached {
         }
     }
 
+    /// Takes the filter off: an alert that it rejected became a drop of its own. This process goes on
+    /// filtering.
+    pub fn withdraw(&mut self, kernel: &Kernel) {
+        say("the filter in the kernel is off now: drops are filtered here alone");
+        hint(REPORTED_AS_DROPS);
+        if let Err(error) = kernel.detach_filter() {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            say(format_args!(
+                "cannot detach the filter from the socket: {}",
+                crate::net_dm::control::strerror(errno)
+            ));
+        }
+        *self = Self::Withdrawn;
+    }
+
     /// Whether the kernel rejects anything.
     pub fn rejects(&self) -> bool {
         matches!(self, Self::Part(_))
@@ -54,7 +83,8 @@ impl Attached {
     /// Says what the kernel does.
     pub fn tell(&self) {
         match self {
-            Self::Unwanted => {}
+            // The latter was told when it happened.
+            Self::Unwanted | Self::Withdrawn => {}
             Self::Impossible(NotInKernel::Nothing) => {
                 say("--kernel-filter: no part of this filter can run in the kernel");
                 hint(
@@ -78,6 +108,16 @@ impl Attached {
                     "the drops are filtered here alone"
                 });
             }
+            Self::Disturbing(others) => {
+                let who = match others {
+                    1 => "another program listens".into(),
+                    more => format!("{more} other programs listen"),
+                };
+                say(format_args!(
+                    "--kernel-filter: {who} to the drop monitor: drops are filtered here alone"
+                ));
+                hint(REPORTED_AS_DROPS);
+            }
             Self::Part(Part::Whole) => say("filtering in the kernel: the whole filter"),
             Self::Part(part) => {
                 say(format_args!(
@@ -85,6 +125,32 @@ impl Attached {
                 ));
             }
         }
+    }
+}
+
+/// How many sockets listen to the drop monitor beside this one.
+fn other_listeners(alerts: &AlertSocket) -> io::Result<usize> {
+    listeners::others(alerts.port()?)
+}
+
+/// Whether this kernel takes an alert for a packet when it frees it. Linux 6.1 does not, 6.12 and
+/// 7.2 do; those in between were not tried.
+fn reports_rejected_alerts() -> bool {
+    let release = nix::sys::utsname::uname();
+    let release = release
+        .as_ref()
+        .map(|uname| uname.release().to_string_lossy());
+    release.map_or(true, |release| is_after_6_1(&release))
+}
+
+/// `6.12.107+deb13-amd64` is.
+fn is_after_6_1(release: &str) -> bool {
+    let mut numbers = release
+        .split(|character: char| !character.is_ascii_digit())
+        .map(|digits| digits.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) > (6, 1),
+        _ => true,
     }
 }
 
@@ -106,4 +172,23 @@ pub fn shown(filter: &Filter, filtering: Filtering) -> String {
         ),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_first_two_numbers() {
+        #[track_caller]
+        fn check(release: &str, expected: bool) {
+            assert_eq!(is_after_6_1(release), expected, "{release}");
+        }
+        check("5.15.0-91-generic", false);
+        check("6.1.0-56-amd64", false);
+        check("6.2.0", true);
+        check("6.12.117+deb13-amd64", true);
+        check("7.2.13+deb14-amd64", true);
+        check("odd", true);
+    }
 }

@@ -124,7 +124,7 @@ impl Session {
         let begun = begin(live, purpose, conversation, join, announce)?;
         monitoring.set(begun.monitoring);
         Ok(Self {
-            kernel: Kernel::new(begun.joined.alerts),
+            kernel: Kernel::new(begun.joined.alerts, live.not_packets),
             monitoring,
             requests,
             role: live.role,
@@ -238,6 +238,9 @@ impl Session {
             tell(&event);
             receiver.take(event)
         });
+        if self.attached.rejects() && self.kernel.remarks().alerts_of_alerts > 0 {
+            self.attached.withdraw(&self.kernel);
+        }
         if self.kernel.symbols_are_newly_hidden() {
             say("the kernel hides its addresses from this process: long symbols stay cut");
             hint(

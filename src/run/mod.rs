@@ -34,6 +34,7 @@ use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
+use crate::source::kernel::Remarks;
 use talk::{hint, say};
 
 /// How a run ended: the exit status.
@@ -259,6 +260,24 @@ fn tell_damaged(messages: u64) {
             Plural(messages, "damaged message")
         ));
     }
+}
+
+/// Says what a live run came across beside drops: what never was a packet, and what made no sense.
+fn tell_remarks(remarks: Remarks) {
+    if remarks.not_packets > 0 {
+        say(format_args!(
+            "{} of no packet left out (netlink messages, data between local sockets): --all takes them",
+            Plural(remarks.not_packets, "drop")
+        ));
+    }
+    if remarks.alerts_of_alerts > 0 {
+        say(format_args!(
+            "{} about alerts left out: the kernel reports an alert that a listener's filter rejects, \
+             or that a listener leaves unread, as one more drop",
+            Plural(remarks.alerts_of_alerts, "alert")
+        ));
+    }
+    tell_damaged(remarks.damaged_messages);
 }
 
 /// `1 packet`, `2 packets`.

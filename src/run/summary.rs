@@ -19,7 +19,7 @@ use super::pipeline::{Stop, output_failed};
 use super::receiver::{Attention, Machine, Receiver};
 use super::sieve::Sieve;
 use super::signals::Requests;
-use super::{Exit, Failure, hint, say, screen, selection, table, tell_damaged};
+use super::{Exit, Failure, hint, say, screen, selection, table, tell_remarks};
 use crate::cli::{Counting, Lines, Live, Role, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
@@ -84,7 +84,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let finished = session.finish(end, &mut counter, |counter, loss, remarks| {
         let finished = counter.finish();
         counter.tell(loss, source);
-        tell_damaged(remarks.damaged_messages);
+        tell_remarks(remarks);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)

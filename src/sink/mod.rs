@@ -121,6 +121,11 @@ struct Fitted<'a> {
     original_len: u32,
 }
 
+/// What stands before a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
+/// registry): packet type 4 (outgoing), hardware type 824 (netlink), no address, and the netlink
+/// family, all big-endian. The drop monitor does not tell the family.
+pub const COOKED_NETLINK: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
 impl Linking {
     /// Hands the packet to `write` as the file will hold it; `None` where that is impossible.
     fn apply<T>(
@@ -135,11 +140,15 @@ impl Linking {
         };
         let (data, original_len) = (record.data, record.original_len);
         if target == link {
+            let header: &[u8] = match link {
+                LinkType::NETLINK => &COOKED_NETLINK,
+                _ => &[],
+            };
             return Some(write(Fitted {
                 link,
-                header: &[],
+                header,
                 data,
-                original_len,
+                original_len: original_len.saturating_add(u32::try_from(header.len()).unwrap_or(0)),
             }));
         }
         let recast = packet::recast(target, link, data, original_len, record.input)?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
+use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
@@ -15,13 +16,14 @@ use crate::recent::LatestFirst;
 use crate::record::{Cause, Name, Timestamp};
 use crate::symbol::Symbols;
 
-use super::Event;
+use super::{Event, NotPackets};
 
 /// The stream of drops, and what it came across beside them.
 pub struct Kernel {
     alerts: AlertSocket,
     devices: Devices,
     symbols: Symbols,
+    not_packets: NotPackets,
     remarks: Remarks,
 }
 
@@ -34,6 +36,10 @@ pub struct Remarks {
     pub summaries: u64,
     /// Datagrams that did not fit the buffer, or ended in an impossible length.
     pub damaged_messages: u64,
+    /// Alerts of what never was a packet, left out.
+    pub not_packets: u64,
+    /// Alerts of alerts that the kernel freed as dropped, left out.
+    pub alerts_of_alerts: u64,
 }
 
 /// What one look into the socket gave.
@@ -49,11 +55,12 @@ pub enum Taken<B> {
 
 impl Kernel {
     /// Reads from a socket that joined the group.
-    pub fn new(alerts: AlertSocket) -> Self {
+    pub fn new(alerts: AlertSocket, not_packets: NotPackets) -> Self {
         Self {
             alerts,
             devices: Devices::default(),
             symbols: Symbols::of_running_kernel(),
+            not_packets,
             remarks: Remarks::default(),
         }
     }
@@ -97,6 +104,20 @@ impl Kernel {
                 }
                 let mut alert = Alert::decode(generic.attributes);
                 self.remarks.skipped_attributes += u64::from(alert.skipped);
+                match alert.content {
+                    Content::Packet => {}
+                    // Never a drop, even where all else is wanted: a listener made it.
+                    Content::Netlink { kind } if kind == family => {
+                        self.remarks.alerts_of_alerts += 1;
+                        continue;
+                    }
+                    Content::Netlink { .. } | Content::Data => {
+                        if self.not_packets == NotPackets::LeaveOut {
+                            self.remarks.not_packets += 1;
+                            continue;
+                        }
+                    }
+                }
                 alert.location = self.symbols.complete(alert.location);
                 let found = self.devices.find(&alert);
                 // The kernel says the time: the clock would be asked for nothing.
@@ -119,6 +140,11 @@ impl Kernel {
     /// Whether a symbol stays cut because this process may not see addresses. True once.
     pub fn symbols_are_newly_hidden(&mut self) -> bool {
         self.symbols.are_newly_hidden()
+    }
+
+    /// Has the kernel deliver all alerts again: detaches the filter.
+    pub fn detach_filter(&self) -> io::Result<()> {
+        self.alerts.detach_filter()
     }
 
     /// Alerts lost in the socket's buffer so far.

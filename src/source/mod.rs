@@ -6,6 +6,15 @@ pub mod savefile;
 
 use crate::record::{Cause, DropRecord, Timestamp};
 
+/// What to do with alerts of what never was a packet: netlink messages, data between sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPackets {
+    /// They are counted.
+    LeaveOut,
+    /// They are handed on as drops.
+    Take,
+}
+
 /// What a source tells of.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'r, 'a> {

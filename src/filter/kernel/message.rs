@@ -41,6 +41,36 @@ pub fn begin(code: &mut Code, family: u16) {
     code.except(loaded16(ORIGIN_SW), next);
     code.require(loaded16(ORIGIN_HW), Label::ACCEPT);
     code.bind(next);
+    accept_alert_of_alert(code, family);
+}
+
+/// Accepts an alert about an alert. The kernel frees what is rejected here as dropped where another
+/// listener took it before; an alert about that, rejected in its turn, would make another one, and
+/// so on without an end. It is told by the protocol, which is none, and by the type of the netlink
+/// message in the payload; where that was cut off, by the protocol alone.
+fn accept_alert_of_alert(code: &mut Code, family: u16) {
+    /// Where `nlmsg_type` ends in the message, and where it begins.
+    const TYPE_END: u32 = 6;
+    const TYPE: u32 = 4;
+    let goes_on = code.label();
+    code.find(attr::PROTO, goes_on);
+    code.require_value(2, goes_on);
+    code.op(Op::LoadBehindX(Size::Half, VALUE));
+    code.require(EtherType::NONE.0.into(), goes_on);
+    code.find(attr::PAYLOAD, goes_on);
+    code.load_host(Size::Half, 0);
+    let has_type = code.label();
+    code.branch(
+        Condition::GreaterOrEqual,
+        VALUE + TYPE_END,
+        has_type,
+        Label::ACCEPT,
+    );
+    code.bind(has_type);
+    code.find(attr::PAYLOAD, goes_on);
+    code.op(Op::LoadBehindX(Size::Half, VALUE + TYPE));
+    code.except(loaded16(family), Label::ACCEPT);
+    code.bind(goes_on);
 }
 
 /// Finds the payload and the packet's length.

@@ -15,11 +15,13 @@ use super::super::Filter;
 use super::super::kernel::{NotInKernel, Part};
 use super::grammar::any_expression;
 use super::messages::{
-    FAMILY, Message, captured, damage, damaged, drop_of, framed, ip4, ip6, message, transport,
+    FAMILY, Message, captured, damage, damaged, drop_of, framed, ip4, ip6, message,
+    netlink_message, transport,
 };
 use super::parse;
 use crate::bpf::MAX_LEN;
 use crate::net_dm::alert::Alert;
+use crate::net_dm::content::Content;
 use crate::net_dm::netlink::{ByteOrder, Messages};
 use crate::net_dm::socket::attach_filter;
 use crate::net_dm::{ORIGIN_HW, attr, cmd};
@@ -118,9 +120,22 @@ fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRe
             Some(input) if input.name().is_some() => devices.named,
             _ => None,
         };
+        // The kernel delivers every alert about an alert, and this process drops it.
+        if matches!(alert.content, Content::Netlink { kind } if kind == FAMILY) {
+            continue;
+        }
         let guess = alert.input.and(devices.guess);
         act(&alert.record(Timestamp(0), certain, guess, None));
     }
+}
+
+fn has_no_protocol(message: &[u8]) -> bool {
+    let mut is_so = true;
+    for message in Messages::new(message, ByteOrder::NATIVE) {
+        let mut attributes = message.generic(ByteOrder::NATIVE).unwrap().attributes;
+        is_so &= attributes.any(|attribute| attribute == (attr::PROTO, &[0, 0]));
+    }
+    is_so
 }
 
 fn devices() -> impl Strategy<Value = Devices> {
@@ -266,7 +281,8 @@ proptest! {
         if ["addr ", "sport ", "dport "].iter().any(is_far) {
             return Ok(());
         }
-        let mut may_be_kept = false;
+        // An alert about an alert is delivered always, and so is what may be one.
+        let mut may_be_kept = has_no_protocol(&bytes);
         for_each_record(&bytes, devices, |record| {
             for kind in [LinkType::ETHERNET, LinkType::RAW] {
                 let link = Link { kind, ..record.link };
@@ -326,6 +342,32 @@ fn no_end_of_a_packet_ends_the_program() {
                         assert!(sockets.delivers(&message), "{text}: {:?}", &data[..len]);
                     }
                 }
+            }
+        }
+    });
+}
+
+/// One that is rejected would make another one, and so on without an end.
+#[test]
+fn no_alert_about_an_alert_is_rejected() {
+    let alert = netlink_message(FAMILY, 100);
+    let other = netlink_message(FAMILY + 1, 100);
+    SOCKETS.with_borrow_mut(|sockets| {
+        for primitive in PRIMITIVES {
+            for sign in ["", "not "] {
+                let text = format!("{sign}({primitive}) and reason NETFILTER_DROP");
+                if sockets.attach(&parse(&text)).is_none() {
+                    continue;
+                }
+                for len in 1..=alert.len() {
+                    let message = drop_of(0, &alert[..len]).encode();
+                    assert!(sockets.delivers(&message), "{text}: {len} bytes");
+                }
+                assert!(!sockets.delivers(&drop_of(0, &other).encode()), "{text}");
+                assert!(
+                    !sockets.delivers(&drop_of(0x0800, &alert).encode()),
+                    "{text}"
+                );
             }
         }
     });

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::records::bytes;
-use crate::net_dm::netlink::MessageBuilder;
+use crate::net_dm::netlink::{MESSAGE_HEADER_LEN, MessageBuilder};
 use crate::net_dm::{FAMILY_VERSION, ORIGIN_HW, attr, cmd};
 
 pub const FAMILY: u16 = 0x24;
@@ -180,7 +180,7 @@ fn packet() -> impl Strategy<Value = Packet> {
 
 /// Any bytes with any protocol, or none that is known.
 fn odd_packet() -> impl Strategy<Value = Packet> {
-    let protocol = select(&[0x0800_u16, 0x86dd, 0x0806, 0x8100, 1, 4, 0x88cc]);
+    let protocol = select(&[0x0800_u16, 0x86dd, 0x0806, 0x8100, 1, 4, 0x88cc, 0]);
     (bytes(), protocol, 0_u32..200).prop_map(|(data, protocol, original_len)| Packet {
         protocol: match data.get(12..14) {
             Some(kind) if original_len < 150 => u16::from_be_bytes([kind[0], kind[1]]),
@@ -189,6 +189,34 @@ fn odd_packet() -> impl Strategy<Value = Packet> {
         original_len,
         data,
     })
+}
+
+/// What never was a packet: netlink messages, alerts among them, and other data.
+fn no_packet() -> impl Strategy<Value = Packet> {
+    let kind = select(&[FAMILY, FAMILY, 2, 24]);
+    (kind, 0_usize..60, prop::bool::weighted(0.8), any::<Index>()).prop_map(
+        |(kind, payload, is_whole, cut)| {
+            let mut data = netlink_message(kind, payload);
+            let original = data.len();
+            if !is_whole {
+                data.truncate(1 + cut.index(original));
+            }
+            Packet {
+                protocol: 0,
+                original_len: u32::try_from(original).unwrap(),
+                data,
+            }
+        },
+    )
+}
+
+/// A netlink message of this type, with so many bytes behind its header.
+pub fn netlink_message(kind: u16, payload: usize) -> Vec<u8> {
+    let len = MESSAGE_HEADER_LEN + payload;
+    let mut bytes = u32::try_from(len).unwrap().to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.resize(len, 0x45);
+    bytes
 }
 
 /// What the kernel could send, in its order.
@@ -209,7 +237,7 @@ pub fn message() -> impl Strategy<Value = Message> {
         select(&[None, Some(1), Some(2), Some(5)][..]),
         select(&[None, None, None, Some("eth0")][..]),
     );
-    let packet = prop_oneof![3 => packet(), 1 => odd_packet()];
+    let packet = prop_oneof![3 => packet(), 1 => odd_packet(), 1 => no_packet()];
     (
         prop::bool::weighted(0.8),
         name,

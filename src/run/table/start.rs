@@ -19,7 +19,7 @@ use super::super::receiver::{Attention, Receiver};
 use super::super::screen::Screen;
 use super::super::sieve::Sieve;
 use super::super::signals::Requests;
-use super::super::{Exit, Failure, selection, tell_damaged};
+use super::super::{Exit, Failure, selection, tell_remarks};
 use super::{Clock, LiveTable, Next, Origin};
 use crate::cli::{Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
@@ -177,7 +177,7 @@ pub fn show_live(
     table.leave();
     let finished = session.finish(end, &mut table, |table, loss, remarks| {
         table.tell(loss);
-        tell_damaged(remarks.damaged_messages);
+        tell_remarks(remarks);
         ControlFlow::Continue(())
     });
     finished.failure.map_or(Ok(finished.exit), Err)

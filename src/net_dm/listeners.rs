@@ -1,0 +1,49 @@
+//! Who else listens to the drop monitor, as `/proc/net/netlink` shows it to everybody.
+
+use std::io;
+
+use super::GROUP_ID;
+
+/// Generic netlink's number (`NETLINK_GENERIC`, linux/netlink.h).
+const NETLINK_GENERIC: &str = "16";
+
+/// Counts the sockets that are members of the drop monitor's group, less the one with the netlink
+/// port `own`.
+pub fn others(own: u32) -> io::Result<usize> {
+    let table = std::fs::read_to_string("/proc/net/netlink")?;
+    Ok(ports(&table).filter(|&port| port != own).count())
+}
+
+/// The netlink ports of the sockets in the group. The group's number is the same on every host
+/// (`NET_DM_GRP_ALERT`), and no other family's (`genl_validate_assign_mc_groups`,
+/// net/netlink/genetlink.c).
+fn ports(table: &str) -> impl Iterator<Item = u32> {
+    table.lines().filter_map(|line| {
+        // `sk Eth Pid Groups …` (netlink_native_seq_show, net/netlink/af_netlink.c).
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let protocol = columns.next()?;
+        let port = columns.next()?.parse().ok()?;
+        let groups = u32::from_str_radix(columns.next()?, 16).ok()?;
+        let is_member = protocol == NETLINK_GENERIC && groups & 1 << (GROUP_ID - 1) != 0;
+        is_member.then_some(port)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_the_group_are_found() {
+        let table = "\
+sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
+00000000a1b2c3d4 0   512        00000551 0        0        0     2        0        18230
+00000000a1b2c3d5 16  3001       00000001 0        0        0     2        0        18231
+00000000a1b2c3d6 16  3002       00000000 0        0        0     2        0        18232
+00000000a1b2c3d7 16  4294963201 00000003 0        0        0     2        7        18233
+00000000a1b2c3d8 15  3003       00000001 0        0        0     2        0        18234
+00000000a1b2c3d9 16  3004       00000002 0        0        0     2        0        18235
+";
+        assert_eq!(ports(table).collect::<Vec<_>>(), [3001, 4_294_963_201]);
+    }
+}
