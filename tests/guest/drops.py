@@ -288,11 +288,21 @@ def tun_device(side):
 
 CASES = {}
 
+# The kernel that runs: (6, 12).
+KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
+# Functions that have other names on 7.x.
+RENAMED = {"__udp4_lib_rcv": "udp_rcv", "__udp6_lib_rcv": "udpv6_rcv"}
+
+
+def function_here(name):
+    """What the function is called on the kernel that runs."""
+    return RENAMED.get(name, name) if KERNEL >= (7, 0) else name
+
 V4 = {"src": LEFT4, "dst": RIGHT4}
 V6 = {"src": LEFT6, "dst": RIGHT6}
 
 
-def case(function, reason, newer=None, **facts):
+def case(function, reason, newer=None, newest=None, **facts):
     """Registers a case with what its drops look like in a listener:
 
     tag           in the payload; empty where there is no room for one
@@ -305,14 +315,14 @@ def case(function, reason, newer=None, **facts):
     src, dst, proto, dport, ethertype, protocol, inner_src, inner_dst
                   what the bytes say, where they say it
 
-    `newer` holds what is different on kernels from 6.12 on.
+    `newer` holds what is different on kernels from 6.12 on, `newest` from 7.0 on.
     """
 
     def register(make):
         name = make.__name__.replace("_", "-")
         usual = {"tag": f"[{name}]", "count": 1, "ifindex": RIGHT_IFINDEX, "link": "ethernet"}
         make.facts = {"case": name, "function": function, "reason": reason} | usual | facts
-        make.newer = newer or {}
+        make.changes = {(6, 12): newer or {}, (7, 0): newest or {}}
         make.tag = make.facts["tag"].encode()
         CASES[name] = make
         return make
@@ -322,9 +332,11 @@ def case(function, reason, newer=None, **facts):
 
 def expected(name):
     """The facts of a case on the kernel that runs."""
-    major, minor = os.uname().release.split(".")[:2]
     make = CASES[name]
-    return make.facts | (make.newer if (int(major), int(minor)) >= (6, 12) else {})
+    facts = make.facts | {"function": function_here(make.facts["function"])}
+    for since, changes in make.changes.items():
+        facts |= changes if KERNEL >= since else {}
+    return facts
 
 
 def run(names=()):
@@ -378,6 +390,7 @@ def gre_without_tunnel():
     src="172.16.14.2",
     dst="172.16.14.1",
     proto=17,
+    newest={"reason": "IP_OUTNOROUTES"},
     ifindex=None,
 )
 def vxlan_without_route():
@@ -455,7 +468,15 @@ def fragments_v6():
     send_datagram(fragments_v6.tag.ljust(4000, b"."), RIGHT6, CLOSED_PORT)
 
 
-@case("udp_queue_rcv_one_skb", "SOCKET_RCVBUFF", **V4, proto=17, dport=RCVBUF_PORT, count=6)
+@case(
+    "udp_queue_rcv_one_skb",
+    "SOCKET_RCVBUFF",
+    **V4,
+    proto=17,
+    dport=RCVBUF_PORT,
+    count=6,
+    newest={"count": 7},
+)
 def receive_buffer():
     """Eight UDP packets to a socket that nobody reads and that holds one or two."""
     with namespace("right"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
@@ -490,6 +511,7 @@ def tc_ingress():
     dst="10.10.9.2",
     proto=17,
     newer={"function": "__dev_queue_xmit"},
+    newest={"function": "__tcf_kfree_skb_list"},
     ifindex=None,
 )
 def queueing_discipline():

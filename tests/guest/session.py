@@ -31,7 +31,7 @@ C_DWDUMP = "/usr/bin/dwdump"
 # Emulated, and others use the machine too.
 PATIENCE = 60
 # Whether this kernel takes netlink messages for packets when it frees them: alerts, first of all.
-REPORTS_NETLINK = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) > (6, 1)
+REPORTS_NETLINK = drops.KERNEL > (6, 1)
 
 
 class Running:
@@ -549,7 +549,7 @@ class Live(SessionTest):
         self.assertRegex(
             output.decode(),
             r"^\d\d:\d\d:\d\d\.\d{6} if102 IP 10\.10\.2\.4\.\d+ > 10\.10\.2\.2\.9: UDP, length 7 "
-            r"NO_SOCKET __udp4_lib_rcv\+0x[0-9a-f]+/0x[0-9a-f]+\n$",
+            rf"NO_SOCKET {drops.function_here('__udp4_lib_rcv')}\+0x[0-9a-f]+/0x[0-9a-f]+\n$",
         )
 
     def test_an_interface_is_selected(self):

@@ -14,9 +14,10 @@ import time
 
 import drops
 
+UDP_RECEIVE = drops.function_here("__udp4_lib_rcv")
 # Kinds of drops, each made by one packet, in a function that nothing else here drops in.
 KINDS = {
-    "__udp4_lib_rcv": "udp-closed-v4",
+    UDP_RECEIVE: "udp-closed-v4",
     "nft_do_chain": "nft-v4",
     "ip_rcv_finish_core": "ospf",
     "ip_rcv_core": "ip-checksum",
@@ -139,7 +140,7 @@ class Summary(session.SessionTest):
         wanted = {}
         for by, field, value, function in [
             ("module", "module", "gre", "gre_rcv"),
-            ("reason", "reason", "NO_SOCKET", "__udp4_lib_rcv"),
+            ("reason", "reason", "NO_SOCKET", UDP_RECEIVE),
             ("interface", "ifindex", drops.RIGHT_IFINDEX, None),
             ("flow", "dst", "224.0.0.5", "ip_rcv_finish_core"),
         ]:
