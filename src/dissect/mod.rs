@@ -51,10 +51,11 @@ impl<'a> Packet<'a> {
                 .filter(|_| record.link.basis == Basis::Assumed),
             data: record.data,
             original_len: record.original_len,
-            path: match (record.input, record.cause) {
-                (Some(_), _) => Path::Received,
-                (None, Cause::Unknown) => Path::Unknown,
-                (None, _) => Path::Sent,
+            path: match (record.cause, record.input) {
+                // The interface may be that which a capture was made on.
+                (Cause::Unknown, _) => Path::Unknown,
+                (_, Some(_)) => Path::Received,
+                (_, None) => Path::Sent,
             },
         }
     }

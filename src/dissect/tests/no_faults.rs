@@ -39,7 +39,6 @@ fn of_what_is_made_here_or_may_be_a_checksum_says_less() {
     }
     // Of a capture that says nothing of drops.
     let unknown = |data| DropRecord {
-        input: None,
         cause: Cause::Unknown,
         ..frame(data)
     };
