@@ -27,8 +27,9 @@
 //! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in.
 //! 2. [`comment`] and [`interface`]: a record's metadata in a capture file, and back. This, not
 //!    the Rust code, is the format that others rely on.
-//! 3. [`packet`]: the bytes themselves: link type inference, conversion; [`dissect`]: in words;
-//!    [`reason`]: what a drop means, the catalogue.
+//! 3. [`packet`]: the bytes themselves: link type inference, conversion, [`packet::ip::Ip`];
+//!    [`dissect`]: in words, with what is wrong with them; [`reason`]: what a drop means, the
+//!    catalogue.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    [`net_dm::content`] tells packets from what never was one,
 //!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each

@@ -1,11 +1,12 @@
 //! Headers of a record's bytes: what they begin with, and what of them fits a file of another link
 //! type. Total functions: any bytes, truncated anywhere, give an answer.
 
+pub mod ip;
+
 use std::net::IpAddr;
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket};
-
 use crate::record::{Basis, EtherType, Interface, Link, LinkType};
+use ip::{Ip, Version};
 
 /// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
 const ETHERNET_LEN: usize = 14;
@@ -14,7 +15,7 @@ const VLAN_TAG_LEN: usize = 4;
 /// Values of the type field below this are lengths of an LLC frame (IEEE 802.3, 3.2.6).
 const MIN_ETHERTYPE: u16 = 0x0600;
 /// More tags than this are not an honest packet.
-const MAX_VLAN_TAGS: usize = 8;
+pub(crate) const MAX_VLAN_TAGS: usize = 8;
 /// Bytes of the cooked header (LINKTYPE_LINUX_SLL2).
 pub const SLL2_LEN: usize = 20;
 
@@ -22,6 +23,12 @@ pub const SLL2_LEN: usize = 20;
 pub(crate) fn be16(data: &[u8], offset: usize) -> Option<u16> {
     let bytes = data.get(offset..offset.checked_add(2)?)?;
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+/// Likewise of four bytes.
+pub(crate) fn be32(data: &[u8], offset: usize) -> Option<u32> {
+    let bytes = data.get(offset..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*bytes))
 }
 
 /// What an Ethernet header leads to.
@@ -34,16 +41,21 @@ struct Ethernet {
 }
 
 fn ethernet(data: &[u8]) -> Option<Ethernet> {
-    let mut offset = ETHERNET_LEN;
+    behind_tags(data, be16(data, ETHERNET_LEN - 2)?, ETHERNET_LEN)
+}
+
+/// What is behind VLAN tags, the first of which, if `kind` is one, begins at `payload`.
+fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
+    let mut header = Ethernet {
+        inner: kind,
+        payload,
+    };
     for _ in 0..=MAX_VLAN_TAGS {
-        let kind = be16(data, offset - 2)?;
-        if !EtherType(kind).is_vlan_tag() {
-            return Some(Ethernet {
-                inner: kind,
-                payload: offset,
-            });
+        if !EtherType(header.inner).is_vlan_tag() {
+            return Some(header);
         }
-        offset += VLAN_TAG_LEN;
+        header.payload += VLAN_TAG_LEN;
+        header.inner = be16(data, header.payload - 2)?;
     }
     None
 }
@@ -322,49 +334,42 @@ pub struct Flow {
     pub destination: IpAddr,
     /// What it carries, by its number in IANA's registry.
     pub transport: u8,
-    /// Source and destination port, where there are some: not in fragments.
+    /// Source and destination port, where there are some: not in later fragments.
     pub ports: Option<(u16, u16)>,
 }
 
-/// Numbers in IANA's registry.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+/// Source and destination port, each where it is known.
+pub type Ports = (Option<u16>, Option<u16>);
 
-/// Reads as far as the bytes go; `None` where they are not an IP packet.
-pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
-    let sliced = match link {
-        LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok()?,
-        LinkType::RAW => LaxSlicedPacket::from_ip(data).ok()?,
-        LinkType::LINUX_SLL2 => {
-            let protocol = etherparse::EtherType(be16(data, 0)?);
-            LaxSlicedPacket::from_ether_type(protocol, data.get(SLL2_LEN..)?)
-        }
+/// The outermost IP packet; `None` where there is none.
+pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
+    let network = match link {
+        LinkType::ETHERNET => ethernet(data)?,
+        LinkType::LINUX_SLL2 => behind_tags(data, be16(data, 0)?, SLL2_LEN)?,
+        LinkType::RAW => Ethernet {
+            inner: protocol(link, data)?.0,
+            payload: 0,
+        },
         _ => return None,
     };
-    let (source, destination, payload) = match sliced.net.as_ref()? {
-        LaxNetSlice::Ipv4(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-            ip.payload(),
-        ),
-        LaxNetSlice::Ipv6(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-            ip.payload(),
-        ),
-        LaxNetSlice::Arp(_) => return None,
+    let version = match EtherType(network.inner) {
+        EtherType::IPV4 => Version::V4,
+        EtherType::IPV6 => Version::V6,
+        _ => return None,
     };
-    // All three begin with their ports (RFC 9293, 3.1; RFC 768; RFC 9260, 3.1), however damaged
-    // the rest of their header is.
-    let transport = payload.ip_number.0;
-    let has_ports = matches!(transport, TCP | UDP | SCTP) && !payload.fragmented;
-    let ports = be16(payload.payload, 0).zip(be16(payload.payload, 2));
+    Some(Ip::new(version, data.get(network.payload..)?))
+}
+
+/// Reads as far as the bytes go; `None` where they are not an IP packet, or its addresses were not
+/// captured.
+pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
+    let ip = ip(link, data)?;
+    let (source, destination) = ip.ports();
     Some(Flow {
-        source,
-        destination,
-        transport,
-        ports: ports.filter(|_| has_ports),
+        source: ip.source?,
+        destination: ip.destination?,
+        transport: ip.protocol?,
+        ports: source.zip(destination),
     })
 }
 

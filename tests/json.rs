@@ -82,6 +82,7 @@ fn a_drop_is_described_field_by_field() {
         "src": "10.10.2.4",
         "dst": "10.10.2.2",
         "transport": "gre",
+        "fault": { "layer": "gre", "field": "version", "value": 7, "at_most": 1 },
         "meaning": dwdump::reason::explain_function(b"gre_rcv").unwrap().meaning,
     });
     assert_eq!(*gre, expected);

@@ -3,20 +3,39 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use etherparse::{Icmpv4Slice, Icmpv6Slice};
+use super::check::Carried;
+use super::{Around, Line, write_ip};
+use crate::packet::ip::Version;
+use crate::packet::{be16, be32};
 
-use super::{MAX_DEPTH, write_ip};
+/// Bytes of a message before what an error quotes.
+const LEN: usize = 8;
 
-/// An ICMP message (RFC 792), without its length.
-pub fn write_v4(f: &mut fmt::Formatter<'_>, message: &Icmpv4Slice<'_>, depth: u8) -> fmt::Result {
-    let [high, low, sequence_high, sequence_low] = message.bytes5to8();
-    let id = u16::from_be_bytes([high, low]);
-    let sequence = u16::from_be_bytes([sequence_high, sequence_low]);
-    match (message.type_u8(), message.code_u8()) {
-        (0, _) => return write!(f, "echo reply, id {id}, seq {sequence}"),
-        (8, _) => return write!(f, "echo request, id {id}, seq {sequence}"),
+/// An ICMP message (RFC 792).
+pub fn write_v4(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+    let is_at_home = carried.ip.version == Version::V4;
+    let fault = around.judge(|| carried.icmp()).filter(|_| is_at_home);
+    line.tell(fault, around)?;
+    line.out.write_str("ICMP")?;
+    if let [kind, code, ..] = *carried.ip.payload {
+        line.out.write_str(" ")?;
+        write_message_v4(line, kind, code, carried.ip.payload, around)?;
+    }
+    write!(line.out, ", length {}", carried.len)
+}
+
+fn write_message_v4(
+    line: &mut Line<'_>,
+    kind: u8,
+    code: u8,
+    message: &[u8],
+    around: Around,
+) -> fmt::Result {
+    match (kind, code) {
+        (0, _) => return write_echo(line, "echo reply", message),
+        (8, _) => return write_echo(line, "echo request", message),
         (3, code) => {
-            f.write_str(match code {
+            line.out.write_str(match code {
                 0 => "net unreachable",
                 1 => "host unreachable",
                 2 => "protocol unreachable",
@@ -25,30 +44,43 @@ pub fn write_v4(f: &mut fmt::Formatter<'_>, message: &Icmpv4Slice<'_>, depth: u8
                 9 | 10 | 13 => "administratively prohibited",
                 _ => "unreachable",
             })?;
-            if code == 4 {
-                write!(f, " (mtu {sequence})")?;
+            if let Some(mtu) = be16(message, 6).filter(|_| code == 4) {
+                write!(line.out, " (mtu {mtu})")?;
             }
         }
-        (5, _) => f.write_str("redirect")?,
-        (11, 0) => f.write_str("time exceeded in-transit")?,
-        (11, _) => f.write_str("ip reassembly time exceeded")?,
-        (12, _) => f.write_str("parameter problem")?,
-        (kind, code) => return write!(f, "type {kind}, code {code}"),
+        (5, _) => line.out.write_str("redirect")?,
+        (11, 0) => line.out.write_str("time exceeded in-transit")?,
+        (11, _) => line.out.write_str("ip reassembly time exceeded")?,
+        (12, _) => line.out.write_str("parameter problem")?,
+        (kind, code) => return write!(line.out, "type {kind}, code {code}"),
     }
-    write_quoted(f, message.payload(), depth)
+    write_quoted(line, message, around)
 }
 
-/// An ICMPv6 message (RFC 4443, 4861, 2710, 3810), without its length.
-pub fn write_v6(f: &mut fmt::Formatter<'_>, message: &Icmpv6Slice<'_>, depth: u8) -> fmt::Result {
-    let [high, low, sequence_high, sequence_low] = message.bytes5to8();
-    let id = u16::from_be_bytes([high, low]);
-    let sequence = u16::from_be_bytes([sequence_high, sequence_low]);
-    let target = message
-        .payload()
-        .first_chunk::<16>()
-        .map(|bytes| Ipv6Addr::from(*bytes));
-    match (message.type_u8(), message.code_u8()) {
-        (1, code) => f.write_str(match code {
+/// An ICMPv6 message (RFC 4443, 4861, 2710, 3810).
+pub fn write_v6(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+    let is_at_home = carried.ip.version == Version::V6;
+    let fault = around.judge(|| carried.icmpv6()).filter(|_| is_at_home);
+    line.tell(fault, around)?;
+    line.out.write_str("ICMP6")?;
+    if let [kind, code, ..] = *carried.ip.payload {
+        line.out.write_str(", ")?;
+        write_message_v6(line, kind, code, carried.ip.payload, around)?;
+    }
+    write!(line.out, ", length {}", carried.len)
+}
+
+fn write_message_v6(
+    line: &mut Line<'_>,
+    kind: u8,
+    code: u8,
+    message: &[u8],
+    around: Around,
+) -> fmt::Result {
+    let target = message.get(LEN..).and_then(|bytes| bytes.first_chunk());
+    let target = target.map(|bytes: &[u8; 16]| Ipv6Addr::from(*bytes));
+    match (kind, code) {
+        (1, code) => line.out.write_str(match code {
             0 => "unreachable route",
             1 => "unreachable prohibited",
             3 => "unreachable address",
@@ -56,42 +88,58 @@ pub fn write_v6(f: &mut fmt::Formatter<'_>, message: &Icmpv6Slice<'_>, depth: u8
             _ => "unreachable",
         })?,
         (2, _) => {
-            let mtu = u32::from_be_bytes([high, low, sequence_high, sequence_low]);
-            write!(f, "packet too big, mtu {mtu}")?;
+            line.out.write_str("packet too big")?;
+            if let Some(mtu) = be32(message, 4) {
+                write!(line.out, ", mtu {mtu}")?;
+            }
         }
-        (3, _) => f.write_str("time exceeded in-transit")?,
-        (4, _) => f.write_str("parameter problem")?,
+        (3, _) => line.out.write_str("time exceeded in-transit")?,
+        (4, _) => line.out.write_str("parameter problem")?,
         (kind, code) => {
             return match (kind, target) {
-                (128, _) => write!(f, "echo request, id {id}, seq {sequence}"),
-                (129, _) => write!(f, "echo reply, id {id}, seq {sequence}"),
-                (130, _) => f.write_str("multicast listener query"),
-                (131, _) => f.write_str("multicast listener report"),
-                (132, _) => f.write_str("multicast listener done"),
-                (133, _) => f.write_str("router solicitation"),
-                (134, _) => f.write_str("router advertisement"),
-                (135, Some(target)) => write!(f, "neighbor solicitation, who has {target}"),
-                (136, Some(target)) => write!(f, "neighbor advertisement, tgt is {target}"),
-                (137, _) => f.write_str("redirect"),
-                (143, _) => f.write_str("multicast listener report v2"),
-                _ => write!(f, "type {kind}, code {code}"),
+                (128, _) => write_echo(line, "echo request", message),
+                (129, _) => write_echo(line, "echo reply", message),
+                (130, _) => line.out.write_str("multicast listener query"),
+                (131, _) => line.out.write_str("multicast listener report"),
+                (132, _) => line.out.write_str("multicast listener done"),
+                (133, _) => line.out.write_str("router solicitation"),
+                (134, _) => line.out.write_str("router advertisement"),
+                (135, Some(target)) => write!(line.out, "neighbor solicitation, who has {target}"),
+                (135, None) => line.out.write_str("neighbor solicitation"),
+                (136, Some(target)) => write!(line.out, "neighbor advertisement, tgt is {target}"),
+                (136, None) => line.out.write_str("neighbor advertisement"),
+                (137, _) => line.out.write_str("redirect"),
+                (143, _) => line.out.write_str("multicast listener report v2"),
+                _ => write!(line.out, "type {kind}, code {code}"),
             };
         }
     }
-    write_quoted(f, message.payload(), depth)
+    write_quoted(line, message, around)
 }
 
-/// The packet that an error is about, as far as it is quoted.
-fn write_quoted(f: &mut fmt::Formatter<'_>, quoted: &[u8], depth: u8) -> fmt::Result {
-    if quoted.is_empty() || depth >= MAX_DEPTH {
+fn write_echo(line: &mut Line<'_>, name: &str, message: &[u8]) -> fmt::Result {
+    line.out.write_str(name)?;
+    if let Some(id) = be16(message, 4) {
+        write!(line.out, ", id {id}")?;
+    }
+    if let Some(sequence) = be16(message, 6) {
+        write!(line.out, ", seq {sequence}")?;
+    }
+    Ok(())
+}
+
+/// The packet that an error is about, as far as it is quoted. It is not judged: it was cut, and
+/// changed on its way.
+fn write_quoted(line: &mut Line<'_>, message: &[u8], around: Around) -> fmt::Result {
+    let quoted = message.get(LEN..).unwrap_or_default();
+    if quoted.is_empty() || around.is_deepest() {
         return Ok(());
     }
-    f.write_str(" [")?;
-    write_ip(
-        f,
-        quoted,
-        u32::try_from(quoted.len()).unwrap_or(u32::MAX),
-        depth + 1,
-    )?;
-    f.write_str("]")
+    let around = Around {
+        is_judged: false,
+        ..around.inside()
+    };
+    line.out.write_str(" [")?;
+    write_ip(line, quoted, quoted.len(), None, around)?;
+    line.out.write_str("]")
 }

@@ -1,25 +1,36 @@
 //! A packet in words, in tcpdump's manner: `IP 10.10.2.4.34174 > 10.10.2.2.9999: UDP, length 32`.
-//! Goes as far as the bytes go, and into tunnels and quoted packets up to a bound.
+//! Goes as far as the bytes go, and into tunnels and quoted packets up to a bound. A header that no
+//! receiver takes is said to be so, in brackets, and read all the same.
 
+mod arp;
+mod check;
+mod checksum;
+mod fault;
 mod icmp;
 mod names;
 mod transport;
 mod tunnel;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 
-use etherparse::{ArpPacketSlice, LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket};
-
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
-use crate::packet::{self, SLL2_LEN};
-use crate::record::{Basis, DropRecord, EtherType, LinkType};
+use crate::packet::ip::{Ip, Version, number};
+use crate::packet::{self, MAX_VLAN_TAGS, SLL2_LEN, be16};
+use crate::record::{Basis, Cause, DropRecord, EtherType, LinkType};
+use check::{Carried, Path};
+pub use fault::{Bound, Fault, Field, InFull, Layer};
 use names::EtherTypeName;
 pub use names::ProtocolName;
 
 /// Packets inside packets are shown to this depth; below it, only their length.
 const MAX_DEPTH: u8 = 4;
+/// Bytes of an Ethernet header.
+const ETHERNET_LEN: usize = 14;
 
 /// A record's packet; its [`Display`](fmt::Display) is one line without an end.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +40,7 @@ pub struct Packet<'a> {
     protocol: Option<EtherType>,
     data: &'a [u8],
     original_len: u32,
+    path: Path,
 }
 
 impl<'a> Packet<'a> {
@@ -41,35 +53,131 @@ impl<'a> Packet<'a> {
                 .filter(|_| record.link.basis == Basis::Assumed),
             data: record.data,
             original_len: record.original_len,
+            path: match (record.cause, record.input) {
+                // The interface may be that which a capture was made on.
+                (Cause::Unknown, _) => Path::Unknown,
+                (_, Some(_)) => Path::Received,
+                (_, None) => Path::Sent,
+            },
         }
     }
-}
 
-impl fmt::Display for Packet<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What is wrong with it: of several faults the one that the line shows first, but a time to live
+    /// of 0 only where there is no other.
+    pub fn fault(&self) -> Option<Fault> {
+        let mut nowhere = Nowhere;
+        let mut line = Line::new(&mut nowhere, self.path);
+        // Nowhere takes all that is written.
+        self.write(&mut line).ok()?;
+        line.fault
+    }
+
+    fn write(&self, line: &mut Line<'_>) -> fmt::Result {
+        let len = self.original_len as usize;
+        let around = Around {
+            depth: 0,
+            is_judged: true,
+        };
         match self.link {
-            LinkType::ETHERNET => {
-                write_ethernet(f, self.data, self.original_len, self.protocol, 0)?;
-            }
-            LinkType::RAW => write_ip(f, self.data, self.original_len, 0)?,
+            LinkType::ETHERNET => write_ethernet(line, self.data, len, self.protocol, around)?,
+            LinkType::RAW => write_ip(line, self.data, len, self.protocol, around)?,
             LinkType::LINUX_SLL2 => {
                 let protocol = packet::protocol(self.link, self.data);
                 let payload = self.data.get(SLL2_LEN..).unwrap_or_default();
-                let len = self.original_len.saturating_sub(20);
-                write_payload(f, protocol, payload, len, 0)?;
+                let len = len.saturating_sub(SLL2_LEN);
+                write_payload(line, protocol, payload, len, around)?;
             }
-            LinkType::NETLINK => write_netlink(f, self.data, self.original_len)?,
-            other => write!(f, "{other}, length {}", self.original_len)?,
+            LinkType::NETLINK => write_netlink(line.out, self.data, self.original_len)?,
+            other => write!(line.out, "{other}, length {len}")?,
         }
-        if self.data.len() < self.original_len as usize {
-            write!(f, " [{} of {} bytes]", self.data.len(), self.original_len)?;
+        if self.data.len() < len {
+            write!(line.out, " [{} of {len} bytes]", self.data.len())?;
         }
         Ok(())
     }
 }
 
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&mut Line::new(f, self.path))
+    }
+}
+
+/// Where words go that nobody reads.
+struct Nowhere;
+
+impl fmt::Write for Nowhere {
+    fn write_str(&mut self, _: &str) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// The line being written, and what was found on the way.
+struct Line<'w> {
+    out: &'w mut dyn fmt::Write,
+    path: Path,
+    fault: Option<Fault>,
+}
+
+/// What is around a header.
+#[derive(Clone, Copy)]
+struct Around {
+    /// So many packets.
+    depth: u8,
+    /// Whether it can be told right from wrong: not in a quotation, which is cut, nor behind
+    /// another fault.
+    is_judged: bool,
+}
+
+impl Around {
+    /// For a packet inside this one.
+    fn inside(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    fn is_deepest(self) -> bool {
+        self.depth >= MAX_DEPTH
+    }
+
+    fn judge(self, check: impl FnOnce() -> Option<Fault>) -> Option<Fault> {
+        if self.is_judged { check() } else { None }
+    }
+}
+
+impl<'w> Line<'w> {
+    fn new(out: &'w mut dyn fmt::Write, path: Path) -> Self {
+        Self {
+            out,
+            path,
+            fault: None,
+        }
+    }
+
+    /// Writes a fault, with a space behind it; then what is around the headers that follow.
+    fn tell(&mut self, fault: Option<Fault>, around: Around) -> Result<Around, fmt::Error> {
+        let Some(fault) = fault else {
+            return Ok(around);
+        };
+        write!(self.out, "[{fault}] ")?;
+        let is_mild = |fault: &Fault| matches!(fault.field, Field::Ttl | Field::HopLimit);
+        if self.fault.as_ref().is_none_or(is_mild) {
+            self.fault = Some(Fault {
+                depth: around.depth,
+                ..fault
+            });
+        }
+        Ok(Around {
+            is_judged: is_mild(&fault),
+            ..around
+        })
+    }
+}
+
 /// Netlink messages, in whichever byte order makes sense of them.
-fn write_netlink(f: &mut fmt::Formatter<'_>, data: &[u8], len: u32) -> fmt::Result {
+fn write_netlink(out: &mut dyn fmt::Write, data: &[u8], len: u32) -> fmt::Result {
     let orders = [ByteOrder::NATIVE, ByteOrder::NATIVE.swapped()];
     let kind = orders
         .into_iter()
@@ -77,151 +185,164 @@ fn write_netlink(f: &mut fmt::Formatter<'_>, data: &[u8], len: u32) -> fmt::Resu
             Content::Netlink { kind } => Some(kind),
             Content::Packet | Content::Data => None,
         });
-    f.write_str("netlink")?;
+    out.write_str("netlink")?;
     if let Some(kind) = kind {
-        write!(f, ", type {kind}")?;
+        write!(out, ", type {kind}")?;
     }
-    write!(f, ", length {len}")
+    write!(out, ", length {len}")
 }
 
 /// An Ethernet frame of `len` bytes.
 fn write_ethernet(
-    f: &mut fmt::Formatter<'_>,
+    line: &mut Line<'_>,
     data: &[u8],
-    len: u32,
+    len: usize,
     protocol: Option<EtherType>,
-    depth: u8,
+    around: Around,
 ) -> fmt::Result {
-    let Ok(sliced) = LaxSlicedPacket::from_ethernet(data) else {
-        return write_other(f, protocol, len);
-    };
-    let tags = sliced
-        .link_exts
-        .iter()
-        .filter_map(|extension| match extension {
-            LaxLinkExtSlice::Vlan(tag) => Some(tag.vlan_identifier().value()),
-            LaxLinkExtSlice::Macsec(_) => None,
-        });
-    for tag in tags {
-        write!(f, "vlan {tag} ")?;
-    }
-    if sliced.net.is_some() {
-        return write_sliced(f, &sliced, len, depth);
-    }
-    let payload = sliced.ether_payload();
-    let kind = payload
-        .as_ref()
-        .map(|payload| EtherType(payload.ether_type.0));
+    let kind = be16(data, ETHERNET_LEN - 2).map(EtherType);
+    let payload = data.get(ETHERNET_LEN..).unwrap_or_default();
+    let behind = len.saturating_sub(ETHERNET_LEN);
     match kind {
         // A length: an LLC frame (IEEE 802.3, 3.2.6).
         Some(EtherType(0..=0x5ff)) if protocol.is_none() => {
-            let llc = payload.map_or(&[][..], |payload| payload.payload);
-            names::write_llc(f, llc)?;
-            write!(f, ", length {len}")
+            names::write_llc(line.out, payload)?;
+            write!(line.out, ", length {len}")
         }
-        kind => write_other(f, protocol.or(kind), len),
+        Some(EtherType::IPV4 | EtherType::IPV6 | EtherType::ARP) => {
+            write_payload(line, kind, payload, behind, around)
+        }
+        Some(kind) if kind.is_vlan_tag() => {
+            write_payload(line, Some(kind), payload, behind, around)
+        }
+        kind => write_other(line, protocol.or(kind), len),
     }
 }
 
-/// What follows a header that names its protocol.
+/// What follows a header that names its protocol: `len` bytes.
 fn write_payload(
-    f: &mut fmt::Formatter<'_>,
+    line: &mut Line<'_>,
     protocol: Option<EtherType>,
-    data: &[u8],
-    len: u32,
-    depth: u8,
+    mut data: &[u8],
+    mut len: usize,
+    around: Around,
 ) -> fmt::Result {
-    let Some(protocol) = protocol else {
-        return write_other(f, None, len);
+    const TAG_LEN: usize = 4;
+    let Some(mut protocol) = protocol else {
+        return write_other(line, None, len);
     };
-    let sliced = LaxSlicedPacket::from_ether_type(etherparse::EtherType(protocol.0), data);
-    match sliced.net {
-        Some(_) => write_sliced(f, &sliced, len, depth),
-        None => write_other(f, Some(protocol), len),
+    for _ in 0..MAX_VLAN_TAGS {
+        if !protocol.is_vlan_tag() {
+            break;
+        }
+        let Some(control) = be16(data, 0) else {
+            break;
+        };
+        // IEEE 802.1Q, 9.6: the identifier in the lower 12 bits.
+        write!(line.out, "vlan {} ", control & 0x0fff)?;
+        let Some(inner) = be16(data, 2) else {
+            return write_other(line, None, len);
+        };
+        protocol = EtherType(inner);
+        data = &data[TAG_LEN..];
+        len = len.saturating_sub(TAG_LEN);
     }
-}
-
-/// An IPv4 or IPv6 packet, told by its first nibble.
-fn write_ip(f: &mut fmt::Formatter<'_>, data: &[u8], len: u32, depth: u8) -> fmt::Result {
-    match LaxSlicedPacket::from_ip(data) {
-        Ok(sliced) => write_sliced(f, &sliced, len, depth),
-        Err(_) => write_other(f, packet::protocol(LinkType::RAW, data), len),
-    }
-}
-
-fn write_other(f: &mut fmt::Formatter<'_>, protocol: Option<EtherType>, len: u32) -> fmt::Result {
     match protocol {
-        Some(protocol) => write!(f, "{}, length {len}", EtherTypeName(protocol)),
-        None => write!(f, "unknown, length {len}"),
+        EtherType::IPV4 => write_ip_of(line, Version::V4, data, len, around),
+        EtherType::IPV6 => write_ip_of(line, Version::V6, data, len, around),
+        EtherType::ARP => arp::write(line, data, len, around),
+        other => write_other(line, Some(other), len),
     }
 }
 
-/// A packet whose network header was found.
-fn write_sliced(
-    f: &mut fmt::Formatter<'_>,
-    sliced: &LaxSlicedPacket<'_>,
-    len: u32,
-    depth: u8,
+/// An IPv4 or IPv6 packet of `len` bytes, told by its first nibble, else by the protocol.
+fn write_ip(
+    line: &mut Line<'_>,
+    data: &[u8],
+    len: usize,
+    protocol: Option<EtherType>,
+    around: Around,
 ) -> fmt::Result {
-    let (source, destination, payload, carried): (IpAddr, IpAddr, _, usize) = match &sliced.net {
-        Some(LaxNetSlice::Ipv4(ip)) => {
-            let header = ip.header();
-            let carried = usize::from(header.total_len()).saturating_sub(header.slice().len());
-            f.write_str("IP ")?;
-            (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-                ip.payload(),
-                carried,
-            )
-        }
-        Some(LaxNetSlice::Ipv6(ip)) => {
-            let header = ip.header();
-            let extensions = ip.extensions().slice().len();
-            let carried = usize::from(header.payload_length()).saturating_sub(extensions);
-            f.write_str("IP6 ")?;
-            (
-                header.source_addr().into(),
-                header.destination_addr().into(),
-                ip.payload(),
-                carried,
-            )
-        }
-        Some(LaxNetSlice::Arp(arp)) => return write_arp(f, arp, len),
-        None => return write_other(f, None, len),
-    };
-    if payload.fragmented {
-        let number = payload.ip_number.0;
-        return write!(
-            f,
-            "{source} > {destination}: {} fragment, length {carried}",
-            ProtocolName(number)
-        );
-    }
-    if let Some(transport) = &sliced.transport {
-        return transport::write(f, source, destination, transport, carried, depth);
-    }
-    write!(f, "{source} > {destination}: ")?;
-    tunnel::write_ip_payload(f, payload.ip_number.0, payload.payload, carried, depth)
+    let version = packet::protocol(LinkType::RAW, data).or(protocol);
+    write_payload(line, version, data, len, around)
 }
 
-/// An ARP message (RFC 826).
-fn write_arp(f: &mut fmt::Formatter<'_>, arp: &ArpPacketSlice<'_>, len: u32) -> fmt::Result {
-    let address = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    let sender = address(arp.sender_protocol_addr());
-    let target = address(arp.target_protocol_addr());
-    match (arp.operation().0, sender, target) {
-        (1, Some(sender), Some(target)) => {
-            write!(f, "ARP, Request who-has {target} tell {sender}")?;
-        }
-        (2, Some(sender), _) => {
-            write!(
-                f,
-                "ARP, Reply {sender} is-at {}",
-                names::Mac(arp.sender_hw_addr())
-            )?;
-        }
-        (operation, ..) => write!(f, "ARP, operation {operation}")?,
+fn write_other(line: &mut Line<'_>, protocol: Option<EtherType>, len: usize) -> fmt::Result {
+    match protocol {
+        Some(protocol) => write!(line.out, "{}, length {len}", EtherTypeName(protocol)),
+        None => write!(line.out, "unknown, length {len}"),
     }
-    write!(f, ", length {len}")
+}
+
+/// An IP packet in this layout, in `len` bytes.
+fn write_ip_of(
+    line: &mut Line<'_>,
+    version: Version,
+    data: &[u8],
+    len: usize,
+    around: Around,
+) -> fmt::Result {
+    let ip = Ip::new(version, data);
+    line.out.write_str(match version {
+        Version::V4 => "IP",
+        Version::V6 => "IP6",
+    })?;
+    let fault = around.judge(|| check::ip(&ip, len, line.path));
+    let Some(protocol) = ip.protocol else {
+        // The protocol's number stands before the addresses, and was not captured.
+        if fault.is_none() {
+            return write!(line.out, ", length {len}");
+        }
+        line.out.write_str(" ")?;
+        line.tell(fault, around)?;
+        return write!(line.out, "length {len}");
+    };
+    line.out.write_str(" ")?;
+    let around = line.tell(fault, around)?;
+    write_ends(line, &ip)?;
+    let end = ip.stated_end.unwrap_or(len);
+    let carried = Carried {
+        ip: &ip,
+        len: end.saturating_sub(ip.payload_at),
+        path: line.path,
+    };
+    if ip.fragment.is_some() {
+        let name = ProtocolName(protocol);
+        return write!(line.out, "{name} fragment, length {}", carried.len);
+    }
+    match protocol {
+        number::TCP => transport::write_tcp(line, &carried, around),
+        number::UDP => transport::write_udp(line, &carried, around),
+        number::ICMP => icmp::write_v4(line, &carried, around),
+        number::ICMPV6 => icmp::write_v6(line, &carried, around),
+        number::GRE => tunnel::write_gre(line, &carried, around),
+        number::IPIP | number::IPV6 if !around.is_deepest() && !ip.payload.is_empty() => {
+            write!(line.out, "{} ", ProtocolName(protocol))?;
+            write_ip(line, ip.payload, carried.len, None, around.inside())
+        }
+        _ => transport::write_other(line, protocol, &carried, around),
+    }
+}
+
+/// Addresses and ports, as far as they were captured.
+fn write_ends(line: &mut Line<'_>, ip: &Ip<'_>) -> fmt::Result {
+    if ip.source.is_none() && ip.destination.is_none() {
+        return Ok(());
+    }
+    let (source, destination) = ip.ports();
+    write_end(line, ip.source, source)?;
+    line.out.write_str(" > ")?;
+    write_end(line, ip.destination, destination)?;
+    line.out.write_str(": ")
+}
+
+fn write_end(line: &mut Line<'_>, address: Option<IpAddr>, port: Option<u16>) -> fmt::Result {
+    match address {
+        Some(address) => write!(line.out, "{address}")?,
+        None => line.out.write_str("?")?,
+    }
+    match port {
+        Some(port) => write!(line.out, ".{port}"),
+        None => Ok(()),
+    }
 }

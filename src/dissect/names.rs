@@ -57,14 +57,14 @@ impl fmt::Display for EtherTypeName {
 }
 
 /// An LLC frame (IEEE 802.2): by its destination service access point.
-pub fn write_llc(f: &mut fmt::Formatter<'_>, llc: &[u8]) -> fmt::Result {
+pub fn write_llc(out: &mut dyn fmt::Write, llc: &[u8]) -> fmt::Result {
     match llc {
-        [0x42, 0x42, ..] => f.write_str("STP"),
-        [0xaa, 0xaa, ..] => f.write_str("SNAP"),
-        [0xff, 0xff, ..] => f.write_str("IPX"),
-        [0xfe, ..] => f.write_str("OSI"),
-        [dsap, ssap, ..] => write!(f, "LLC dsap {dsap:#04x} ssap {ssap:#04x}"),
-        _ => f.write_str("LLC"),
+        [0x42, 0x42, ..] => out.write_str("STP"),
+        [0xaa, 0xaa, ..] => out.write_str("SNAP"),
+        [0xff, 0xff, ..] => out.write_str("IPX"),
+        [0xfe, ..] => out.write_str("OSI"),
+        [dsap, ssap, ..] => write!(out, "LLC dsap {dsap:#04x} ssap {ssap:#04x}"),
+        _ => out.write_str("LLC"),
     }
 }
 

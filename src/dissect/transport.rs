@@ -1,78 +1,116 @@
-//! TCP, UDP and what etherparse slices beside them.
+//! TCP, UDP, and what has no more than a name and a few numbers.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use etherparse::{TcpSlice, TransportSlice, UdpSlice};
-
-use super::{icmp, tunnel};
-
-/// A packet from `source` to `destination` whose IP header says that it carries `carried` bytes.
-pub fn write(
-    f: &mut fmt::Formatter<'_>,
-    source: IpAddr,
-    destination: IpAddr,
-    transport: &TransportSlice<'_>,
-    carried: usize,
-    depth: u8,
-) -> fmt::Result {
-    match transport {
-        TransportSlice::Udp(udp) => {
-            let (from, to) = (udp.source_port(), udp.destination_port());
-            write!(f, "{source}.{from} > {destination}.{to}: ")?;
-            write_udp(f, udp, depth)
-        }
-        TransportSlice::Tcp(tcp) => {
-            let (from, to) = (tcp.source_port(), tcp.destination_port());
-            write!(f, "{source}.{from} > {destination}.{to}: ")?;
-            write_tcp(f, tcp, carried)
-        }
-        TransportSlice::Icmpv4(message) => {
-            write!(f, "{source} > {destination}: ICMP ")?;
-            icmp::write_v4(f, message, depth)?;
-            write!(f, ", length {carried}")
-        }
-        TransportSlice::Icmpv6(message) => {
-            write!(f, "{source} > {destination}: ICMP6, ")?;
-            icmp::write_v6(f, message, depth)?;
-            write!(f, ", length {carried}")
-        }
-        TransportSlice::Igmp(_) => write!(f, "{source} > {destination}: IGMP, length {carried}"),
-    }
-}
+use super::check::{self, Carried};
+use super::fault::Layer;
+use super::names::ProtocolName;
+use super::{Around, Line, tunnel};
+use crate::packet::ip::number;
+use crate::packet::{be16, be32};
 
 /// The length is the payload's, by the header's word, as tcpdump shows it.
-fn write_udp(f: &mut fmt::Formatter<'_>, udp: &UdpSlice<'_>, depth: u8) -> fmt::Result {
-    let length = udp.length().saturating_sub(8);
-    if tunnel::write_udp_payload(f, udp.destination_port(), udp.payload(), depth)? {
-        return Ok(());
+pub fn write_udp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+    const LEN: usize = 8;
+    let data = carried.ip.payload;
+    let fault = around.judge(|| carried.udp());
+    let around = line.tell(fault, around)?;
+    let length = be16(data, 4).map_or(carried.len, usize::from);
+    if let (Some(port), Some(payload)) = (be16(data, 2), data.get(LEN..)) {
+        let len = length.min(carried.len).saturating_sub(LEN);
+        let payload = &payload[..payload.len().min(len)];
+        if tunnel::write_udp_payload(line, port, payload, len, around)? {
+            return Ok(());
+        }
     }
-    write!(f, "UDP, length {length}")
+    write!(line.out, "UDP, length {}", length.saturating_sub(LEN))
 }
 
 /// `Flags [S], seq 1, win 64240, length 0`: the letters are tcpdump's.
-fn write_tcp(f: &mut fmt::Formatter<'_>, tcp: &TcpSlice<'_>, carried: usize) -> fmt::Result {
-    let flags = [
-        (tcp.fin(), 'F'),
-        (tcp.syn(), 'S'),
-        (tcp.rst(), 'R'),
-        (tcp.psh(), 'P'),
-        (tcp.ack(), '.'),
-        (tcp.urg(), 'U'),
-        (tcp.ece(), 'E'),
-        (tcp.cwr(), 'W'),
-    ];
-    f.write_str("Flags [")?;
-    if flags.iter().all(|(is_set, _)| !is_set) {
-        f.write_str("none")?;
+pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+    const LETTERS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
+    const ACKNOWLEDGMENT: u8 = 0x10;
+    const LEN: usize = 20;
+    let data = carried.ip.payload;
+    let fault = around.judge(|| carried.tcp());
+    line.tell(fault, around)?;
+    let (Some(&offset), Some(&flags)) = (data.get(12), data.get(13)) else {
+        return write!(line.out, "TCP, length {}", carried.len);
+    };
+    line.out.write_str("Flags [")?;
+    if flags == 0 {
+        line.out.write_str("none")?;
     }
-    for (_, letter) in flags.iter().filter(|(is_set, _)| *is_set) {
-        write!(f, "{letter}")?;
+    for (bit, letter) in LETTERS.into_iter().enumerate() {
+        if flags & (1 << bit) != 0 {
+            line.out.write_char(letter)?;
+        }
     }
-    let length = carried.saturating_sub(usize::from(tcp.data_offset()) * 4);
-    write!(f, "], seq {}", tcp.sequence_number())?;
-    if tcp.ack() {
-        write!(f, ", ack {}", tcp.acknowledgment_number())?;
+    line.out.write_str("]")?;
+    if let Some(sequence) = be32(data, 4) {
+        write!(line.out, ", seq {sequence}")?;
     }
-    write!(f, ", win {}, length {length}", tcp.window_size())
+    if let Some(number) = be32(data, 8).filter(|_| flags & ACKNOWLEDGMENT != 0) {
+        write!(line.out, ", ack {number}")?;
+    }
+    if let Some(window) = be16(data, 14) {
+        write!(line.out, ", win {window}")?;
+    }
+    let header_len = (usize::from(offset >> 4) * 4).max(LEN);
+    write!(
+        line.out,
+        ", length {}",
+        carried.len.saturating_sub(header_len)
+    )
+}
+
+/// What is neither TCP, UDP, ICMP nor a tunnel.
+pub fn write_other(
+    line: &mut Line<'_>,
+    protocol: u8,
+    carried: &Carried<'_, '_>,
+    around: Around,
+) -> fmt::Result {
+    let data = carried.ip.payload;
+    let fault = around.judge(|| match protocol {
+        number::IGMP => carried.igmp(),
+        number::SCTP => check::size(Layer::Sctp, carried.len, 12),
+        number::ESP => check::size(Layer::Esp, carried.len, 8),
+        number::OSPF => check::size(Layer::Ospf, carried.len, 16),
+        _ => None,
+    });
+    line.tell(fault, around)?;
+    match protocol {
+        // RFC 4303, 2: security parameters index, sequence number.
+        number::ESP => match (be32(data, 0), be32(data, 4)) {
+            (Some(spi), Some(sequence)) => {
+                write!(line.out, "ESP(spi={spi:#010x},seq={sequence:#x})")?;
+            }
+            _ => line.out.write_str("ESP")?,
+        },
+        // RFC 4302, 2: the same, behind the next header's number, a length and two reserved bytes.
+        number::AUTHENTICATION => match (be32(data, 4), be32(data, 8)) {
+            (Some(spi), Some(sequence)) => {
+                write!(line.out, "AH(spi={spi:#010x},seq={sequence:#x})")?;
+            }
+            _ => line.out.write_str("AH")?,
+        },
+        // RFC 2328, A.3.1 and RFC 5340, A.3.1: version, type.
+        number::OSPF => {
+            let kind = match data.get(1) {
+                Some(1) => ", Hello",
+                Some(2) => ", Database Description",
+                Some(3) => ", LS-Request",
+                Some(4) => ", LS-Update",
+                Some(5) => ", LS-Ack",
+                _ => "",
+            };
+            match data.first() {
+                Some(version) => write!(line.out, "OSPFv{version}{kind}")?,
+                None => line.out.write_str("OSPF")?,
+            }
+        }
+        other => write!(line.out, "{}", ProtocolName(other))?,
+    }
+    write!(line.out, ", length {}", carried.len)
 }

@@ -1,10 +1,10 @@
-//! Packets inside packets: GRE, VXLAN, Geneve, IPIP, 6in4; and the headers of ESP, AH, OSPF, SCTP.
+//! Packets inside packets: GRE, VXLAN, Geneve.
 
 use std::fmt;
 
-use super::names::ProtocolName;
-use super::{MAX_DEPTH, write_ethernet, write_ip, write_payload};
-use crate::packet::be16;
+use super::check::Carried;
+use super::{Around, Line, write_ethernet, write_payload};
+use crate::packet::{be16, be32};
 use crate::record::EtherType;
 
 /// A transparent Ethernet frame (`ETH_P_TEB`).
@@ -13,80 +13,32 @@ const ETHERNET_FRAME: u16 = 0x6558;
 const VXLAN: u16 = 4789;
 const VXLAN_OLD: u16 = 8472;
 const GENEVE: u16 = 6081;
+/// IANA's, for L2TP, GTP, LISP, ESP, VXLAN-GPE, GUE and MPLS.
+const OTHERS: [u16; 7] = [1701, 2152, 4341, 4500, 4790, 6080, 6635];
 
-fn be32(data: &[u8], offset: usize) -> Option<u32> {
-    data.get(offset..)?
-        .first_chunk()
-        .map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-fn len(data: &[u8]) -> u32 {
-    u32::try_from(data.len()).unwrap_or(u32::MAX)
-}
-
-/// What an IP packet carries that is neither TCP, UDP, ICMP nor IGMP.
-pub fn write_ip_payload(
-    f: &mut fmt::Formatter<'_>,
-    number: u8,
-    data: &[u8],
-    carried: usize,
-    depth: u8,
-) -> fmt::Result {
-    match number {
-        4 | 41 if depth < MAX_DEPTH && !data.is_empty() => {
-            write!(f, "{} ", ProtocolName(number))?;
-            return write_ip(f, data, len(data), depth + 1);
-        }
-        47 => return write_gre(f, data, carried, depth),
-        // RFC 4303, 2: security parameters index, sequence number.
-        50 => match (be32(data, 0), be32(data, 4)) {
-            (Some(spi), Some(sequence)) => write!(f, "ESP(spi={spi:#010x},seq={sequence:#x})")?,
-            _ => f.write_str("ESP")?,
-        },
-        // RFC 4302, 2: the same, behind the next header's number, a length and two reserved bytes.
-        51 => match (be32(data, 4), be32(data, 8)) {
-            (Some(spi), Some(sequence)) => write!(f, "AH(spi={spi:#010x},seq={sequence:#x})")?,
-            _ => f.write_str("AH")?,
-        },
-        // RFC 2328, A.3.1 and RFC 5340, A.3.1: version, type.
-        89 => {
-            let kind = match data.get(1) {
-                Some(1) => ", Hello",
-                Some(2) => ", Database Description",
-                Some(3) => ", LS-Request",
-                Some(4) => ", LS-Update",
-                Some(5) => ", LS-Ack",
-                _ => "",
-            };
-            match data.first() {
-                Some(version) => write!(f, "OSPFv{version}{kind}")?,
-                None => f.write_str("OSPF")?,
-            }
-        }
-        // SCTP, and TCP and UDP whose header is damaged: source and destination port come first.
-        6 | 17 | 132 => match (be16(data, 0), be16(data, 2)) {
-            (Some(from), Some(to)) => write!(f, "{} port {from} > {to}", ProtocolName(number))?,
-            _ => write!(f, "{}", ProtocolName(number))?,
-        },
-        other => write!(f, "{}", ProtocolName(other))?,
-    }
-    write!(f, ", length {carried}")
+/// Whether datagrams to this port carry packets.
+pub fn is_tunnel_port(port: u16) -> bool {
+    matches!(port, VXLAN | VXLAN_OLD | GENEVE) || OTHERS.contains(&port)
 }
 
 /// GRE (RFC 2784, 2890; version 1: RFC 2637).
-fn write_gre(f: &mut fmt::Formatter<'_>, data: &[u8], carried: usize, depth: u8) -> fmt::Result {
+pub fn write_gre(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
     const CHECKSUM: u16 = 0x8000;
     const ROUTING: u16 = 0x4000;
     const KEY: u16 = 0x2000;
     const SEQUENCE: u16 = 0x1000;
+    let data = carried.ip.payload;
+    let fault = around.judge(|| carried.gre());
+    let around = line.tell(fault, around)?;
     let (Some(flags), Some(protocol)) = (be16(data, 0), be16(data, 2)) else {
-        return write!(f, "GRE, length {carried}");
+        return write!(line.out, "GRE, length {}", carried.len);
     };
     let version = flags & 7;
-    write!(f, "GREv{version}")?;
+    write!(line.out, "GREv{version}")?;
     // What the bits mean is known for version 0; source routes are obsolete and not walked.
     if version != 0 || flags & ROUTING != 0 {
-        return write!(f, ", length {carried}");
+        let protocol = EtherType(protocol);
+        return write!(line.out, ", proto {protocol}, length {}", carried.len);
     }
     let mut offset = 4;
     if flags & CHECKSUM != 0 {
@@ -94,42 +46,51 @@ fn write_gre(f: &mut fmt::Formatter<'_>, data: &[u8], carried: usize, depth: u8)
     }
     if flags & KEY != 0 {
         if let Some(key) = be32(data, offset) {
-            write!(f, ", key={key:#x}")?;
+            write!(line.out, ", key={key:#x}")?;
         }
         offset += 4;
     }
     if flags & SEQUENCE != 0 {
         if let Some(sequence) = be32(data, offset) {
-            write!(f, ", seq {sequence}")?;
+            write!(line.out, ", seq {sequence}")?;
         }
         offset += 4;
     }
-    let Some(inner) = data
-        .get(offset..)
-        .filter(|inner| !inner.is_empty() && depth < MAX_DEPTH)
-    else {
-        return write!(f, ", proto {}, length {carried}", EtherType(protocol));
+    let inner = data.get(offset..).filter(|inner| !inner.is_empty());
+    let Some(inner) = inner.filter(|_| !around.is_deepest()) else {
+        let protocol = EtherType(protocol);
+        return write!(line.out, ", proto {protocol}, length {}", carried.len);
     };
-    f.write_str(": ")?;
-    write_inner(f, protocol, inner, depth)
+    line.out.write_str(": ")?;
+    let len = carried.len.saturating_sub(offset);
+    write_inner(line, protocol, inner, len, around)
 }
 
-fn write_inner(f: &mut fmt::Formatter<'_>, protocol: u16, inner: &[u8], depth: u8) -> fmt::Result {
+fn write_inner(
+    line: &mut Line<'_>,
+    protocol: u16,
+    inner: &[u8],
+    len: usize,
+    around: Around,
+) -> fmt::Result {
+    let around = around.inside();
     if protocol == ETHERNET_FRAME {
-        write_ethernet(f, inner, len(inner), None, depth + 1)
+        write_ethernet(line, inner, len, None, around)
     } else {
-        write_payload(f, Some(EtherType(protocol)), inner, len(inner), depth + 1)
+        write_payload(line, Some(EtherType(protocol)), inner, len, around)
     }
 }
 
-/// Whether the datagram was one of a tunnel, and is written.
+/// Whether the datagram, which carries `len` bytes, was one of a tunnel, and is written.
 pub fn write_udp_payload(
-    f: &mut fmt::Formatter<'_>,
+    line: &mut Line<'_>,
     port: u16,
     data: &[u8],
-    depth: u8,
+    len: usize,
+    around: Around,
 ) -> Result<bool, fmt::Error> {
-    if depth >= MAX_DEPTH {
+    const LEN: usize = 8;
+    if around.is_deepest() {
         return Ok(false);
     }
     match port {
@@ -138,9 +99,9 @@ pub fn write_udp_payload(
             let (Some(8), Some(vni)) = (data.first().map(|flags| flags & 8), be32(data, 4)) else {
                 return Ok(false);
             };
-            write!(f, "VXLAN, vni {}: ", vni >> 8)?;
-            let inner = data.get(8..).unwrap_or_default();
-            write_ethernet(f, inner, len(inner), None, depth + 1)?;
+            write!(line.out, "VXLAN, vni {}: ", vni >> 8)?;
+            let inner = data.get(LEN..).unwrap_or_default();
+            write_inner(line, ETHERNET_FRAME, inner, len.saturating_sub(LEN), around)?;
         }
         // RFC 8926, 3.4: version and options' length in words, protocol, network identifier.
         GENEVE => {
@@ -152,11 +113,16 @@ pub fn write_udp_payload(
             if first >> 6 != 0 {
                 return Ok(false);
             }
-            write!(f, "Geneve, vni {}: ", vni >> 8)?;
-            let inner = data
-                .get(8 + usize::from(first & 0x3f) * 4..)
-                .unwrap_or_default();
-            write_inner(f, protocol, inner, depth)?;
+            write!(line.out, "Geneve, vni {}: ", vni >> 8)?;
+            let header_len = LEN + usize::from(first & 0x3f) * 4;
+            let inner = data.get(header_len..).unwrap_or_default();
+            write_inner(
+                line,
+                protocol,
+                inner,
+                len.saturating_sub(header_len),
+                around,
+            )?;
         }
         _ => return Ok(false),
     }

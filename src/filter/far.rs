@@ -118,7 +118,8 @@ enum Next {
 impl<'a> Headers<'a> {
     /// IPv4 has the authentication header alone.
     pub fn of_ipv4(packet: &Packet<'a>, network: usize) -> Option<Self> {
-        let words = usize::from(packet.bytes.u8(network)? & 0x0f);
+        // No header is shorter than five words, whatever it says: the addresses are in them.
+        let words = usize::from(packet.bytes.u8(network)? & 0x0f).max(5);
         Some(Self {
             bytes: packet.bytes,
             is_ipv6: false,

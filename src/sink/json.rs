@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{Ending, SharedFinder, Sink, Written, source_line};
-use crate::dissect::ProtocolName;
+use crate::dissect::{self, Fault, ProtocolName};
 use crate::packet;
 use crate::reason;
 use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol, Timestamp};
@@ -99,13 +99,16 @@ struct Object {
     #[serde(skip_serializing_if = "Option::is_none")]
     dport: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<&'static str>,
 }
 
 impl Object {
     fn new(record: &DropRecord<'_>) -> Self {
-        let flow = packet::flow(record.link.kind, record.data);
-        let ports = flow.and_then(|flow| flow.ports);
+        let ip = packet::ip(record.link.kind, record.data);
+        let (source_port, destination_port) = ip.map_or((None, None), |ip| ip.ports());
+        let transport = ip.and_then(|ip| ip.protocol);
         let object = Self {
             time: rfc3339(record.time),
             origin: text(record.cause.origin()),
@@ -118,11 +121,12 @@ impl Object {
             proto: text(record.protocol),
             length: record.original_len,
             captured: record.data.len(),
-            src: text(flow.map(|flow| flow.source)),
-            dst: text(flow.map(|flow| flow.destination)),
-            transport: flow.map(|flow| ProtocolName(flow.transport).to_string().to_lowercase()),
-            sport: ports.map(|(source, _)| source),
-            dport: ports.map(|(_, destination)| destination),
+            src: text(ip.and_then(|ip| ip.source)),
+            dst: text(ip.and_then(|ip| ip.destination)),
+            transport: transport.map(|number| ProtocolName(number).to_string().to_lowercase()),
+            sport: source_port,
+            dport: destination_port,
+            fault: dissect::Packet::new(record).fault(),
             meaning: reason::of_record(record),
             ..Self::default()
         };

@@ -231,6 +231,9 @@ fn write_details(writer: &mut impl Write, record: &DropRecord<'_>) -> io::Result
     if let Some(protocol) = record.protocol {
         writeln!(writer, "\tproto: {protocol}")?;
     }
+    if let Some(fault) = dissect::Packet::new(record).fault() {
+        writeln!(writer, "\tfault: {}", dissect::InFull(fault))?;
+    }
     if let Some(meaning) = reason::of_record(record) {
         writeln!(writer, "\tmeaning: {meaning}")?;
     }

@@ -88,6 +88,12 @@ const CASES: &[(&str, &str)] = &[
     ("json-plain-pcap", "-r fixtures/made/plain.pcap --json"),
     ("json-plain-pcapng", "-r fixtures/made/plain.pcapng --json"),
     ("json-header-only", "-r fixtures/made/header-only.pcap --json"),
+    // Malformed packets.
+    ("text-malformed", "-r fixtures/made/malformed.pcap --print"),
+    ("text-malformed-verbose", "-r fixtures/made/malformed.pcap --print -v -c 24 not udp"),
+    ("json-malformed", "-r fixtures/made/malformed.pcap --json"),
+    ("summary-malformed-by-flow", "-r fixtures/made/malformed.pcap --by flow"),
+    ("filter-of-a-malformed-packet", "-r fixtures/made/malformed.pcap --print reason IP_INHDR and sport 40000"),
     // Files of our own.
     ("pcapng-software-6.1", "-r fixtures/software-6.1.pcap -w out.pcapng -c 12"),
     ("pcapng-software-6.12", "-r fixtures/software-6.12.pcap -w out.pcapng -c 12"),

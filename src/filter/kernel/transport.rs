@@ -74,6 +74,17 @@ impl Tests<'_> {
         self.code.store(TRANSPORT, self.framing.network() + len);
     }
 
+    /// Behind an IPv4 header that claims to be shorter than its addresses, all is possible.
+    fn hit_impossible_length(&mut self, goal: Goal) {
+        let next = self.code.label();
+        self.code
+            .op(Op::LoadBehindX(Size::Byte, self.framing.network()));
+        self.code.calculate(Arithmetic::And, 0x0f);
+        self.code
+            .branch(Condition::GreaterOrEqual, 5, next, goal.hit);
+        self.code.bind(next);
+    }
+
     /// A port in any of the ranges.
     fn is_port(&mut self, at: u32, ranges: &[PortRange], goal: Goal) {
         self.code.fetch_transport(Size::Half, at, goal.miss);
@@ -99,6 +110,7 @@ impl Tests<'_> {
         self.far_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
         self.code.except(ether_type::IPV6.into(), ip6);
         self.find_transport(goal);
+        self.hit_impossible_length(goal);
         self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
         self.code.except(AUTHENTICATION, goal.hit);
         self.require_covered(PortScope::Any, goal);

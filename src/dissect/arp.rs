@@ -1,0 +1,73 @@
+//! ARP (RFC 826), and its inverse (RFC 2390).
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::names::Mac;
+use super::{Around, Line, check};
+use crate::packet::be16;
+
+/// Hardware and protocol address of one end, as far as they were captured.
+struct End<'a> {
+    hardware: Option<Mac<'a>>,
+    protocol: Option<Ipv4Addr>,
+}
+
+/// A message of `len` bytes.
+pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
+    const IPV4: u16 = 0x0800;
+    const HEADER_LEN: usize = 8;
+    let fault = around.judge(|| check::arp(data, len));
+    if fault.is_some() {
+        line.out.write_str("ARP ")?;
+        line.tell(fault, around)?;
+    } else {
+        line.out.write_str("ARP, ")?;
+    }
+    let Some(operation) = be16(data, 6) else {
+        return write!(line.out, "length {len}");
+    };
+    // A wrong length does not move the addresses of the usual kind.
+    let hardware_len = match be16(data, 0) {
+        Some(1) => 6,
+        _ => usize::from(data[4]),
+    };
+    let is_ipv4 = be16(data, 2) == Some(IPV4);
+    let protocol_len = if is_ipv4 { 4 } else { usize::from(data[5]) };
+    let end = |at: usize| End {
+        hardware: data.get(at..at + hardware_len).map(Mac),
+        protocol: data
+            .get(at + hardware_len..)
+            .and_then(|bytes| bytes.first_chunk::<4>())
+            .filter(|_| is_ipv4)
+            .map(|bytes| Ipv4Addr::from(*bytes)),
+    };
+    let sender = end(HEADER_LEN);
+    let target = end(HEADER_LEN + hardware_len + protocol_len);
+    match operation {
+        1 => line.out.write_str("Request")?,
+        2 => line.out.write_str("Reply")?,
+        8 => line.out.write_str("Inverse Request")?,
+        9 => line.out.write_str("Inverse Reply")?,
+        other => write!(line.out, "operation {other}")?,
+    }
+    match (operation, sender.protocol, sender.hardware) {
+        (1, Some(sender), _) => {
+            if let Some(target) = target.protocol {
+                write!(line.out, " who-has {target}")?;
+            }
+            write!(line.out, " tell {sender}")?;
+        }
+        (8, _, Some(sender)) => {
+            if let Some(target) = target.hardware {
+                write!(line.out, " who-is {target}")?;
+            }
+            write!(line.out, " tell {sender}")?;
+        }
+        (9, Some(protocol), Some(hardware)) => write!(line.out, " {hardware} at {protocol}")?,
+        (_, Some(protocol), Some(hardware)) => write!(line.out, " {protocol} is-at {hardware}")?,
+        (_, None, Some(hardware)) => write!(line.out, " from {hardware}")?,
+        _ => {}
+    }
+    write!(line.out, ", length {len}")
+}

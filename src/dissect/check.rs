@@ -1,0 +1,477 @@
+//! Whether a header is one that a receiver would take: in the order in which Linux looks, so that the
+//! first fault is the reason for the drop. Nothing is called wrong that may be right: a part that was
+//! not captured, a checksum that a device was to fill in, a length that segmentation offload left.
+
+use super::checksum::Sum;
+use super::fault::{Bound, Fault, Field, Layer};
+use super::tunnel::is_tunnel_port;
+use crate::packet::be16;
+use crate::packet::ip::{
+    Extension, IPV4_LEN, IPV6_LEN, Ip, Version, is_extension, number, stated_header_len,
+};
+
+/// Larger IP packets may be several that receive offload joined or that segmentation offload is to
+/// cut: their lengths and checksums are not those of a packet on the wire.
+const LARGEST_ON_WIRE: usize = 1500;
+
+/// Where a packet was on its way, which decides how far its checksums are filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// It came in: checksums are final, or those that a sender on this host left to the device.
+    Received,
+    /// It was generated here: checksums may be anything.
+    Sent,
+    /// Either: a checksum of zero may be left to the device.
+    Unknown,
+}
+
+impl Path {
+    fn has_final_checksum(self, found: u16) -> bool {
+        match self {
+            Self::Received => true,
+            Self::Sent => false,
+            Self::Unknown => found != 0,
+        }
+    }
+}
+
+fn fault(layer: Layer, field: Field, value: usize, bound: impl Into<Option<Bound>>) -> Fault {
+    Fault {
+        layer,
+        field,
+        value: number32(value),
+        bound: bound.into(),
+        depth: 0,
+    }
+}
+
+fn number32(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn at_least(least: usize) -> Bound {
+    Bound::AtLeast(number32(least))
+}
+
+fn at_most(most: usize) -> Bound {
+    Bound::AtMost(number32(most))
+}
+
+/// A header of at least `least` bytes where there are `len` on the wire.
+pub fn size(layer: Layer, len: usize, least: usize) -> Option<Fault> {
+    (len < least).then(|| fault(layer, Field::Size, len, at_least(least)))
+}
+
+/// An IP header and its extension headers; `len` bytes were on the wire from it on.
+pub fn ip(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
+    match ip.version {
+        Version::V4 => ipv4(ip, len, path),
+        Version::V6 => ipv6(ip, len, path),
+    }
+}
+
+/// In the order of `ip_rcv_core` and `ip_rcv_options` (net/ipv4/ip_input.c).
+fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
+    if let Some(fault) = size(Layer::Ip, len, IPV4_LEN) {
+        return Some(fault);
+    }
+    let version = usize::from(ip.bytes.first()? >> 4);
+    if version != 4 {
+        return Some(fault(
+            Layer::Ip,
+            Field::Version,
+            version,
+            Bound::Expected(4),
+        ));
+    }
+    let header_len = stated_header_len(ip.bytes)?;
+    if header_len < IPV4_LEN {
+        return Some(fault(
+            Layer::Ip,
+            Field::HeaderLength,
+            header_len,
+            at_least(IPV4_LEN),
+        ));
+    }
+    if header_len > len {
+        return Some(fault(
+            Layer::Ip,
+            Field::HeaderLength,
+            header_len,
+            at_most(len),
+        ));
+    }
+    if let Some(header) = ip.bytes.get(..header_len) {
+        let found = be16(header, 10)?;
+        let right = Sum::default().bytes(header).expected(found);
+        if let Some(right) = right.filter(|_| path.has_final_checksum(found)) {
+            return Some(fault(
+                Layer::Ip,
+                Field::Checksum,
+                found.into(),
+                Bound::Expected(right.into()),
+            ));
+        }
+    }
+    let total = usize::from(be16(ip.bytes, 2)?);
+    // Segmentation offload leaves 0 where the length is more than the field can say.
+    if total < header_len && (total != 0 || len <= LARGEST_ON_WIRE) {
+        return Some(fault(
+            Layer::Ip,
+            Field::TotalLength,
+            total,
+            at_least(header_len),
+        ));
+    }
+    if total > len {
+        return Some(fault(Layer::Ip, Field::TotalLength, total, at_most(len)));
+    }
+    if let Some(fault) = fragment_offset(Layer::Ip, ip, len) {
+        return Some(fault);
+    }
+    // RFC 791, 3.1: of one byte 0 (the end) and 1, all others with their length.
+    let options = ip.bytes.get(IPV4_LEN..header_len);
+    if let Some(kind) = options.and_then(bad_option) {
+        return Some(fault(Layer::Ip, Field::Option, kind.into(), None));
+    }
+    is_expired(ip, 8, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
+}
+
+/// In the order of `ip6_rcv_core` (net/ipv6/ip6_input.c).
+fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
+    if let Some(fault) = size(Layer::Ip6, len, IPV6_LEN) {
+        return Some(fault);
+    }
+    let version = usize::from(ip.bytes.first()? >> 4);
+    if version != 6 {
+        return Some(fault(
+            Layer::Ip6,
+            Field::Version,
+            version,
+            Bound::Expected(6),
+        ));
+    }
+    let payload = usize::from(be16(ip.bytes, 4)?);
+    let room = len - IPV6_LEN;
+    if payload > room {
+        return Some(fault(
+            Layer::Ip6,
+            Field::PayloadLength,
+            payload,
+            at_most(room),
+        ));
+    }
+    let first = *ip.bytes.get(6)?;
+    // 0 is right with a jumbo payload option (RFC 2675), and where nothing is carried; segmentation
+    // offload leaves it as well.
+    let is_carrying = !matches!(first, number::HOP_BY_HOP | number::NO_NEXT_HEADER);
+    if payload == 0 && is_carrying && room > 0 && len <= LARGEST_ON_WIRE {
+        return Some(fault(
+            Layer::Ip6,
+            Field::PayloadLength,
+            payload,
+            at_least(1),
+        ));
+    }
+    if let Some(fault) = extension_headers(ip, len) {
+        return Some(fault);
+    }
+    if let Some(fault) = fragment_offset(Layer::Ip6, ip, len) {
+        return Some(fault);
+    }
+    is_expired(ip, 7, path).then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
+}
+
+/// Whether the time to live, at `at`, is 0: what a sender gives a multicast packet that is to stay
+/// on its own host, and no other packet has.
+fn is_expired(ip: &Ip<'_>, at: usize, path: Path) -> bool {
+    let is_multicast = ip
+        .destination
+        .is_some_and(|destination| destination.is_multicast());
+    ip.bytes.get(at) == Some(&0) && path != Path::Sent && !is_multicast
+}
+
+fn extension_headers(ip: &Ip<'_>, len: usize) -> Option<Fault> {
+    for (before, extension) in ip.extensions().enumerate() {
+        let Extension { number, bytes } = extension;
+        // RFC 8200, 4.1: only immediately after the IPv6 header.
+        if number == number::HOP_BY_HOP && before > 0 {
+            return Some(fault(
+                Layer::Ip6,
+                Field::ExtensionHeader,
+                number.into(),
+                None,
+            ));
+        }
+        if matches!(number, number::HOP_BY_HOP | number::DESTINATION_OPTIONS)
+            && let Some(kind) = bad_ipv6_option(&bytes[2..])
+        {
+            return Some(fault(Layer::Ip6, Field::Option, kind.into(), None));
+        }
+        if ip.is_later_fragment() && number == number::FRAGMENT {
+            return None;
+        }
+    }
+    // One that does not end within the packet, though that was captured to its end.
+    let protocol = ip.protocol?;
+    let end = ip.stated_end.unwrap_or(len).min(len);
+    if is_extension(Version::V6, protocol) && ip.bytes.len() >= end {
+        return Some(fault(
+            Layer::Ip6,
+            Field::ExtensionHeader,
+            protocol.into(),
+            None,
+        ));
+    }
+    None
+}
+
+/// No packet has more than 65535 bytes when it is put together again (RFC 791, 3.1; RFC 8200, 4.5).
+fn fragment_offset(layer: Layer, ip: &Ip<'_>, len: usize) -> Option<Fault> {
+    let offset = usize::from(ip.fragment?.offset);
+    let end = ip.stated_end.unwrap_or(len);
+    let payload = end.saturating_sub(ip.payload_at);
+    let most = usize::from(u16::MAX).saturating_sub(payload);
+    (offset > most).then(|| fault(layer, Field::FragmentOffset, offset, at_most(most)))
+}
+
+/// The type of the first option of IPv4 or TCP that does not fit.
+fn bad_option(mut options: &[u8]) -> Option<u8> {
+    while let Some((&kind, rest)) = options.split_first() {
+        options = match kind {
+            0 => return None,
+            1 => rest,
+            _ => match rest.first() {
+                Some(&len) if len >= 2 && usize::from(len) <= options.len() => {
+                    &options[usize::from(len)..]
+                }
+                _ => return Some(kind),
+            },
+        };
+    }
+    None
+}
+
+/// RFC 8200, 4.2: of one byte 0 alone, and the length without type and length.
+fn bad_ipv6_option(mut options: &[u8]) -> Option<u8> {
+    while let Some((&kind, rest)) = options.split_first() {
+        options = match (kind, rest.split_first()) {
+            (0, _) => rest,
+            (_, Some((&len, value))) if usize::from(len) <= value.len() => {
+                &value[usize::from(len)..]
+            }
+            _ => return Some(kind),
+        };
+    }
+    None
+}
+
+/// What a packet carries, whose IP headers are sound and which is no fragment.
+#[derive(Clone, Copy)]
+pub struct Carried<'r, 'a> {
+    /// The packet.
+    pub ip: &'r Ip<'a>,
+    /// Bytes that it carries on the wire.
+    pub len: usize,
+    /// Where it was.
+    pub path: Path,
+}
+
+impl Carried<'_, '_> {
+    /// RFC 9293, 3.1; in the order of `tcp_v4_rcv` (net/ipv4/tcp_ipv4.c).
+    pub fn tcp(&self) -> Option<Fault> {
+        const LEN: usize = 20;
+        if let Some(fault) = size(Layer::Tcp, self.len, LEN) {
+            return Some(fault);
+        }
+        let header_len = usize::from(self.ip.payload.get(12)? >> 4) * 4;
+        if header_len < LEN {
+            return Some(fault(
+                Layer::Tcp,
+                Field::HeaderLength,
+                header_len,
+                at_least(LEN),
+            ));
+        }
+        if header_len > self.len {
+            return Some(fault(
+                Layer::Tcp,
+                Field::HeaderLength,
+                header_len,
+                at_most(self.len),
+            ));
+        }
+        if let Some(fault) = self.checksum(Layer::Tcp, 16, self.len, true) {
+            return Some(fault);
+        }
+        let kind = self.ip.payload.get(LEN..header_len).and_then(bad_option)?;
+        Some(fault(Layer::Tcp, Field::Option, kind.into(), None))
+    }
+
+    /// RFC 768.
+    pub fn udp(&self) -> Option<Fault> {
+        const LEN: usize = 8;
+        if let Some(fault) = size(Layer::Udp, self.len, LEN) {
+            return Some(fault);
+        }
+        let length = usize::from(be16(self.ip.payload, 4)?);
+        // 0 is right in a jumbogram (RFC 2675, 4).
+        if length == 0 && self.len > LARGEST_ON_WIRE {
+            return None;
+        }
+        if length < LEN {
+            return Some(fault(Layer::Udp, Field::Length, length, at_least(LEN)));
+        }
+        if length > self.len {
+            return Some(fault(Layer::Udp, Field::Length, length, at_most(self.len)));
+        }
+        let is_tunnel = be16(self.ip.payload, 2).is_some_and(is_tunnel_port);
+        let is_unused = be16(self.ip.payload, 6)? == 0;
+        // What a tunnel carries may wait for its checksum, and the tunnel's own counts on it. 0 is
+        // none, which IPv6 has for tunnels alone (RFC 8200, 8.1; RFC 6935).
+        if is_tunnel || (is_unused && self.ip.version == Version::V4) {
+            return None;
+        }
+        self.checksum(Layer::Udp, 6, length, true)
+    }
+
+    /// RFC 792; errors quote a header at least.
+    pub fn icmp(&self) -> Option<Fault> {
+        let quotes = matches!(self.ip.payload.first(), Some(3 | 4 | 5 | 11 | 12));
+        let least = if quotes { 8 + IPV4_LEN } else { 8 };
+        size(Layer::Icmp, self.len, least)
+            .or_else(|| self.checksum(Layer::Icmp, 2, self.len, false))
+    }
+
+    /// RFC 4443, RFC 4861.
+    pub fn icmpv6(&self) -> Option<Fault> {
+        let least = match self.ip.payload.first() {
+            Some(1..=4) => 8 + IPV6_LEN,
+            Some(134) => 16,
+            Some(135 | 136) => 24,
+            Some(137) => 40,
+            _ => 8,
+        };
+        size(Layer::Icmp6, self.len, least)
+            .or_else(|| self.checksum(Layer::Icmp6, 2, self.len, true))
+    }
+
+    /// RFC 2236.
+    pub fn igmp(&self) -> Option<Fault> {
+        size(Layer::Igmp, self.len, 8).or_else(|| self.checksum(Layer::Igmp, 2, self.len, false))
+    }
+
+    /// RFC 2784, 2890; version 1: RFC 2637.
+    pub fn gre(&self) -> Option<Fault> {
+        /// Source routes, and bits that a receiver has to refuse (RFC 2784, 2.3).
+        const REFUSED: u16 = 0x4c00;
+        /// Checksum, key, sequence number: four bytes each.
+        const OPTIONAL: u16 = 0xb000;
+        if let Some(fault) = size(Layer::Gre, self.len, 4) {
+            return Some(fault);
+        }
+        let flags = be16(self.ip.payload, 0)?;
+        match flags & 7 {
+            0 => {}
+            1 => return None,
+            version => {
+                return Some(fault(
+                    Layer::Gre,
+                    Field::Version,
+                    version.into(),
+                    at_most(1),
+                ));
+            }
+        }
+        if flags & REFUSED != 0 {
+            return Some(fault(Layer::Gre, Field::Flags, flags.into(), None));
+        }
+        let least = 4 + 4 * (flags & OPTIONAL).count_ones() as usize;
+        size(Layer::Gre, self.len, least)
+    }
+
+    /// Over `len` bytes; the field is at `at`.
+    fn checksum(&self, layer: Layer, at: usize, len: usize, has_pseudo: bool) -> Option<Fault> {
+        let ip = self.ip;
+        let found = be16(self.ip.payload, at)?;
+        if !self.path.has_final_checksum(found) || ip.payload_at + self.len > LARGEST_ON_WIRE {
+            return None;
+        }
+        let bytes = self.ip.payload.get(..len)?;
+        let pseudo = if has_pseudo {
+            if is_rerouted(ip) {
+                return None;
+            }
+            Sum::pseudo_header(ip.source?, ip.destination?, ip.protocol?, len)
+        } else {
+            Sum::default()
+        };
+        // A sender on this host leaves the sum of the pseudo-header, and the rest to the device.
+        if has_pseudo && found == pseudo.folded() {
+            return None;
+        }
+        let right = pseudo.bytes(bytes).expected(found)?;
+        // RFC 768: 0 would be none.
+        let right = if layer == Layer::Udp && right == 0 {
+            0xffff
+        } else {
+            right
+        };
+        Some(fault(
+            layer,
+            Field::Checksum,
+            found.into(),
+            Bound::Expected(right.into()),
+        ))
+    }
+}
+
+/// Whether the addresses of the checksum may be others than the header's: those at the end of a
+/// source route (RFC 791, 3.1; RFC 8200, 4.4), or a mobile node's home (RFC 6275, 6.3).
+fn is_rerouted(ip: &Ip<'_>) -> bool {
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    match ip.version {
+        Version::V4 => {
+            let mut options = ip.bytes.get(IPV4_LEN..ip.payload_at).unwrap_or_default();
+            while let [kind, rest @ ..] = options {
+                match (*kind, rest) {
+                    (LOOSE | STRICT, _) => return true,
+                    (0, _) | (2.., []) => return false,
+                    (1, rest) => options = rest,
+                    (_, [len, ..]) => {
+                        options = options.get(usize::from(*len).max(2)..).unwrap_or_default();
+                    }
+                }
+            }
+            false
+        }
+        Version::V6 => ip.extensions().any(|extension| {
+            matches!(
+                extension.number,
+                number::ROUTING | number::DESTINATION_OPTIONS
+            )
+        }),
+    }
+}
+
+/// An ARP message (RFC 826) of `len` bytes on the wire; in the order of `arp_rcv` (net/ipv4/arp.c).
+pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
+    const ETHERNET: u16 = 1;
+    const IPV4: u16 = 0x0800;
+    let wrong =
+        |field, value: u8, right| fault(Layer::Arp, field, value.into(), Bound::Expected(right));
+    if let Some(fault) = size(Layer::Arp, len, 8) {
+        return Some(fault);
+    }
+    let (hardware, protocol) = (be16(bytes, 0)?, be16(bytes, 2)?);
+    let (hardware_len, protocol_len) = (*bytes.get(4)?, *bytes.get(5)?);
+    if hardware == ETHERNET && hardware_len != 6 {
+        return Some(wrong(Field::HardwareLength, hardware_len, 6));
+    }
+    if protocol == IPV4 && protocol_len != 4 {
+        return Some(wrong(Field::ProtocolLength, protocol_len, 4));
+    }
+    let addresses = 2 * (usize::from(hardware_len) + usize::from(protocol_len));
+    size(Layer::Arp, len, 8 + addresses)
+}

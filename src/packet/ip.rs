@@ -1,0 +1,262 @@
+//! An IP packet as far as its bytes go, whatever its fields say: a header whose version or length is
+//! wrong still has its addresses where they always are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Ports, be16};
+
+/// Bytes of an IPv4 header without options (RFC 791, 3.1), and of an IPv6 header (RFC 8200, 3).
+pub(crate) const IPV4_LEN: usize = 20;
+pub(crate) const IPV6_LEN: usize = 40;
+
+/// Numbers in IANA's registry.
+pub(crate) mod number {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const IGMP: u8 = 2;
+    pub const IPIP: u8 = 4;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const IPV6: u8 = 41;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const GRE: u8 = 47;
+    pub const ESP: u8 = 50;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const NO_NEXT_HEADER: u8 = 59;
+    pub const DESTINATION_OPTIONS: u8 = 60;
+    pub const OSPF: u8 = 89;
+    pub const SCTP: u8 = 132;
+}
+
+/// The layout that a header is read in: that of the protocol number before it, which need not be
+/// the version that the header states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+/// A part of a larger packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Bytes of the larger packet's payload before this one's.
+    pub offset: u16,
+    /// Whether others follow.
+    pub more: bool,
+}
+
+/// An IP packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip<'a> {
+    /// The layout.
+    pub version: Version,
+    /// The captured bytes from the header to the end of the frame.
+    pub bytes: &'a [u8],
+    /// Source address, if it was captured.
+    pub source: Option<IpAddr>,
+    /// Destination address, if it was captured.
+    pub destination: Option<IpAddr>,
+    /// The number of what [`payload`](Self::payload) begins with. An extension header's own where
+    /// that does not end within the packet.
+    pub protocol: Option<u8>,
+    /// The captured bytes behind IP and its extension headers, without the link layer's padding.
+    pub payload: &'a [u8],
+    /// Where the payload begins in [`bytes`](Self::bytes).
+    pub payload_at: usize,
+    /// The end of the packet as its length field gives it, where that is possible.
+    pub stated_end: Option<usize>,
+    /// Where this is one.
+    pub fragment: Option<Fragment>,
+}
+
+impl<'a> Ip<'a> {
+    /// Reads as far as the bytes go.
+    pub fn new(version: Version, bytes: &'a [u8]) -> Self {
+        match version {
+            Version::V4 => Self::v4(bytes),
+            Version::V6 => Self::v6(bytes),
+        }
+    }
+
+    fn v4(bytes: &'a [u8]) -> Self {
+        let address = |offset: usize| {
+            let bytes: [u8; 4] = *bytes.get(offset..)?.first_chunk()?;
+            Some(IpAddr::from(Ipv4Addr::from(bytes)))
+        };
+        // The destination address is in the last of 20 bytes: no header is shorter, whatever it says.
+        let header_len = stated_header_len(bytes).map_or(IPV4_LEN, |len| len.max(IPV4_LEN));
+        let stated_end = be16(bytes, 2)
+            .map(usize::from)
+            .filter(|&total| total >= header_len);
+        let fragment = be16(bytes, 6)
+            .map(|field| Fragment {
+                offset: (field & 0x1fff) << 3,
+                more: field & 0x2000 != 0,
+            })
+            .filter(|fragment| fragment.offset != 0 || fragment.more);
+        let packet = Self {
+            version: Version::V4,
+            bytes,
+            source: address(12),
+            destination: address(16),
+            protocol: bytes.get(9).copied(),
+            payload: &[],
+            payload_at: header_len,
+            stated_end,
+            fragment,
+        };
+        packet.behind_extensions()
+    }
+
+    fn v6(bytes: &'a [u8]) -> Self {
+        let address = |offset: usize| {
+            let bytes: [u8; 16] = *bytes.get(offset..)?.first_chunk()?;
+            Some(IpAddr::from(Ipv6Addr::from(bytes)))
+        };
+        let protocol = bytes.get(6).copied();
+        // 0 stands for more than the field can say (RFC 2675, 3).
+        let stated_end = be16(bytes, 4)
+            .filter(|&len| len != 0 || protocol == Some(number::NO_NEXT_HEADER))
+            .map(|len| IPV6_LEN + usize::from(len));
+        let packet = Self {
+            version: Version::V6,
+            bytes,
+            source: address(8),
+            destination: address(24),
+            protocol,
+            payload: &[],
+            payload_at: IPV6_LEN,
+            stated_end,
+            fragment: None,
+        };
+        packet.behind_extensions()
+    }
+
+    fn behind_extensions(mut self) -> Self {
+        let mut extensions = self.extensions();
+        if !self.is_later_fragment() {
+            for extension in extensions.by_ref() {
+                self.fragment = extension.fragment().or(self.fragment);
+                if self.is_later_fragment() {
+                    break;
+                }
+            }
+        }
+        self.protocol = self.protocol.map(|_| extensions.next);
+        self.payload_at += extensions.passed;
+        self.payload = extensions.rest;
+        self
+    }
+
+    /// The extension headers, as far as they were captured.
+    pub fn extensions(&self) -> Extensions<'a> {
+        let (at, next) = match self.version {
+            Version::V4 => (
+                stated_header_len(self.bytes).map_or(IPV4_LEN, |len| len.max(IPV4_LEN)),
+                self.bytes.get(9),
+            ),
+            Version::V6 => (IPV6_LEN, self.bytes.get(6)),
+        };
+        let end = self
+            .stated_end
+            .map_or(self.bytes.len(), |end| end.min(self.bytes.len()));
+        Extensions {
+            version: self.version,
+            next: next.copied().unwrap_or(number::NO_NEXT_HEADER),
+            rest: self.bytes.get(at..end).unwrap_or_default(),
+            passed: 0,
+        }
+    }
+
+    /// Whether the beginning of what IP carries is in another fragment.
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment.is_some_and(|fragment| fragment.offset != 0)
+    }
+
+    /// Ports, each if it was captured. TCP, UDP and SCTP begin with them (RFC 9293, 3.1; RFC 768;
+    /// RFC 9260, 3.1), however damaged the rest of their header is.
+    pub fn ports(&self) -> Ports {
+        let has_ports = matches!(
+            self.protocol,
+            Some(number::TCP | number::UDP | number::SCTP)
+        );
+        if !has_ports || self.is_later_fragment() {
+            return (None, None);
+        }
+        (be16(self.payload, 0), be16(self.payload, 2))
+    }
+}
+
+/// What an IPv4 header says of its own length, in bytes.
+pub fn stated_header_len(bytes: &[u8]) -> Option<usize> {
+    bytes.first().map(|first| usize::from(first & 0x0f) * 4)
+}
+
+/// The extension headers behind an IP header, in order. It ends where a header is none, or does not
+/// end within the bytes.
+#[derive(Clone, Debug)]
+pub struct Extensions<'a> {
+    version: Version,
+    next: u8,
+    rest: &'a [u8],
+    passed: usize,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Extension<'a> {
+    /// Its protocol number.
+    pub number: u8,
+    /// All of it.
+    pub bytes: &'a [u8],
+}
+
+impl Extension<'_> {
+    /// RFC 8200, 4.5: the offset in the upper 13 bits, in units of 8 bytes.
+    fn fragment(&self) -> Option<Fragment> {
+        let field = be16(self.bytes, 2).filter(|_| self.number == number::FRAGMENT)?;
+        Some(Fragment {
+            offset: field & 0xfff8,
+            more: field & 1 != 0,
+        })
+        .filter(|fragment| fragment.offset != 0 || fragment.more)
+    }
+}
+
+impl<'a> Iterator for Extensions<'a> {
+    type Item = Extension<'a>;
+
+    fn next(&mut self) -> Option<Extension<'a>> {
+        if !is_extension(self.version, self.next) {
+            return None;
+        }
+        let units = usize::from(*self.rest.get(1)?);
+        let len = match self.next {
+            number::FRAGMENT => 8,
+            // RFC 4302, 2.2: units of 4 bytes, less 2.
+            number::AUTHENTICATION => 4 * (units + 2),
+            // RFC 8200, 4.3: units of 8 bytes, the first not counted.
+            _ => 8 * (units + 1),
+        };
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        let number = std::mem::replace(&mut self.next, bytes[0]);
+        self.rest = rest;
+        self.passed += len;
+        Some(Extension { number, bytes })
+    }
+}
+
+/// IPv4 has the authentication header alone.
+pub fn is_extension(version: Version, number: u8) -> bool {
+    match number {
+        number::AUTHENTICATION => true,
+        number::HOP_BY_HOP | number::ROUTING | number::FRAGMENT | number::DESTINATION_OPTIONS => {
+            version == Version::V6
+        }
+        _ => false,
+    }
+}
