@@ -18,7 +18,9 @@ use crate::symbol::sent::{Module, Sent};
 pub fn write_lines(writer: &mut impl Write, table: &Table, detail: Detail) -> io::Result<()> {
     for (key, row) in table.rows(Order::Current) {
         if row.current > 0 {
-            writeln!(writer, "{} drops {}", row.current, Where { key, detail })?;
+            let place = Where { key, detail };
+            let more = AtMostMore(row.current_error);
+            writeln!(writer, "{} drops {place}{more}", row.current)?;
         }
     }
     let others = table.others().current;
@@ -74,6 +76,18 @@ fn write_symbol(f: &mut fmt::Formatter<'_>, symbol: Symbol<'_>, detail: Detail) 
     match sent.module {
         Module::Named(module) if detail == Detail::Full => write!(f, " [{}]", Escaped(module)),
         _ => Ok(()),
+    }
+}
+
+/// ` (at most 12 more)`, where a row may have drops that are counted among the others.
+pub struct AtMostMore(pub u64);
+
+impl fmt::Display for AtMostMore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, " (at most {more} more)"),
+        }
     }
 }
 
@@ -135,6 +149,10 @@ struct Interval {
 struct Object {
     drops: u64,
     total: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    drops_error: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    error: u64,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
@@ -173,6 +191,8 @@ impl Object {
         let object = Self {
             drops: row.current,
             total: row.total,
+            drops_error: row.current_error,
+            error: row.error,
             name: key.to_string(),
             meaning: meaning(key),
             ..Self::default()
@@ -225,6 +245,11 @@ impl Object {
             | Key::Unseen => object,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What the drops of a row mean, where its key alone says it.

@@ -4,6 +4,7 @@
 //! ends.
 
 mod key;
+mod lightest;
 mod table;
 
 pub use key::{Key, KeyView};

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 
+mod heavy;
+
 use super::*;
 use crate::filter::{Filter, SystemNames};
 use crate::record::{Location, Name, Symbol};
@@ -129,33 +131,6 @@ fn joined_intervals_hold_what_they_held() {
     table.end_interval();
     let past: Vec<u64> = table.rows(Order::Name)[0].1.history().collect();
     assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31, 0]);
-}
-
-#[test]
-fn a_flood_of_keys_is_folded_and_nothing_is_forgotten() {
-    let mut table = Table::new(Grouping::Location);
-    // One that stays, among a million that come once.
-    let heavy = place(u64::MAX, "heavy+0x1/0x2");
-    for pc in 0..1_000_000 {
-        table.count(&Counted::Kernel {
-            cause: place(pc, ""),
-            count: 1,
-        });
-        if pc % 20_000 == 0 {
-            table.count(&Counted::Kernel {
-                cause: heavy,
-                count: 7,
-            });
-            assert!(table.len() <= MAX_ROWS);
-            table.end_interval();
-        }
-    }
-    let rows = table.rows(Order::Total);
-    assert_eq!(rows[0].0.to_string(), "heavy+0x1/0x2");
-    assert_eq!(rows[0].1.total, 350);
-    let in_rows: u64 = rows.iter().map(|(_, row)| row.total).sum();
-    assert_eq!(in_rows + table.others().total, 1_000_350);
-    assert_eq!(table.sum().total, 1_000_350);
 }
 
 #[test]
