@@ -342,6 +342,16 @@ pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
         }
         _ => return None,
     };
+    sliced_flow(&sliced)
+}
+
+/// The same, of what an Ethernet type announced.
+pub fn flow_behind(kind: EtherType, data: &[u8]) -> Option<Flow> {
+    let kind = etherparse::EtherType(kind.0);
+    sliced_flow(&LaxSlicedPacket::from_ether_type(kind, data))
+}
+
+fn sliced_flow(sliced: &LaxSlicedPacket<'_>) -> Option<Flow> {
     let (source, destination, payload) = match sliced.net.as_ref()? {
         LaxNetSlice::Ipv4(ip) => (
             ip.header().source_addr().into(),

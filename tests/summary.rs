@@ -199,6 +199,30 @@ fn as_many_rows_as_there_is_room_for_are_exact() {
 }
 
 #[test]
+fn the_filter_of_a_row_counts_the_row_alone() {
+    for path in [
+        "fixtures/summary-6.12.pcap",
+        "fixtures/made/summary.pcap",
+        "fixtures/made/links.pcap",
+        "fixtures/made/names.pcap",
+        "fixtures/made/plain.pcapng",
+    ] {
+        for by in ["location", "reason", "interface", "flow", "module"] {
+            for object in objects(path, &["--by", by]) {
+                for row in object["rows"].as_array().unwrap().iter().take(5) {
+                    let filter = row["filter"].as_str().unwrap();
+                    let alone = objects(path, &["--by", by, filter]);
+                    let [alone] = &alone[..] else {
+                        panic!("{path} by {by}: {filter} gives {alone:?}")
+                    };
+                    assert_eq!(alone["rows"], Value::from(vec![row.clone()]), "{path}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_object_is_what_the_schema_says() {
     let schema = std::fs::read_to_string("fixtures/summary.schema.json").unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();

@@ -122,7 +122,9 @@ pub fn write_object(
         by: table.grouping().to_string(),
         drops: table.sum().current,
         total: table.sum().total,
-        rows: rows.map(|(key, row)| Object::new(key, row)).collect(),
+        rows: rows
+            .map(|(key, row)| Object::new(table.grouping(), key, row))
+            .collect(),
         other: table.others().current,
         other_total: table.others().total,
     };
@@ -154,6 +156,7 @@ struct Object {
     #[serde(skip_serializing_if = "is_zero")]
     error: u64,
     name: String,
+    filter: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,13 +190,14 @@ struct Object {
 }
 
 impl Object {
-    fn new(key: &Key, row: &Row) -> Self {
+    fn new(grouping: Grouping, key: &Key, row: &Row) -> Self {
         let object = Self {
             drops: row.current,
             total: row.total,
             drops_error: row.current_error,
             error: row.error,
             name: key.to_string(),
+            filter: key.filter(grouping),
             meaning: meaning(key),
             ..Self::default()
         };
