@@ -77,11 +77,12 @@ pub fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
 /// Who talks to whom in a packet, as far as its bytes go.
 pub fn flow(packet: &Packet<'_>) -> Option<Flow> {
     let data = packet.bytes.0;
+    if std::ptr::eq(data, packet.record.data) {
+        return packet::flow(packet.record.link.kind, data);
+    }
+    // Inside a tunnel.
     match packet.framing {
         Framing::Ethernet => packet::flow(LinkType::ETHERNET, data),
-        Framing::Ip => packet::flow(LinkType::RAW, data),
-        Framing::Sll2 => packet::flow(LinkType::LINUX_SLL2, data),
-        Framing::Payload => packet::flow_behind(EtherType(packet.ether_type), data),
-        Framing::Unread => None,
+        _ => packet::flow_behind(EtherType(packet.ether_type), data),
     }
 }

@@ -171,14 +171,16 @@ impl DebugFile {
             });
             let file = location.and_then(|location| location.file);
             found.push(Frame {
-                function: function.unwrap_or_default(),
-                file: file.map_or_else(String::new, |file| source_path::shorten(file, &folder)),
+                function: function.unwrap_or_default().into(),
+                file: file
+                    .map_or_else(String::new, |file| source_path::shorten(file, &folder))
+                    .into(),
                 line: location
                     .and_then(|location| location.line)
                     .filter(|line| *line != 0),
             });
         }
-        found.retain(|frame| !frame.file.is_empty());
+        found.retain(|frame| !frame.file.raw().is_empty());
         found
     }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::record::CaptureHost;
+use crate::untrusted::Untrusted;
 
 /// The kernel whose debug information is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub enum Wanted {
 impl Wanted {
     /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
     pub fn of_host(host: &CaptureHost) -> Self {
-        let release = host.os.as_deref().and_then(|os| os.strip_prefix("Linux "));
+        let os = host.os.as_ref().map(Untrusted::raw);
+        let release = os.and_then(|os| os.strip_prefix("Linux "));
         match release.and_then(|release| release.split_whitespace().next()) {
             Some(release) => Self::Release(release.into()),
             None => Self::Unknown,
@@ -368,7 +370,7 @@ mod tests {
         let wanted = |os: Option<&str>| {
             Wanted::of_host(&CaptureHost {
                 hardware: None,
-                os: os.map(Into::into),
+                os: os.map(|os| os.to_owned().into()),
             })
         };
         let release = Wanted::Release("6.1.0-55-amd64".into());

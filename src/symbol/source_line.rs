@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::Path;
 
 use super::debug_file::{DebugFile, Function, OpenError};
 use super::debug_search::Search;
@@ -296,7 +297,7 @@ impl SourceLines {
         for path in paths {
             match DebugFile::open(&path) {
                 Ok(file) if is_other_build(&file, build_id.as_deref()) => {
-                    found.push(format!("{} is of another build", path.display()));
+                    found.push(format!("{} is of another build", shown(&path)));
                 }
                 Ok(file) => {
                     self.opened.push(file);
@@ -304,7 +305,7 @@ impl SourceLines {
                 }
                 Err(OpenError::Io(error))
                     if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
-                Err(error) => found.push(format!("{}: {error}", path.display())),
+                Err(error) => found.push(format!("{}: {error}", shown(&path))),
             }
         }
         let what = match (name, self.search.release()) {
@@ -319,14 +320,14 @@ impl SourceLines {
     }
 
     fn report_misfit(&mut self, file: usize, sent: &Sent<'_>, misfit: &Misfit) {
-        let path = self.opened[file].path.display();
+        let path = shown(&self.opened[file].path);
         let name = Escaped(sent.function);
         let message = match misfit {
             Misfit::Name => format!("{path} has no function {name}: it is of another build"),
             Misfit::Size => format!("{path} has another {name}: it is of another build"),
         };
         // One function is enough to know.
-        if self.told.insert(path.to_string()) {
+        if self.told.insert(path.clone()) {
             let hint = self.search.advice();
             self.report(message, hint);
         }
@@ -337,6 +338,10 @@ impl SourceLines {
             self.problems.push(Problem { message, hint });
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
 fn is_other_build(file: &DebugFile, wanted: Option<&[u8]>) -> bool {

@@ -14,6 +14,7 @@ use super::rows::rows;
 use super::text::{count, fit, rate, width, wrap};
 use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
 use crate::summary::{Key, Row};
+use crate::untrusted::is_showable;
 
 /// Columns from which rows show shares and histories.
 pub(super) const WIDE: u16 = 60;
@@ -51,6 +52,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
             view.page = Page::Help(scrolled);
         }
     }
+    hide_unprintable(frame.buffer_mut());
     if view.look.glyphs == Glyphs::Ascii {
         to_ascii(frame.buffer_mut());
     }
@@ -347,6 +349,16 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
 pub(super) fn selected(view: &View) -> Option<(&Key, &Row)> {
     let key = view.selected.as_ref()?;
     Some((key, view.shown().table(view.grouping).row(key)?))
+}
+
+/// What comes from outside is escaped where it is taken. Here nothing reaches the terminal that it
+/// could obey or that would deceive a reader, wherever it came from: what is typed, for one.
+fn hide_unprintable(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().chars().all(is_showable) {
+            cell.set_symbol("?");
+        }
+    }
 }
 
 /// For terminals that show nothing else.

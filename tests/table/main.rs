@@ -1,6 +1,7 @@
 //! The table of `--summary` in a pseudo-terminal: what is on the screen, what each key does, and
 //! what is left of it when it ends.
 
+mod hostile;
 mod terminal;
 
 use std::collections::BTreeSet;
