@@ -6,6 +6,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color as Hue, Modifier, Style};
+use unicode_width::UnicodeWidthChar;
 
 use super::input::Input;
 use super::keys::KEYS;
@@ -300,10 +301,13 @@ fn prompt_lines(
 /// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
 fn skipped(input: &Input, room: usize) -> usize {
     let before = input.before_cursor();
-    let starts = before.char_indices().map(|(at, _)| at);
-    let mut starts = starts.chain([before.len()]);
-    let fits = |at: &usize| width(&before[*at..]) < room;
-    starts.find(fits).unwrap_or(before.len())
+    let mut columns = 0;
+    let backwards = before.char_indices().rev();
+    let fitting = backwards.take_while(|(_, character)| {
+        columns += character.width().unwrap_or(0);
+        columns < room
+    });
+    fitting.last().map_or(before.len(), |(at, _)| at)
 }
 
 /// The selected row's whole name, and what it means.
