@@ -9,6 +9,7 @@ use crate::record::{
     Cause, DropRecord, EtherType, Hex, Interface, LinkType, Location, MAX_NAME, Name, Origin,
     Symbol,
 };
+use crate::untrusted::Untrusted;
 
 /// One comment of a packet; its [`Display`](fmt::Display) is the comment's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub struct Facts<'a> {
     ifindex: Option<u32>,
     ifname: Option<Cow<'a, [u8]>>,
     /// Comments that are not ours: unknown keys, values we would not write, repetitions.
-    notes: Vec<&'a str>,
+    notes: Vec<Untrusted<&'a str>>,
 }
 
 impl<'a> Facts<'a> {
@@ -150,7 +151,7 @@ impl<'a> Facts<'a> {
     /// Takes one comment.
     pub fn read(&mut self, comment: &'a str) {
         if self.read_known(comment).is_none() {
-            self.notes.push(comment);
+            self.notes.push(comment.into());
         }
     }
 
@@ -232,7 +233,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The comments that are not ours.
-    pub fn notes(&self) -> &[&'a str] {
+    pub fn notes(&self) -> &[Untrusted<&'a str>] {
         &self.notes
     }
 }
@@ -370,6 +371,7 @@ mod tests {
                 "cookie: abc",
                 "trap: "
             ]
+            .map(Untrusted::new)
         );
         let Cause::Software { reason, .. } = facts.cause() else {
             panic!("a reason makes a software drop")

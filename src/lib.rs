@@ -63,6 +63,9 @@
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
 //!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
+//! - Text from outside is an [`untrusted::Untrusted`], a [`record::Name`] or a [`record::Escaped`],
+//!   which all show themselves escaped. Standard error and the table's screen look once more at
+//!   every character.
 //! - Unknown things are kept or counted, never an error: attributes, reasons, link types,
 //!   comments.
 //! - `unsafe` lives in `sys` alone.
@@ -85,3 +88,4 @@ pub mod summary;
 pub mod symbol;
 mod sys;
 pub mod table;
+pub mod untrusted;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use dwdump::run::Exit;
+use dwdump::untrusted::Message;
 use dwdump::{cli, run};
 
 fn main() -> ExitCode {
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = fail(&error, Exit::Usage);
             if let Some(hint) = &error.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+                let _ = writeln!(std::io::stderr(), "hint: {}", Message(hint));
             }
             exit
         }
@@ -26,6 +27,6 @@ fn main() -> ExitCode {
 
 /// Nobody may be listening on standard error: that is no reason to panic.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {error}");
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", Message(error));
     exit
 }

@@ -352,6 +352,10 @@ pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
         },
         _ => return None,
     };
+    ip_of(network, data)
+}
+
+fn ip_of(network: Ethernet, data: &[u8]) -> Option<Ip<'_>> {
     let version = match EtherType(network.inner) {
         EtherType::IPV4 => Version::V4,
         EtherType::IPV6 => Version::V6,
@@ -363,14 +367,24 @@ pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
 /// Reads as far as the bytes go; `None` where they are not an IP packet, or its addresses were not
 /// captured.
 pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
-    let ip = ip(link, data)?;
-    let (source, destination) = ip.ports();
-    Some(Flow {
-        source: ip.source?,
-        destination: ip.destination?,
-        transport: ip.protocol?,
-        ports: source.zip(destination),
-    })
+    Flow::of(&ip(link, data)?)
+}
+
+/// The same, of what an Ethernet type announced.
+pub fn flow_behind(kind: EtherType, data: &[u8]) -> Option<Flow> {
+    Flow::of(&ip_of(behind_tags(data, kind.0, 0)?, data)?)
+}
+
+impl Flow {
+    fn of(ip: &Ip<'_>) -> Option<Self> {
+        let (source, destination) = ip.ports();
+        Some(Self {
+            source: ip.source?,
+            destination: ip.destination?,
+            transport: ip.protocol?,
+            ports: source.zip(destination),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::untrusted::Untrusted;
+
 /// One dropped packet, as far as it was captured, and what the kernel said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord<'a> {
@@ -24,7 +26,7 @@ pub struct DropRecord<'a> {
     /// The captured bytes, from the link-layer header on, perhaps truncated.
     pub data: &'a [u8],
     /// Packet comments of a capture file that are not ours: carried along, never looked at.
-    pub notes: &'a [&'a str],
+    pub notes: &'a [Untrusted<&'a str>],
 }
 
 /// Nanoseconds since the Unix epoch (UTC).
@@ -360,9 +362,9 @@ pub struct Loss {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureHost {
     /// For instance `x86_64`.
-    pub hardware: Option<String>,
+    pub hardware: Option<Untrusted>,
     /// For instance `Linux 6.12.107+deb13-amd64`.
-    pub os: Option<String>,
+    pub os: Option<Untrusted>,
 }
 
 /// Bytes as hexadecimal digits: `deadbeef`.
@@ -403,7 +405,7 @@ impl fmt::Display for Escaped<'_> {
 
 /// Rust's own table of what is safe to show decides: controls, bidirectional overrides, combining
 /// marks and unassigned code points are not.
-fn is_printable(character: char) -> bool {
+pub(crate) fn is_printable(character: char) -> bool {
     match character {
         '\'' | '"' => true,
         '\\' => false,
@@ -411,7 +413,7 @@ fn is_printable(character: char) -> bool {
     }
 }
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 

@@ -18,6 +18,7 @@ use dwdump::sink::{
     TextStyle,
 };
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
+use dwdump::untrusted::Untrusted;
 use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -231,7 +232,11 @@ impl Owned {
             },
         };
         let captured = u32::try_from(self.data.len()).unwrap();
-        let notes: Vec<&str> = self.notes.iter().map(String::as_str).collect();
+        let notes: Vec<_> = self
+            .notes
+            .iter()
+            .map(|note| Untrusted::new(note.as_str()))
+            .collect();
         use_it(&DropRecord {
             time: Timestamp(self.time),
             cause,
@@ -345,7 +350,10 @@ fn any_record() -> impl Strategy<Value = Owned> {
 
 fn any_host() -> impl Strategy<Value = CaptureHost> {
     let text = || proptest::option::of(any::<String>());
-    (text(), text()).prop_map(|(hardware, os)| CaptureHost { hardware, os })
+    (text(), text()).prop_map(|(hardware, os)| CaptureHost {
+        hardware: hardware.map(Untrusted::new),
+        os: os.map(Untrusted::new),
+    })
 }
 
 fn pcapng(records: &[Owned], host: &CaptureHost, ending: &Ending) -> Vec<u8> {
@@ -550,7 +558,11 @@ fn check_comments(record: &DropRecord<'_>, options: &[PcapNGOption<'_>]) {
         .map(|comment| unescaped(std::str::from_utf8(comment).unwrap()))
         .collect();
     assert_eq!(ours, expected);
-    let expected: Vec<&[u8]> = record.notes.iter().map(|note| note.as_bytes()).collect();
+    let expected: Vec<&[u8]> = record
+        .notes
+        .iter()
+        .map(|note| note.raw().as_bytes())
+        .collect();
     assert_eq!(notes, expected);
 }
 

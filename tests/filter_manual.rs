@@ -8,6 +8,7 @@ use std::io;
 use std::net::IpAddr;
 
 use dwdump::filter::{Filter, Names, Service, SystemNames};
+use dwdump::packet;
 use dwdump::record::{
     Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
 };
@@ -223,6 +224,14 @@ fn drops() -> Vec<Drop> {
                 frame_to([1, 0x80, 0xc2, 0, 0, 0], 38, &[0x42, 0x42, 3, 0]),
             )
         },
+        Drop {
+            cause: Cause::Software {
+                location: Location::default(),
+                reason: None,
+            },
+            input: Some((4, "")),
+            ..with("nothing-known", frame(0x88cc, &[2, 7, 4]))
+        },
         with("sctp", plain(132)),
         with("esp", plain(50)),
         with("ah", plain(51)),
@@ -316,7 +325,7 @@ fn every_example_selects_what_the_manual_says() {
                         kind: drop.link,
                         basis: Basis::Known,
                     },
-                    protocol: None,
+                    protocol: packet::protocol(drop.link, &drop.data),
                     original_len: u32::try_from(drop.data.len()).unwrap(),
                     data: &drop.data,
                     notes: &[],

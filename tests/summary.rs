@@ -136,13 +136,101 @@ fn intervals_add_up_to_the_whole() {
     }
 }
 
+/// A capture of UDP packets, one from each of so many addresses, then so many from one more.
+fn flows(single: u32, heavy: usize) -> tempfile::NamedTempFile {
+    // Version 2.4, LINKTYPE_RAW.
+    let header = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 101];
+    let mut file: Vec<u8> = header.into_iter().flat_map(u32::to_be_bytes).collect();
+    for source in (0..single).chain(std::iter::repeat_n(single, heavy)) {
+        let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
+        packet.extend((0x0a00_0000 + source).to_be_bytes());
+        packet.extend([192, 0, 2, 1, 0, 53, 0, 53, 0, 8, 0, 0]);
+        file.extend([0, 0, 28, 28].into_iter().flat_map(u32::to_be_bytes));
+        file.extend(packet);
+    }
+    let written = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(written.path(), file).unwrap();
+    written
+}
+
+fn sum(rows: &[Value], field: &str) -> u64 {
+    rows.iter().filter_map(|row| row[field].as_u64()).sum()
+}
+
+#[test]
+fn the_busiest_row_of_a_file_is_shown_however_many_there_are() {
+    let file = flows(10_000, 30_000);
+    let path = file.path().to_str().unwrap();
+    let object = &objects(path, &["--by", "flow"])[0];
+    let rows = object["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 10_000);
+    assert_eq!(rows[0]["src"], "10.0.39.16");
+    for (field, wanted) in [("drops", 30_000), ("total", 30_000), ("error", 1)] {
+        assert_eq!(rows[0][field], wanted, "{field}");
+    }
+    assert_eq!(object["other"], 1);
+    assert_eq!(sum(rows, "drops") + 1, 40_000);
+    let (lines, talk) = dwdump(path, &["--by", "flow", "--print"]);
+    let busiest = "30000 drops of udp 10.0.39.16:53 > 192.0.2.1:53 (at most 1 more)\n";
+    assert!(lines.starts_with(busiest), "{}", &lines[..200]);
+    assert!(lines.ends_with("\n1 drops of other flows\n"));
+    let counts = lines.lines().map(|line| line.split_once(' ').unwrap().0);
+    let sum: u64 = counts.map(|count| count.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, 40_000);
+    assert!(talk.contains("40000 drops counted\n"), "{talk}");
+    let others = "1 drop of other flows: the table holds 10000 flows, those with the most drops\n";
+    assert!(talk.contains(others), "{talk}");
+}
+
+#[test]
+fn as_many_rows_as_there_is_room_for_are_exact() {
+    let file = flows(9_999, 3);
+    let path = file.path().to_str().unwrap();
+    let object = &objects(path, &["--by", "flow"])[0];
+    let rows = object["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), sum(rows, "total")), (10_000, 10_002));
+    assert!(rows.iter().all(|row| row.get("error").is_none()));
+    assert_eq!(
+        (&object["other"], &object["other_total"]),
+        (&0.into(), &0.into())
+    );
+    let (_, talk) = dwdump(path, &["--by", "flow"]);
+    assert!(!talk.contains("other flows"), "{talk}");
+}
+
+#[test]
+fn the_filter_of_a_row_counts_the_row_alone() {
+    for path in [
+        "fixtures/summary-6.12.pcap",
+        "fixtures/made/summary.pcap",
+        "fixtures/made/links.pcap",
+        "fixtures/made/names.pcap",
+        "fixtures/made/plain.pcapng",
+    ] {
+        for by in ["location", "reason", "interface", "flow", "module"] {
+            for object in objects(path, &["--by", by]) {
+                for row in object["rows"].as_array().unwrap().iter().take(5) {
+                    let filter = row["filter"].as_str().unwrap();
+                    let alone = objects(path, &["--by", by, filter]);
+                    let [alone] = &alone[..] else {
+                        panic!("{path} by {by}: {filter} gives {alone:?}")
+                    };
+                    assert_eq!(alone["rows"], Value::from(vec![row.clone()]), "{path}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_object_is_what_the_schema_says() {
     let schema = std::fs::read_to_string("fixtures/summary.schema.json").unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut seen = std::collections::BTreeSet::new();
+    let many = flows(10_000, 2);
     for path in [
+        many.path().to_str().unwrap(),
         "fixtures/summary-6.12.pcap",
         "fixtures/made/summary.pcap",
         "fixtures/software-6.12.pcap",

@@ -1,8 +1,10 @@
 //! What an expression says, once names are looked up and qualifiers carried over. Aliases are gone:
 //! two expressions that mean the same by the manual are the same tree.
 
-use crate::record::Origin;
+use crate::packet;
+use crate::record::{EtherType, Origin};
 
+use super::fact::Fact;
 use super::glob::Glob;
 
 /// An expression.
@@ -85,6 +87,8 @@ pub enum Primitive {
     FarPort(Side, PortRange),
     /// `flow tcp 10.0.0.1:1234 10.0.0.2:80`
     Flow(Flow),
+    /// `flow udp 10.0.0.1:53 > 10.0.0.2:1234`: one direction, as a summary counts it; `flow none`
+    OneWay(Option<packet::Flow>),
     /// `ether host`
     Mac(Direction, [u8; 6]),
     /// `broadcast`
@@ -246,6 +250,14 @@ pub enum DropWord {
     InterfaceIndex(u32),
     /// `iface eth0`
     InterfaceName(Vec<u8>),
+    /// `iface = ""`: without an input interface
+    NoInterface,
+    /// `pc = ""`: of the kernel, at an unknown address
+    NoPc,
+    /// `protocol 0x0800`, `protocol = ""`
+    Protocol(Option<EtherType>),
+    /// `reason = NO_SOCKET`, `reason = ""`
+    Exactly(Fact, Vec<u8>),
     /// What the catalogue of reasons calls usually harmless.
     Noise,
 }

@@ -9,6 +9,7 @@ use super::ast::{
     Arith, Chain, Comparison, Connective, Direction, DropWord, Expr, Family, Flow, Header, Net,
     Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, Travel, Width,
 };
+use super::port::OneWay;
 
 /// Up to here `a or b and c` is shown as `(a or b) and c`; beyond, parentheses no longer help.
 const MAX_SHOWN_GROUPS: usize = 8;
@@ -148,6 +149,8 @@ impl fmt::Display for Primitive {
                 one,
                 other,
             }) => write!(f, "flow {protocol} {one} {other}"),
+            Self::OneWay(None) => f.write_str("flow none"),
+            Self::OneWay(Some(flow)) => write!(f, "flow {}", OneWay(*flow)),
             Self::Mac(direction, mac) => {
                 let word = match direction {
                     Direction::Either => "host",
@@ -310,6 +313,11 @@ impl fmt::Display for DropWord {
             Self::TrapGroup(glob) => write!(f, "trap_group {}", Text(glob.as_bytes())),
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
             Self::InterfaceName(name) => write!(f, "ifname {}", Text(name)),
+            Self::NoInterface => f.write_str("iface = \"\""),
+            Self::NoPc => f.write_str("pc = \"\""),
+            Self::Protocol(Some(protocol)) => write!(f, "protocol {protocol}"),
+            Self::Protocol(None) => f.write_str("protocol = \"\""),
+            Self::Exactly(fact, value) => write!(f, "{} = {}", fact.word(), Text(value)),
             Self::Noise => f.write_str("noise"),
         }
     }

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use winnow::stream::Location;
 
-use crate::record::Origin;
+use crate::record::{EtherType, Origin};
 
 use super::ast::{DropWord, Expr, Primitive};
+use super::fact::Fact;
 use super::glob::Glob;
-use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, text};
+use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, sign, text};
+use super::words;
 
 /// The words that only a drop has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub enum TextWord {
     Module,
     Pc,
     Origin,
+    Protocol,
     Trap,
     TrapGroup,
     Iface,
@@ -32,6 +35,7 @@ impl TextWord {
             "module" => Self::Module,
             "pc" => Self::Pc,
             "origin" => Self::Origin,
+            "protocol" => Self::Protocol,
             "trap" => Self::Trap,
             "trap_group" => Self::TrapGroup,
             "iface" | "ifindex" => Self::Iface,
@@ -47,6 +51,7 @@ impl TextWord {
             Self::Module => "a kernel module",
             Self::Pc => "an address, for instance 0xffffffffb3d420b5",
             Self::Origin => "`sw` or `hw`",
+            Self::Protocol => "an Ethernet type from 0 to 65535 or its name",
             Self::Trap => "a trap, for instance blackhole_route",
             Self::TrapGroup => "a trap group, for instance l3_drops",
             Self::Iface => "an interface name or index",
@@ -55,26 +60,52 @@ impl TextWord {
     }
 }
 
-/// One name.
+/// One name, or `=` and the exact one.
 pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
     let start = position(input)?;
     if matches!(peek_word(input)?, "and" | "or" | "not") {
         return expected(input, word.wanted());
     }
+    let is_exact = sign(input, "==")? || sign(input, "=")?;
+    let start = if is_exact { position(input)? } else { start };
     let Some((bytes, quoted)) = text(input)? else {
         return expected(input, word.wanted());
     };
     let span = start..input.current_token_start();
-    value(word, bytes, quoted, span)
+    if is_exact {
+        exact(word, bytes, quoted, span)
+    } else {
+        value(word, bytes, quoted, span)
+    }
+}
+
+/// What `word = name` asks for; an empty name, for none.
+fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
+    let exactly = |fact| DropWord::Exactly(fact, bytes.clone());
+    let asked = match word {
+        TextWord::Reason => exactly(Fact::Reason),
+        TextWord::Location => exactly(Fact::Location),
+        TextWord::Module => exactly(Fact::Module),
+        TextWord::Trap => exactly(Fact::Trap),
+        TextWord::TrapGroup => exactly(Fact::TrapGroup),
+        TextWord::IfName => exactly(Fact::IfName),
+        TextWord::Iface if bytes.is_empty() => DropWord::NoInterface,
+        TextWord::Pc if bytes.is_empty() => DropWord::NoPc,
+        TextWord::Protocol if bytes.is_empty() => DropWord::Protocol(None),
+        TextWord::Iface | TextWord::Pc | TextWord::Protocol | TextWord::Origin => {
+            return value(word, bytes, quoted, span);
+        }
+    };
+    Ok(Primitive::Drop(asked).into())
 }
 
 /// What `word` asks of a name.
 pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
-    if quoted == Quoted::No && matches!(plain, "=" | "!=" | "==") {
+    if quoted == Quoted::No && plain.starts_with("!=") {
         return fail(
             span,
-            "expected a name right behind the word, without a sign",
+            "expected a name, or `=` and a name: `not` stands before the word",
         );
     }
     if bytes.is_empty() {
@@ -99,6 +130,16 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
             "hw" | "hardware" => DropWord::Origin(Origin::Hardware),
             _ => return fail(span, format!("expected {}", word.wanted())),
         },
+        TextWord::Protocol => {
+            let protocol = match lex::number(plain) {
+                Some(number) => u16::try_from(number).ok(),
+                None => words::ether_protocol(plain),
+            };
+            match protocol {
+                Some(protocol) => DropWord::Protocol(Some(EtherType(protocol))),
+                None => return fail(span, format!("expected {}", word.wanted())),
+            }
+        }
         TextWord::Pc => {
             let digits = plain.trim_start_matches("0x").len();
             match lex::number(plain).filter(|_| digits <= 16) {

@@ -16,6 +16,7 @@ mod ast;
 mod display;
 mod drop_word;
 mod error;
+mod fact;
 mod far;
 mod glob;
 mod inner;
@@ -41,6 +42,7 @@ use std::fmt;
 use crate::record::DropRecord;
 
 use ast::{Connective, DropWord, Expr, Primitive};
+use fact::Fact;
 use packet::Packet;
 use program::Program;
 
@@ -48,6 +50,7 @@ pub use display::Text;
 pub use error::FilterError;
 pub use kernel::{KernelFilter, NotInKernel, Part};
 pub use names::{Names, Service, SystemNames};
+pub use port::OneWay;
 pub use suggest::nearest;
 
 /// Which drops to keep.
@@ -153,6 +156,11 @@ fn find_reasons(expr: &Expr, found: &mut Vec<ReasonPattern>) {
         Expr::Not(expr) | Expr::Inner(expr) => find_reasons(expr, found),
         Expr::Primitive(Primitive::Drop(DropWord::Reason(glob))) => {
             found.push(ReasonPattern(glob.clone()));
+        }
+        Expr::Primitive(Primitive::Drop(DropWord::Exactly(Fact::Reason, name)))
+            if !name.is_empty() =>
+        {
+            found.push(ReasonPattern(glob::Glob::new(name.clone())));
         }
         Expr::Primitive(_) => {}
     }

@@ -1,11 +1,15 @@
 //! Ports: numbers, services, ranges, and the two ends of a flow.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::ast::{Flow, PortRange, PortScope};
-use super::lex::{self, Input, Name, Parsed, expected, fail, keyword, name, peek_word};
+use super::ast::{Flow, PortRange, PortScope, Primitive};
+use super::lex::{self, Input, Name, Parsed, expected, fail, keyword, name, peek_word, sign};
 use super::names::Service;
+use super::words;
+use crate::dissect::ProtocolName;
+use crate::packet;
 
 /// A port by number or service name, and the protocol that a name stands for.
 pub fn single(
@@ -118,35 +122,126 @@ pub fn range(
     ))
 }
 
-/// `flow tcp 10.0.0.1:1234 10.0.0.2:80`
-pub fn flow(input: &mut Input<'_>) -> Parsed<Flow> {
+/// `flow tcp 10.0.0.1:1234 10.0.0.2:80`, in both directions; `flow icmp 10.0.0.1 > 10.0.0.2`, in one,
+/// of any protocol; `flow none`.
+pub fn flow(input: &mut Input<'_>) -> Parsed<Primitive> {
+    if keyword(input, "none")? {
+        return Ok(Primitive::OneWay(None));
+    }
     let word = peek_word(input)?;
-    let protocol = match word {
-        "tcp" => PortScope::Tcp,
-        "udp" => PortScope::Udp,
-        "sctp" => PortScope::Sctp,
-        _ => return expected(input, "`tcp`, `udp` or `sctp`"),
+    let Some(protocol) = protocol_number(input, word) else {
+        return expected(input, "`tcp`, `udp` or `sctp`, another protocol, or `none`");
     };
     keyword(input, word)?;
-    let (one, _) = endpoint(input)?;
-    let (other, span) = endpoint(input)?;
-    if one.is_ipv4() != other.is_ipv4() {
-        return fail(span, "expected two addresses of the same family");
+    let scope = match protocol {
+        6 => PortScope::Tcp,
+        17 => PortScope::Udp,
+        132 => PortScope::Sctp,
+        _ => PortScope::Any,
+    };
+    let (one, start) = endpoint(input, scope)?;
+    let is_one_way = sign(input, ">")?;
+    let (other, end) = endpoint(input, scope)?;
+    if one.address().is_ipv4() != other.address().is_ipv4() {
+        return fail(end, "expected two addresses of the same family");
     }
-    Ok(Flow {
-        protocol,
-        one,
-        other,
-    })
+    match (one, other) {
+        (Endpoint::Port(one), Endpoint::Port(other)) if is_one_way => {
+            Ok(Primitive::OneWay(Some(packet::Flow {
+                source: one.ip(),
+                destination: other.ip(),
+                transport: protocol,
+                ports: Some((one.port(), other.port())),
+            })))
+        }
+        (Endpoint::Port(one), Endpoint::Port(other)) => Ok(Primitive::Flow(Flow {
+            protocol: scope,
+            one,
+            other,
+        })),
+        (Endpoint::Address(one), Endpoint::Address(other)) if is_one_way => {
+            Ok(Primitive::OneWay(Some(packet::Flow {
+                source: one,
+                destination: other,
+                transport: protocol,
+                ports: None,
+            })))
+        }
+        (Endpoint::Address(_), Endpoint::Address(_)) if scope == PortScope::Any => {
+            fail(end, "expected `>` between the addresses")
+        }
+        (Endpoint::Address(_), _) => fail(start, format!("expected {WITH_PORT}")),
+        (_, Endpoint::Address(_)) => fail(end, format!("expected {WITH_PORT}")),
+    }
 }
 
-fn endpoint(input: &mut Input<'_>) -> Parsed<(SocketAddr, Range<usize>)> {
-    const WANTED: &str = "an address and a port, for instance 10.0.0.1:80 or [2001:db8::1]:80";
-    let Some(name) = name(input, "[]")? else {
-        return expected(input, WANTED);
+fn protocol_number(input: &Input<'_>, word: &str) -> Option<u8> {
+    match lex::number(word) {
+        Some(number) => u8::try_from(number).ok(),
+        None if word.is_empty() => None,
+        None => words::ip_protocol(word).or_else(|| input.state.names.protocol(word)),
+    }
+}
+
+/// One end of a flow.
+enum Endpoint {
+    Port(SocketAddr),
+    Address(IpAddr),
+}
+
+impl Endpoint {
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Port(address) => address.ip(),
+            Self::Address(address) => *address,
+        }
+    }
+}
+
+const WITH_PORT: &str = "an address and a port, for instance 10.0.0.1:80 or [2001:db8::1]:80";
+
+/// An address and its port; without one where the packets of a flow have none.
+fn endpoint(input: &mut Input<'_>, scope: PortScope) -> Parsed<(Endpoint, Range<usize>)> {
+    let has_ports = scope != PortScope::Any;
+    let wanted = if has_ports {
+        WITH_PORT
+    } else {
+        "an IP address"
     };
-    match name.text.parse() {
-        Ok(address) => Ok((address, name.span)),
-        Err(_) => fail(name.span, format!("expected {WANTED}")),
+    let Some(name) = name(input, "[]")? else {
+        return expected(input, wanted);
+    };
+    let with_port = name.text.parse().ok().filter(|_| has_ports);
+    let found = match (with_port, name.text.parse()) {
+        (Some(address), _) => Endpoint::Port(address),
+        (None, Ok(address)) => Endpoint::Address(address),
+        (None, Err(_)) => return fail(name.span, format!("expected {wanted}")),
+    };
+    Ok((found, name.span))
+}
+
+/// One direction of a flow, as it stands behind `flow`: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+pub struct OneWay(pub packet::Flow);
+
+impl fmt::Display for OneWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let packet::Flow {
+            source,
+            destination,
+            transport,
+            ports,
+        } = self.0;
+        let name = ProtocolName(transport).to_string().to_lowercase();
+        match words::ip_protocol(&name) {
+            Some(number) if number == transport => f.write_str(&name)?,
+            _ => transport.fmt(f)?,
+        }
+        match ports {
+            Some((from, to)) => {
+                let source = SocketAddr::new(source, from);
+                write!(f, " {source} > {}", SocketAddr::new(destination, to))
+            }
+            None => write!(f, " {source} > {destination}"),
+        }
     }
 }

@@ -48,7 +48,7 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
         "addr" => with_names(input, Carried::FarAddress(Direction::Either)),
         "sport" => with_names(input, Carried::FarPort(Side::Source)),
         "dport" => with_names(input, Carried::FarPort(Side::Destination)),
-        "flow" => alone(Primitive::Flow(port::flow(input)?)),
+        "flow" => alone(port::flow(input)?),
         "less" => alone(length(input, Comparison::LessOrEqual)?),
         "greater" => alone(length(input, Comparison::GreaterOrEqual)?),
         "inbound" => alone(Primitive::Direction(Travel::Inbound)),

@@ -1,17 +1,17 @@
 //! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
 
 use crate::reason;
-use crate::record::{Cause, Interface, Name, Origin, Symbol};
+use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
     Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
     Relation, Scope, Side, Travel, Width,
 };
-use super::far;
 use super::layout::{Layout, MAX_LLC_LENGTH, Naming, ether_type};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::Packet;
 use super::relation::{self, arp, ipv4, ipv6};
+use super::{fact, far};
 
 /// A packet as one place in the expression sees it.
 #[derive(Clone, Copy)]
@@ -331,6 +331,7 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
             Some(range.contains(view.packet.bytes.u16(ports.at + offset)?))
         }
         Primitive::Flow(flow) => is_flow(view, flow),
+        Primitive::OneWay(flow) => Some(fact::flow(view.packet) == *flow),
         &Primitive::Mac(direction, mac) => {
             let is = |at: usize| {
                 let found: [u8; 6] = view.packet.bytes.array(view.layout.header + at)?;
@@ -486,7 +487,7 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
                 || symbol.is_some_and(|symbol| glob.matches(place(symbol)))
         }),
         DropWord::Module(glob) => symbol
-            .and_then(Symbol::module)
+            .and_then(fact::module)
             .is_some_and(|module| glob.matches(module)),
         DropWord::Pc(wanted) => pc == Some(*wanted),
         DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
@@ -499,8 +500,12 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
                 .and_then(crate::record::Interface::name)
                 .map(Name::as_bytes)
                 .is_some_and(|found| found == name)
-                || is_shown_as(record.input, name)
+                || fact::is_shown_as(record.input, name)
         }
+        DropWord::NoInterface => record.input.is_none(),
+        DropWord::NoPc => record.cause.origin() == Some(Origin::Software) && pc.is_none(),
+        DropWord::Protocol(protocol) => record.protocol == *protocol,
+        DropWord::Exactly(fact, value) => fact.is(record, value),
         DropWord::Noise => {
             record.cause.origin() == Some(Origin::Software)
                 && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
@@ -513,14 +518,4 @@ fn place(symbol: Symbol<'_>) -> &[u8] {
     let text = symbol.0.as_bytes();
     let end = text.iter().position(|&byte| byte == b' ');
     &text[..end.unwrap_or(text.len())]
-}
-
-/// Whether a nameless interface is shown by this name: `if5`.
-fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
-    input.is_some_and(|input| {
-        input.name().is_none()
-            && Interface::new(input.index, Name::new(name))
-                .name()
-                .is_none()
-    })
 }

@@ -250,6 +250,7 @@ const WORDS: &[&str] = &[
     "module",
     "pc",
     "origin",
+    "protocol",
     "trap",
     "trap_group",
     "iface",

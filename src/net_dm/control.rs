@@ -7,6 +7,7 @@ use std::io;
 use super::netlink::{Attributes, Generic};
 use super::{attr, cmd};
 use crate::record::Origin;
+use crate::untrusted::Untrusted;
 
 /// A way to ask the kernel: [`KernelConversation`](super::socket::KernelConversation), or a script.
 pub trait Conversation {
@@ -33,14 +34,14 @@ pub struct Refusal {
     /// The errno.
     pub errno: i32,
     /// The kernel's own words, from the extended acknowledgement.
-    pub words: Option<String>,
+    pub words: Option<Untrusted>,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&strerror(self.errno))?;
         match &self.words {
-            Some(words) => write!(f, ": {}", crate::record::Escaped(words.as_bytes())),
+            Some(words) => write!(f, ": {words}"),
             None => Ok(()),
         }
     }

@@ -105,8 +105,8 @@ impl KernelConversation {
                         let words = error.ext_ack().iter().find(|attribute| {
                             *attribute.nla_type().nla_type() == NlmsgerrAttr::Msg
                         });
-                        let words =
-                            words.map(|attribute| words_of(attribute.nla_payload().as_ref()));
+                        let words = words
+                            .map(|attribute| words_of(attribute.nla_payload().as_ref()).into());
                         return Err(Refusal {
                             errno: -*error.error(),
                             words,
@@ -190,7 +190,7 @@ fn refusal(error: &SocketError) -> Refusal {
         },
         other => Refusal {
             errno: libc::EPROTO,
-            words: Some(other.to_string()),
+            words: Some(other.to_string().into()),
         },
     }
 }

@@ -86,12 +86,8 @@ pub fn capture_host() -> CaptureHost {
     };
     let text = |field: &std::ffi::OsStr| field.to_string_lossy().into_owned();
     CaptureHost {
-        hardware: Some(text(uname.machine())),
-        os: Some(format!(
-            "{} {}",
-            text(uname.sysname()),
-            text(uname.release())
-        )),
+        hardware: Some(text(uname.machine()).into()),
+        os: Some(format!("{} {}", text(uname.sysname()), text(uname.release())).into()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::sieve::Sieve;
 use super::{Plural, hint, say};
 use crate::record::Loss;
 use crate::sink::Detail;
-use crate::sink::summary::{Elsewhere, Where};
+use crate::sink::summary::{AtMostMore, Elsewhere, Where};
 use crate::summary::{Key, MAX_ROWS, Order, Table};
 
 /// Rows of the totals.
@@ -79,7 +79,7 @@ impl Closing<'_> {
         let others = table.others().total;
         if others > 0 {
             say(format_args!(
-                "{} {}: the table holds {MAX_ROWS} {} at a time",
+                "{} {}: the table holds {MAX_ROWS} {}, those with the most drops",
                 Plural(others, "drop"),
                 Elsewhere(table.grouping()),
                 table.grouping().plural()
@@ -113,7 +113,8 @@ fn write_totals(writer: &mut impl Write, table: &Table) -> io::Result<()> {
             key,
             detail: Detail::Full,
         };
-        writeln!(writer, "  {:>width$} {place}", row.total)?;
+        let more = AtMostMore(row.error);
+        writeln!(writer, "  {:>width$} {place}{more}", row.total)?;
     }
     let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
     let rest = rest.sum::<u64>() + table.others().total;

@@ -8,6 +8,7 @@ use crate::cli::DebugFiles;
 use crate::record::{CaptureHost, Location};
 use crate::sink::{LineFinder, SharedFinder, SourceLine};
 use crate::symbol::debug_search::{Search, Wanted};
+use crate::symbol::source::Frame;
 use crate::symbol::source_line::SourceLines;
 
 /// The finder of a run. Shared: the sinks ask it, the end of the run asks what was missing.
@@ -56,9 +57,10 @@ impl LineFinder for Finder {
     fn find(&mut self, location: Location<'_>) -> Option<SourceLine> {
         let mut lines = self.0.borrow_mut();
         let source = lines.find(location)?;
-        let frame = |frame: &crate::symbol::source::Frame| format!("{} {frame}", frame.function);
+        let frame =
+            |frame: &Frame| format!("{} {}", frame.function.raw(), frame.place().raw()).into();
         Some(SourceLine {
-            line: source.to_string(),
+            line: source.frame().place(),
             chain: source.chain().iter().map(frame).collect(),
         })
     }

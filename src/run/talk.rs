@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use crate::untrusted::Message;
+
 /// Lines that are kept at most: the first ones tell the cause.
 const MAX_HELD: usize = 100;
 
@@ -24,6 +26,7 @@ pub fn hint(line: impl fmt::Display) {
 }
 
 fn tell(line: String) {
+    let line = Message(line).to_string();
     match held().as_mut() {
         Some(lines) if lines.len() < MAX_HELD => lines.push(line),
         Some(_) => {}

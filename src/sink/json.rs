@@ -37,7 +37,8 @@ impl<W: Write> JsonSink<W> {
 
 impl<W: Write> Sink for JsonSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        let source = source_line(self.finder.as_ref(), record).map(|source| source.line);
+        let source =
+            source_line(self.finder.as_ref(), record).map(|source| source.line.to_string());
         let object = Object {
             source,
             ..Object::new(record)

@@ -21,6 +21,7 @@ pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
 use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
+use crate::untrusted::Untrusted;
 
 /// The snapshot length written into every file. With a cooked header a payload can pass 65535,
 /// and tcpdump refuses a file whose interfaces differ in it.
@@ -54,9 +55,9 @@ pub type SharedFinder = Rc<RefCell<dyn LineFinder>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
     /// `net/ipv4/gre_demux.c:170`
-    pub line: String,
+    pub line: Untrusted,
     /// `gre_rcv net/ipv4/gre_demux.c:170` and what was inlined there, innermost first.
-    pub chain: Vec<String>,
+    pub chain: Vec<Untrusted>,
 }
 
 /// The source line of a record's drop.

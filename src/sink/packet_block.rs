@@ -181,7 +181,7 @@ fn add_options(
         add_comment(body, &Comment::Meaning(meaning));
     }
     for note in record.notes {
-        add_option(body, OPT_COMMENT, note.as_bytes());
+        add_option(body, OPT_COMMENT, note.raw().as_bytes());
     }
     if record.cause.origin().is_some() {
         let direction = if record.input.is_some() {

@@ -103,12 +103,12 @@ impl<W: Write> PcapngSink<W> {
     ) -> io::Result<Self> {
         let hardware = host
             .hardware
-            .as_deref()
-            .map(|text| SectionHeaderOption::Hardware(text.to_owned().into()));
+            .as_ref()
+            .map(|text| SectionHeaderOption::Hardware(text.raw().to_owned().into()));
         let os = host
             .os
-            .as_deref()
-            .map(|text| SectionHeaderOption::OS(text.to_owned().into()));
+            .as_ref()
+            .map(|text| SectionHeaderOption::OS(text.raw().to_owned().into()));
         let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
             // The library's default is big-endian.

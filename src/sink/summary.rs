@@ -18,7 +18,9 @@ use crate::symbol::sent::{Module, Sent};
 pub fn write_lines(writer: &mut impl Write, table: &Table, detail: Detail) -> io::Result<()> {
     for (key, row) in table.rows(Order::Current) {
         if row.current > 0 {
-            writeln!(writer, "{} drops {}", row.current, Where { key, detail })?;
+            let place = Where { key, detail };
+            let more = AtMostMore(row.current_error);
+            writeln!(writer, "{} drops {place}{more}", row.current)?;
         }
     }
     let others = table.others().current;
@@ -77,6 +79,18 @@ fn write_symbol(f: &mut fmt::Formatter<'_>, symbol: Symbol<'_>, detail: Detail) 
     }
 }
 
+/// ` (at most 12 more)`, where a row may have drops that are counted among the others.
+pub struct AtMostMore(pub u64);
+
+impl fmt::Display for AtMostMore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, " (at most {more} more)"),
+        }
+    }
+}
+
 /// Where the drops are that have no row of their own.
 pub struct Elsewhere(pub Grouping);
 
@@ -108,7 +122,9 @@ pub fn write_object(
         by: table.grouping().to_string(),
         drops: table.sum().current,
         total: table.sum().total,
-        rows: rows.map(|(key, row)| Object::new(key, row)).collect(),
+        rows: rows
+            .map(|(key, row)| Object::new(table.grouping(), key, row))
+            .collect(),
         other: table.others().current,
         other_total: table.others().total,
     };
@@ -135,7 +151,12 @@ struct Interval {
 struct Object {
     drops: u64,
     total: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    drops_error: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    error: u64,
     name: String,
+    filter: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,11 +190,14 @@ struct Object {
 }
 
 impl Object {
-    fn new(key: &Key, row: &Row) -> Self {
+    fn new(grouping: Grouping, key: &Key, row: &Row) -> Self {
         let object = Self {
             drops: row.current,
             total: row.total,
+            drops_error: row.current_error,
+            error: row.error,
             name: key.to_string(),
+            filter: key.filter(grouping),
             meaning: meaning(key),
             ..Self::default()
         };
@@ -225,6 +249,11 @@ impl Object {
             | Key::Unseen => object,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What the drops of a row mean, where its key alone says it.

@@ -102,13 +102,13 @@ impl<W: Write> Sink for TextSink<W> {
         write!(self.writer, " {line}")?;
         let source = source_line(self.finder.as_ref(), record);
         if let Some(SourceLine { line, .. }) = &source {
-            write!(self.writer, " ({})", Escaped(line.as_bytes()))?;
+            write!(self.writer, " ({line})")?;
         }
         writeln!(self.writer)?;
         if self.style.detail == Detail::Full {
             write_details(&mut self.writer, record)?;
             for frame in source.iter().flat_map(|source| &source.chain) {
-                writeln!(self.writer, "\tsource: {}", Escaped(frame.as_bytes()))?;
+                writeln!(self.writer, "\tsource: {frame}")?;
             }
         }
         Ok(Written::Yes)

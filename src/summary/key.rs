@@ -8,8 +8,8 @@ use indexmap::Equivalent;
 use super::{Counted, Grouping};
 use crate::dissect::ProtocolName;
 use crate::filter;
-use crate::packet::{self, Flow};
-use crate::record::{Cause, DropRecord, Escaped, EtherType, Interface, Location, Name, Symbol};
+use crate::packet::Flow;
+use crate::record::{Cause, Escaped, EtherType, Interface, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
 /// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
@@ -50,7 +50,7 @@ pub enum Key<B = Box<[u8]>> {
     Device,
     /// Packets of a capture that says nothing of drops.
     NotDropped,
-    /// Counted by the kernel, which showed no packet.
+    /// Counted by the kernel, which showed no packet; a packet of no byte tells no more.
     Unseen,
 }
 
@@ -61,25 +61,35 @@ impl<'a> KeyView<'a> {
     /// The row that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
-        match (grouping, counted) {
-            (Grouping::Interface, Counted::Packet(record)) => Self::interface(record),
-            (Grouping::Flow, Counted::Packet(record)) => Self::flow(record),
-            (Grouping::Interface | Grouping::Flow, Counted::Kernel { .. }) => Self::Unseen,
-            (Grouping::Location, _) => match cause {
+        match grouping {
+            Grouping::Location => match cause {
                 Cause::Software { location, .. } => Self::place(location),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
             },
-            (Grouping::Reason, _) => match (cause, counted) {
-                (Cause::Software { .. }, Counted::Kernel { .. }) => Self::Unseen,
-                (Cause::Software { reason, .. }, _) => Self::Reason(bytes(reason)),
-                (Cause::Hardware { trap, .. }, _) => Self::Trap(bytes(trap)),
-                (Cause::Unknown, _) => Self::NotDropped,
+            Grouping::Reason => match cause {
+                Cause::Software { reason: None, .. } if counted.is_unseen() => Self::Unseen,
+                Cause::Software { reason, .. } => Self::Reason(bytes(reason)),
+                Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
+                Cause::Unknown => Self::NotDropped,
             },
-            (Grouping::Module, _) => match cause {
+            Grouping::Module => match cause {
                 Cause::Software { location, .. } => Self::module(location),
                 Cause::Hardware { .. } => Self::Device,
                 Cause::Unknown => Self::NotDropped,
+            },
+            Grouping::Interface => match counted.input() {
+                Some(input) => Self::Interface {
+                    index: input.index,
+                    name: bytes(input.name()),
+                },
+                None if counted.is_unseen() => Self::Unseen,
+                None => Self::Local,
+            },
+            Grouping::Flow => match (counted.flow(), counted.protocol()) {
+                (Some(flow), _) => Self::Flow(flow),
+                (None, None) if counted.is_unseen() => Self::Unseen,
+                (None, protocol) => Self::OtherProtocol(protocol),
             },
         }
     }
@@ -94,25 +104,8 @@ impl<'a> KeyView<'a> {
     fn module(location: Location<'a>) -> Self {
         match location.symbol.map(|symbol| Sent::new(symbol).module) {
             Some(Module::Kernel) => Self::Kernel,
-            Some(Module::Named(name)) => Self::Module(name),
-            Some(Module::Prefix(_) | Module::Unknown) | None => Self::UnknownModule,
-        }
-    }
-
-    fn interface(record: &DropRecord<'a>) -> Self {
-        match record.input {
-            Some(input) => Self::Interface {
-                index: input.index,
-                name: bytes(input.name()),
-            },
-            None => Self::Local,
-        }
-    }
-
-    fn flow(record: &DropRecord<'a>) -> Self {
-        match packet::flow(record.link.kind, record.data) {
-            Some(flow) => Self::Flow(flow),
-            None => Self::OtherProtocol(record.protocol),
+            Some(Module::Named(name)) if !name.is_empty() => Self::Module(name),
+            _ => Self::UnknownModule,
         }
     }
 
@@ -183,44 +176,41 @@ impl Key {
         }
     }
 
-    /// The filter that keeps the drops of this row, where the language can say it.
-    pub fn filter(&self) -> Option<String> {
-        let word = |word: &str, name: &[u8]| Some(format!("{word} {}", filter::Text(name)));
+    /// The filter that keeps the drops of this row of a table by `grouping`, and no others.
+    pub fn filter(&self, grouping: Grouping) -> String {
+        let exactly = |word: &str, name: &[u8]| format!("{word} = {}", filter::Text(name));
+        let seen = |filter: String| filter + " and len != 0";
+        let unseen = |filter: String| filter + " and len = 0";
+        let no_protocol = || format!("flow none and {}", exactly("protocol", b""));
         match self {
-            Self::Reason(name) | Self::Trap(name) | Self::Module(name) if name.is_empty() => None,
-            Self::Reason(name) => word("reason", name),
-            Self::Trap(name) => word("trap", name),
-            Self::Module(name) => word("module", name),
-            Self::Place { pc: Some(pc), .. } => Some(format!("pc {pc:#x}")),
-            Self::Place { .. } => word("location", self.symbol()?.function()),
-            Self::Interface { index: 0, name } => word("ifname", name),
-            Self::Interface { index, .. } => Some(format!("iface {index}")),
-            Self::Local => Some("outbound".into()),
-            Self::Flow(flow) => Some(flow_filter(flow)),
-            Self::OtherProtocol(Some(protocol)) => Some(format!("ether proto {protocol}")),
-            Self::Device => Some("origin hw".into()),
-            Self::OtherProtocol(None)
-            | Self::Kernel
-            | Self::UnknownModule
-            | Self::NotDropped
-            | Self::Unseen => None,
+            Self::Reason(name) if name.is_empty() => seen(exactly("reason", name)),
+            Self::Reason(name) => exactly("reason", name),
+            Self::Trap(name) => exactly("trap", name),
+            Self::Place { pc, symbol } => {
+                let pc = match pc {
+                    Some(pc) => format!("pc {pc:#x}"),
+                    None => exactly("pc", b""),
+                };
+                format!("{pc} and {}", exactly("location", symbol))
+            }
+            Self::Interface { index, name } => {
+                format!("iface {index} and {}", exactly("ifname", name))
+            }
+            Self::Local => seen(exactly("iface", b"")),
+            Self::Flow(flow) => format!("flow {}", filter::OneWay(*flow)),
+            Self::OtherProtocol(Some(protocol)) => format!("flow none and protocol {protocol}"),
+            Self::OtherProtocol(None) => seen(no_protocol()),
+            Self::Kernel => exactly("module", b""),
+            Self::Module(name) => exactly("module", name),
+            Self::UnknownModule => "origin sw and not module * and not module = \"\"".into(),
+            Self::Device => "origin hw".into(),
+            Self::NotDropped => "not origin sw and not origin hw".into(),
+            Self::Unseen => unseen(match grouping {
+                Grouping::Flow => no_protocol(),
+                Grouping::Interface => exactly("iface", b""),
+                _ => exactly("reason", b""),
+            }),
         }
-    }
-}
-
-/// In one direction, where `flow` would keep the answers as well; and through VLAN tags, where the
-/// names of protocols do not see.
-fn flow_filter(flow: &Flow) -> String {
-    let ends = format!("saddr {} and daddr {}", flow.source, flow.destination);
-    match (flow.transport, flow.ports) {
-        (number, Some((source, destination))) => {
-            let name = ProtocolName(number).to_string().to_lowercase();
-            let source = SocketAddr::new(flow.source, source);
-            let destination = SocketAddr::new(flow.destination, destination);
-            let port = source.port();
-            format!("flow {name} {source} {destination} and {ends} and sport {port}")
-        }
-        (number, None) => format!("{ends} and (proto {number} or (vlan and proto {number}))"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! ends.
 
 mod key;
+mod lightest;
 mod table;
 
 pub use key::{Key, KeyView};
@@ -14,7 +15,8 @@ mod tests;
 
 use std::fmt;
 
-use crate::record::{Cause, DropRecord};
+use crate::packet::{self, Flow};
+use crate::record::{Cause, DropRecord, EtherType, Interface};
 
 /// What drops are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -98,6 +100,38 @@ impl<'a> Counted<'_, 'a> {
         match self {
             Self::Packet(record) => record.cause,
             Self::Kernel { cause, .. } => *cause,
+        }
+    }
+
+    /// The interface that the packet came in by.
+    pub fn input(&self) -> Option<Interface<'a>> {
+        match self {
+            Self::Packet(record) => record.input,
+            Self::Kernel { .. } => None,
+        }
+    }
+
+    /// Who talks to whom in the packet.
+    pub fn flow(&self) -> Option<Flow> {
+        match self {
+            Self::Packet(record) => packet::flow(record.link.kind, record.data),
+            Self::Kernel { .. } => None,
+        }
+    }
+
+    /// The packet's protocol.
+    pub fn protocol(&self) -> Option<EtherType> {
+        match self {
+            Self::Packet(record) => record.protocol,
+            Self::Kernel { .. } => None,
+        }
+    }
+
+    /// Whether there is no packet, or one without a byte.
+    pub fn is_unseen(&self) -> bool {
+        match self {
+            Self::Packet(record) => record.original_len == 0,
+            Self::Kernel { .. } => true,
         }
     }
 

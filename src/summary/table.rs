@@ -1,15 +1,21 @@
 //! Counts in rows, and how they went over the last intervals.
+//!
+//! Up to [`MAX_ROWS`] keys every count is exact. Beyond, a new key takes the place of the row that
+//! counts least (the Space-Saving algorithm: Metwally, Agrawal and El Abbadi, "Efficient computation
+//! of frequent and top-k elements in data streams", 2005), whose drops go to [`Table::others`]. So a
+//! key with more than one of [`MAX_ROWS`] drops always has a row, and each row knows how many drops
+//! of its key can be among the others at most: [`Row::error`]. The rows and the others together are
+//! always all drops.
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use super::lightest::Lightest;
 use super::{Counted, Grouping, Key, KeyView};
 use crate::record::{Cause, Timestamp};
 
-/// The most rows of a table. When it is full, the rows that count least are folded into
-/// [`Table::others`] at the end of an interval, and new keys until then.
+/// The most rows of a table.
 pub const MAX_ROWS: usize = 10_000;
-/// The rows that stay when the table is full.
-const KEPT_ROWS: usize = MAX_ROWS / 2;
 /// Past intervals that a row remembers.
 pub const HISTORY: usize = 16;
 
@@ -17,7 +23,12 @@ pub const HISTORY: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Table {
     grouping: Grouping,
-    rows: IndexMap<Key, Row>,
+    /// The most rows.
+    room: usize,
+    rows: IndexMap<Key, Row, RandomState>,
+    lightest: Lightest,
+    /// Rows that gave their place to another key.
+    replaced: u64,
     others: Row,
     sum: Row,
 }
@@ -25,10 +36,14 @@ pub struct Table {
 /// What is known of the drops with one key.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// Drops since the beginning.
+    /// Drops since the beginning, as far as they were counted in this row.
     pub total: u64,
-    /// Drops in the interval that is not over yet.
+    /// Drops in the interval that is not over yet, likewise.
     pub current: u64,
+    /// Drops of the same key that were counted among the others instead, at most.
+    pub error: u64,
+    /// Those of the interval that is not over yet, at most.
+    pub current_error: u64,
     /// Drops in past intervals, at positions that go round.
     past: [u32; HISTORY],
     /// Intervals that were ended.
@@ -68,9 +83,17 @@ pub enum Order {
 impl Table {
     /// Nothing counted yet.
     pub fn new(grouping: Grouping) -> Self {
+        Self::with_room(grouping, MAX_ROWS)
+    }
+
+    /// Nothing counted yet, with at most so many rows.
+    pub(super) fn with_room(grouping: Grouping, room: usize) -> Self {
         Self {
             grouping,
-            rows: IndexMap::new(),
+            room,
+            rows: IndexMap::default(),
+            lightest: Lightest::default(),
+            replaced: 0,
             others: Row::default(),
             sum: Row::default(),
         }
@@ -87,16 +110,36 @@ impl Table {
         let key = KeyView::of(self.grouping, counted);
         if let Some(row) = self.rows.get_mut(&key) {
             row.count(counted);
-        } else if self.rows.len() < MAX_ROWS {
-            let mut row = Row {
-                intervals: self.sum.intervals,
-                ..Row::default()
-            };
+            return;
+        }
+        let mut row = Row {
+            intervals: self.sum.intervals,
+            ..Row::default()
+        };
+        let rows = self.rows.len();
+        let lightest = if rows < self.room {
+            None
+        } else {
+            self.lightest.find(rows, |at| self.rows[at].weight())
+        };
+        let Some(at) = lightest else {
             row.count(counted);
             self.rows.insert(key.to_owned(), row);
-        } else {
-            self.others.count(counted);
-        }
+            return;
+        };
+        let replaced = &mut self.rows[at];
+        self.others.add(replaced);
+        // No key without a row has more drops than the lightest row may have.
+        row.error = replaced.weight();
+        row.current_error = row.error.min(self.others.current);
+        // Its buffers serve again.
+        row.last.reason = std::mem::take(&mut replaced.last.reason);
+        row.last.place = std::mem::take(&mut replaced.last.place);
+        row.count(counted);
+        *replaced = row;
+        // The key is new: it cannot be another row's.
+        let _ = self.rows.replace_index(at, key.to_owned());
+        self.replaced += 1;
     }
 
     /// Ends the interval: what was current becomes the past.
@@ -106,9 +149,6 @@ impl Table {
         }
         self.others.end_interval();
         self.sum.end_interval();
-        if self.rows.len() == MAX_ROWS {
-            self.fold();
-        }
     }
 
     /// Makes one interval of every two, so that as many as before find room: possible when
@@ -129,16 +169,6 @@ impl Table {
         self.sum.intervals
     }
 
-    /// Keeps the rows that count most: a table of stale flows would have no room for those of now.
-    fn fold(&mut self) {
-        self.rows.sort_unstable_by(|_, row, _, other| {
-            (other.last_interval(), other.total).cmp(&(row.last_interval(), row.total))
-        });
-        for (_, row) in self.rows.drain(KEPT_ROWS..) {
-            self.others.add(&row);
-        }
-    }
-
     /// The rows in this order.
     pub fn rows(&self, order: Order) -> Vec<(&Key, &Row)> {
         let mut rows: Vec<_> = self.rows.iter().collect();
@@ -154,9 +184,14 @@ impl Table {
         rows
     }
 
-    /// How many rows there are, at most [`MAX_ROWS`].
+    /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How often the keys of the rows changed, so that a sorted list of them can be told to be stale.
+    pub fn changes(&self) -> u64 {
+        self.replaced.saturating_add(self.rows.len() as u64)
     }
 
     /// Whether nothing was counted.
@@ -220,6 +255,7 @@ impl Row {
         self.past[self.intervals % HISTORY] = u32::try_from(self.current).unwrap_or(u32::MAX);
         self.intervals += 1;
         self.current = 0;
+        self.current_error = 0;
     }
 
     fn join_intervals(&mut self) {
@@ -228,6 +264,11 @@ impl Row {
             self.past[joined] = first.saturating_add(second);
         }
         self.intervals = HISTORY / 2;
+    }
+
+    /// The most drops that the row's key may have.
+    fn weight(&self) -> u64 {
+        self.total.saturating_add(self.error)
     }
 
     /// Takes over another row's counts.

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 
+mod filters;
+mod heavy;
+
 use super::*;
-use crate::filter::{Filter, SystemNames};
 use crate::record::{Location, Name, Symbol};
 use crate::source::savefile::Savefile;
 
@@ -31,36 +33,6 @@ fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
             symbol: Name::new(symbol.as_bytes()).map(Symbol),
         },
         reason: None,
-    }
-}
-
-/// Whose rows every drop of the captures falls into, and what a filter makes of them.
-#[test]
-fn the_filter_of_a_row_keeps_the_drops_that_it_counts() {
-    for grouping in Grouping::ALL {
-        let mut table = Table::new(grouping);
-        each_record(|record| table.count(&Counted::Packet(record)));
-        let rows = table.rows(Order::Total);
-        let sum: u64 = rows.iter().map(|(_, row)| row.total).sum();
-        assert_eq!(sum, table.sum().total, "{grouping}");
-        let mut checked = 0;
-        for (key, row) in rows {
-            let Some(text) = key.filter() else { continue };
-            let filter = Filter::parse(&text, &SystemNames).expect(&text);
-            let (mut kept, mut rows_own) = (0, 0);
-            each_record(|record| {
-                let is_kept = filter.matches(record);
-                let is_own = KeyView::of(grouping, &Counted::Packet(record)) == key.view();
-                assert!(is_kept || !is_own, "{text}: {:?}", record.time);
-                kept += u64::from(is_kept);
-                rows_own += u64::from(is_own);
-            });
-            assert_eq!(rows_own, row.total, "{text}");
-            // Names that two captures gave to the same interface, function or address apart.
-            assert!(kept >= row.total, "{text}");
-            checked += 1;
-        }
-        assert!(checked > 0, "{grouping}");
     }
 }
 
@@ -129,33 +101,6 @@ fn joined_intervals_hold_what_they_held() {
     table.end_interval();
     let past: Vec<u64> = table.rows(Order::Name)[0].1.history().collect();
     assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31, 0]);
-}
-
-#[test]
-fn a_flood_of_keys_is_folded_and_nothing_is_forgotten() {
-    let mut table = Table::new(Grouping::Location);
-    // One that stays, among a million that come once.
-    let heavy = place(u64::MAX, "heavy+0x1/0x2");
-    for pc in 0..1_000_000 {
-        table.count(&Counted::Kernel {
-            cause: place(pc, ""),
-            count: 1,
-        });
-        if pc % 20_000 == 0 {
-            table.count(&Counted::Kernel {
-                cause: heavy,
-                count: 7,
-            });
-            assert!(table.len() <= MAX_ROWS);
-            table.end_interval();
-        }
-    }
-    let rows = table.rows(Order::Total);
-    assert_eq!(rows[0].0.to_string(), "heavy+0x1/0x2");
-    assert_eq!(rows[0].1.total, 350);
-    let in_rows: u64 = rows.iter().map(|(_, row)| row.total).sum();
-    assert_eq!(in_rows + table.others().total, 1_000_350);
-    assert_eq!(table.sum().total, 1_000_350);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Addresses here are the file's own. A module is not linked: each of its sections starts at 0, so
 //! that they get places of their own here, one behind the other.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -19,8 +19,10 @@ use object::{
 };
 use thiserror::Error;
 
+use super::functions::{Extent, Function, Functions, Symbol};
 use super::source::Frame;
 use super::source_path;
+use super::unpack::{Budget, Format, UnpackError};
 use crate::sys::Bytes;
 
 type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
@@ -31,9 +33,12 @@ pub enum OpenError {
     /// It cannot be read.
     #[error("{}", strerror(.0))]
     Io(#[from] io::Error),
-    /// A compressed module.
-    #[error("it is compressed")]
-    Compressed,
+    /// It is compressed, and was not unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// A section is compressed in a way that nobody reads.
+    #[error("its debug information is compressed in an unknown way")]
+    Compression,
     /// Stripped, as installed modules usually are.
     #[error("it has no debug information")]
     NoDebugInformation,
@@ -56,38 +61,31 @@ pub struct DebugFile {
     context: Context<Reader>,
     /// Where each section starts, by its number, less what its symbols count already.
     bases: Vec<u64>,
-    /// The code: parts that keep their distances when they are loaded.
-    pub regions: Vec<Range<u64>>,
-}
-
-/// A function of the symbol table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Function {
-    /// Its name, with a compiler's suffix.
-    pub name: String,
-    /// Its start.
-    pub address: u64,
-    /// As the symbol table says, without padding; 0 where assembly code does not say.
-    pub size: u64,
-    /// Up to the next symbol, as the kernel counts; `None` for the last of a section.
-    pub distance: Option<u64>,
+    /// The code: parts that keep their distances when they are loaded. Sorted.
+    regions: Vec<Range<u64>>,
+    functions: OnceCell<Functions>,
+    /// The bytes that it keeps in memory, beside what is mapped.
+    pub kept: u64,
 }
 
 impl DebugFile {
-    /// Opens a file that has debug information.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let bytes = Bytes::map(&File::open(path)?)?;
-        if is_compressed(&bytes) {
-            return Err(OpenError::Compressed);
+    /// Opens a file that has debug information, compressed or not, and keeps no more bytes of it than
+    /// the budget allows.
+    pub fn open(path: &Path, budget: Budget) -> Result<Self, OpenError> {
+        let mut bytes = Bytes::map(&File::open(path)?)?;
+        let whole = budget.of_file(bytes.len() as u64);
+        let mut budget = whole;
+        if let Some(format) = Format::of_file(&bytes) {
+            bytes = budget.file(format, &bytes)?;
         }
         let elf = object::File::parse(&*bytes)?;
-        let has_lines = elf.section_by_name(".debug_info").is_some()
-            && elf.section_by_name(".debug_line").is_some();
+        let has_lines = debug_section(&elf, ".debug_info").is_some()
+            && debug_section(&elf, ".debug_line").is_some();
         if !has_lines {
             return Err(OpenError::NoDebugInformation);
         }
         let (bases, regions) = lay_out(&elf);
-        let dwarf = gimli::Dwarf::load(|id| section(&elf, &bytes, id.name(), &bases))?;
+        let dwarf = gimli::Dwarf::load(|id| section(&elf, &bytes, id.name(), &bases, &mut budget))?;
         let context = Context::from_dwarf(dwarf)?;
         Ok(Self {
             path: path.to_owned(),
@@ -95,6 +93,8 @@ impl DebugFile {
             context,
             bases,
             regions,
+            functions: OnceCell::new(),
+            kept: whole.spent(budget),
         })
     }
 
@@ -108,39 +108,47 @@ impl DebugFile {
         object::File::parse(&*self.bytes).ok()
     }
 
-    /// The functions whose names `is_wanted`. A static function's name need not be unique.
-    pub fn functions(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Function> {
-        let Some(elf) = self.elf() else {
-            return Vec::new();
-        };
-        let mut functions: Vec<Function> = elf
-            .symbols()
-            .filter(|symbol| symbol.name().is_ok_and(&is_wanted))
-            .filter_map(|symbol| {
-                Some(Function {
-                    name: symbol.name().ok()?.to_owned(),
-                    address: self.address(&symbol)?,
-                    size: symbol.size(),
-                    distance: None,
-                })
+    /// The functions of a name, by their addresses.
+    pub fn named<'f>(&'f self, name: &'f [u8]) -> impl Iterator<Item = Function> + 'f {
+        self.functions().named(name, &self.bytes)
+    }
+
+    /// The function of a name that an address belongs to.
+    pub fn holding(&self, address: u64, name: &[u8], extent: Extent) -> Option<Function> {
+        self.functions().holding(address, name, extent, &self.bytes)
+    }
+
+    /// The index of the symbol table, made when it is first asked for.
+    fn functions(&self) -> &Functions {
+        self.functions.get_or_init(|| {
+            let mut symbols = Vec::new();
+            if let Some(elf) = &self.elf() {
+                let file = self.bytes.as_ptr().addr();
+                symbols.extend(elf.symbols().filter_map(|symbol| {
+                    let name = symbol.name_bytes().ok()?;
+                    Some(Symbol {
+                        address: self.address(&symbol)?,
+                        size: symbol.size(),
+                        name: (name.as_ptr().addr().checked_sub(file)?, name.len()),
+                    })
+                }));
+            }
+            Functions::new(symbols, &self.bytes, |one, other| {
+                self.region(one).contains(&other)
             })
-            .collect();
-        for function in &mut functions {
-            let region = self.region(function.address);
-            let next = elf
-                .symbols()
-                .filter_map(|symbol| self.address(&symbol))
-                .filter(|address| *address > function.address && region.contains(address))
-                .min();
-            function.distance = next.map(|next| next - function.address);
-        }
-        functions
+        })
     }
 
     /// The code that an address belongs to; empty for one that is not code.
     pub fn region(&self, address: u64) -> Range<u64> {
-        let region = self.regions.iter().find(|region| region.contains(&address));
-        region.cloned().unwrap_or_default()
+        let behind = self
+            .regions
+            .partition_point(|region| region.start <= address);
+        let region = self.regions[..behind].last();
+        region
+            .filter(|region| region.contains(&address))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Where a symbol of the code is.
@@ -171,14 +179,16 @@ impl DebugFile {
             });
             let file = location.and_then(|location| location.file);
             found.push(Frame {
-                function: function.unwrap_or_default(),
-                file: file.map_or_else(String::new, |file| source_path::shorten(file, &folder)),
+                function: function.unwrap_or_default().into(),
+                file: file
+                    .map_or_else(String::new, |file| source_path::shorten(file, &folder))
+                    .into(),
                 line: location
                     .and_then(|location| location.line)
                     .filter(|line| *line != 0),
             });
         }
-        found.retain(|frame| !frame.file.is_empty());
+        found.retain(|frame| !frame.file.raw().is_empty());
         found
     }
 
@@ -201,12 +211,6 @@ fn strerror(error: &io::Error) -> String {
         Some(errno) => nix::Error::from_raw(errno).desc().into(),
         None => error.to_string(),
     }
-}
-
-/// Whether the file begins as those of gzip, xz and zstd do.
-fn is_compressed(bytes: &[u8]) -> bool {
-    let magics: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    magics.iter().any(|magic| bytes.starts_with(magic))
 }
 
 /// The bases of all sections, and the regions of code.
@@ -242,7 +246,17 @@ fn lay_out(elf: &object::File<'_>) -> (Vec<u64>, Vec<Range<u64>>) {
         let whole = start..end.unwrap_or(start);
         regions.splice(.., [whole]);
     }
+    regions.sort_unstable_by_key(|region| region.start);
     (bases, regions)
+}
+
+/// A section by its name, or by the one that GNU's older compression gives it: `.zdebug_info`.
+fn debug_section<'f, 'b>(elf: &'f object::File<'b>, name: &str) -> Option<object::Section<'b, 'f>> {
+    let compressed = || {
+        let rest = name.strip_prefix(".debug_")?;
+        elf.section_by_name(&format!(".zdebug_{rest}"))
+    };
+    elf.section_by_name(name).or_else(compressed)
 }
 
 /// A section of debug information: mapped where it can be used as it is, else a copy.
@@ -251,6 +265,7 @@ fn section(
     bytes: &Bytes,
     name: &str,
     bases: &[u64],
+    budget: &mut Budget,
 ) -> Result<Reader, OpenError> {
     let endian = if elf.is_little_endian() {
         RunTimeEndian::Little
@@ -258,7 +273,7 @@ fn section(
         RunTimeEndian::Big
     };
     let reader = |bytes: Bytes| gimli::EndianReader::new(bytes, endian);
-    let Some(section) = elf.section_by_name(name) else {
+    let Some(section) = debug_section(elf, name) else {
         return Ok(reader(Vec::new().into()));
     };
     // A linked vmlinux may still have its relocations (--emit-relocs); they are done already.
@@ -273,7 +288,14 @@ fn section(
         }
         return Ok(reader(bytes.clone()).range(start..end));
     }
-    let mut data = section.uncompressed_data().map(Cow::into_owned)?;
+    let packed = section.compressed_data()?;
+    let size = packed.uncompressed_size;
+    let mut data = match packed.format {
+        CompressionFormat::None => budget.copy(packed.data)?,
+        CompressionFormat::Zlib => budget.section(Format::Zlib, packed.data, size)?,
+        CompressionFormat::Zstandard => budget.section(Format::Zstd, packed.data, size)?,
+        _ => return Err(OpenError::Compression),
+    };
     if !is_linked {
         relocate(elf, &section, &mut data, bases)?;
     }

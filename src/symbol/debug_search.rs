@@ -1,13 +1,14 @@
 //! Where a kernel's debug information lies: the files given, else the usual places of the
 //! distributions; and which package would help when it is in none of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::record::CaptureHost;
+use crate::untrusted::Untrusted;
 
 /// The kernel whose debug information is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub enum Wanted {
 impl Wanted {
     /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
     pub fn of_host(host: &CaptureHost) -> Self {
-        let release = host.os.as_deref().and_then(|os| os.strip_prefix("Linux "));
+        let os = host.os.as_ref().map(Untrusted::raw);
+        let release = os.and_then(|os| os.strip_prefix("Linux "));
         match release.and_then(|release| release.split_whitespace().next()) {
             Some(release) => Self::Release(release.into()),
             None => Self::Unknown,
@@ -40,7 +42,7 @@ pub struct Search {
     modules: Option<PathBuf>,
     root: PathBuf,
     /// All files of modules, by the module's name; the best first.
-    index: Option<HashMap<String, Vec<PathBuf>>>,
+    index: Option<BTreeMap<String, Vec<PathBuf>>>,
 }
 
 impl Search {
@@ -97,7 +99,11 @@ impl Search {
             format!("lib/modules/{release}/vmlinux"),
             format!("boot/vmlinux-{release}"),
         ];
-        let usual = usual.into_iter().map(|path| self.root.join(path));
+        let usual = usual.into_iter().flat_map(|path| {
+            let packed = PACKED.map(|suffix| format!("{path}{suffix}"));
+            std::iter::once(path).chain(packed)
+        });
+        let usual = usual.map(|path| self.root.join(path));
         by_build_id.into_iter().chain(usual).collect()
     }
 
@@ -118,12 +124,12 @@ impl Search {
 
     /// The modules whose names begin so.
     pub fn modules_with_prefix(&mut self, prefix: &str) -> Vec<String> {
-        let names = self.index().keys();
-        let found = names.filter(|name| name.starts_with(prefix));
-        found.cloned().collect()
+        let from_prefix = self.index().range(prefix.to_owned()..);
+        let found = from_prefix.take_while(|(name, _)| name.starts_with(prefix));
+        found.map(|(name, _)| name.clone()).collect()
     }
 
-    fn index(&mut self) -> &HashMap<String, Vec<PathBuf>> {
+    fn index(&mut self) -> &BTreeMap<String, Vec<PathBuf>> {
         let folders = match (&self.modules, &self.release) {
             (Some(folder), _) => vec![folder.clone()],
             (None, Some(release)) => [
@@ -136,7 +142,7 @@ impl Search {
             (None, None) => Vec::new(),
         };
         self.index.get_or_insert_with(|| {
-            let mut index = HashMap::new();
+            let mut index = BTreeMap::new();
             for folder in folders {
                 add_modules(&mut index, &folder, 0);
             }
@@ -258,7 +264,7 @@ fn build_id_of_notes(mut notes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Adds the modules below a folder. Links to folders are not followed: `build` is one.
-fn add_modules(index: &mut HashMap<String, Vec<PathBuf>>, folder: &Path, depth: u32) {
+fn add_modules(index: &mut BTreeMap<String, Vec<PathBuf>>, folder: &Path, depth: u32) {
     const MAX_DEPTH: u32 = 20;
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -276,14 +282,19 @@ fn add_modules(index: &mut HashMap<String, Vec<PathBuf>>, folder: &Path, depth: 
     }
 }
 
-/// `nf_tables` of `nf-tables.ko`, `nf_tables.ko.debug`, `nf_tables.ko.xz`.
+/// The ends of compressed files' names.
+const PACKED: [&str; 3] = [".xz", ".zst", ".gz"];
+
+/// `nf_tables` of `nf-tables.ko`, `nf_tables.ko.xz`, `nf_tables.ko.zst.debug`, `nf_tables.ko.debug.gz`.
 fn module_name(file: &OsStr) -> Option<String> {
-    let file = file.to_str()?;
-    let stem = file.strip_suffix(".debug").unwrap_or(file);
-    let stem = [".xz", ".zst", ".gz"]
-        .iter()
-        .find_map(|suffix| stem.strip_suffix(suffix))
-        .unwrap_or(stem);
+    let mut stem = file.to_str()?;
+    let shorter = |name: &str| {
+        let mut suffixes = PACKED.into_iter().chain([".debug"]);
+        suffixes.find_map(|suffix| name.strip_suffix(suffix).map(str::len))
+    };
+    while let Some(len) = shorter(stem) {
+        stem = &stem[..len];
+    }
     Some(stem.strip_suffix(".ko")?.replace('-', "_"))
 }
 
@@ -364,11 +375,27 @@ mod tests {
     }
 
     #[test]
+    fn modules_have_their_names_however_they_are_packed() {
+        for file in [
+            "nf-tables.ko",
+            "nf_tables.ko.debug",
+            "nf_tables.ko.xz",
+            "nf_tables.ko.zst.debug",
+            "nf_tables.ko.debug.gz",
+        ] {
+            assert_eq!(module_name(file.as_ref()).as_deref(), Some("nf_tables"));
+        }
+        for file in ["modules.dep", "nf_tables.xz", ".debug", "nf_tables.ko.bz2"] {
+            assert_eq!(module_name(file.as_ref()), None, "{file}");
+        }
+    }
+
+    #[test]
     fn a_capture_says_which_kernel_made_it() {
         let wanted = |os: Option<&str>| {
             Wanted::of_host(&CaptureHost {
                 hardware: None,
-                os: os.map(Into::into),
+                os: os.map(|os| os.to_owned().into()),
             })
         };
         let release = Wanted::Release("6.1.0-55-amd64".into());

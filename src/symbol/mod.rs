@@ -5,6 +5,8 @@
 mod debug_file;
 #[cfg(feature = "source-lines")]
 pub mod debug_search;
+#[cfg(feature = "source-lines")]
+mod functions;
 pub mod kallsyms;
 mod modules;
 pub mod sent;
@@ -14,6 +16,8 @@ pub mod source;
 pub mod source_line;
 #[cfg(feature = "source-lines")]
 mod source_path;
+#[cfg(feature = "source-lines")]
+mod unpack;
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};

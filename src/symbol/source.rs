@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use crate::record::Escaped;
+use crate::untrusted::Untrusted;
 
 /// A line of source code, and the function that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The function, inlined or not, without a compiler's suffix. Empty where it is not known.
-    pub function: String,
+    pub function: Untrusted,
     /// Relative to the kernel's source where it can be told: `net/ipv4/gre_demux.c`.
-    pub file: String,
+    pub file: Untrusted,
     /// The line; `None` where the compiler did not say.
     pub line: Option<u32>,
 }
@@ -58,7 +58,7 @@ const WRAPPERS: [&str; 27] = [
 impl Source {
     /// `None` where there is no frame.
     pub(super) fn new(chain: Vec<Frame>) -> Option<Self> {
-        let is_wrapper = |frame: &Frame| WRAPPERS.contains(&frame.function.as_str());
+        let is_wrapper = |frame: &Frame| WRAPPERS.contains(&frame.function.raw());
         let outside = chain.iter().position(|frame| !is_wrapper(frame));
         let shown = outside.or(chain.len().checked_sub(1))?;
         Some(Self {
@@ -85,14 +85,21 @@ impl fmt::Display for Source {
     }
 }
 
+impl Frame {
+    /// `net/ipv4/gre_demux.c:170`, to be shown by whoever shows it.
+    pub fn place(&self) -> Untrusted {
+        let file = self.file.raw();
+        match self.line {
+            Some(line) => format!("{file}:{line}").into(),
+            None => file.to_owned().into(),
+        }
+    }
+}
+
 /// `net/ipv4/gre_demux.c:170`.
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.file.as_bytes()).fmt(f)?;
-        match self.line {
-            Some(line) => write!(f, ":{line}"),
-            None => Ok(()),
-        }
+        self.place().fmt(f)
     }
 }
 
@@ -102,8 +109,8 @@ mod tests {
 
     fn shown(functions: &[&str]) -> Option<String> {
         let frames = functions.iter().map(|function| Frame {
-            function: (*function).into(),
-            file: format!("{function}.c"),
+            function: (*function).to_owned().into(),
+            file: format!("{function}.c").into(),
             line: Some(7),
         });
         Some(Source::new(frames.collect())?.to_string())

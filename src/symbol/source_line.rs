@@ -7,12 +7,22 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::Path;
 
-use super::debug_file::{DebugFile, Function, OpenError};
+use super::debug_file::{DebugFile, OpenError};
 use super::debug_search::Search;
+use super::functions::{Extent, Function};
 use super::sent::{Module, Sent};
 use super::source::Source;
+use super::unpack::Budget;
 use crate::record::{Escaped, Location, Name, Symbol};
+
+/// Functions of one name that are told apart by their sizes. A kernel has a hundred of some names; of
+/// more only the address decides.
+const MAX_TWINS: usize = 1000;
+/// Pieces of code whose place in memory is known: the kernel, and the sections of modules. A capture
+/// whose places contradict each other has more.
+const MAX_SLIDES: usize = 2000;
 
 /// Finds source lines; each place is worked out once.
 pub struct SourceLines {
@@ -20,6 +30,8 @@ pub struct SourceLines {
     /// Files that were asked for, by the module's name; the kernel's is empty.
     files: HashMap<Vec<u8>, Option<usize>>,
     opened: Vec<DebugFile>,
+    /// Bytes that further files may keep in memory.
+    budget: Budget,
     slides: Vec<Slide>,
     /// Places that may tell more slides, and were not looked at yet.
     hints: HashMap<u64, Box<[u8]>>,
@@ -90,6 +102,7 @@ impl SourceLines {
             search,
             files: HashMap::new(),
             opened: Vec::new(),
+            budget: Budget::new(),
             slides: Vec::new(),
             hints: HashMap::new(),
             by_symbol: HashMap::new(),
@@ -194,19 +207,19 @@ impl SourceLines {
         let (Some(file), Some(offset)) = (self.file(module), sent.offset) else {
             return Located::Nowhere;
         };
-        let functions = self.opened[file].functions(|name| name.as_bytes() == sent.function);
-        let mut fitting = functions.iter().filter(|function| fits(function, sent));
-        let Some(function) = fitting.next() else {
-            let misfit = if functions.is_empty() {
-                Misfit::Name
-            } else {
-                Misfit::Size
-            };
+        let mut misfit = Misfit::Name;
+        let mut found = None;
+        for (number, function) in self.opened[file].named(sent.function).enumerate() {
+            misfit = Misfit::Size;
+            let is_fitting = fits(&function, sent);
+            if number == MAX_TWINS || is_fitting && found.is_some() {
+                return Located::Ambiguous;
+            }
+            found = found.or(is_fitting.then_some(function));
+        }
+        let Some(function) = found else {
             return Located::Missing(file, misfit);
         };
-        if fitting.next().is_some() {
-            return Located::Ambiguous;
-        }
         let address = function.address.wrapping_add(offset);
         if let Some(pc) = pc {
             self.add_slide(file, address, pc);
@@ -223,7 +236,7 @@ impl SourceLines {
     }
 
     fn add_slide(&mut self, file: usize, address: u64, pc: u64) {
-        if !self.has_slide(file, address, pc) {
+        if self.slides.len() < MAX_SLIDES && !self.has_slide(file, address, pc) {
             self.slides.push(Slide {
                 file,
                 region: self.opened[file].region(address),
@@ -294,17 +307,18 @@ impl SourceLines {
         let build_id = self.search.build_id(name);
         let mut found = Vec::new();
         for path in paths {
-            match DebugFile::open(&path) {
+            match DebugFile::open(&path, self.budget) {
                 Ok(file) if is_other_build(&file, build_id.as_deref()) => {
-                    found.push(format!("{} is of another build", path.display()));
+                    found.push(format!("{} is of another build", shown(&path)));
                 }
                 Ok(file) => {
+                    self.budget = self.budget.less(file.kept);
                     self.opened.push(file);
                     return Some(self.opened.len() - 1);
                 }
                 Err(OpenError::Io(error))
                     if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
-                Err(error) => found.push(format!("{}: {error}", path.display())),
+                Err(error) => found.push(format!("{}: {error}", shown(&path))),
             }
         }
         let what = match (name, self.search.release()) {
@@ -319,14 +333,14 @@ impl SourceLines {
     }
 
     fn report_misfit(&mut self, file: usize, sent: &Sent<'_>, misfit: &Misfit) {
-        let path = self.opened[file].path.display();
+        let path = shown(&self.opened[file].path);
         let name = Escaped(sent.function);
         let message = match misfit {
             Misfit::Name => format!("{path} has no function {name}: it is of another build"),
             Misfit::Size => format!("{path} has another {name}: it is of another build"),
         };
         // One function is enough to know.
-        if self.told.insert(path.to_string()) {
+        if self.told.insert(path.clone()) {
             let hint = self.search.advice();
             self.report(message, hint);
         }
@@ -337,6 +351,10 @@ impl SourceLines {
             self.problems.push(Problem { message, hint });
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
 fn is_other_build(file: &DebugFile, wanted: Option<&[u8]>) -> bool {
@@ -365,14 +383,14 @@ fn fits(function: &Function, sent: &Sent<'_>) -> bool {
 
 /// Whether the file's name for an address is the one that was sent, as far as that goes.
 fn names(file: &DebugFile, sent: &Sent<'_>, address: u64) -> bool {
-    let candidates = file.functions(|name| {
-        let name = name.as_bytes();
-        name == sent.function || sent.is_function_cut && name.starts_with(sent.function)
-    });
-    candidates.iter().any(|function| {
-        address.checked_sub(function.address).is_some_and(|offset| {
-            offset <= function.distance.unwrap_or(u64::MAX)
-                && sent.offset.is_none_or(|wanted| wanted == offset)
-        })
+    let extent = if sent.is_function_cut {
+        Extent::Beginning
+    } else {
+        Extent::Whole
+    };
+    let function = file.holding(address, sent.function, extent);
+    function.is_some_and(|function| {
+        let offset = address - function.address;
+        sent.offset.is_none_or(|wanted| wanted == offset)
     })
 }

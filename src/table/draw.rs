@@ -6,6 +6,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color as Hue, Modifier, Style};
+use unicode_width::UnicodeWidthChar;
 
 use super::input::Input;
 use super::keys::KEYS;
@@ -14,6 +15,7 @@ use super::rows::rows;
 use super::text::{count, fit, rate, width, wrap};
 use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
 use crate::summary::{Key, Row};
+use crate::untrusted::is_showable;
 
 /// Columns from which rows show shares and histories.
 pub(super) const WIDE: u16 = 60;
@@ -51,6 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
             view.page = Page::Help(scrolled);
         }
     }
+    hide_unprintable(frame.buffer_mut());
     if view.look.glyphs == Glyphs::Ascii {
         to_ascii(frame.buffer_mut());
     }
@@ -298,10 +301,13 @@ fn prompt_lines(
 /// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
 fn skipped(input: &Input, room: usize) -> usize {
     let before = input.before_cursor();
-    let starts = before.char_indices().map(|(at, _)| at);
-    let mut starts = starts.chain([before.len()]);
-    let fits = |at: &usize| width(&before[*at..]) < room;
-    starts.find(fits).unwrap_or(before.len())
+    let mut columns = 0;
+    let backwards = before.char_indices().rev();
+    let fitting = backwards.take_while(|(_, character)| {
+        columns += character.width().unwrap_or(0);
+        columns < room
+    });
+    fitting.last().map_or(before.len(), |(at, _)| at)
 }
 
 /// The selected row's whole name, and what it means.
@@ -347,6 +353,16 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
 pub(super) fn selected(view: &View) -> Option<(&Key, &Row)> {
     let key = view.selected.as_ref()?;
     Some((key, view.shown().table(view.grouping).row(key)?))
+}
+
+/// What comes from outside is escaped where it is taken. Here nothing reaches the terminal that it
+/// could obey or that would deceive a reader, wherever it came from: what is typed, for one.
+fn hide_unprintable(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().chars().all(is_showable) {
+            cell.set_symbol("?");
+        }
+    }
 }
 
 /// For terminals that show nothing else.

@@ -74,13 +74,8 @@ pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
         None => meaning(key, row) + "\n",
     };
     text.push('\n');
-    match key.filter() {
-        Some(filter) => {
-            text.push_str("Filter: ");
-            text.push_str(&filter);
-        }
-        None => text.push_str("No filter says exactly this."),
-    }
+    text.push_str("Filter: ");
+    text.push_str(&key.filter(view.grouping));
     let mut lines = wrap(&text, columns);
     let seen = view.shown().packets_of(view.grouping, key).count();
     lines.push(String::new());

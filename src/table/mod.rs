@@ -40,6 +40,8 @@ pub struct View {
     is_reversed: bool,
     /// The rows, sorted.
     keys: Vec<Key>,
+    /// [`Table::changes`](crate::summary::Table::changes) when they were sorted.
+    changes: u64,
     selected: Option<Key>,
     /// Its position among the rows.
     position: usize,
@@ -154,6 +156,7 @@ impl View {
             order: Order::Rate,
             is_reversed: false,
             keys: Vec::new(),
+            changes: 0,
             selected: None,
             position: 0,
             top: 0,
@@ -194,6 +197,7 @@ impl View {
     /// Sorts the rows; the selection stays with its row, or where that was.
     pub fn arrange(&mut self) {
         self.keys = self.shown().keys(self.grouping, self.order);
+        self.changes = self.shown().table(self.grouping).changes();
         if self.is_reversed {
             self.keys.reverse();
         }
@@ -214,9 +218,9 @@ impl View {
         }
     }
 
-    /// Rows were added since they were sorted.
+    /// Rows were added or replaced since they were sorted.
     fn is_stale(&self) -> bool {
-        self.keys.len() != self.shown().table(self.grouping).len()
+        self.changes != self.shown().table(self.grouping).changes()
     }
 
     /// What a filter was refused for; the one before stays.

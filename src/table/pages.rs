@@ -23,7 +23,12 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
         return;
     };
     let book = view.shown();
-    let numbers = format!("{} drops, {}/s", count(row.total), rate(book.rate(row)));
+    let more = match row.error {
+        0 => String::new(),
+        more => format!(" (at most {} more)", count(more)),
+    };
+    let rate = rate(book.rate(row));
+    let numbers = format!("{} drops{more}, {rate}/s", count(row.total));
     let name = format!("{}  {numbers}", view.selected_name());
     put(
         buffer,

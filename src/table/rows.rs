@@ -223,7 +223,10 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
         marker: String::new(),
         rate: rate(book.rate(row)),
         share: share(row.total, book.table(view.grouping).sum().total),
-        total: count(row.total),
+        total: match row.error {
+            0 => count(row.total),
+            _ => format!("{}+", count(row.total)),
+        },
         history: match book.pace {
             Pace::Clock { .. } => history(&newest(row, columns.history), view.look.glyphs),
             Pace::Recorded(_) => history(&joined(row, columns.history), view.look.glyphs),

@@ -212,7 +212,7 @@ const CASES: &[(&str, &str)] = &[
     ("explain-typo", "--explain NETFILTER_DORP"),
     ("noise", "-r fixtures/software-6.12.pcap --print noise"),
     ("filter-as-shown", "-r fixtures/software-6.12.pcap --print -c 1 iface if5 and location gre_rcv+0x41/0xb0"),
-    ("filter-sign", "-r fixtures/made/own.pcapng reason = NO_SOCKET"),
+    ("filter-sign", "-r fixtures/made/own.pcapng reason != NO_SOCKET"),
     ("interface-any", "-r fixtures/software-6.12.pcap --print -i any -c 1"),
     ("shown-with-a-file", "-d -w x tcp"),
     ("pcap-of-any-link", "-r fixtures/made/own.pcapng -w x.pcap --link-type auto"),

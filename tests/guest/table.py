@@ -139,7 +139,7 @@ class Table(session.SessionTest):
         for_another_host(20)
         terminal.wait_for("^20 drops")
         terminal.press("\r")
-        terminal.wait_for("Filter: reason OTHERHOST")
+        terminal.wait_for("Filter: reason = OTHERHOST")
         terminal.press("\x1b[F")
         terminal.wait_for(r"^\d\d:\d\d:\d\d\.\d{6} \S+ IP 10\.10\.2\.4")
         terminal.press("q")

@@ -1,5 +1,5 @@
 //! Source lines, of a small kernel and a module that gcc builds here. Run it with
-//! `cargo test --test source_lines`; it needs gcc, objcopy and gzip.
+//! `cargo test --test source_lines`; it needs gcc, objcopy, gzip, xz and zstd.
 
 mod build;
 
@@ -84,6 +84,57 @@ fn sections_of_a_module_are_told_apart() {
         }
         let place = built.kernel_place("ip_rcv_finish_core.constprop.0", "first drop");
         check(&mut lines, None, &place.symbol, &place.line);
+    }
+}
+
+#[test]
+fn compressed_files_are_unpacked() {
+    for (program, extension) in [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst")] {
+        let built = Built::new(&[]);
+        let places = [
+            built.kernel_place("ip_rcv_finish_core.constprop.0", "first drop"),
+            built.module_place("gre_rcv", "module drop"),
+        ];
+        for name in ["vmlinux", "modules/gre.ko"] {
+            let path = built.folder().join(name);
+            build::run(program, &[path.to_str().unwrap()]);
+            let packed = format!("{}.{extension}", path.display());
+            // The kernel's file is given by its name, and a module is found by its own.
+            if name == "vmlinux" {
+                fs::rename(packed, &path).unwrap();
+            } else {
+                fs::remove_file(&path)
+                    .or_else(|error| match error.kind() {
+                        std::io::ErrorKind::NotFound => Ok(()),
+                        _ => Err(error),
+                    })
+                    .unwrap();
+            }
+        }
+        let mut lines = lines(&built);
+        for place in places {
+            check(&mut lines, None, &place.symbol, &place.line);
+        }
+    }
+}
+
+#[test]
+fn compressed_sections_are_unpacked() {
+    for format in ["zlib", "zlib-gnu", "zstd"] {
+        let built = Built::new(&[]);
+        let places = [
+            built.kernel_place("ip_rcv_finish_core.constprop.0", "first drop"),
+            built.module_place("gre_rcv", "module drop"),
+        ];
+        for name in ["vmlinux", "modules/gre.ko"] {
+            let path = built.folder().join(name);
+            let option = format!("--compress-debug-sections={format}");
+            build::run("objcopy", &[&option, path.to_str().unwrap()]);
+        }
+        let mut lines = lines(&built);
+        for place in places {
+            check(&mut lines, None, &place.symbol, &place.line);
+        }
     }
 }
 
@@ -238,7 +289,10 @@ fn what_is_missing_is_told_once() {
     let stripped = ["the module gre; ", "gre.ko: it has no debug information"];
     check(built.folder(), &stripped);
     build::run("gzip", &[path]);
-    check(built.folder(), &["gre.ko.gz: it is compressed"]);
+    let stripped = ["the module gre; ", "gre.ko.gz: it has no debug information"];
+    check(built.folder(), &stripped);
+    fs::write(module.with_extension("ko.gz"), b"\x1f\x8b\x08no gzip").unwrap();
+    check(built.folder(), &["gre.ko.gz: it cannot be unpacked: "]);
     fs::remove_file(module.with_extension("ko.gz")).unwrap();
     check(built.folder(), &["no debug information for the module gre"]);
     // A file that was asked for is named.

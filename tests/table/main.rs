@@ -1,6 +1,7 @@
 //! The table of `--summary` in a pseudo-terminal: what is on the screen, what each key does, and
 //! what is left of it when it ends.
 
+mod hostile;
 mod terminal;
 
 use std::collections::BTreeSet;
@@ -255,7 +256,7 @@ fn a_row_is_opened_and_closed() {
     terminal.press_for("g", "by reason");
     for (open, close) in [("\r", ESCAPE), (RIGHT, LEFT)] {
         terminal.press_for(open, "What to check:");
-        terminal.wait_for("Filter: reason NOT_SPECIFIED");
+        terminal.wait_for("Filter: reason = NOT_SPECIFIED");
         terminal.press_for("j", "Last 32 packets, the newest first:");
         terminal.press(END);
         // The oldest of them.

@@ -121,6 +121,11 @@ impl Terminal {
             .any(|window| window == bytes)
     }
 
+    /// Every byte that was ever written.
+    pub fn written(&self) -> Vec<u8> {
+        self.shown.lock().unwrap().bytes.clone()
+    }
+
     /// Types.
     pub fn press(&mut self, keys: &str) {
         let master = self.master.as_mut().unwrap();

@@ -31,9 +31,10 @@ impl Subject {
             Test::Relation { guards, .. } if guards.is_empty() => Self::Length,
             Test::Other(primitive) => match **primitive {
                 Primitive::Drop(_) | Primitive::Direction(_) => Self::Drop,
-                Primitive::FarAddress(..) | Primitive::FarPort(..) | Primitive::Flow(_) => {
-                    Self::Packet
-                }
+                Primitive::FarAddress(..)
+                | Primitive::FarPort(..)
+                | Primitive::Flow(_)
+                | Primitive::OneWay(_) => Self::Packet,
                 _ => Self::Header,
             },
             _ => Self::Header,

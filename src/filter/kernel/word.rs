@@ -4,6 +4,7 @@ use super::code::{ATTRIBUTE, Code, Goal, ORIGIN, VALUE, loaded16};
 use super::test::Written;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::DropWord;
+use crate::filter::fact::Fact;
 use crate::filter::glob::Glob;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr};
 use crate::record::Origin;
@@ -23,6 +24,16 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
             let name = Name::new(glob, Case::Ignored)?;
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
+        }
+        DropWord::Exactly(Fact::Reason, value) => {
+            let name = Name::exact(value)?;
+            require_origin(code, Origin::Software, goal);
+            name.write(code, attr::REASON, goal)
+        }
+        DropWord::Exactly(Fact::Trap, value) => {
+            let name = Name::exact(value)?;
+            require_origin(code, Origin::Hardware, goal);
+            name.write(code, attr::HW_TRAP_NAME, goal)
         }
         DropWord::Trap(glob) => {
             let name = Name::new(glob, Case::Minded)?;
@@ -61,6 +72,10 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
         | DropWord::Location(_)
         | DropWord::Module(_)
         | DropWord::InterfaceName(_)
+        | DropWord::NoInterface
+        | DropWord::NoPc
+        | DropWord::Protocol(_)
+        | DropWord::Exactly(..)
         | DropWord::Noise => None,
     }
 }
@@ -115,6 +130,16 @@ impl<'g> Name<'g> {
         let is_plain = !prefix.iter().any(|byte| b"*?\0".contains(byte));
         let fits = (1..=MAX_PREFIX).contains(&prefix.len());
         (is_plain && fits).then_some(Self { prefix, case, then })
+    }
+
+    /// A whole name, byte by byte.
+    fn exact(name: &'g [u8]) -> Option<Self> {
+        let fits = (1..=MAX_PREFIX).contains(&name.len()) && !name.contains(&0);
+        fits.then_some(Self {
+            prefix: name,
+            case: Case::Minded,
+            then: Then::End,
+        })
     }
 
     /// Compares the value of an attribute, which is a string that ends with NUL, or with the

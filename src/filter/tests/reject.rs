@@ -269,11 +269,45 @@ const PORTS: &[Row] = &[
         "expected a port number from 0 to 65535",
         "        ^^^^^",
     ),
-    ("flow", "expected `tcp`, `udp` or `sctp`", "    ^"),
     (
-        "flow icmp 10.0.0.1:1 10.0.0.2:2",
-        "expected `tcp`, `udp` or `sctp`",
-        "     ^^^^",
+        "flow",
+        "expected `tcp`, `udp` or `sctp`, another protocol, or `none`",
+        "    ^",
+    ),
+    (
+        "flow icmp 10.0.0.1:1 > 10.0.0.2:2",
+        "expected an IP address",
+        "          ^^^^^^^^^^",
+    ),
+    (
+        "flow icmp 10.0.0.1 10.0.0.2",
+        "expected `>` between the addresses",
+        "                   ^^^^^^^^",
+    ),
+    (
+        "flow tcp 10.0.0.1:1 > 10.0.0.2",
+        "expected an address and a port, for instance 10.0.0.1:80 or [2001:db8::1]:80",
+        "                      ^^^^^^^^",
+    ),
+    (
+        "flow icmp 10.0.0.1 > ::1",
+        "expected two addresses of the same family",
+        "                     ^^^",
+    ),
+    (
+        "protocol 70000",
+        "expected an Ethernet type from 0 to 65535 or its name",
+        "         ^^^^^",
+    ),
+    (
+        "reason != NO_SOCKET",
+        "expected a name, or `=` and a name: `not` stands before the word",
+        "       ^^",
+    ),
+    (
+        "reason =",
+        "expected a drop reason, for instance NO_SOCKET",
+        "        ^",
     ),
     (
         "flow tcp 10.0.0.1 10.0.0.2",

@@ -210,7 +210,8 @@ impl LiveTable {
             }
             Origin::File | Origin::Pipe => {
                 let Self { host, .. } = self;
-                let host = [&host.os, &host.hardware].map(|part| part.as_deref().unwrap_or("-"));
+                let host = [&host.os, &host.hardware];
+                let host = host.map(|part| part.as_ref().map_or("-".into(), ToString::to_string));
                 lines.push(format!("captured on    {}", host.join(", ")));
             }
         }

@@ -90,6 +90,7 @@ impl Texts {
 mod tests {
     use super::*;
     use crate::record::{Cause, Name};
+    use crate::untrusted::Untrusted;
 
     #[test]
     fn a_comment_that_is_not_utf_8_does_not_cost_the_packet() {
@@ -141,7 +142,7 @@ mod tests {
         for _ in 0..2 {
             comments
                 .understand(options, ByteOrder::Little, None, |facts| {
-                    assert_eq!(facts.notes(), ["look"]);
+                    assert_eq!(facts.notes(), [Untrusted::new("look")]);
                 })
                 .unwrap();
         }

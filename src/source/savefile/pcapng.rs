@@ -250,8 +250,10 @@ fn host(options: &[SectionHeaderOption<'_>]) -> CaptureHost {
     let mut host = CaptureHost::default();
     for option in options {
         match option {
-            SectionHeaderOption::Hardware(text) => host.hardware = Some(text.clone().into_owned()),
-            SectionHeaderOption::OS(text) => host.os = Some(text.clone().into_owned()),
+            SectionHeaderOption::Hardware(text) => {
+                host.hardware = Some(text.clone().into_owned().into());
+            }
+            SectionHeaderOption::OS(text) => host.os = Some(text.clone().into_owned().into()),
             _ => {}
         }
     }

@@ -1,0 +1,88 @@
+//! Facts of a drop asked for exactly: `reason = NO_SOCKET`, and `reason = ""` for a drop that could
+//! have one and has none. What a summary's rows are is said with these.
+
+use super::packet::{Framing, Packet};
+use crate::packet::{self, Flow};
+use crate::record::{Cause, DropRecord, EtherType, Interface, LinkType, Name, Symbol};
+use crate::symbol::sent::{Module, Sent};
+
+/// A fact that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    Reason,
+    /// The whole symbol: `gre_rcv+0x41/0xb0 [gre]`.
+    Location,
+    Module,
+    Trap,
+    TrapGroup,
+    IfName,
+}
+
+impl Fact {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reason => "reason",
+            Self::Location => "location",
+            Self::Module => "module",
+            Self::Trap => "trap",
+            Self::TrapGroup => "trap_group",
+            Self::IfName => "ifname",
+        }
+    }
+
+    /// Whether the fact is `value`, byte by byte. Nothing is asked for with an empty one: false of a
+    /// drop that cannot have the fact.
+    pub fn is(self, record: &DropRecord<'_>, value: &[u8]) -> bool {
+        let named = |name: Option<Name<'_>>| match name {
+            Some(name) => name.as_bytes() == value,
+            None => value.is_empty(),
+        };
+        match (self, record.cause) {
+            (Self::Reason, Cause::Software { reason, .. }) => named(reason),
+            (Self::Location, Cause::Software { location, .. }) => {
+                named(location.symbol.map(|symbol| symbol.0))
+            }
+            (Self::Module, Cause::Software { location, .. }) => {
+                location.symbol.is_some_and(|symbol| match value {
+                    [] => Sent::new(symbol).module == Module::Kernel,
+                    value => module(symbol) == Some(value),
+                })
+            }
+            (Self::Trap, Cause::Hardware { trap, .. }) => named(trap),
+            (Self::TrapGroup, Cause::Hardware { group, .. }) => named(group),
+            (Self::IfName, _) => record.input.is_some_and(|input| named(input.name())),
+            _ => false,
+        }
+    }
+}
+
+/// The module of a place, where its whole name is there.
+pub fn module(symbol: Symbol<'_>) -> Option<&[u8]> {
+    match Sent::new(symbol).module {
+        Module::Named(name) => Some(name).filter(|name| !name.is_empty()),
+        Module::Kernel | Module::Prefix(_) | Module::Unknown => None,
+    }
+}
+
+/// Whether a nameless interface is shown by this name: `if5`.
+pub fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
+    input.is_some_and(|input| {
+        input.name().is_none()
+            && Interface::new(input.index, Name::new(name))
+                .name()
+                .is_none()
+    })
+}
+
+/// Who talks to whom in a packet, as far as its bytes go.
+pub fn flow(packet: &Packet<'_>) -> Option<Flow> {
+    let data = packet.bytes.0;
+    if std::ptr::eq(data, packet.record.data) {
+        return packet::flow(packet.record.link.kind, data);
+    }
+    // Inside a tunnel.
+    match packet.framing {
+        Framing::Ethernet => packet::flow(LinkType::ETHERNET, data),
+        _ => packet::flow_behind(EtherType(packet.ether_type), data),
+    }
+}

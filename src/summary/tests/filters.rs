@@ -1,0 +1,234 @@
+//! Each row's own filter keeps exactly the row's drops.
+
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{Counted, Grouping, Key, KeyView, Order, Table};
+use crate::filter::{Filter, SystemNames};
+use crate::record::{
+    Basis, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
+    Timestamp,
+};
+use crate::source::savefile::Savefile;
+
+/// All captures of the project that can be opened.
+fn captures() -> Vec<PathBuf> {
+    let folders = ["fixtures", "fixtures/made"];
+    let files = folders
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    let is_capture = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default();
+        extension == "pcap" || extension == "pcapng"
+    };
+    paths.filter(is_capture).collect()
+}
+
+fn each_record(take: &mut dyn FnMut(&DropRecord<'_>)) {
+    for path in captures() {
+        let Ok(mut file) = Savefile::open(File::open(path).unwrap()) else {
+            continue;
+        };
+        // What comes before the damage counts.
+        let _ = file.for_each(|record| {
+            take(record);
+            ControlFlow::<()>::Continue(())
+        });
+    }
+}
+
+fn filter(key: &Key, grouping: Grouping) -> Filter {
+    let text = key.filter(grouping);
+    Filter::parse(&text, &SystemNames).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
+    for grouping in Grouping::ALL {
+        let mut table = Table::new(grouping);
+        each_record(&mut |record| table.count(&Counted::Packet(record)));
+        let rows = table.rows(Order::Total);
+        assert!(rows.len() > 5, "{grouping}");
+        let filters: Vec<_> = rows.iter().map(|(key, _)| filter(key, grouping)).collect();
+        each_record(&mut |record| {
+            let own = KeyView::of(grouping, &Counted::Packet(record));
+            for ((key, _), filter) in rows.iter().zip(&filters) {
+                let is_kept = filter.matches(record);
+                assert_eq!(is_kept, own == key.view(), "{filter} on {record:?}");
+            }
+        });
+    }
+}
+
+/// A record that owns its bytes.
+#[derive(Clone, Debug)]
+struct Owned {
+    names: [&'static [u8]; 3],
+    origin: u8,
+    pc: Option<u64>,
+    input: Option<u32>,
+    link: LinkType,
+    protocol: Option<u16>,
+    data: Vec<u8>,
+    len: usize,
+}
+
+impl Owned {
+    fn record(&self) -> DropRecord<'_> {
+        let [one, other, third] = self.names.map(Name::new);
+        DropRecord {
+            time: Timestamp(0),
+            cause: match self.origin {
+                0 => Cause::Software {
+                    location: Location {
+                        pc: self.pc,
+                        symbol: one.map(Symbol),
+                    },
+                    reason: other,
+                },
+                1 => Cause::Hardware {
+                    group: one,
+                    trap: other,
+                    cookie: None,
+                },
+                _ => Cause::Unknown,
+            },
+            input: self.input.map(|index| Interface::new(index, third)),
+            link: Link {
+                kind: self.link,
+                basis: Basis::Known,
+            },
+            protocol: self.protocol.map(EtherType),
+            original_len: u32::try_from(self.len.max(self.data.len())).unwrap(),
+            data: &self.data,
+            notes: &[],
+        }
+    }
+}
+
+/// Names of the kernel's, names that differ little, and names that mean something elsewhere.
+const NAMES: [&[u8]; 22] = [
+    b"",
+    b"NO_SOCKET",
+    b"no_socket",
+    b"SKB_DROP_REASON_NO_SOCKET",
+    b"*",
+    b"?",
+    b"N*",
+    b"a \"b\"",
+    b"\\x22",
+    b"\xff\x1b[31m",
+    "\u{2028}\u{202e}".as_bytes(),
+    b"and",
+    b"= (x)",
+    b"5",
+    b"if5",
+    b"eth0",
+    b"ip_rcv",
+    b"ip_rcv.constprop.0+0x1/0x2",
+    b"gre_rcv+0x41/0xb0 [gre]",
+    b"gre_rcv+0x41/0xb0 [*]",
+    b"f []",
+    // As long as the kernel's cut leaves a name.
+    b"a_function_of_some_module_xyz+0x1a/0x23",
+];
+
+fn packet() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
+    let transport = (
+        select(&[1_u8, 6, 17, 50, 132, 44, 60][..]),
+        select(&[0_u8, 1, 0x20][..]),
+        0..2_u8,
+    );
+    let shape = (
+        0..3_usize,
+        select(&[0x0800_u16, 0x86dd, 0x8100, 0x0806, 0x88cc, 38][..]),
+        0..60_usize,
+    );
+    (transport, shape, any::<bool>()).prop_map(
+        |((number, fragment, port), (link, kind, cut), is_cut)| {
+            let mut ip = if kind == 0x86dd {
+                let mut header = vec![0x60, 0, 0, 0, 0, 12, number, 64];
+                header.extend([0x20; 15]);
+                header.extend([port]);
+                header.extend([0x21; 16]);
+                header
+            } else {
+                let mut header = vec![0x45, 0, 0, 32, 0, 0, fragment, 0, 64, number, 0, 0];
+                header.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+                header
+            };
+            ip.extend([0, port, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
+            let header = match link {
+                0 => {
+                    let mut header = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+                    header.extend(kind.to_be_bytes());
+                    if kind == 0x8100 {
+                        header.extend([0, 5, 8, 0]);
+                    }
+                    header
+                }
+                1 => Vec::new(),
+                _ => [&kind.to_be_bytes()[..], &[0; 18]].concat(),
+            };
+            let mut data = [header, ip].concat();
+            if is_cut {
+                data.truncate(cut);
+            }
+            let link = [LinkType::ETHERNET, LinkType::RAW, LinkType::LINUX_SLL2][link];
+            (link, data)
+        },
+    )
+}
+
+fn owned() -> impl Strategy<Value = Owned> {
+    let name = || select(&NAMES[..]);
+    let link = prop_oneof![9 => Just(None), 1 => Just(Some(LinkType::IEEE802_11))];
+    (
+        [name(), name(), name()],
+        0..3_u8,
+        select(&[None, Some(0), Some(16)][..]),
+        select(&[None, Some(0_u32), Some(5), Some(6)][..]),
+        packet(),
+        link,
+        select(&[None, Some(0_u16), Some(4), Some(0x0800)][..]),
+        prop_oneof![Just(0_usize), Just(1500)],
+    )
+        .prop_map(
+            |(names, origin, pc, input, (kind, data), link, protocol, len)| Owned {
+                names,
+                origin,
+                pc,
+                input,
+                link: link.unwrap_or(kind),
+                protocol,
+                data,
+                len,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn rows_of_any_drops_have_exact_filters(drops in proptest::collection::vec(owned(), 1..14)) {
+        for grouping in Grouping::ALL {
+            for drop in &drops {
+                let record = drop.record();
+                let key = KeyView::of(grouping, &Counted::Packet(&record)).to_owned();
+                let filter = filter(&key, grouping);
+                for other in &drops {
+                    let other = other.record();
+                    let is_own = KeyView::of(grouping, &Counted::Packet(&other)) == key.view();
+                    prop_assert_eq!(filter.matches(&other), is_own, "{} on {:?}", filter, other);
+                }
+                // It is shown as it is understood.
+                let shown = filter.to_string();
+                prop_assert_eq!(Filter::parse(&shown, &SystemNames).unwrap(), filter, "{}", shown);
+            }
+        }
+    }
+}

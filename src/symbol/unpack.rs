@@ -1,0 +1,280 @@
+//! Compressed files and sections of debug information, unpacked into memory that has a bound.
+//!
+//! What a file claims of its size is never believed: bytes are made as they are needed, and no more
+//! of them than the compressed bytes can hold in honest debug information.
+
+use std::io::{self, Read};
+
+use thiserror::Error;
+
+use crate::sys::Bytes;
+
+/// The most that zlib can make of a byte (zlib's manual, "Maximum Compression Factor"). xz and zstd
+/// can make more of constant bytes, which debug information is not.
+const MAX_RATIO: u64 = 1032;
+/// Up to here no ratio counts: a section of a module may be nearly all zeros.
+const SMALL: u64 = 16 << 20;
+/// The most that is unpacked of all files of a run. The debug information of a distribution's vmlinux
+/// has 400 MB to 1 GB.
+pub const MAX_UNPACKED: u64 = 3 << 30;
+/// The longest window that is kept while xz or zstd are unpacked; both use 128 MB at most without
+/// being asked for more.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// Why something compressed was not unpacked.
+#[derive(Debug, Error)]
+pub enum UnpackError {
+    /// The data are damaged, or of a variant that nobody reads.
+    #[error("it cannot be unpacked: {0}")]
+    Damaged(#[from] io::Error),
+    /// More bytes come out than there is room for.
+    #[error("it would be too large, unpacked")]
+    TooLarge,
+    /// A section does not have the size that its header says.
+    #[error("it does not unpack to the size that it claims")]
+    WrongSize,
+}
+
+/// How something is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Gzip,
+    Zlib,
+    Xz,
+    Zstd,
+}
+
+impl Format {
+    /// The format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format, 2.1.1.1;
+    /// RFC 8878, 3.1.1).
+    pub fn of_file(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    fn reader<'b>(self, packed: &'b [u8]) -> io::Result<Box<dyn Read + 'b>> {
+        Ok(match self {
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Self::Zlib => Box::new(flate2::read::ZlibDecoder::new(packed)),
+            Self::Xz => {
+                // In KiB, with a little for the rest of the decoder.
+                let limit = (1 << (MAX_WINDOW_LOG - 10)) + 1024;
+                Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
+            }
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// Bytes that may still be unpacked.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget(u64);
+
+impl Budget {
+    /// Of a run.
+    pub fn new() -> Self {
+        Self(MAX_UNPACKED)
+    }
+
+    /// Of one file with so many bytes, out of that of the run.
+    pub fn of_file(self, bytes: u64) -> Self {
+        Self(self.0.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)))
+    }
+
+    /// What is left when so many bytes were kept.
+    pub fn less(self, kept: u64) -> Self {
+        Self(self.0.saturating_sub(kept))
+    }
+
+    /// What was spent of this, where `left` is left.
+    pub fn spent(self, left: Self) -> u64 {
+        self.0.saturating_sub(left.0)
+    }
+
+    /// Copies bytes that are not compressed.
+    pub fn copy(&mut self, bytes: &[u8]) -> Result<Vec<u8>, UnpackError> {
+        let left = self.0.checked_sub(bytes.len() as u64);
+        self.0 = left.ok_or(UnpackError::TooLarge)?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Unpacks a whole file, and spends what that takes.
+    pub fn file(&mut self, format: Format, packed: &[u8]) -> Result<Bytes, UnpackError> {
+        Ok(self.unpack(format, packed, None)?.into())
+    }
+
+    /// Unpacks a section that claims to have `size` bytes.
+    pub fn section(
+        &mut self,
+        format: Format,
+        packed: &[u8],
+        size: u64,
+    ) -> Result<Vec<u8>, UnpackError> {
+        self.unpack(format, packed, Some(size))
+    }
+
+    fn unpack(
+        &mut self,
+        format: Format,
+        packed: &[u8],
+        size: Option<u64>,
+    ) -> Result<Vec<u8>, UnpackError> {
+        let possible = (packed.len() as u64).saturating_mul(MAX_RATIO).max(SMALL);
+        let limit = self.0.min(possible);
+        if size.is_some_and(|size| size > limit) {
+            return Err(UnpackError::TooLarge);
+        }
+        // One byte more tells that there are more.
+        let limit = size.unwrap_or(limit);
+        let mut bytes = Vec::new();
+        let mut reader = format.reader(packed)?.take(limit.saturating_add(1));
+        reader.read_to_end(&mut bytes)?;
+        let unpacked = bytes.len() as u64;
+        match size {
+            Some(size) if size != unpacked => return Err(UnpackError::WrongSize),
+            None if unpacked > limit => return Err(UnpackError::TooLarge),
+            _ => {}
+        }
+        self.0 -= unpacked;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_claimed_is_not_allocated() {
+        let packed = zlib(b"a few bytes");
+        for claim in [u64::MAX, 4 << 30, 100 << 20] {
+            let mut budget = Budget::new();
+            let taken = allocation_counter::measure(|| {
+                let unpacked = budget.section(Format::Zlib, &packed, claim);
+                assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
+            });
+            assert_eq!(taken.bytes_max, 0, "{claim}");
+        }
+        // A size that is possible costs what is really there.
+        let taken = allocation_counter::measure(|| {
+            let unpacked = Budget::new().section(Format::Zlib, &packed, 16 << 20);
+            assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
+        });
+        assert!(taken.bytes_max < 200_000, "{} bytes", taken.bytes_max);
+        let unpacked = Budget::new().section(Format::Zlib, &packed, 11);
+        assert_eq!(unpacked.unwrap(), b"a few bytes");
+        let unpacked = Budget::new().section(Format::Zlib, &packed, 10);
+        assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_bound() {
+        // 64 MB of zeros: zstd makes 6 KB of them, and gzip 64 KB.
+        let zeros = vec![0; 64 << 20];
+        let packed = zstd::encode_all(&zeros[..], 3).unwrap();
+        assert!(packed.len() < 16_000);
+        let taken = allocation_counter::measure(|| {
+            let unpacked = Budget::new().file(Format::Zstd, &packed);
+            assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
+        });
+        assert!(taken.bytes_max < 4 * SMALL, "{} bytes", taken.bytes_max);
+        // What all files may have together is spent.
+        let packed = gzip(&zeros[..1 << 20]);
+        let mut budget = Budget(3 << 20);
+        for _ in 0..3 {
+            assert_eq!(budget.file(Format::Gzip, &packed).unwrap().len(), 1 << 20);
+        }
+        assert!(matches!(
+            budget.file(Format::Gzip, &packed),
+            Err(UnpackError::TooLarge)
+        ));
+    }
+
+    const TEXT: &[u8] = b"what a module says, ";
+    /// Eight times the text, by xz with a checksum as the kernel's build asks for it.
+    const XZ: &[u8] =
+        b"\xfd\x37\x7a\x58\x5a\x00\x00\x01\x69\x22\xde\x36\x02\x00\x21\x01\x16\x00\x00\x00\
+        \x74\x2f\xe5\xa3\xe0\x00\x9f\x00\x1c\x5d\x00\x3b\x9a\x08\x48\x69\xea\x12\xa0\x7a\
+        \x8e\x74\x86\x6d\xe3\x28\x95\x35\xf3\x9e\x46\x77\x8b\x49\xd9\x56\xe0\x00\x00\x00\
+        \x15\x2e\xc9\xac\x00\x01\x34\xa0\x01\x00\x00\x00\x95\x69\x25\x94\x3e\x30\x0d\x8b\
+        \x02\x00\x00\x00\x00\x01\x59\x5a";
+
+    #[test]
+    fn every_format_is_unpacked() {
+        let text = TEXT.repeat(8);
+        let zstd = zstd::encode_all(&text[..], 19).unwrap();
+        // Several streams in a file are one behind the other.
+        let twice = [gzip(&text), gzip(&text)].concat();
+        for (packed, wanted) in [
+            (XZ, text.clone()),
+            (&zstd, text.clone()),
+            (&gzip(&text), text.clone()),
+            (&twice, text.repeat(2)),
+            (&[XZ, XZ].concat(), text.repeat(2)),
+            (&[&zstd[..], &zstd].concat(), text.repeat(2)),
+        ] {
+            let format = Format::of_file(packed).unwrap();
+            let unpacked = Budget::new().file(format, packed).unwrap();
+            assert_eq!(&unpacked[..], wanted, "{format:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_panics_or_fills_the_memory(
+            damages in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..10),
+            end in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let text = TEXT.repeat(8);
+            for whole in [XZ, &zstd::encode_all(&text[..], 3).unwrap(), &gzip(&text)] {
+                let mut packed = whole.to_vec();
+                for (place, byte) in &damages {
+                    // The first bytes tell the format.
+                    let place = 6 + place.index(packed.len() - 6);
+                    packed[place] = *byte;
+                }
+                if is_cut {
+                    packed.truncate(6 + end.index(packed.len() - 6));
+                }
+                let format = Format::of_file(&packed).unwrap();
+                let mut budget = Budget::new();
+                if let Ok(bytes) = budget.file(format, &packed) {
+                    prop_assert!(bytes.len() as u64 <= SMALL);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn formats_are_told_by_their_first_bytes() {
+        assert_eq!(Format::of_file(&gzip(b"")), Some(Format::Gzip));
+        assert_eq!(Format::of_file(b"\xfd7zXZ\0\0"), Some(Format::Xz));
+        let packed = zstd::encode_all(&b""[..], 3).unwrap();
+        assert_eq!(Format::of_file(&packed), Some(Format::Zstd));
+        assert_eq!(Format::of_file(b"\x7fELF"), None);
+        assert_eq!(Format::of_file(b""), None);
+    }
+}
