@@ -20,11 +20,17 @@ pub const MAX_NESTING: usize = 100;
 pub struct State<'i> {
     pub names: &'i dyn Names,
     nesting: usize,
+    /// Where each primitive stands, in order.
+    pub primitives: Vec<Range<usize>>,
 }
 
 impl<'i> State<'i> {
     pub fn new(names: &'i dyn Names) -> Self {
-        Self { names, nesting: 0 }
+        Self {
+            names,
+            nesting: 0,
+            primitives: Vec::new(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 mod address;
 mod arithmetic;
 mod ast;
+mod contradiction;
 mod display;
 mod drop_word;
 mod error;
@@ -30,6 +31,7 @@ mod port;
 mod primitive;
 mod program;
 mod relation;
+mod source;
 mod suggest;
 mod test;
 #[cfg(test)]
@@ -43,7 +45,9 @@ use crate::record::DropRecord;
 use ast::{Connective, DropWord, Expr, Primitive};
 use packet::Packet;
 use program::Program;
+use source::Source;
 
+pub use contradiction::Contradiction;
 pub use display::Text;
 pub use error::FilterError;
 pub use kernel::{KernelFilter, NotInKernel, Part};
@@ -56,6 +60,7 @@ pub struct Filter {
     /// `None` keeps all.
     expr: Option<Expr>,
     program: Program,
+    source: Box<Source>,
 }
 
 /// The same expression by the manual, however it was written.
@@ -71,7 +76,11 @@ impl Filter {
     /// Understands an expression; one of nothing but white space keeps all. Names are looked up
     /// here, once.
     pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
-        Ok(Self::from_expr(parse::parse(text, names)?))
+        let (expr, source) = parse::parse(text, names)?;
+        Ok(Self {
+            source: Box::new(source),
+            ..Self::from_expr(expr)
+        })
     }
 
     fn from_expr(expr: Option<Expr>) -> Self {
@@ -79,7 +88,11 @@ impl Filter {
             Some(expr) => Program::new(expr, true),
             None => Program::all(),
         };
-        Self { expr, program }
+        Self {
+            expr,
+            program,
+            source: Box::default(),
+        }
     }
 
     /// `iface NAME and (…)`, what `-i NAME` means. The name is an interface's, or its index.
@@ -95,7 +108,11 @@ impl Filter {
         };
         let interface = Expr::from(Primitive::Drop(word));
         let rest = self.expr.map(|expr| (Connective::And, expr));
-        Self::from_expr(Some(interface.chained(rest.into_iter().collect())))
+        let source = self.source.behind(&format!("-i {name}"));
+        Self {
+            source: Box::new(source),
+            ..Self::from_expr(Some(interface.chained(rest.into_iter().collect())))
+        }
     }
 
     /// Whether the drop is kept: whether the expression is certainly true of it.
@@ -106,6 +123,11 @@ impl Filter {
     /// Whether every drop is kept.
     pub fn keeps_all(&self) -> bool {
         self.expr.is_none()
+    }
+
+    /// Why no drop can match, where that is certain.
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        contradiction::contradiction(self.expr.as_ref()?, &self.source)
     }
 
     /// The patterns of `reason`, in the order in which they stand; upper case.

@@ -47,10 +47,12 @@ pub fn filter(selection: &Selection) -> Result<Filter, Failure> {
         ..Failure::new(error, None::<String>)
     })?;
     warn_of_unknown_reasons(&filter);
-    Ok(match &selection.interface {
+    let filter = match &selection.interface {
         Some(name) => filter.on_interface(name),
         None => filter,
-    })
+    };
+    warn_of_contradiction(&filter);
+    Ok(filter)
 }
 
 fn text(filter: &FilterText) -> Result<String, Failure> {
@@ -97,6 +99,16 @@ fn reason_names(format: &str) -> Vec<&str> {
         return Vec::new();
     };
     list.split('"').skip(1).step_by(2).collect()
+}
+
+/// A capture that nothing can match looks like a host that drops nothing.
+pub fn warn_of_contradiction(filter: &Filter) {
+    if let Some(contradiction) = filter.contradiction() {
+        say(&contradiction);
+        if let Some(line) = &contradiction.hint {
+            hint(line);
+        }
+    }
 }
 
 /// The interface may still come, or be in another network namespace: not an error.

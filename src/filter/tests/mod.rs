@@ -1,9 +1,11 @@
 //! Tests of the whole language.
 
 mod accept;
+mod contradiction;
 mod grammar;
 mod kernel;
 mod messages;
+mod packets;
 mod properties;
 mod records;
 mod reject;
