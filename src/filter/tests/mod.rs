@@ -2,6 +2,7 @@
 
 mod accept;
 mod contradiction;
+mod extensions;
 mod grammar;
 mod kernel;
 mod messages;
