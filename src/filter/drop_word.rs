@@ -6,6 +6,7 @@ use winnow::stream::Location;
 
 use crate::record::Origin;
 
+use super::advice::WITHOUT_SIGN;
 use super::ast::{DropWord, Expr, Primitive};
 use super::glob::Glob;
 use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, text};
@@ -71,11 +72,8 @@ pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
 /// What `word` asks of a name.
 pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
-    if quoted == Quoted::No && matches!(plain, "=" | "!=" | "==") {
-        return fail(
-            span,
-            "expected a name right behind the word, without a sign",
-        );
+    if quoted == Quoted::No && (plain.starts_with('=') || plain.starts_with("!=")) {
+        return fail(span, WITHOUT_SIGN);
     }
     if bytes.is_empty() {
         return fail(span, format!("expected {}", word.wanted()));
@@ -83,7 +81,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
     let asked = match word {
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
-        TextWord::Module => DropWord::Module(Glob::new(bytes)),
+        TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
         TextWord::Trap => DropWord::Trap(Glob::new(bytes)),
         TextWord::TrapGroup => DropWord::TrapGroup(Glob::new(bytes)),
         TextWord::IfName => DropWord::InterfaceName(bytes),
@@ -108,6 +106,14 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         }
     };
     Ok(Primitive::Drop(asked).into())
+}
+
+/// Without the brackets in which a line shows it: `[gre]`.
+fn module(name: Vec<u8>) -> Vec<u8> {
+    match &name[..] {
+        [b'[', bare @ .., b']'] if !bare.is_empty() => bare.to_vec(),
+        _ => name,
+    }
 }
 
 /// Upper case, without the prefix of the kernel's enumeration: how the kernel sends reasons.

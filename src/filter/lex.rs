@@ -179,14 +179,14 @@ pub fn name<'i>(input: &mut Input<'i>, more: &'static str) -> Parsed<Option<Name
     }))
 }
 
-/// The bytes of a name of the drop: a word, or anything in double quotes. `\xNN` is a byte.
+/// The bytes of a name of the drop: a word, or anything in double or single quotes. `\xNN` is a byte.
 pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
-    if opt('"').parse_next(input)?.is_some() {
+    if let Some(quote) = opt(alt(('"', '\''))).parse_next(input)? {
         let Some(inside) = opt(winnow::combinator::terminated(
-            take_while(0.., |c| c != '"'),
-            '"',
+            take_while(0.., move |c| c != quote),
+            quote,
         ))
         .parse_next(input)?
         else {

@@ -11,6 +11,7 @@
 //! of the same expression that the kernel runs on messages.
 
 mod address;
+mod advice;
 mod arithmetic;
 mod ast;
 mod contradiction;

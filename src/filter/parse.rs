@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use winnow::stream::{Location, Stream};
 
+use super::advice::{self, expected_connective};
 use super::arithmetic::{self, Started};
 use super::ast::{Arith, Comparison, Connective, Expr, Primitive, Relation};
 use super::contradiction::count_primitives;
@@ -48,7 +49,7 @@ fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
     let (first, carried) = term(input, None)?;
     let expr = chain(input, first, carried)?;
     if peek_character(input)?.is_some() {
-        return expected(input, "`and` or `or`");
+        return expected_connective(input, "`and` or `or`");
     }
     // The canonical form has parentheses that may not have been written.
     if expr.nesting() > MAX_NESTING {
@@ -188,6 +189,9 @@ fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>>
             }
             if words::is_keyword(word) {
                 primitive::parse(input, word, span)
+            } else if arithmetic::operand_before_minus(word).is_some() {
+                let started = arithmetic::operand(input)?;
+                compared(input, started)
             } else {
                 carried_name(input, carried)
             }
@@ -217,12 +221,7 @@ fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<U
                 )
             }
             Some(name) => {
-                let before = name.text.split('-').next().unwrap_or_default();
-                let advice = if words::is_keyword(before) {
-                    "`-` needs blanks around it"
-                } else {
-                    "a name needs `host` before it"
-                };
+                let advice = advice::for_unknown(input, name.text);
                 fail(name.span, format!("unknown word `{}`: {advice}", name.text))
             }
             None => fail(
@@ -289,7 +288,7 @@ pub fn close(input: &mut Input<'_>, opening: Range<usize>) -> Parsed<()> {
     } else if peek_character(input)?.is_none() {
         fail(opening, "this parenthesis is never closed")
     } else {
-        expected(input, "`and`, `or` or `)`")
+        expected_connective(input, "`and`, `or` or `)`")
     }
 }
 

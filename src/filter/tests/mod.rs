@@ -1,6 +1,7 @@
 //! Tests of the whole language.
 
 mod accept;
+mod advice;
 mod contradiction;
 mod extensions;
 mod grammar;
