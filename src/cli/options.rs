@@ -129,8 +129,8 @@ pub(super) struct Options {
     json: bool,
 
     /// Print more of each drop: address, module, interface, lengths
-    #[arg(short)]
-    verbose: bool,
+    #[arg(short, action = clap::ArgAction::Count)]
+    verbose: u8,
 
     /// Show the source line of each drop, from debug information
     #[arg(long)]
@@ -145,8 +145,8 @@ pub(super) struct Options {
     modules: Option<PathBuf>,
 
     /// Do not look up names: they are never looked up, but fingers type it
-    #[arg(short = 'n')]
-    no_names: bool,
+    #[arg(short = 'n', action = clap::ArgAction::Count)]
+    no_names: u8,
 
     /// Show times in UTC
     #[arg(long)]
@@ -213,7 +213,7 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn check(self) -> Result<Command, UsageError> {
         if let Some(name) = &self.explain {
-            return match self.first_other_option() {
+            return match self.other_options().find(|&option| option != "-n") {
                 None => Ok(Command::Explain(name.clone())),
                 Some(other) => Err(UsageError::new(
                     format!("--explain and {other} do not go together"),
@@ -222,7 +222,7 @@ impl Options {
             };
         }
         if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "--kernel-filter", "a filter"];
+            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
             return match self
                 .other_options()
                 .find(|option| !of_filters.contains(option))
@@ -423,7 +423,9 @@ impl Options {
             ("--force", self.force),
             ("--print", self.print),
             ("--json", self.json),
-            ("-v", self.verbose),
+            ("-v", self.verbose > 0),
+            // tcpdump's `-en` must not stop the monitoring.
+            ("-n", self.no_names > 0),
             ("--source-lines", self.source_lines),
             ("--vmlinux", self.vmlinux.is_some()),
             ("--modules", self.modules.is_some()),
@@ -506,7 +508,7 @@ impl Options {
             } else {
                 Precision::Microseconds
             },
-            detail: if self.verbose {
+            detail: if self.verbose > 0 {
                 Detail::Full
             } else {
                 Detail::Line

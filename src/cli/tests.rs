@@ -65,6 +65,83 @@ fn tcpdumps_options_keep_theirs() {
 }
 
 #[test]
+fn what_fingers_type_is_taken() {
+    for words in ["-n", "-nn", "-nnn", "-n -n"] {
+        assert_eq!(captured(words), captured(""), "{words}");
+    }
+    for words in ["-v", "-vv", "-vvv", "-nnv", "-nnvv -i any", "-vn -v"] {
+        let detail = captured(words).delivery.text.detail;
+        assert_eq!(detail, Detail::Full, "{words}");
+    }
+    let shown = parse_words("-d tcp");
+    assert!(shown.is_ok());
+    assert_eq!(parse_words("-nnvvd tcp"), shown);
+    assert_eq!(parse_words("--explain x -n"), parse_words("--explain x"));
+}
+
+/// tcpdump's options that are others here, or none, each with what to type.
+#[test]
+fn what_fingers_type_in_vain_is_told_what_to_type() {
+    for (words, message, hint) in [
+        ("-nnvvXSs0", "unknown option -X", "tshark"),
+        ("-s0", "unknown option -0", "-t here"),
+        ("-nns0", "unknown option -0", "-t here"),
+        (
+            "--snapshot-length=0",
+            "unknown option --snapshot-length",
+            "-t LEN",
+        ),
+        ("-t", "--trunc needs a value", "tcpdump's -t"),
+        ("-nt", "--trunc needs a value", "tcpdump's -t"),
+        ("-en", "-e and -n do not go together", "link-layer headers"),
+        ("-nne", "-e and -n do not go together", "link-layer headers"),
+        ("-qn", "-q and -n do not go together", "prints less"),
+        ("-le", "", "-U"),
+        ("-ln", "", "-U"),
+        ("-lni eth0", "", "-U"),
+        ("-tttt", "", "--utc"),
+        ("-tn", "", "--utc"),
+        ("-Z root", "unknown option -Z", "leave it out"),
+        ("-C 10", "unknown option -C", "--duration"),
+        ("-G 60", "unknown option -G", "--duration"),
+        ("-W 5", "unknown option -W", "--duration"),
+        ("-B 4096", "unknown option -B", "-b BYTES"),
+        ("-S", "unknown option -S", "leave it out"),
+        ("-f", "unknown option -f", "leave it out"),
+        ("-N", "unknown option -N", "leave it out"),
+        ("-K", "unknown option -K", "leave it out"),
+        ("-O", "unknown option -O", "leave it out"),
+        ("-I", "unknown option -I", "leave it out"),
+        ("-Q in", "unknown option -Q", "inbound"),
+        ("-P in", "unknown option -P", "inbound"),
+        ("-j host", "unknown option -j", "leave it out"),
+        ("-y EN10MB", "unknown option -y", "--link-type"),
+        ("-T vxlan", "unknown option -T", "tshark"),
+        ("-E x", "unknown option -E", "tshark"),
+        ("-L", "unknown option -L", "ip link"),
+        ("-#", "unknown option -#", "cat -n"),
+        ("-dd tcp", "-d was given twice", "--kernel-filter"),
+        (
+            "--list-interfaces",
+            "unknown option --list-interfaces",
+            "ip link",
+        ),
+        ("--immediate-mode", "unknown option --immediate-mode", "-U"),
+        ("--count", "unknown option --count", "--summary"),
+        ("--number", "unknown option --number", "cat -n"),
+        ("--direction=in", "unknown option --direction", "inbound"),
+        ("--verbose", "unknown option --verbose", "-v"),
+    ] {
+        let error = parse_words(words).unwrap_err();
+        if !message.is_empty() {
+            assert_eq!(error.to_string(), message, "{words}");
+        }
+        let found = error.hint.clone().unwrap_or_default();
+        assert!(found.contains(hint), "{words}: {error}: {found}");
+    }
+}
+
+#[test]
 fn counting_is_the_kernels_unless_packets_are_needed() {
     #[track_caller]
     fn check(words: &str, counting: Counting, grouping: Grouping, interval: Option<f64>) {

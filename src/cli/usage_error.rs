@@ -48,9 +48,9 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             let hint = match option {
-                "-l" | "--limit" => {
-                    "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
-                     and -U hands on every drop, as tcpdump's -l does with lines"
+                "-l" | "--limit" => LIMIT.into(),
+                "-t" | "--trunc" => {
+                    "-t LEN cuts packets; tcpdump's -t, which leaves times out, does not exist here"
                         .into()
                 }
                 _ => general(),
@@ -70,10 +70,18 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
                 .unwrap_or_default();
             (
                 format!("invalid value '{value}' for {option}: {reason}"),
-                String::new(),
+                value_hint(option, &value).unwrap_or_default().into(),
             )
         }
-        ErrorKind::ArgumentConflict => (format!("{option} was given twice"), general()),
+        ErrorKind::ArgumentConflict => {
+            let hint = match option {
+                "-d" => {
+                    "-d prints the filter; with --kernel-filter also the kernel's program".into()
+                }
+                _ => general(),
+            };
+            (format!("{option} was given twice"), hint)
+        }
         _ => (first_line(&error.to_string()), general()),
     };
     let message = crate::record::Escaped(message.as_bytes()).to_string();
@@ -90,14 +98,79 @@ fn first_line(text: &str) -> String {
 
 /// Options that fingers know from tcpdump.
 fn tcpdump_hint(argument: &str) -> Option<String> {
-    Some(
-        match argument {
-            "-A" | "-X" | "-x" => {
-                "for packet contents write pcapng: `dwdump -w - | tshark -r - -x`, or open the file in Wireshark"
-            }
-            "-D" => "drops come from all interfaces; `ip link` lists them, and -i NAME keeps those of one",
-            _ => return None,
+    let hint = match argument {
+        "-A" | "-X" | "-x" => {
+            "for packet contents write pcapng: `dwdump -w - | tshark -r - -x`, or open the file in Wireshark"
         }
-        .into(),
-    )
+        "-D" | "-L" | "--list-interfaces" | "--list-data-link-types" => {
+            "drops come from all interfaces; `ip link` lists them, and -i NAME keeps those of one"
+        }
+        // A cluster such as `-s0` or `-nns0`.
+        "-0" => {
+            "-s shows the drop monitor's statistics; tcpdump's snapshot length is -t here, and whole packets are the default"
+        }
+        "--snapshot-length" => {
+            "-t LEN keeps LEN bytes of each packet; whole packets are the default"
+        }
+        "-B" | "--buffer-size" => {
+            "-b BYTES sets the size of the socket buffer, with k or M, where tcpdump's -B counts KiB"
+        }
+        "-C" | "-G" | "-W" => {
+            "files are not rotated: `--duration SECONDS` or `-c N` ends one, \
+             and a loop in the shell begins the next"
+        }
+        "-Z" | "--relinquish-privileges" => "the user stays the same: leave it out",
+        "-S" | "--absolute-tcp-sequence-numbers" => {
+            "TCP's sequence numbers are absolute here: leave it out"
+        }
+        "-f" | "-N" => "names are never looked up: leave it out",
+        "-K" | "--dont-verify-checksums" => "checksums are not what decides here: leave it out",
+        "-O" | "--no-optimize" => "nothing has to be switched off: leave it out",
+        "-I" | "--monitor-mode" | "--no-promiscuous-mode" => {
+            "no interface is opened, the kernel reports its drops: leave it out"
+        }
+        "-Q" | "-P" | "--direction" => {
+            "the filters `inbound` and `outbound` say it: packets with an input interface, and without"
+        }
+        "-j" | "-J" | "--time-stamp-type" | "--list-time-stamp-types" => {
+            "times are the kernel's, of the drop itself: leave it out"
+        }
+        "--time-stamp-precision" | "--nanosecond-time-stamp-precision" => {
+            "files have nanoseconds in any case; --nano shows them"
+        }
+        "--immediate-mode" | "--line-buffered" => {
+            "output is handed on whenever no drop waits, and with -U every drop at once"
+        }
+        "-y" | "--linktype" => "--link-type TYPE writes a file of one link type",
+        "-E" | "-M" | "-T" | "-m" => {
+            "packets are not decoded so far: write pcapng, and open the file in tshark or Wireshark"
+        }
+        "-#" | "--number" => "`dwdump … --print | cat -n` numbers the lines",
+        "--count" => {
+            "the last lines say how many drops there were; `--summary` and `--by WHAT` count alone"
+        }
+        "--verbose" => "there is -v",
+        _ => return None,
+    };
+    Some(hint.into())
 }
+
+/// Options with a value here that have none in tcpdump, or another one, and what to type instead.
+fn value_hint(option: &str, value: &str) -> Option<&'static str> {
+    let is_option = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if value.is_empty() || !is_option(value) {
+        return None;
+    }
+    match option.split(' ').next()? {
+        "-t" | "--trunc" => Some(
+            "-t LEN cuts packets; tcpdump's -t to -ttttt for other times are --utc and --nano here",
+        ),
+        "-l" | "--limit" => Some(LIMIT),
+        "-b" | "--bufsize" => Some("-b BYTES sets the size of the socket buffer"),
+        _ => None,
+    }
+}
+
+/// tcpdump's `-l` and ours.
+const LIMIT: &str = "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
+                     and -U hands on every drop, as tcpdump's -l does with lines";

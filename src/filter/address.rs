@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use winnow::stream::Location;
 
+use super::advice;
 use super::ast::{Connective, Direction, Expr, Net, Primitive, Scope};
 use super::lex::{self, Input, Name, Parsed, expected, fail, keyword};
 use super::words::Protocol;
@@ -79,7 +80,11 @@ fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
         Ok(addresses) => Ok(addresses.into_iter().map(Net::from).collect()),
         Err(error) => fail(
             name.span.clone(),
-            format!("cannot resolve host `{}`: {error}", name.text),
+            format!(
+                "cannot resolve host `{}`: {error}{}",
+                name.text,
+                advice::for_case(name.text)
+            ),
         ),
     }
 }

@@ -181,8 +181,10 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
         }
         Some(letter) if letter.is_ascii_alphabetic() => {
             let word = peek_word(input)?;
+            let word = operand_before_minus(word).unwrap_or(word);
             let span = start..start + word.len();
-            if keyword(input, "len")? {
+            if word == "len" {
+                input.next_slice(word.len());
                 return Ok(Started {
                     arith: Arith::Length,
                     number: None,
@@ -190,7 +192,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
                 });
             }
             if let Some(value) = words::constant(word) {
-                keyword(input, word)?;
+                input.next_slice(word.len());
                 return Ok(Started {
                     arith: Arith::Number(value),
                     number: None,
@@ -209,6 +211,14 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
         }
         _ => expected(input, WANTED),
     }
+}
+
+/// The `len` of `len-14`: an operand that a minus ends, though it could be part of the word.
+pub fn operand_before_minus(word: &str) -> Option<&str> {
+    word.rmatch_indices('-')
+        .map(|(at, _)| &word[..at])
+        .find(|&operand| operand == "len" || words::constant(operand).is_some())
+        .filter(|_| words::constant(word).is_none())
 }
 
 fn constant_number(text: &str, span: Range<usize>) -> Parsed<Started<'_>> {

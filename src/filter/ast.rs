@@ -281,6 +281,17 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// The same with the two sides exchanged.
+    pub fn turned(self) -> Self {
+        match self {
+            Self::Equal | Self::NotEqual => self,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
     pub fn holds(self, left: u32, right: u32) -> bool {
         match self {
             Self::Equal => left == right,

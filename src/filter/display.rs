@@ -435,7 +435,7 @@ impl fmt::Display for Operand<'_> {
 }
 
 impl Header {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Link => "ether",
             Self::Ip => "ip",

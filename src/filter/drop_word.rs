@@ -114,7 +114,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
     let asked = match word {
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
-        TextWord::Module => DropWord::Module(Glob::new(bytes)),
+        TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
         TextWord::Trap => DropWord::Trap(Glob::new(bytes)),
         TextWord::TrapGroup => DropWord::TrapGroup(Glob::new(bytes)),
         TextWord::IfName => DropWord::InterfaceName(bytes),
@@ -149,6 +149,14 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         }
     };
     Ok(Primitive::Drop(asked).into())
+}
+
+/// Without the brackets in which a line shows it: `[gre]`.
+fn module(name: Vec<u8>) -> Vec<u8> {
+    match &name[..] {
+        [b'[', bare @ .., b']'] if !bare.is_empty() => bare.to_vec(),
+        _ => name,
+    }
 }
 
 /// Upper case, without the prefix of the kernel's enumeration: how the kernel sends reasons.

@@ -3,7 +3,7 @@
 
 use super::packet::{Framing, Packet};
 use crate::packet::{self, Flow};
-use crate::record::{Cause, DropRecord, EtherType, Interface, LinkType, Name, Symbol};
+use crate::record::{Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
 /// A fact that has a name.
@@ -27,6 +27,15 @@ impl Fact {
             Self::Trap => "trap",
             Self::TrapGroup => "trap_group",
             Self::IfName => "ifname",
+        }
+    }
+
+    /// Whose drops alone have the fact.
+    pub fn origin(self) -> Option<Origin> {
+        match self {
+            Self::Reason | Self::Location | Self::Module => Some(Origin::Software),
+            Self::Trap | Self::TrapGroup => Some(Origin::Hardware),
+            Self::IfName => None,
         }
     }
 

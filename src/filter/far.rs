@@ -7,8 +7,6 @@ use super::packet::{Bytes, Framing, Lookup, Packet};
 
 /// More tags than this are not an honest packet.
 const MAX_VLAN_TAGS: usize = 8;
-/// Nor are more headers.
-const MAX_HEADERS: usize = 64;
 
 /// The Ethernet type behind all VLAN tags, and where its header begins.
 pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
@@ -99,12 +97,13 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// The headers behind IP: all extensions, then one that is none. `None` where one was cut off.
+/// The headers behind IP: all extensions, then one that is none. `None` where one was cut off. Each
+/// extension has 8 bytes at least, so that the packet's length bounds how many there are: as in
+/// tcpdump, and in the text of a packet, nothing else does.
 pub struct Headers<'a> {
     bytes: Bytes<'a>,
     is_ipv6: bool,
     next: Next,
-    seen: usize,
 }
 
 enum Next {
@@ -127,7 +126,6 @@ impl<'a> Headers<'a> {
                 number: packet.bytes.u8(network + 9)?,
                 at: network + 4 * words,
             }),
-            seen: 0,
         })
     }
 
@@ -139,7 +137,6 @@ impl<'a> Headers<'a> {
                 number: packet.bytes.u8(network + 6)?,
                 at: network + 40,
             }),
-            seen: 0,
         })
     }
 
@@ -178,10 +175,6 @@ impl Iterator for Headers<'_> {
             Next::Unknown => return Some(None),
             Next::End => return None,
         };
-        self.seen += 1;
-        if self.seen > MAX_HEADERS {
-            return Some(None);
-        }
         self.next = self.behind(header);
         Some(Some(header))
     }

@@ -20,11 +20,17 @@ pub const MAX_NESTING: usize = 100;
 pub struct State<'i> {
     pub names: &'i dyn Names,
     nesting: usize,
+    /// Where each primitive stands, in order.
+    pub primitives: Vec<Range<usize>>,
 }
 
 impl<'i> State<'i> {
     pub fn new(names: &'i dyn Names) -> Self {
-        Self { names, nesting: 0 }
+        Self {
+            names,
+            nesting: 0,
+            primitives: Vec::new(),
+        }
     }
 }
 
@@ -173,14 +179,14 @@ pub fn name<'i>(input: &mut Input<'i>, more: &'static str) -> Parsed<Option<Name
     }))
 }
 
-/// The bytes of a name of the drop: a word, or anything in double quotes. `\xNN` is a byte.
+/// The bytes of a name of the drop: a word, or anything in double or single quotes. `\xNN` is a byte.
 pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
-    if opt('"').parse_next(input)?.is_some() {
+    if let Some(quote) = opt(alt(('"', '\''))).parse_next(input)? {
         let Some(inside) = opt(winnow::combinator::terminated(
-            take_while(0.., |c| c != '"'),
-            '"',
+            take_while(0.., move |c| c != quote),
+            quote,
         ))
         .parse_next(input)?
         else {

@@ -11,8 +11,10 @@
 //! of the same expression that the kernel runs on messages.
 
 mod address;
+mod advice;
 mod arithmetic;
 mod ast;
+mod contradiction;
 mod display;
 mod drop_word;
 mod error;
@@ -31,6 +33,7 @@ mod port;
 mod primitive;
 mod program;
 mod relation;
+mod source;
 mod suggest;
 mod test;
 #[cfg(test)]
@@ -45,7 +48,9 @@ use ast::{Connective, DropWord, Expr, Primitive};
 use fact::Fact;
 use packet::Packet;
 use program::Program;
+use source::Source;
 
+pub use contradiction::Contradiction;
 pub use display::Text;
 pub use error::FilterError;
 pub use kernel::{KernelFilter, NotInKernel, Part};
@@ -59,6 +64,7 @@ pub struct Filter {
     /// `None` keeps all.
     expr: Option<Expr>,
     program: Program,
+    source: Box<Source>,
 }
 
 /// The same expression by the manual, however it was written.
@@ -74,7 +80,11 @@ impl Filter {
     /// Understands an expression; one of nothing but white space keeps all. Names are looked up
     /// here, once.
     pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
-        Ok(Self::from_expr(parse::parse(text, names)?))
+        let (expr, source) = parse::parse(text, names)?;
+        Ok(Self {
+            source: Box::new(source),
+            ..Self::from_expr(expr)
+        })
     }
 
     fn from_expr(expr: Option<Expr>) -> Self {
@@ -82,7 +92,11 @@ impl Filter {
             Some(expr) => Program::new(expr, true),
             None => Program::all(),
         };
-        Self { expr, program }
+        Self {
+            expr,
+            program,
+            source: Box::default(),
+        }
     }
 
     /// `iface NAME and (…)`, what `-i NAME` means. The name is an interface's, or its index.
@@ -98,7 +112,11 @@ impl Filter {
         };
         let interface = Expr::from(Primitive::Drop(word));
         let rest = self.expr.map(|expr| (Connective::And, expr));
-        Self::from_expr(Some(interface.chained(rest.into_iter().collect())))
+        let source = self.source.behind(&format!("-i {name}"));
+        Self {
+            source: Box::new(source),
+            ..Self::from_expr(Some(interface.chained(rest.into_iter().collect())))
+        }
     }
 
     /// Whether the drop is kept: whether the expression is certainly true of it.
@@ -109,6 +127,11 @@ impl Filter {
     /// Whether every drop is kept.
     pub fn keeps_all(&self) -> bool {
         self.expr.is_none()
+    }
+
+    /// Why no drop can match, where that is certain.
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        contradiction::contradiction(self.expr.as_ref()?, &self.source)
     }
 
     /// The patterns of `reason`, in the order in which they stand; upper case.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::advice::refuse_sign;
 use super::ast::{Direction, Expr, Family, PortScope, Primitive, Side};
 use super::drop_word::{self, TextWord};
 use super::lex::{self, Input, Name, Parsed, Quoted, expected, fail, name, peek_word, position};
@@ -133,6 +134,7 @@ fn name_or<'i>(input: &mut Input<'i>, wanted: &str) -> Parsed<Name<'i>> {
     if words::is_keyword(word) && !is_protocol {
         return fail(start..start + word.len(), format!("expected {wanted}"));
     }
+    refuse_sign(input)?;
     match name(input, "")? {
         Some(name) => Ok(name),
         None => expected(input, wanted),

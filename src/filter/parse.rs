@@ -4,12 +4,15 @@
 //! number can be a name carried over (`port 80 or 443`) or arithmetic (`port 80 or 443 = len`).
 //! So parsing goes by [`Unit`]s, and what follows one decides what it was: nothing is read twice.
 
+use std::iter::repeat_n;
 use std::ops::Range;
 
 use winnow::stream::{Location, Stream};
 
+use super::advice::{self, expected_connective};
 use super::arithmetic::{self, Started};
 use super::ast::{Arith, Comparison, Connective, Expr, Primitive, Relation};
+use super::contradiction::count_primitives;
 use super::error::FilterError;
 use super::lex::{
     Failure, Input, MAX_NESTING, Parsed, State, expected, fail, keyword, name, nested,
@@ -18,21 +21,24 @@ use super::lex::{
 use super::names::Names;
 use super::operand::{self, Carried};
 use super::primitive;
+use super::source::Source;
 use super::words;
 
-/// Parses a whole expression; `None` where there is nothing but white space.
-pub fn parse(text: &str, names: &dyn Names) -> Result<Option<Expr>, FilterError> {
+/// Parses a whole expression, and says where its primitives stand; `None` where there is nothing but
+/// white space.
+pub fn parse(text: &str, names: &dyn Names) -> Result<(Option<Expr>, Source), FilterError> {
     let mut input = Input {
         input: winnow::stream::LocatingSlice::new(text),
         state: State::new(names),
     };
-    whole(&mut input).map_err(|error| {
+    let expr = whole(&mut input).map_err(|error| {
         let Failure { message, span } = error.into_inner().unwrap_or_else(|_| Failure {
             message: "expected an expression".to_owned(),
             span: 0..text.len(),
         });
         FilterError::new(message, span, text)
-    })
+    })?;
+    Ok((expr, Source::new(text, input.state.primitives)))
 }
 
 fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
@@ -43,7 +49,7 @@ fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
     let (first, carried) = term(input, None)?;
     let expr = chain(input, first, carried)?;
     if peek_character(input)?.is_some() {
-        return expected(input, "`and` or `or`");
+        return expected_connective(input, "`and` or `or`");
     }
     // The canonical form has parentheses that may not have been written.
     if expr.nesting() > MAX_NESTING {
@@ -87,9 +93,21 @@ pub fn negation(input: &mut Input<'_>) -> Parsed<bool> {
 
 pub fn term(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<Term> {
     let negated = negation(input)?;
+    let start = position(input)?;
+    let known = input.state.primitives.len();
     let unit = unit(input, carried)?;
     let (expr, carried) = finished(input, unit, carried)?;
+    remember(input, start, known, &expr);
     Ok((if negated { expr.negated() } else { expr }, carried))
+}
+
+/// Notes where the primitives of `expr` stand, unless that was done while it was parsed.
+fn remember(input: &mut Input<'_>, start: usize, known: usize, expr: &Expr) {
+    if input.state.primitives.len() == known {
+        let span = start..input.previous_token_end();
+        let count = count_primitives(expr);
+        input.state.primitives.extend(repeat_n(span, count));
+    }
 }
 
 /// A term, or arithmetic that is not compared with anything yet.
@@ -171,6 +189,9 @@ fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>>
             }
             if words::is_keyword(word) {
                 primitive::parse(input, word, span)
+            } else if arithmetic::operand_before_minus(word).is_some() {
+                let started = arithmetic::operand(input)?;
+                compared(input, started)
             } else {
                 carried_name(input, carried)
             }
@@ -200,12 +221,7 @@ fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<U
                 )
             }
             Some(name) => {
-                let before = name.text.split('-').next().unwrap_or_default();
-                let advice = if words::is_keyword(before) {
-                    "`-` needs blanks around it"
-                } else {
-                    "a name needs `host` before it"
-                };
+                let advice = advice::for_unknown(input, name.text);
                 fail(name.span, format!("unknown word `{}`: {advice}", name.text))
             }
             None => fail(
@@ -225,6 +241,8 @@ fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>
     sign(input, "(")?;
     nested(input, opening.clone(), |input| {
         let negated = negation(input)?;
+        let first_at = position(input)?;
+        let known = input.state.primitives.len();
         let inside = unit(input, carried)?;
         if let Unit::Arith { arith, number, .. } = inside {
             if !negated && sign(input, ")")? {
@@ -240,9 +258,11 @@ fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>
                 span: opening.end..input.current_token_start(),
             };
             let first = finished(input, unit, carried)?;
+            remember(input, first_at, known, &first.0);
             return grouped(input, first, negated, carried, opening);
         }
         let first = finished(input, inside, carried)?;
+        remember(input, first_at, known, &first.0);
         grouped(input, first, negated, carried, opening)
     })
 }
@@ -268,7 +288,7 @@ pub fn close(input: &mut Input<'_>, opening: Range<usize>) -> Parsed<()> {
     } else if peek_character(input)?.is_none() {
         fail(opening, "this parenthesis is never closed")
     } else {
-        expected(input, "`and`, `or` or `)`")
+        expected_connective(input, "`and`, `or` or `)`")
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::advice;
 use super::ast::{Flow, PortRange, PortScope, Primitive};
 use super::lex::{self, Input, Name, Parsed, expected, fail, keyword, name, peek_word, sign};
 use super::names::Service;
@@ -51,13 +52,13 @@ fn port_number(
                 (None, Some(port), _) => Ok((PortScope::Udp, port)),
                 (None, None, Some(port)) => Ok((PortScope::Sctp, port)),
                 (Some(port), Some(_), _) => Ok((PortScope::Any, port)),
-                (None, None, None) => unknown_service(text, span),
+                (None, None, None) => unknown_service(input, text, span),
             };
         }
     };
     match found {
         Some(port) => Ok((scope, port)),
-        None if service == Service::default() => unknown_service(text, span),
+        None if service == Service::default() => unknown_service(input, text, span),
         None => fail(
             span.clone(),
             format!("`{text}` is not a service over {scope}"),
@@ -65,7 +66,7 @@ fn port_number(
     }
 }
 
-fn unknown_service<T>(text: &str, span: &Range<usize>) -> Parsed<T> {
+fn unknown_service<T>(input: &Input<'_>, text: &str, span: &Range<usize>) -> Parsed<T> {
     let is_range = text
         .split_once('-')
         .is_some_and(|(first, last)| lex::number(first).is_some() && lex::number(last).is_some());
@@ -76,7 +77,10 @@ fn unknown_service<T>(text: &str, span: &Range<usize>) -> Parsed<T> {
         } else if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
             "expected a port number from 0 to 65535".to_owned()
         } else {
-            format!("expected a port number or a service: `{text}` is not in /etc/services")
+            format!(
+                "expected a port number or a service: `{text}` is not in /etc/services{}",
+                advice::for_service(input, text)
+            )
         },
     )
 }

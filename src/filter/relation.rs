@@ -61,7 +61,7 @@ pub fn field(relation: &Relation) -> Option<Test> {
 }
 
 /// The value of arithmetic without a packet.
-fn constant(arith: &Arith) -> Option<u32> {
+pub fn constant(arith: &Arith) -> Option<u32> {
     match arith {
         Arith::Number(number) => Some(*number),
         Arith::Length | Arith::Load { .. } => None,

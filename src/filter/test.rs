@@ -484,7 +484,9 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
             let plain = function.split(|&byte| byte == b'.').next();
             glob.matches(function)
                 || plain.is_some_and(|plain| glob.matches(plain))
-                || symbol.is_some_and(|symbol| glob.matches(place(symbol)))
+                || symbol.is_some_and(|symbol| {
+                    glob.matches(place(symbol)) || glob.matches(symbol.0.as_bytes())
+                })
         }),
         DropWord::Module(glob) => symbol
             .and_then(fact::module)

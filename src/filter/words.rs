@@ -348,7 +348,9 @@ pub fn unsupported(word: &str) -> Option<String> {
         return None;
     }
     Some(match word {
-        "geneve" => "`geneve` is not supported: `inner` looks into Geneve tunnels".to_owned(),
+        "geneve" => "`geneve` is not supported: `inner` looks into Geneve tunnels: `inner tcp`, \
+                     `udp port 6081 and inner arp`"
+            .to_owned(),
         "gateway" => "`gateway` is not supported: use `ether host` and `not host`".to_owned(),
         word if ether_protocol(word).is_some() => {
             format!("`{word}` is not supported: use `ether proto {word}`")

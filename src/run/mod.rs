@@ -145,7 +145,20 @@ fn hint_of(error: &ControlError) -> Option<String> {
                 .into(),
         );
     }
-    error.hint().map(Into::into)
+    let is_root = nix::unistd::geteuid().is_root();
+    error.hint().map(|hint| with_privileges(hint, is_root))
+}
+
+/// A hint of the drop monitor's for this user: first what to type.
+fn with_privileges(hint: &str, is_root: bool) -> String {
+    match hint.strip_suffix(": run as root") {
+        Some(why) if is_root => format!(
+            "root has it on the host alone: run dwdump there, outside containers and services; {why}"
+        ),
+        Some(why) => format!("type `sudo dwdump …`: {why}"),
+        None if is_root => hint.to_owned(),
+        None => hint.replace("`modprobe ", "`sudo modprobe "),
+    }
 }
 
 /// Whether this is certainly not the initial network namespace: it is not init's, or the module is
@@ -292,5 +305,46 @@ impl fmt::Display for Plural<'_> {
             self.1,
             if self.0 == 1 { "" } else { "s" }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net_dm::control::Refusal;
+
+    #[test]
+    fn a_user_is_told_first_what_to_type() {
+        let hint = |operation, errno, is_root| {
+            let refusal = Refusal { errno, words: None };
+            let error = ControlError { operation, refusal };
+            with_privileges(error.hint().unwrap(), is_root)
+        };
+        for operation in [
+            Operation::Probe,
+            Operation::Configure,
+            Operation::Join,
+            Operation::Start(Origins::Both),
+            Operation::Stop,
+        ] {
+            let user = hint(operation, libc::EPERM, false);
+            assert!(user.starts_with("type `sudo dwdump …`: "), "{user}");
+            assert!(user.contains("needs CAP_"), "{user}");
+            let root = hint(operation, libc::EPERM, true);
+            assert!(
+                !root.contains("sudo") && root.contains("needs CAP_"),
+                "{root}"
+            );
+        }
+        let user = hint(Operation::Resolve, libc::ENOENT, false);
+        assert!(
+            user.starts_with("load it with `sudo modprobe drop_monitor`"),
+            "{user}"
+        );
+        let root = hint(Operation::Resolve, libc::ENOENT, true);
+        assert!(
+            root.starts_with("load it with `modprobe drop_monitor`"),
+            "{root}"
+        );
     }
 }

@@ -47,24 +47,57 @@ pub fn filter(selection: &Selection) -> Result<Filter, Failure> {
         ..Failure::new(error, None::<String>)
     })?;
     warn_of_unknown_reasons(&filter);
-    Ok(match &selection.interface {
+    let filter = match &selection.interface {
         Some(name) => filter.on_interface(name),
         None => filter,
-    })
+    };
+    warn_of_contradiction(&filter);
+    Ok(filter)
 }
 
 fn text(filter: &FilterText) -> Result<String, Failure> {
-    let (name, text) = match filter {
+    let (name, bytes) = match filter {
         FilterText::Words(words) => return Ok(words.clone()),
         FilterText::File(Target::Standard) => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            ("standard input".into(), read.map(|_| text))
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            ("standard input".into(), read.map(|_| bytes))
         }
-        FilterText::File(Target::File(path)) => (shown(path), std::fs::read_to_string(path)),
+        FilterText::File(Target::File(path)) => (shown(path), std::fs::read(path)),
     };
-    text.with_context(|| format!("cannot read the filter from {name}"))
-        .map_err(Failure::from)
+    let bytes = bytes.with_context(|| format!("cannot read the filter from {name}"))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(without_comments(&text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8: byte {at}");
+            Err(Failure {
+                exit: Exit::Usage,
+                ..Failure::new(error, Some("a name's other bytes are written \\xNN"))
+            })
+        }
+    }
+}
+
+/// A file's filter without byte order mark, and with blanks for its comments: as in tcpdump, they go
+/// from `#` to the end of the line, but in quotes.
+fn without_comments(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (mut quote, mut is_comment) = (None, false);
+    let mut plain = |character| {
+        match character {
+            '\n' => is_comment = false,
+            '#' if quote.is_none() => is_comment = true,
+            '"' | '\'' if !is_comment => match quote {
+                None => quote = Some(character),
+                Some(opening) if opening == character => quote = None,
+                Some(_) => {}
+            },
+            _ => {}
+        }
+        if is_comment { ' ' } else { character }
+    };
+    text.chars().map(&mut plain).collect()
 }
 
 /// Kernels differ in their reasons, so an unknown one is no error; a typo is more likely.
@@ -99,6 +132,16 @@ fn reason_names(format: &str) -> Vec<&str> {
     list.split('"').skip(1).step_by(2).collect()
 }
 
+/// A capture that nothing can match looks like a host that drops nothing.
+pub fn warn_of_contradiction(filter: &Filter) {
+    if let Some(contradiction) = filter.contradiction() {
+        say(&contradiction);
+        if let Some(line) = &contradiction.hint {
+            hint(line);
+        }
+    }
+}
+
 /// The interface may still come, or be in another network namespace: not an error.
 pub fn warn_of_unknown_interface(name: &str) {
     let is_index = name.parse::<u32>().is_ok();
@@ -114,6 +157,25 @@ pub fn warn_of_unknown_interface(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_left_out_of_a_file() {
+        #[track_caller]
+        fn check(text: &str, plain: &str) {
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(words(&without_comments(text)), plain);
+        }
+        check(
+            "# drops of the web\ntcp port 80 # and 443\n or port 443",
+            "tcp port 80 or port 443",
+        );
+        check("\u{feff}tcp", "tcp");
+        check("\u{feff}#\r\nudp", "udp");
+        check("reason \"a#b\" # c", "reason \"a#b\"");
+        check("reason 'a#b' # isn't it", "reason 'a#b'");
+        check("tcp # \"\n or udp", "tcp or udp");
+        check("#", "");
+    }
 
     #[test]
     fn the_kernels_list_is_read() {

@@ -202,6 +202,14 @@ fn ethernet() {
 
 #[test]
 fn relations() {
+    check(
+        "len - 14 > 20",
+        &["len-14 > 20", "len-14>20", "len -14 > 20"],
+    );
+    check("len - ip[0] > 20", &["len-ip[0] > 20"]);
+    check("tcp or len - 14 > 20", &["tcp or len-14 > 20"]);
+    check("tcp[13] = 2 - 1", &["tcp[tcpflags] = tcp-syn-1"]);
+    check("ip[8 - 1] = 0", &["ip[8-1] = 0"]);
     check("len <= 60", &["less 60", "len<=60"]);
     check("len >= 60", &["greater 60", "len >= 0x3c"]);
     check(
@@ -344,7 +352,16 @@ fn what_only_a_drop_has() {
     check("reason *", &[]);
     check("location ip_rcv*", &["location \"ip_rcv*\""]);
     check("location *.constprop.0", &[]);
-    check("module gre", &["module \\gre"]);
+    check(
+        "module gre",
+        &[
+            "module \\gre",
+            "module [gre]",
+            "module '[gre]'",
+            "module 'gre'",
+        ],
+    );
+    check("reason \"A B\"", &["reason 'a b'"]);
     check("pc 0xffffffffb3d420b5", &["pc 0xFFFFFFFFB3D420B5"]);
     check("origin sw", &["origin software"]);
     check("origin hw", &["origin hardware"]);

@@ -1,9 +1,13 @@
 //! Tests of the whole language.
 
 mod accept;
+mod advice;
+mod contradiction;
+mod extensions;
 mod grammar;
 mod kernel;
 mod messages;
+mod packets;
 mod properties;
 mod records;
 mod reject;

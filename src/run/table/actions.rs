@@ -101,10 +101,12 @@ impl LiveTable {
         selection::warn_of_unknown_reasons(&filter);
         self.view.filter = filter.to_string();
         let keeps_all = filter.keeps_all();
-        self.sieve.selected.filter = match &self.interface {
+        let filter = match &self.interface {
             Some(name) => filter.on_interface(name),
             None => filter,
         };
+        let contradiction = filter.contradiction();
+        self.sieve.selected.filter = filter;
         if self.origin == Origin::File
             && let Some(line) = self.end_capture(None)
         {
@@ -117,6 +119,9 @@ impl LiveTable {
         }
         if self.origin == Origin::Pipe && self.view.status.is_empty() {
             self.view.status = "the filter applies from now on".into();
+        }
+        if let Some(contradiction) = contradiction {
+            self.view.status = contradiction.to_string();
         }
         self.read_again()
     }

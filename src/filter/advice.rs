@@ -1,0 +1,127 @@
+//! What to say of words that fingers know from elsewhere, or in another spelling.
+
+use super::lex::{self, Input, Parsed, expected, fail, peek_character, peek_word, position};
+use super::names::Service;
+use super::words;
+use crate::reason;
+
+/// What to write for a word that is none of the language's.
+pub fn for_unknown(input: &Input<'_>, word: &str) -> String {
+    let lower = word.to_ascii_lowercase();
+    let begins = word.split('-').next().unwrap_or_default();
+    if lower != word && words::is_keyword(&lower) {
+        return in_lower_case(&lower);
+    }
+    if let Some(hint) = known_elsewhere(&lower) {
+        return hint.to_owned();
+    }
+    if reason::all().iter().any(|entry| entry.name == word) {
+        return format!("a drop reason needs `reason` before it: `reason {word}`");
+    }
+    if input.state.names.service(&lower) != Service::default() {
+        return format!("a service needs `port` before it: `port {lower}`");
+    }
+    if begins != word && words::is_keyword(begins) {
+        return "`-` needs blanks around it".to_owned();
+    }
+    "a name needs `host` before it".to_owned()
+}
+
+/// `: …` for a name that is a word of the language but for its case; nothing for others.
+pub fn for_case(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    if lower != name && words::is_keyword(&lower) {
+        format!(": {}", in_lower_case(&lower))
+    } else {
+        String::new()
+    }
+}
+
+/// `: …` for a service that services(5) has in another case, or a word of the language.
+pub fn for_service(input: &Input<'_>, name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    if lower != name && input.state.names.service(&lower) != Service::default() {
+        return format!(": `{lower}` is");
+    }
+    for_case(name)
+}
+
+fn in_lower_case(word: &str) -> String {
+    format!("words are written in lower case: `{word}`")
+}
+
+/// Words of other tools, and what stands for them here.
+fn known_elsewhere(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "vxlan" => "`inner` looks into VXLAN tunnels: `inner tcp`, `udp port 4789 and inner arp`",
+        "ipip" | "tunnel" => "`inner` looks into tunnels: `ip proto 4 and inner tcp`",
+        "ipv4" | "ip4" => "IPv4 is `ip`",
+        "ipv6" => "IPv6 is `ip6`",
+        "icmpv6" => "ICMP over IPv6 is `icmp6`",
+        "icmpv4" | "icmp4" => "ICMP over IPv4 is `icmp`",
+        "interface" | "dev" | "iif" | "nic" => "an interface is `iface`: `iface eth0`",
+        "protocol" | "ipproto" => "a protocol is `proto`: `ip proto 47`",
+        "function" | "symbol" | "func" => {
+            "a function of the kernel is `location`: `location ip_rcv`"
+        }
+        "length" | "size" => "the length is `len`: `len > 100`",
+        "syn" | "ack" | "rst" | "fin" | "flags" => {
+            "TCP's flags are bits: `tcp[tcpflags] & tcp-syn != 0`"
+        }
+        "sip" | "srcip" | "source" => "a source address is `src host`: `src host 10.0.0.1`",
+        "dip" | "dstip" | "destination" => "a destination is `dst host`: `dst host 10.0.0.1`",
+        word if is_of_wireshark(word) => {
+            "fields are Wireshark's: here it is `tcp port 80`, `src host 10.0.0.1`, `len > 100`"
+        }
+        _ => return None,
+    })
+}
+
+/// `tcp.port`, `ip.addr`, `frame.len`
+fn is_of_wireshark(word: &str) -> bool {
+    word.split_once('.').is_some_and(|(protocol, field)| {
+        let is_known = words::is_keyword(protocol)
+            || matches!(
+                protocol,
+                "eth" | "frame" | "ipv6" | "icmpv6" | "dns" | "http"
+            );
+        is_known && field.starts_with(|c: char| c.is_ascii_alphabetic())
+    })
+}
+
+/// What stands where `and` or `or` has to: neither, and perhaps a slip. `wanted` is all that could
+/// stand there.
+pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> {
+    let start = position(input)?;
+    let word = peek_word(input)?;
+    let hint = match word.to_ascii_lowercase().as_str() {
+        lower @ ("and" | "or" | "not") if lower != word => Some(in_lower_case(lower)),
+        _ => match peek_character(input)? {
+            Some(',') => Some("names are joined by `or`".to_owned()),
+            Some('|') => Some("it is written `or` or `||`".to_owned()),
+            Some('&') => Some("it is written `and` or `&&`".to_owned()),
+            Some('[') => Some("names with blanks stand in double quotes".to_owned()),
+            _ => None,
+        },
+    };
+    match hint {
+        Some(hint) => fail(
+            start..start + word.len().max(1),
+            format!("expected {wanted}: {hint}"),
+        ),
+        None => expected(input, wanted),
+    }
+}
+
+/// A sign that stands between a word and its name in other languages.
+pub fn refuse_sign(input: &mut Input<'_>) -> Parsed<()> {
+    for sign in ["==", "=", "!="] {
+        if lex::peek_sign(input, sign)? {
+            let start = position(input)?;
+            return fail(start..start + sign.len(), WITHOUT_SIGN);
+        }
+    }
+    Ok(())
+}
+
+pub const WITHOUT_SIGN: &str = "expected a name right behind the word, without a sign";

@@ -1,0 +1,115 @@
+//! What a comparison of arithmetic says: of a number and a field under a mask, everything; of others,
+//! which headers are there.
+
+use crate::filter::ast::{Arith, Comparison, Header, Relation, Width};
+use crate::filter::layout::ether_type;
+use crate::filter::relation::{self, ipv4, ipv6};
+use crate::filter::test::Test;
+
+use super::facts::{Base, Field, Numbers, PlaceId};
+use super::formula::{Formula, all_of, bytes, is_one, kind};
+use super::primitive::{Meaning, Spot, first_fragment};
+
+/// Where a header is.
+fn present(header: Header, here: PlaceId) -> Formula {
+    let next = |offset, number: u8| is_one(bytes(here, Base::Network, offset, 1), number.into());
+    match header {
+        Header::Link => Formula::True,
+        Header::Ip => kind(here, &[ether_type::IPV4]),
+        Header::Ip6 => kind(here, &[ether_type::IPV6]),
+        Header::Arp => kind(here, &[ether_type::ARP]),
+        Header::Rarp => kind(here, &[ether_type::RARP]),
+        Header::Transport(number) => all_of([
+            kind(here, &[ether_type::IPV4]),
+            next(ipv4::PROTOCOL, number),
+            first_fragment(here),
+        ]),
+        Header::Icmp6 => all_of([kind(here, &[ether_type::IPV6]), next(ipv6::NEXT_HEADER, 58)]),
+    }
+}
+
+pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
+    let turned;
+    let relation = if relation::constant(&relation.left).is_some() {
+        turned = Relation {
+            left: relation.right.clone(),
+            comparison: relation.comparison.turned(),
+            right: relation.left.clone(),
+        };
+        &turned
+    } else {
+        relation
+    };
+    if let Some(right) = relation::constant(&relation.right) {
+        if let Some(left) = relation::constant(&relation.left) {
+            return Meaning::exactly(if relation.comparison.holds(left, right) {
+                Formula::True
+            } else {
+                Formula::False
+            });
+        }
+        if relation.left == Arith::Length {
+            let field = Field::Length(spot.depth);
+            return Meaning::exactly(compared(field, u32::MAX, relation.comparison, right));
+        }
+        let plain = Relation {
+            left: relation.left.clone(),
+            comparison: relation.comparison,
+            right: Arith::Number(right),
+        };
+        if let Some(Test::Field {
+            header,
+            offset,
+            width,
+            mask,
+            comparison,
+            value,
+        }) = relation::field(&plain)
+        {
+            let (base, offset) = match header {
+                Header::Link => (Base::Link, offset),
+                Header::Transport(_) => (Base::BehindIpv4, offset),
+                Header::Icmp6 => (Base::Network, ipv6::LEN.saturating_add(offset)),
+                Header::Ip | Header::Ip6 | Header::Arp | Header::Rarp => (Base::Network, offset),
+            };
+            let width = match width {
+                Width::One => 1,
+                Width::Two => 2,
+                Width::Four => 4,
+            };
+            let field = bytes(spot.here, base, offset, width);
+            let mask = mask & u32::MAX >> (32 - 8 * width);
+            return Meaning::exactly(all_of([
+                present(header, spot.here),
+                compared(field, mask, comparison, value),
+            ]));
+        }
+    }
+    let mut headers = Vec::new();
+    relation::find_guards(&relation.left, &mut headers);
+    relation::find_guards(&relation.right, &mut headers);
+    Meaning::at_most(all_of(
+        headers.into_iter().map(|header| present(header, spot.here)),
+    ))
+}
+
+/// `field & mask` compared with a number.
+fn compared(field: Field, mask: u32, comparison: Comparison, value: u32) -> Formula {
+    let (mask, most, value) = (u128::from(mask), u128::from(u32::MAX), u128::from(value));
+    let numbers = match comparison {
+        // A bit that the mask has not is never there.
+        Comparison::Equal | Comparison::NotEqual if value & !mask != 0 => Numbers::of([]),
+        Comparison::Equal | Comparison::NotEqual => Numbers::one(value),
+        Comparison::Less | Comparison::GreaterOrEqual => {
+            Numbers::between(0, value).meet(&Numbers::one(value).complement(most))
+        }
+        Comparison::LessOrEqual | Comparison::Greater => Numbers::between(0, value),
+    };
+    let numbers = match comparison {
+        Comparison::Equal | Comparison::Less | Comparison::LessOrEqual => numbers,
+        Comparison::NotEqual | Comparison::Greater | Comparison::GreaterOrEqual => {
+            numbers.complement(most)
+        }
+    };
+    Formula::masked(field, mask, numbers)
+}

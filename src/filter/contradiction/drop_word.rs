@@ -1,0 +1,84 @@
+//! What the words say that only a drop has.
+
+use crate::filter::ast::DropWord;
+use crate::filter::glob::Glob;
+use crate::record::Origin;
+
+use super::facts::{ABSENT_INDEX, ABSENT_PC, Field, Numbers, Subject, TextFact, beginning};
+use super::formula::{Formula, all_of};
+use super::primitive::Meaning;
+
+pub fn drop_word(word: &DropWord) -> Meaning {
+    let origin = |origin| {
+        let number = match origin {
+            Origin::Software => 1,
+            Origin::Hardware => 2,
+        };
+        Formula::masked(Field::Origin, 3, Numbers::one(number))
+    };
+    let named = |subject, pattern: &Glob, fits| {
+        Formula::Text(TextFact {
+            subject,
+            pattern: pattern.clone(),
+            fits,
+        })
+    };
+    let name = |subject, pattern: &Glob, by| Meaning {
+        holds: all_of([origin(by), named(subject, pattern, true)]),
+        fails: named(subject, pattern, false),
+    };
+    let number = |field, number: u128, absent: u128| {
+        Formula::masked(field, absent | (absent - 1), Numbers::one(number))
+    };
+    match word {
+        DropWord::Reason(glob) => name(Subject::Reason, glob, Origin::Software),
+        DropWord::Module(glob) => name(Subject::Module, glob, Origin::Software),
+        DropWord::Trap(glob) => name(Subject::Trap, glob, Origin::Hardware),
+        DropWord::TrapGroup(glob) => name(Subject::TrapGroup, glob, Origin::Hardware),
+        DropWord::Location(glob) => Meaning::at_most(all_of([
+            origin(Origin::Software),
+            named(Subject::Function, &plain_function(glob), true),
+        ])),
+        DropWord::Pc(pc) => Meaning {
+            holds: all_of([
+                origin(Origin::Software),
+                number(Field::Pc, (*pc).into(), ABSENT_PC),
+            ]),
+            fails: number(Field::Pc, (*pc).into(), ABSENT_PC).not(),
+        },
+        DropWord::Origin(by) => Meaning::exactly(origin(*by)),
+        DropWord::InterfaceIndex(index) => {
+            Meaning::exactly(number(Field::InterfaceIndex, (*index).into(), ABSENT_INDEX))
+        }
+        // `if5` may be a name, or how an interface without one is shown.
+        DropWord::InterfaceName(name) if name.starts_with(b"if") => Meaning::at_most(Formula::True),
+        // No wildcards there.
+        DropWord::InterfaceName(name) if !name.iter().any(|byte| b"*?".contains(byte)) => {
+            let glob = Glob::new(name.clone());
+            Meaning::at_most(named(Subject::InterfaceName, &glob, true))
+        }
+        DropWord::NoInterface => {
+            Meaning::exactly(number(Field::InterfaceIndex, ABSENT_INDEX, ABSENT_INDEX))
+        }
+        DropWord::NoPc => Meaning::at_most(all_of([
+            origin(Origin::Software),
+            number(Field::Pc, ABSENT_PC, ABSENT_PC),
+        ])),
+        DropWord::InterfaceName(_) | DropWord::Protocol(_) => Meaning::at_most(Formula::True),
+        DropWord::Exactly(fact, _) => Meaning::at_most(fact.origin().map_or(Formula::True, origin)),
+        DropWord::Noise => Meaning::at_most(origin(Origin::Software)),
+    }
+}
+
+/// What a pattern for a place asks of the function's name up to the first dot: `location` tries
+/// `tcp_v4_rcv`, `tcp_v4_rcv.part.0` and `tcp_v4_rcv.part.0+0x1/0x2`.
+fn plain_function(glob: &Glob) -> Glob {
+    let beginning = beginning(glob.as_bytes());
+    let is_whole = beginning.len() == glob.as_bytes().len();
+    let end = beginning.iter().position(|byte| b".+ ".contains(byte));
+    let mut plain = beginning[..end.unwrap_or(beginning.len())].to_vec();
+    if end.is_none() && !is_whole {
+        plain.push(b'*');
+    }
+    Glob::new(plain)
+}

@@ -1,0 +1,384 @@
+//! What a set of conditions says of one packet, and whether they can hold together.
+
+use crate::filter::glob::Glob;
+
+/// Where in the expression, and in how many tunnels, a packet is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaceId(pub usize);
+
+/// Something of a drop that has one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The Ethernet type that `ether proto` would find, 0 where it is none above
+    /// [`MAX_LLC_LENGTH`](crate::filter::layout::MAX_LLC_LENGTH).
+    Kind(PlaceId),
+    /// Whether there are MAC addresses.
+    HasMacs(PlaceId),
+    /// `width` bytes, counted from a header.
+    Bytes {
+        place: PlaceId,
+        base: Base,
+        offset: usize,
+        width: u32,
+    },
+    /// Bytes of the whole packet inside so many tunnels.
+    Length(usize),
+    /// Whether there is a packet inside a tunnel, this many tunnels deep.
+    HasTunnel(usize),
+    /// Inbound or outbound.
+    Travel,
+    /// 1 the kernel, 2 a device, 0 nobody knows.
+    Origin,
+    /// The address in the kernel; [`ABSENT_PC`] for none.
+    Pc,
+    /// The index of the input interface; [`ABSENT_INDEX`] for none.
+    InterfaceIndex,
+    /// Whether a primitive is true, by its number.
+    Holds(usize),
+}
+
+/// More than every address.
+pub const ABSENT_PC: u128 = 1 << 64;
+/// More than every index.
+pub const ABSENT_INDEX: u128 = 1 << 32;
+
+/// What bytes are counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    Link,
+    Network,
+    /// The end of the IPv4 header.
+    BehindIpv4,
+    /// The control field of an 802.2 frame.
+    Control,
+    /// The protocol number of the header behind all extensions.
+    FarProtocol,
+    /// That header.
+    FarTransport,
+}
+
+/// A set of numbers: ranges in order, both ends included, none touching the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbers(Vec<(u128, u128)>);
+
+impl Numbers {
+    pub fn between(first: u128, last: u128) -> Self {
+        Self(if first <= last {
+            vec![(first, last)]
+        } else {
+            Vec::new()
+        })
+    }
+
+    pub fn one(number: u128) -> Self {
+        Self::between(number, number)
+    }
+
+    pub fn of(numbers: impl IntoIterator<Item = u128>) -> Self {
+        let mut ranges: Vec<_> = numbers.into_iter().map(|number| (number, number)).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        Self(ranges)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, number: u128) -> bool {
+        self.0
+            .iter()
+            .any(|&(first, last)| (first..=last).contains(&number))
+    }
+
+    /// All from 0 to `most` that are not in it.
+    pub fn complement(&self, most: u128) -> Self {
+        let mut ranges = Vec::new();
+        let mut next = Some(0);
+        for &(first, last) in &self.0 {
+            let Some(from) = next else { break };
+            if from < first {
+                ranges.push((from, first - 1));
+            }
+            next = last.checked_add(1);
+        }
+        if let Some(from) = next.filter(|&from| from <= most) {
+            ranges.push((from, most));
+        }
+        Self(ranges)
+    }
+
+    /// Without those above `most`.
+    pub fn up_to(mut self, most: u128) -> Self {
+        self.0.retain(|&(first, _)| first <= most);
+        if let Some((_, last)) = self.0.last_mut() {
+            *last = most.min(*last);
+        }
+        self
+    }
+
+    pub fn meet(&self, other: &Self) -> Self {
+        let mut ranges = Vec::new();
+        let (mut left, mut right) = (0, 0);
+        while let (Some(&(a, b)), Some(&(c, d))) = (self.0.get(left), other.0.get(right)) {
+            if a.max(c) <= b.min(d) {
+                ranges.push((a.max(c), b.min(d)));
+            }
+            if b <= d {
+                left += 1;
+            } else {
+                right += 1;
+            }
+        }
+        Self(ranges)
+    }
+
+    fn only(&self) -> Option<u128> {
+        match self.0[..] {
+            [(first, last)] if first == last => Some(first),
+            _ => None,
+        }
+    }
+
+    /// The numbers that begin with one of these, `free` being the bits behind.
+    fn widened(&self, free: u128) -> Self {
+        Self(
+            self.0
+                .iter()
+                .map(|&(first, last)| (first, last | free))
+                .collect(),
+        )
+    }
+}
+
+/// A field under a mask is one of some numbers.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    pub field: Field,
+    pub mask: u128,
+    pub numbers: Numbers,
+}
+
+impl Fact {
+    /// Whether no value of the field makes both true. Only for two masks that differ: facts under one
+    /// mask are met.
+    fn excludes(&self, other: &Self) -> bool {
+        let (one, two) = (self.numbers.only(), other.numbers.only());
+        if let (Some(one), Some(two)) = (one, two)
+            && (one ^ two) & self.mask & other.mask != 0
+        {
+            return true;
+        }
+        self.decides_against(other) || other.decides_against(self)
+    }
+
+    /// Whether this fact alone tells what `other` asks, and the answer is no.
+    fn decides_against(&self, other: &Self) -> bool {
+        if let Some(number) = self.numbers.only()
+            && other.mask & !self.mask == 0
+        {
+            return !other.numbers.contains(number & other.mask);
+        }
+        let free = other.mask & !self.mask;
+        let is_prefix = self.mask & !other.mask == 0
+            && other.mask & other.mask.wrapping_add(1) == 0
+            && free & free.wrapping_add(1) == 0;
+        is_prefix && self.numbers.widened(free).meet(&other.numbers).is_empty()
+    }
+}
+
+/// A name of the drop that a pattern is tried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Reason,
+    /// The function, without what the compiler added.
+    Function,
+    Module,
+    Trap,
+    TrapGroup,
+    InterfaceName,
+}
+
+/// A name fits a pattern, or does not.
+#[derive(Clone, Debug)]
+pub struct TextFact {
+    pub subject: Subject,
+    pub pattern: Glob,
+    pub fits: bool,
+}
+
+impl TextFact {
+    fn excludes(&self, other: &Self) -> bool {
+        if self.subject != other.subject {
+            return false;
+        }
+        match (self.fits, other.fits) {
+            (true, true) => match (self.name(), other.name()) {
+                (Some(name), _) => !other.takes(name),
+                (_, Some(name)) => !self.takes(name),
+                (None, None) => {
+                    let (one, two) = (self.beginning(), other.beginning());
+                    !one.starts_with(two) && !two.starts_with(one)
+                }
+            },
+            (true, false) => self.name().is_some_and(|name| other.takes(name)),
+            (false, true) => other.name().is_some_and(|name| self.takes(name)),
+            (false, false) => false,
+        }
+    }
+
+    fn takes(&self, name: &[u8]) -> bool {
+        match self.subject {
+            Subject::Reason => self.pattern.matches_any_case(name),
+            _ => self.pattern.matches(name),
+        }
+    }
+
+    /// The pattern, where it fits one name alone.
+    fn name(&self) -> Option<&[u8]> {
+        let pattern = self.pattern.as_bytes();
+        (self.beginning().len() == pattern.len()).then_some(pattern)
+    }
+
+    /// What every name that fits begins with.
+    fn beginning(&self) -> &[u8] {
+        beginning(self.pattern.as_bytes())
+    }
+}
+
+/// A pattern up to its first wildcard.
+pub fn beginning(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().position(|byte| b"*?".contains(byte));
+    &pattern[..end.unwrap_or(pattern.len())]
+}
+
+/// Facts that hold together, as far as one can see.
+#[derive(Clone, Default)]
+pub struct Facts<'a> {
+    facts: Vec<Fact>,
+    texts: Vec<&'a TextFact>,
+}
+
+impl<'a> Facts<'a> {
+    /// Whether `fact` can hold as well.
+    pub fn allow(&self, fact: &Fact) -> bool {
+        self.facts
+            .iter()
+            .filter(|known| known.field == fact.field)
+            .all(|known| {
+                if known.mask == fact.mask {
+                    !known.numbers.meet(&fact.numbers).is_empty()
+                } else {
+                    !known.excludes(fact)
+                }
+            })
+    }
+
+    /// Adds a fact that is allowed. What it leaves of another may not be any more: then `false`.
+    pub fn add(&mut self, fact: &Fact) -> bool {
+        if !self.allow(fact) {
+            return false;
+        }
+        let known = self
+            .facts
+            .iter()
+            .position(|known| known.field == fact.field && known.mask == fact.mask);
+        let Some(index) = known else {
+            self.facts.push(fact.clone());
+            return true;
+        };
+        let mut met = self.facts.swap_remove(index);
+        met.numbers = met.numbers.meet(&fact.numbers);
+        let is_allowed = self.allow(&met);
+        self.facts.push(met);
+        is_allowed
+    }
+
+    pub fn allow_text(&self, fact: &TextFact) -> bool {
+        !self.texts.iter().any(|known| known.excludes(fact))
+    }
+
+    pub fn add_text(&mut self, fact: &'a TextFact) -> bool {
+        let is_allowed = self.allow_text(fact);
+        self.texts.push(fact);
+        is_allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fact(mask: u128, numbers: Numbers) -> Fact {
+        Fact {
+            field: Field::Travel,
+            mask,
+            numbers,
+        }
+    }
+
+    fn numbers() -> impl Strategy<Value = Numbers> {
+        prop_oneof![
+            (0_u128..256).prop_map(Numbers::one),
+            (0_u128..256, 0_u128..256).prop_map(|(a, b)| Numbers::between(a.min(b), a.max(b))),
+            proptest::collection::vec(0_u128..256, 0..4).prop_map(Numbers::of),
+        ]
+    }
+
+    fn mask() -> impl Strategy<Value = u128> {
+        prop_oneof![
+            0_u128..256,
+            proptest::sample::select(vec![255_u128, 240, 128, 15])
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn sets_of_numbers_are_sets(one in numbers(), other in numbers()) {
+            let (met, rest) = (one.meet(&other), one.complement(255));
+            for number in 0..256 {
+                prop_assert_eq!(met.contains(number), one.contains(number) && other.contains(number));
+                prop_assert_eq!(rest.contains(number), !one.contains(number));
+            }
+        }
+
+        /// Every value of a byte is tried on facts that are said to exclude each other.
+        #[test]
+        fn facts_that_a_value_makes_true_are_allowed(
+            all in proptest::collection::vec((mask(), numbers()), 1..5),
+        ) {
+            let all: Vec<Fact> = all.into_iter().map(|(mask, numbers)| fact(mask, numbers)).collect();
+            let mut facts = Facts::default();
+            let are_allowed = all.iter().all(|fact| !fact.numbers.is_empty() && facts.add(fact));
+            let is_possible = (0..256_u128)
+                .any(|value| all.iter().all(|fact| fact.numbers.contains(value & fact.mask)));
+            prop_assert!(are_allowed || !is_possible, "{:?}", all);
+        }
+    }
+
+    #[test]
+    fn names_and_patterns_exclude_each_other() {
+        #[track_caller]
+        fn check(one: (&str, bool), other: (&str, bool), excludes: bool) {
+            let [one, other] = [one, other].map(|(pattern, fits)| TextFact {
+                subject: Subject::Reason,
+                pattern: Glob::new(pattern.as_bytes().to_vec()),
+                fits,
+            });
+            assert_eq!(one.excludes(&other), excludes);
+            assert_eq!(other.excludes(&one), excludes);
+        }
+        check(("A", true), ("B", true), true);
+        check(("A", true), ("a", true), false);
+        check(("AB", true), ("A*", true), false);
+        check(("AB", true), ("B*", true), true);
+        check(("AB", true), ("A*", false), true);
+        check(("AB", true), ("B*", false), false);
+        check(("A*", true), ("B*", true), true);
+        check(("A*", true), ("AB*", true), false);
+        check(("A*", true), ("*B", true), false);
+        check(("A*", true), ("A", false), false);
+        check(("A", false), ("B", false), false);
+    }
+}

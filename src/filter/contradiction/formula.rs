@@ -1,0 +1,220 @@
+//! Conditions joined by "and" and "or", and whether a packet can meet them all.
+
+use crate::filter::ast::{Direction, PortRange};
+
+use super::facts::{Base, Fact, Facts, Field, Numbers, PlaceId, TextFact};
+
+/// What has to be so of a packet.
+#[derive(Clone, Debug)]
+pub enum Formula {
+    True,
+    False,
+    Is(Fact),
+    Text(TextFact),
+    All(Vec<Formula>),
+    Any(Vec<Formula>),
+}
+
+impl Formula {
+    /// A field under a mask is one of some numbers.
+    pub fn masked(field: Field, mask: u128, numbers: Numbers) -> Self {
+        let numbers = numbers.up_to(mask);
+        if numbers.is_empty() {
+            Self::False
+        } else if numbers.complement(mask).is_empty() {
+            Self::True
+        } else {
+            Self::Is(Fact {
+                field,
+                mask,
+                numbers,
+            })
+        }
+    }
+
+    /// The opposite, of what is not more than the truth.
+    pub fn not(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Is(Fact {
+                field,
+                mask,
+                numbers,
+            }) => Self::masked(field, mask, numbers.complement(mask)),
+            Self::Text(fact) => Self::Text(TextFact {
+                fits: !fact.fits,
+                ..fact
+            }),
+            Self::All(parts) => Self::Any(parts.into_iter().map(Self::not).collect()),
+            Self::Any(parts) => Self::All(parts.into_iter().map(Self::not).collect()),
+        }
+    }
+}
+
+pub fn all_of(parts: impl IntoIterator<Item = Formula>) -> Formula {
+    Formula::All(parts.into_iter().collect())
+}
+
+pub fn any_of(parts: impl IntoIterator<Item = Formula>) -> Formula {
+    Formula::Any(parts.into_iter().collect())
+}
+
+pub fn kind(place: PlaceId, kinds: &[u16]) -> Formula {
+    let kinds = kinds.iter().copied().map(u128::from);
+    Formula::masked(Field::Kind(place), u128::from(u16::MAX), Numbers::of(kinds))
+}
+
+pub fn bytes(place: PlaceId, base: Base, offset: usize, width: u32) -> Field {
+    Field::Bytes {
+        place,
+        base,
+        offset,
+        width,
+    }
+}
+
+/// The field, whatever its width, is one of `numbers`.
+pub fn among(field: Field, numbers: Numbers) -> Formula {
+    let mask = match field {
+        Field::Bytes { width, .. } => all_bits(width),
+        _ => u128::MAX,
+    };
+    Formula::masked(field, mask, numbers)
+}
+
+fn all_bits(width: u32) -> u128 {
+    u128::MAX >> (128 - 8 * width)
+}
+
+pub fn is_one(field: Field, number: u128) -> Formula {
+    among(field, Numbers::one(number))
+}
+
+pub fn in_range(field: Field, range: PortRange) -> Formula {
+    among(
+        field,
+        Numbers::between(range.first.into(), range.last.into()),
+    )
+}
+
+pub fn judged(direction: Direction, source: Formula, destination: Formula) -> Formula {
+    match direction {
+        Direction::Source => source,
+        Direction::Destination => destination,
+        Direction::Either => any_of([source, destination]),
+        Direction::Both => all_of([source, destination]),
+    }
+}
+
+/// How much may still be tried.
+pub struct Budget(pub usize);
+
+impl Budget {
+    fn spend(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 > 0
+    }
+}
+
+/// Choices within choices: more are not followed.
+const MAX_DEPTH: usize = 400;
+
+/// Whether no packet meets all formulas: `false` where one may, or where the budget did not suffice
+/// to know.
+pub fn exclude_each_other<'a>(
+    formulas: impl IntoIterator<Item = &'a Formula>,
+    budget: &mut Budget,
+) -> bool {
+    let attempt = Attempt {
+        facts: Facts::default(),
+        choices: Vec::new(),
+        depth: 0,
+    };
+    !attempt.succeeds(formulas.into_iter().collect(), budget)
+}
+
+/// Some facts, and the choices that are still to be made.
+#[derive(Clone)]
+struct Attempt<'a> {
+    facts: Facts<'a>,
+    choices: Vec<&'a [Formula]>,
+    depth: usize,
+}
+
+impl<'a> Attempt<'a> {
+    fn succeeds(mut self, mut todo: Vec<&'a Formula>, budget: &mut Budget) -> bool {
+        loop {
+            while let Some(formula) = todo.pop() {
+                if !budget.spend() {
+                    return true;
+                }
+                let is_possible = match formula {
+                    Formula::True => true,
+                    Formula::False => false,
+                    Formula::Is(fact) => self.facts.add(fact),
+                    Formula::Text(fact) => self.facts.add_text(fact),
+                    Formula::All(parts) => {
+                        todo.extend(parts);
+                        true
+                    }
+                    Formula::Any(parts) => {
+                        self.choices.push(parts);
+                        true
+                    }
+                };
+                if !is_possible {
+                    return false;
+                }
+            }
+            // The choice that leaves least comes first.
+            let mut narrowest: Option<(usize, Vec<&Formula>)> = None;
+            for (index, parts) in self.choices.iter().enumerate() {
+                let left: Vec<_> = parts
+                    .iter()
+                    .filter(|part| self.allows(part, budget))
+                    .collect();
+                if narrowest
+                    .as_ref()
+                    .is_none_or(|(_, fewest)| left.len() < fewest.len())
+                {
+                    let is_decided = left.len() <= 1;
+                    narrowest = Some((index, left));
+                    if is_decided {
+                        break;
+                    }
+                }
+            }
+            let Some((index, left)) = narrowest else {
+                return true;
+            };
+            self.choices.swap_remove(index);
+            match left[..] {
+                [] => return false,
+                [only] => todo.push(only),
+                _ if self.depth >= MAX_DEPTH => return true,
+                _ => {
+                    self.depth += 1;
+                    return left
+                        .into_iter()
+                        .any(|part| self.clone().succeeds(vec![part], budget));
+                }
+            }
+        }
+    }
+
+    /// Whether nothing known speaks against it at first sight.
+    fn allows(&self, formula: &Formula, budget: &mut Budget) -> bool {
+        if !budget.spend() {
+            return true;
+        }
+        match formula {
+            Formula::True => true,
+            Formula::False => false,
+            Formula::Is(fact) => self.facts.allow(fact),
+            Formula::Text(fact) => self.facts.allow_text(fact),
+            Formula::All(parts) => parts.iter().all(|part| self.allows(part, budget)),
+            Formula::Any(parts) => parts.iter().any(|part| self.allows(part, budget)),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Filters that no drop can match: found before a capture waits for one in vain.
+//!
+//! What must be so for an expression to be true is a [`Formula`] over fields that have one value each:
+//! the type of a header, a byte, a reason. Where no values meet it, the expression is never true, and
+//! the parts of it that suffice for that are named. Errors go one way only: a part that is not
+//! understood is taken for one that can be true, and what takes too long to decide, too.
+
+mod comparison;
+mod drop_word;
+mod facts;
+mod formula;
+mod hint;
+mod primitive;
+mod transport;
+
+use std::fmt;
+use std::ops::Range;
+
+use super::ast::{Connective, Expr, Primitive};
+use super::source::Source;
+use facts::{Field, Numbers, PlaceId};
+use formula::{Budget, Formula, exclude_each_other};
+use primitive::{Spot, meaning};
+use transport::tunnelled;
+
+/// Why no drop can match a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    reasons: Vec<Reason>,
+    /// How to say what was probably meant: one line.
+    pub hint: Option<String>,
+}
+
+/// Parts of an expression, as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reason {
+    /// One that is never true.
+    Never(String),
+    /// At least two that are never true together.
+    Excluding(Vec<String>),
+}
+
+/// Alternatives whose contradictions are told.
+const MAX_REASONS: usize = 3;
+/// Parts of one that are named.
+const MAX_NAMES: usize = 8;
+
+/// `no drop can match: `a` and `b` exclude each other`
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no drop can match this filter: ")?;
+        for (index, reason) in self.reasons.iter().take(MAX_REASONS).enumerate() {
+            if index > 0 {
+                f.write_str(", and ")?;
+            }
+            reason.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = match self {
+            Self::Never(name) => return write!(f, "`{name}` is never true"),
+            Self::Excluding(names) => names,
+        };
+        let shown = names.len().min(MAX_NAMES);
+        for (index, name) in names[..shown].iter().enumerate() {
+            let joint = match index {
+                0 => "",
+                index if index + 1 == names.len() => " and ",
+                _ => ", ",
+            };
+            write!(f, "{joint}`{name}`")?;
+        }
+        if shown < names.len() {
+            write!(f, " and {} more", names.len() - shown)?;
+        }
+        f.write_str(" exclude each other")
+    }
+}
+
+/// Longer expressions are not examined.
+const MAX_PRIMITIVES: usize = 1000;
+/// Steps for finding out.
+const BUDGET: usize = 50_000;
+/// Steps for finding out why.
+const BUDGET_TO_EXPLAIN: usize = 200_000;
+
+/// Why `expr` is never true, if that is certain.
+pub fn contradiction(expr: &Expr, source: &Source) -> Option<Contradiction> {
+    if count_primitives(expr) > MAX_PRIMITIVES {
+        return None;
+    }
+    let (formula, part) = Builder::default().whole(expr);
+    if !exclude_each_other([&formula], &mut Budget(BUDGET)) {
+        return None;
+    }
+    let mut explanation = Explanation {
+        source,
+        budget: Budget(BUDGET_TO_EXPLAIN),
+        reasons: Vec::new(),
+        hint: None,
+    };
+    explanation.explain(&formula, &part);
+    Some(Contradiction {
+        reasons: explanation.reasons,
+        hint: explanation.hint,
+    })
+}
+
+pub(super) fn count_primitives(expr: &Expr) -> usize {
+    match expr {
+        Expr::Chain(chain) => {
+            let rest = chain.rest.iter().map(|(_, expr)| count_primitives(expr));
+            count_primitives(&chain.first) + rest.sum::<usize>()
+        }
+        Expr::Not(expr) | Expr::Inner(expr) => count_primitives(expr),
+        Expr::Primitive(_) => 1,
+    }
+}
+
+/// A part of the expression, beside the formula that was made of it.
+#[derive(Debug)]
+struct Part<'e> {
+    /// Its primitives, by their position in the expression.
+    primitives: Range<usize>,
+    shape: Shape<'e>,
+}
+
+#[derive(Debug)]
+enum Shape<'e> {
+    Primitive {
+        primitive: &'e Primitive,
+        /// The answer that is asked for.
+        wanted: bool,
+        place: PlaceId,
+    },
+    /// The formula is that there is a packet inside, and what it is, or that it fails either way.
+    Inner { wanted: bool, inside: Box<Part<'e>> },
+    /// A group, with a part for each part of the formula.
+    Group(Connective, Vec<Part<'e>>),
+}
+
+/// A word that moves the headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    Vlan,
+    Mpls,
+    Pppoes,
+    /// Not by a word: behind all VLAN tags of the packet.
+    Far,
+}
+
+/// Makes a formula of an expression, with every negation at its primitives.
+#[derive(Default)]
+struct Builder<'e> {
+    /// Tunnels around, and the moves from the beginning of the packet.
+    places: Vec<(usize, Vec<Move>)>,
+    /// Primitives that were seen, each with the place where it looks.
+    seen: Vec<(PlaceId, &'e Primitive)>,
+    primitives: usize,
+}
+
+impl<'e> Builder<'e> {
+    fn whole(&mut self, expr: &'e Expr) -> (Formula, Part<'e>) {
+        self.build(expr, true, 0, &mut Vec::new())
+    }
+
+    fn place(&mut self, depth: usize, moves: &[Move]) -> PlaceId {
+        let known = self
+            .places
+            .iter()
+            .position(|(known, by)| *known == depth && by == moves);
+        PlaceId(known.unwrap_or_else(|| {
+            self.places.push((depth, moves.to_vec()));
+            self.places.len() - 1
+        }))
+    }
+
+    fn build(
+        &mut self,
+        expr: &'e Expr,
+        wanted: bool,
+        depth: usize,
+        moves: &mut Vec<Move>,
+    ) -> (Formula, Part<'e>) {
+        match expr {
+            Expr::Chain(chain) => {
+                let mut whole = self.build(&chain.first, wanted, depth, moves);
+                for (connective, expr) in &chain.rest {
+                    let next = self.build(expr, wanted, depth, moves);
+                    // `not (a or b)` is `not a and not b`.
+                    let connective = match (connective, wanted) {
+                        (Connective::And, true) | (Connective::Or, false) => Connective::And,
+                        (Connective::Or, true) | (Connective::And, false) => Connective::Or,
+                    };
+                    whole = joined(whole, connective, next);
+                }
+                whole
+            }
+            Expr::Not(expr) => self.build(expr, !wanted, depth, moves),
+            Expr::Inner(expr) => self.inner(expr, wanted, depth),
+            Expr::Primitive(primitive) => self.primitive(primitive, wanted, depth, moves),
+        }
+    }
+
+    fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, Part<'e>) {
+        let spot = self.spot(depth, &[]);
+        let has_tunnel = Formula::masked(Field::HasTunnel(depth), 1, Numbers::one(1));
+        // The packet inside starts anew.
+        let (inside, part) = self.build(expr, wanted, depth + 1, &mut Vec::new());
+        let formula = if wanted {
+            Formula::All(vec![inside, has_tunnel, tunnelled(spot)])
+        } else {
+            Formula::Any(vec![inside, has_tunnel.not()])
+        };
+        let primitives = part.primitives.clone();
+        let shape = Shape::Inner {
+            wanted,
+            inside: Box::new(part),
+        };
+        (formula, Part { primitives, shape })
+    }
+
+    fn spot(&mut self, depth: usize, moves: &[Move]) -> Spot {
+        Spot {
+            depth,
+            here: self.place(depth, moves),
+            start: self.place(depth, &[]),
+            far: self.place(depth, &[Move::Far]),
+            is_labelled: moves.contains(&Move::Mpls),
+        }
+    }
+
+    fn primitive(
+        &mut self,
+        primitive: &'e Primitive,
+        wanted: bool,
+        depth: usize,
+        moves: &mut Vec<Move>,
+    ) -> (Formula, Part<'e>) {
+        let spot = self.spot(depth, moves);
+        let place = spot.here;
+        let known = self
+            .seen
+            .iter()
+            .position(|&(at, known)| at == place && known == primitive);
+        let number = known.unwrap_or_else(|| {
+            self.seen.push((place, primitive));
+            self.seen.len() - 1
+        });
+        let itself = Formula::masked(Field::Holds(number), 1, Numbers::one(wanted.into()));
+        let meaning = meaning(primitive, spot);
+        let meant = if wanted { meaning.holds } else { meaning.fails };
+        match primitive {
+            Primitive::Vlan(_) => moves.push(Move::Vlan),
+            Primitive::Mpls(_) => moves.push(Move::Mpls),
+            Primitive::Pppoes(_) => moves.push(Move::Pppoes),
+            _ => {}
+        }
+        let part = Part {
+            primitives: self.primitives..self.primitives + 1,
+            shape: Shape::Primitive {
+                primitive,
+                wanted,
+                place,
+            },
+        };
+        self.primitives += 1;
+        (Formula::All(vec![itself, meant]), part)
+    }
+}
+
+/// Two parts as one. Groups of the same kind become one group.
+fn joined<'e>(
+    (one, one_part): (Formula, Part<'e>),
+    connective: Connective,
+    (other, other_part): (Formula, Part<'e>),
+) -> (Formula, Part<'e>) {
+    let primitives = one_part.primitives.start..other_part.primitives.end;
+    let (mut formulas, mut parts) = elements(one, one_part, connective);
+    let (more_formulas, more_parts) = elements(other, other_part, connective);
+    formulas.extend(more_formulas);
+    parts.extend(more_parts);
+    let formula = match connective {
+        Connective::And => Formula::All(formulas),
+        Connective::Or => Formula::Any(formulas),
+    };
+    let shape = Shape::Group(connective, parts);
+    (formula, Part { primitives, shape })
+}
+
+fn elements(
+    formula: Formula,
+    part: Part<'_>,
+    connective: Connective,
+) -> (Vec<Formula>, Vec<Part<'_>>) {
+    match (formula, part) {
+        (
+            Formula::All(formulas) | Formula::Any(formulas),
+            Part {
+                shape: Shape::Group(same, parts),
+                ..
+            },
+        ) if same == connective => (formulas, parts),
+        (formula, part) => (vec![formula], vec![part]),
+    }
+}
+
+struct Explanation<'s> {
+    source: &'s Source,
+    budget: Budget,
+    reasons: Vec<Reason>,
+    hint: Option<String>,
+}
+
+impl Explanation<'_> {
+    /// Finds the smallest parts of one that is never true.
+    fn explain(&mut self, formula: &Formula, part: &Part<'_>) {
+        match (formula, &part.shape) {
+            (Formula::Any(formulas), Shape::Group(Connective::Or, parts)) => {
+                for (formula, part) in formulas.iter().zip(parts) {
+                    if self.reasons.len() < MAX_REASONS {
+                        self.explain(formula, part);
+                    }
+                }
+            }
+            (Formula::All(formulas), Shape::Group(Connective::And, parts)) => {
+                let needed = self.needed(formulas);
+                match needed[..] {
+                    [only] => self.explain(&formulas[only], &parts[only]),
+                    _ => self.excluding(
+                        &needed
+                            .iter()
+                            .map(|&index| &parts[index])
+                            .collect::<Vec<_>>(),
+                    ),
+                }
+            }
+            (Formula::All(formulas), Shape::Inner { inside, .. })
+                if exclude_each_other(&formulas[..1], &mut self.budget) =>
+            {
+                self.explain(&formulas[0], inside);
+            }
+            _ => {
+                let name = self.source.named(part);
+                self.hint = self.hint.take().or_else(|| hint::of_one(part));
+                self.add(Reason::Never(name));
+            }
+        }
+    }
+
+    /// Formulas that exclude each other, as do no fewer of them.
+    fn needed(&mut self, formulas: &[Formula]) -> Vec<usize> {
+        let mut needed: Vec<usize> = (0..formulas.len()).collect();
+        // From the end: what was written first stays.
+        for index in (0..formulas.len()).rev() {
+            let without = needed.iter().filter(|&&other| other != index);
+            if exclude_each_other(without.map(|&other| &formulas[other]), &mut self.budget) {
+                needed.retain(|&other| other != index);
+            }
+        }
+        needed
+    }
+
+    fn excluding(&mut self, parts: &[&Part<'_>]) {
+        let names: Vec<_> = parts.iter().map(|part| self.source.named(part)).collect();
+        let has_option = names.iter().any(|name| name.starts_with("-i "));
+        let hint = hint::of_several(parts, has_option);
+        self.hint = self.hint.take().or(hint);
+        self.add(Reason::Excluding(names));
+    }
+
+    fn add(&mut self, reason: Reason) {
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+}
+
+impl Source {
+    /// A part as it was written; where that would be no expression, as it was understood.
+    fn named(&self, part: &Part<'_>) -> String {
+        match &part.shape {
+            Shape::Primitive {
+                primitive, wanted, ..
+            } => {
+                let text = self.text(part.primitives.clone());
+                let name = text.map_or_else(|| primitive.to_string(), str::to_owned);
+                format!("{}{name}", if *wanted { "" } else { "not " })
+            }
+            Shape::Inner { wanted, inside } => {
+                let not = if *wanted { "" } else { "not " };
+                // The negation went inside.
+                let name = if *wanted {
+                    self.named(inside)
+                } else {
+                    "…".to_owned()
+                };
+                match inside.shape {
+                    Shape::Group(..) => format!("{not}inner ({name})"),
+                    _ => format!("{not}inner {name}"),
+                }
+            }
+            Shape::Group(connective, parts) => {
+                if is_positive(part)
+                    && let Some(text) = self.text(part.primitives.clone())
+                {
+                    return text.to_owned();
+                }
+                let names = parts.iter().map(|part| match part.shape {
+                    Shape::Group(..) => format!("({})", self.named(part)),
+                    _ => self.named(part),
+                });
+                let joint = match connective {
+                    Connective::And => " and ",
+                    Connective::Or => " or ",
+                };
+                names.collect::<Vec<_>>().join(joint)
+            }
+        }
+    }
+}
+
+/// Whether no primitive in it is negated.
+fn is_positive(part: &Part<'_>) -> bool {
+    match &part.shape {
+        Shape::Primitive { wanted, .. } | Shape::Inner { wanted, .. } => *wanted,
+        Shape::Group(_, parts) => parts.iter().all(is_positive),
+    }
+}

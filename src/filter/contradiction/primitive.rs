@@ -1,0 +1,323 @@
+//! What a primitive says of a packet that has all its bytes. Bytes that are missing make an answer
+//! unknown, never another one, so that what excludes each other there does so everywhere.
+//!
+//! Where a primitive says more than is written here, the formula is weaker than it: a contradiction
+//! may be missed, and none is made up.
+
+use crate::filter::ast::{Direction, Family, Net, PortScope, Primitive, Scope, Side, Travel};
+use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
+use crate::filter::relation::{arp, ipv4, ipv6};
+
+use super::comparison::comparison;
+use super::drop_word::drop_word;
+use super::facts::{Base, Field, Numbers, PlaceId};
+use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
+use super::transport::{far, far_address, far_ports, is_flow, port};
+
+/// The places that a primitive looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    /// Tunnels around the packet.
+    pub depth: usize,
+    /// Behind the `vlan`, `mpls` and `pppoes` that are written before.
+    pub here: PlaceId,
+    /// The beginning of the packet.
+    pub start: PlaceId,
+    /// Behind all VLAN tags of the packet.
+    pub far: PlaceId,
+    /// Whether `mpls` is written before.
+    pub is_labelled: bool,
+}
+
+/// What follows from a primitive that is true, and from one that is false.
+pub struct Meaning {
+    pub holds: Formula,
+    pub fails: Formula,
+}
+
+impl Meaning {
+    /// The primitive is true of the packets that the formula describes, and false of all others.
+    pub fn exactly(formula: Formula) -> Self {
+        Self {
+            fails: formula.clone().not(),
+            holds: formula,
+        }
+    }
+
+    /// It is true of none but those.
+    pub fn at_most(holds: Formula) -> Self {
+        Self {
+            holds,
+            fails: Formula::True,
+        }
+    }
+}
+
+/// Types of network headers that stand behind no VLAN tag. Where a packet begins with one, the words
+/// that see further look at the same header as the others.
+pub const UNTAGGED: [u16; 4] = [
+    ether_type::IPV4,
+    ether_type::IPV6,
+    ether_type::ARP,
+    ether_type::RARP,
+];
+const VLAN_TYPES: [u16; 3] = [ether_type::VLAN, 0x88a8, 0x9100];
+/// Ethernet types that 802.2 frames have, too.
+const OF_BOTH: [u16; 3] = [0x8137, 0x809b, 0x80f3];
+/// Types below 1501 that mean something else in PPP.
+const OF_PPP: [u16; 5] = [0x0021, 0x0057, 0x0025, 0x0027, 0x0029];
+/// What [`Field::Kind`] is for all types that are not told apart.
+const LOW: u16 = 0;
+
+pub const AUTHENTICATION: u128 = 51;
+/// Extension headers of IPv6 that `far` goes through.
+pub const EXTENSIONS: [u128; 5] = [0, 43, 44, AUTHENTICATION, 60];
+pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
+    let here = spot.here;
+    match primitive {
+        &Primitive::EtherProto(number) => ether_proto(here, number),
+        &Primitive::IpProto(family, number) => Meaning::exactly(ip_proto(here, family, number)),
+        &Primitive::ProtoChain(family, number) => proto_chain(here, family, number),
+        &Primitive::Address(scope, direction, Net::V4 { address, mask }) => {
+            Meaning::exactly(address4(here, scope, direction, address, mask))
+        }
+        &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
+            Meaning::exactly(address6(here, direction, address, mask))
+        }
+        &Primitive::FarAddress(direction, net) => {
+            Meaning::exactly(far(spot, |place| far_address(place, direction, net)))
+        }
+        &Primitive::Port(scope, direction, range) => {
+            Meaning::exactly(port(here, scope, direction, range))
+        }
+        &Primitive::FarPort(side, range) => Meaning::exactly(far(spot, |place| {
+            far_ports(place, spot.far, PortScope::Any, |source, destination| {
+                in_range(
+                    match side {
+                        Side::Source => source,
+                        Side::Destination => destination,
+                    },
+                    range,
+                )
+            })
+        })),
+        Primitive::Flow(flow) => Meaning::exactly(far(spot, |place| is_flow(place, spot, flow))),
+        &Primitive::Mac(direction, mac) => {
+            let mac = mac.iter().fold(0, |all, &byte| all << 8 | u128::from(byte));
+            let is = |offset| is_one(bytes(here, Base::Link, offset, 6), mac);
+            with_macs(here, judged(direction, is(6), is(0)))
+        }
+        Primitive::Broadcast => with_macs(
+            here,
+            is_one(bytes(here, Base::Link, 0, 6), 0xffff_ffff_ffff),
+        ),
+        Primitive::Multicast => {
+            let group = 1 << 40;
+            let field = bytes(here, Base::Link, 0, 6);
+            with_macs(here, Formula::masked(field, group, Numbers::one(group)))
+        }
+        Primitive::IpBroadcast => {
+            let destination = bytes(here, Base::Network, ipv4::DESTINATION, 4);
+            let all = Numbers::of([0, u128::from(u32::MAX)]);
+            Meaning::exactly(all_of([
+                kind(here, &[ether_type::IPV4]),
+                among(destination, all),
+            ]))
+        }
+        Primitive::IpMulticast => {
+            let destination = bytes(here, Base::Network, ipv4::DESTINATION, 4);
+            let all = Numbers::between(0xe000_0000, u128::from(u32::MAX));
+            Meaning::exactly(all_of([
+                kind(here, &[ether_type::IPV4]),
+                among(destination, all),
+            ]))
+        }
+        Primitive::Ip6Multicast => {
+            let destination = bytes(here, Base::Network, ipv6::DESTINATION, 16);
+            let all = Numbers::between(0xff << 120, u128::MAX);
+            Meaning::exactly(all_of([
+                kind(here, &[ether_type::IPV6]),
+                among(destination, all),
+            ]))
+        }
+        Primitive::Vlan(_) | Primitive::Mpls(_) | Primitive::Pppoes(_) | Primitive::Llc(_) => {
+            Meaning::at_most(between(primitive, spot))
+        }
+        Primitive::Direction(travel) => {
+            let number = match travel {
+                Travel::Inbound => 1,
+                Travel::Outbound => 2,
+            };
+            Meaning::at_most(Formula::masked(Field::Travel, 3, Numbers::one(number)))
+        }
+        // Only a row of a summary is asked for like this.
+        Primitive::OneWay(_) => Meaning::at_most(Formula::True),
+        Primitive::Relation(relation) => comparison(relation, spot),
+        Primitive::Drop(word) => drop_word(word),
+    }
+}
+
+/// What follows from a header between the link layer and the network being there.
+fn between(primitive: &Primitive, spot: Spot) -> Formula {
+    let here = spot.here;
+    match primitive {
+        &Primitive::Vlan(id) => all_of([
+            kind(here, &VLAN_TYPES),
+            match id {
+                Some(id) => Formula::masked(
+                    bytes(here, Base::Network, 0, 2),
+                    0x0fff,
+                    Numbers::one(id.into()),
+                ),
+                None => Formula::True,
+            },
+        ]),
+        &Primitive::Mpls(label) => all_of([
+            // PPP has a type of its own, and behind a label there is none.
+            kind(here, &[ether_type::MPLS, LOW]),
+            match label {
+                Some(label) => Formula::masked(
+                    bytes(here, Base::Network, 0, 4),
+                    0xffff_f000,
+                    Numbers::one(u128::from(label) << 12),
+                ),
+                None => Formula::True,
+            },
+        ]),
+        &Primitive::Pppoes(session) => all_of([
+            kind(here, &[ether_type::PPPOE_SESSION]),
+            match session {
+                Some(session) => is_one(bytes(here, Base::Network, 2, 2), session.into()),
+                None => Formula::True,
+            },
+        ]),
+        Primitive::Llc(llc) => all_of([
+            // Behind a label the type is that of the labelled packet.
+            if spot.is_labelled {
+                Formula::True
+            } else {
+                kind(here, &[LOW])
+            },
+            Formula::masked(
+                bytes(here, Base::Control, 0, 1),
+                llc.mask.into(),
+                Numbers::one(llc.value.into()),
+            ),
+        ]),
+        _ => Formula::True,
+    }
+}
+
+fn with_macs(place: PlaceId, formula: Formula) -> Meaning {
+    let has_macs = Formula::masked(Field::HasMacs(place), 1, Numbers::one(1));
+    Meaning::exactly(all_of([has_macs, formula]))
+}
+
+pub fn first_fragment(place: PlaceId) -> Formula {
+    Formula::masked(
+        bytes(place, Base::Network, ipv4::FRAGMENT, 2),
+        ipv4::FRAGMENT_OFFSET.into(),
+        Numbers::one(0),
+    )
+}
+
+fn ether_proto(here: PlaceId, number: u16) -> Meaning {
+    match number {
+        number if OF_PPP.contains(&number) => Meaning::at_most(Formula::True),
+        number if number <= MAX_LLC_LENGTH || OF_BOTH.contains(&number) => {
+            Meaning::at_most(kind(here, &[LOW]))
+        }
+        number => Meaning::exactly(kind(here, &[number])),
+    }
+}
+
+fn ip_proto(here: PlaceId, family: Family, number: u8) -> Formula {
+    let next = |offset| is_one(bytes(here, Base::Network, offset, 1), number.into());
+    let is_fragment = is_one(
+        bytes(here, Base::Network, ipv6::NEXT_HEADER, 1),
+        ipv6::FRAGMENT.into(),
+    );
+    let four = all_of([kind(here, &[ether_type::IPV4]), next(ipv4::PROTOCOL)]);
+    let six = all_of([
+        kind(here, &[ether_type::IPV6]),
+        any_of([
+            next(ipv6::NEXT_HEADER),
+            all_of([is_fragment, next(ipv6::LEN)]),
+        ]),
+    ]);
+    of_family(family, four, six)
+}
+
+fn of_family(family: Family, four: Formula, six: Formula) -> Formula {
+    match family {
+        Family::Ip => four,
+        Family::Ip6 => six,
+        Family::Either => any_of([four, six]),
+    }
+}
+
+/// The first header decides alone, unless it is an extension.
+fn proto_chain(here: PlaceId, family: Family, number: u8) -> Meaning {
+    let first = |offset, extensions: &[u128]| {
+        among(
+            bytes(here, Base::Network, offset, 1),
+            Numbers::of([&[u128::from(number)], extensions].concat()),
+        )
+    };
+    let [four, six] = [ether_type::IPV4, ether_type::IPV6].map(|number| kind(here, &[number]));
+    let chain = |four_more: &[u128], six_more: &[u128]| {
+        of_family(
+            family,
+            all_of([four.clone(), first(ipv4::PROTOCOL, four_more)]),
+            all_of([six.clone(), first(ipv6::NEXT_HEADER, six_more)]),
+        )
+    };
+    Meaning {
+        holds: chain(&[AUTHENTICATION], &EXTENSIONS),
+        fails: chain(&[], &[]).not(),
+    }
+}
+
+pub fn address4(
+    here: PlaceId,
+    scope: Scope,
+    direction: Direction,
+    address: u32,
+    mask: u32,
+) -> Formula {
+    let is = |offset| {
+        Formula::masked(
+            bytes(here, Base::Network, offset, 4),
+            mask.into(),
+            Numbers::one(address.into()),
+        )
+    };
+    let of_kind = |kinds: &[u16], source, destination| {
+        all_of([
+            kind(here, kinds),
+            judged(direction, is(source), is(destination)),
+        ])
+    };
+    let ip = of_kind(&[ether_type::IPV4], ipv4::SOURCE, ipv4::DESTINATION);
+    let resolution = |kinds: &[u16]| of_kind(kinds, arp::SENDER, arp::TARGET);
+    match scope {
+        Scope::Ip => ip,
+        Scope::Arp => resolution(&[ether_type::ARP]),
+        Scope::Rarp => resolution(&[ether_type::RARP]),
+        Scope::Any => any_of([ip, resolution(&[ether_type::ARP, ether_type::RARP])]),
+    }
+}
+
+pub fn address6(here: PlaceId, direction: Direction, address: u128, mask: u128) -> Formula {
+    let is = |offset| {
+        Formula::masked(
+            bytes(here, Base::Network, offset, 16),
+            mask,
+            Numbers::one(address),
+        )
+    };
+    all_of([
+        kind(here, &[ether_type::IPV6]),
+        judged(direction, is(ipv6::SOURCE), is(ipv6::DESTINATION)),
+    ])
+}

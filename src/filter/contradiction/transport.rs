@@ -1,0 +1,160 @@
+//! What ports say, and the words that see further: through VLAN tags and extension headers.
+
+use crate::filter::ast::{Direction, Flow, Net, PortRange, PortScope, Scope};
+use crate::filter::layout::ether_type;
+use crate::filter::relation::{ipv4, ipv6};
+
+use super::facts::{Base, Field, Numbers, PlaceId};
+use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
+use super::primitive::{
+    AUTHENTICATION, EXTENSIONS, Spot, UNTAGGED, address4, address6, first_fragment,
+};
+
+/// IP protocols that can carry a packet: IPv4, IPv6, UDP for VXLAN and Geneve, GRE, MPLS.
+const TUNNELS: [u128; 5] = [4, 17, 41, 47, 137];
+
+fn covered(scope: PortScope) -> Numbers {
+    let covers = |&number: &u128| u8::try_from(number).is_ok_and(|number| scope.covers(number));
+    Numbers::of((0..=255).filter(covers))
+}
+
+pub fn port(here: PlaceId, scope: PortScope, direction: Direction, range: PortRange) -> Formula {
+    let next = |offset| among(bytes(here, Base::Network, offset, 1), covered(scope));
+    let ports = |base, source| {
+        judged(
+            direction,
+            in_range(bytes(here, base, source, 2), range),
+            in_range(bytes(here, base, source + 2, 2), range),
+        )
+    };
+    any_of([
+        all_of([
+            kind(here, &[ether_type::IPV4]),
+            next(ipv4::PROTOCOL),
+            first_fragment(here),
+            ports(Base::BehindIpv4, 0),
+        ]),
+        all_of([
+            kind(here, &[ether_type::IPV6]),
+            next(ipv6::NEXT_HEADER),
+            ports(Base::Network, ipv6::LEN),
+        ]),
+    ])
+}
+
+/// The network header that the words see which see further: the first, or one behind VLAN tags.
+pub fn far(spot: Spot, formula: impl Fn(PlaceId) -> Formula) -> Formula {
+    let is_untagged = kind(spot.start, &UNTAGGED);
+    any_of([
+        all_of([is_untagged.clone(), formula(spot.start)]),
+        all_of([is_untagged.not(), formula(spot.far)]),
+    ])
+}
+
+pub fn far_address(place: PlaceId, direction: Direction, net: Net) -> Formula {
+    match net {
+        Net::V4 { address, mask } => address4(place, Scope::Any, direction, address, mask),
+        Net::V6 { address, mask } => address6(place, direction, address, mask),
+    }
+}
+
+/// A TCP, UDP or SCTP header of `scope` whose ports are as `ports` has them, directly behind IP or
+/// behind extension headers.
+pub fn far_ports(
+    place: PlaceId,
+    far: PlaceId,
+    scope: PortScope,
+    ports: impl Fn(Field, Field) -> Formula,
+) -> Formula {
+    let far_transport = |offset| bytes(far, Base::FarTransport, offset, 2);
+    let behind_extensions = all_of([
+        among(bytes(far, Base::FarProtocol, 0, 1), covered(scope)),
+        ports(far_transport(0), far_transport(2)),
+    ]);
+    let either = |next: Field, extensions: &[u128], base, source| {
+        let extensions = among(next, Numbers::of(extensions.iter().copied()));
+        any_of([
+            all_of([
+                among(next, covered(scope)),
+                ports(
+                    bytes(place, base, source, 2),
+                    bytes(place, base, source + 2, 2),
+                ),
+            ]),
+            all_of([extensions, behind_extensions.clone()]),
+        ])
+    };
+    let next = |offset| bytes(place, Base::Network, offset, 1);
+    let covered_or = |extensions: &[u128]| {
+        Numbers::of(
+            (0..=255)
+                .filter(|number| covered(scope).contains(*number) || extensions.contains(number)),
+        )
+    };
+    any_of([
+        all_of([
+            kind(place, &[ether_type::IPV4]),
+            first_fragment(place),
+            either(next(ipv4::PROTOCOL), &[AUTHENTICATION], Base::BehindIpv4, 0),
+        ]),
+        all_of([
+            kind(place, &[ether_type::IPV6]),
+            either(
+                next(ipv6::NEXT_HEADER),
+                &EXTENSIONS,
+                Base::Network,
+                ipv6::LEN,
+            ),
+            behind_fragment(place, covered_or(&EXTENSIONS)),
+        ]),
+    ])
+}
+
+pub fn is_flow(place: PlaceId, spot: Spot, flow: &Flow) -> Formula {
+    let exactly = |port| PortRange {
+        first: port,
+        last: port,
+    };
+    let goes = |from: std::net::SocketAddr, to: std::net::SocketAddr| {
+        all_of([
+            far_ports(place, spot.far, flow.protocol, |source, destination| {
+                all_of([
+                    in_range(source, exactly(from.port())),
+                    in_range(destination, exactly(to.port())),
+                ])
+            }),
+            far_address(place, Direction::Source, from.ip().into()),
+            far_address(place, Direction::Destination, to.ip().into()),
+        ])
+    };
+    any_of([goes(flow.one, flow.other), goes(flow.other, flow.one)])
+}
+
+/// What follows from there being a packet in a tunnel.
+pub fn tunnelled(spot: Spot) -> Formula {
+    let start = spot.start;
+    let next = |offset| bytes(start, Base::Network, offset, 1);
+    let carriers = |extensions: &[u128]| Numbers::of([&TUNNELS, extensions].concat());
+    any_of([
+        kind(start, &UNTAGGED).not(),
+        all_of([
+            kind(start, &[ether_type::IPV4]),
+            first_fragment(start),
+            among(next(ipv4::PROTOCOL), carriers(&[AUTHENTICATION])),
+        ]),
+        all_of([
+            kind(start, &[ether_type::IPV6]),
+            among(next(ipv6::NEXT_HEADER), carriers(&EXTENSIONS)),
+            behind_fragment(start, carriers(&EXTENSIONS)),
+        ]),
+    ])
+}
+
+/// Where a fragment header follows IPv6 directly, the header behind it is one of `numbers`.
+fn behind_fragment(place: PlaceId, numbers: Numbers) -> Formula {
+    let next = |offset| bytes(place, Base::Network, offset, 1);
+    any_of([
+        is_one(next(ipv6::NEXT_HEADER), ipv6::FRAGMENT.into()).not(),
+        among(next(ipv6::LEN), numbers),
+    ])
+}
