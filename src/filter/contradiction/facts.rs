@@ -260,6 +260,10 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    pub fn len(&self) -> usize {
+        self.facts.len() + self.texts.len()
+    }
+
     /// Whether `fact` can hold as well.
     pub fn allow(&self, fact: &Fact) -> bool {
         self.facts

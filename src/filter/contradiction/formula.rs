@@ -111,8 +111,9 @@ pub fn judged(direction: Direction, source: Formula, destination: Formula) -> Fo
 pub struct Budget(pub usize);
 
 impl Budget {
-    fn spend(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
+    /// Counts a look at all facts.
+    fn spend(&mut self, facts: &Facts<'_>) -> bool {
+        self.0 = self.0.saturating_sub(1 + facts.len() / 16);
         self.0 > 0
     }
 }
@@ -146,7 +147,7 @@ impl<'a> Attempt<'a> {
     fn succeeds(mut self, mut todo: Vec<&'a Formula>, budget: &mut Budget) -> bool {
         loop {
             while let Some(formula) = todo.pop() {
-                if !budget.spend() {
+                if !budget.spend(&self.facts) {
                     return true;
                 }
                 let is_possible = match formula {
@@ -205,7 +206,7 @@ impl<'a> Attempt<'a> {
 
     /// Whether nothing known speaks against it at first sight.
     fn allows(&self, formula: &Formula, budget: &mut Budget) -> bool {
-        if !budget.spend() {
+        if !budget.spend(&self.facts) {
             return true;
         }
         match formula {

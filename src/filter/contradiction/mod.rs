@@ -62,7 +62,7 @@ impl fmt::Display for Contradiction {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = match self {
-            Self::Never(name) => return write!(f, "`{name}` is never true"),
+            Self::Never(name) => return write!(f, "`{}` is never true", Short(name)),
             Self::Excluding(names) => names,
         };
         let shown = names.len().min(MAX_NAMES);
@@ -72,7 +72,7 @@ impl fmt::Display for Reason {
                 index if index + 1 == names.len() => " and ",
                 _ => ", ",
             };
-            write!(f, "{joint}`{name}`")?;
+            write!(f, "{joint}`{}`", Short(name))?;
         }
         if shown < names.len() {
             write!(f, " and {} more", names.len() - shown)?;
@@ -81,12 +81,25 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A part, in a line that a terminal has room for.
+struct Short<'a>(&'a str);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX: usize = 80;
+        match self.0.char_indices().nth(MAX) {
+            None => f.write_str(self.0),
+            Some((end, _)) => write!(f, "{}…", &self.0[..end]),
+        }
+    }
+}
+
 /// Longer expressions are not examined.
 const MAX_PRIMITIVES: usize = 1000;
 /// Steps for finding out.
 const BUDGET: usize = 50_000;
 /// Steps for finding out why.
-const BUDGET_TO_EXPLAIN: usize = 200_000;
+const BUDGET_TO_EXPLAIN: usize = 100_000;
 
 /// Why `expr` is never true, if that is certain.
 pub fn contradiction(expr: &Expr, source: &Source) -> Option<Contradiction> {

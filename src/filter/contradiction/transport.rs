@@ -13,13 +13,14 @@ use super::primitive::{
 /// IP protocols that can carry a packet: IPv4, IPv6, UDP for VXLAN and Geneve, GRE, MPLS.
 const TUNNELS: [u128; 5] = [4, 17, 41, 47, 137];
 
-fn covered(scope: PortScope) -> Numbers {
-    let covers = |&number: &u128| u8::try_from(number).is_ok_and(|number| scope.covers(number));
-    Numbers::of((0..=255).filter(covers))
+/// IP protocols of `scope`, and `more`.
+fn covered(scope: PortScope, more: &[u128]) -> Numbers {
+    let all = (0..=u8::MAX).filter(|&number| scope.covers(number));
+    Numbers::of(all.map(u128::from).chain(more.iter().copied()))
 }
 
 pub fn port(here: PlaceId, scope: PortScope, direction: Direction, range: PortRange) -> Formula {
-    let next = |offset| among(bytes(here, Base::Network, offset, 1), covered(scope));
+    let next = |offset| among(bytes(here, Base::Network, offset, 1), covered(scope, &[]));
     let ports = |base, source| {
         judged(
             direction,
@@ -68,14 +69,14 @@ pub fn far_ports(
 ) -> Formula {
     let far_transport = |offset| bytes(far, Base::FarTransport, offset, 2);
     let behind_extensions = all_of([
-        among(bytes(far, Base::FarProtocol, 0, 1), covered(scope)),
+        among(bytes(far, Base::FarProtocol, 0, 1), covered(scope, &[])),
         ports(far_transport(0), far_transport(2)),
     ]);
     let either = |next: Field, extensions: &[u128], base, source| {
         let extensions = among(next, Numbers::of(extensions.iter().copied()));
         any_of([
             all_of([
-                among(next, covered(scope)),
+                among(next, covered(scope, &[])),
                 ports(
                     bytes(place, base, source, 2),
                     bytes(place, base, source + 2, 2),
@@ -85,12 +86,6 @@ pub fn far_ports(
         ])
     };
     let next = |offset| bytes(place, Base::Network, offset, 1);
-    let covered_or = |extensions: &[u128]| {
-        Numbers::of(
-            (0..=255)
-                .filter(|number| covered(scope).contains(*number) || extensions.contains(number)),
-        )
-    };
     any_of([
         all_of([
             kind(place, &[ether_type::IPV4]),
@@ -105,7 +100,7 @@ pub fn far_ports(
                 Base::Network,
                 ipv6::LEN,
             ),
-            behind_fragment(place, covered_or(&EXTENSIONS)),
+            behind_fragment(place, covered(scope, &EXTENSIONS)),
         ]),
     ])
 }

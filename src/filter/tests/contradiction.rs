@@ -144,10 +144,13 @@ fn what_can_be_true_is_not_complained_about() {
 /// A long expression is examined for a while, and no longer.
 #[test]
 fn the_search_ends() {
-    let started = std::time::Instant::now();
     let ports = (1..300).map(|port| format!("(port {port} or host 10.0.0.{})", port % 250));
+    let flows =
+        (1..300).map(|port| format!("(sport {port} or flow tcp 10.0.0.1:{port} 10.0.0.2:2)"));
     for text in [
         ports.collect::<Vec<_>>().join(" and "),
+        flows.collect::<Vec<_>>().join(" and "),
+        "not port 1".to_owned() + &" and not port 2".repeat(900),
         "port 1".to_owned() + &" or 2".repeat(50_000),
         "tcp".to_owned() + &" or tcp and udp".repeat(20_000),
         "tcp".to_owned() + &" and udp or tcp".repeat(400),
@@ -156,9 +159,12 @@ fn the_search_ends() {
         "(".repeat(99) + "tcp and udp" + &") or icmp and len > 5".repeat(99),
         format!("reason {}", vec!["A* or B*"; 400].join(" and ")),
     ] {
-        let _ = parse(&text).contradiction();
+        let filter = parse(&text);
+        let started = std::time::Instant::now();
+        let _ = filter.contradiction();
+        let seconds = started.elapsed().as_secs();
+        assert!(seconds < 5, "{seconds} s: {}…", &text[..60]);
     }
-    assert!(started.elapsed().as_secs() < 20);
 }
 
 /// Primitives of every kind, over the values that the samples have.

@@ -61,7 +61,15 @@ impl LiveTable {
         view.grouping = command.grouping;
         view.filter = beginnings.filter.to_string();
         let filter = match &command.selection.interface {
-            Some(name) => beginnings.filter.on_interface(name),
+            Some(name) => {
+                // What the filter says alone was told when it was parsed.
+                let was_possible = beginnings.filter.contradiction().is_none();
+                let filter = beginnings.filter.on_interface(name);
+                if was_possible {
+                    selection::warn_of_contradiction(&filter);
+                }
+                filter
+            }
             None => beginnings.filter,
         };
         // Talk is kept from then on; the keys' thread tells nothing.
