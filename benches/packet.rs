@@ -10,15 +10,16 @@
 
 use std::hint::black_box;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dwdump::filter::{Filter, SystemNames};
 use dwdump::net_dm::alert::Alert;
 use dwdump::net_dm::netlink::{ByteOrder, Messages};
-use dwdump::record::{CaptureHost, Timestamp};
+use dwdump::record::{CaptureHost, Cause, Location, Timestamp};
 use dwdump::sink::{Linking, PcapngSink, Sink};
 use dwdump::source::savefile::Savefile;
+use dwdump::summary::{Counted, Grouping, MAX_ROWS, Table};
 
 /// What the kernel of Debian 12 sent, 107 drops, as the C tool captured it.
 const CAPTURE: &[u8] = include_bytes!("../fixtures/software-6.1.pcap");
@@ -129,5 +130,42 @@ fn packets(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, packets);
+/// Counts a drop at each of these places.
+fn count_places(table: &mut Table, places: Range<u64>) {
+    for pc in places {
+        let location = Location {
+            pc: Some(pc),
+            symbol: None,
+        };
+        let reason = None;
+        let cause = Cause::Software { location, reason };
+        table.count(&Counted::Kernel { cause, count: 1 });
+    }
+}
+
+fn summary(criterion: &mut Criterion) {
+    const ROWS: u64 = MAX_ROWS as u64;
+    let mut group = criterion.benchmark_group("summary");
+    group.throughput(Throughput::Elements(ROWS));
+    let full = || {
+        let mut table = Table::new(Grouping::Location);
+        count_places(&mut table, 0..ROWS);
+        table
+    };
+    group.bench_function("each drop of a row", |bencher| {
+        let mut table = full();
+        bencher.iter(|| count_places(&mut table, 0..ROWS));
+    });
+    group.bench_function("each drop of a new row, in place of another", |bencher| {
+        let mut table = full();
+        let mut next = ROWS;
+        bencher.iter(|| {
+            count_places(&mut table, next..next + ROWS);
+            next += ROWS;
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, packets, summary);
 criterion_main!(benches);

@@ -265,6 +265,54 @@ fn no_packet_allocates_once_its_rows_are_there() {
     assert_eq!(taken.count_total, 0);
 }
 
+#[test]
+fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
+    let mut view = live(CountedBy::Packets);
+    let at = |view: &mut View, pc, count| {
+        view.book.count(&Counted::Kernel {
+            cause: Cause::Software {
+                location: Location {
+                    pc: Some(pc),
+                    symbol: None,
+                },
+                reason: None,
+            },
+            count,
+        });
+    };
+    for pc in 1..=10_000 {
+        at(&mut view, pc, 1);
+    }
+    tick(&mut view, 1);
+    let has_first = |lines: &[String]| lines.iter().any(|line| line.ends_with(" 0x1"));
+    assert!(has_first(&screen(&mut view, 80, 24)));
+    // Between two ticks of the clock: one that comes late and is heavy, and thousands of others.
+    for pc in 20_000..25_000 {
+        at(&mut view, pc, 1);
+        at(&mut view, u64::MAX, 100);
+    }
+    let shown = screen(&mut view, 80, 24);
+    assert!(!has_first(&shown), "{shown:?}");
+    // Its rate is known at the end of the interval.
+    tick(&mut view, 2);
+    press(&mut view, KeyCode::Home);
+    let shown = screen(&mut view, 80, 24);
+    let first = &shown[3];
+    assert!(
+        first.contains(" 500000+ ") && first.contains("0xffffffffffffffff"),
+        "{shown:?}"
+    );
+    let table = view.book.table(Grouping::Location);
+    let key = crate::summary::Key::Place {
+        pc: Some(u64::MAX),
+        symbol: Box::default(),
+    };
+    let row = table.row(&key).unwrap();
+    assert_eq!(row.history().collect::<Vec<_>>(), [0, 500_000]);
+    assert_eq!(view.book.rate(row), Some(500_000.0));
+    assert_eq!(table.sum().history().collect::<Vec<_>>(), [10_000, 505_000]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

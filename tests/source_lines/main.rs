@@ -306,7 +306,7 @@ fn what_is_missing_is_told_once() {
 }
 
 #[test]
-fn no_damaged_file_panics() {
+fn no_damaged_file_panics_or_fills_the_memory() {
     let built = Built::new(&[]);
     let kernel = built
         .kernel_place("ip_rcv", "in an inlined function")
@@ -335,9 +335,13 @@ fn no_damaged_file_panics() {
             fs::remove_file(path).unwrap();
             fs::write(path, bytes).unwrap();
         }
-        let mut lines = lines(&built);
-        for symbol in [&kernel, &module] {
-            let _ = lines.find(location(Some(7), symbol));
-        }
+        let taken = allocation_counter::measure(|| {
+            let mut lines = lines(&built);
+            for symbol in [&kernel, &module] {
+                let _ = lines.find(location(Some(7), symbol));
+            }
+        });
+        // The files have some 20 KB each.
+        prop_assert!(taken.bytes_max < 64 << 20, "{} bytes", taken.bytes_max);
     });
 }
