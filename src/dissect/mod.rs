@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use etherparse::{ArpPacketSlice, LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket};
 
-use crate::packet::{self, SLL2_LEN};
+use crate::packet;
 use crate::record::{Basis, DropRecord, EtherType, LinkType};
 use names::EtherTypeName;
 pub use names::ProtocolName;
@@ -50,13 +50,16 @@ impl fmt::Display for Packet<'_> {
                 write_ethernet(f, self.data, self.original_len, self.protocol, 0)?;
             }
             LinkType::RAW => write_ip(f, self.data, self.original_len, 0)?,
-            LinkType::LINUX_SLL2 => {
-                let protocol = packet::protocol(self.link, self.data);
-                let payload = self.data.get(SLL2_LEN..).unwrap_or_default();
-                let len = self.original_len.saturating_sub(20);
-                write_payload(f, protocol, payload, len, 0)?;
-            }
-            other => write!(f, "{other}, length {}", self.original_len)?,
+            other => match packet::header_len(other) {
+                Some(header) => {
+                    let protocol = packet::protocol(other, self.data);
+                    let payload = self.data.get(header..).unwrap_or_default();
+                    let header = u32::try_from(header).unwrap_or(u32::MAX);
+                    let len = self.original_len.saturating_sub(header);
+                    write_payload(f, protocol, payload, len, 0)?;
+                }
+                None => write!(f, "{other}, length {}", self.original_len)?,
+            },
         }
         if self.data.len() < self.original_len as usize {
             write!(f, " [{} of {} bytes]", self.data.len(), self.original_len)?;

@@ -5,7 +5,7 @@ use super::netlink::{Attributes, ByteOrder, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Location, Name, Origin, Symbol, Timestamp,
+    Cause, DropRecord, EtherType, Interface, Location, Name, Origin, PacketFlags, Symbol, Timestamp,
 };
 
 /// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
@@ -143,6 +143,23 @@ impl<'a> Alert<'a> {
         alert
     }
 
+    /// The same of a message whose end is missing: as much of the payload as there is. Whether nothing but
+    /// payload is missing.
+    pub fn decode_cut(attributes: Attributes<'a>) -> (Self, bool) {
+        let mut alert = Self::in_any_order(attributes);
+        let mut rest = attributes;
+        rest.by_ref().for_each(drop);
+        match rest.cut() {
+            Some((attr::PAYLOAD, payload)) if alert.payload.is_empty() => {
+                alert.payload = payload;
+                (alert, true)
+            }
+            Some(_) => (alert, false),
+            // The protocol comes right before the payload, and only with one.
+            None => (alert, alert.protocol.is_some()),
+        }
+    }
+
     fn read_in_port(&mut self, nest: Attributes<'a>) -> Option<Interface<'a>> {
         let order = nest.order();
         let (mut index, mut name) = (None, None);
@@ -175,12 +192,18 @@ impl<'a> Alert<'a> {
             && self.skipped == 0
     }
 
+    /// Whether this looks like a packet alert, while some other message of the same shape is possible.
+    pub fn is_likely(&self) -> bool {
+        let has_place = self.location.pc.is_some() || self.trap.is_some();
+        has_place && (self.time.is_some() || self.original_len.is_some())
+    }
+
     /// The record. `time` serves where the alert has none; `device` and `guess` are the input
     /// device's hardware type, as [`packet::infer_link`] takes them; `name` is a guessed name.
     #[inline]
     pub fn record(
         &self,
-        time: Timestamp,
+        time: Option<Timestamp>,
         device: Option<ArpHardware>,
         guess: Option<ArpHardware>,
         name: Option<Name<'a>>,
@@ -198,7 +221,7 @@ impl<'a> Alert<'a> {
         let original_len = self.original_len.unwrap_or(captured).max(captured);
         let link = packet::infer_link(self.protocol, self.payload, original_len, device, guess);
         DropRecord {
-            time: self.time.unwrap_or(time),
+            time: self.time.or(time),
             cause,
             input: self
                 .input
@@ -210,6 +233,7 @@ impl<'a> Alert<'a> {
             original_len,
             data: self.payload,
             notes: &[],
+            flags: PacketFlags::default(),
         }
     }
 
@@ -287,7 +311,8 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
         record.link.kind,
         LinkType::ETHERNET | LinkType::RAW | LinkType::IEEE802_11 | LinkType::IEEE802_11_RADIOTAP
     );
-    let Some(origin) = record.cause.origin().filter(|_| at_mac_header) else {
+    let (Some(origin), Some(time)) = (record.cause.origin().filter(|_| at_mac_header), record.time)
+    else {
         return false;
     };
     let mut message = MessageBuilder::new(buffer, family, cmd::PACKET_ALERT, FAMILY_VERSION);
@@ -338,7 +363,7 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
         message.attribute(attr::FLOW_ACTION_COOKIE, cookie);
     }
     message
-        .attribute(attr::TIMESTAMP, &record.time.0.to_ne_bytes())
+        .attribute(attr::TIMESTAMP, &time.0.to_ne_bytes())
         .attribute(attr::ORIG_LEN, &record.original_len.to_ne_bytes());
     // The kernel sends neither where it copied nothing.
     if !record.data.is_empty() {
@@ -382,8 +407,8 @@ mod tests {
     fn an_alert_decodes_in_both_byte_orders() {
         let alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
         assert_eq!(alert.skipped, 1);
-        let record = alert.record(Timestamp(1), None, None, None);
-        assert_eq!(record.time, Timestamp(12345));
+        let record = alert.record(Some(Timestamp(1)), None, None, None);
+        assert_eq!(record.time, Some(Timestamp(12345)));
         assert_eq!(record.original_len, 70000);
         assert_eq!(record.protocol, Some(EtherType::IPV4));
         assert_eq!(record.data, [0x45, 0, 0]);
@@ -401,7 +426,7 @@ mod tests {
         let name = |text: &'static [u8]| Name::new(text);
         let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 20]].concat();
         let software = DropRecord {
-            time: Timestamp(1_700_000_000_123_456_789),
+            time: Some(Timestamp(1_700_000_000_123_456_789)),
             cause: Cause::Software {
                 location: Location {
                     pc: Some(7),
@@ -418,6 +443,7 @@ mod tests {
             original_len: 1500,
             data: &frame,
             notes: &[],
+            flags: PacketFlags::default(),
         };
         let hardware = DropRecord {
             cause: Cause::Hardware {
@@ -433,7 +459,7 @@ mod tests {
             assert!(encode(&record, 0x24, &mut buffer));
             let alert = decode(&buffer, ByteOrder::NATIVE);
             assert!(alert.is_certain());
-            assert_eq!(alert.record(Timestamp(0), None, None, None), record);
+            assert_eq!(alert.record(Some(Timestamp(0)), None, None, None), record);
         }
     }
 
@@ -444,7 +470,7 @@ mod tests {
         alert.location.symbol = Name::new(long).map(Symbol);
         let mut buffer = Vec::new();
         assert!(encode(
-            &alert.record(Timestamp(0), None, None, None),
+            &alert.record(Some(Timestamp(0)), None, None, None),
             0x24,
             &mut buffer
         ));
@@ -559,7 +585,12 @@ mod tests {
     fn an_original_length_below_the_payload_is_mended() {
         let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
         alert.original_len = Some(1);
-        assert_eq!(alert.record(Timestamp(0), None, None, None).original_len, 3);
+        assert_eq!(
+            alert
+                .record(Some(Timestamp(0)), None, None, None)
+                .original_len,
+            3
+        );
     }
 
     proptest! {
@@ -586,7 +617,7 @@ mod tests {
                         if let Some(usual) = Alert::in_usual_order(generic.attributes) {
                             prop_assert_eq!(usual, alert);
                         }
-                        let record = alert.record(Timestamp(0), None, None, None);
+                        let record = alert.record(Some(Timestamp(0)), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());
                         let _ = crate::net_dm::summary::SummaryAlert::decode(&generic);
                     }

@@ -60,7 +60,8 @@ impl<W: Write> Sink for JsonSink<W> {
 #[derive(Debug, Default, Serialize)]
 struct Object {
     /// RFC 3339, UTC, nanoseconds.
-    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +108,7 @@ impl Object {
         let flow = packet::flow(record.link.kind, record.data);
         let ports = flow.and_then(|flow| flow.ports);
         let object = Self {
-            time: rfc3339(record.time),
+            time: record.time.map(rfc3339),
             origin: text(record.cause.origin()),
             ifindex: record
                 .input

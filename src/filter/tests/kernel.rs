@@ -119,7 +119,7 @@ fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRe
             _ => None,
         };
         let guess = alert.input.and(devices.guess);
-        act(&alert.record(Timestamp(0), certain, guess, None));
+        act(&alert.record(Some(Timestamp(0)), certain, guess, None));
     }
 }
 
