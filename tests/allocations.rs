@@ -1,7 +1,7 @@
 //! Memory: a packet costs no allocation on its way from the kernel's message into the file, and a
 //! file cannot make its reader take more and more.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 
 use allocation_counter::measure;
@@ -273,4 +273,22 @@ fn a_length_that_no_file_has_does_not_fill_the_memory() {
     let (most, result) = greatest(40 * MIB, section(), long);
     assert!(most < 20 * MIB, "{most} bytes");
     assert!(result.is_err());
+}
+
+#[test]
+fn a_compressed_file_that_grows_without_end_does_not_fill_the_memory() {
+    // One packet after the other that compresses to nothing.
+    let mut plain = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
+    plain.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0]);
+    plain.resize(24 + 16 * 4 * 1024 * 1024, 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(&plain[..], 19).unwrap();
+    for (compressed, window) in [(gzip, 1), (zstd, 8)] {
+        assert!(compressed.len() < 100_000);
+        let (most, result) = greatest(0, compressed, Vec::new());
+        assert!(most < (window + 4) * MIB, "{most} bytes");
+        assert!(result.is_ok());
+    }
 }

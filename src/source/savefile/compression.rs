@@ -12,6 +12,8 @@ use super::{Foreign, OpenError};
 
 /// The largest window of zstd, as a power of two: its own limit where nothing is said, 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
+/// Bytes of xz that are decompressed at once: of a call that fails everything is lost.
+const XZ_STEP: usize = 32;
 /// The most memory for xz, in KiB: twice what its highest level needs.
 const XZ_MEMORY: u32 = 128 * 1024;
 
@@ -56,6 +58,16 @@ pub struct Decompression {
     failure: Option<String>,
 }
 
+impl Codec {
+    /// Whether nothing more comes, when there are no more bytes and nothing came of the last step.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Gzip(_) | Self::Zstd(_) => true,
+            Self::Xz(codec) => codec.is_finished,
+        }
+    }
+}
+
 enum Codec {
     Gzip(Box<Gzip>),
     Zstd(Zstd),
@@ -78,6 +90,7 @@ impl Decompression {
             Kind::Xz => Codec::Xz(Box::new(Xz {
                 stream: XzStream::new_mem_limit(true, XZ_MEMORY),
                 is_finished: false,
+                is_drained: false,
             })),
             Kind::Foreign(foreign) => return Err(OpenError::Compressed(foreign)),
         };
@@ -131,8 +144,11 @@ impl Decompression {
                 return Ok(step.produced);
             }
             if step.consumed == 0 && self.failure.is_none() {
-                if !has_input {
+                if !has_input && self.codec.is_over() {
                     return Ok(0);
+                }
+                if !has_input {
+                    continue;
                 }
                 self.failure = Some("the compressed data makes no sense".into());
             }
@@ -239,6 +255,8 @@ impl Zstd {
 struct Xz {
     stream: XzStream,
     is_finished: bool,
+    /// Whether nothing more comes of the bytes that are there.
+    is_drained: bool,
 }
 
 impl Xz {
@@ -249,7 +267,9 @@ impl Xz {
                 ..Step::default()
             };
         }
-        let action = if input.is_empty() {
+        let is_over = input.is_empty();
+        let input = &input[..input.len().min(XZ_STEP)];
+        let action = if is_over && self.is_drained {
             Action::Finish
         } else {
             Action::Run
@@ -265,8 +285,9 @@ impl Xz {
         match result {
             Ok(result) => {
                 self.is_finished = result.status == Status::StreamEnd;
-                let is_stuck = input.is_empty() && step.produced == 0 && !self.is_finished;
-                step.failure = is_stuck.then(|| cut("xz"));
+                let is_stuck = is_over && step.produced == 0 && !self.is_finished;
+                step.failure = (is_stuck && self.is_drained).then(|| cut("xz"));
+                self.is_drained = is_stuck;
             }
             Err(error) => {
                 step.failure = Some(match error.kind() {
