@@ -16,7 +16,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dwdump::filter::{Filter, SystemNames};
-use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
+use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
 
 const FILTERS: [&str; 6] = [
     "udp",
@@ -33,7 +33,7 @@ fn filters(criterion: &mut Criterion) {
     let records: Vec<DropRecord<'_>> = packets
         .iter()
         .map(|packet| DropRecord {
-            time: Timestamp(0),
+            time: Some(Timestamp(0)),
             cause: Cause::Unknown,
             input: None,
             link: Link {
@@ -44,6 +44,7 @@ fn filters(criterion: &mut Criterion) {
             original_len: packet.original_len,
             data: &packet.data,
             notes: &[],
+            flags: PacketFlags::default(),
         })
         .collect();
     let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).expect("a handle without a device");

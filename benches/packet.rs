@@ -61,7 +61,7 @@ fn take_alerts(messages: &[&[u8]], filter: &Filter, sink: &mut dyn Sink) -> u64 
                 continue;
             }
             let alert = Alert::decode(generic.attributes);
-            let record = alert.record(Timestamp(0), None, None, None);
+            let record = alert.record(Some(Timestamp(0)), None, None, None);
             if filter.matches(&record) {
                 kept += u64::from(sink.write(&record).is_ok());
             }

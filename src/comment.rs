@@ -34,6 +34,8 @@ pub enum Comment<'a> {
     IfIndex(u32),
     /// `ifname: eth0`
     IfName(Name<'a>),
+    /// `time: unknown`, only where the block has a time but the record has none
+    NoTime,
     /// `meaning: …`, on request
     Meaning(&'a str),
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Comment<'_> {
             Self::Origin(origin) => write!(f, "origin: {origin}"),
             Self::IfIndex(index) => write!(f, "ifindex: {index}"),
             Self::IfName(name) => write!(f, "ifname: {name}"),
+            Self::NoTime => f.write_str("time: unknown"),
             Self::Meaning(meaning) => write!(f, "meaning: {meaning}"),
         }
     }
@@ -115,6 +118,7 @@ pub struct Facts<'a> {
     origin: Option<Origin>,
     ifindex: Option<u32>,
     ifname: Option<Cow<'a, [u8]>>,
+    has_no_time: bool,
     /// Comments that are not ours: unknown keys, values we would not write, repetitions.
     notes: Vec<Untrusted<&'a str>>,
 }
@@ -144,6 +148,7 @@ impl<'a> Facts<'a> {
             origin: self.origin,
             ifindex: self.ifindex,
             ifname: owned(self.ifname),
+            has_no_time: self.has_no_time,
             notes: Vec::new(),
         })
     }
@@ -182,6 +187,10 @@ impl<'a> Facts<'a> {
             ("origin", _) => set(&mut self.origin, read_origin(value)?),
             ("ifindex", _) => set(&mut self.ifindex, value.parse().ok()?),
             ("ifname", _) => set(&mut self.ifname, read_name(value)?),
+            ("time", _) => {
+                let is_new = value == "unknown" && !self.has_no_time;
+                is_new.then(|| self.has_no_time = true)
+            }
             // The catalogue's, and nothing of the drop's: it is looked up anew.
             ("meaning", _) => Some(()),
             _ => None,
@@ -230,6 +239,11 @@ impl<'a> Facts<'a> {
     /// What the kernel called the protocol, where the bytes alone do not say it.
     pub fn protocol(&self) -> Option<EtherType> {
         self.protocol
+    }
+
+    /// Whether the time in the packet's block is none.
+    pub fn has_no_time(&self) -> bool {
+        self.has_no_time
     }
 
     /// The comments that are not ours.
@@ -345,6 +359,7 @@ mod tests {
         check(&Comment::Origin(Origin::Hardware), "origin: hardware");
         check(&Comment::IfIndex(5), "ifindex: 5");
         check(&Comment::IfName(name("eth0")), "ifname: eth0");
+        check(&Comment::NoTime, "time: unknown");
     }
 
     #[test]

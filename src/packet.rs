@@ -5,7 +5,7 @@ pub mod ip;
 
 use std::net::IpAddr;
 
-use crate::record::{Basis, EtherType, Interface, Link, LinkType};
+use crate::record::{Basis, Direction, EtherType, Interface, Link, LinkType};
 use ip::{Ip, Version};
 
 /// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
@@ -18,6 +18,10 @@ const MIN_ETHERTYPE: u16 = 0x0600;
 pub(crate) const MAX_VLAN_TAGS: usize = 8;
 /// Bytes of the cooked header (LINKTYPE_LINUX_SLL2).
 pub const SLL2_LEN: usize = 20;
+/// Bytes of the older cooked header (LINKTYPE_LINUX_SLL).
+pub const SLL_LEN: usize = 16;
+/// Bytes of the address family before a packet of BSD's loopback devices.
+pub const FAMILY_LEN: usize = 4;
 
 /// A big-endian number at `offset`, if it was captured.
 pub(crate) fn be16(data: &[u8], offset: usize) -> Option<u16> {
@@ -72,16 +76,64 @@ pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
             _ => None,
         },
         LinkType::LINUX_SLL2 => be16(data, 0).map(EtherType),
+        LinkType::LINUX_SLL => be16(data, 14).map(EtherType),
+        LinkType::NULL | LinkType::LOOP => family_protocol(link, data),
+        LinkType::IPV4 => Some(EtherType::IPV4),
+        LinkType::IPV6 => Some(EtherType::IPV6),
+        _ => None,
+    }
+}
+
+/// The protocol that the address family before a packet of a loopback device names
+/// (LINKTYPE_NULL and LINKTYPE_LOOP in tcpdump.org's registry).
+fn family_protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
+    protocol_of_family(link, data.first_chunk().copied()?)
+}
+
+/// The same, for the four bytes alone. AF_INET is 2 everywhere; AF_INET6 is 24 on NetBSD and OpenBSD, 28 on
+/// FreeBSD and 30 on macOS. No family needs more than two bytes, which tells the host's byte order.
+pub(crate) fn protocol_of_family(link: LinkType, bytes: [u8; FAMILY_LEN]) -> Option<EtherType> {
+    let family = u32::from_be_bytes(bytes);
+    let family = if link == LinkType::NULL && family > u32::from(u16::MAX) {
+        family.swap_bytes()
+    } else {
+        family
+    };
+    match family {
+        2 => Some(EtherType::IPV4),
+        24 | 28 | 30 => Some(EtherType::IPV6),
         _ => None,
     }
 }
 
 /// Whether the headers of this link type are read: for text, JSON and filters.
 pub fn is_understood(link: LinkType) -> bool {
-    matches!(
-        link,
-        LinkType::ETHERNET | LinkType::RAW | LinkType::LINUX_SLL2
-    )
+    link == LinkType::ETHERNET || header_len(link).is_some()
+}
+
+/// Bytes before the network header, where they are the same for every packet of a link type that is understood.
+pub fn header_len(link: LinkType) -> Option<usize> {
+    match link {
+        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Some(0),
+        LinkType::NULL | LinkType::LOOP => Some(FAMILY_LEN),
+        LinkType::LINUX_SLL => Some(SLL_LEN),
+        LinkType::LINUX_SLL2 => Some(SLL2_LEN),
+        _ => None,
+    }
+}
+
+/// The way a packet was going, where its cooked header says it.
+pub fn direction(link: LinkType, data: &[u8]) -> Option<Direction> {
+    let packet_type = match link {
+        LinkType::LINUX_SLL => be16(data, 0)?,
+        LinkType::LINUX_SLL2 => u16::from(*data.get(10)?),
+        _ => return None,
+    };
+    Some(if packet_type == PacketType::Outgoing as u16 {
+        Direction::Outbound
+    } else {
+        Direction::Inbound
+    })
 }
 
 /// How well bytes agree with being an IP packet of `original_len` bytes.
@@ -190,6 +242,9 @@ impl ArpHardware {
     /// tun, WireGuard and others without a link-layer header.
     pub const NONE: Self = Self(0xfffe);
 
+    /// Netlink messages, as nlmon captures them.
+    pub const NETLINK: Self = Self(824);
+
     fn link_type(self) -> Option<LinkType> {
         match self.0 {
             1 | 772 => Some(LinkType::ETHERNET),
@@ -220,6 +275,7 @@ pub fn recast<'a>(
     data: &'a [u8],
     original_len: u32,
     input: Option<Interface<'_>>,
+    direction: Option<Direction>,
 ) -> Option<Recast<'a>> {
     let cut = |len: usize| {
         let removed = u32::try_from(len).ok()?;
@@ -259,7 +315,7 @@ pub fn recast<'a>(
                 protocol,
                 input,
                 ArpHardware::ETHER,
-                packet_type(data, input),
+                packet_type(data, direction),
                 Some(source),
             );
             Some(Recast {
@@ -268,18 +324,44 @@ pub fn recast<'a>(
                 original_len: original_len.saturating_add(20),
             })
         }
-        (LinkType::LINUX_SLL2, LinkType::RAW) => {
+        (LinkType::LINUX_SLL2, LinkType::LINUX_SLL) => {
+            let (header, _) = data.split_at_checked(SLL_LEN)?;
+            let (rest, original_len) = cut(SLL_LEN)?;
+            let mut sll2 = sll2_header(
+                be16(header, 14)?,
+                input,
+                ArpHardware(be16(header, 2)?),
+                packet_type(&[], direction),
+                None,
+            );
+            // The rest is the same in both: a packet type, and an address with its length.
+            sll2[10] = header[1];
+            sll2[11] = header[5];
+            sll2[12..20].copy_from_slice(&header[6..14]);
+            Some(Recast {
+                header: Some(sll2),
+                data: rest,
+                original_len: original_len.saturating_add(20),
+            })
+        }
+        (LinkType::LINUX_SLL2, _) => {
             let protocol = protocol(link, data)?;
-            let direction = if input.is_some() {
-                PacketType::Host
-            } else {
-                PacketType::Outgoing
-            };
+            let (data, original_len) = cut(header_len(link)?)?;
+            let direction = packet_type(&[], direction);
             let header = sll2_header(protocol.0, input, ArpHardware::NONE, direction, None);
             Some(Recast {
                 header: Some(header),
                 data,
                 original_len: original_len.saturating_add(20),
+            })
+        }
+        (LinkType::RAW, _) => {
+            let is_ip = matches!(protocol(link, data)?, EtherType::IPV4 | EtherType::IPV6);
+            let (data, original_len) = cut(header_len(link).filter(|_| is_ip)?)?;
+            Some(Recast {
+                header: None,
+                data,
+                original_len,
             })
         }
         _ => None,
@@ -295,9 +377,9 @@ enum PacketType {
     Outgoing = 4,
 }
 
-fn packet_type(ethernet: &[u8], input: Option<Interface<'_>>) -> PacketType {
+fn packet_type(ethernet: &[u8], direction: Option<Direction>) -> PacketType {
     match ethernet.get(..6) {
-        _ if input.is_none() => PacketType::Outgoing,
+        _ if direction == Some(Direction::Outbound) => PacketType::Outgoing,
         Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => PacketType::Broadcast,
         Some([first, ..]) if first & 1 == 1 => PacketType::Multicast,
         _ => PacketType::Host,
@@ -345,12 +427,7 @@ pub type Ports = (Option<u16>, Option<u16>);
 pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
     let network = match link {
         LinkType::ETHERNET => ethernet(data)?,
-        LinkType::LINUX_SLL2 => behind_tags(data, be16(data, 0)?, SLL2_LEN)?,
-        LinkType::RAW => Ethernet {
-            inner: protocol(link, data)?.0,
-            payload: 0,
-        },
-        _ => return None,
+        other => behind_tags(data, protocol(other, data)?.0, header_len(other)?)?,
     };
     ip_of(network, data)
 }
@@ -482,7 +559,7 @@ mod tests {
     fn raw_cuts_the_link_layer_header_off() {
         let ip = ipv4(28, [10, 0, 0, 1]);
         let frame = framed(0x8100, &[&[0, 100, 8, 0][..], &ip].concat());
-        let cut = recast(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None).unwrap();
+        let cut = recast(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None, None).unwrap();
         assert_eq!(
             cut,
             Recast {
@@ -497,12 +574,13 @@ mod tests {
                 LinkType::ETHERNET,
                 &framed(0x0806, &[0; 28]),
                 42,
+                None,
                 None
             ),
             None
         );
         assert_eq!(
-            recast(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None),
+            recast(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None, None),
             None
         );
     }
@@ -511,8 +589,17 @@ mod tests {
     fn sll2_keeps_source_and_ifindex() {
         let ip = ipv4(28, [10, 0, 0, 1]);
         let input = Some(Interface::new(5, Name::new(b"eth0")));
+        let inbound = Some(Direction::Inbound);
         let frame = framed(0x0800, &ip);
-        let cooked = recast(LinkType::LINUX_SLL2, LinkType::ETHERNET, &frame, 42, input).unwrap();
+        let cooked = recast(
+            LinkType::LINUX_SLL2,
+            LinkType::ETHERNET,
+            &frame,
+            42,
+            input,
+            inbound,
+        )
+        .unwrap();
         assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
         #[rustfmt::skip]
         assert_eq!(cooked.header.unwrap(), [
@@ -520,11 +607,19 @@ mod tests {
             0, 1,  0,  6,             // hardware type, packet type, address length
             2, 0, 0, 0, 0, 1,  0, 0,  // address
         ]);
-        let cooked = recast(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None).unwrap();
+        let outbound = Some(Direction::Outbound);
+        let cooked = recast(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None, outbound).unwrap();
         assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
         assert_eq!(cooked.header.unwrap()[8..12], [0xff, 0xfe, 4, 0]);
         let frame = framed(38, &[0x42, 0x42, 3]);
-        let tree = recast(LinkType::LINUX_SLL2, LinkType::ETHERNET, &frame, 52, input);
+        let tree = recast(
+            LinkType::LINUX_SLL2,
+            LinkType::ETHERNET,
+            &frame,
+            52,
+            input,
+            inbound,
+        );
         assert_eq!(tree.unwrap().header.unwrap()[..2], [0, 4]);
     }
 }

@@ -11,8 +11,8 @@ use crate::untrusted::Untrusted;
 /// One dropped packet, as far as it was captured, and what the kernel said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock.
-    pub time: Timestamp,
+    /// When it was dropped, by the kernel's clock; `None` where a file says no time that we can hold.
+    pub time: Option<Timestamp>,
     /// Why and where it was dropped.
     pub cause: Cause<'a>,
     /// The interface it came in by; `None` where it was generated locally (or nobody knows).
@@ -27,6 +27,60 @@ pub struct DropRecord<'a> {
     pub data: &'a [u8],
     /// Packet comments of a capture file that are not ours: carried along, never looked at.
     pub notes: &'a [Untrusted<&'a str>],
+    /// What a capture file says of how the packet was seen. The direction of a drop is told by
+    /// [`input`](Self::input) instead.
+    pub flags: PacketFlags,
+}
+
+impl DropRecord<'_> {
+    /// The way the packet was going; `None` where nobody says: in a plain pcap, for one.
+    pub fn direction(&self) -> Option<Direction> {
+        if self.cause.origin().is_some() {
+            return Some(match self.input {
+                Some(_) => Direction::Inbound,
+                None => Direction::Outbound,
+            });
+        }
+        let said = self.flags.direction();
+        said.or_else(|| crate::packet::direction(self.link.kind, self.data))
+    }
+}
+
+/// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PacketFlags(pub u32);
+
+impl PacketFlags {
+    /// The bits that hold the direction.
+    const DIRECTION: u32 = 3;
+
+    /// The direction, where it is said.
+    pub fn direction(self) -> Option<Direction> {
+        match self.0 & Self::DIRECTION {
+            1 => Some(Direction::Inbound),
+            2 => Some(Direction::Outbound),
+            _ => None,
+        }
+    }
+
+    /// The same flags with this direction.
+    pub fn with_direction(self, direction: Option<Direction>) -> Self {
+        let bits = match direction {
+            None => 0,
+            Some(Direction::Inbound) => 1,
+            Some(Direction::Outbound) => 2,
+        };
+        Self(self.0 & !Self::DIRECTION | bits)
+    }
+}
+
+/// Which way a packet passes through an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It was received.
+    Inbound,
+    /// It was sent.
+    Outbound,
 }
 
 /// Nanoseconds since the Unix epoch (UTC).
@@ -283,8 +337,18 @@ pub struct LinkType(pub u16);
 impl LinkType {
     /// Ethernet, loopback too.
     pub const ETHERNET: Self = Self(1);
+    /// A loopback device of BSD: an address family in the byte order of the capturing host, then the packet.
+    pub const NULL: Self = Self(0);
     /// IPv4 or IPv6, told by the first nibble.
     pub const RAW: Self = Self(101);
+    /// A loopback device of OpenBSD: as [`NULL`](Self::NULL), in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// IPv4 alone.
+    pub const IPV4: Self = Self(228);
+    /// IPv6 alone.
+    pub const IPV6: Self = Self(229);
     /// IEEE 802.11 without a radio header.
     pub const IEEE802_11: Self = Self(105);
     /// IEEE 802.11 behind a radiotap header.
@@ -307,6 +371,11 @@ impl fmt::Display for LinkType {
             Self::NETLINK => f.write_str("netlink"),
             Self::NO_PACKET => f.write_str("no packet"),
             Self::LINUX_SLL2 => f.write_str("sll2"),
+            Self::LINUX_SLL => f.write_str("sll"),
+            Self::NULL => f.write_str("null"),
+            Self::LOOP => f.write_str("loop"),
+            Self::IPV4 => f.write_str("ipv4"),
+            Self::IPV6 => f.write_str("ipv6"),
             Self(other) => write!(f, "linktype {other}"),
         }
     }

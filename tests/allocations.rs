@@ -1,7 +1,7 @@
 //! Memory: a packet costs no allocation on its way from the kernel's message into the file, and a
 //! file cannot make its reader take more and more.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 
 use allocation_counter::measure;
@@ -9,7 +9,7 @@ use dwdump::net_dm::alert::{Alert, encode};
 use dwdump::net_dm::netlink::{ByteOrder, Messages};
 use dwdump::record::{
     Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name,
-    Symbol, Timestamp,
+    PacketFlags, Symbol, Timestamp,
 };
 use dwdump::sink::{Linking, NetlinkSink, PcapSink, PcapngSink, Sink};
 use dwdump::source::savefile::{Damage, Savefile};
@@ -21,7 +21,7 @@ fn alerts() -> Vec<Vec<u8>> {
     frame.extend([8, 0]);
     frame.extend([0x45; 80]);
     let software = DropRecord {
-        time: Timestamp(1_767_323_045_000_000_001),
+        time: Some(Timestamp(1_767_323_045_000_000_001)),
         cause: Cause::Software {
             location: Location {
                 pc: Some(0xffff_ffff_b3d4_20b5),
@@ -39,6 +39,7 @@ fn alerts() -> Vec<Vec<u8>> {
         original_len: 1500,
         data: &frame,
         notes: &[],
+        flags: PacketFlags::default(),
     };
     let hardware = DropRecord {
         cause: Cause::Hardware {
@@ -64,7 +65,7 @@ fn check_steady(sink: &mut dyn Sink) {
             for message in Messages::new(bytes, ByteOrder::NATIVE) {
                 let generic = message.generic(ByteOrder::NATIVE).unwrap();
                 let alert = Alert::decode(generic.attributes);
-                let record = alert.record(Timestamp(0), None, None, None);
+                let record = alert.record(Some(Timestamp(0)), None, None, None);
                 sink.write(&record).unwrap();
             }
         }
@@ -190,15 +191,16 @@ fn interface(count: usize, code: u8, len: u16) -> Vec<u8> {
 
 #[test]
 fn endless_interfaces_do_not_fill_the_memory() {
-    // Names of 60 KB; many small comments; an interface with nothing in it.
-    for piece in [
-        interface(1, 2, 60_000),
-        interface(20_000, 1, 0),
-        interface(0, 0, 0),
+    // Names of 60 KB, of which 1 KB is kept; many small comments; an interface with nothing in it, of which there
+    // are more than can be kept.
+    for (piece, is_damage) in [
+        (interface(1, 2, 60_000), false),
+        (interface(20_000, 1, 0), false),
+        (interface(0, 0, 0), true),
     ] {
         let (most, result) = greatest(300 * MIB, section(), piece);
         assert!(most < 100 * MIB, "{most} bytes");
-        assert!(result.is_err());
+        assert_eq!(result.is_err(), is_damage);
     }
 }
 
@@ -271,4 +273,22 @@ fn a_length_that_no_file_has_does_not_fill_the_memory() {
     let (most, result) = greatest(40 * MIB, section(), long);
     assert!(most < 20 * MIB, "{most} bytes");
     assert!(result.is_err());
+}
+
+#[test]
+fn a_compressed_file_that_grows_without_end_does_not_fill_the_memory() {
+    // One packet after the other that compresses to nothing.
+    let mut plain = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
+    plain.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0]);
+    plain.resize(24 + 16 * 4 * 1024 * 1024, 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(&plain[..], 19).unwrap();
+    for (compressed, window) in [(gzip, 1), (zstd, 8)] {
+        assert!(compressed.len() < 100_000);
+        let (most, result) = greatest(0, compressed, Vec::new());
+        assert!(most < (window + 4) * MIB, "{most} bytes");
+        assert!(result.is_ok());
+    }
 }

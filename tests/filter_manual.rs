@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use dwdump::filter::{Filter, Names, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
-    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
+    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+    Timestamp,
 };
 
 /// The examples, as typed: the lines between .EX and .EE.
@@ -316,7 +317,7 @@ fn every_example_selects_what_the_manual_says() {
             .iter()
             .filter(|drop| {
                 filter.matches(&DropRecord {
-                    time: Timestamp(0),
+                    time: Some(Timestamp(0)),
                     cause: drop.cause,
                     input: drop
                         .input
@@ -329,6 +330,7 @@ fn every_example_selects_what_the_manual_says() {
                     original_len: u32::try_from(drop.data.len()).unwrap(),
                     data: &drop.data,
                     notes: &[],
+                    flags: PacketFlags::default(),
                 })
             })
             .map(|drop| drop.name)

@@ -404,3 +404,43 @@ fn a_file_can_be_read_from_standard_input() {
         text(&output.stderr)
     );
 }
+
+#[test]
+fn a_signal_ends_the_wait_for_the_first_writer_of_a_fifo() {
+    for options in [
+        &["--print"][..],
+        &["--source-lines", "--print"],
+        &["--by", "reason", "--print"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        let child = dwdump()
+            .arg("-r")
+            .arg(&fifo)
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Whether it listens cannot be seen from here, and nothing can be written to it to find out.
+        std::thread::sleep(Duration::from_millis(500));
+        kill(
+            Pid::from_raw(i32::try_from(child.id()).unwrap()),
+            Signal::SIGINT,
+        )
+        .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_fifo_is_read_from_its_first_writer_to_its_last() {
+    let output = shell(
+        "mkfifo fifo; { sleep 0.3; cat $small >fifo; } & $dwdump -r fifo --print; status=$?; wait; exit $status",
+    );
+    check_status(&output, 0);
+    assert_eq!(text(&output.stdout).lines().count(), 5);
+}

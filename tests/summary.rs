@@ -7,7 +7,9 @@ mod pcap;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, Location, Name, Symbol, Timestamp};
+use dwdump::record::{
+    Basis, Cause, DropRecord, Link, LinkType, Location, Name, PacketFlags, Symbol, Timestamp,
+};
 use dwdump::summary::{Counted, Grouping, Order, Table};
 use serde_json::Value;
 
@@ -270,7 +272,7 @@ fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_
             frame[26..30].copy_from_slice(&number.to_be_bytes());
             let location = locate(number, &mut name);
             let record = DropRecord {
-                time: Timestamp(0),
+                time: Some(Timestamp(0)),
                 cause: Cause::Software {
                     location,
                     reason: Name::new(b"NO_SOCKET"),
@@ -284,6 +286,7 @@ fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_
                 original_len: 42,
                 data: &frame,
                 notes: &[],
+                flags: PacketFlags::default(),
             };
             table.count(&Counted::Packet(&record));
             if number % 50_000 == 0 {

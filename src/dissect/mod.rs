@@ -20,8 +20,8 @@ use std::net::IpAddr;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::ip::{Ip, Version, number};
-use crate::packet::{self, MAX_VLAN_TAGS, SLL2_LEN, be16};
-use crate::record::{Basis, Cause, DropRecord, EtherType, LinkType};
+use crate::packet::{self, MAX_VLAN_TAGS, be16};
+use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
 use check::{Carried, Path};
 pub use fault::{Bound, Fault, Field, InFull, Layer};
 use names::EtherTypeName;
@@ -53,11 +53,10 @@ impl<'a> Packet<'a> {
                 .filter(|_| record.link.basis == Basis::Assumed),
             data: record.data,
             original_len: record.original_len,
-            path: match (record.cause, record.input) {
-                // The interface may be that which a capture was made on.
-                (Cause::Unknown, _) => Path::Unknown,
-                (_, Some(_)) => Path::Received,
-                (_, None) => Path::Sent,
+            path: match record.direction() {
+                Some(Direction::Inbound) => Path::Received,
+                Some(Direction::Outbound) => Path::Sent,
+                None => Path::Unknown,
             },
         }
     }
@@ -81,14 +80,16 @@ impl<'a> Packet<'a> {
         match self.link {
             LinkType::ETHERNET => write_ethernet(line, self.data, len, self.protocol, around)?,
             LinkType::RAW => write_ip(line, self.data, len, self.protocol, around)?,
-            LinkType::LINUX_SLL2 => {
-                let protocol = packet::protocol(self.link, self.data);
-                let payload = self.data.get(SLL2_LEN..).unwrap_or_default();
-                let len = len.saturating_sub(SLL2_LEN);
-                write_payload(line, protocol, payload, len, around)?;
-            }
             LinkType::NETLINK => write_netlink(line.out, self.data, self.original_len)?,
-            other => write!(line.out, "{other}, length {len}")?,
+            other => match packet::header_len(other) {
+                Some(header) => {
+                    let protocol = packet::protocol(other, self.data);
+                    let payload = self.data.get(header..).unwrap_or_default();
+                    let len = len.saturating_sub(header);
+                    write_payload(line, protocol, payload, len, around)?;
+                }
+                None => write!(line.out, "{other}, length {len}")?,
+            },
         }
         if self.data.len() < len {
             write!(line.out, " [{} of {len} bytes]", self.data.len())?;

@@ -4,6 +4,8 @@
 use super::layout::ether_type;
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{Bytes, Framing, Lookup, Packet};
+use crate::packet::{FAMILY_LEN, protocol_of_family};
+use crate::record::LinkType;
 
 /// More tags than this are not an honest packet.
 const MAX_VLAN_TAGS: usize = 8;
@@ -13,6 +15,11 @@ pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
     let (mut kind, mut at) = match packet.framing {
         Framing::Ethernet => (packet.bytes.u16(12)?, 14),
         Framing::Sll2 => (packet.bytes.u16(0)?, 20),
+        Framing::Sll => (packet.bytes.u16(14)?, 16),
+        Framing::Null => family(packet, LinkType::NULL)?,
+        Framing::Loop => family(packet, LinkType::LOOP)?,
+        Framing::Ip4 => (ether_type::IPV4, 0),
+        Framing::Ip6 => (ether_type::IPV6, 0),
         Framing::Payload => (packet.ether_type, 0),
         Framing::Ip => match packet.bytes.u8(0)? >> 4 {
             4 => (ether_type::IPV4, 0),
@@ -30,6 +37,13 @@ pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
         at += 4;
     }
     Some((kind, at))
+}
+
+/// What the address family of a loopback device announces, and where that begins.
+fn family(packet: &Packet<'_>, link: LinkType) -> Option<(u16, usize)> {
+    let protocol = protocol_of_family(link, packet.bytes.array(0)?);
+    let kind = protocol.map_or(ether_type::NONE, |protocol| protocol.0);
+    Some((kind, FAMILY_LEN))
 }
 
 /// Ports of a first fragment.

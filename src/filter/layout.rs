@@ -3,6 +3,8 @@
 //! parentheses; so a place is a position in the text, and knows its offsets for every framing.
 
 use super::packet::{Framing, Packet};
+use crate::packet::protocol_of_family;
+use crate::record::LinkType;
 
 /// An Ethernet type, or what stands for one.
 pub mod ether_type {
@@ -43,8 +45,14 @@ pub enum Naming {
     Ethernet,
     /// A field of PPP (RFC 1661, 2).
     Ppp,
-    /// A field of the cooked header.
+    /// A field of the cooked header, version 2.
     Cooked,
+    /// A field of the cooked header, version 1, where 1 and 4 announce what has no Ethernet type.
+    Cooked1,
+    /// An address family, of a loopback device of this link type.
+    Family(LinkType),
+    /// The link type: there is no other.
+    Always(u16),
     /// The first four bits of the IP header.
     Version,
     /// The header before it.
@@ -53,12 +61,24 @@ pub enum Naming {
     Unread,
 }
 
+impl Naming {
+    /// Whether nothing but IP can follow.
+    pub fn is_of_ip_alone(self) -> bool {
+        matches!(self, Self::Version | Self::Family(_) | Self::Always(_))
+    }
+}
+
 impl Layout {
     fn of(framing: Framing) -> Self {
         let (naming, type_at, payload) = match framing {
             Framing::Ethernet => (Naming::Ethernet, 12, 14),
             Framing::Ip => (Naming::Version, 0, 0),
             Framing::Sll2 => (Naming::Cooked, 0, 20),
+            Framing::Sll => (Naming::Cooked1, 14, 16),
+            Framing::Null => (Naming::Family(LinkType::NULL), 0, 4),
+            Framing::Loop => (Naming::Family(LinkType::LOOP), 0, 4),
+            Framing::Ip4 => (Naming::Always(ether_type::IPV4), 0, 0),
+            Framing::Ip6 => (Naming::Always(ether_type::IPV6), 0, 0),
             Framing::Payload => (Naming::Given, 0, 0),
             Framing::Unread => (Naming::Unread, 0, 0),
         };
@@ -82,7 +102,14 @@ impl Layout {
     #[inline]
     pub fn type_field(&self, packet: &Packet<'_>) -> Option<u16> {
         match self.naming {
-            Naming::Ethernet | Naming::Ppp | Naming::Cooked => packet.bytes.u16(self.type_at),
+            Naming::Ethernet | Naming::Ppp | Naming::Cooked | Naming::Cooked1 => {
+                packet.bytes.u16(self.type_at)
+            }
+            Naming::Family(link) => {
+                let protocol = protocol_of_family(link, packet.bytes.array(self.type_at)?);
+                Some(protocol.map_or(ether_type::NONE, |protocol| protocol.0))
+            }
+            Naming::Always(kind) => Some(kind),
             Naming::Given => Some(packet.ether_type),
             Naming::Version => Some(match packet.bytes.u8(self.payload)? >> 4 {
                 4 => ether_type::IPV4,
@@ -132,9 +159,14 @@ impl Layout {
     pub fn is_ether_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
         match self.naming {
             // What cannot be is false even where nothing was captured.
-            Naming::Version if !matches!(kind, ether_type::IPV4 | ether_type::IPV6) => Some(false),
+            naming
+                if naming.is_of_ip_alone()
+                    && !matches!(kind, ether_type::IPV4 | ether_type::IPV6) =>
+            {
+                Some(false)
+            }
             _ if self.labels > 0 => Some(self.labelled_type(packet)? == kind),
-            Naming::Ethernet => self.is_ethernet_proto(packet, kind),
+            Naming::Ethernet | Naming::Cooked1 => self.is_ethernet_proto(packet, kind),
             Naming::Ppp => Some(self.type_field(packet)? == to_ppp(kind)),
             _ => Some(self.type_field(packet)? == kind),
         }
@@ -154,18 +186,26 @@ impl Layout {
             Some(u64::from_be_bytes(header) == expected)
         }
         let field = self.type_field(packet)?;
-        let is_llc = field <= MAX_LLC_LENGTH;
+        // In the cooked header's field ETH_P_802_3 and ETH_P_802_2 of linux/if_ether.h.
+        let is_cooked = self.naming == Naming::Cooked1;
+        let is_llc = match field {
+            field if is_cooked => field == 4,
+            field => field <= MAX_LLC_LENGTH,
+        };
         let point = |point: u16| Some(packet.bytes.u16(self.payload)? == point << 8 | point);
         match kind {
             // AppleTalk and its ARP.
             0x809b if is_llc => is_snap(self, packet, 0x08_0007, kind),
             0x80f3 if is_llc => is_snap(self, packet, 0, kind),
             // IPX: by type, by access point, without 802.2 at all, by SNAP.
-            0x00e0 if field == 0x8137 => Some(true),
+            0x00e0 if field == 0x8137 || is_cooked && field == 1 => Some(true),
             0x00e0 if is_llc => either(
                 either(
                     packet.bytes.u8(self.payload).map(|point| point == 0xe0),
-                    packet.bytes.u16(self.payload).map(|word| word == 0xffff),
+                    packet
+                        .bytes
+                        .u16(self.payload)
+                        .map(|word| word == 0xffff && !is_cooked),
                 ),
                 is_snap(self, packet, 0, 0x8137),
             ),
@@ -195,7 +235,11 @@ impl Layout {
     pub fn is_mpls(&self, packet: &Packet<'_>, label: Option<u32>) -> Option<bool> {
         let found = match self.naming {
             Naming::Unread => return None,
-            Naming::Version | Naming::Cooked => false,
+            Naming::Version
+            | Naming::Cooked
+            | Naming::Cooked1
+            | Naming::Family(_)
+            | Naming::Always(_) => false,
             _ if self.labels > 0 => packet.bytes.u8(self.network() - 2)? & 1 == 0,
             Naming::Ppp => self.type_field(packet)? == PPP_MPLS,
             Naming::Ethernet | Naming::Given => self.type_field(packet)? == ether_type::MPLS,
@@ -208,7 +252,7 @@ impl Layout {
 
     /// A PPPoE session here, of this id (RFC 2516, 4).
     pub fn is_pppoes(&self, packet: &Packet<'_>, session: Option<u16>) -> Option<bool> {
-        let found = self.naming != Naming::Version
+        let found = !self.naming.is_of_ip_alone()
             && self.labels == 0
             && self.type_field(packet)? == ether_type::PPPOE_SESSION;
         match session {

@@ -54,6 +54,15 @@ pub enum Framing {
     /// An IP header, of the version that its first four bits say.
     Ip,
     Sll2,
+    Sll,
+    /// An address family in the byte order of the host, then the packet.
+    Null,
+    /// An address family in network byte order, then the packet.
+    Loop,
+    /// An IPv4 header, whatever its first four bits say.
+    Ip4,
+    /// An IPv6 header, whatever its first four bits say.
+    Ip6,
     /// What an Ethernet type announced: behind a tunnel's header.
     Payload,
     /// A link layer that is not read: tests of the packet know nothing.
@@ -61,10 +70,15 @@ pub enum Framing {
 }
 
 impl Framing {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::Ethernet,
         Self::Ip,
         Self::Sll2,
+        Self::Sll,
+        Self::Null,
+        Self::Loop,
+        Self::Ip4,
+        Self::Ip6,
         Self::Payload,
         Self::Unread,
     ];
@@ -74,6 +88,11 @@ impl Framing {
             LinkType::ETHERNET => Self::Ethernet,
             LinkType::RAW => Self::Ip,
             LinkType::LINUX_SLL2 => Self::Sll2,
+            LinkType::LINUX_SLL => Self::Sll,
+            LinkType::NULL => Self::Null,
+            LinkType::LOOP => Self::Loop,
+            LinkType::IPV4 => Self::Ip4,
+            LinkType::IPV6 => Self::Ip6,
             _ => Self::Unread,
         }
     }

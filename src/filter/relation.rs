@@ -2,7 +2,7 @@
 //! counted from.
 
 use super::ast::{Arith, Header, Operator, Relation, Width};
-use super::layout::{Naming, ether_type};
+use super::layout::ether_type;
 use super::packet::Lookup::{self, Absent, Found};
 use super::test::{Class, Test, View};
 
@@ -137,7 +137,7 @@ pub fn base(view: &View<'_>, header: Header) -> Option<Lookup<usize>> {
         Header::Link => return Some(Found(view.layout.header)),
         Header::Ip | Header::Transport(_) => ether_type::IPV4,
         Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
-        Header::Arp | Header::Rarp if view.layout.naming == Naming::Version => return Some(Absent),
+        Header::Arp | Header::Rarp if view.layout.naming.is_of_ip_alone() => return Some(Absent),
         Header::Arp => ether_type::ARP,
         Header::Rarp => ether_type::RARP,
     };

@@ -1,7 +1,7 @@
 //! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
 
 use crate::reason;
-use crate::record::{Cause, Name, Origin, Symbol};
+use crate::record::{self, Cause, Name, Origin, Symbol};
 
 use super::ast::{
     Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
@@ -382,8 +382,11 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
             Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
         }
         Primitive::Direction(travel) => {
-            let came_in = view.packet.record.input.is_some();
-            Some(came_in == (*travel == Travel::Inbound))
+            let expected = match travel {
+                Travel::Inbound => record::Direction::Inbound,
+                Travel::Outbound => record::Direction::Outbound,
+            };
+            Some(view.packet.record.direction() == Some(expected))
         }
         Primitive::Drop(word) => Some(drop_word(word, view)),
         // They are tests of their own.

@@ -6,8 +6,8 @@ use super::netlink::{Attributes, ByteOrder, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, Symbol,
-    Timestamp,
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, PacketFlags,
+    Symbol, Timestamp,
 };
 
 /// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
@@ -182,6 +182,23 @@ impl<'a> Alert<'a> {
         alert
     }
 
+    /// The same of a message whose end is missing: as much of the payload as there is. Whether nothing but
+    /// payload is missing.
+    pub fn decode_cut(attributes: Attributes<'a>) -> (Self, bool) {
+        let mut alert = Self::in_any_order(attributes);
+        let mut rest = attributes;
+        rest.by_ref().for_each(drop);
+        match rest.cut() {
+            Some((attr::PAYLOAD, payload)) if alert.payload.is_empty() => {
+                alert.payload = payload;
+                (alert, true)
+            }
+            Some(_) => (alert, false),
+            // The protocol comes right before the payload, and only with one.
+            None => (alert, alert.protocol.is_some()),
+        }
+    }
+
     fn read_in_port(&mut self, nest: Attributes<'a>) -> Option<Interface<'a>> {
         let order = nest.order();
         let (mut index, mut name) = (None, None);
@@ -214,12 +231,18 @@ impl<'a> Alert<'a> {
             && self.skipped == 0
     }
 
+    /// Whether this looks like a packet alert, while some other message of the same shape is possible.
+    pub fn is_likely(&self) -> bool {
+        let has_place = self.location.pc.is_some() || self.trap.is_some();
+        has_place && (self.time.is_some() || self.original_len.is_some())
+    }
+
     /// The record. `time` serves where the alert has none; `device` and `guess` are the input
     /// device's hardware type, as [`packet::infer_link`] takes them; `name` is a guessed name.
     #[inline]
     pub fn record(
         &self,
-        time: Timestamp,
+        time: Option<Timestamp>,
         device: Option<ArpHardware>,
         guess: Option<ArpHardware>,
         name: Option<Name<'a>>,
@@ -241,7 +264,7 @@ impl<'a> Alert<'a> {
             Content::Data => Link::known(LinkType::NO_PACKET),
         };
         DropRecord {
-            time: self.time.unwrap_or(time),
+            time: self.time.or(time),
             cause,
             input: self
                 .input
@@ -253,6 +276,7 @@ impl<'a> Alert<'a> {
             original_len,
             data: self.payload,
             notes: &[],
+            flags: PacketFlags::default(),
         }
     }
 
@@ -334,7 +358,8 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
             | LinkType::NETLINK
             | LinkType::NO_PACKET
     );
-    let Some(origin) = record.cause.origin().filter(|_| is_as_sent) else {
+    let (Some(origin), Some(time)) = (record.cause.origin().filter(|_| is_as_sent), record.time)
+    else {
         return false;
     };
     let mut message = MessageBuilder::new(buffer, family, cmd::PACKET_ALERT, FAMILY_VERSION);
@@ -385,7 +410,7 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
         message.attribute(attr::FLOW_ACTION_COOKIE, cookie);
     }
     message
-        .attribute(attr::TIMESTAMP, &record.time.0.to_ne_bytes())
+        .attribute(attr::TIMESTAMP, &time.0.to_ne_bytes())
         .attribute(attr::ORIG_LEN, &record.original_len.to_ne_bytes());
     // The kernel sends neither where it copied nothing.
     if !record.data.is_empty() {
@@ -429,8 +454,8 @@ mod tests {
     fn an_alert_decodes_in_both_byte_orders() {
         let alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
         assert_eq!(alert.skipped, 1);
-        let record = alert.record(Timestamp(1), None, None, None);
-        assert_eq!(record.time, Timestamp(12345));
+        let record = alert.record(Some(Timestamp(1)), None, None, None);
+        assert_eq!(record.time, Some(Timestamp(12345)));
         assert_eq!(record.original_len, 70000);
         assert_eq!(record.protocol, Some(EtherType::IPV4));
         assert_eq!(record.data, [0x45, 0, 0]);
@@ -448,7 +473,7 @@ mod tests {
         let name = |text: &'static [u8]| Name::new(text);
         let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 20]].concat();
         let software = DropRecord {
-            time: Timestamp(1_700_000_000_123_456_789),
+            time: Some(Timestamp(1_700_000_000_123_456_789)),
             cause: Cause::Software {
                 location: Location {
                     pc: Some(7),
@@ -465,6 +490,7 @@ mod tests {
             original_len: 1500,
             data: &frame,
             notes: &[],
+            flags: PacketFlags::default(),
         };
         let hardware = DropRecord {
             cause: Cause::Hardware {
@@ -480,7 +506,7 @@ mod tests {
             assert!(encode(&record, 0x24, &mut buffer));
             let alert = decode(&buffer, ByteOrder::NATIVE);
             assert!(alert.is_certain());
-            assert_eq!(alert.record(Timestamp(0), None, None, None), record);
+            assert_eq!(alert.record(Some(Timestamp(0)), None, None, None), record);
         }
     }
 
@@ -491,7 +517,7 @@ mod tests {
         alert.location.symbol = Name::new(long).map(Symbol);
         let mut buffer = Vec::new();
         assert!(encode(
-            &alert.record(Timestamp(0), None, None, None),
+            &alert.record(Some(Timestamp(0)), None, None, None),
             0x24,
             &mut buffer
         ));
@@ -606,7 +632,12 @@ mod tests {
     fn an_original_length_below_the_payload_is_mended() {
         let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
         alert.original_len = Some(1);
-        assert_eq!(alert.record(Timestamp(0), None, None, None).original_len, 3);
+        assert_eq!(
+            alert
+                .record(Some(Timestamp(0)), None, None, None)
+                .original_len,
+            3
+        );
     }
 
     proptest! {
@@ -633,7 +664,7 @@ mod tests {
                         if let Some(usual) = Alert::in_usual_order(generic.attributes) {
                             prop_assert_eq!(usual.with_content(ByteOrder::Big), alert);
                         }
-                        let record = alert.record(Timestamp(0), None, None, None);
+                        let record = alert.record(Some(Timestamp(0)), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());
                         let _ = crate::net_dm::summary::SummaryAlert::decode(&generic);
                     }

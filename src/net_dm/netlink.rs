@@ -196,6 +196,12 @@ impl<'a> Attributes<'a> {
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
+
+    /// Behind the last whole attribute: the type of one that is cut, and what there is of its value.
+    pub fn cut(&self) -> Option<(u16, &'a [u8])> {
+        let (&[_, _, kind @ ..], value) = self.rest.split_first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
+        Some((self.order.join_u16(kind) & ATTRIBUTE_TYPE_MASK, value))
+    }
 }
 
 /// Type (without flag bits) and value.

@@ -15,6 +15,7 @@ use crate::source::kernel::Remarks;
 /// Captures until told to stop.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
+    plan.refuse_compression()?;
     let filter = selection::filter(&command.delivery.selection)?;
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;

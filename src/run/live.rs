@@ -211,7 +211,7 @@ impl Session {
         let mut last = Instant::now();
         while self.role != Role::Passive && last.elapsed() < SETTLED {
             let taken = self.take_and_tell(receiver, |event| {
-                if matches!(event, Event::Drop(record) if record.time < now) {
+                if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
                 }
             });

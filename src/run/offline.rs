@@ -1,12 +1,12 @@
 //! A run on a capture file: from its opening to its end or its damage, whatever is done with the
 //! events.
 
-use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,7 +21,7 @@ use crate::cli::Target;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
-use crate::source::savefile::{OpenError, Remarks, Savefile};
+use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
 
 /// An open capture file.
 pub struct Input {
@@ -42,23 +42,16 @@ pub struct Finished<R> {
     pub failure: Option<Failure>,
 }
 
-/// Shared between the reader, which flushes when it has to wait, and the loop that fills it.
-struct Destination<R> {
-    /// Known once the file's header is read.
-    receiver: Option<R>,
-    /// Why no more is to be read.
-    stop: Option<Stop>,
-}
-
 impl Input {
-    /// Opens it.
+    /// Opens it. A FIFO is opened without waiting for somebody to write to it: that is waited for as for the
+    /// bytes, so that a signal ends it.
     pub fn open(input: &Target) -> Result<Self, Failure> {
         let (name, file) = match input {
             Target::Standard => (
                 "standard input".into(),
                 io::stdin().as_fd().try_clone_to_owned().map(File::from),
             ),
-            Target::File(path) => (shown(path), File::open(path)),
+            Target::File(path) => (shown(path), open_at_once(path)),
         };
         let file = file.with_context(|| format!("cannot open {name}"));
         let file = file?;
@@ -68,57 +61,40 @@ impl Input {
     /// Reads to the end. `prepare` makes the receiver when the header is known.
     pub fn read<R: Receiver>(
         self,
-        requests: &Rc<Requests>,
+        requests: &Requests,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
     ) -> Result<Finished<R>, Failure> {
         let Self { name, file } = self;
-        let destination = Rc::new(RefCell::new(Destination {
-            receiver: None,
-            stop: None,
-        }));
-        let reader = PatientReader {
-            file,
-            requests: Rc::clone(requests),
-            destination: Rc::clone(&destination),
-        };
-        let mut savefile = match Savefile::open(reader) {
-            Ok(savefile) => savefile,
-            // The end was ours, not the file's.
-            Err(_) if requests.end() => {
-                return Ok(Finished {
-                    read: None,
-                    exit: Exit::Success,
-                    failure: None,
-                });
+        let mut reader = Reader::new();
+        let mut nobody: Option<R> = None;
+        loop {
+            match reader.open() {
+                Ok(Progress::NeedsBytes) => {}
+                Ok(Progress::Done | Progress::Broken(())) => break,
+                Err(error) => return Err(unreadable(&name, error)),
             }
-            Err(error) => return Err(unreadable(&name, error)),
-        };
-        let receiver = prepare(savefile.remarks(), savefile.family())?;
-        destination.borrow_mut().receiver = Some(receiver);
-        let result = savefile.for_each_event(|event| {
-            let destination = &mut *destination.borrow_mut();
-            match destination.receiver.as_mut() {
-                Some(receiver) if !requests.end() => receiver
-                    .take(event)
-                    .map_break(|stop| destination.stop = Some(stop)),
-                _ => ControlFlow::Break(()),
+            match read_more(&file, &mut reader, requests, nobody.as_mut()) {
+                Ok(ControlFlow::Continue(())) => {}
+                // The end was ours, not the file's.
+                Ok(ControlFlow::Break(_)) => {
+                    return Ok(Finished {
+                        read: None,
+                        exit: Exit::Success,
+                        failure: None,
+                    });
+                }
+                Err(error) => return Err(unreadable(&name, error.into())),
             }
-        });
+        }
+        let mut receiver = prepare(reader.remarks(), reader.family())?;
+        let (stop, damage) = read_events(&file, &mut reader, requests, &mut receiver);
 
-        let remarks = savefile.remarks().clone();
-        let mut destination = destination.borrow_mut();
-        let stop = destination.stop.take();
         let mut exit = Exit::Success;
-        match result {
-            Ok(_) => {}
-            // The end was ours, not the file's.
-            Err(_) if requests.end() || stop.is_some() => {}
-            Err(damage) => {
-                say(format_args!(
-                    "{name} is damaged: {damage}: everything before it was read"
-                ));
-                exit = Exit::Failure;
-            }
+        if let Some(damage) = damage {
+            say(format_args!(
+                "{name} is damaged: {damage}: everything before it was read"
+            ));
+            exit = Exit::Failure;
         }
         let failure = match stop {
             Some(Stop::Failed(error)) => Some(error),
@@ -128,27 +104,99 @@ impl Input {
             }
             _ => None,
         };
-        if remarks.damaged_messages > 0 {
+        let remarks = reader.remarks().clone();
+        if remarks.damaged_messages + remarks.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
-        let receiver = destination.receiver.take();
         Ok(Finished {
-            read: receiver.map(|receiver| (receiver, remarks)),
+            read: Some((receiver, remarks)),
             exit,
             failure,
         })
     }
 }
 
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    if path.metadata().is_ok_and(|data| data.file_type().is_fifo()) {
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    options.open(path)
+}
+
+/// Hands on all events, to the end of the file, of the run, or to the damage.
+fn read_events<R: Receiver>(
+    file: &File,
+    reader: &mut Reader,
+    requests: &Requests,
+    receiver: &mut R,
+) -> (Option<Stop>, Option<Damage>) {
+    loop {
+        let progress = reader.events(|event| {
+            if requests.end() {
+                return ControlFlow::Break(None);
+            }
+            receiver.take(event).map_break(Some)
+        });
+        match progress {
+            Ok(Progress::NeedsBytes) => {}
+            Ok(Progress::Done) => return (None, None),
+            Ok(Progress::Broken(stop)) => return (stop, None),
+            Err(damage) => return (None, Some(damage)),
+        }
+        match read_more(file, reader, requests, Some(receiver)) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(stop)) => return (stop, None),
+            Err(error) => reader.fail(&error),
+        }
+    }
+}
+
+/// Gives the reader what is there of the file. While there is nothing, what was written before is handed on, and
+/// the receiver gets what it waits for; breaks when the run is to end.
+fn read_more<R: Receiver>(
+    mut file: &File,
+    reader: &mut Reader,
+    requests: &Requests,
+    mut receiver: Option<&mut R>,
+) -> io::Result<ControlFlow<Option<Stop>>> {
+    let mut may_wait = false;
+    loop {
+        let ready = poll(file, requests, receiver.as_deref(), may_wait)?;
+        if requests.end() {
+            return Ok(ControlFlow::Break(None));
+        }
+        if let Some(receiver) = receiver.as_deref_mut()
+            && let ControlFlow::Break(stop) = attend(receiver, requests, ready)
+        {
+            return Ok(ControlFlow::Break(Some(stop)));
+        }
+        may_wait = true;
+        if !ready.file {
+            continue;
+        }
+        match file.read(reader.space()) {
+            Ok(0) => reader.end(),
+            Ok(len) => reader.filled(len),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        return Ok(ControlFlow::Continue(()));
+    }
+}
+
 fn unreadable(name: &str, error: OpenError) -> Failure {
     let hint = match &error {
-        OpenError::Compressed(kind) => {
-            let program = match *kind {
-                "gzip" => "zcat",
-                "zstd" => "zstdcat",
-                _ => "xzcat",
-            };
-            Some(format!("`{program} FILE | dwdump -r -` reads it"))
+        OpenError::Compressed(Foreign { command, .. }) => {
+            Some(format!("`{command} FILE | dwdump -r -` reads it"))
         }
         OpenError::Unknown => {
             Some("dwdump reads pcap and pcapng, its own files and the C tool's".into())
@@ -176,39 +224,42 @@ pub fn tell(remarks: &Remarks) {
             Plural(count, "packet")
         ));
     }
+    if remarks.odd_times > 0 {
+        say(format_args!(
+            "{} with a time before 1970 or after 2554, which is left out",
+            Plural(remarks.odd_times, "packet")
+        ));
+    }
+    if remarks.skipped_options > 0 {
+        say(format_args!(
+            "{} skipped: cut, or of the wrong length",
+            Plural(remarks.skipped_options, "option")
+        ));
+    }
+    if remarks.skipped_blocks > 0 {
+        say(format_args!(
+            "{} skipped: no packets in them",
+            Plural(remarks.skipped_blocks, "block")
+        ));
+    }
+    if remarks.unreadable_packets > 0 {
+        say(format_args!(
+            "{} left out: of an interface that the file does not describe, or longer than their block",
+            Plural(remarks.unreadable_packets, "packet")
+        ));
+    }
+    if remarks.undecided_messages > 0 {
+        say(format_args!(
+            "{} of a family that the file does not name left out: perhaps drops",
+            Plural(remarks.undecided_messages, "netlink message")
+        ));
+    }
     tell_skipped(remarks.skipped_attributes);
     if remarks.damaged_messages > 0 {
         say(format_args!(
             "{} could not be read whole",
             Plural(remarks.damaged_messages, "netlink record")
         ));
-    }
-}
-
-/// A reader that hands on what was written before it waits, and ends when the run is to end.
-struct PatientReader<R> {
-    file: File,
-    requests: Rc<Requests>,
-    destination: Rc<RefCell<Destination<R>>>,
-}
-
-impl<R: Receiver> io::Read for PatientReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut may_wait = false;
-        loop {
-            let ready = self.poll(may_wait)?;
-            if self.requests.end() {
-                return Ok(0);
-            }
-            if let ControlFlow::Break(stop) = self.attend(ready) {
-                self.destination.borrow_mut().stop = Some(stop);
-                return Ok(0);
-            }
-            if ready.file {
-                return self.file.read(buffer);
-            }
-            may_wait = true;
-        }
     }
 }
 
@@ -221,58 +272,55 @@ struct Ready {
     receiver: bool,
 }
 
-impl<R: Receiver> PatientReader<R> {
-    fn poll(&self, may_wait: bool) -> io::Result<Ready> {
-        let destination = self.destination.borrow();
-        let receiver = destination.receiver.as_ref();
-        let left = receiver.and_then(Receiver::due).map(|due| {
-            // Rounded up, lest the last millisecond be spent in a busy loop.
-            due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-        });
-        let timeout = match left {
-            _ if !may_wait => PollTimeout::ZERO,
-            Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        let mut watched = vec![
-            PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.requests.as_fd(), PollFlags::POLLIN),
-        ];
-        watched.extend(receiver.and_then(Receiver::watched));
-        match nix::poll::poll(&mut watched, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let is_ready = |index: usize| watched.get(index).and_then(PollFd::any) == Some(true);
-        Ok(Ready {
-            file: is_ready(0),
-            receiver: is_ready(2),
-        })
+fn poll<R: Receiver>(
+    file: &File,
+    requests: &Requests,
+    receiver: Option<&R>,
+    may_wait: bool,
+) -> io::Result<Ready> {
+    let left = receiver.and_then(Receiver::due).map(|due| {
+        // Rounded up, lest the last millisecond be spent in a busy loop.
+        due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+    });
+    let timeout = match left {
+        _ if !may_wait => PollTimeout::ZERO,
+        Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+        None => PollTimeout::NONE,
+    };
+    let mut watched = vec![
+        PollFd::new(file.as_fd(), PollFlags::POLLIN),
+        PollFd::new(requests.as_fd(), PollFlags::POLLIN),
+    ];
+    watched.extend(receiver.and_then(Receiver::watched));
+    match nix::poll::poll(&mut watched, timeout) {
+        Ok(_) | Err(nix::Error::EINTR) => {}
+        Err(error) => return Err(error.into()),
     }
+    let is_ready = |index: usize| watched.get(index).and_then(PollFd::any) == Some(true);
+    Ok(Ready {
+        file: is_ready(0),
+        receiver: is_ready(2),
+    })
+}
 
-    /// What is to be done before the next read, or while there is nothing to read.
-    fn attend(&self, ready: Ready) -> ControlFlow<Stop> {
-        let mut destination = self.destination.borrow_mut();
-        let Some(receiver) = destination.receiver.as_mut() else {
-            return ControlFlow::Continue(());
-        };
-        if ready.receiver {
-            receiver.attend(Attention::Watched, &mut NoMachine)?;
-        }
-        if receiver.due().is_some_and(|due| Instant::now() >= due) {
-            receiver.attend(Attention::Due, &mut NoMachine)?;
-        }
-        if ready.file {
-            return ControlFlow::Continue(());
-        }
-        self.requests.clear();
-        if self.requests.counts() {
-            receiver.report(None);
-        }
-        // Flushed below in any case.
-        self.requests.flush();
-        receiver.flush()
+/// What is to be done before the next read, or while there is nothing to read.
+fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
+    if ready.receiver {
+        receiver.attend(Attention::Watched, &mut NoMachine)?;
     }
+    if receiver.due().is_some_and(|due| Instant::now() >= due) {
+        receiver.attend(Attention::Due, &mut NoMachine)?;
+    }
+    if ready.file {
+        return ControlFlow::Continue(());
+    }
+    requests.clear();
+    if requests.counts() {
+        receiver.report(None);
+    }
+    // Flushed below in any case.
+    requests.flush();
+    receiver.flush()
 }
 
 /// A file has no drop monitor.

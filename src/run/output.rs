@@ -1,7 +1,7 @@
 //! Where drops go, decided: which sinks a command line means, and their creation.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use crate::cli::{
 use crate::net_dm::family;
 use crate::record::{CaptureHost, Escaped, LinkType};
 use crate::sink::{
-    BUFFER_LEN, Color, Commenting, Detail, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink,
-    SharedFinder, Sink, TextSink, TextStyle,
+    BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
+    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle,
 };
 
 /// This program, as it signs files.
@@ -219,7 +219,14 @@ impl Plan {
             };
             output.pipe = output.pipe.take().or_else(|| pipe(&file));
             let writer = BufWriter::with_capacity(BUFFER_LEN, file);
-            let sink = layout.sink(writer, host, family);
+            let compression = path.as_deref().and_then(Compression::of);
+            let sink = match compression {
+                None => layout.sink(writer, host, family),
+                Some((compression, _)) => CompressedSink::new(compression, writer, |writer| {
+                    layout.sink(writer, host, family)
+                })
+                .map(|sink| Box::new(sink) as Box<dyn Sink>),
+            };
             let sink = sink.with_context(|| format!("cannot write to {name}"))?;
             output.file = Some(NamedSink { name, sink });
         }
@@ -234,6 +241,25 @@ impl Plan {
                 matches!(lines, Some(LineKind::Text(_))) || *detail == Detail::Full
             }
         }
+    }
+
+    /// Refuses a name that asks for compression: packets are written as they come, and a compressed file that is
+    /// not ended, as by a crash, loses more than its last packet.
+    pub fn refuse_compression(&self) -> Result<(), UsageError> {
+        let Self::Packets {
+            path: Some(path), ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let Some((_, plain)) = Compression::of(path) else {
+            return Ok(());
+        };
+        let (path, plain) = (shown(path), shown(&plain));
+        Err(UsageError::new(
+            format!("{path} would be compressed, which a live capture is not"),
+            format!("write {plain}, and when it has ended `dwdump -r {plain} -w {path}`"),
+        ))
     }
 
     /// The one link type that packets have to fit.
@@ -297,9 +323,11 @@ pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
     }
 }
 
-/// Whether the name ends in `.pcap`, in any case.
+/// Whether the name ends in `.pcap`, in any case, perhaps before the ending of a compression.
 fn is_pcap(path: Option<&Path>) -> bool {
-    let extension = path.and_then(Path::extension);
+    let Some(path) = path else { return false };
+    let stem = Compression::of(path).map(|(_, stem)| stem);
+    let extension = stem.as_deref().unwrap_or(path).extension();
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pcap"))
 }
 
@@ -324,7 +352,7 @@ fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
 impl Layout {
     fn sink(
         self,
-        writer: BufWriter<File>,
+        writer: impl Write + 'static,
         host: &CaptureHost,
         family: Option<u16>,
     ) -> io::Result<Box<dyn Sink>> {

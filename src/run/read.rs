@@ -70,12 +70,10 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
 /// that was cut can be found then. What is read from a pipe is there but once.
 fn learn_places(input: &Target, finder: &Finder) {
     let Target::File(path) = input else { return };
-    let Some(file) = File::open(path)
-        .ok()
-        .filter(|file| file.metadata().is_ok_and(|data| data.is_file()))
-    else {
+    if !path.metadata().is_ok_and(|data| data.is_file()) {
         return;
-    };
+    }
+    let Ok(file) = File::open(path) else { return };
     let Ok(mut savefile) = Savefile::open(file) else {
         return;
     };

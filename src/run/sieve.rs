@@ -3,7 +3,7 @@
 use super::selection::Selected;
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
-use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
+use crate::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
 
@@ -62,7 +62,7 @@ impl Sieve {
 }
 
 /// What a filter sees of drops that the kernel counted.
-fn without_packet(cause: Cause<'_>, time: Timestamp) -> DropRecord<'_> {
+fn without_packet(cause: Cause<'_>, time: Option<Timestamp>) -> DropRecord<'_> {
     DropRecord {
         time,
         cause,
@@ -75,5 +75,6 @@ fn without_packet(cause: Cause<'_>, time: Timestamp) -> DropRecord<'_> {
         original_len: 0,
         data: &[],
         notes: &[],
+        flags: PacketFlags::default(),
     }
 }

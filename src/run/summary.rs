@@ -232,7 +232,10 @@ impl Counter {
 
     /// In a file the drops' own times end the intervals. Those of several CPUs are not quite in
     /// order; one that comes late counts where it comes.
-    fn advance(&mut self, time: Timestamp) -> ControlFlow<Stop> {
+    fn advance(&mut self, time: Option<Timestamp>) -> ControlFlow<Stop> {
+        let Some(time) = time else {
+            return ControlFlow::Continue(());
+        };
         let Clock::Recorded {
             interval,
             began,

@@ -61,7 +61,8 @@ impl<W: Write> Sink for JsonSink<W> {
 #[derive(Debug, Default, Serialize)]
 struct Object {
     /// RFC 3339, UTC, nanoseconds.
-    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +112,7 @@ impl Object {
         let (source_port, destination_port) = ip.map_or((None, None), |ip| ip.ports());
         let transport = ip.and_then(|ip| ip.protocol);
         let object = Self {
-            time: rfc3339(record.time),
+            time: record.time.map(rfc3339),
             origin: text(record.cause.origin()),
             ifindex: record
                 .input

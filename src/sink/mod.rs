@@ -1,6 +1,7 @@
 //! Where drops go. A sink knows records and its own format, neither where records come from nor
 //! what the user typed.
 
+mod compressed;
 mod json;
 mod netlink;
 mod packet_block;
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+pub use compressed::{CompressedSink, Compression};
 pub use json::JsonSink;
 pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
@@ -152,7 +154,14 @@ impl Linking {
                 original_len: original_len.saturating_add(u32::try_from(header.len()).unwrap_or(0)),
             }));
         }
-        let recast = packet::recast(target, link, data, original_len, record.input)?;
+        let recast = packet::recast(
+            target,
+            link,
+            data,
+            original_len,
+            record.input,
+            record.direction(),
+        )?;
         Some(write(Fitted {
             link: target,
             header: recast.header.as_ref().map_or(&[], |header| header),

@@ -14,6 +14,9 @@ use crate::record::{DropRecord, LinkType, Timestamp};
 /// all big-endian (LINKTYPE_NETLINK in tcpdump.org's registry).
 pub const COOKED_HEADER: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16];
 
+/// The latest time that a record of a pcap file holds, in 2106.
+const LATEST: Timestamp = Timestamp(u32::MAX as u64 * 1_000_000_000);
+
 /// A pcap stream of netlink messages.
 pub struct NetlinkSink<W: Write> {
     writer: PcapWriter<W>,
@@ -47,7 +50,9 @@ impl<W: Write> NetlinkSink<W> {
         self.write_message(time).map(drop)
     }
 
+    /// The drop's own time is in the message; the record's says when it was written, and may be any.
     fn write_message(&mut self, time: Timestamp) -> io::Result<Written> {
+        let time = time.min(LATEST);
         let len = u32::try_from(self.message.len()).map_err(io::Error::other)?;
         let Some(raw) = raw_packet(time, PcapTsResolution::MicroSecond, &self.message, len) else {
             return Ok(Written::LeftOut);
@@ -59,13 +64,16 @@ impl<W: Write> NetlinkSink<W> {
 
 impl<W: Write> Sink for NetlinkSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        self.answer(record.time)?;
+        let Some(time) = record.time else {
+            return Ok(Written::LeftOut);
+        };
+        self.answer(time)?;
         self.message.clear();
         self.message.extend(COOKED_HEADER);
         if !alert::encode(record, self.family, &mut self.message) {
             return Ok(Written::LeftOut);
         }
-        self.write_message(record.time)
+        self.write_message(time)
     }
 
     fn flush(&mut self) -> io::Result<()> {

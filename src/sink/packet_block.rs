@@ -4,22 +4,19 @@
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
-use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
+use pcap_file::pcapng::blocks::{ENHANCED_PACKET_BLOCK, SIMPLE_PACKET_BLOCK};
 
 use super::pcapng::{Commenting, MONITOR};
 use super::{Fitted, SNAPLEN};
 use crate::comment::{self, Comment};
 use crate::reason;
 use crate::recent::Recent;
-use crate::record::{Cause, DropRecord, EtherType, Location, Name, Origin};
+use crate::record::{Cause, DropRecord, EtherType, Location, Name, Origin, PacketFlags, Timestamp};
 
 /// Option codes of an Enhanced Packet Block.
 const OPT_END: u16 = 0;
 const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
-/// `epb_flags` directions (section 4.3.1).
-const INBOUND: u32 = 1;
-const OUTBOUND: u32 = 2;
 
 /// Bytes of a block before the packet: type, length, interface, time, lengths.
 const HEADER_LEN: usize = 28;
@@ -44,7 +41,8 @@ struct Said {
     pc: Option<u64>,
     name_lengths: [Option<usize>; 3],
     unsaid: Option<EtherType>,
-    is_inbound: bool,
+    flags: PacketFlags,
+    has_time: bool,
 }
 
 impl Hash for Said {
@@ -71,10 +69,12 @@ impl PacketBlocks {
         record: &DropRecord<'_>,
         packet: Fitted<'_>,
     ) -> io::Result<()> {
-        let Fitted { header, data, .. } = packet;
-        let data = &data[..data.len().min(SNAPLEN as usize - header.len())];
-        let captured = header.len() + data.len();
-        let padding = &[0; 3][..captured.next_multiple_of(4) - captured];
+        let Body {
+            header,
+            data,
+            padding,
+            captured,
+        } = Body::of(packet);
         // In the cooked header, where it has one.
         let protocol_bytes = if header.is_empty() { data } else { header };
         let unsaid = comment::unsaid_protocol(record, packet.link, protocol_bytes);
@@ -82,8 +82,8 @@ impl PacketBlocks {
         let len = HEADER_LEN + captured + padding.len() + options.len() + TRAILER_LEN;
         let [captured, len] = [captured, len].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
         // Nanoseconds, as if_tsresol says; the upper half comes first.
-        let [low, high] =
-            [record.time.0, record.time.0 >> 32].map(|half| (half & 0xffff_ffff) as u32);
+        let Timestamp(time) = record.time.unwrap_or_default();
+        let [low, high] = [time, time >> 32].map(|half| (half & 0xffff_ffff) as u32);
         let original_len = packet.original_len.max(captured);
         // Two fields at once, and each pair from the registers: a processor waits for bytes that are
         // read in larger pieces than they were just written in.
@@ -132,6 +132,76 @@ impl PacketBlocks {
     }
 }
 
+/// Writes a Simple Packet Block (section 4.4): no time, no options, and always of interface 0.
+pub fn write_simple(writer: &mut impl Write, packet: Fitted<'_>) -> io::Result<()> {
+    const HEADER_LEN: usize = 12;
+    let Body {
+        header,
+        data,
+        padding,
+        captured,
+    } = Body::of(packet);
+    let len = HEADER_LEN + captured + padding.len() + TRAILER_LEN;
+    let [captured, len] = [captured, len].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+    for field in [SIMPLE_PACKET_BLOCK, len, packet.original_len.max(captured)] {
+        writer.write_all(&field.to_le_bytes())?;
+    }
+    writer.write_all(header)?;
+    writer.write_all(data)?;
+    writer.write_all(padding)?;
+    writer.write_all(&len.to_le_bytes())
+}
+
+/// Whether a Simple Packet Block says all there is to say of a packet without a time.
+pub fn is_simple(record: &DropRecord<'_>, packet: Fitted<'_>) -> bool {
+    let protocol_bytes = if packet.header.is_empty() {
+        packet.data
+    } else {
+        packet.header
+    };
+    record.time.is_none()
+        && record.cause == Cause::Unknown
+        && record.notes.is_empty()
+        && record.flags == PacketFlags::default()
+        && comment::unsaid_protocol(record, packet.link, protocol_bytes).is_none()
+        && snaplen(packet) > 0
+}
+
+/// The snapshot length of the interface of a Simple Packet Block, from which a reader works out how many
+/// bytes were captured.
+pub fn snaplen(packet: Fitted<'_>) -> u32 {
+    let captured = u32::try_from(Body::of(packet).captured).unwrap_or(u32::MAX);
+    if captured == packet.original_len.max(captured).min(SNAPLEN) {
+        SNAPLEN
+    } else {
+        captured
+    }
+}
+
+/// The packet's bytes in a block.
+struct Body<'a> {
+    header: &'a [u8],
+    data: &'a [u8],
+    padding: &'static [u8],
+    /// Bytes of header and data together.
+    captured: usize,
+}
+
+impl<'a> Body<'a> {
+    #[inline]
+    fn of(packet: Fitted<'a>) -> Self {
+        let Fitted { header, data, .. } = packet;
+        let data = &data[..data.len().min(SNAPLEN as usize - header.len())];
+        let captured = header.len() + data.len();
+        Self {
+            header,
+            data,
+            padding: &[0; 3][..captured.next_multiple_of(4) - captured],
+            captured,
+        }
+    }
+}
+
 /// What is to be said of a record, and the names in it.
 fn said<'a>(record: &DropRecord<'a>, unsaid: Option<EtherType>) -> (Said, [&'a [u8]; 3]) {
     let (pc, names) = match record.cause {
@@ -157,7 +227,8 @@ fn said<'a>(record: &DropRecord<'a>, unsaid: Option<EtherType>) -> (Said, [&'a [
         pc,
         name_lengths: names.map(|name| name.map(<[u8]>::len)),
         unsaid,
-        is_inbound: record.input.is_some(),
+        flags: flags(record),
+        has_time: record.time.is_some(),
     };
     (said, names.map(Option::unwrap_or_default))
 }
@@ -173,6 +244,9 @@ fn add_options(
     if interface == MONITOR {
         comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
     }
+    if record.time.is_none() {
+        add_comment(body, &Comment::NoTime);
+    }
     let meaning = match commenting {
         Commenting::Facts => None,
         Commenting::Meanings => reason::of_record(record),
@@ -183,15 +257,20 @@ fn add_options(
     for note in record.notes {
         add_option(body, OPT_COMMENT, note.raw().as_bytes());
     }
-    if record.cause.origin().is_some() {
-        let direction = if record.input.is_some() {
-            INBOUND
-        } else {
-            OUTBOUND
-        };
-        add_option(body, EPB_FLAGS, &direction.to_le_bytes());
+    let flags = flags(record);
+    if flags != PacketFlags::default() {
+        add_option(body, EPB_FLAGS, &flags.0.to_le_bytes());
     }
     add_option(body, OPT_END, &[]);
+}
+
+/// The flags to write: those of the record, and the direction of a drop.
+fn flags(record: &DropRecord<'_>) -> PacketFlags {
+    if record.cause.origin().is_some() {
+        record.flags.with_direction(record.direction())
+    } else {
+        record.flags
+    }
 }
 
 fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {

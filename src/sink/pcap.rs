@@ -39,7 +39,9 @@ impl<W: Write> Sink for PcapSink<W> {
             self.packet.truncate(SNAPLEN as usize);
             let resolution = PcapTsResolution::NanoSecond;
             let len = fitted.original_len;
-            let Some(raw) = raw_packet(record.time, resolution, &self.packet, len) else {
+            let time = record.time;
+            let raw = time.and_then(|time| raw_packet(time, resolution, &self.packet, len));
+            let Some(raw) = raw else {
                 return Ok(Written::LeftOut);
             };
             self.writer.write_raw_packet(&raw).map_err(into_io)?;

@@ -18,7 +18,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::packet_block::PacketBlocks;
+use super::packet_block::{self, PacketBlocks};
 use super::{Ending, Fitted, Linking, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
@@ -33,6 +33,8 @@ pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     section: SectionHeaderBlock<'static>,
     linking: Linking,
+    /// The interface of packets without a time, where this section is for those.
+    timeless: Option<Timeless>,
     /// Packets written on each interface; its position is the interface's number less one.
     interfaces: IndexMap<OwnedSource, u64, RandomState>,
     /// The position of the last packet's.
@@ -62,6 +64,25 @@ struct Source<N> {
 }
 
 type OwnedSource = Source<Option<Vec<u8>>>;
+
+/// Interface 0 of a section of packets without a time.
+struct Timeless {
+    source: OwnedSource,
+    snaplen: u32,
+}
+
+/// What the record's interface is told by, in a file that holds its packet as one of this link type.
+fn source<'a>(record: &DropRecord<'a>, link: LinkType) -> Source<Option<Name<'a>>> {
+    Source {
+        index: record.input.map(|input| input.index),
+        name: record.input.and_then(Interface::name),
+        link: Link {
+            kind: link,
+            basis: record.link.basis,
+        },
+        origin: record.cause.origin(),
+    }
+}
 
 impl<N> Source<N> {
     fn with_name<M>(&self, name: M) -> Source<M> {
@@ -125,6 +146,7 @@ impl<W: Write> PcapngSink<W> {
             writer,
             section,
             linking,
+            timeless: None,
             interfaces: IndexMap::default(),
             latest: 0,
             packets: PacketBlocks::new(Commenting::Facts),
@@ -141,19 +163,53 @@ impl<W: Write> PcapngSink<W> {
             Linking::Auto => LinkType::ETHERNET,
             Linking::One(link) => link,
         };
-        self.describe(link, MONITOR_NAME.into(), Some(MONITOR_DESCRIPTION.into()))
+        self.describe(
+            link,
+            SNAPLEN,
+            MONITOR_NAME.into(),
+            Some(MONITOR_DESCRIPTION.into()),
+        )
     }
 
     /// Ends a section and begins another, which knows no interfaces: neither we nor a reader can
     /// keep more and more of them. What was lost is told at the end, once.
     fn begin_section(&mut self) -> io::Result<()> {
-        self.write_statistics(&Ending::default())?;
+        self.write_section_header()?;
+        self.describe_monitor()
+    }
+
+    fn write_section_header(&mut self) -> io::Result<()> {
+        if self.timeless.take().is_none() {
+            // The period is told at the end, too.
+            let first = self.first.take();
+            self.write_statistics(&Ending::default())?;
+            self.first = first;
+        }
         self.interfaces.clear();
         self.captured = 0;
-        self.first = None;
         let section = self.section.clone();
         self.writer.write_pcapng_block(section).map_err(into_io)?;
-        self.describe_monitor()
+        Ok(())
+    }
+
+    /// Writes a packet without a time. Only a Simple Packet Block has none, and that is always of interface 0:
+    /// so such packets have sections of their own, one for each interface that comes.
+    fn write_timeless(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
+        let source = source(record, packet.link);
+        let snaplen = packet_block::snaplen(packet);
+        let is_at_hand = self
+            .timeless
+            .as_ref()
+            .is_some_and(|timeless| timeless.snaplen == snaplen && source.is(&timeless.source));
+        if !is_at_hand {
+            self.write_section_header()?;
+            let (name, description) = interface::describe(record.input, source.link, source.origin);
+            self.describe(packet.link, snaplen, name.into(), description)?;
+            let name = source.name.map(|name| name.as_bytes().to_vec());
+            let source = source.with_name(name);
+            self.timeless = Some(Timeless { source, snaplen });
+        }
+        packet_block::write_simple(self.writer.get_mut(), packet)
     }
 
     /// Sets how much the comments say; facts alone without it.
@@ -173,6 +229,7 @@ impl<W: Write> PcapngSink<W> {
     fn describe(
         &mut self,
         link: LinkType,
+        snaplen: u32,
         name: Cow<'_, str>,
         description: Option<String>,
     ) -> io::Result<()> {
@@ -181,7 +238,7 @@ impl<W: Write> PcapngSink<W> {
         let resolution = InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO);
         let block = InterfaceDescriptionBlock {
             linktype: DataLink::from(u32::from(link.0)),
-            snaplen: SNAPLEN,
+            snaplen,
             options: Some(name)
                 .filter(|name| !name.is_empty())
                 .map(InterfaceDescriptionOption::IfName)
@@ -196,15 +253,7 @@ impl<W: Write> PcapngSink<W> {
 
     /// The number of the interface that the record belongs to, described when it is new.
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
-        let source = Source {
-            index: record.input.map(|input| input.index),
-            name: record.input.and_then(Interface::name),
-            link: Link {
-                kind: link,
-                basis: record.link.basis,
-            },
-            origin: record.cause.origin(),
-        };
+        let source = source(record, link);
         // Most packets are of the interface of the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
         if let Some((_, count)) = latest.filter(|(key, _)| source.is(key)) {
@@ -220,7 +269,7 @@ impl<W: Write> PcapngSink<W> {
                 self.begin_section()?;
             }
             let (name, description) = interface::describe(record.input, source.link, source.origin);
-            self.describe(link, name.into(), description)?;
+            self.describe(link, SNAPLEN, name.into(), description)?;
             let key = source.with_name(source.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0
         };
@@ -229,14 +278,22 @@ impl<W: Write> PcapngSink<W> {
     }
 
     fn write_packet(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
+        if record.time.is_none() && packet_block::is_simple(record, packet) {
+            return self.write_timeless(record, packet);
+        }
+        if self.timeless.is_some() {
+            self.begin_section()?;
+        }
         let interface = if self.shares_interface() {
             MONITOR
         } else {
             self.interface(record, packet.link)?
         };
         self.captured += 1;
-        self.first.get_or_insert(record.time);
-        self.last = self.last.max(record.time);
+        if let Some(time) = record.time {
+            self.first.get_or_insert(time);
+            self.last = self.last.max(time);
+        }
         let writer = self.writer.get_mut();
         self.packets.write(writer, interface, record, packet)
     }
@@ -316,6 +373,9 @@ impl<W: Write> Sink for PcapngSink<W> {
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        if self.timeless.is_some() {
+            self.begin_section()?;
+        }
         self.write_statistics(ending)?;
         self.flush()
     }

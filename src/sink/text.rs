@@ -126,10 +126,16 @@ impl<W: Write> Sink for TextSink<W> {
 /// The time of day.
 fn write_clock<Z: TimeZone<Offset: fmt::Display>>(
     writer: &mut impl Write,
-    time: Timestamp,
+    time: Option<Timestamp>,
     zone: &Z,
     precision: Precision,
 ) -> io::Result<()> {
+    let Some(time) = time else {
+        return writer.write_all(match precision {
+            Precision::Microseconds => b"--:--:--.------",
+            Precision::Nanoseconds => b"--:--:--.---------",
+        });
+    };
     let format = match precision {
         Precision::Microseconds => "%H:%M:%S%.6f",
         Precision::Nanoseconds => "%H:%M:%S%.9f",

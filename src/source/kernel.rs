@@ -122,7 +122,7 @@ impl Kernel {
                 let found = self.devices.find(&alert);
                 // The kernel says the time: the clock would be asked for nothing.
                 let time = alert.time.unwrap_or_else(Timestamp::now);
-                let record = alert.record(time, found.certain, found.guess, found.name);
+                let record = alert.record(Some(time), found.certain, found.guess, found.name);
                 if let ControlFlow::Break(value) = take(Event::Drop(&record)) {
                     return Ok(Taken::Break(value));
                 }
@@ -159,7 +159,7 @@ fn count<B>(
     symbols: &mut Symbols,
     take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    let time = Timestamp::now();
+    let time = Some(Timestamp::now());
     alert.try_for_each(|cause, count| {
         let cause = match cause {
             Cause::Software { location, reason } => Cause::Software {

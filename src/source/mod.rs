@@ -27,8 +27,8 @@ pub enum Event<'r, 'a> {
         cause: Cause<'a>,
         /// How many.
         count: u64,
-        /// When they were told.
-        time: Timestamp,
+        /// When they were told; `None` where a file says no time.
+        time: Option<Timestamp>,
     },
     /// Behind the counts of one summary alert.
     EndOfCounts {

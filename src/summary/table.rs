@@ -235,7 +235,7 @@ impl Row {
             several_places,
         } = &mut self.last;
         *time = match counted {
-            Counted::Packet(record) => Some(record.time),
+            Counted::Packet(record) => record.time,
             Counted::Kernel { .. } => None,
         };
         for (last, now, several) in [

@@ -109,7 +109,10 @@ impl Book {
 
     /// A drop was recorded then: ends the intervals that are over. Several CPUs' drops are not quite
     /// in order; one that comes late counts where it comes.
-    pub fn advance(&mut self, time: Timestamp) {
+    pub fn advance(&mut self, time: Option<Timestamp>) {
+        let Some(time) = time else {
+            return;
+        };
         let Pace::Recorded(mut recording) = self.pace else {
             return;
         };
@@ -214,7 +217,7 @@ mod tests {
     use crate::record::{Cause, Location};
 
     fn count(book: &mut Book, time: u64) {
-        book.advance(Timestamp(time));
+        book.advance(Some(Timestamp(time)));
         book.count(&Counted::Kernel {
             cause: Cause::Software {
                 location: Location::default(),

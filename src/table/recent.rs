@@ -1,7 +1,7 @@
 //! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
 
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, Location, Name, Symbol, Timestamp,
+    Cause, DropRecord, EtherType, Interface, Link, Location, Name, PacketFlags, Symbol, Timestamp,
 };
 
 /// Packets that are kept.
@@ -20,7 +20,7 @@ pub struct Recent {
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
 struct Kept {
-    time: Timestamp,
+    time: Option<Timestamp>,
     origin: Origin,
     /// Reason and symbol, or trap and trap group, and the interface's name, one behind the other.
     names: Vec<u8>,
@@ -131,6 +131,7 @@ impl Kept {
             original_len: self.original_len,
             data: &self.data,
             notes: &[],
+            flags: PacketFlags::default(),
         }
     }
 }
@@ -173,12 +174,15 @@ mod tests {
             let mut record = *record;
             for _ in 0..PACKETS * 3 {
                 number += 1;
-                record.time = Timestamp(number);
+                record.time = Some(Timestamp(number));
                 recent.push(&record);
             }
             ControlFlow::Break(())
         });
-        let times: Vec<u64> = recent.records().map(|record| record.time.0).collect();
+        let times: Vec<u64> = recent
+            .records()
+            .filter_map(|record| Some(record.time?.0))
+            .collect();
         let expected: Vec<u64> = (number - PACKETS as u64 + 1..=number).rev().collect();
         assert_eq!(times, expected);
         let record = recent.clone();

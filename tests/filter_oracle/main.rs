@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dwdump::filter::{Filter, SystemNames};
-use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
+use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -53,7 +53,7 @@ fn tcpdump(file: &Path, expression: &str, optimizer: Optimizer) -> Result<BTreeS
 
 fn record(link: LinkType, packet: &Packet) -> DropRecord<'_> {
     DropRecord {
-        time: Timestamp(0),
+        time: Some(Timestamp(0)),
         cause: Cause::Unknown,
         input: None,
         link: Link {
@@ -64,6 +64,7 @@ fn record(link: LinkType, packet: &Packet) -> DropRecord<'_> {
         original_len: packet.original_len,
         data: &packet.data,
         notes: &[],
+        flags: PacketFlags::default(),
     }
 }
 
@@ -177,6 +178,28 @@ fn expressions_select_what_tcpdump_selects() {
     }
 }
 
+#[test]
+fn expressions_select_the_same_behind_other_headers() {
+    let subjects: Vec<Subject> = Capture::others().into_iter().map(Subject::new).collect();
+    let mut report = Report::default();
+    let mut selective = 0;
+    for expression in expressions::all() {
+        for subject in &subjects {
+            selective += usize::from(report.compare(subject, expression));
+        }
+    }
+    // Only the cooked header says the direction: on the others tcpdump finds none.
+    for expression in ["inbound", "outbound", "not inbound"] {
+        assert!(report.compare(&subjects[0], expression), "{expression}");
+    }
+    assert!(
+        report.complaints.is_empty(),
+        "{}",
+        report.complaints.join("\n")
+    );
+    assert!(selective > 200, "{selective}");
+}
+
 #[derive(Default)]
 struct Report {
     /// What is wrong.
@@ -228,7 +251,8 @@ impl Report {
 #[test]
 fn random_expressions_select_what_tcpdump_selects() {
     let cases = std::env::var("DWDUMP_ORACLE_CASES").map_or(1000, |cases| cases.parse().unwrap());
-    let subjects = Subject::both();
+    let others = Capture::others().into_iter().map(Subject::new);
+    let subjects: Vec<Subject> = Subject::both().into_iter().chain(others).collect();
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), seed);
     let strategy = grammar::packet_expression();

@@ -29,6 +29,16 @@ impl Packet {
             padded: false,
         }
     }
+
+    /// The same with another header instead of its first bytes, which are there.
+    fn behind(self, cut: usize, header: &[u8]) -> Self {
+        let [added, removed] = [header.len(), cut].map(|len| u32::try_from(len).unwrap());
+        Self {
+            data: [header, &self.data[cut..]].concat(),
+            original_len: self.original_len - removed + added,
+            ..self
+        }
+    }
 }
 
 /// The packets of one link type.
@@ -60,6 +70,39 @@ impl Capture {
         }
     }
 
+    /// The same packets behind the headers of the other link types that are understood.
+    pub fn others() -> Vec<Self> {
+        let cooked = Self::ethernet().packets.into_iter().filter_map(cooked);
+        let mut captures = vec![Self {
+            link: LinkType::LINUX_SLL,
+            packets: cooked.collect(),
+        }];
+        let raw = Self::raw().packets;
+        let version = |packet: &Packet| packet.data.first().map(|byte| byte >> 4);
+        for (link, [ipv4, ipv6]) in [
+            // tcpdump compares with the numbers in the byte order of the file.
+            (LinkType::NULL, [[2, 0, 0, 0], [30, 0, 0, 0]]),
+            (LinkType::LOOP, [[0, 0, 0, 2], [0, 0, 0, 24]]),
+        ] {
+            let packets = raw.iter().cloned().filter_map(|packet| {
+                let family = match version(&packet)? {
+                    4 => ipv4,
+                    6 => ipv6,
+                    _ => [0; 4],
+                };
+                Some(packet.behind(0, &family))
+            });
+            let packets = packets.collect();
+            captures.push(Self { link, packets });
+        }
+        for (link, wanted) in [(LinkType::IPV4, 4), (LinkType::IPV6, 6)] {
+            let packets = raw.iter().filter(|packet| version(packet) == Some(wanted));
+            let packets = packets.cloned().collect();
+            captures.push(Self { link, packets });
+        }
+        captures
+    }
+
     /// A pcap file in which a packet's time, in microseconds, is its number.
     pub fn write(&self, path: &std::path::Path) {
         let header = PcapHeader {
@@ -81,6 +124,29 @@ impl Capture {
         }
         writer.flush().unwrap();
     }
+}
+
+/// An Ethernet frame as LINKTYPE_LINUX_SLL has it; `None` where its header is cut.
+fn cooked(packet: Packet) -> Option<Packet> {
+    let frame = packet.data.get(..14)?;
+    let kind = u16::from_be_bytes([frame[12], frame[13]]);
+    let protocol = match kind {
+        0x0600.. => kind,
+        _ if packet.data[14..].starts_with(&[0xff, 0xff]) => 1,
+        _ => 4,
+    };
+    // Received, of Ethernet, with an address of six bytes.
+    let mut header = vec![0, 0, 0, 1, 0, 6];
+    // Every third one was sent.
+    header[1] = if packet.data.len().is_multiple_of(3) {
+        4
+    } else {
+        0
+    };
+    header.extend(&frame[6..12]);
+    header.extend([0, 0]);
+    header.extend(protocol.to_be_bytes());
+    Some(packet.behind(14, &header))
 }
 
 /// The payloads of the software fixtures that are of this link type or can be cut to it.

@@ -34,6 +34,7 @@ fn pcapng(file: &[u8]) -> String {
         rest = behind;
         match block {
             Block::SectionHeader(block) => {
+                interfaces = 0;
                 writeln!(text, "section{}", options(&block.options, &SECTION)).unwrap();
             }
             Block::InterfaceDescription(block) => {
@@ -55,6 +56,15 @@ fn pcapng(file: &[u8]) -> String {
                     "packet of interface {interface}: {seconds}.{fraction:09}, {captured} of {original} bytes: {}{}",
                     beginning(&block.data[..captured as usize]),
                     options(&block.options, &PACKET)
+                )
+                .unwrap();
+            }
+            Block::SimplePacket(block) => {
+                let original = block.origlen;
+                writeln!(
+                    text,
+                    "simple packet of {original} bytes: {}",
+                    beginning(block.data)
                 )
                 .unwrap();
             }

@@ -142,6 +142,45 @@ const CASES: &[(&str, &str)] = &[
     ("netlink-no-family", "-r fixtures/made/no-family.pcap -w out.pcap"),
     ("netlink-big-endian", "-r fixtures/made/big-endian.pcap -w out.pcap"),
     ("pcapng-by-option", "-r fixtures/made/little-endian.pcap -w out.pcap --format pcapng"),
+    // What other readers take as well.
+    ("odd-interface-name", "-r fixtures/odd/f1-ifname.pcapng --json"),
+    ("odd-interface-name-to-file", "-r fixtures/odd/f1-ifname.pcapng -w out.pcapng"),
+    ("odd-interface-speed", "-r fixtures/odd/f1-ifspeed4.pcapng --json"),
+    ("odd-picoseconds", "-r fixtures/odd/f1-tsresol-ps.pcapng --json"),
+    ("odd-before-1970", "-r fixtures/odd/f1-tsoffset.pcapng --json"),
+    ("odd-before-1970-to-file", "-r fixtures/odd/f1-tsoffset.pcapng -w out.pcapng"),
+    ("odd-name-resolution", "-r fixtures/odd/f1-nrb.pcapng --print"),
+    ("odd-statistics", "-r fixtures/odd/f1-isb-if9.pcapng --print"),
+    ("odd-merged-name", "-r fixtures/odd/mx.pcapng --by reason"),
+    ("host-1", "-r fixtures/odd/host1.pcap --by reason"),
+    ("host-2", "-r fixtures/odd/host2.pcap --by reason"),
+    ("hosts-merged", "-r fixtures/odd/mm.pcapng --by reason"),
+    ("cut-alert", "-r fixtures/odd/nlsnap.pcap --print -v"),
+    ("cut-alert-to-file", "-r fixtures/odd/nlsnap.pcap -w out.pcapng"),
+    ("no-time", "-r fixtures/odd/spb.pcapng --print"),
+    ("no-time-json", "-r fixtures/odd/spb.pcapng --json"),
+    ("no-time-to-file", "-r fixtures/odd/spb.pcapng -w out.pcapng"),
+    ("no-time-to-pcap", "-r fixtures/odd/spb.pcapng -w out --format pcap --link-type ethernet"),
+    ("no-time-summary", "-r fixtures/odd/spb.pcapng --summary=1 --by flow"),
+    ("direction-out", "-r fixtures/odd/dir.pcapng --print outbound"),
+    ("direction-in", "-r fixtures/odd/dir.pcapng --print inbound"),
+    ("direction-to-file", "-r fixtures/odd/dir.pcapng -w out.pcapng"),
+    ("obsolete-block", "-r fixtures/odd/opb.pcapng -w out.pcapng"),
+    ("modified-pcap", "-r fixtures/odd/p-kuz-le.pcap --json"),
+    ("pcap-2.3", "-r fixtures/odd/p-v23swap.pcap --json"),
+    ("odd-links", "-r fixtures/odd/links.pcapng --print -v"),
+    ("odd-links-json", "-r fixtures/odd/links.pcapng --json"),
+    ("odd-links-to-file", "-r fixtures/odd/links.pcapng -w out.pcapng"),
+    ("odd-links-sll2", "-r fixtures/odd/links.pcapng -w out.pcapng --link-type sll2"),
+    ("odd-links-raw", "-r fixtures/odd/links.pcapng -w out.pcapng --link-type raw"),
+    ("odd-links-filtered", "-r fixtures/odd/links.pcapng --print ip6 and udp port 53"),
+    ("odd-links-outbound", "-r fixtures/odd/links.pcapng --print outbound"),
+    ("gzip", "-r fixtures/odd/own.pcapng.gz --print"),
+    ("zstd", "-r fixtures/odd/own.pcapng.zst --print"),
+    ("xz", "-r fixtures/odd/own.pcapng.xz --print"),
+    ("gzip-cut", "-r fixtures/odd/cut.pcapng.gz --print"),
+    ("bzip2", "-r fixtures/odd/own.pcapng.bz2 --print"),
+    ("lz4", "-r fixtures/odd/own.pcapng.lz4 --print"),
     // Counts.
     ("summary-software-6.1", "-r fixtures/software-6.1.pcap --summary"),
     ("summary-software-6.12-modules-named", "-r fixtures/software-6.12.pcap --summary -v"),
@@ -287,15 +326,17 @@ fn every_golden_file_belongs_to_a_case() {
 
 #[test]
 fn every_made_capture_has_a_case() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/made");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let word = format!("fixtures/made/{name}");
-        let is_used = |arguments: &str| arguments.split(' ').any(|other| other == word);
-        assert!(
-            CASES.iter().any(|(_, arguments)| is_used(arguments)),
-            "{name}"
-        );
+    for folder in ["fixtures/made", "fixtures/odd"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for entry in std::fs::read_dir(path).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let word = format!("{folder}/{name}");
+            let is_used = |arguments: &str| arguments.split(' ').any(|other| other == word);
+            assert!(
+                CASES.iter().any(|(_, arguments)| is_used(arguments)),
+                "{name}"
+            );
+        }
     }
 }
 

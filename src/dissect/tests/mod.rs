@@ -6,13 +6,13 @@ mod properties;
 
 use super::{Fault, InFull, Packet};
 use crate::packet;
-use crate::record::{Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Timestamp};
+use crate::record::{Basis, Cause, DropRecord, Interface, Link, LinkType, Location, PacketFlags};
 use etherparse::{ArpOperation, PacketBuilder};
 
 /// A packet that came in by interface 5, of which `original_len` bytes were on the wire.
 fn received(link: LinkType, data: &[u8], original_len: usize) -> DropRecord<'_> {
     DropRecord {
-        time: Timestamp::default(),
+        time: None,
         cause: Cause::Software {
             location: Location::default(),
             reason: None,
@@ -26,6 +26,7 @@ fn received(link: LinkType, data: &[u8], original_len: usize) -> DropRecord<'_> 
         original_len: u32::try_from(original_len).unwrap(),
         data,
         notes: &[],
+        flags: PacketFlags::default(),
     }
 }
 

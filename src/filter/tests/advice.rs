@@ -36,7 +36,7 @@ const ROWS: &[Row] = &[
     ("port = 80", "expected a name right behind the word, without a sign", "="),
     ("src==10.0.0.1", "expected a name right behind the word, without a sign", "=="),
     ("saddr != 10.0.0.1", "expected a name right behind the word, without a sign", "!="),
-    ("reason=NO_SOCKET", "expected a name right behind the word, without a sign", "=NO_SOCKET"),
+    ("reason!=NO_SOCKET", "expected a name, or `=` and a name: `not` stands before the word", "!=NO_SOCKET"),
     ("location gre_rcv+0x41/0xb0 [gre]", "expected `and` or `or`: names with blanks stand in double quotes", "["),
     ("less-14", "unknown word `less-14`: `-` needs blanks around it", "less-14"),
     ("tcp-1 = 2", "unknown word `tcp-1`: `-` needs blanks around it", "tcp-1"),

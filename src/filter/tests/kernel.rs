@@ -125,7 +125,7 @@ fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRe
             continue;
         }
         let guess = alert.input.and(devices.guess);
-        act(&alert.record(Timestamp(0), certain, guess, None));
+        act(&alert.record(Some(Timestamp(0)), certain, guess, None));
     }
 }
 

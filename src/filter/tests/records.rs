@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::record::{
-    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
+    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+    Timestamp,
 };
 
 pub fn name(text: &str) -> Option<Name<'_>> {
@@ -32,7 +33,7 @@ pub fn hardware() -> Cause<'static> {
 /// A whole packet without a cause.
 pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
     DropRecord {
-        time: Timestamp(0),
+        time: Some(Timestamp(0)),
         cause: Cause::Unknown,
         input: None,
         link: Link {
@@ -43,6 +44,7 @@ pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
         original_len: u32::try_from(data.len()).unwrap(),
         data,
         notes: &[],
+        flags: PacketFlags::default(),
     }
 }
 

@@ -1,19 +1,29 @@
-//! The comments of a pcapng packet, out of the options of its block (section 3.5 of the draft), and
-//! the facts in them: worked out once for all packets that say the same.
+//! The options of a pcapng packet (section 3.5 of the draft), and the facts in its comments: worked out once for
+//! all packets that say the same.
 
+use super::options::Options;
 use crate::comment::Facts;
 use crate::net_dm::netlink::ByteOrder;
 use crate::recent::Recent;
-use crate::record::Origin;
+use crate::record::{Origin, PacketFlags};
 
-/// Option codes that every block has.
-const OPT_END: u16 = 0;
+/// Options of an Enhanced Packet Block, and of the obsolete Packet Block.
 const OPT_COMMENT: u16 = 1;
+const EPB_FLAGS: u16 = 2;
 
 /// Understands options, and remembers.
 pub struct Comments {
-    known: Recent<(ByteOrder, Option<Origin>), Facts<'static>>,
+    known: Recent<(ByteOrder, Option<Origin>), Said<'static>>,
     texts: Texts,
+}
+
+/// What options say of a packet.
+#[derive(Default)]
+pub struct Said<'a> {
+    pub facts: Facts<'a>,
+    pub flags: PacketFlags,
+    /// Options that were skipped: of the wrong length, or cut.
+    pub skipped: u64,
 }
 
 impl Comments {
@@ -24,27 +34,36 @@ impl Comments {
         }
     }
 
-    /// Hands on the facts in a packet's options; `origin` is what its interface says. `None` where
-    /// an option reaches beyond the block.
+    /// Hands on what a packet's options say; `origin` is what its interface says.
     pub fn understand<T>(
         &mut self,
         options: &[u8],
         order: ByteOrder,
         origin: Option<Origin>,
-        take: impl FnOnce(&Facts<'_>) -> T,
-    ) -> Option<T> {
+        take: impl FnOnce(&Said<'_>) -> T,
+    ) -> T {
         let key = (order, origin);
-        if let Some(facts) = self.known.find(key, [options]) {
-            return Some(take(facts));
+        if let Some(said) = self.known.find(key, [options]) {
+            return take(said);
         }
-        self.texts.read(options, order)?;
+        let (flags, skipped) = self.texts.read(options, order);
         let mut facts = Facts::of_origin(origin);
         self.texts.each().for_each(|text| facts.read(text));
-        let taken = take(&facts);
-        if let Some(facts) = facts.to_be_kept() {
-            self.known.keep(key, [options], facts);
+        let said = Said {
+            facts,
+            flags,
+            skipped,
+        };
+        let taken = take(&said);
+        if let Some(facts) = said.facts.to_be_kept() {
+            let said = Said {
+                facts,
+                flags,
+                skipped,
+            };
+            self.known.keep(key, [options], said);
         }
-        Some(taken)
+        taken
     }
 }
 
@@ -56,26 +75,26 @@ struct Texts {
 }
 
 impl Texts {
-    /// `None` where an option reaches beyond the block.
-    fn read(&mut self, mut options: &[u8], order: ByteOrder) -> Option<()> {
+    /// Takes the comments. The flags, and how many options were skipped.
+    fn read(&mut self, options: &[u8], order: ByteOrder) -> (PacketFlags, u64) {
         self.text.clear();
         self.ends.clear();
-        while !options.is_empty() {
-            let code = order.u16(options.get(..2)?)?;
-            let len = usize::from(order.u16(options.get(2..4)?)?);
-            if code == OPT_END {
-                break;
+        let (mut flags, mut skipped) = (PacketFlags::default(), 0);
+        let mut options = Options::new(options, order);
+        for (code, value) in options.by_ref() {
+            match code {
+                OPT_COMMENT => {
+                    self.text.push_str(&String::from_utf8_lossy(value));
+                    self.ends.push(self.text.len());
+                }
+                EPB_FLAGS => match order.u32(value) {
+                    Some(value) => flags = PacketFlags(value),
+                    None => skipped += 1,
+                },
+                _ => {}
             }
-            let value = options.get(4..4 + len)?;
-            if code == OPT_COMMENT {
-                self.text.push_str(&String::from_utf8_lossy(value));
-                self.ends.push(self.text.len());
-            }
-            options = options
-                .get(4 + len.next_multiple_of(4)..)
-                .unwrap_or_default();
         }
-        Some(())
+        (flags, skipped + u64::from(options.are_cut()))
     }
 
     fn each(&self) -> impl Iterator<Item = &str> {
@@ -103,10 +122,23 @@ mod tests {
             1, 0, 1, 0,  b'd', 0, 0, 0,       // behind the end
         ];
         let mut texts = Texts::default();
-        texts.read(&options, ByteOrder::Little).unwrap();
+        let said = texts.read(&options, ByteOrder::Little);
+        assert_eq!(said, (PacketFlags(1), 0));
         assert_eq!(texts.each().collect::<Vec<_>>(), ["a\u{fffd}b", "c"]);
-        let cut = &options[..6];
-        assert_eq!(texts.read(cut, ByteOrder::Little), None);
+    }
+
+    #[test]
+    fn an_option_that_is_cut_or_too_long_does_not_cost_the_others() {
+        #[rustfmt::skip]
+        let options = [
+            2, 0, 3, 0,  1, 0, 0, 0, // epb_flags of three bytes
+            1, 0, 1, 0,  b'a', 0, 0, 0,
+            1, 0, 9, 0,  b'b',
+        ];
+        let mut texts = Texts::default();
+        let said = texts.read(&options, ByteOrder::Little);
+        assert_eq!(said, (PacketFlags::default(), 2));
+        assert_eq!(texts.each().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]
@@ -116,7 +148,7 @@ mod tests {
         // The second round is remembered.
         for _ in 0..2 {
             let mut reasons = |order, origin| {
-                comments.understand(options, order, origin, |facts| match facts.cause() {
+                comments.understand(options, order, origin, |said| match said.facts.cause() {
                     Cause::Software { reason, .. } => reason.map(|name| name.as_bytes().to_vec()),
                     _ => None,
                 })
@@ -124,12 +156,9 @@ mod tests {
             let software = reasons(ByteOrder::Little, Some(Origin::Software));
             assert_eq!(
                 software,
-                Some(Name::new(b"A").map(|name| name.as_bytes().to_vec()))
+                Name::new(b"A").map(|name| name.as_bytes().to_vec())
             );
-            assert_eq!(
-                reasons(ByteOrder::Little, Some(Origin::Hardware)),
-                Some(None)
-            );
+            assert_eq!(reasons(ByteOrder::Little, Some(Origin::Hardware)), None);
             assert_eq!(reasons(ByteOrder::Little, None), software);
             assert_eq!(reasons(ByteOrder::Big, None), None);
         }
@@ -140,11 +169,9 @@ mod tests {
         let options = b"\x01\x00\x04\x00look\x01\x00\x09\x00reason: A\0\0\0";
         let mut comments = Comments::new();
         for _ in 0..2 {
-            comments
-                .understand(options, ByteOrder::Little, None, |facts| {
-                    assert_eq!(facts.notes(), [Untrusted::new("look")]);
-                })
-                .unwrap();
+            comments.understand(options, ByteOrder::Little, None, |said| {
+                assert_eq!(said.facts.notes(), [Untrusted::new("look")]);
+            });
         }
     }
 }

@@ -1,93 +1,122 @@
 //! Classic pcap files.
 
-use std::cell::Cell;
-use std::io::Read;
-use std::rc::Rc;
-
-use pcap_file::pcap::{PcapReadError, PcapReader, PcapTsResolution};
-
-use super::{
-    Damage, MAX_PACKET, Packet, READ_BUFFER_LEN, byte_order, chain, link_type, read_failure,
-};
+use super::{Found, MAX_PACKET, Next, Packet, link_type};
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{LinkType, Timestamp};
 
-/// Bytes of the file header, and of the header of each packet.
-const HEADER_LEN: u64 = 24;
-const PACKET_HEADER_LEN: u64 = 16;
+/// Bytes of the file header.
+pub const HEADER_LEN: usize = 24;
 
-pub(super) struct PcapFile<R: Read> {
-    reader: PcapReader<R>,
+/// The kind of packets in the file, as its header says it.
+pub struct PcapFile {
     link: LinkType,
     order: ByteOrder,
     /// Nanoseconds of a fraction.
     unit: u64,
-    /// Whether the file's end was reached.
-    end: Rc<Cell<bool>>,
-    /// Where the next packet begins.
-    offset: u64,
+    /// Bytes of the header of each packet.
+    packet_header_len: usize,
+    lengths: Lengths,
 }
 
-impl<R: Read> PcapFile<R> {
-    pub(super) fn open(source: R, end: Rc<Cell<bool>>) -> Result<Self, Damage> {
-        let reader = PcapReader::with_capacity(source, READ_BUFFER_LEN)
-            .map_err(|error| damage(0, error, end.get()))?;
-        let header = reader.header();
+/// Which of the two lengths of a packet comes first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lengths {
+    /// The captured one.
+    InOrder,
+    /// The original one.
+    Swapped,
+    /// Programs of that time differ: the smaller one was captured.
+    Unsure,
+}
+
+/// What the first four bytes say: byte order, nanoseconds of a fraction, bytes of each packet's header.
+pub fn magic(bytes: [u8; 4]) -> Option<(ByteOrder, u64, usize)> {
+    /// "Modified" files, of Alexey Kuznetzov's patch: index of the interface, protocol and packet type follow
+    /// the lengths.
+    const PATCHED: u32 = 0xa1b2_cd34;
+    let little = u32::from_le_bytes(bytes);
+    [
+        (ByteOrder::Little, little),
+        (ByteOrder::Big, little.swap_bytes()),
+    ]
+    .into_iter()
+    .find_map(|(order, magic)| match magic {
+        0xa1b2_c3d4 => Some((order, 1000, 16)),
+        0xa1b2_3c4d => Some((order, 1, 16)),
+        PATCHED => Some((order, 1000, 24)),
+        _ => None,
+    })
+}
+
+impl PcapFile {
+    /// Reads the file header.
+    pub fn new(header: &[u8; HEADER_LEN]) -> Result<Self, String> {
+        let (order, unit, packet_header_len) = header
+            .first_chunk()
+            .and_then(|bytes| magic(*bytes))
+            .ok_or("no magic number of pcap")?;
+        let u16_at = |at: usize| order.u16(&header[at..at + 2]).unwrap_or_default();
+        // libpcap's rules, sf-pcap.c: lengths were swapped until 2.3, which came with a mixture, and in DG/UX's
+        // own tcpdump.
+        let lengths = match (u16_at(4), u16_at(6)) {
+            (2, 0..=2) | (543, 0) => Lengths::Swapped,
+            (2, 3) => Lengths::Unsure,
+            (2, 4) => Lengths::InOrder,
+            (major, minor) => {
+                return Err(format!("pcap version {major}.{minor}, which is not known,"));
+            }
+        };
         Ok(Self {
-            reader,
-            link: link_type(u32::from(header.datalink)),
-            order: byte_order(header.endianness),
-            unit: match header.ts_resolution {
-                PcapTsResolution::MicroSecond => 1000,
-                PcapTsResolution::NanoSecond => 1,
-            },
-            end,
-            offset: HEADER_LEN,
+            link: link_type(order.u32(&header[20..24]).unwrap_or_default()),
+            order,
+            unit,
+            packet_header_len,
+            lengths,
         })
     }
 
-    /// Hands on the next packet; `None` at the end.
+    /// The packet at the beginning of `bytes`.
     #[inline]
-    pub(super) fn next<T>(
-        &mut self,
-        take: impl FnOnce(&Packet<'_>) -> Result<T, Damage>,
-    ) -> Result<Option<T>, Damage> {
-        let offset = self.offset;
-        let next = self.reader.next_raw_packet();
-        // Looked at where it is: moved, it would be read in larger pieces than it was just written in,
-        // for which a processor waits.
-        let Some(Ok(raw)) = &next else {
-            return match next {
-                Some(Err(error)) => Err(damage(offset, error, self.end.get())),
-                _ => Ok(None),
-            };
+    pub fn next<'a>(&'a self, bytes: &'a [u8]) -> Result<Next<'a>, String> {
+        let header_len = self.packet_header_len;
+        let Some(header) = bytes.get(..header_len) else {
+            return Ok(Next::Needs(header_len));
         };
-        let data = &*raw.data;
-        if data.len() > MAX_PACKET {
-            let what = format!("a packet of {} bytes, more than {MAX_PACKET}", data.len());
-            return Err(Damage { offset, what });
+        let [seconds, fraction, first, second] = [0, 4, 8, 12]
+            .map(|at| u64::from(self.order.u32(&header[at..at + 4]).unwrap_or_default()));
+        let is_swapped = match self.lengths {
+            Lengths::InOrder => false,
+            Lengths::Swapped => true,
+            Lengths::Unsure => first > second,
+        };
+        let (captured, original) = if is_swapped {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        if captured > MAX_PACKET as u64 {
+            return Err(format!(
+                "a packet of {captured} bytes, more than {MAX_PACKET}"
+            ));
         }
-        self.offset += PACKET_HEADER_LEN + u64::from(raw.incl_len);
-        let packet = Packet {
-            time: Timestamp(
-                u64::from(raw.ts_sec) * 1_000_000_000 + u64::from(raw.ts_frac) * self.unit,
-            ),
-            original_len: raw.orig_len.max(raw.incl_len),
-            link: self.link,
-            facts: None,
-            data,
-            options: &[],
-            order: self.order,
-            offset,
+        let len = header_len + usize::try_from(captured).unwrap_or(usize::MAX);
+        let Some(data) = bytes.get(header_len..len) else {
+            return Ok(Next::Needs(len));
         };
-        take(&packet).map(Some)
+        Ok(Next::Packet(Found {
+            packet: Packet {
+                time: Some(Timestamp(seconds * 1_000_000_000 + fraction * self.unit)),
+                original_len: u32::try_from(original.max(captured)).unwrap_or(u32::MAX),
+                link: self.link,
+                interface: 0,
+                facts: None,
+                data,
+                options: &[],
+                order: self.order,
+                has_odd_time: false,
+            },
+            len,
+            is_cut: false,
+        }))
     }
-}
-
-fn damage(offset: u64, error: PcapReadError, was_end_reached: bool) -> Damage {
-    let what = match error {
-        PcapReadError::Io(error) => read_failure(&error, was_end_reached),
-        PcapReadError::Validation(error) => chain(&error),
-    };
-    Damage { offset, what }
 }

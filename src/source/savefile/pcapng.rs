@@ -1,281 +1,401 @@
-//! pcapng files (draft-ietf-opsawg-pcapng): packets with their comments, interfaces, statistics.
+//! pcapng files (draft-ietf-opsawg-pcapng), block by block. Only what makes it impossible to go on is damage:
+//! everything else that is wrong is skipped and counted.
 
-use std::borrow::Cow;
-use std::cell::Cell;
-use std::io::Read;
-use std::rc::Rc;
+use super::interfaces::{Described, Interfaces};
+use super::options::Options;
+use super::{Found, Next, Packet, Remarks};
+use crate::net_dm::netlink::ByteOrder;
+use crate::record::{CaptureHost, Timestamp};
 
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
-};
-use pcap_file::pcapng::blocks::interface_statistics::{
-    InterfaceStatisticsBlock, InterfaceStatisticsOption,
-};
-use pcap_file::pcapng::blocks::section_header::SectionHeaderOption;
-use pcap_file::pcapng::blocks::{
-    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, SECTION_HEADER_BLOCK,
-};
-use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader, PcapNgState};
+/// The type of a Section Header Block, the same in both byte orders.
+pub const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// The longest block that is looked at whole: Wireshark's longest packet, and some megabytes of comments. Of a
+/// longer one the beginning counts, and the rest is skipped unread.
+const MAX_BLOCK: usize = 8 * 1024 * 1024;
+/// A block without a packet that is longer is skipped without waiting for all of it.
+const MAX_UNREAD: usize = 64 * 1024;
 
-use super::{
-    Damage, MAX_PACKET, Packet, READ_BUFFER_LEN, Remarks, byte_order, chain, link_type,
-    read_failure,
-};
-use crate::interface::{InterfaceFacts, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::record::{Basis, CaptureHost, LinkType, Timestamp};
+/// Block types that are read.
+mod kind {
+    pub const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+    pub const INTERFACE_DESCRIPTION: u32 = 1;
+    pub const PACKET: u32 = 2;
+    pub const SIMPLE_PACKET: u32 = 3;
+    pub const INTERFACE_STATISTICS: u32 = 5;
+    pub const ENHANCED_PACKET: u32 = 6;
+}
 
-/// Memory for the interfaces of a section, which have to be kept: more than a hundred thousand of
-/// ours. More is damage.
-const MAX_INTERFACE_MEMORY: usize = 64 * 1024 * 1024;
-
-pub(super) struct PcapngFile<R: Read> {
-    reader: PcapNgReader<R>,
-    /// Whether the file's end was reached.
-    end: Rc<Cell<bool>>,
+/// Where the reading of a pcapng file stands.
+pub struct PcapngFile {
+    order: ByteOrder,
     interfaces: Interfaces,
+    /// A block of which some bytes are still to be skipped.
+    skipping: Option<Skipping>,
 }
 
-/// The interfaces of a section.
-#[derive(Default)]
-struct Interfaces {
-    described: Vec<Described>,
-    /// Bytes that they take at most, here and in the library, which keeps every option.
-    memory: usize,
+struct Skipping {
+    /// Bytes before the length at the end.
+    left: u64,
+    /// What that length has to be.
+    total: u32,
 }
 
-impl Interfaces {
-    /// `None` where there are too many, or too long ones.
-    fn add(&mut self, block: &InterfaceDescriptionBlock<'_>, body_len: usize) -> Option<()> {
-        /// More than the structures need that hold an interface, and one of its options.
-        const INTERFACE: usize = 512;
-        const OPTION: usize = 64;
-        // A name is there twice.
-        self.memory += INTERFACE + OPTION * block.options.len() + 2 * body_len;
-        self.described.push(describe(block));
-        (self.memory <= MAX_INTERFACE_MEMORY).then_some(())
+/// A block at the beginning of the buffer.
+struct Block<'a> {
+    kind: u32,
+    /// Without type and lengths, perhaps cut.
+    body: &'a [u8],
+    /// Bytes of it in the buffer.
+    len: usize,
+    /// Bytes behind those, before the length at the end.
+    beyond: u64,
+    total: u32,
+}
+
+impl Block<'_> {
+    /// What is to be skipped behind the bytes in the buffer.
+    fn rest(&self) -> Option<Skipping> {
+        (self.beyond > 0).then_some(Skipping {
+            left: self.beyond,
+            total: self.total,
+        })
     }
 }
 
-/// What we keep of an interface description.
-#[derive(Clone, Debug)]
-struct Described {
-    link: LinkType,
-    facts: Option<InterfaceFacts>,
-    is_monitor: bool,
-    /// Whether its times are nanoseconds since the epoch, as ours are.
-    counts_nanoseconds: bool,
+/// What the blocks of packets need of their section.
+#[derive(Clone, Copy)]
+struct Section<'a> {
+    order: ByteOrder,
+    interfaces: &'a Interfaces,
 }
 
-impl<R: Read> PcapngFile<R> {
-    pub(super) fn open(source: R, end: Rc<Cell<bool>>) -> Result<Self, Damage> {
-        let reader = PcapNgReader::with_capacity(source, READ_BUFFER_LEN);
-        let reader = reader.map_err(|error| damage(0, error, end.get()))?;
-        Ok(Self {
-            reader,
-            end,
+impl PcapngFile {
+    pub fn new() -> Self {
+        Self {
+            order: ByteOrder::Little,
             interfaces: Interfaces::default(),
+            skipping: None,
+        }
+    }
+
+    /// What is at the beginning of `bytes`. A packet stays the next one while its bytes are there.
+    #[inline]
+    pub fn next<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+        remarks: &mut Remarks,
+    ) -> Result<Next<'a>, String> {
+        if self.skipping.is_some() {
+            return self.go_on_skipping(bytes);
+        }
+        let block = match self.block(bytes)? {
+            Ok(block) => block,
+            Err(needed) => return Ok(Next::Needs(needed)),
+        };
+        let Block {
+            kind, body, len, ..
+        } = block;
+        if !matches!(
+            kind,
+            kind::ENHANCED_PACKET | kind::PACKET | kind::SIMPLE_PACKET
+        ) {
+            self.read_other(kind, body, remarks)?;
+            self.skipping = block.rest();
+            return Ok(if kind == kind::SECTION_HEADER {
+                Next::Section(len)
+            } else {
+                Next::Other(len)
+            });
+        }
+        let section = Section {
+            order: self.order,
+            interfaces: &self.interfaces,
+        };
+        let packet = match kind {
+            kind::ENHANCED_PACKET => section.enhanced_packet(body),
+            kind::PACKET => section.obsolete_packet(body),
+            _ => section.simple_packet(body),
+        };
+        let Some(packet) = packet else {
+            remarks.unreadable_packets += 1;
+            self.skipping = block.rest();
+            return Ok(Next::Other(len));
+        };
+        Ok(Next::Packet(Found {
+            packet,
+            len,
+            is_cut: block.beyond > 0,
+        }))
+    }
+
+    /// Whether bytes of a block that is skipped are still to come.
+    pub fn is_inside_a_block(&self) -> bool {
+        self.skipping.is_some()
+    }
+
+    /// The packet of a block that is cut was taken, the beginning of `bytes`: the rest is skipped.
+    pub fn skip_rest(&mut self, bytes: &[u8]) {
+        if let Ok(Ok(block)) = self.block(bytes) {
+            self.skipping = block.rest();
+        }
+    }
+
+    fn go_on_skipping<'a>(&mut self, bytes: &[u8]) -> Result<Next<'a>, String> {
+        let Some(Skipping { left, total }) = &mut self.skipping else {
+            return Ok(Next::Other(0));
+        };
+        if *left > 0 {
+            if bytes.is_empty() {
+                return Ok(Next::Needs(1));
+            }
+            let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            *left -= len as u64;
+            return Ok(Next::Other(len));
+        }
+        let Some(behind) = bytes.get(..4) else {
+            return Ok(Next::Needs(4));
+        };
+        check_lengths(*total, self.order.u32(behind))?;
+        self.skipping = None;
+        Ok(Next::Other(4))
+    }
+
+    /// The block at the beginning; the bytes that are needed where it is not there yet.
+    #[inline]
+    fn block<'a>(&mut self, bytes: &'a [u8]) -> Result<Result<Block<'a>, usize>, String> {
+        const SHORTEST: usize = 12;
+        let Some(head) = bytes.get(..SHORTEST) else {
+            return Ok(Err(SHORTEST));
+        };
+        if head.starts_with(&SECTION_HEADER) {
+            self.order = match head[8..12] {
+                [0x4d, 0x3c, 0x2b, 0x1a] => ByteOrder::Little,
+                [0x1a, 0x2b, 0x3c, 0x4d] => ByteOrder::Big,
+                _ => return Err("a section of unknown byte order".into()),
+            };
+        }
+        let kind = self.order.u32(&head[..4]).unwrap_or_default();
+        let total = self.order.u32(&head[4..8]).unwrap_or_default();
+        // A length that is no multiple of 4 is an error of the writer; where the block ends, its second length
+        // stands for it, as Wireshark has it.
+        let len = (total as usize).next_multiple_of(4);
+        if len < SHORTEST {
+            return Err(format!("a block of {total} bytes"));
+        }
+        let is_read = matches!(
+            kind,
+            kind::SECTION_HEADER
+                | kind::INTERFACE_DESCRIPTION
+                | kind::INTERFACE_STATISTICS
+                | kind::PACKET
+                | kind::SIMPLE_PACKET
+                | kind::ENHANCED_PACKET
+        );
+        let most = if is_read { MAX_BLOCK } else { MAX_UNREAD };
+        if len > most {
+            let Some(body) = bytes.get(8..most) else {
+                return Ok(Err(most));
+            };
+            return Ok(Ok(Block {
+                kind,
+                body,
+                len: most,
+                beyond: (len - 4 - most) as u64,
+                total,
+            }));
+        }
+        let Some(block) = bytes.get(..len) else {
+            return Ok(Err(len));
+        };
+        check_lengths(total, self.order.u32(&block[len - 4..]))?;
+        Ok(Ok(Block {
+            kind,
+            body: &block[8..len - 4],
+            len,
+            beyond: 0,
+            total,
+        }))
+    }
+
+    /// A block that holds no packet.
+    fn read_other(&mut self, kind: u32, body: &[u8], remarks: &mut Remarks) -> Result<(), String> {
+        match kind {
+            kind::SECTION_HEADER => {
+                self.interfaces.clear();
+                read_section(body, self.order, remarks)
+            }
+            kind::INTERFACE_DESCRIPTION => self
+                .interfaces
+                .add(body, self.order, remarks)
+                .ok_or_else(|| "more interfaces than any host has".into()),
+            kind::INTERFACE_STATISTICS => {
+                let number = body.get(..4).and_then(|bytes| self.order.u32(bytes));
+                let interface = number.and_then(|number| self.interfaces.get(number));
+                if let Some(interface) = interface.filter(|interface| interface.is_monitor) {
+                    read_statistics(body, self.order, interface, remarks);
+                }
+                Ok(())
+            }
+            _ => {
+                remarks.skipped_blocks += 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// An Enhanced Packet Block (section 4.3).
+    // Inlined: returned through memory, it would be read in larger pieces than it was written in.
+    #[inline(always)]
+    fn enhanced_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
+        const FIXED_LEN: usize = 20;
+        let (fixed, rest) = body.split_at_checked(FIXED_LEN)?;
+        let field = |at: usize| self.order.u32(&fixed[at..at + 4]).unwrap_or_default();
+        let [interface, high, low, captured, original_len] = [0, 4, 8, 12, 16].map(field);
+        self.packet(interface, [high, low], captured, original_len, rest)
+    }
+
+    /// A Packet Block (appendix A): obsolete, but not gone.
+    fn obsolete_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
+        const FIXED_LEN: usize = 20;
+        let (fixed, rest) = body.split_at_checked(FIXED_LEN)?;
+        let field = |at: usize| self.order.u32(&fixed[at..at + 4]).unwrap_or_default();
+        let interface = self.order.u16(&fixed[..2])?;
+        let [high, low, captured, original_len] = [4, 8, 12, 16].map(field);
+        self.packet(interface.into(), [high, low], captured, original_len, rest)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see enhanced_packet")]
+    fn packet(
+        self,
+        interface: u32,
+        [high, low]: [u32; 2],
+        captured: u32,
+        original_len: u32,
+        rest: &'a [u8],
+    ) -> Option<Packet<'a>> {
+        let described = self.interfaces.get(interface)?;
+        let captured = captured as usize;
+        let data = match rest.get(..captured) {
+            Some(data) => data,
+            // A block longer than is looked at whole.
+            None if rest.len() + 64 > MAX_BLOCK => rest,
+            None => return None,
+        };
+        let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
+        let time = described
+            .resolution
+            .time(u64::from(high) << 32 | u64::from(low));
+        let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Some(Packet {
+            time,
+            has_odd_time: time.is_none(),
+            original_len: original_len.max(captured),
+            link: described.link,
+            interface,
+            facts: described.facts.as_ref(),
+            data,
+            options,
+            order: self.order,
         })
     }
 
-    /// The capturing machine, as the section says.
-    pub(super) fn host(&self) -> CaptureHost {
-        host(&self.reader.section().options)
-    }
-
-    /// Hands on the next packet; `None` at the end.
-    #[inline]
-    pub(super) fn next<T>(
-        &mut self,
-        remarks: &mut Remarks,
-        take: impl FnOnce(&Packet<'_>, &mut Remarks) -> Result<T, Damage>,
-    ) -> Result<Option<T>, Damage> {
-        let interfaces = &mut self.interfaces;
-        loop {
-            let offset = self.reader.bytes_parsed();
-            let damaged = |what: String| Damage { offset, what };
-            let Some(next) = self.reader.next_raw_block() else {
-                return Ok(None);
-            };
-            let (raw, state) = next.map_err(|error| damage(offset, error, self.end.get()))?;
-            let block;
-            let packet = match raw.type_ {
-                SECTION_HEADER_BLOCK => {
-                    *interfaces = Interfaces::default();
-                    continue;
-                }
-                INTERFACE_DESCRIPTION_BLOCK => {
-                    let block = state.interfaces().last();
-                    block
-                        .and_then(|block| interfaces.add(block, raw.body.len()))
-                        .ok_or_else(|| damaged("more interfaces than any host has".into()))?;
-                    continue;
-                }
-                ENHANCED_PACKET_BLOCK => {
-                    read_enhanced(&raw.body, state, interfaces).map_err(damaged)?
-                }
-                _ => {
-                    block = raw
-                        .try_into_block(state)
-                        .map_err(|error| damaged(chain(&error)))?;
-                    match &block {
-                        Block::Packet(block) => {
-                            let time = Timestamp::from_duration(block.timestamp);
-                            let interface = u32::from(block.interface_id);
-                            Found::new(interface, time, block.original_len, &block.data)
-                        }
-                        Block::SimplePacket(block) => {
-                            Found::new(0, Timestamp(0), block.original_len, &block.data)
-                        }
-                        Block::InterfaceStatistics(block) => {
-                            let interface = interfaces.described.get(block.interface_id as usize);
-                            if interface.is_some_and(|interface| interface.is_monitor) {
-                                read_statistics(block, remarks);
-                            }
-                            continue;
-                        }
-                        _ => continue,
-                    }
-                }
-            };
-            let number = packet.interface;
-            let interface = interfaces.described.get(number as usize).ok_or_else(|| {
-                damaged(format!(
-                    "a packet of interface {number}, which the file does not describe"
-                ))
-            })?;
-            if packet.data.len() > MAX_PACKET {
-                return Err(damaged(format!(
-                    "a packet of {} bytes, more than {MAX_PACKET}",
-                    packet.data.len()
-                )));
-            }
-            let packet = Packet {
-                time: packet.time,
-                original_len: packet.original_len,
-                link: interface.link,
-                facts: interface.facts.as_ref(),
-                data: packet.data,
-                options: packet.options,
-                order: byte_order(state.endianness()),
-                offset,
-            };
-            return take(&packet, remarks).map(Some);
-        }
-    }
-}
-
-/// What a block says of a packet.
-struct Found<'a> {
-    interface: u32,
-    time: Timestamp,
-    original_len: u32,
-    data: &'a [u8],
-    options: &'a [u8],
-}
-
-impl<'a> Found<'a> {
-    fn new(interface: u32, time: Timestamp, original_len: u32, data: &'a [u8]) -> Self {
-        let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        Self {
-            interface,
-            time,
-            original_len: original_len.max(captured),
-            data,
+    /// A Simple Packet Block (section 4.4), which has no time.
+    fn simple_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
+        let (fixed, rest) = body.split_at_checked(4)?;
+        let original_len = self.order.u32(fixed)?;
+        let described = self.interfaces.get(0)?;
+        let snaplen = match described.snaplen {
+            0 => u32::MAX,
+            snaplen => snaplen,
+        };
+        let captured = original_len.min(snaplen) as usize;
+        Some(Packet {
+            time: None,
+            has_odd_time: false,
+            original_len,
+            link: described.link,
+            interface: 0,
+            facts: described.facts.as_ref(),
+            data: &rest[..rest.len().min(captured)],
             options: &[],
-        }
+            order: self.order,
+        })
     }
 }
 
-/// An Enhanced Packet Block (section 4.3). The library would allocate for each comment, and refuse
-/// the packet for one that is not UTF-8.
-// Inlined: returned through memory, it would be read in larger pieces than it was written in.
-#[inline(always)]
-fn read_enhanced<'a>(
-    body: &'a [u8],
-    state: &PcapNgState,
-    interfaces: &Interfaces,
-) -> Result<Found<'a>, String> {
-    const HEADER_LEN: usize = 20;
-    let order = byte_order(state.endianness());
-    let short = || "invalid content for block 'Enhanced Packet': it is too short".to_owned();
-    let (header, rest) = body.split_at_checked(HEADER_LEN).ok_or_else(short)?;
-    let field = |index: usize| {
-        order
-            .u32(&header[index * 4..index * 4 + 4])
-            .unwrap_or_default()
-    };
-    let [interface, high, low, captured, original_len] = [0, 1, 2, 3, 4].map(field);
-    let described = interfaces.described.get(interface as usize);
-    let time = if described.is_some_and(|described| described.counts_nanoseconds) {
-        Timestamp(u64::from(high) << 32 | u64::from(low))
-    } else {
-        let time = state.decode_timestamp(interface, high, low);
-        Timestamp::from_duration(time.map_err(|error| chain(&error))?)
-    };
-    let captured = captured as usize;
-    let data = rest.get(..captured).ok_or_else(short)?;
-    let options = rest.get(captured.next_multiple_of(4)..).unwrap_or_default();
-    Ok(Found {
-        options,
-        ..Found::new(interface, time, original_len, data)
-    })
+fn check_lengths(first: u32, second: Option<u32>) -> Result<(), String> {
+    let second = second.unwrap_or_default();
+    if first == second {
+        return Ok(());
+    }
+    Err(format!(
+        "a block with two different lengths, {first} and {second},"
+    ))
 }
 
-fn describe(block: &InterfaceDescriptionBlock<'_>) -> Described {
-    let (mut name, mut description) = (Cow::Borrowed(""), Cow::Borrowed(""));
-    for option in &block.options {
-        match option {
-            InterfaceDescriptionOption::IfName(text) => name.clone_from(text),
-            InterfaceDescriptionOption::IfDescription(text) => description.clone_from(text),
-            _ => {}
-        }
+/// Major version 1 is all there is (section 4.1); minor versions change nothing that is read here.
+fn read_section(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Result<(), String> {
+    const FIXED_LEN: usize = 16;
+    const HARDWARE: u16 = 2;
+    const OS: u16 = 3;
+    let major = body.get(4..6).and_then(|bytes| order.u16(bytes));
+    if major != Some(1) {
+        return Err(match major {
+            Some(major) => format!("a section of version {major}, which is not known,"),
+            None => "a section header that is too short".into(),
+        });
     }
-    let is_monitor = name == MONITOR_NAME && description == MONITOR_DESCRIPTION;
-    // Other programs' interfaces have a name, and no index.
-    let named = (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
-        input: Some((0, name.as_bytes().to_vec())),
-        origin: None,
-        basis: Basis::Known,
-    });
-    Described {
-        link: link_type(u32::from(block.linktype)),
-        facts: InterfaceFacts::read(&name, &description).or(named),
-        is_monitor,
-        counts_nanoseconds: block.ts_resolution() == InterfaceTsResolution::NANO
-            && block.ts_offset() == 0,
-    }
-}
-
-fn host(options: &[SectionHeaderOption<'_>]) -> CaptureHost {
     let mut host = CaptureHost::default();
-    for option in options {
-        match option {
-            SectionHeaderOption::Hardware(text) => {
-                host.hardware = Some(text.clone().into_owned().into());
-            }
-            SectionHeaderOption::OS(text) => host.os = Some(text.clone().into_owned().into()),
+    let mut options = Options::new(body.get(FIXED_LEN..).unwrap_or_default(), order);
+    for (code, value) in options.by_ref() {
+        let text = || Some(String::from_utf8_lossy(value).into_owned().into());
+        match code {
+            HARDWARE => host.hardware = text(),
+            OS => host.os = text(),
             _ => {}
         }
     }
-    host
+    remarks.skipped_options += u64::from(options.are_cut());
+    // The first section's: there is one host that is told.
+    if !remarks.has_section {
+        remarks.host = host;
+        remarks.has_section = true;
+    }
+    Ok(())
 }
 
-/// Loss and period, out of the statistics of interface 0. Several sections add up.
-fn read_statistics(block: &InterfaceStatisticsBlock<'_>, remarks: &mut Remarks) {
+/// Loss and period, out of the statistics of our interface 0 (section 4.6). Several sections add up.
+fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks: &mut Remarks) {
+    const FIXED_LEN: usize = 12;
+    const START_TIME: u16 = 2;
+    const END_TIME: u16 = 3;
+    const DROPPED: u16 = 5;
+    const DROPPED_BY_OS: u16 = 7;
     let (mut both, mut queue, mut start, mut end) = (None, 0, None, None);
-    for option in &block.options {
-        match option {
-            InterfaceStatisticsOption::IsbIfDrop(count) => both = Some(*count),
-            InterfaceStatisticsOption::IsbOsDrop(count) => queue = *count,
-            InterfaceStatisticsOption::IsbStartTime(time) => {
-                start = Some(Timestamp::from_duration(*time));
-            }
-            InterfaceStatisticsOption::IsbEndTime(time) => {
-                end = Some(Timestamp::from_duration(*time));
-            }
-            _ => {}
-        }
+    let mut options = Options::new(body.get(FIXED_LEN..).unwrap_or_default(), order);
+    for (code, value) in options.by_ref() {
+        let time = || -> Option<Timestamp> {
+            let [high, low] = [order.u32(value.get(..4)?)?, order.u32(value.get(4..)?)?];
+            interface
+                .resolution
+                .time(u64::from(high) << 32 | u64::from(low))
+        };
+        let understood = match code {
+            START_TIME => set(&mut start, time()),
+            END_TIME => set(&mut end, time()),
+            DROPPED => set(&mut both, order.u64(value)),
+            DROPPED_BY_OS => order.u64(value).is_some_and(|count| {
+                queue = count;
+                true
+            }),
+            _ => true,
+        };
+        remarks.skipped_options += u64::from(!understood);
     }
+    remarks.skipped_options += u64::from(options.are_cut());
     if let Some(both) = both {
         let loss = remarks.loss.get_or_insert_default();
         loss.queue = loss.queue.saturating_add(queue);
@@ -287,10 +407,9 @@ fn read_statistics(block: &InterfaceStatisticsBlock<'_>, remarks: &mut Remarks) 
     }
 }
 
-fn damage(offset: u64, error: PcapNgReadError, was_end_reached: bool) -> Damage {
-    let what = match error {
-        PcapNgReadError::Io(error) => read_failure(&error, was_end_reached),
-        other => chain(&other),
-    };
-    Damage { offset, what }
+/// Whether there was a value to set.
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let understood = value.is_some();
+    *place = value.or(place.take());
+    understood
 }

@@ -10,8 +10,8 @@ use proptest::sample::select;
 use super::{Counted, Grouping, Key, KeyView, Order, Table};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
-    Basis, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
-    Timestamp,
+    Basis, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags,
+    Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -82,7 +82,7 @@ impl Owned {
     fn record(&self) -> DropRecord<'_> {
         let [one, other, third] = self.names.map(Name::new);
         DropRecord {
-            time: Timestamp(0),
+            time: None,
             cause: match self.origin {
                 0 => Cause::Software {
                     location: Location {
@@ -107,6 +107,7 @@ impl Owned {
             original_len: u32::try_from(self.len.max(self.data.len())).unwrap(),
             data: &self.data,
             notes: &[],
+            flags: PacketFlags::default(),
         }
     }
 }

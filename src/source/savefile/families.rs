@@ -1,0 +1,105 @@
+//! Which netlink messages are NET_DM's. Its number differs from host to host and from boot to boot, so what is
+//! announced holds for one interface of one section, from there on; and where files of several hosts were
+//! merged, not even there.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+/// Numbers that are remembered of an interface: as many hosts' captures in one.
+const MAX_IDS: usize = 8;
+
+/// What was announced, for each interface of the section at hand.
+#[derive(Default)]
+pub struct Families {
+    known: HashMap<u32, Ids, RandomState>,
+    /// What is known of the interface that was asked for last.
+    latest: Option<(u32, Ids)>,
+    /// The number that was announced last, anywhere.
+    last: Option<u16>,
+}
+
+/// Numbers that were announced as NET_DM's, the first `count`.
+#[derive(Clone, Copy, Default)]
+struct Ids {
+    ids: [u16; MAX_IDS],
+    count: usize,
+}
+
+/// What is known of a message's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is NET_DM's, and the only one that is.
+    Announced,
+    /// It is NET_DM's, but only on one of several hosts.
+    Shared,
+    /// Nobody said so: the answer may be missing, or be that of another host.
+    Unannounced,
+}
+
+impl Families {
+    /// Another section begins.
+    pub fn clear(&mut self) {
+        self.known.clear();
+        self.latest = None;
+    }
+
+    /// NET_DM has this number on the host of that interface.
+    pub fn announce(&mut self, interface: u32, id: u16) {
+        self.last = Some(id);
+        self.latest = None;
+        let known = self.known.entry(interface).or_default();
+        let is_new = !known.ids[..known.count].contains(&id);
+        if is_new && known.count < MAX_IDS {
+            known.ids[known.count] = id;
+            known.count += 1;
+        }
+    }
+
+    /// What is known of a number.
+    #[inline]
+    pub fn standing(&mut self, interface: u32, id: u16) -> Standing {
+        let ids = match self.latest {
+            Some((latest, ids)) if latest == interface => ids,
+            _ => {
+                let ids = self.known.get(&interface).copied().unwrap_or_default();
+                self.latest = Some((interface, ids));
+                ids
+            }
+        };
+        let ids = &ids.ids[..ids.count];
+        match ids {
+            [only] if *only == id => Standing::Announced,
+            ids if ids.contains(&id) => Standing::Shared,
+            _ => Standing::Unannounced,
+        }
+    }
+
+    /// The number that was announced last, whatever for.
+    pub fn last(&self) -> Option<u16> {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_holds_for_its_interface_and_section() {
+        let mut families = Families::default();
+        assert_eq!(families.standing(0, 32), Standing::Unannounced);
+        families.announce(0, 32);
+        families.announce(0, 32);
+        families.announce(1, 35);
+        assert_eq!(families.standing(0, 32), Standing::Announced);
+        assert_eq!(families.standing(0, 35), Standing::Unannounced);
+        assert_eq!(families.standing(1, 35), Standing::Announced);
+        families.announce(0, 35);
+        assert_eq!(families.standing(0, 32), Standing::Shared);
+        assert_eq!(families.standing(0, 35), Standing::Shared);
+        families.clear();
+        assert_eq!(families.standing(1, 35), Standing::Unannounced);
+        assert_eq!(families.last(), Some(35));
+    }
+}

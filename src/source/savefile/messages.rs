@@ -1,0 +1,216 @@
+//! Netlink messages in a packet: packet alerts and summary alerts of NET_DM, and what names its number.
+
+use std::ops::ControlFlow;
+
+use super::families::{Families, Standing};
+use super::{Packet, Remarks};
+use crate::net_dm::alert::Alert;
+use crate::net_dm::netlink::{
+    Attributes, ByteOrder, GENL_ID_CTRL, Generic, MESSAGE_HEADER_LEN, Messages,
+};
+use crate::net_dm::summary::SummaryAlert;
+use crate::net_dm::{FAMILY_VERSION, cmd, family};
+use crate::packet::{ArpHardware, SLL_LEN, SLL2_LEN, be16};
+use crate::record::LinkType;
+use crate::source::Event;
+
+/// The messages of a packet, behind its cooked header.
+#[derive(Clone, Copy)]
+pub struct Datagram<'a> {
+    bytes: &'a [u8],
+    order: ByteOrder,
+    /// Whether bytes are missing at the end.
+    is_cut: bool,
+}
+
+/// Whether a packet of this link type holds netlink messages: those of LINKTYPE_NETLINK do, and in the other
+/// cooked captures those of nlmon.
+#[inline]
+pub fn are_in(packet: &Packet<'_>) -> bool {
+    let hardware = match packet.link {
+        LinkType::NETLINK => return true,
+        LinkType::LINUX_SLL => be16(packet.data, 2),
+        LinkType::LINUX_SLL2 => be16(packet.data, 8),
+        _ => return false,
+    };
+    hardware == Some(ArpHardware::NETLINK.0)
+}
+
+impl<'a> Datagram<'a> {
+    /// The messages behind the cooked header, where they are generic netlink's; their byte order is the file's,
+    /// unless only the other one makes sense of the first length.
+    pub fn of(packet: &Packet<'a>) -> Option<Self> {
+        const GENERIC: u16 = 16;
+        // The header of LINKTYPE_NETLINK is that of LINKTYPE_LINUX_SLL, with the netlink family for a protocol.
+        let (family_at, header_len) = match packet.link {
+            LinkType::LINUX_SLL2 => (0, SLL2_LEN),
+            _ => (14, SLL_LEN),
+        };
+        if be16(packet.data, family_at)? != GENERIC {
+            return None;
+        }
+        let bytes = packet.data.get(header_len..)?;
+        let order = packet.order;
+        let is_first_readable = |order| match first_len(bytes, order) {
+            Some(len) => (MESSAGE_HEADER_LEN..=packet.original_len as usize).contains(&len),
+            None => false,
+        };
+        let order = if is_first_readable(order) || !is_first_readable(order.swapped()) {
+            order
+        } else {
+            order.swapped()
+        };
+        Some(Self {
+            bytes,
+            order,
+            is_cut: packet.data.len() < packet.original_len as usize,
+        })
+    }
+
+    /// The number of NET_DM, where it is told here.
+    pub fn family(self) -> Option<u16> {
+        let messages = Messages::new(self.bytes, self.order);
+        let answers = messages.filter(|message| message.kind == GENL_ID_CTRL);
+        let ids = answers.filter_map(|message| family::read_id(&message.generic(self.order)?));
+        ids.last()
+    }
+
+    /// Hands on all that the messages tell.
+    pub fn deliver<B>(
+        self,
+        packet: &Packet<'_>,
+        families: &mut Families,
+        remarks: &mut Remarks,
+        take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut context = Context {
+            packet,
+            families,
+            remarks,
+            take,
+        };
+        let mut messages = Messages::new(self.bytes, self.order);
+        let mut previous = None;
+        for message in messages.by_ref() {
+            previous = Some(message.kind);
+            if let Some(generic) = message.generic(self.order) {
+                context.message(message.kind, &generic)?;
+            }
+        }
+        if messages.rest().is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.deliver_rest(messages.rest(), previous, &mut context)
+    }
+
+    /// A last message that is damaged, or cut as the packet is.
+    #[cold]
+    fn deliver_rest<B>(
+        self,
+        rest: &[u8],
+        previous: Option<u16>,
+        context: &mut Context<'_, impl FnMut(Event<'_, '_>) -> ControlFlow<B>>,
+    ) -> ControlFlow<B> {
+        const COMMAND_AT: usize = MESSAGE_HEADER_LEN;
+        let kind = rest.get(4..6).and_then(|bytes| self.order.u16(bytes));
+        // What begins like a list of families is one: a datagram holds one answer.
+        let is_drop = match kind.or(previous) {
+            Some(kind) if kind <= GENL_ID_CTRL => false,
+            Some(kind) => {
+                let standing = context.families.standing(context.packet.interface, kind);
+                let is_alert = |command: &u8| matches!(*command, cmd::ALERT | cmd::PACKET_ALERT);
+                let version = rest.get(COMMAND_AT + 1);
+                (standing != Standing::Unannounced
+                    || version.is_none_or(|version| *version == FAMILY_VERSION))
+                    && rest.get(COMMAND_AT).is_none_or(is_alert)
+            }
+            None => true,
+        };
+        if !is_drop {
+            return ControlFlow::Continue(());
+        }
+        let len = first_len(rest, self.order);
+        let header = rest.get(COMMAND_AT..COMMAND_AT + 4);
+        if self.is_cut
+            && len.is_some_and(|len| len > rest.len())
+            && let Some(&[cmd::PACKET_ALERT, FAMILY_VERSION, _, _]) = header
+        {
+            let attributes = Attributes::native(&rest[COMMAND_AT + 4..]).in_order(self.order);
+            let (alert, has_all_facts) = Alert::decode_cut(attributes);
+            if alert.is_likely() {
+                context.remarks.damaged_messages += u64::from(!has_all_facts);
+                return context.alert(&alert);
+            }
+        }
+        context.remarks.damaged_messages += 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// The length that the first message says.
+fn first_len(bytes: &[u8], order: ByteOrder) -> Option<usize> {
+    Some(order.u32(bytes.get(..4)?)? as usize)
+}
+
+/// What the messages of a packet are delivered with.
+struct Context<'c, T> {
+    packet: &'c Packet<'c>,
+    families: &'c mut Families,
+    remarks: &'c mut Remarks,
+    take: &'c mut T,
+}
+
+impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
+    #[inline]
+    fn message(&mut self, kind: u16, generic: &Generic<'_>) -> ControlFlow<B> {
+        if kind == GENL_ID_CTRL {
+            if let Some(id) = family::read_id(generic) {
+                self.families.announce(self.packet.interface, id);
+            }
+            return ControlFlow::Continue(());
+        }
+        let is_alert = matches!(generic.command, cmd::PACKET_ALERT | cmd::ALERT);
+        if kind < GENL_ID_CTRL || !is_alert {
+            return ControlFlow::Continue(());
+        }
+        let standing = self.families.standing(self.packet.interface, kind);
+        if standing != Standing::Announced && generic.version != FAMILY_VERSION {
+            return ControlFlow::Continue(());
+        }
+        if generic.command == cmd::ALERT {
+            return self.summary(generic, standing);
+        }
+        let alert = Alert::decode(generic.attributes);
+        // What can be nothing else is an alert, whatever was announced.
+        let is_ours = match standing {
+            Standing::Announced => true,
+            Standing::Shared => alert.is_likely(),
+            Standing::Unannounced => alert.is_certain(),
+        };
+        if is_ours {
+            return self.alert(&alert);
+        }
+        self.remarks.undecided_messages += u64::from(alert.is_likely());
+        ControlFlow::Continue(())
+    }
+
+    #[inline]
+    fn alert(&mut self, alert: &Alert<'_>) -> ControlFlow<B> {
+        self.remarks.skipped_attributes += u64::from(alert.skipped);
+        let record = alert.record(self.packet.time, None, None, None);
+        (self.take)(Event::Drop(&record))
+    }
+
+    fn summary(&mut self, message: &Generic<'_>, standing: Standing) -> ControlFlow<B> {
+        let Some(summary) = SummaryAlert::decode(message) else {
+            self.remarks.damaged_messages += u64::from(standing == Standing::Announced);
+            return ControlFlow::Continue(());
+        };
+        self.remarks.summaries += 1;
+        self.remarks.summary_drops += summary.drops;
+        let time = self.packet.time;
+        summary.try_for_each(|cause, count| (self.take)(Event::Count { cause, count, time }))?;
+        let is_full = summary.is_full();
+        (self.take)(Event::EndOfCounts { is_full })
+    }
+}

@@ -1,0 +1,323 @@
+//! A capture file, read without I/O: bytes go in, events come out.
+
+use std::ops::ControlFlow;
+
+use super::comments::{Comments, Said};
+use super::families::Families;
+use super::input::Input;
+use super::messages::{self, Datagram};
+use super::pcap::{self, PcapFile};
+use super::pcapng::{self, PcapngFile};
+use super::{Damage, Next, OpenError, Packet, Remarks};
+use crate::packet;
+use crate::record::{Basis, DropRecord, Interface, Link, Name};
+use crate::source::Event;
+
+/// Takes the bytes of a capture file as they come, and hands on what they tell. Whoever has the file calls
+/// [`open`](Self::open), then [`events`](Self::events), and puts bytes into [`space`](Self::space) whenever
+/// either needs some.
+pub struct Reader {
+    input: Input,
+    /// Known once the file's header was read.
+    format: Option<Format>,
+    /// Whether the first packet was looked at.
+    is_open: bool,
+    sense: Sense,
+    remarks: Remarks,
+}
+
+enum Format {
+    Pcap(PcapFile),
+    Pcapng(PcapngFile),
+}
+
+/// What makes sense of packets.
+struct Sense {
+    comments: Comments,
+    families: Families,
+}
+
+/// How far a reader came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<B> {
+    /// It goes on when there are more bytes.
+    NeedsBytes,
+    /// The file was read to its end; or, when it is opened, as far as its first packet.
+    Done,
+    /// Whoever took the events wants no more.
+    Broken(B),
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// Before the first byte.
+    pub fn new() -> Self {
+        Self {
+            input: Input::default(),
+            format: None,
+            is_open: false,
+            sense: Sense {
+                comments: Comments::new(),
+                families: Families::default(),
+            },
+            remarks: Remarks::default(),
+        }
+    }
+
+    /// Room for the next bytes of the file, never empty; [`filled`](Self::filled) tells how many came.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.input.space()
+    }
+
+    /// So many bytes were put into [`space`](Self::space).
+    pub fn filled(&mut self, len: usize) {
+        self.input.filled(len);
+    }
+
+    /// There are no more bytes.
+    pub fn end(&mut self) {
+        self.input.end(None);
+    }
+
+    /// There are more bytes, but they cannot be read.
+    pub fn fail(&mut self, error: &std::io::Error) {
+        self.input.end(Some(format!("cannot read on: {error}")));
+    }
+
+    /// Looks at the header, and as far as the first packet: in the C tool's files that one tells the number of
+    /// the family.
+    pub fn open(&mut self) -> Result<Progress<()>, OpenError> {
+        while !self.is_open {
+            match self.begin()? {
+                Progress::NeedsBytes => return Ok(Progress::NeedsBytes),
+                Progress::Done | Progress::Broken(()) => {}
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// One step of the opening.
+    fn begin(&mut self) -> Result<Progress<()>, OpenError> {
+        const MAGIC_LEN: usize = 6;
+        let Some(format) = &mut self.format else {
+            if self.input.pending().len() < MAGIC_LEN && self.input.more(MAGIC_LEN) {
+                return Ok(Progress::NeedsBytes);
+            }
+            if self.input.begin_decompression()? {
+                return Ok(Progress::Done);
+            }
+            let format = match self.input.pending() {
+                [] => return Err(self.input.failure().map_or(OpenError::Empty, cut_header)),
+                bytes if bytes.starts_with(&pcapng::SECTION_HEADER) => {
+                    Format::Pcapng(PcapngFile::new())
+                }
+                [a, b, c, d, ..] if pcap::magic([*a, *b, *c, *d]).is_some() => {
+                    let Some(header) = self.input.pending().first_chunk() else {
+                        if self.input.more(pcap::HEADER_LEN) {
+                            return Ok(Progress::NeedsBytes);
+                        }
+                        if self.input.pending().len() >= pcap::HEADER_LEN {
+                            return Ok(Progress::Done);
+                        }
+                        return Err(cut_header(self.input.cut()));
+                    };
+                    let file = PcapFile::new(header);
+                    let file = file.map_err(|what| Damage { offset: 0, what })?;
+                    self.input.consume(pcap::HEADER_LEN);
+                    Format::Pcap(file)
+                }
+                _ => return Err(OpenError::Unknown),
+            };
+            self.format = Some(format);
+            return Ok(Progress::Done);
+        };
+        let offset = self.input.offset();
+        let next = format.next(self.input.pending(), &mut self.remarks);
+        match next {
+            Ok(Next::Packet(found)) => {
+                if let Some(id) = found.packet.family() {
+                    self.sense.families.announce(found.packet.interface, id);
+                }
+                self.is_open = true;
+            }
+            Ok(Next::Other(len) | Next::Section(len)) => self.input.consume(len),
+            Ok(Next::Needs(len)) => {
+                if self.input.more(len) {
+                    return Ok(Progress::NeedsBytes);
+                }
+                let has_grown = self.input.pending().len() >= len;
+                if !has_grown && offset == 0 && !self.input.pending().is_empty() {
+                    return Err(cut_header(self.input.cut()));
+                }
+                self.is_open = !has_grown;
+            }
+            // Of the header nothing was understood; later damage is told when it is come to.
+            Err(what) if offset == 0 => return Err(Damage { offset, what }.into()),
+            Err(_) => self.is_open = true,
+        }
+        Ok(Progress::Done)
+    }
+
+    /// What was come across so far; the host's part is known when the file is open.
+    pub fn remarks(&self) -> &Remarks {
+        &self.remarks
+    }
+
+    /// The number of NET_DM in the file, as far as it was learnt.
+    pub fn family(&self) -> Option<u16> {
+        self.sense.families.last()
+    }
+
+    /// Hands everything to `take` that the bytes tell, until it breaks. Ends with the damage where there is
+    /// some. The file has to be open.
+    pub fn events<B>(
+        &mut self,
+        mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> Result<Progress<B>, Damage> {
+        let Self {
+            input,
+            format: Some(format),
+            sense,
+            remarks,
+            ..
+        } = self
+        else {
+            return Ok(Progress::Done);
+        };
+        loop {
+            let next = format.next(input.pending(), remarks);
+            let (len, is_cut, flow) = match next {
+                Ok(Next::Packet(found)) => {
+                    let flow = sense.deliver(&found.packet, remarks, &mut take);
+                    (found.len, found.is_cut, flow)
+                }
+                Ok(Next::Other(len)) => (len, false, ControlFlow::Continue(())),
+                Ok(Next::Section(len)) => {
+                    sense.families.clear();
+                    (len, false, ControlFlow::Continue(()))
+                }
+                Ok(Next::Needs(len)) => {
+                    if input.more(len) {
+                        return Ok(Progress::NeedsBytes);
+                    }
+                    if input.pending().len() >= len {
+                        continue;
+                    }
+                    return match input.failure() {
+                        None if input.pending().is_empty() && !format.is_inside_a_block() => {
+                            Ok(Progress::Done)
+                        }
+                        _ => Err(Damage {
+                            offset: input.offset(),
+                            what: input.cut(),
+                        }),
+                    };
+                }
+                Err(what) => {
+                    let offset = input.offset();
+                    return Err(Damage { offset, what });
+                }
+            };
+            if is_cut && let Format::Pcapng(file) = format {
+                file.skip_rest(input.pending());
+            }
+            input.consume(len);
+            if let ControlFlow::Break(value) = flow {
+                return Ok(Progress::Broken(value));
+            }
+        }
+    }
+}
+
+fn cut_header(what: String) -> OpenError {
+    Damage { offset: 0, what }.into()
+}
+
+impl Format {
+    #[inline]
+    fn next<'a>(&'a mut self, bytes: &'a [u8], remarks: &mut Remarks) -> Result<Next<'a>, String> {
+        match self {
+            Self::Pcap(file) => file.next(bytes),
+            Self::Pcapng(file) => file.next(bytes, remarks),
+        }
+    }
+
+    fn is_inside_a_block(&self) -> bool {
+        match self {
+            Self::Pcap(_) => false,
+            Self::Pcapng(file) => file.is_inside_a_block(),
+        }
+    }
+}
+
+impl Sense {
+    #[inline]
+    fn deliver<B>(
+        &mut self,
+        packet: &Packet<'_>,
+        remarks: &mut Remarks,
+        take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        remarks.odd_times += u64::from(packet.has_odd_time);
+        if messages::are_in(packet) {
+            return match Datagram::of(packet) {
+                Some(datagram) => datagram.deliver(packet, &mut self.families, remarks, take),
+                None => ControlFlow::Continue(()),
+            };
+        }
+        let origin = packet.facts.and_then(|described| described.origin);
+        self.comments
+            .understand(packet.options, packet.order, origin, |said| {
+                take(Event::Drop(&record(packet, said, remarks)))
+            })
+    }
+}
+
+impl Packet<'_> {
+    /// The family's number, where it is told here.
+    fn family(&self) -> Option<u16> {
+        let datagram = messages::are_in(self).then(|| Datagram::of(self))?;
+        datagram?.family()
+    }
+}
+
+/// The drop that a packet and its comments speak of.
+#[inline]
+fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks) -> DropRecord<'a> {
+    let facts = &said.facts;
+    let cause = facts.cause();
+    remarks.plain_packets += u64::from(cause.origin().is_none());
+    remarks.skipped_options += said.skipped;
+    let link = packet.link;
+    if !packet::is_understood(link) {
+        remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
+    }
+    let described = packet.facts;
+    let input = described.and_then(|described| described.input.as_ref());
+    let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
+    DropRecord {
+        time: packet.time.filter(|_| !facts.has_no_time()),
+        cause,
+        input: input.or_else(|| facts.input()),
+        link: Link {
+            kind: link,
+            basis: described.map_or(Basis::Known, |described| described.basis),
+        },
+        protocol: facts
+            .protocol()
+            .or_else(|| packet::protocol(link, packet.data)),
+        original_len: packet.original_len,
+        data: packet.data,
+        notes: facts.notes(),
+        // The direction of a drop is that of its input.
+        flags: match cause.origin() {
+            Some(_) => said.flags.with_direction(None),
+            None => said.flags,
+        },
+    }
+}
