@@ -102,15 +102,17 @@ pub struct Finished {
     pub failure: Option<Failure>,
 }
 
-impl Session {
-    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
-    /// is taken. The kernel rejects what it can of `in_kernel`.
-    pub fn begin(
-        live: &Live,
-        purpose: Purpose,
-        in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
-    ) -> Result<Self, Failure> {
+/// A run that can begin: the signals are taken, NET_DM is found, and nothing is changed yet.
+pub struct Opening {
+    monitoring: Shared,
+    requests: Requests,
+    conversation: KernelConversation,
+    last: EndAtLast,
+}
+
+impl Opening {
+    /// Takes the signals and finds NET_DM.
+    pub fn new() -> Result<Self, Failure> {
         let monitoring = Shared(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
@@ -118,12 +120,40 @@ impl Session {
         };
         let requests = Requests::listen(at_end).context("cannot take over the signals")?;
         let conversation = KernelConversation::open()?;
-        let family = conversation.family();
         let last = EndAtLast(monitoring.clone());
+        Ok(Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        })
+    }
+
+    /// What signals ask for meanwhile.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
+    /// is taken. The kernel rejects what it can of `in_kernel`.
+    pub fn begin(
+        self,
+        live: &Live,
+        purpose: Purpose,
+        in_kernel: Option<&Filter>,
+        announce: impl FnOnce(Beginning),
+    ) -> Result<Session, Failure> {
+        let Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        } = self;
+        let family = conversation.family();
         let join = || Joined::new(live, family, in_kernel);
         let begun = begin(live, purpose, conversation, join, announce)?;
         monitoring.set(begun.monitoring);
-        Ok(Self {
+        Ok(Session {
             kernel: Kernel::new(begun.joined.alerts),
             monitoring,
             requests,
@@ -137,7 +167,9 @@ impl Session {
             _last: last,
         })
     }
+}
 
+impl Session {
     /// The event loop: alerts as long as there are some; when there are none, flush, rest and wait.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
         let mut probe = Probe::new(self.role == Role::Passive);

@@ -10,6 +10,7 @@ mod keyboard;
 mod live;
 mod offline;
 mod output;
+mod output_file;
 mod pipeline;
 mod probe;
 mod read;
@@ -34,6 +35,7 @@ use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror
 use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
+use crate::sys;
 use talk::{hint, say};
 
 /// How a run ended: the exit status.
@@ -158,6 +160,7 @@ fn is_other_namespace() -> bool {
 
 /// Does what the command says.
 pub fn run(command: &Command) -> Result<Exit, Failure> {
+    sys::ignore_file_size_signal();
     match command {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
@@ -228,11 +231,8 @@ fn stop() -> Result<Exit, Failure> {
 
 /// Prints to standard output; a closed pipe is no failure.
 fn print(text: &str) -> Result<Exit, Failure> {
-    let mut stdout = io::stdout();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    // The standard library's own handle ignores that nothing can be written there (EBADF).
+    match output::standard_output()?.write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context("cannot write to standard output");
             Err(error.into())

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::Context;
 
-use super::output::shown;
+use super::output::{shown, standard_input};
 use super::{Exit, Failure, hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
@@ -58,7 +58,7 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
         FilterText::Words(words) => return Ok(words.clone()),
         FilterText::File(Target::Standard) => {
             let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
+            let read = standard_input().and_then(|mut input| input.read_to_string(&mut text));
             ("standard input".into(), read.map(|_| text))
         }
         FilterText::File(Target::File(path)) => (shown(path), std::fs::read_to_string(path)),

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use super::super::output::{APPLICATION, shown};
+use super::super::output_file::create_new;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
 use crate::summary::{Counted, Grouping, Key, KeyView};
@@ -34,7 +35,7 @@ impl RowCapture {
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
-        let file = File::options().write(true).create_new(true).open(path)?;
+        let file = create_new(path)?;
         let writer = BufWriter::with_capacity(BUFFER_LEN, file);
         Ok(Self {
             sink: PcapngSink::new(writer, Linking::Auto, APPLICATION, host)?,

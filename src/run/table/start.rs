@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
 use super::super::keyboard::Keyboard;
-use super::super::live::Session;
+use super::super::live::Opening;
 use super::super::offline::{self, Input, NoMachine};
 use super::super::output::{shown, text_style};
 use super::super::pipeline::Stop;
@@ -147,7 +147,7 @@ pub fn show_live(
         Counting::Packets => CountedBy::Packets,
     };
     let mut subject = "drops".to_owned();
-    let mut session = Session::begin(live, purpose, None, |beginning| {
+    let mut session = Opening::new()?.begin(live, purpose, None, |beginning| {
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
             Beginning::Listening(settings) => {
