@@ -30,8 +30,9 @@
 //! 3. [`packet`]: the bytes themselves: link type inference, conversion; [`dissect`]: in words;
 //!    [`reason`]: what a drop means, the catalogue.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
-//!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
-//!    refusal means, [`net_dm::socket`] the two sockets.
+//!    [`net_dm::monitoring`] is the life cycle, [`net_dm::ownership`] the record that the dwdumps of
+//!    a host share, [`net_dm::control`] the requests and what each refusal means,
+//!    [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
 //!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
@@ -60,7 +61,8 @@
 //!   options, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
-//!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
+//!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`. Monitoring that
+//!   another process took over is left alone.
 //! - Unknown things are kept or counted, never an error: attributes, reasons, link types,
 //!   comments.
 //! - `unsafe` lives in `sys` alone.

@@ -15,13 +15,17 @@ pub fn set_no_enobufs(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Joins a netlink multicast group.
 pub fn join_group(socket: BorrowedFd<'_>, group: u32) -> io::Result<()> {
+    set_membership(socket, libc::NETLINK_ADD_MEMBERSHIP, group)
+}
+
+/// Leaves a netlink multicast group.
+pub fn leave_group(socket: BorrowedFd<'_>, group: u32) -> io::Result<()> {
+    set_membership(socket, libc::NETLINK_DROP_MEMBERSHIP, group)
+}
+
+fn set_membership(socket: BorrowedFd<'_>, option: libc::c_int, group: u32) -> io::Result<()> {
     let group = libc::c_int::try_from(group).map_err(io::Error::other)?;
-    set_option(
-        socket,
-        libc::SOL_NETLINK,
-        libc::NETLINK_ADD_MEMBERSHIP,
-        group,
-    )
+    set_option(socket, libc::SOL_NETLINK, option, group)
 }
 
 /// Sets the receive buffer's size in bytes, past net.core.rmem_max (needs CAP_NET_ADMIN).

@@ -8,8 +8,11 @@ pub mod control;
 pub mod family;
 pub mod monitoring;
 pub mod netlink;
+pub mod ownership;
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(test)]
+mod simulated;
 pub mod socket;
 pub mod summary;
 

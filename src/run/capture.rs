@@ -43,16 +43,21 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
 
     let end = session.run(&mut pipeline);
     let started = session.started;
-    let finished = session.finish(end, &mut pipeline, |pipeline, loss, remarks| {
-        let ending = Ending {
-            loss,
-            rejected: pipeline.counts().rejected,
-            period: Some((started, Timestamp::now())),
-        };
-        let finished = pipeline.finish(&ending);
-        tell(pipeline, loss, &plan, remarks);
-        finished
-    });
+    let finished = session.finish(
+        end,
+        &mut pipeline,
+        |pipeline, loss, remarks, interference| {
+            let ending = Ending {
+                loss,
+                rejected: pipeline.counts().rejected,
+                period: Some((started, Timestamp::now())),
+                interference,
+            };
+            let finished = pipeline.finish(&ending);
+            tell(pipeline, loss, &plan, remarks);
+            finished
+        },
+    );
     if let Some(finder) = finder {
         finder.tell();
     }

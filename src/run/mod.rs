@@ -31,8 +31,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::{Command, UsageError};
-use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror};
-use crate::net_dm::monitoring::BeginError;
+use crate::net_dm::control::{Control, ControlError, Operation, strerror};
+use crate::net_dm::monitoring::{BeginError, stop_all};
+use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
 use crate::sys;
@@ -128,7 +129,7 @@ impl From<BeginError> for Failure {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Control(error) => error.into(),
-            BeginError::Busy(_) => {
+            BeginError::Busy(..) => {
                 let hint = error.hint();
                 Self::new(error, hint)
             }
@@ -218,14 +219,17 @@ fn statistics() -> Result<Exit, Failure> {
 }
 
 fn stop() -> Result<Exit, Failure> {
-    let mut control = Control::new(KernelConversation::open()?);
-    let was_on = control.is_monitoring()?;
-    control.stop(Origins::Both)?;
-    say(if was_on {
+    let conversation = KernelConversation::open()?;
+    let ownership = OwnershipFile::of_this_host(conversation.family());
+    let stopped = stop_all(&mut Control::new(conversation), &ownership)?;
+    say(if stopped.was_on {
         "stopped monitoring, software and hardware"
     } else {
         "monitoring was off already"
     });
+    if stopped.restored {
+        say("a dwdump that was killed had changed the settings: they are as before");
+    }
     Ok(Exit::Success)
 }
 

@@ -82,7 +82,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         began: Instant::now(),
     };
     let end = session.run(&mut counter);
-    let finished = session.finish(end, &mut counter, |counter, loss, remarks| {
+    let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
         let finished = counter.finish();
         counter.tell(loss, source);
         tell_damaged(remarks.damaged_messages);

@@ -82,6 +82,7 @@ impl LiveTable {
             interface: command.selection.interface.clone(),
             host: beginnings.host,
             capture: None,
+            interference: None,
             limit: command.count,
             started: Timestamp::now(),
             is_stale: true,
@@ -175,7 +176,8 @@ pub fn show_live(
     })?;
     let end = session.run(&mut table);
     table.leave();
-    let finished = session.finish(end, &mut table, |table, loss, remarks| {
+    let finished = session.finish(end, &mut table, |table, loss, remarks, interference| {
+        table.interference = interference;
         table.tell(loss);
         tell_damaged(remarks.damaged_messages);
         ControlFlow::Continue(())
