@@ -8,7 +8,7 @@ use std::io::{self, Cursor};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use dwdump::net_dm::monitoring::Interference;
+use dwdump::net_dm::interference::Interference;
 use dwdump::packet;
 use dwdump::record::{
     Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss,

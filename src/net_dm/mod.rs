@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod control;
 pub mod family;
+pub mod interference;
 pub mod monitoring;
 pub mod netlink;
 pub mod ownership;

@@ -8,6 +8,7 @@ use super::control::{
     AlertMode, Control, ControlError, Conversation, Operation, Origins, Refusal, Settings,
     Statistics,
 };
+use super::interference::Interference;
 use super::ownership::{Claim, Contended, Locked, OwnershipFile};
 
 #[cfg(test)]
@@ -160,42 +161,6 @@ impl fmt::Display for Holder {
             Self::Dwdump(pid) => write!(f, "by another dwdump (process {pid})"),
             Self::KilledDwdump => f.write_str("left on by a dwdump that was killed"),
             Self::Unknown => f.write_str("by another program or left on by one that was killed"),
-        }
-    }
-}
-
-/// What another process did to this one's monitoring: drops since then are missing, or come of the
-/// other's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interference {
-    /// STOP.
-    Stopped,
-    /// Another dwdump was started with `--force`.
-    TakenOver,
-    /// CONFIG, to these settings; STOP was before it.
-    Reconfigured(Settings),
-    /// The module was unloaded.
-    Unloaded,
-}
-
-impl fmt::Display for Interference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped => f.write_str("monitoring was stopped by another process"),
-            Self::TakenOver => f.write_str("another dwdump took over with --force"),
-            Self::Reconfigured(settings) => {
-                let Settings {
-                    mode,
-                    trunc_len,
-                    queue_len,
-                } = settings;
-                write!(
-                    f,
-                    "another process stopped monitoring and changed its settings \
-                     ({mode} mode, truncation {trunc_len}, queue length {queue_len})"
-                )
-            }
-            Self::Unloaded => f.write_str("the drop monitor was unloaded (module drop_monitor)"),
         }
     }
 }

@@ -19,7 +19,8 @@ use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};
-use crate::net_dm::monitoring::{Ended, Interference, Monitoring, Reporting};
+use crate::net_dm::interference::Interference;
+use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::Event;
@@ -375,10 +376,10 @@ impl Session {
             say(interference);
             hint(match interference {
                 Interference::Stopped | Interference::Unloaded => {
-                    "drops since then are missing; whoever did it may tell why"
+                    "drops since then are missing: capture again once the other is done"
                 }
                 Interference::TakenOver | Interference::Reconfigured(_) => {
-                    "drops since then may be missing, or cut; the other's monitoring was left as it is"
+                    "drops since then may be missing or cut; the other's monitoring was left as it is"
                 }
             });
         }
@@ -409,7 +410,10 @@ impl Machine for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
         let socket = self.kernel.lost();
-        if let Err(error) = &queue {
+        // That the module is gone is told once, by the next look.
+        if let Err(error) = queue.as_ref()
+            && !error.is_unloaded()
+        {
             say(error);
         }
         Some(Loss {

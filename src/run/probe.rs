@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{hint, say};
 use crate::net_dm::control::{AlertMode, Conversation};
-use crate::net_dm::monitoring::{Interference, Monitoring};
+use crate::net_dm::interference::Interference;
+use crate::net_dm::monitoring::Monitoring;
 
 /// How often to look, whether drops arrive or not.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ pub use pcap::PcapSink;
 pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
-use crate::net_dm::monitoring::Interference;
+use crate::net_dm::interference::Interference;
 use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 

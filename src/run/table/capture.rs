@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::output::{APPLICATION, shown};
 use super::super::output_file::create_new;
-use crate::net_dm::monitoring::Interference;
+use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
 use crate::summary::{Counted, Grouping, Key, KeyView};

@@ -21,7 +21,7 @@ use super::screen::Screen;
 use super::sieve::Sieve;
 use super::{Plural, say, talk};
 use crate::cli::Role;
-use crate::net_dm::monitoring::Interference;
+use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
