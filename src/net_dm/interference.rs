@@ -10,7 +10,7 @@ use super::control::Settings;
 pub enum Interference {
     /// STOP.
     Stopped,
-    /// Another dwdump was started with `--force`.
+    /// Another dwdump was started, with `--force` or after a STOP.
     TakenOver,
     /// CONFIG, to these settings; STOP was before it.
     Reconfigured(Settings),
@@ -22,7 +22,7 @@ impl fmt::Display for Interference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("monitoring was stopped by another process"),
-            Self::TakenOver => f.write_str("another dwdump took over with --force"),
+            Self::TakenOver => f.write_str("another dwdump took over the drop monitor"),
             Self::Reconfigured(settings) => {
                 let Settings {
                     mode,

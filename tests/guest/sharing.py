@@ -88,7 +88,7 @@ class Sharing(SessionTest):
                         self.assertEqual(captured(self.file(names[2]), f"last {number}"), 2000)
                     else:
                         self.assertEqual(status, 1, talk)
-                        self.assertIn("dwdump: another dwdump took over with --force\n", talk)
+                        self.assertIn("dwdump: another dwdump took over the drop monitor\n", talk)
                         self.check_incomplete(self.file(names[place]), "took over")
                 self.check_restored()
 

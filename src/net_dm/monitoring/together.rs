@@ -106,7 +106,7 @@ fn one_that_was_taken_over_cannot_switch() {
     let mut second = host.force(5000);
     let error = first.switch(Reporting::Counts).unwrap_err();
     assert!(
-        error.to_string().ends_with("took over with --force"),
+        error.to_string().ends_with("took over the drop monitor"),
         "{error}"
     );
     assert_eq!(host.kernel.is_on(), (true, true));
