@@ -405,7 +405,7 @@ impl<C: Conversation> Monitoring<C> {
             };
         };
         let wanted = reporting.settings(self.original);
-        if let Some(locked) = &mut locked {
+        if let (Some(locked), Some(_)) = (&mut locked, self.generation) {
             locked.add(wanted);
         }
         self.control.stop(origins)?;
