@@ -31,9 +31,9 @@
 //!    [`dissect`]: in words, with what is wrong with them; [`reason`]: what a drop means, the
 //!    catalogue.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
-//!    [`net_dm::content`] tells packets from what never was one,
-//!    [`net_dm::monitoring`] is the life cycle, [`net_dm::control`] the requests and what each
-//!    refusal means, [`net_dm::socket`] the two sockets.
+//!    [`net_dm::content`] tells packets from what never was one, [`net_dm::monitoring`] is the life
+//!    cycle, [`net_dm::ownership`] the record that the dwdumps of a host share, [`net_dm::control`]
+//!    the requests and what each refusal means, [`net_dm::socket`] the two sockets.
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
 //!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
@@ -62,7 +62,8 @@
 //!   options, both reused. Nor between file and file, but for a cause not seen lately.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
-//!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`.
+//!   the other one is stuck in a write: see [`net_dm::monitoring`] and `run::signals`. Monitoring that
+//!   another process took over is left alone.
 //! - Text from outside is an [`untrusted::Untrusted`], a [`record::Name`] or a [`record::Escaped`],
 //!   which all show themselves escaped. Standard error and the table's screen look once more at
 //!   every character.

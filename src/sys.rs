@@ -1,10 +1,11 @@
-//! The only unsafe code: socket options and a look at a signal, which libc alone offers, and files
-//! mapped into memory.
+//! The only unsafe code: socket options, dispositions of signals and standard streams at the start,
+//! which libc alone offers, and files mapped into memory.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Makes the socket lose messages silently, counted by [`socket_drops`], where recv() would fail
 /// with ENOBUFS and the socket stay congested until it is drained.
@@ -14,13 +15,17 @@ pub fn set_no_enobufs(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Joins a netlink multicast group.
 pub fn join_group(socket: BorrowedFd<'_>, group: u32) -> io::Result<()> {
+    set_membership(socket, libc::NETLINK_ADD_MEMBERSHIP, group)
+}
+
+/// Leaves a netlink multicast group.
+pub fn leave_group(socket: BorrowedFd<'_>, group: u32) -> io::Result<()> {
+    set_membership(socket, libc::NETLINK_DROP_MEMBERSHIP, group)
+}
+
+fn set_membership(socket: BorrowedFd<'_>, option: libc::c_int, group: u32) -> io::Result<()> {
     let group = libc::c_int::try_from(group).map_err(io::Error::other)?;
-    set_option(
-        socket,
-        libc::SOL_NETLINK,
-        libc::NETLINK_ADD_MEMBERSHIP,
-        group,
-    )
+    set_option(socket, libc::SOL_NETLINK, option, group)
 }
 
 /// Sets the receive buffer's size in bytes, past net.core.rmem_max (needs CAP_NET_ADMIN).
@@ -179,6 +184,37 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroed memory is a valid sigaction, whether the call filled it or failed.
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Has a write past the limit of a file's size (`ulimit -f`) fail with EFBIG, where SIGXFSZ would end
+/// the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: an ignored signal runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Whether the standard stream `number` (0 to 2) was closed when the process started. Before `main`, the
+/// standard library opens /dev/null in its place, so that what is written there vanishes.
+pub fn was_closed(number: libc::c_int) -> bool {
+    let stream = usize::try_from(number).ok();
+    let closed = stream.and_then(|number| CLOSED_AT_START.get(number));
+    closed.is_some_and(|closed| closed.load(Ordering::Relaxed))
+}
+
+static CLOSED_AT_START: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+
+/// Called by the C library before the standard library's own start.
+// SAFETY: the section holds pointers to functions of this type, called once, in a single thread.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STREAMS: extern "C" fn() = look_at_streams;
+
+extern "C" fn look_at_streams() {
+    for (number, closed) in (0..).zip(&CLOSED_AT_START) {
+        // SAFETY: F_GETFD takes no argument and changes nothing; a number without a file is EBADF.
+        let is_closed = unsafe { libc::fcntl(number, libc::F_GETFD) } == -1;
+        closed.store(is_closed, Ordering::Relaxed);
+    }
 }
 
 #[cfg(feature = "source-lines")]

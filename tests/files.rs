@@ -8,6 +8,7 @@ use std::io::{self, Cursor};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use dwdump::net_dm::interference::Interference;
 use dwdump::packet;
 use dwdump::record::{
     Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss,
@@ -68,6 +69,7 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
         loss: file.remarks().loss,
         rejected: Rejected::Counted(0),
         period: file.remarks().period,
+        interference: None,
     };
     for sink in &mut sinks {
         sink.finish(&ending).unwrap();
@@ -403,7 +405,7 @@ proptest! {
     ) {
         let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into() });
         let period = Some((Timestamp(7), Timestamp(1_767_323_045_000_000_001)));
-        let ending = Ending { loss, rejected, period };
+        let ending = Ending { loss, rejected, period, ..Ending::default() };
         let bytes = pcapng(&records, &host, &ending);
         let count = read(&bytes, |number, found| {
             records[number].with(|written| assert_eq!(found, written));
@@ -459,6 +461,53 @@ proptest! {
     }
 }
 
+/// The options of interface 0's statistics.
+fn monitor_statistics(bytes: &[u8]) -> Vec<PcapNGOption<'_>> {
+    let mut rest = bytes;
+    let mut found = None;
+    while !rest.is_empty() {
+        let (behind, block) = parse_block_le(rest).unwrap();
+        rest = behind;
+        if let Block::InterfaceStatistics(block) = block
+            && block.if_id == 0
+        {
+            found = Some(block.options);
+        }
+    }
+    found.expect("interface 0 has statistics")
+}
+
+#[test]
+fn a_capture_that_another_process_disturbed_says_so() {
+    let stopped = (
+        Some(Interference::Stopped),
+        Some("incomplete: monitoring was stopped by another process"),
+    );
+    for (interference, said) in [(None, None), stopped] {
+        let ending = Ending {
+            interference,
+            ..Ending::default()
+        };
+        let bytes = pcapng(&[received_by(5)], &CaptureHost::default(), &ending);
+        let options = monitor_statistics(&bytes);
+        let comment = options
+            .iter()
+            .find(|option| option.code == OptionCode::Comment);
+        let comment = comment.map(|option| {
+            let text = std::str::from_utf8(&option.value).unwrap();
+            text.trim_end_matches('\0')
+        });
+        assert_eq!(comment, said);
+        let mut count = 0;
+        let mut file = Savefile::open(Cursor::new(&bytes[..])).unwrap();
+        let flow = file.for_each(|_| {
+            count += 1;
+            ControlFlow::<()>::Continue(())
+        });
+        assert_eq!((flow, count), (Ok(ControlFlow::Continue(())), 1));
+    }
+}
+
 #[test]
 fn packets_received_are_counted_only_where_the_rejected_ones_are() {
     /// `isb_ifrecv` (section 4.6).
@@ -470,16 +519,7 @@ fn packets_received_are_counted_only_where_the_rejected_ones_are() {
             ..Ending::default()
         };
         let bytes = pcapng(&[], &CaptureHost::default(), &ending);
-        let mut rest = &bytes[..];
-        let mut found = None;
-        while !rest.is_empty() {
-            let (behind, block) = parse_block_le(rest).unwrap();
-            rest = behind;
-            if let Block::InterfaceStatistics(block) = block {
-                found = Some(block.options);
-            }
-        }
-        let found = found.expect("interface 0 has statistics");
+        let found = monitor_statistics(&bytes);
         let count = found.iter().find(|option| option.code.0 == RECEIVED);
         let count = count.map(|option| u64::from_le_bytes(option.value[..8].try_into().unwrap()));
         assert_eq!(count, received);

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use super::netlink::{Attributes, Generic};
 use super::{attr, cmd};
 use crate::record::Origin;
@@ -79,6 +81,13 @@ pub enum Operation {
     Stop,
 }
 
+impl ControlError {
+    /// Whether the family is there no more: its module was unloaded.
+    pub fn is_unloaded(&self) -> bool {
+        self.refusal.errno == libc::ENOENT
+    }
+}
+
 /// Which drops are monitored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origins {
@@ -91,6 +100,15 @@ pub enum Origins {
 }
 
 impl Origins {
+    /// Each by itself.
+    pub fn each(self) -> &'static [Self] {
+        match self {
+            Self::Software => &[Self::Software],
+            Self::Hardware => &[Self::Hardware],
+            Self::Both => &[Self::Software, Self::Hardware],
+        }
+    }
+
     /// Whether drops of `origin` are among them.
     pub fn contains(self, origin: Origin) -> bool {
         match self {
@@ -173,7 +191,8 @@ impl ControlError {
 }
 
 /// How the kernel reports drops (`enum net_dm_alert_mode`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
 pub enum AlertMode {
     /// Counts for each place.
     Summary,
@@ -214,7 +233,7 @@ impl fmt::Display for AlertMode {
 }
 
 /// The drop monitor's settings: global, and kept when their setter exits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// What is sent.
     pub mode: AlertMode,
@@ -317,6 +336,16 @@ impl<C: Conversation> Control<C> {
         match self.ask(Operation::Probe, cmd::CONFIG, Vec::new()) {
             Ok(_) => Ok(false),
             Err(error) if error.refusal.errno == libc::EBUSY => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether drops of `origin` are monitored, where an empty CONFIG only says that some are. START is
+    /// refused with EAGAIN then; what it started otherwise is stopped at once.
+    pub fn is_monitoring_origin(&mut self, origin: Origins) -> Result<bool, ControlError> {
+        match self.start(origin) {
+            Ok(()) => self.stop(origin).map(|()| false),
+            Err(error) if error.refusal.errno == libc::EAGAIN => Ok(true),
             Err(error) => Err(error),
         }
     }

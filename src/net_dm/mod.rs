@@ -7,11 +7,15 @@ pub mod alert;
 pub mod content;
 pub mod control;
 pub mod family;
+pub mod interference;
 pub mod listeners;
 pub mod monitoring;
 pub mod netlink;
+pub mod ownership;
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(test)]
+mod simulated;
 pub mod socket;
 pub mod summary;
 

@@ -1,9 +1,20 @@
 //! The life cycle of monitoring: one global switch without an owner, and settings that outlive
-//! their setter. What was changed is put back, whichever way the run ends.
+//! their setter. What was changed is put back, whichever way the run ends, unless somebody else
+//! has taken the drop monitor over by then.
+
+use std::fmt;
 
 use super::control::{
-    AlertMode, Control, ControlError, Conversation, Origins, Settings, Statistics,
+    AlertMode, Control, ControlError, Conversation, Operation, Origins, Refusal, Settings,
+    Statistics,
 };
+use super::interference::Interference;
+use super::ownership::{Claim, Contended, Locked, OwnershipFile};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod together;
 
 /// What a capture asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +75,14 @@ pub enum WhenBusy {
 #[derive(Debug)]
 pub struct Monitoring<C: Conversation> {
     control: Control<C>,
+    ownership: OwnershipFile,
+    /// Of this process's claim; `None` where none could be recorded.
+    generation: Option<u64>,
     state: State,
-    remembered: Settings,
+    /// The settings to go back to.
+    original: Settings,
+    /// The settings that this process made; those that were found by a passive listener.
+    current: Settings,
     baseline: Statistics,
     ended: Ended,
 }
@@ -98,10 +115,8 @@ pub struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
     /// Monitoring is on, and sends this.
-    #[error(
-        "drops are being monitored already, by another program or left on by one that was killed"
-    )]
-    Busy(AlertMode),
+    #[error("drops are being monitored already, {1}")]
+    Busy(AlertMode, Holder),
     /// The kernel refused a request.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -111,7 +126,7 @@ impl BeginError {
     /// One line that says what to do.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Busy(_) => Some(
+            Self::Busy(..) => Some(
                 "`dwdump -p` listens along, `--force` takes over (and stops the other), `dwdump -e` stops it",
             ),
             Self::Control(error) => error.hint(),
@@ -119,13 +134,57 @@ impl BeginError {
     }
 }
 
-/// What went wrong at the end. The file is not affected.
+/// Who turned monitoring on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A dwdump that runs, with this process number.
+    Dwdump(u32),
+    /// A dwdump that was killed.
+    KilledDwdump,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Holder {
+    fn of(claim: Option<&Claim>) -> Self {
+        match claim {
+            Some(claim) if claim.owner.is_alive() => Self::Dwdump(claim.owner.pid),
+            Some(_) => Self::KilledDwdump,
+            None => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dwdump(pid) => write!(f, "by another dwdump (process {pid})"),
+            Self::KilledDwdump => f.write_str("left on by a dwdump that was killed"),
+            Self::Unknown => f.write_str("by another program or left on by one that was killed"),
+        }
+    }
+}
+
+/// What a look at the drop monitor shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Whether monitoring is on; `None` where this process may not ask (CAP_NET_ADMIN).
+    pub is_on: Option<bool>,
+    /// What the kernel sends.
+    pub mode: AlertMode,
+    /// What another process did, now or before.
+    pub interference: Option<Interference>,
+}
+
+/// How the run ended for the drop monitor. The file is not affected by what went wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// STOP was refused: monitoring may still be on.
     pub stop: Option<ControlError>,
     /// The settings of before could not be put back.
     pub restore: Option<ControlError>,
+    /// What another process did before the end.
+    pub interference: Option<Interference>,
 }
 
 impl<C: Conversation> Monitoring<C> {
@@ -133,28 +192,54 @@ impl<C: Conversation> Monitoring<C> {
     /// missed; when a later step fails, the earlier ones are undone.
     pub fn begin<L>(
         mut control: Control<C>,
+        ownership: &OwnershipFile,
         wanted: Wanted,
         join: impl FnOnce() -> Result<L, ControlError>,
     ) -> Result<(Self, L, Started), BeginError> {
-        let remembered = control.settings()?;
+        // Until monitoring is on: two that start at once would each take the other's settings for
+        // the original ones.
+        let mut locked = ownership.lock();
+        let found = control.settings()?;
+        let claim = locked.as_mut().and_then(Locked::claim);
+        let claim = claim.filter(|claim| claim.made(found));
         let is_busy = control.is_monitoring()?;
         if is_busy && wanted.when_busy == WhenBusy::Refuse {
-            return Err(BeginError::Busy(remembered.mode));
+            return Err(BeginError::Busy(found.mode, Holder::of(claim.as_ref())));
         }
         let listener = join()?;
         if is_busy {
             control.stop(Origins::Both)?;
         }
-        control.configure(wanted.reporting.settings(remembered))?;
+        let original = claim.as_ref().map_or(found, |claim| claim.original);
+        let current = wanted.reporting.settings(original);
+        // Recorded before it is true, with what is true until then: killed in between, this
+        // process leaves nothing that the next one would take for the original settings.
+        let inherited = claim.is_some();
+        let made = inherited.then_some(found).into_iter().chain([current]);
+        let made = made.collect();
+        let generation = locked
+            .as_mut()
+            .and_then(|locked| locked.take(original, made));
+        if let Err(error) = control.configure(current) {
+            if let Some(locked) = locked.as_mut().filter(|_| !inherited) {
+                locked.give_up();
+            }
+            return Err(error.into());
+        }
         let mut monitoring = Self {
             control,
+            ownership: ownership.clone(),
+            generation,
             state: State::Configured,
-            remembered,
+            original,
+            current,
             baseline: Statistics::default(),
             ended: Ended::default(),
         };
-        monitoring.baseline = monitoring.control.statistics()?;
-        let (origins, without_hardware) = monitoring.start(wanted.origins)?;
+        let started = monitoring.start_counting(wanted.origins);
+        // Before an error ends the monitoring again, which takes the lock itself.
+        drop(locked);
+        let (origins, without_hardware) = started?;
         Ok((
             monitoring,
             listener,
@@ -164,6 +249,14 @@ impl<C: Conversation> Monitoring<C> {
                 took_over: is_busy,
             },
         ))
+    }
+
+    fn start_counting(
+        &mut self,
+        origins: Option<Origins>,
+    ) -> Result<(Origins, bool), ControlError> {
+        self.baseline = self.control.statistics()?;
+        self.start(origins)
     }
 
     fn start(&mut self, origins: Option<Origins>) -> Result<(Origins, bool), ControlError> {
@@ -186,19 +279,22 @@ impl<C: Conversation> Monitoring<C> {
         mut control: Control<C>,
         join: impl FnOnce() -> Result<L, ControlError>,
     ) -> Result<(Self, L, Settings), ControlError> {
-        let remembered = control.settings()?;
+        let found = control.settings()?;
         let listener = join()?;
         let baseline = control.statistics()?;
         Ok((
             Self {
                 control,
+                ownership: OwnershipFile::none(),
+                generation: None,
                 state: State::Passive,
-                remembered,
+                original: found,
+                current: found,
                 baseline,
                 ended: Ended::default(),
             },
             listener,
-            remembered,
+            found,
         ))
     }
 
@@ -207,16 +303,115 @@ impl<C: Conversation> Monitoring<C> {
         self.control.is_monitoring().ok()
     }
 
+    /// Looks whether the drop monitor is as this process left it. A STOP and a START since the last
+    /// look, with the same settings, cannot be seen.
+    pub fn look(&mut self) -> Look {
+        let ownership = self.ownership.clone();
+        match ownership.try_lock() {
+            Ok(mut locked) => self.look_locked(locked.as_mut()),
+            // What is seen in the midst of that says nothing; the next look will.
+            Err(Contended) => self.known(),
+        }
+    }
+
+    /// What is known without another look.
+    fn known(&self) -> Look {
+        Look {
+            is_on: None,
+            mode: self.current.mode,
+            interference: self.ended.interference,
+        }
+    }
+
+    fn look_locked(&mut self, locked: Option<&mut Locked<'_>>) -> Look {
+        let mut look = self.known();
+        if self.state == State::Ended {
+            return look;
+        }
+        let is_passed_on = match (self.generation, locked) {
+            (Some(generation), Some(locked)) => locked.is_passed_on(generation),
+            _ => false,
+        };
+        if is_passed_on {
+            self.lose(Interference::TakenOver);
+            return self.known();
+        }
+        match self.control.settings() {
+            Ok(found) => {
+                look.mode = found.mode;
+                if self.state != State::Passive && found != self.current {
+                    self.lose(Interference::Reconfigured(found));
+                    return self.known();
+                }
+            }
+            Err(error) if error.is_unloaded() => {
+                self.lose(Interference::Unloaded);
+                return self.known();
+            }
+            // Nothing is known, which is no news.
+            Err(_) => {}
+        }
+        look.is_on = self.is_on();
+        if let State::Started(origins) = self.state
+            && self.is_stopped(origins, look.is_on)
+        {
+            if look.is_on == Some(true) {
+                // Software drops were stopped and hardware drops not, or the other way round.
+                self.ended.stop = self.control.stop(origins).err();
+            }
+            // The settings are still to be put back.
+            self.state = State::Configured;
+            self.ended.interference.get_or_insert(Interference::Stopped);
+            look.interference = self.ended.interference;
+        }
+        look
+    }
+
+    /// Whether somebody stopped what this process started, or a part of it.
+    fn is_stopped(&mut self, origins: Origins, is_on: Option<bool>) -> bool {
+        match is_on {
+            // This process may neither ask nor stop.
+            None => false,
+            Some(false) => true,
+            Some(true) => origins
+                .each()
+                .iter()
+                .any(|origin| self.control.is_monitoring_origin(*origin) == Ok(false)),
+        }
+    }
+
+    /// The drop monitor is somebody else's now: there is nothing to undo.
+    fn lose(&mut self, interference: Interference) {
+        self.state = State::Ended;
+        self.ended.interference.get_or_insert(interference);
+    }
+
     /// Has the kernel send something else from now on: STOP, CONFIG, START. What it counted but did
     /// not send yet is lost, up to one second. Somebody else's monitoring stays as it is.
     pub fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+        let ownership = self.ownership.clone();
+        let mut locked = ownership.lock();
+        let look = self.look_locked(locked.as_mut());
         let State::Started(origins) = self.state else {
-            return Ok(());
+            return match look.interference {
+                None => Ok(()),
+                Some(interference) => Err(ControlError {
+                    operation: Operation::Configure,
+                    refusal: Refusal {
+                        errno: libc::EBUSY,
+                        words: Some(interference.to_string().into()),
+                    },
+                }),
+            };
         };
+        let wanted = reporting.settings(self.original);
+        if let (Some(locked), Some(_)) = (&mut locked, self.generation) {
+            locked.add(wanted);
+        }
         self.control.stop(origins)?;
         self.state = State::Configured;
-        self.control
-            .configure(reporting.settings(self.remembered))?;
+        self.control.configure(wanted)?;
+        self.current = wanted;
         self.start(Some(origins)).map(|_| ())
     }
 
@@ -232,13 +427,26 @@ impl<C: Conversation> Monitoring<C> {
     }
 
     /// STOP and CONFIG with the settings of before, once: further calls only give the result
-    /// again. When it returns, every alert that will ever come waits in the listener's socket.
+    /// again. When it returns, every alert that will ever come waits in the listener's socket,
+    /// unless somebody else goes on monitoring.
     pub fn end(&mut self) -> &Ended {
+        if self.state == State::Ended {
+            return &self.ended;
+        }
+        let ownership = self.ownership.clone();
+        // Nobody starts or takes over before this process is done.
+        let mut locked = ownership.lock();
+        self.look_locked(locked.as_mut());
         if let State::Started(origins) = self.state {
             self.ended.stop = self.control.stop(origins).err();
         }
         if matches!(self.state, State::Started(_) | State::Configured) {
-            self.ended.restore = self.control.restore(self.remembered).err();
+            self.ended.restore = self.control.restore(self.original).err();
+            if let (Some(locked), Some(_), None) =
+                (&mut locked, self.generation, &self.ended.restore)
+            {
+                locked.give_up();
+            }
         }
         self.state = State::Ended;
         &self.ended
@@ -252,313 +460,34 @@ impl<C: Conversation> Drop for Monitoring<C> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net_dm::attr;
-    use crate::net_dm::cmd::{CONFIG, CONFIG_GET, START, STATS_GET, STOP};
-    use crate::net_dm::control::{Operation, Refusal};
-    use crate::net_dm::script::{Script, Step, errno, ok, settings, statistics};
+/// What stopping all monitoring did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoppedAll {
+    /// Monitoring was on.
+    pub was_on: bool,
+    /// The settings that a killed dwdump had changed were put back.
+    pub restored: bool,
+}
 
-    const WANTED: Wanted = Wanted {
-        origins: None,
-        reporting: Reporting::Packets {
-            trunc_len: 0,
-            queue_len: 5000,
-        },
-        when_busy: WhenBusy::Refuse,
-    };
-
-    /// The steps of an undisturbed start.
-    fn start() -> Vec<Step> {
-        vec![
-            (CONFIG_GET, settings(0, 111, 222)),
-            (CONFIG, ok()),
-            (CONFIG, ok()),
-            (STATS_GET, statistics(10, 1)),
-            (START, ok()),
-        ]
-    }
-
-    fn end() -> Vec<Step> {
-        vec![(STOP, ok()), (CONFIG, ok())]
-    }
-
-    fn begin(script: &Script, wanted: Wanted) -> Result<(Monitoring<Script>, Started), BeginError> {
-        Monitoring::begin(Control::new(script.clone()), wanted, || Ok(()))
-            .map(|(monitoring, (), started)| (monitoring, started))
-    }
-
-    fn assert_restored(script: &Script) {
-        let last = script.seen().pop().unwrap();
-        assert_eq!(last.command, CONFIG);
-        assert_eq!(
-            last.attributes,
-            [
-                (attr::ALERT_MODE, vec![0]),
-                (attr::TRUNC_LEN, 111u32.to_ne_bytes().to_vec()),
-                (attr::QUEUE_LEN, 222u32.to_ne_bytes().to_vec()),
-            ]
-        );
-    }
-
-    #[test]
-    fn the_settings_of_before_are_put_back() {
-        let script = Script::new([start(), end()].concat());
-        let (mut monitoring, started) = begin(&script, WANTED).unwrap();
-        assert_eq!(
-            started,
-            Started {
-                origins: Origins::Both,
-                without_hardware: false,
-                took_over: false
-            }
-        );
-        assert_eq!(*monitoring.end(), Ended::default());
-        assert_restored(&script);
-        // Once is enough: another request would not be in the script.
-        assert_eq!(*monitoring.end(), Ended::default());
-    }
-
-    #[test]
-    fn a_panic_puts_the_settings_back() {
-        let script = Script::new([start(), end()].concat());
-        let shared = script.clone();
-        let result = std::thread::spawn(move || {
-            let _monitoring = begin(&shared, WANTED).unwrap();
-            panic!("on purpose, while monitoring");
-        })
-        .join();
-        assert!(result.is_err());
-        assert_eq!(
-            script.commands(),
-            [CONFIG_GET, CONFIG, CONFIG, STATS_GET, START, STOP, CONFIG]
-        );
-        assert_restored(&script);
-    }
-
-    #[test]
-    fn busy_is_refused_and_nothing_is_touched() {
-        let script = Script::new(vec![
-            (CONFIG_GET, settings(1, 0, 1000)),
-            (CONFIG, errno(libc::EBUSY)),
-        ]);
-        assert_eq!(
-            begin(&script, WANTED).unwrap_err(),
-            BeginError::Busy(AlertMode::Packet)
-        );
-        assert_eq!(script.commands(), [CONFIG_GET, CONFIG]);
-    }
-
-    #[test]
-    fn force_stops_the_other_and_leaves_monitoring_off() {
-        let mut steps = vec![
-            (CONFIG_GET, settings(0, 111, 222)),
-            (CONFIG, errno(libc::EBUSY)),
-            (STOP, ok()),
-        ];
-        steps.extend([(CONFIG, ok()), (STATS_GET, statistics(0, 0)), (START, ok())]);
-        steps.extend(end());
-        let script = Script::new(steps);
-        let (monitoring, started) = begin(
-            &script,
-            Wanted {
-                when_busy: WhenBusy::TakeOver,
-                ..WANTED
-            },
-        )
-        .unwrap();
-        assert!(started.took_over);
-        drop(monitoring);
-        assert_restored(&script);
-    }
-
-    #[test]
-    fn without_devlink_software_drops_are_captured_alone() {
-        let mut steps = start();
-        steps[4] = (START, errno(libc::EOPNOTSUPP));
-        steps.push((START, ok()));
-        steps.extend(end());
-        let script = Script::new(steps);
-        let (monitoring, started) = begin(&script, WANTED).unwrap();
-        assert_eq!(
-            started,
-            Started {
-                origins: Origins::Software,
-                without_hardware: true,
-                took_over: false
-            }
-        );
-        drop(monitoring);
-        let stop = script
-            .seen()
-            .into_iter()
-            .find(|request| request.command == STOP)
-            .unwrap();
-        assert_eq!(stop.attributes, [(attr::SW_DROPS, vec![])]);
-    }
-
-    /// Races and kernels that no machine at hand has: the message, and what is undone.
-    #[test]
-    fn a_failed_start_is_undone() {
-        #[track_caller]
-        fn check(origins: Option<Origins>, errno_of_start: i32, message: &str) {
-            let mut steps = start();
-            steps[4] = (START, errno(errno_of_start));
-            steps.push((CONFIG, ok()));
-            let script = Script::new(steps);
-            let error = begin(&script, Wanted { origins, ..WANTED }).unwrap_err();
-            assert_eq!(error.to_string(), message);
-            assert!(error.hint().is_some());
-            assert_restored(&script);
+/// Stops all monitoring, whoever started it, and puts back the settings that a killed dwdump
+/// changed; one that runs does that itself.
+pub fn stop_all(
+    control: &mut Control<impl Conversation>,
+    ownership: &OwnershipFile,
+) -> Result<StoppedAll, ControlError> {
+    let mut locked = ownership.lock();
+    let was_on = control.is_monitoring()?;
+    control.stop(Origins::Both)?;
+    let mut restored = false;
+    if let Some(locked) = &mut locked
+        && let Some(claim) = locked.claim()
+        && !claim.owner.is_alive()
+    {
+        if claim.made(control.settings()?) {
+            control.restore(claim.original)?;
+            restored = true;
         }
-        check(
-            None,
-            libc::EAGAIN,
-            "cannot start monitoring software and hardware drops: Resource temporarily unavailable",
-        );
-        check(
-            Some(Origins::Software),
-            libc::EINPROGRESS,
-            "cannot start monitoring software drops: Operation now in progress",
-        );
-        check(
-            Some(Origins::Hardware),
-            libc::EOPNOTSUPP,
-            "cannot start monitoring hardware drops: Operation not supported",
-        );
-        check(
-            Some(Origins::Both),
-            libc::EOPNOTSUPP,
-            "cannot start monitoring software and hardware drops: Operation not supported",
-        );
+        locked.give_up();
     }
-
-    #[test]
-    fn a_race_before_the_settings_were_changed_changes_nothing() {
-        let mut steps = start();
-        steps.truncate(2);
-        steps.push((CONFIG, errno(libc::EBUSY)));
-        let script = Script::new(steps);
-        let error = begin(&script, WANTED).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot configure the drop monitor: Device or resource busy"
-        );
-        assert_eq!(script.commands(), [CONFIG_GET, CONFIG, CONFIG]);
-    }
-
-    #[test]
-    fn a_kernel_before_5_4_is_told_apart() {
-        let script = Script::new(vec![(CONFIG_GET, errno(libc::EOPNOTSUPP))]);
-        let error = begin(&script, WANTED).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot read the drop monitor's settings: Operation not supported"
-        );
-        assert!(error.hint().unwrap().contains("Linux 5.4"));
-    }
-
-    #[test]
-    fn a_refused_listener_leaves_everything_as_it_was() {
-        let script = Script::new(vec![(CONFIG_GET, settings(0, 0, 0)), (CONFIG, ok())]);
-        let refusal = Refusal {
-            errno: libc::EPERM,
-            words: None,
-        };
-        let refused = ControlError {
-            operation: Operation::Join,
-            refusal,
-        };
-        let result = Monitoring::begin(Control::new(script.clone()), WANTED, || {
-            Err::<(), _>(refused.clone())
-        });
-        assert_eq!(result.unwrap_err(), BeginError::Control(refused));
-        assert_eq!(script.commands(), [CONFIG_GET, CONFIG]);
-    }
-
-    #[test]
-    fn a_race_at_the_end_is_reported_not_fatal() {
-        let mut steps = start();
-        steps.extend([(STOP, ok()), (CONFIG, errno(libc::EBUSY))]);
-        let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-        let ended = monitoring.end();
-        assert_eq!(ended.stop, None);
-        let restore = ended.restore.as_ref().unwrap();
-        assert!(restore.hint().unwrap().contains("left to them"));
-    }
-
-    #[test]
-    fn a_passive_listener_changes_nothing() {
-        let script = Script::new(vec![
-            (CONFIG_GET, settings(0, 0, 0)),
-            (STATS_GET, statistics(5, 0)),
-            (STATS_GET, statistics(7, 1)),
-        ]);
-        let (mut monitoring, (), settings) =
-            Monitoring::listen(Control::new(script.clone()), || Ok(())).unwrap();
-        assert_eq!(settings.mode, AlertMode::Summary);
-        assert_eq!(monitoring.lost(), Ok(3));
-        drop(monitoring);
-        assert_eq!(script.commands(), [CONFIG_GET, STATS_GET, STATS_GET]);
-    }
-
-    #[test]
-    fn counts_leave_the_other_settings_alone_and_can_be_switched_to_packets() {
-        let switch = vec![(STOP, ok()), (CONFIG, ok()), (START, ok())];
-        let script = Script::new([start(), switch, end()].concat());
-        let counts = Wanted {
-            reporting: Reporting::Counts,
-            ..WANTED
-        };
-        let (mut monitoring, _) = begin(&script, counts).unwrap();
-        let configured = |script: &Script| {
-            let mut configs = script.seen().into_iter();
-            let last = configs.rfind(|request| request.command == CONFIG).unwrap();
-            last.attributes
-        };
-        let config = |mode: u8, trunc_len: u32, queue_len: u32| {
-            vec![
-                (attr::ALERT_MODE, vec![mode]),
-                (attr::TRUNC_LEN, trunc_len.to_ne_bytes().to_vec()),
-                (attr::QUEUE_LEN, queue_len.to_ne_bytes().to_vec()),
-            ]
-        };
-        assert_eq!(configured(&script), config(0, 111, 222));
-        let packets = Reporting::Packets {
-            trunc_len: 256,
-            queue_len: 5000,
-        };
-        assert_eq!(monitoring.switch(packets), Ok(()));
-        assert_eq!(configured(&script), config(1, 256, 5000));
-        drop(monitoring);
-        assert_restored(&script);
-    }
-
-    #[test]
-    fn monitoring_that_could_not_be_switched_is_over_and_restored() {
-        let mut steps = start();
-        steps.extend([(STOP, ok()), (CONFIG, ok())]);
-        steps.extend([(START, errno(libc::EAGAIN)), (CONFIG, ok())]);
-        let script = Script::new(steps);
-        let (mut monitoring, _) = begin(&script, WANTED).unwrap();
-        assert!(monitoring.switch(Reporting::Counts).is_err());
-        drop(monitoring);
-        assert_restored(&script);
-    }
-
-    #[test]
-    fn monitoring_stopped_by_another_is_seen() {
-        let mut steps = start();
-        steps.extend([
-            (CONFIG, errno(libc::EBUSY)),
-            (CONFIG, ok()),
-            (CONFIG, errno(libc::EPERM)),
-        ]);
-        steps.extend(end());
-        let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-        assert_eq!(monitoring.is_on(), Some(true));
-        assert_eq!(monitoring.is_on(), Some(false));
-        assert_eq!(monitoring.is_on(), None);
-    }
+    Ok(StoppedAll { was_on, restored })
 }

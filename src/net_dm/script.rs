@@ -26,6 +26,11 @@ impl Script {
         }
     }
 
+    /// Whether every step was asked for.
+    pub fn is_over(&self) -> bool {
+        self.steps.lock().unwrap().is_empty()
+    }
+
     /// All that was asked so far.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()

@@ -261,6 +261,11 @@ impl AlertSocket {
         })
     }
 
+    /// Leaves the group: what waits can still be received, and no more comes.
+    pub fn leave(&self) -> io::Result<()> {
+        sys::leave_group(self.as_fd(), GROUP_ID)
+    }
+
     /// The family's number.
     pub fn family(&self) -> u16 {
         self.family

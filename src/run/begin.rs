@@ -11,6 +11,7 @@ use crate::net_dm::control::{
     AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
 };
 use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted};
+use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 
 /// Bytes of each packet that is only counted: headers, those in a tunnel too.
@@ -114,6 +115,8 @@ pub struct Begun {
     pub joined: Joined,
     /// Whether somebody else's was stopped for it.
     pub took_over: bool,
+    /// Whether monitoring is on, as far as this process may ask.
+    pub is_on: bool,
 }
 
 /// Starts monitoring, or joins somebody else's, and has it announced.
@@ -124,15 +127,16 @@ pub fn begin(
     join: impl FnOnce() -> Result<Joined, ControlError>,
     announce: impl FnOnce(Beginning),
 ) -> Result<Begun, Failure> {
+    let ownership = OwnershipFile::of_this_host(conversation.family());
     let control = Control::new(conversation);
-    let (monitoring, joined, took_over) = match live.role {
+    let (monitoring, joined, took_over, is_on) = match live.role {
         Role::Owner { when_busy, .. } => {
             let wanted = Wanted {
                 origins: live.origins,
                 reporting: purpose.reporting(live.role),
                 when_busy,
             };
-            let begun = Monitoring::begin(control, wanted, join);
+            let begun = Monitoring::begin(control, &ownership, wanted, join);
             let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
             if started.took_over {
                 say("took over: the monitoring that was on is stopped");
@@ -141,15 +145,16 @@ pub fn begin(
                 origins: started.origins,
                 without_hardware: started.without_hardware,
             });
-            (monitoring, joined, started.took_over)
+            (monitoring, joined, started.took_over, true)
         }
         Role::Passive => {
             let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
             announce(Beginning::Listening(settings));
-            if monitoring.is_on() == Some(false) {
+            let is_on = monitoring.is_on() != Some(false);
+            if !is_on {
                 say("monitoring is off: nothing arrives until somebody starts it");
             }
-            (monitoring, joined, false)
+            (monitoring, joined, false, is_on)
         }
     };
     if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
@@ -165,23 +170,24 @@ pub fn begin(
         monitoring,
         joined,
         took_over,
+        is_on,
     })
 }
 
 /// Why it could not begin. The kernel either counts or sends packets, to all who listen.
 fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
-        (BeginError::Busy(AlertMode::Packet), Purpose::Counts) => {
+        (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {
             "the kernel either counts drops or sends packets, and now it sends packets to somebody: \
              `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
-        (BeginError::Busy(AlertMode::Summary), Purpose::Packets(_)) => {
+        (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_)) => {
             "the kernel either counts drops or sends packets, and now it counts for somebody \
              (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
              `--force` takes over (and stops the other), `dwdump -e` stops it"
         }
-        (BeginError::Busy(AlertMode::Summary), Purpose::Counts) => {
+        (BeginError::Busy(AlertMode::Summary, _), Purpose::Counts) => {
             "`dwdump --summary -p` counts along, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }

@@ -1,9 +1,9 @@
 //! Live capture: every drop that the filter keeps, into the sinks.
 
 use super::begin::{Beginning, Purpose};
-use super::live::Session;
+use super::live::Opening;
 use super::output::{Plan, stdout_is_terminal};
-use super::pipeline::{Pipeline, report, report_tally};
+use super::pipeline::{Counts, Pipeline, report, report_tally};
 use super::source_lines::Finder;
 use super::{Exit, Failure, Plural, hint, say, selection, tell_remarks, tell_skipped};
 use crate::cli::{Capture, Filtering};
@@ -20,13 +20,18 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;
     let in_kernel = (command.filtering == Filtering::KernelToo).then_some(&filter);
-    let mut session = Session::begin(&command.live, Purpose::Packets(0), in_kernel, |beginning| {
-        announce(beginning, &plan);
-    })?;
+    let opening = Opening::new()?;
+    let Some(prepared) = plan.prepare(opening.requests())? else {
+        report("captured", Counts::default(), None, None);
+        return Ok(Exit::Success);
+    };
+    let announce = |beginning| announce(beginning, &plan);
+    let purpose = Purpose::Packets(0);
+    let mut session = opening.begin(&command.live, purpose, in_kernel, announce)?;
     if let Some(name) = &command.delivery.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    let output = plan.open(
+    let output = prepared.open(
         &capture_host(),
         Some(session.family),
         finder.as_ref().map(Finder::shared),
@@ -39,16 +44,21 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
 
     let end = session.run(&mut pipeline);
     let started = session.started;
-    let finished = session.finish(end, &mut pipeline, |pipeline, loss, remarks| {
-        let ending = Ending {
-            loss,
-            rejected: pipeline.counts().rejected,
-            period: Some((started, Timestamp::now())),
-        };
-        let finished = pipeline.finish(&ending);
-        tell(pipeline, loss, &plan, remarks);
-        finished
-    });
+    let finished = session.finish(
+        end,
+        &mut pipeline,
+        |pipeline, loss, remarks, interference| {
+            let ending = Ending {
+                loss,
+                rejected: pipeline.counts().rejected,
+                period: Some((started, Timestamp::now())),
+                interference,
+            };
+            let finished = pipeline.finish(&ending);
+            tell(pipeline, loss, &plan, remarks);
+            finished
+        },
+    );
     if let Some(finder) = finder {
         finder.tell();
     }

@@ -19,6 +19,7 @@ use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};
+use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
@@ -36,8 +37,8 @@ pub enum End {
     Signal,
     /// `--duration` is over.
     Duration,
-    /// Somebody else's STOP.
-    StoppedByOther,
+    /// Another process took the drop monitor.
+    Disturbed,
     /// The pipeline wants no more.
     Stop(Stop),
     /// The socket failed.
@@ -80,6 +81,8 @@ pub struct Session {
     requests: Requests,
     role: Role,
     took_over: bool,
+    /// Monitoring was on at the beginning, as far as this process may ask.
+    was_on: bool,
     /// What the kernel does of the filter.
     pub attached: Attached,
     deadline: Option<Instant>,
@@ -102,15 +105,17 @@ pub struct Finished {
     pub failure: Option<Failure>,
 }
 
-impl Session {
-    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
-    /// is taken. The kernel rejects what it can of `in_kernel`.
-    pub fn begin(
-        live: &Live,
-        purpose: Purpose,
-        in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
-    ) -> Result<Self, Failure> {
+/// A run that can begin: the signals are taken, NET_DM is found, and nothing is changed yet.
+pub struct Opening {
+    monitoring: Shared,
+    requests: Requests,
+    conversation: KernelConversation,
+    last: EndAtLast,
+}
+
+impl Opening {
+    /// Takes the signals and finds NET_DM.
+    pub fn new() -> Result<Self, Failure> {
         let monitoring = Shared(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
@@ -118,17 +123,46 @@ impl Session {
         };
         let requests = Requests::listen(at_end).context("cannot take over the signals")?;
         let conversation = KernelConversation::open()?;
-        let family = conversation.family();
         let last = EndAtLast(monitoring.clone());
+        Ok(Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        })
+    }
+
+    /// What signals ask for meanwhile.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
+    /// is taken. The kernel rejects what it can of `in_kernel`.
+    pub fn begin(
+        self,
+        live: &Live,
+        purpose: Purpose,
+        in_kernel: Option<&Filter>,
+        announce: impl FnOnce(Beginning),
+    ) -> Result<Session, Failure> {
+        let Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        } = self;
+        let family = conversation.family();
         let join = || Joined::new(live, family, in_kernel);
         let begun = begin(live, purpose, conversation, join, announce)?;
         monitoring.set(begun.monitoring);
-        Ok(Self {
+        Ok(Session {
             kernel: Kernel::new(begun.joined.alerts, live.not_packets),
             monitoring,
             requests,
             role: live.role,
             took_over: begun.took_over,
+            was_on: begun.is_on,
             attached: begun.joined.attached,
             rest: begun.joined.rest,
             deadline: live.duration.map(|duration| Instant::now() + duration),
@@ -137,30 +171,35 @@ impl Session {
             _last: last,
         })
     }
+}
 
+impl Session {
     /// The event loop: alerts as long as there are some; when there are none, flush, rest and wait.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
-        let mut probe = Probe::new(self.role == Role::Passive);
+        let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
         let mut has_rested = true;
         loop {
             if self.requests.end() {
                 return self.settle(End::Signal, receiver);
+            }
+            let now = Instant::now();
+            if probe.is_due(now)
+                && let Some(Some(_)) = self.monitoring.with(|monitoring| probe.look(monitoring))
+            {
+                return End::Disturbed;
             }
             if self.requests.counts() {
                 let loss = self.loss();
                 receiver.report(loss);
             }
             let due = receiver.due();
-            if self.deadline.is_some() || due.is_some() {
-                let now = Instant::now();
-                if self.deadline.is_some_and(|deadline| now >= deadline) {
-                    return self.settle(End::Duration, receiver);
-                }
-                if due.is_some_and(|due| now >= due)
-                    && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
-                {
-                    return End::Stop(stop);
-                }
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                return self.settle(End::Duration, receiver);
+            }
+            if due.is_some_and(|due| now >= due)
+                && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
+            {
+                return End::Stop(stop);
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
@@ -169,6 +208,7 @@ impl Session {
             }
             match self.take(receiver) {
                 Ok(Taken::Some) => {
+                    probe.saw_alerts();
                     has_rested = false;
                     continue;
                 }
@@ -182,7 +222,7 @@ impl Session {
             let woken = if has_rested || self.rest.is_zero() {
                 self.wait(receiver, Awaited::Alerts, probe.timeout())
             } else {
-                self.wait(receiver, Awaited::OthersOnly, Some(self.rest))
+                self.wait(receiver, Awaited::OthersOnly, self.rest)
             };
             has_rested = true;
             match woken {
@@ -191,14 +231,7 @@ impl Session {
                         return End::Stop(stop);
                     }
                 }
-                Ok(Woken::Idle) => {
-                    if probe.is_due()
-                        && self.monitoring.with(|monitoring| probe.ask(monitoring)) == Some(true)
-                    {
-                        return End::StoppedByOther;
-                    }
-                }
-                Ok(Woken::Event) => probe.postpone(),
+                Ok(Woken::Other) => {}
                 Err(failure) => return End::Failed(failure),
             }
         }
@@ -256,19 +289,13 @@ impl Session {
         &self,
         receiver: &impl Receiver,
         awaited: Awaited,
-        timeout: Option<Duration>,
+        timeout: Duration,
     ) -> Result<Woken, Failure> {
         let end = self.deadline.into_iter().chain(receiver.due()).min();
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         // Rounded up, lest the last millisecond be spent in a busy loop.
-        let timeout = timeout
-            .into_iter()
-            .chain(left)
-            .min()
-            .map(|timeout| timeout + Duration::from_millis(1));
-        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
-            PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
-        });
+        let timeout = left.map_or(timeout, |left| left.min(timeout)) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let alerts = match awaited {
             Awaited::Alerts => PollFlags::POLLIN,
             Awaited::OthersOnly => PollFlags::empty(),
@@ -279,7 +306,6 @@ impl Session {
         ];
         watched.extend(receiver.watched());
         match nix::poll::poll(&mut watched, timeout) {
-            Ok(0) => return Ok(Woken::Idle),
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => {
                 let error = anyhow::Error::new(error).context("cannot wait for alerts");
@@ -291,7 +317,7 @@ impl Session {
         Ok(if is_receivers {
             Woken::Receiver
         } else {
-            Woken::Event
+            Woken::Other
         })
     }
 
@@ -300,21 +326,19 @@ impl Session {
         &mut self,
         end: End,
         receiver: &mut R,
-        finish: impl FnOnce(&mut R, Option<Loss>, Remarks) -> ControlFlow<Stop>,
+        finish: impl FnOnce(&mut R, Option<Loss>, Remarks, Option<Interference>) -> ControlFlow<Stop>,
     ) -> Finished {
         let ended = self
             .monitoring
             .with(|monitoring| monitoring.end().clone())
             .unwrap_or_default();
-        let mut exit = Exit::Success;
+        // Somebody else may go on monitoring.
+        if let Err(error) = self.kernel.leave() {
+            say(format_args!("cannot leave the alerts' group: {error}"));
+        }
         let mut failure = None;
         let is_open = match end {
-            End::Signal | End::Duration | End::Stop(Stop::Asked) => true,
-            End::StoppedByOther => {
-                say("monitoring was stopped by another process");
-                exit = Exit::Failure;
-                true
-            }
+            End::Signal | End::Duration | End::Disturbed | End::Stop(Stop::Asked) => true,
             End::Stop(Stop::Count | Stop::Closed) => false,
             End::Stop(Stop::TextClosed) => {
                 say(TEXT_CLOSED);
@@ -328,29 +352,47 @@ impl Session {
         if is_open {
             failure = failure.or_else(|| self.drain(receiver));
         }
-        let loss = self.loss();
+        // The numbers went with the module.
+        let loss = match ended.interference {
+            Some(Interference::Unloaded) => None,
+            _ => self.loss(),
+        };
+        let remarks = self.kernel.remarks();
         if let ControlFlow::Break(Stop::Failed(error)) =
-            finish(receiver, loss, self.kernel.remarks())
+            finish(receiver, loss, remarks, ended.interference)
         {
             // The first error is the cause of the others.
             failure.get_or_insert(error);
         }
         self.tell(&ended);
-        if ended.stop.is_some() {
-            exit = Exit::Failure;
-        }
+        let exit = if ended.stop.is_some() || ended.interference.is_some() {
+            Exit::Failure
+        } else {
+            Exit::Success
+        };
         Finished { exit, failure }
     }
 
     /// What the user should know of the end.
     fn tell(&self, ended: &Ended) {
+        if let Some(interference) = ended.interference {
+            say(interference);
+            hint(match interference {
+                Interference::Stopped | Interference::Unloaded => {
+                    "drops since then are missing: capture again once the other is done"
+                }
+                Interference::TakenOver | Interference::Reconfigured(_) => {
+                    "drops since then may be missing or cut; the other's monitoring was left as it is"
+                }
+            });
+        }
         for error in [&ended.stop, &ended.restore].into_iter().flatten() {
             say(error);
             if let Some(line) = hint_of(error) {
                 hint(line);
             }
         }
-        if ended.stop.is_none() && self.took_over {
+        if ended.stop.is_none() && ended.interference.is_none() && self.took_over {
             say("monitoring is off now: whoever was monitoring before has to start it again");
         }
     }
@@ -371,7 +413,10 @@ impl Machine for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
         let socket = self.kernel.lost();
-        if let Err(error) = &queue {
+        // That the module is gone is told once, by the next look.
+        if let Err(error) = queue.as_ref()
+            && !error.is_unloaded()
+        {
             say(error);
         }
         Some(Loss {
@@ -403,10 +448,8 @@ enum Awaited {
 
 /// What ended a wait.
 enum Woken {
-    /// An alert or a signal.
-    Event,
-    /// The time.
-    Idle,
     /// What the receiver watches.
     Receiver,
+    /// An alert, a signal or the time.
+    Other,
 }

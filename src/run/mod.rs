@@ -10,6 +10,7 @@ mod keyboard;
 mod live;
 mod offline;
 mod output;
+mod output_file;
 mod pipeline;
 mod probe;
 mod read;
@@ -30,11 +31,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::{Command, UsageError};
-use crate::net_dm::control::{Control, ControlError, Operation, Origins, strerror};
-use crate::net_dm::monitoring::BeginError;
+use crate::net_dm::control::{Control, ControlError, Operation, strerror};
+use crate::net_dm::monitoring::{BeginError, stop_all};
+use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
 use crate::source::kernel::Remarks;
+use crate::sys;
 use talk::{hint, say};
 
 /// How a run ended: the exit status.
@@ -127,7 +130,7 @@ impl From<BeginError> for Failure {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Control(error) => error.into(),
-            BeginError::Busy(_) => {
+            BeginError::Busy(..) => {
                 let hint = error.hint();
                 Self::new(error, hint)
             }
@@ -172,6 +175,7 @@ fn is_other_namespace() -> bool {
 
 /// Does what the command says.
 pub fn run(command: &Command) -> Result<Exit, Failure> {
+    sys::ignore_file_size_signal();
     match command {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
@@ -229,24 +233,24 @@ fn statistics() -> Result<Exit, Failure> {
 }
 
 fn stop() -> Result<Exit, Failure> {
-    let mut control = Control::new(KernelConversation::open()?);
-    let was_on = control.is_monitoring()?;
-    control.stop(Origins::Both)?;
-    say(if was_on {
+    let conversation = KernelConversation::open()?;
+    let ownership = OwnershipFile::of_this_host(conversation.family());
+    let stopped = stop_all(&mut Control::new(conversation), &ownership)?;
+    say(if stopped.was_on {
         "stopped monitoring, software and hardware"
     } else {
         "monitoring was off already"
     });
+    if stopped.restored {
+        say("a dwdump that was killed had changed the settings: they are as before");
+    }
     Ok(Exit::Success)
 }
 
 /// Prints to standard output; a closed pipe is no failure.
 fn print(text: &str) -> Result<Exit, Failure> {
-    let mut stdout = io::stdout();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    // The standard library's own handle ignores that nothing can be written there (EBADF).
+    match output::standard_output()?.write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context("cannot write to standard output");
             Err(error.into())
@@ -311,6 +315,7 @@ impl fmt::Display for Plural<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net_dm::control::Origins;
     use crate::net_dm::control::Refusal;
 
     #[test]

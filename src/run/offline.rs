@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::output::shown;
+use super::output::{shown, standard_input};
 use super::pipeline::{Stop, TEXT_CLOSED};
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
@@ -47,10 +47,7 @@ impl Input {
     /// bytes, so that a signal ends it.
     pub fn open(input: &Target) -> Result<Self, Failure> {
         let (name, file) = match input {
-            Target::Standard => (
-                "standard input".into(),
-                io::stdin().as_fd().try_clone_to_owned().map(File::from),
-            ),
+            Target::Standard => ("standard input".into(), standard_input()),
             Target::File(path) => (shown(path), open_at_once(path)),
         };
         let file = file.with_context(|| format!("cannot open {name}"));

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::output_file::OutputFile;
+use super::signals::Requests;
 use super::{Failure, hint, say};
 use crate::cli::{
     ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
@@ -18,9 +20,12 @@ use crate::sink::{
     BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
     NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle,
 };
+use crate::sys;
 
 /// This program, as it signs files.
 pub const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
+/// What to call it.
+const STANDARD_OUTPUT: &str = "standard output";
 
 /// What is to be written, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,70 +172,42 @@ impl Plan {
         }
     }
 
-    /// Creates the sinks. `family` is NET_DM's number, where it is known; `finder` is asked for
-    /// source lines.
-    pub fn open(
-        &self,
-        host: &CaptureHost,
-        family: Option<u16>,
-        finder: Option<SharedFinder>,
-    ) -> Result<Output, Failure> {
-        let mut output = Output {
-            file: None,
-            text: None,
-            text_is_read: self.is_read(),
-            pipe: None,
+    /// Opens what is written to. Nothing is written yet, and no file is emptied. `None` where a
+    /// signal ended the wait for a FIFO's reader.
+    pub fn prepare(&self, requests: &Requests) -> Result<Option<Prepared<'_>>, Failure> {
+        let (path, has_lines) = match self {
+            Self::Lines(_) => (None, true),
+            Self::Packets { path, lines, .. } => (path.as_deref(), lines.is_some()),
         };
-        let (Self::Lines(kind)
-        | Self::Packets {
-            lines: Some(kind), ..
-        }) = self
-        else {
-            return self.open_file(output, host, family);
+        let stdout = if has_lines || path.is_none() {
+            Some(standard_output()?)
+        } else {
+            None
         };
-        let stdout = standard_output()?;
-        output.pipe = pipe(&stdout);
-        let writer = BufWriter::with_capacity(BUFFER_LEN, stdout);
-        output.text = Some(NamedSink {
-            name: "standard output".into(),
-            sink: match kind {
-                LineKind::Text(style) => Box::new(TextSink::new(writer, *style).finding(finder)),
-                LineKind::Json => Box::new(JsonSink::new(writer).finding(finder)),
+        let file = match path {
+            None => None,
+            Some(path) => match OutputFile::open(path, requests)? {
+                None => return Ok(None),
+                Some(file) => Some(file),
             },
-        });
-        self.open_file(output, host, family)
+        };
+        if let Some(file) = file.as_ref().filter(|_| has_lines) {
+            file.refuse_standard_output()?;
+        }
+        Ok(Some(Prepared {
+            plan: self,
+            stdout,
+            file,
+        }))
     }
 
-    fn open_file(
-        &self,
-        mut output: Output,
-        host: &CaptureHost,
-        family: Option<u16>,
-    ) -> Result<Output, Failure> {
-        if let Self::Packets { path, layout, .. } = self {
-            let name = path
-                .as_deref()
-                .map_or_else(|| "standard output".into(), shown);
-            let file = match path {
-                Some(path) => {
-                    File::create(path).with_context(|| format!("cannot create {name}"))?
-                }
-                None => standard_output()?,
-            };
-            output.pipe = output.pipe.take().or_else(|| pipe(&file));
-            let writer = BufWriter::with_capacity(BUFFER_LEN, file);
-            let compression = path.as_deref().and_then(Compression::of);
-            let sink = match compression {
-                None => layout.sink(writer, host, family),
-                Some((compression, _)) => CompressedSink::new(compression, writer, |writer| {
-                    layout.sink(writer, host, family)
-                })
-                .map(|sink| Box::new(sink) as Box<dyn Sink>),
-            };
-            let sink = sink.with_context(|| format!("cannot write to {name}"))?;
-            output.file = Some(NamedSink { name, sink });
-        }
-        Ok(output)
+    /// How the packet file is compressed, as its name says.
+    fn compression(&self) -> Option<Compression> {
+        let Self::Packets { path, .. } = self else {
+            return None;
+        };
+        let (compression, _) = Compression::of(path.as_deref()?)?;
+        Some(compression)
     }
 
     /// Whether text goes to somebody, or `-v` asks for more beside a file.
@@ -293,6 +270,73 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+}
+
+/// What is written to, open and as it was.
+pub struct Prepared<'a> {
+    plan: &'a Plan,
+    /// Standard output, where something goes there.
+    stdout: Option<File>,
+    /// The file, where packets go to one.
+    file: Option<OutputFile>,
+}
+
+impl Prepared<'_> {
+    /// Empties the file and creates the sinks. `family` is NET_DM's number, where it is known;
+    /// `finder` is asked for source lines.
+    pub fn open(
+        self,
+        host: &CaptureHost,
+        family: Option<u16>,
+        finder: Option<SharedFinder>,
+    ) -> Result<Output, Failure> {
+        let mut output = Output {
+            file: None,
+            text: None,
+            text_is_read: self.plan.is_read(),
+            pipe: None,
+        };
+        let (lines, layout) = match self.plan {
+            Plan::Lines(kind) => (Some(*kind), None),
+            Plan::Packets { lines, layout, .. } => (*lines, Some(*layout)),
+        };
+        let mut stdout = self.stdout;
+        if let Some(kind) = lines
+            && let Some(stdout) = stdout.take()
+        {
+            output.pipe = pipe(&stdout);
+            let writer = BufWriter::with_capacity(BUFFER_LEN, stdout);
+            output.text = Some(NamedSink {
+                name: STANDARD_OUTPUT.into(),
+                sink: match kind {
+                    LineKind::Text(style) => Box::new(TextSink::new(writer, style).finding(finder)),
+                    LineKind::Json => Box::new(JsonSink::new(writer).finding(finder)),
+                },
+            });
+        }
+        let file = match self.file {
+            Some(file) => {
+                let name = file.name.clone();
+                let file = file.begin();
+                Some((file.with_context(|| format!("cannot empty {name}"))?, name))
+            }
+            None => stdout.map(|stdout| (stdout, STANDARD_OUTPUT.into())),
+        };
+        if let (Some((file, name)), Some(layout)) = (file, layout) {
+            output.pipe = output.pipe.take().or_else(|| pipe(&file));
+            let writer = BufWriter::with_capacity(BUFFER_LEN, file);
+            let sink = match self.plan.compression() {
+                None => layout.sink(writer, host, family),
+                Some(compression) => CompressedSink::new(compression, writer, |writer| {
+                    layout.sink(writer, host, family)
+                })
+                .map(|sink| Box::new(sink) as Box<dyn Sink>),
+            };
+            let sink = sink.with_context(|| format!("cannot write to {name}"))?;
+            output.file = Some(NamedSink { name, sink });
+        }
+        Ok(output)
     }
 }
 
@@ -399,9 +443,21 @@ pub struct NamedSink {
 
 /// Standard output without the line buffer that the standard library puts before it.
 pub fn standard_output() -> Result<File, Failure> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let stdout = if sys::was_closed(libc::STDOUT_FILENO) {
+        Err(io::Error::from_raw_os_error(libc::EBADF))
+    } else {
+        io::stdout().as_fd().try_clone_to_owned()
+    };
     let stdout = stdout.context("cannot write to standard output");
     stdout.map(File::from).map_err(Failure::from)
+}
+
+/// Standard input, without the standard library's buffer.
+pub fn standard_input() -> io::Result<File> {
+    if sys::was_closed(libc::STDIN_FILENO) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// The same file, where it is a pipe: polled, it tells when its reader is gone.

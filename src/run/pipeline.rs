@@ -224,6 +224,9 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
             "what was written stays readable: all but the last 256 kB of what is counted; write to another file system, or keep less with -t or -c",
         ),
+        io::ErrorKind::FileTooLarge => Some(
+            "files may not grow further here (`ulimit -f`, LimitFSIZE= in a systemd unit): what was written stays readable; raise the limit, or keep less with -t or -c",
+        ),
         _ => None,
     };
     let error = anyhow::Error::new(error).context(format!("cannot write to {name}"));

@@ -1,62 +1,66 @@
-//! Whether monitoring is still on, asked now and then: another process's STOP is silent.
+//! What other processes do to monitoring, looked at now and then: they do it silently.
 
 use std::time::{Duration, Instant};
 
-use super::say;
-use crate::net_dm::control::Conversation;
+use super::{hint, say};
+use crate::net_dm::control::{AlertMode, Conversation};
+use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::Monitoring;
 
-/// While nothing arrives, how often to ask whether monitoring is still on.
-const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often to look, whether drops arrive or not.
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The next time to ask, and what was heard last.
+/// The next time to look, and what was told last.
 pub struct Probe {
     is_passive: bool,
-    /// `None` once this process turned out not to be allowed to ask.
-    next: Option<Instant>,
+    next: Instant,
     was_on: bool,
+    mode: Option<AlertMode>,
 }
 
 impl Probe {
-    /// Asks for the first time after an interval.
-    pub fn new(is_passive: bool) -> Self {
+    /// Looks for the first time after an interval. `is_on` is what was told already.
+    pub fn new(is_passive: bool, is_on: bool) -> Self {
         Self {
             is_passive,
-            next: Some(Instant::now() + PROBE_INTERVAL),
-            was_on: true,
+            next: Instant::now() + INTERVAL,
+            was_on: is_on,
+            mode: None,
         }
+    }
+
+    /// Alerts came, so monitoring was on since the last look.
+    pub fn saw_alerts(&mut self) {
+        self.was_on = true;
     }
 
     /// How long to wait at most.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.next
-            .map(|next| next.saturating_duration_since(Instant::now()))
+    pub fn timeout(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it is time to ask.
-    pub fn is_due(&self) -> bool {
-        self.next.is_some_and(|next| Instant::now() >= next)
+    /// Whether it is time to look.
+    pub fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
     }
 
-    /// An alert came: monitoring is on.
-    pub fn postpone(&mut self) {
-        self.next = self.next.map(|_| Instant::now() + PROBE_INTERVAL);
-    }
-
-    /// Whether the capture has to end. A passive listener goes on listening.
-    pub fn ask(&mut self, monitoring: &mut Monitoring<impl Conversation>) -> bool {
-        self.postpone();
-        match monitoring.is_on() {
-            None => self.next = None,
-            Some(true) => self.was_on = true,
-            Some(false) if !self.is_passive => return true,
-            Some(false) => {
-                if self.was_on {
-                    say("monitoring is off: nothing arrives until somebody starts it");
-                }
-                self.was_on = false;
-            }
+    /// Looks. What is returned ends the run; a passive listener outlives all but the module.
+    pub fn look(&mut self, monitoring: &mut Monitoring<impl Conversation>) -> Option<Interference> {
+        self.next = Instant::now() + INTERVAL;
+        let look = monitoring.look();
+        if look.interference.is_some() || !self.is_passive {
+            return look.interference;
         }
-        false
+        let is_on = look.is_on.unwrap_or(self.was_on);
+        if self.was_on && !is_on {
+            say("monitoring is off: nothing arrives until somebody starts it");
+        }
+        self.was_on = is_on;
+        let before = self.mode.replace(look.mode);
+        if before == Some(AlertMode::Packet) && look.mode == AlertMode::Summary {
+            say("the kernel was switched to summary mode: it sends counts, no packets");
+            hint("`dwdump --summary -p` shows them");
+        }
+        None
     }
 }

@@ -25,6 +25,10 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     plan.refuse_input(&input.file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let requests = Rc::new(requests);
+    let Some(prepared) = plan.prepare(&requests)? else {
+        report("kept", Counts::default(), None, None);
+        return Ok(Exit::Success);
+    };
     let name = input.name.clone();
     let mut finder = None;
     let finished = input.read(&requests, |remarks, family| {
@@ -36,7 +40,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
             learn_places(&command.input, finder);
         }
         plan.announce(&format!("reading {name}"));
-        let output = plan.open(&remarks.host, family, finder.as_ref().map(Finder::shared))?;
+        let output = prepared.open(&remarks.host, family, finder.as_ref().map(Finder::shared))?;
         let (origins, trunc_len) = (command.origins, command.trunc_len);
         let pipeline = Pipeline::new(&command.delivery, filter, origins, trunc_len, output);
         Ok(pipeline.keeping())
@@ -50,6 +54,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
                 loss: remarks.loss,
                 rejected: counts.rejected,
                 period: remarks.period,
+                interference: None,
             };
             if let ControlFlow::Break(Stop::Failed(error)) = pipeline.finish(&ending) {
                 failure.get_or_insert(error);

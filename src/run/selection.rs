@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::Context;
 
-use super::output::shown;
+use super::output::{shown, standard_input};
 use super::{Exit, Failure, hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
@@ -60,7 +60,7 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
         FilterText::Words(words) => return Ok(words.clone()),
         FilterText::File(Target::Standard) => {
             let mut bytes = Vec::new();
-            let read = std::io::stdin().read_to_end(&mut bytes);
+            let read = standard_input().and_then(|mut input| input.read_to_end(&mut bytes));
             ("standard input".into(), read.map(|_| bytes))
         }
         FilterText::File(Target::File(path)) => (shown(path), std::fs::read(path)),

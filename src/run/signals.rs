@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -16,6 +16,23 @@ use crate::sys;
 
 /// How long the run may take to end the monitoring itself.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A signal this soon after the first is the same request: `timeout` signals the process and then its
+/// group, a terminal that goes away signals once and its shell again.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+/// The signals that people and service managers send to end a process. A second one gives up what
+/// is not written yet.
+const URGENT: [i32; 4] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP];
+/// Signals that end a process by default and report no fault of it: timers, limits, power failure.
+/// They end a run in order. Timers and limits repeat theirs, so a second one means nothing.
+const EXPIRY: [i32; 7] = [
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGXCPU,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
 
 /// What signals ask for. SIGPIPE is not among them: Rust programs ignore it, and see the error of
 /// the write instead.
@@ -36,13 +53,17 @@ struct Flags {
 impl Requests {
     /// Takes over the signals. The first that ends the run leaves it some time; then, or when a
     /// second one comes, `at_end` is called in a thread, even where that was done already. The
-    /// second one ends the process there and then. A SIGHUP that was ignored from
-    /// the start (nohup) stays ignored; a SIGINT does not, as with tcpdump: shells ignore it for
-    /// what a script puts into the background, and `kill -INT` has to end that as well.
+    /// second one ends the process there and then. A signal that was ignored from the start (SIGHUP
+    /// by nohup) stays ignored. SIGINT, SIGTERM and SIGQUIT do not, as with tcpdump: shells ignore
+    /// SIGINT for what a script puts into the background, and `kill -INT` has to end that as well.
     pub fn listen(at_end: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
-        let hangup = (!sys::is_ignored(SIGHUP)).then_some(SIGHUP);
-        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(hangup);
-        let mut signals = Signals::new(ending.chain([SIGUSR1, SIGUSR2]))?;
+        let always = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2];
+        let optional = EXPIRY
+            .into_iter()
+            .chain([SIGHUP])
+            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+        let heeded = optional.filter(|signal| !sys::is_ignored(*signal));
+        let mut signals = Signals::new(always.into_iter().chain(heeded))?;
         let (wake, mut waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         // A full pipe wakes just as well.
@@ -52,11 +73,19 @@ impl Requests {
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
+                let mut ending_since: Option<Instant> = None;
                 for signal in signals.forever() {
-                    match signal {
-                        SIGUSR1 => shared.counts.store(true, Ordering::Relaxed),
-                        SIGUSR2 => shared.flush.store(true, Ordering::Relaxed),
-                        _ if shared.end.swap(true, Ordering::Release) => {
+                    match (signal, ending_since) {
+                        (SIGUSR1, _) => shared.counts.store(true, Ordering::Relaxed),
+                        (SIGUSR2, _) => shared.flush.store(true, Ordering::Relaxed),
+                        (_, None) => {
+                            ending_since = Some(Instant::now());
+                            shared.end.store(true, Ordering::Release);
+                            end_later(at_end.clone());
+                        }
+                        (_, Some(since))
+                            if URGENT.contains(&signal) && since.elapsed() >= SAME_REQUEST =>
+                        {
                             at_end();
                             screen::leave();
                             // A terminal that takes nothing must not keep this process.
@@ -65,7 +94,7 @@ impl Requests {
                             }
                             std::process::exit(1);
                         }
-                        _ => end_later(at_end.clone()),
+                        (_, Some(_)) => {}
                     }
                     let _ = waker.write(&[0]);
                 }

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
-use super::live::Session;
+use super::live::Opening;
 use super::offline::{self, Input};
 use super::output::{pipe, standard_output, stdout_is_terminal};
 use super::pipeline::{Stop, output_failed};
@@ -64,7 +64,9 @@ fn shows_table(command: &Summary) -> bool {
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
     let purpose = Purpose::from(command.counting);
-    let mut session = Session::begin(live, purpose, None, |beginning| {
+    let opening = Opening::new()?;
+    let mut counter = Counter::new(command, live.origins, filter)?;
+    let mut session = opening.begin(live, purpose, None, |beginning| {
         announce(beginning, command);
     })?;
     if let Some(name) = &command.selection.interface {
@@ -75,13 +77,12 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         _ => Source::Packets,
     };
     let interval = command.interval.unwrap_or(INTERVAL);
-    let mut counter = Counter::new(command, live.origins, filter)?;
     counter.clock = Clock::Real {
         interval,
         began: Instant::now(),
     };
     let end = session.run(&mut counter);
-    let finished = session.finish(end, &mut counter, |counter, loss, remarks| {
+    let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
         let finished = counter.finish();
         counter.tell(loss, source);
         tell_remarks(remarks);

@@ -21,6 +21,7 @@ pub use pcap::PcapSink;
 pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
+use crate::net_dm::interference::Interference;
 use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 use crate::untrusted::Untrusted;
@@ -88,6 +89,8 @@ pub struct Ending {
     pub rejected: Rejected,
     /// First and last moment of the capture; the records' own where this is unknown.
     pub period: Option<(Timestamp, Timestamp)>,
+    /// What another process did to the monitoring, so that drops are missing.
+    pub interference: Option<Interference>,
 }
 
 /// How many records the filter rejected.

@@ -336,6 +336,11 @@ impl<W: Write> PcapngSink<W> {
                 "rejected by the filter: not counted (filtered in the kernel)".into(),
             )));
         }
+        if let Some(interference) = ending.interference {
+            options.push(Common(CommonOption::Comment(
+                format!("incomplete: {interference}").into(),
+            )));
+        }
         if let Some((start, end)) = period {
             options.push(IsbStartTime(start.as_duration()));
             options.push(IsbEndTime(end.as_duration()));

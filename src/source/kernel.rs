@@ -132,6 +132,11 @@ impl Kernel {
         Ok(Taken::Some)
     }
 
+    /// Leaves the group: what waits can still be taken, and no more comes.
+    pub fn leave(&self) -> io::Result<()> {
+        self.alerts.leave()
+    }
+
     /// What came across so far.
     pub fn remarks(&self) -> Remarks {
         self.remarks

@@ -5,6 +5,8 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use super::super::output::{APPLICATION, shown};
+use super::super::output_file::create_new;
+use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
 use crate::summary::{Counted, Grouping, Key, KeyView};
@@ -34,7 +36,7 @@ impl RowCapture {
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
-        let file = File::options().write(true).create_new(true).open(path)?;
+        let file = create_new(path)?;
         let writer = BufWriter::with_capacity(BUFFER_LEN, file);
         Ok(Self {
             sink: PcapngSink::new(writer, Linking::Auto, APPLICATION, host)?,
@@ -63,8 +65,12 @@ impl RowCapture {
         self.sink.flush()
     }
 
-    /// Ends the file; `loss` is what was lost so far.
-    pub fn finish(mut self, loss: Option<Loss>) -> io::Result<()> {
+    /// Ends the file; `loss` is what was lost so far, `interference` what another process did.
+    pub fn finish(
+        mut self,
+        loss: Option<Loss>,
+        interference: Option<Interference>,
+    ) -> io::Result<()> {
         let before = self.began.and_then(|(_, loss)| loss).unwrap_or_default();
         let loss = loss.map(|loss| Loss {
             queue: loss.queue.saturating_sub(before.queue),
@@ -74,6 +80,7 @@ impl RowCapture {
             loss,
             rejected: Rejected::Counted(self.rejected),
             period: self.began.map(|(began, _)| (began, Timestamp::now())),
+            interference,
         })
     }
 }

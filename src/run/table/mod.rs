@@ -21,6 +21,7 @@ use super::screen::Screen;
 use super::sieve::Sieve;
 use super::{Plural, say, talk};
 use crate::cli::Role;
+use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
@@ -43,6 +44,8 @@ pub struct LiveTable {
     interface: Option<String>,
     host: CaptureHost,
     capture: Option<RowCapture>,
+    /// What another process did to the monitoring.
+    interference: Option<Interference>,
     limit: Option<u64>,
     /// When it began.
     started: Timestamp,
@@ -177,7 +180,7 @@ impl LiveTable {
     fn end_capture(&mut self, loss: Option<Loss>) -> Option<String> {
         let capture = self.capture.take()?;
         let (name, packets) = (capture.name.clone(), capture.packets);
-        Some(match capture.finish(loss) {
+        Some(match capture.finish(loss, self.interference) {
             Ok(()) => format!("wrote {} to {name}", Plural(packets, "packet")),
             Err(error) => format!("cannot write to {name}: {}", words(&error)),
         })

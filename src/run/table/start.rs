@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
 use super::super::keyboard::Keyboard;
-use super::super::live::Session;
+use super::super::live::Opening;
 use super::super::offline::{self, Input, NoMachine};
 use super::super::output::{shown, text_style};
 use super::super::pipeline::Stop;
@@ -90,6 +90,7 @@ impl LiveTable {
             interface: command.selection.interface.clone(),
             host: beginnings.host,
             capture: None,
+            interference: None,
             limit: command.count,
             started: Timestamp::now(),
             is_stale: true,
@@ -155,7 +156,7 @@ pub fn show_live(
         Counting::Packets => CountedBy::Packets,
     };
     let mut subject = "drops".to_owned();
-    let mut session = Session::begin(live, purpose, None, |beginning| {
+    let mut session = Opening::new()?.begin(live, purpose, None, |beginning| {
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
             Beginning::Listening(settings) => {
@@ -183,7 +184,8 @@ pub fn show_live(
     })?;
     let end = session.run(&mut table);
     table.leave();
-    let finished = session.finish(end, &mut table, |table, loss, remarks| {
+    let finished = session.finish(end, &mut table, |table, loss, remarks, interference| {
+        table.interference = interference;
         table.tell(loss);
         tell_remarks(remarks);
         ControlFlow::Continue(())

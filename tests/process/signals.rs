@@ -1,202 +1,15 @@
-//! The program as a process: pipes that close, disks that are full, streams that are missing,
-//! signals.
+//! Signals, to a program that reads a pipe.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
-}
-
-fn dwdump() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dwdump"));
-    command.env("TZ", "UTC").stdin(Stdio::null());
-    command
-}
-
-/// A line for a shell, in which `$dwdump` is the program, `$big` a capture that fills any pipe's
-/// buffer many times over, and `$small` a capture of a few packets.
-fn shell(line: &str) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let big = folder.path().join("big.pcap");
-    std::fs::write(&big, big_capture()).unwrap();
-    Command::new("sh")
-        .args(["-c", line])
-        .current_dir(folder.path())
-        .env("dwdump", env!("CARGO_BIN_EXE_dwdump"))
-        .env("big", &big)
-        .env("small", fixture("made/own.pcapng"))
-        .env("TZ", "UTC")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// A recorded capture, twenty times.
-fn big_capture() -> Vec<u8> {
-    let once = std::fs::read(fixture("hardware-6.12.pcap")).unwrap();
-    let (header, records) = once.split_at(24);
-    [header, &records.repeat(20)].concat()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-#[track_caller]
-fn check_status(output: &Output, code: i32) {
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{error}");
-    assert!(!error.contains("panicked"), "{error}");
-}
-
-// ---- Outputs that end early ----
-
-#[test]
-fn a_reader_that_leaves_is_no_failure() {
-    for options in [
-        "-w -",
-        "-w - -U",
-        "-w - --format netlink",
-        "-w - --format pcap",
-        "--print",
-    ] {
-        // `head` leaves; the program's status goes where the shell's would.
-        let output = shell(&format!(
-            "{{ $dwdump -r $big {options}; echo $? >status; }} | head -c 100 >/dev/null; exit $(cat status)"
-        ));
-        check_status(&output, 0);
-        let error = text(&output.stderr);
-        assert!(!error.contains("roken pipe"), "{options}: {error}");
-    }
-}
-
-#[test]
-fn a_full_disk_is_told_with_a_hint() {
-    for options in [
-        "-w /dev/full",
-        "-w /dev/full -U",
-        "-w /dev/full --format pcap",
-        "-w /dev/full --format netlink",
-    ] {
-        let output = shell(&format!("exec $dwdump -r $big {options}"));
-        check_status(&output, 1);
-        let error = text(&output.stderr);
-        assert!(
-            error.contains("dwdump: cannot write to /dev/full: No space left on device"),
-            "{options}: {error}"
-        );
-        assert!(
-            error.contains(
-                "hint: what was written stays readable: all but the last 256 kB of what is counted"
-            ),
-            "{error}"
-        );
-        assert_eq!(error.matches("cannot write").count(), 1, "{error}");
-    }
-}
-
-#[test]
-fn a_full_standard_output_is_told_too() {
-    for options in [
-        "-r $small --print",
-        "-r $small -w -",
-        "-r $small",
-        "--help",
-        "-V",
-    ] {
-        let output = shell(&format!("exec $dwdump {options} >/dev/full"));
-        check_status(&output, 1);
-        let error = text(&output.stderr);
-        assert!(
-            error.contains("dwdump: cannot write to standard output: No space left on device"),
-            "{options}: {error}"
-        );
-    }
-}
-
-#[test]
-fn a_missing_stream_is_no_panic() {
-    for (line, code) in [
-        ("exec $dwdump -r $small -w out.pcapng >&-", 0),
-        ("exec $dwdump -r $small -w out.pcapng 2>&-", 0),
-        ("exec $dwdump -r $small -w out.pcapng <&- >&- 2>&-", 0),
-        ("exec $dwdump -r $small --print 2>&-", 0),
-        ("exec $dwdump -V 2>&-", 0),
-        ("exec $dwdump -r none -w out.pcapng 2>&-", 1),
-        ("exec $dwdump --nonsense 2>&-", 2),
-    ] {
-        let output = shell(line);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{line}: {}",
-            text(&output.stderr)
-        );
-    }
-    // What is printed into nothing is lost; whether that is an error, the system decides.
-    for line in [
-        "exec $dwdump -V >&-",
-        "exec $dwdump -r $small --print >&-",
-        "exec $dwdump -r - --print <&-",
-    ] {
-        let output = shell(line);
-        assert!(
-            matches!(output.status.code(), Some(0 | 1)),
-            "{line}: {:?}",
-            output.status
-        );
-        assert!(!text(&output.stderr).contains("panicked"));
-    }
-}
-
-#[test]
-fn a_file_is_not_written_through_a_missing_stream() {
-    // Without standard error the file must not get its number, and the talk with it.
-    let output = shell("$dwdump -r $small -w out.pcapng 2>&- && $dwdump -r out.pcapng --print");
-    check_status(&output, 0);
-    assert_eq!(text(&output.stdout).lines().count(), 5);
-}
-
-#[test]
-fn packets_are_not_written_to_a_terminal() {
-    let terminal = nix::pty::openpty(None, None).unwrap();
-    let output = dwdump()
-        .args(["-w", "-", "-r"])
-        .arg(fixture("made/own.pcapng"))
-        .stdout(terminal.slave)
-        .output()
-        .unwrap();
-    check_status(&output, 2);
-    assert!(
-        text(&output.stderr).starts_with("dwdump: packets are not written to a terminal\nhint: ")
-    );
-}
-
-#[test]
-fn a_terminal_gets_text() {
-    let terminal = nix::pty::openpty(None, None).unwrap();
-    let output = dwdump()
-        .arg("-r")
-        .arg(fixture("made/own.pcapng"))
-        .stdout(terminal.slave)
-        .output()
-        .unwrap();
-    check_status(&output, 0);
-    let mut shown = [0; 4096];
-    let count = File::from(terminal.master).read(&mut shown).unwrap();
-    assert!(text(&shown[..count]).starts_with("03:04:05.001000 if5 IP 10.0.0.1.40000"));
-}
-
-// ---- Signals ----
+use crate::{big_capture, check_status, dwdump, fixture, shell, text};
 
 /// The program reading a pipe that we hold.
 struct Running {
@@ -208,8 +21,13 @@ struct Running {
 impl Running {
     /// `folder` is where `out` appears.
     fn new(folder: &Path, options: &[&str]) -> Self {
+        let input = if options.contains(&"-r") {
+            &[][..]
+        } else {
+            &["-r", "-"]
+        };
         let mut child = dwdump()
-            .args(["-r", "-"])
+            .args(input)
             .args(options)
             .current_dir(folder)
             .stdin(Stdio::piped())
@@ -286,6 +104,13 @@ fn an_interrupted_run_finishes_its_file() {
         Signal::SIGTERM,
         Signal::SIGQUIT,
         Signal::SIGHUP,
+        Signal::SIGALRM,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGXCPU,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGSTKFLT,
     ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.pcapng");
@@ -301,6 +126,130 @@ fn an_interrupted_run_finishes_its_file() {
         assert!(talk.contains("2 packets kept\n"), "{talk}");
         assert_eq!(statistics(&std::fs::read(&out).unwrap()), 3, "{signal}");
     }
+}
+
+#[test]
+fn real_time_signals_end_a_run_in_order() {
+    for signal in ["RTMIN", "RTMIN+7", "RTMAX"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Running::new(folder.path(), &["-w", "out.pcapng"]);
+        run.feed(&std::fs::read(fixture("made/little-endian.pcap")).unwrap());
+        run.wait_for("reading");
+        let sent = shell(&format!("kill -s {signal} {}", run.child.id()));
+        check_status(&sent, 0);
+        let (status, talk) = run.end();
+        assert_eq!(status, Some(0), "{signal}: {talk}");
+    }
+}
+
+#[test]
+fn a_fault_keeps_its_signal() {
+    for signal in [Signal::SIGABRT, Signal::SIGILL, Signal::SIGFPE] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Running::new(folder.path(), &["-w", "out.pcapng"]);
+        run.feed(&std::fs::read(fixture("made/little-endian.pcap")).unwrap());
+        run.wait_for("reading");
+        run.signal(signal);
+        let status = run.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal as i32));
+    }
+}
+
+/// A run whose output is a pipe that nobody reads: an ending signal leaves it waiting.
+fn blocked() -> (tempfile::TempDir, Running) {
+    let folder = tempfile::tempdir().unwrap();
+    let big = folder.path().join("big.pcap");
+    std::fs::write(&big, big_capture()).unwrap();
+    let run = Running::new(folder.path(), &["-r", "big.pcap", "-w", "-"]);
+    let pipe = format!("/proc/{}/wchan", run.child.id());
+    wait_until("the write", || {
+        std::fs::read_to_string(&pipe).is_ok_and(|place| place.contains("pipe_write"))
+    });
+    (folder, run)
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let (_folder, mut run) = blocked();
+    run.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(20));
+    run.signal(Signal::SIGTERM);
+    run.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(20));
+    let mut written = Vec::new();
+    let stdout = run.child.stdout.as_mut().unwrap();
+    stdout.read_to_end(&mut written).unwrap();
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(0), "{talk}");
+    assert!(!talk.contains("interrupted again"), "{talk}");
+    assert!(talk.contains("packets kept\n"), "{talk}");
+    assert!(statistics(&written) > 1);
+}
+
+#[test]
+fn a_second_signal_later_gives_up_but_not_a_timers() {
+    let (_folder, run) = blocked();
+    run.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(600));
+    // A limit on CPU time is signalled every second.
+    run.signal(Signal::SIGXCPU);
+    std::thread::sleep(Duration::from_millis(100));
+    run.signal(Signal::SIGINT);
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(1), "{talk}");
+    let given_up = "interrupted again: what was not written yet is lost";
+    assert_eq!(talk.matches(given_up).count(), 1, "{talk}");
+
+    let (_folder, mut run) = blocked();
+    run.signal(Signal::SIGXCPU);
+    std::thread::sleep(Duration::from_millis(600));
+    run.signal(Signal::SIGXCPU);
+    std::thread::sleep(Duration::from_millis(100));
+    let mut written = Vec::new();
+    let stdout = run.child.stdout.as_mut().unwrap();
+    stdout.read_to_end(&mut written).unwrap();
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(0), "{talk}");
+}
+
+/// coreutils' timeout signals the process, then its own group, the process among it.
+#[test]
+fn a_timeout_is_one_signal() {
+    for _ in 0..3 {
+        // Long enough for a busy machine to start it.
+        let output = shell(
+            "{ cat $small; sleep 3; } |
+                timeout --preserve-status -s INT 1.5 $dwdump -r - -w out.pcapng",
+        );
+        check_status(&output, 0);
+        let error = text(&output.stderr);
+        assert!(error.contains("5 packets kept"), "{error}");
+        assert!(!error.contains("interrupted again"), "{error}");
+    }
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_is_left_at_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut run = Running::new(folder.path(), &["-w", "fifo"]);
+    run.wait_for("waiting for a reader of fifo");
+    run.signal(Signal::SIGINT);
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(0), "{talk}");
+    assert!(talk.contains("0 packets kept"), "{talk}");
+
+    let mut run = Running::new(folder.path(), &["-w", "fifo"]);
+    run.wait_for("waiting for a reader of fifo");
+    run.feed(&std::fs::read(fixture("made/little-endian.pcap")).unwrap());
+    run.child.stdin = None;
+    let mut reader = std::fs::File::open(&fifo).unwrap();
+    let mut written = Vec::new();
+    reader.read_to_end(&mut written).unwrap();
+    let (status, talk) = run.end();
+    assert_eq!(status, Some(0), "{talk}");
+    assert_eq!(statistics(&written), 3);
 }
 
 #[test]
@@ -414,8 +363,7 @@ fn a_signal_ends_the_wait_for_the_first_writer_of_a_fifo() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
-        let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
-        assert!(made.success());
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let child = dwdump()
             .arg("-r")
             .arg(&fifo)
@@ -434,13 +382,4 @@ fn a_signal_ends_the_wait_for_the_first_writer_of_a_fifo() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     }
-}
-
-#[test]
-fn a_fifo_is_read_from_its_first_writer_to_its_last() {
-    let output = shell(
-        "mkfifo fifo; { sleep 0.3; cat $small >fifo; } & $dwdump -r fifo --print; status=$?; wait; exit $status",
-    );
-    check_status(&output, 0);
-    assert_eq!(text(&output.stdout).lines().count(), 5);
 }

@@ -1,0 +1,41 @@
+//! What other processes can do to monitoring, in words.
+
+use std::fmt;
+
+use super::control::Settings;
+
+/// What another process did to this one's monitoring: drops since then are missing, or come of the
+/// other's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interference {
+    /// STOP.
+    Stopped,
+    /// Another dwdump was started, with `--force` or after a STOP.
+    TakenOver,
+    /// CONFIG, to these settings; STOP was before it.
+    Reconfigured(Settings),
+    /// The module was unloaded.
+    Unloaded,
+}
+
+impl fmt::Display for Interference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("monitoring was stopped by another process"),
+            Self::TakenOver => f.write_str("another dwdump took over the drop monitor"),
+            Self::Reconfigured(settings) => {
+                let Settings {
+                    mode,
+                    trunc_len,
+                    queue_len,
+                } = settings;
+                write!(
+                    f,
+                    "another process stopped monitoring and changed its settings \
+                     ({mode} mode, truncation {trunc_len}, queue length {queue_len})"
+                )
+            }
+            Self::Unloaded => f.write_str("the drop monitor was unloaded (module drop_monitor)"),
+        }
+    }
+}

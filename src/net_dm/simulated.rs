@@ -1,0 +1,88 @@
+//! A drop monitor as the kernel has it, for several processes that use it at once.
+
+use std::sync::{Arc, Mutex};
+
+use super::control::{Answer, Conversation, Refusal, Request, Settings};
+use super::script::{errno, ok, settings, statistics};
+use super::{attr, cmd};
+
+/// What the kernel holds. Clones are conversations with the same one.
+#[derive(Clone, Debug)]
+pub struct DropMonitor(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    settings: Settings,
+    software: bool,
+    hardware: bool,
+}
+
+impl DropMonitor {
+    /// An idle one.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            settings,
+            software: false,
+            hardware: false,
+        })))
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> Settings {
+        self.0.lock().unwrap().settings
+    }
+
+    /// Whether software and hardware drops are monitored.
+    pub fn is_on(&self) -> (bool, bool) {
+        let state = self.0.lock().unwrap();
+        (state.software, state.hardware)
+    }
+}
+
+impl Conversation for DropMonitor {
+    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        let mut state = self.0.lock().unwrap();
+        let value = |kind| {
+            let mut attributes = request.attributes.iter();
+            attributes.find(|(other, _)| *other == kind)
+        };
+        let number = |kind| value(kind).map(|(_, value)| value.as_slice().try_into().unwrap());
+        let hardware = value(attr::HW_DROPS).is_some();
+        // No flag is software alone.
+        let software = value(attr::SW_DROPS).is_some() || !hardware;
+        match request.command {
+            cmd::CONFIG_GET => {
+                let Settings {
+                    mode,
+                    trunc_len,
+                    queue_len,
+                } = state.settings;
+                settings(mode.into(), trunc_len, queue_len)
+            }
+            cmd::STATS_GET => statistics(0, 0),
+            cmd::CONFIG if state.software || state.hardware => errno(libc::EBUSY),
+            cmd::CONFIG => {
+                if let Some((_, mode)) = value(attr::ALERT_MODE) {
+                    state.settings.mode = mode[0].into();
+                }
+                if let Some(bytes) = number(attr::TRUNC_LEN) {
+                    state.settings.trunc_len = u32::from_ne_bytes(bytes);
+                }
+                if let Some(bytes) = number(attr::QUEUE_LEN) {
+                    state.settings.queue_len = u32::from_ne_bytes(bytes);
+                }
+                ok()
+            }
+            cmd::START if software && state.software || hardware && state.hardware => {
+                errno(libc::EAGAIN)
+            }
+            cmd::START | cmd::STOP => {
+                let is_on = request.command == cmd::START;
+                state.software = if software { is_on } else { state.software };
+                state.hardware = if hardware { is_on } else { state.hardware };
+                ok()
+            }
+            other => panic!("unknown command {other}"),
+        }
+    }
+}

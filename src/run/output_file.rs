@@ -1,0 +1,203 @@
+//! The file that drops are written to. It is opened before monitoring starts, and emptied only once
+//! monitoring runs: a start that is refused leaves an existing file as it was, and no new one behind.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags};
+
+use super::output::{shown, standard_output};
+use super::signals::Requests;
+use super::{Failure, say};
+use crate::cli::UsageError;
+
+/// New files are for their owner alone: they hold other people's packets.
+const MODE: u32 = 0o600;
+/// How often to look for a reader of a FIFO, in milliseconds: poll(2) cannot wait for one.
+const READER_INTERVAL: u16 = 50;
+
+/// An open file that nothing was written to yet.
+pub struct OutputFile {
+    /// What to call it.
+    pub name: String,
+    file: File,
+    /// The path, where this process created the file and has not begun to write.
+    unused: Option<PathBuf>,
+}
+
+impl OutputFile {
+    /// Opens or creates it. A FIFO waits for its reader; `None` where a signal ended the wait.
+    pub fn open(path: &Path, requests: &Requests) -> Result<Option<Self>, Failure> {
+        let name = shown(path);
+        match create_new(path) {
+            Ok(file) => {
+                return Ok(Some(Self {
+                    name,
+                    file,
+                    unused: Some(path.to_owned()),
+                }));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot_create(&name, error)),
+        }
+        let Some(file) = open_existing(path, &name, requests)? else {
+            return Ok(None);
+        };
+        if file.is_terminal() {
+            return Err(UsageError::new(
+                format!("packets are not written to a terminal, which {name} is"),
+                "write to a file, or to a pipe: `dwdump -w - | tshark -r -`",
+            )
+            .into());
+        }
+        Ok(Some(Self {
+            name,
+            file,
+            unused: None,
+        }))
+    }
+
+    /// Refuses a file that standard output goes to as well, by whatever name.
+    pub fn refuse_standard_output(&self) -> Result<(), Failure> {
+        let stdout = standard_output()?.metadata();
+        let (Ok(stdout), Ok(file)) = (stdout, self.file.metadata()) else {
+            return Ok(());
+        };
+        // What goes to one /dev/null does not mix.
+        let keeps_bytes = !file.file_type().is_char_device();
+        if keeps_bytes && (stdout.dev(), stdout.ino()) == (file.dev(), file.ino()) {
+            return Err(UsageError::new(
+                format!("--print and --json do not go with -w {}", self.name),
+                "both would write to standard output: give -w another file name",
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Empties it, to be written from the start.
+    pub fn begin(mut self) -> io::Result<File> {
+        self.unused = None;
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.try_clone()
+    }
+}
+
+/// A new file that was never begun goes again, unless another has its name by now.
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        let Some(path) = self.unused.take() else {
+            return;
+        };
+        let is_ours = match (path.symlink_metadata(), self.file.metadata()) {
+            (Ok(named), Ok(own)) => (named.dev(), named.ino()) == (own.dev(), own.ino()),
+            _ => false,
+        };
+        if is_ours {
+            // It is empty: if it stays, it does no harm.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Creates a file that must not be there yet, for its owner alone: the user who called sudo, where
+/// root was reached that way.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(MODE).open(path)?;
+    let id = |name| numeric_id(std::env::var_os(name).as_deref());
+    if nix::unistd::geteuid().is_root()
+        && let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID"))
+        && let Err(error) = fchown(&file, Some(user), Some(group))
+    {
+        let error = Failure::from(anyhow::Error::new(error));
+        say(format_args!(
+            "cannot give {} to the user who called sudo: {error}",
+            shown(path)
+        ));
+    }
+    Ok(file)
+}
+
+/// A user's or group's number. The largest means "unchanged" to chown(2).
+fn numeric_id(text: Option<&OsStr>) -> Option<u32> {
+    let id = text?.to_str()?.parse().ok()?;
+    (id != u32::MAX).then_some(id)
+}
+
+/// With O_CREAT, though it is there: so the kernel's protection against others' files in /tmp
+/// (fs.protected_regular, fs.protected_fifos) applies.
+fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<File>, Failure> {
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let mut has_waited = false;
+    loop {
+        let error = match options.open(path) {
+            Ok(file) => {
+                let blocking = make_blocking(&file).map_err(|error| cannot_create(name, error));
+                return blocking.map(|()| Some(file));
+            }
+            Err(error) => error,
+        };
+        let is_fifo = path.metadata().is_ok_and(|data| data.file_type().is_fifo());
+        if error.raw_os_error() != Some(libc::ENXIO) || !is_fifo {
+            return Err(cannot_create(name, error));
+        }
+        if !has_waited {
+            say(format_args!("waiting for a reader of {name}"));
+            has_waited = true;
+        }
+        let mut watched = [PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut watched, READER_INTERVAL) {
+            Ok(_) | Err(nix::Error::EINTR) => requests.clear(),
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                return Err(error.context("cannot wait for a reader").into());
+            }
+        }
+        if requests.end() {
+            return Ok(None);
+        }
+    }
+}
+
+fn make_blocking(file: &File) -> io::Result<()> {
+    let flags = fcntl(file.as_fd(), FcntlArg::F_GETFL)?;
+    let flags = OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK;
+    fcntl(file.as_fd(), FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+fn cannot_create(name: &str, error: io::Error) -> Failure {
+    anyhow::Error::new(error)
+        .context(format!("cannot create {name}"))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_that_name_somebody() {
+        let id = |text: &str| numeric_id(Some(OsStr::new(text)));
+        assert_eq!(id("1000"), Some(1000));
+        assert_eq!(id("0"), Some(0));
+        for text in ["", "-1", "root", "1000 ", "4294967295", "4294967296"] {
+            assert_eq!(id(text), None, "{text:?}");
+        }
+        assert_eq!(numeric_id(None), None);
+    }
+}
