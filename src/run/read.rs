@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use anyhow::Context;
 
@@ -24,7 +23,6 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let input = Input::open(&command.input)?;
     plan.refuse_input(&input.file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
-    let requests = Rc::new(requests);
     let name = input.name.clone();
     let mut finder = None;
     let finished = input.read(&requests, |remarks, family| {

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -136,7 +135,6 @@ fn count_file(
 ) -> Result<Exit, Failure> {
     let input = Input::open(input)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
-    let requests = Rc::new(requests);
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(

@@ -137,7 +137,11 @@ impl<'a> Datagram<'a> {
         {
             let attributes = Attributes::native(&rest[COMMAND_AT + 4..]).in_order(self.order);
             let (alert, has_all_facts) = Alert::decode_cut(attributes);
-            if alert.is_likely() {
+            let is_announced = kind.is_some_and(|kind| {
+                let interface = context.packet.interface;
+                context.families.standing(interface, kind) == Standing::Announced
+            });
+            if alert.is_likely() || is_announced && alert.has_place() {
                 context.remarks.damaged_messages += u64::from(!has_all_facts);
                 return context.alert(&alert);
             }

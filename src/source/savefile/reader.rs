@@ -265,10 +265,14 @@ impl Sense {
     ) -> ControlFlow<B> {
         remarks.odd_times += u64::from(packet.has_odd_time);
         if messages::are_in(packet) {
-            return match Datagram::of(packet) {
-                Some(datagram) => datagram.deliver(packet, &mut self.families, remarks, take),
-                None => ControlFlow::Continue(()),
-            };
+            if let Some(datagram) = Datagram::of(packet) {
+                return datagram.deliver(packet, &mut self.families, remarks, take);
+            }
+            // Cut in the cooked header: nobody knows of what.
+            let is_cut = packet.data.len() < packet.original_len as usize;
+            let has_header = packet.data.len() >= packet::SLL_LEN;
+            remarks.damaged_messages += u64::from(is_cut && !has_header);
+            return ControlFlow::Continue(());
         }
         let origin = packet.facts.and_then(|described| described.origin);
         self.comments
