@@ -158,6 +158,7 @@ const CASES: &[(&str, &str)] = &[
     ("no-time-summary", "-r fixtures/odd/spb.pcapng --summary=1 --by flow"),
     ("direction-out", "-r fixtures/odd/dir.pcapng --print outbound"),
     ("direction-in", "-r fixtures/odd/dir.pcapng --print inbound"),
+    ("no-direction", "-r fixtures/made/plain.pcap --print inbound or outbound"),
     ("direction-to-file", "-r fixtures/odd/dir.pcapng -w out.pcapng"),
     ("obsolete-block", "-r fixtures/odd/opb.pcapng -w out.pcapng"),
     ("modified-pcap", "-r fixtures/odd/p-kuz-le.pcap --json"),
@@ -174,6 +175,7 @@ const CASES: &[(&str, &str)] = &[
     ("xz", "-r fixtures/odd/own.pcapng.xz --print"),
     ("gzip-cut", "-r fixtures/odd/cut.pcapng.gz --print"),
     ("bzip2", "-r fixtures/odd/own.pcapng.bz2 --print"),
+    ("compressed-live", "-w x.pcapng.gz"),
     ("lz4", "-r fixtures/odd/own.pcapng.lz4 --print"),
     // Counts.
     ("summary-software-6.1", "-r fixtures/software-6.1.pcap --summary"),
