@@ -37,7 +37,8 @@
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of [`bpf`]
 //!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
-//!    drops, or counts that the kernel made itself. What a packet's comments say is worked out once
+//!    drops, or counts that the kernel made itself. [`source::savefile::Reader`] reads a capture file without I/O:
+//!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
 //!    for all packets that say the same (`recent`), on the way in and out.
 //! 7. [`summary`]: drops counted in tables of bounded size.
 //! 8. [`symbol`]: names for places in the running kernel, and their source lines.

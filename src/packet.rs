@@ -23,6 +23,11 @@ pub const SLL_LEN: usize = 16;
 /// Bytes of the address family before a packet of BSD's loopback devices.
 pub const FAMILY_LEN: usize = 4;
 
+/// What stands before a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
+/// registry): packet type 4 (outgoing), hardware type 824 (netlink), no address, and the netlink
+/// family, all big-endian. The drop monitor does not tell the family.
+pub const COOKED_NETLINK: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
 /// A big-endian number at `offset`, if it was captured.
 pub(crate) fn be16(data: &[u8], offset: usize) -> Option<u16> {
     let bytes = data.get(offset..offset.checked_add(2)?)?;

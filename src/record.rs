@@ -369,7 +369,7 @@ impl fmt::Display for LinkType {
             Self::IEEE802_11 => f.write_str("ieee802_11"),
             Self::IEEE802_11_RADIOTAP => f.write_str("ieee802_11_radiotap"),
             Self::NETLINK => f.write_str("netlink"),
-            Self::NO_PACKET => f.write_str("no packet"),
+            Self::NO_PACKET => f.write_str("no_packet"),
             Self::LINUX_SLL2 => f.write_str("sll2"),
             Self::LINUX_SLL => f.write_str("sll"),
             Self::NULL => f.write_str("null"),

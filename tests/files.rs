@@ -16,7 +16,7 @@ use dwdump::record::{
 };
 use dwdump::sink::{
     Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Rejected, Sink, TextSink,
-    TextStyle,
+    TextStyle, Written,
 };
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
 use dwdump::untrusted::Untrusted;
@@ -664,6 +664,35 @@ fn received_by(index: u32) -> Owned {
         data: vec![],
         notes: vec![],
         flags: 0,
+    }
+}
+
+#[test]
+fn a_drop_after_2106_comes_back_from_the_netlink_format() {
+    // The records of a pcap file have 32 bits for the seconds.
+    for time in [
+        u64::from(u32::MAX) * 1_000_000_000,
+        5_000_000_000_000_000_000,
+        u64::MAX,
+    ] {
+        let record = Owned {
+            time: Some(time),
+            cause: OwnedCause::Software(Some(0x1234), None, None),
+            data: vec![0x45; 20],
+            ..received_by(5)
+        };
+        let mut bytes = Vec::new();
+        let mut sink = NetlinkSink::new(&mut bytes, 0x31).unwrap();
+        let written = record.with(|record| sink.write(record).unwrap());
+        assert_eq!(written, Written::Yes);
+        sink.finish(&Ending::default()).unwrap();
+        drop(sink);
+        let file = Savefile::open(Cursor::new(&bytes)).unwrap();
+        assert_eq!(file.family(), Some(0x31));
+        let count = read(&bytes, |_, found| {
+            assert_eq!(found.time, Some(Timestamp(time)));
+        });
+        assert_eq!(count, Ok(1));
     }
 }
 

@@ -95,13 +95,22 @@ pub enum Role {
     Passive,
 }
 
+/// A capture file, and which of its drops are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureFile {
+    /// Where it is.
+    pub target: Target,
+    /// By the kernel or by devices; `None`: both, and packets of which nobody knows.
+    pub origins: Option<Origins>,
+    /// Whether what never was a packet is wanted, too.
+    pub not_packets: NotPackets,
+}
+
 /// A capture file to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Where from.
-    pub input: Target,
-    /// Drops to keep; `None`: all.
-    pub origins: Option<Origins>,
+    /// Which.
+    pub file: CaptureFile,
     /// Bytes of each packet to keep; 0 means all of it.
     pub trunc_len: u32,
     /// What becomes of the drops.
@@ -135,12 +144,7 @@ pub enum Subject {
     /// In the running kernel.
     Live(Live),
     /// In a capture file.
-    File {
-        /// Which.
-        input: Target,
-        /// Drops to count; `None`: all.
-        origins: Option<Origins>,
-    },
+    File(CaptureFile),
 }
 
 /// Who counts drops.

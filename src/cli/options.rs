@@ -9,9 +9,9 @@ use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
 use super::{
-    Capture, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery, FilterText, Filtering,
-    Flushing, Format, Lines, LinkChoice, Live, Read, Role, Selection, Subject, Summary, Target,
-    TextChoice, UsageError,
+    Capture, CaptureFile, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery,
+    FilterText, Filtering, Flushing, Format, Lines, LinkChoice, Live, Read, Role, Selection,
+    Subject, Summary, Target, TextChoice, UsageError,
 };
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
@@ -245,10 +245,9 @@ impl Options {
         }
         let filtering = self.filtering()?;
         let delivery = self.delivery()?;
-        if let Some(input) = self.read {
+        if let Some(file) = self.capture_file() {
             return Ok(Command::Read(Read {
-                input: Target::new(input),
-                origins: self.origin,
+                file,
                 trunc_len: self.trunc.unwrap_or(0),
                 delivery,
             }));
@@ -335,11 +334,8 @@ impl Options {
             ));
         }
         let lines = self.lines()?;
-        let subject = match &self.read {
-            Some(input) => Subject::File {
-                input: Target::new(input.clone()),
-                origins: self.origin,
-            },
+        let subject = match self.capture_file() {
+            Some(file) => Subject::File(file),
             None => Subject::Live(self.live()?),
         };
         Ok(Summary {
@@ -455,6 +451,14 @@ impl Options {
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
         }
+    }
+
+    fn capture_file(&self) -> Option<CaptureFile> {
+        Some(CaptureFile {
+            target: Target::new(self.read.clone()?),
+            origins: self.origin,
+            not_packets: self.not_packets(),
+        })
     }
 
     fn not_packets(&self) -> NotPackets {

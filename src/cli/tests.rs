@@ -59,7 +59,7 @@ fn tcpdumps_options_keep_theirs() {
         panic!("a file is read")
     };
     assert_eq!(
-        (read.trunc_len, read.origins),
+        (read.trunc_len, read.file.origins),
         (64, Some(Origins::Hardware))
     );
 }

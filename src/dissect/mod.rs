@@ -81,6 +81,7 @@ impl<'a> Packet<'a> {
             LinkType::ETHERNET => write_ethernet(line, self.data, len, self.protocol, around)?,
             LinkType::RAW => write_ip(line, self.data, len, self.protocol, around)?,
             LinkType::NETLINK => write_netlink(line.out, self.data, self.original_len)?,
+            LinkType::NO_PACKET => write!(line.out, "no packet, length {len}")?,
             other => match packet::header_len(other) {
                 Some(header) => {
                     let protocol = packet::protocol(other, self.data);

@@ -191,7 +191,7 @@ impl<'a> Alert<'a> {
         match rest.cut() {
             Some((attr::PAYLOAD, payload)) if alert.payload.is_empty() => {
                 alert.payload = payload;
-                (alert, true)
+                (alert.with_content(attributes.order()), true)
             }
             Some(_) => (alert, false),
             // The protocol comes right before the payload, and only with one.
@@ -233,8 +233,12 @@ impl<'a> Alert<'a> {
 
     /// Whether this looks like a packet alert, while some other message of the same shape is possible.
     pub fn is_likely(&self) -> bool {
-        let has_place = self.location.pc.is_some() || self.trap.is_some();
-        has_place && (self.time.is_some() || self.original_len.is_some())
+        self.has_place() && (self.time.is_some() || self.original_len.is_some())
+    }
+
+    /// Whether it says where the drop happened, or by which trap.
+    pub fn has_place(&self) -> bool {
+        self.location.pc.is_some() || self.trap.is_some()
     }
 
     /// The record. `time` serves where the alert has none; `device` and `guess` are the input

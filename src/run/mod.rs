@@ -279,22 +279,27 @@ fn tell_damaged(messages: u64) {
     }
 }
 
-/// Says what a live run came across beside drops: what never was a packet, and what made no sense.
+/// Says what a live run came across beside drops.
 fn tell_remarks(remarks: Remarks) {
-    if remarks.not_packets > 0 {
+    tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
+    tell_damaged(remarks.damaged_messages);
+}
+
+/// Says how many alerts were left out because they tell of no packet.
+fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
+    if not_packets > 0 {
         say(format_args!(
             "{} of no packet left out (netlink messages, data between local sockets): --all takes them",
-            Plural(remarks.not_packets, "drop")
+            Plural(not_packets, "drop")
         ));
     }
-    if remarks.alerts_of_alerts > 0 {
+    if alerts_of_alerts > 0 {
         say(format_args!(
             "{} about alerts left out: the kernel reports an alert that a listener's filter rejects, \
              or that a listener leaves unread, as one more drop",
-            Plural(remarks.alerts_of_alerts, "alert")
+            Plural(alerts_of_alerts, "alert")
         ));
     }
-    tell_damaged(remarks.damaged_messages);
 }
 
 /// `1 packet`, `2 packets`.

@@ -16,11 +16,12 @@ use super::output::{shown, standard_input};
 use super::pipeline::{Stop, TEXT_CLOSED};
 use super::receiver::{Attention, Machine, Receiver};
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, say, tell_skipped};
-use crate::cli::Target;
+use super::{Exit, Failure, Plural, say, tell_not_packets, tell_skipped};
+use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
+use crate::source::NotPackets;
 use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
 
 /// An open capture file.
@@ -29,6 +30,7 @@ pub struct Input {
     pub name: String,
     /// The file.
     pub file: File,
+    not_packets: NotPackets,
 }
 
 /// What is known when the file was read.
@@ -45,14 +47,17 @@ pub struct Finished<R> {
 impl Input {
     /// Opens it. A FIFO is opened without waiting for somebody to write to it: that is waited for as for the
     /// bytes, so that a signal ends it.
-    pub fn open(input: &Target) -> Result<Self, Failure> {
-        let (name, file) = match input {
+    pub fn open(input: &CaptureFile) -> Result<Self, Failure> {
+        let (name, file) = match &input.target {
             Target::Standard => ("standard input".into(), standard_input()),
             Target::File(path) => (shown(path), open_at_once(path)),
         };
-        let file = file.with_context(|| format!("cannot open {name}"));
-        let file = file?;
-        Ok(Self { name, file })
+        let file = file.with_context(|| format!("cannot open {name}"))?;
+        Ok(Self {
+            name,
+            file,
+            not_packets: input.not_packets,
+        })
     }
 
     /// Reads to the end. `prepare` makes the receiver when the header is known.
@@ -61,8 +66,12 @@ impl Input {
         requests: &Requests,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
     ) -> Result<Finished<R>, Failure> {
-        let Self { name, file } = self;
-        let mut reader = Reader::new();
+        let Self {
+            name,
+            file,
+            not_packets,
+        } = self;
+        let mut reader = Reader::new(not_packets);
         let mut nobody: Option<R> = None;
         loop {
             match reader.open() {
@@ -221,6 +230,7 @@ pub fn tell(remarks: &Remarks) {
             Plural(count, "packet")
         ));
     }
+    tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
     if remarks.odd_times > 0 {
         say(format_args!(
             "{} with a time before 1970 or after 2554, which is left out",

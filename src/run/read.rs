@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use anyhow::Context;
 
@@ -21,10 +20,9 @@ use crate::source::savefile::{Remarks, Savefile};
 pub fn read(command: &Read) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     let filter = selection::filter(&command.delivery.selection)?;
-    let input = Input::open(&command.input)?;
+    let input = Input::open(&command.file)?;
     plan.refuse_input(&input.file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
-    let requests = Rc::new(requests);
     let Some(prepared) = plan.prepare(&requests)? else {
         report("kept", Counts::default(), None, None);
         return Ok(Exit::Success);
@@ -37,11 +35,11 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
             .map(|files| Finder::of_capture(&remarks.host, files))
             .transpose()?;
         if let Some(finder) = &finder {
-            learn_places(&command.input, finder);
+            learn_places(&command.file.target, finder);
         }
         plan.announce(&format!("reading {name}"));
         let output = prepared.open(&remarks.host, family, finder.as_ref().map(Finder::shared))?;
-        let (origins, trunc_len) = (command.origins, command.trunc_len);
+        let (origins, trunc_len) = (command.file.origins, command.trunc_len);
         let pipeline = Pipeline::new(&command.delivery, filter, origins, trunc_len, output);
         Ok(pipeline.keeping())
     })?;

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -20,7 +19,7 @@ use super::receiver::{Attention, Machine, Receiver};
 use super::sieve::Sieve;
 use super::signals::Requests;
 use super::{Exit, Failure, hint, say, screen, selection, table, tell_remarks};
-use crate::cli::{Counting, Lines, Live, Role, Subject, Summary, Target};
+use crate::cli::{CaptureFile, Counting, Lines, Live, Role, Subject, Summary};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{Loss, Timestamp};
@@ -39,13 +38,13 @@ pub fn summary(command: &Summary) -> Result<Exit, Failure> {
             Subject::Live(live) => table::show_live(command, live, |beginning| {
                 announce(beginning, command);
             }),
-            Subject::File { input, origins } => table::show_file(command, input, *origins),
+            Subject::File(file) => table::show_file(command, file),
         };
     }
     let filter = selection::filter(&command.selection)?;
     match &command.subject {
         Subject::Live(live) => count_live(command, live, filter),
-        Subject::File { input, origins } => count_file(command, input, *origins, filter),
+        Subject::File(file) => count_file(command, file, filter),
     }
 }
 
@@ -129,22 +128,16 @@ fn announce(beginning: Beginning, command: &Summary) {
     }
 }
 
-fn count_file(
-    command: &Summary,
-    input: &Target,
-    origins: Option<Origins>,
-    filter: Filter,
-) -> Result<Exit, Failure> {
-    let input = Input::open(input)?;
+fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
+    let input = Input::open(file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
-    let requests = Rc::new(requests);
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(
             "reading {name}, counting by {}",
             command.grouping
         ));
-        let mut counter = Counter::new(command, origins, filter)?;
+        let mut counter = Counter::new(command, file.origins, filter)?;
         counter.clock = Clock::Recorded {
             interval: command.interval,
             began: None,

@@ -22,7 +22,7 @@ pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
 use crate::net_dm::interference::Interference;
-use crate::packet;
+use crate::packet::{self, COOKED_NETLINK};
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 use crate::untrusted::Untrusted;
 
@@ -126,11 +126,6 @@ struct Fitted<'a> {
     data: &'a [u8],
     original_len: u32,
 }
-
-/// What stands before a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
-/// registry): packet type 4 (outgoing), hardware type 824 (netlink), no address, and the netlink
-/// family, all big-endian. The drop monitor does not tell the family.
-pub const COOKED_NETLINK: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 impl Linking {
     /// Hands the packet to `write` as the file will hold it; `None` where that is impossible.

@@ -88,6 +88,14 @@ const CASES: &[(&str, &str)] = &[
     ("json-plain-pcap", "-r fixtures/made/plain.pcap --json"),
     ("json-plain-pcapng", "-r fixtures/made/plain.pcapng --json"),
     ("json-header-only", "-r fixtures/made/header-only.pcap --json"),
+    // What is no packet.
+    ("text-no-packets", "-r fixtures/made/no-packets.pcap --print -v"),
+    ("text-no-packets-all", "-r fixtures/made/no-packets.pcap --print --all"),
+    ("json-no-packets-all", "-r fixtures/made/no-packets.pcap --json --all"),
+    ("pcapng-no-packets-all", "-r fixtures/made/no-packets.pcap --all -w out.pcapng"),
+    ("netlink-no-packets-all", "-r fixtures/made/no-packets.pcap --all -w out.pcap"),
+    ("ethernet-of-no-packets", "-r fixtures/made/no-packets.pcap --all -w out.pcapng --link-type ethernet"),
+    ("summary-no-packets", "-r fixtures/made/no-packets.pcap --by reason --all"),
     // Malformed packets.
     ("text-malformed", "-r fixtures/made/malformed.pcap --print"),
     ("text-malformed-verbose", "-r fixtures/made/malformed.pcap --print -v -c 24 not udp"),
@@ -164,6 +172,7 @@ const CASES: &[(&str, &str)] = &[
     ("no-time-summary", "-r fixtures/odd/spb.pcapng --summary=1 --by flow"),
     ("direction-out", "-r fixtures/odd/dir.pcapng --print outbound"),
     ("direction-in", "-r fixtures/odd/dir.pcapng --print inbound"),
+    ("no-direction", "-r fixtures/made/plain.pcap --print inbound or outbound"),
     ("direction-to-file", "-r fixtures/odd/dir.pcapng -w out.pcapng"),
     ("obsolete-block", "-r fixtures/odd/opb.pcapng -w out.pcapng"),
     ("modified-pcap", "-r fixtures/odd/p-kuz-le.pcap --json"),
@@ -180,6 +189,7 @@ const CASES: &[(&str, &str)] = &[
     ("xz", "-r fixtures/odd/own.pcapng.xz --print"),
     ("gzip-cut", "-r fixtures/odd/cut.pcapng.gz --print"),
     ("bzip2", "-r fixtures/odd/own.pcapng.bz2 --print"),
+    ("compressed-live", "-w x.pcapng.gz"),
     ("lz4", "-r fixtures/odd/own.pcapng.lz4 --print"),
     // Counts.
     ("summary-software-6.1", "-r fixtures/software-6.1.pcap --summary"),

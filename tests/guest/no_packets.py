@@ -148,7 +148,7 @@ class NotPackets(session.SessionTest):
             self.assertNotIn("of no packet", talk)
 
     def test_all_takes_them(self):
-        _, packets, talk = self.capture("--all")
+        file, packets, talk = self.capture("--all")
         self.assertNotIn("of no packet", talk)
         netlink = [packet for packet in packets if packet["interface"]["link"] == 253]
         self.assertEqual(bool(netlink), session.REPORTS_NETLINK)
@@ -158,3 +158,6 @@ class NotPackets(session.SessionTest):
             self.assertEqual(packet["data"][2:4], b"\x03\x38")
             self.assertEqual(packet["data"][16:22], struct.pack("=IH", 36, 2))
             self.assertEqual(packet["original_len"], 16 + 36)
+        _, text, _ = session.dwdump("-r", file, "--print")
+        lines = re.findall(r"^\S+ local netlink, type 2, length 36 \w+ \w+", text, re.MULTILINE)
+        self.assertEqual(len(lines), len(netlink))

@@ -21,7 +21,8 @@ fn dwdump() -> Command {
 }
 
 /// A line for a shell, in which `$dwdump` is the program, `$big` a capture that fills any pipe's
-/// buffer many times over, and `$small` a capture of a few packets.
+/// buffer many times over, `$small` a capture of a few packets, and
+/// `$no_packets` one of what never was a packet.
 fn shell(line: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let big = folder.path().join("big.pcap");
@@ -32,6 +33,7 @@ fn shell(line: &str) -> Output {
         .env("dwdump", env!("CARGO_BIN_EXE_dwdump"))
         .env("big", &big)
         .env("small", fixture("made/own.pcapng"))
+        .env("no_packets", fixture("made/no-packets.pcap"))
         .env("TZ", "UTC")
         .stdin(Stdio::null())
         .output()

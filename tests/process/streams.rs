@@ -261,3 +261,31 @@ fn a_fifo_is_read_from_its_first_writer_to_its_last() {
     check_status(&output, 0);
     assert_eq!(text(&output.stdout).lines().count(), 5);
 }
+
+#[test]
+fn a_compressed_output_holds_what_the_plain_one_does() {
+    let output = shell(
+        "for name in a.pcapng a.pcap; do
+            $dwdump -r $small -w $name || exit
+            for ending in gz ZST; do
+                $dwdump -r $small -w $name.$ending || exit
+                $dwdump -r $name.$ending -w again-$name || exit
+                cmp $name again-$name || exit
+            done
+            gzip -dc $name.gz | cmp - $name || exit
+        done",
+    );
+    check_status(&output, 0);
+}
+
+#[test]
+fn what_was_no_packet_is_read_back_as_what_it_was() {
+    let output = shell(
+        "$dwdump -r $no_packets --all -w out.pcapng &&
+         $dwdump -r $no_packets --all --json >before &&
+         $dwdump -r out.pcapng --json >after &&
+         cmp before after && wc -l <after",
+    );
+    check_status(&output, 0);
+    assert_eq!(text(&output.stdout).trim(), "3");
+}

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,7 +20,7 @@ use super::super::sieve::Sieve;
 use super::super::signals::Requests;
 use super::super::{Exit, Failure, selection, tell_remarks};
 use super::{Clock, LiveTable, Next, Origin};
-use crate::cli::{Counting, Live, Selection, Summary, Target};
+use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{CaptureHost, Timestamp};
@@ -194,18 +193,13 @@ pub fn show_live(
 }
 
 /// A table of what is in a file, or comes through a pipe, until a key or a signal.
-pub fn show_file(
-    command: &Summary,
-    target: &Target,
-    origins: Option<Origins>,
-) -> Result<Exit, Failure> {
+pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
-    let requests = Rc::new(requests);
     let mut table: Option<LiveTable> = None;
     loop {
-        let input = Input::open(target)?;
-        let origin = match target {
+        let input = Input::open(file)?;
+        let origin = match file.target {
             Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
                 Origin::File
             }
@@ -218,8 +212,8 @@ pub fn show_file(
                 command,
                 filter: filter.clone(),
                 origin,
-                origins,
-                subject: match target {
+                origins: file.origins,
+                subject: match &file.target {
                     Target::File(path) => {
                         path.file_name().map_or(name, |name| shown(name.as_ref()))
                     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::families::{Families, Standing};
 use super::{Packet, Remarks};
 use crate::net_dm::alert::Alert;
+use crate::net_dm::content::Content;
 use crate::net_dm::netlink::{
     Attributes, ByteOrder, GENL_ID_CTRL, Generic, MESSAGE_HEADER_LEN, Messages,
 };
@@ -12,7 +13,7 @@ use crate::net_dm::summary::SummaryAlert;
 use crate::net_dm::{FAMILY_VERSION, cmd, family};
 use crate::packet::{ArpHardware, SLL_LEN, SLL2_LEN, be16};
 use crate::record::LinkType;
-use crate::source::Event;
+use crate::source::{Event, NotPackets};
 
 /// The messages of a packet, behind its cooked header.
 #[derive(Clone, Copy)]
@@ -79,12 +80,14 @@ impl<'a> Datagram<'a> {
     pub fn deliver<B>(
         self,
         packet: &Packet<'_>,
+        not_packets: NotPackets,
         families: &mut Families,
         remarks: &mut Remarks,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let mut context = Context {
             packet,
+            not_packets,
             families,
             remarks,
             take,
@@ -137,9 +140,15 @@ impl<'a> Datagram<'a> {
         {
             let attributes = Attributes::native(&rest[COMMAND_AT + 4..]).in_order(self.order);
             let (alert, has_all_facts) = Alert::decode_cut(attributes);
-            if alert.is_likely() {
+            let is_announced = kind.is_some_and(|kind| {
+                let interface = context.packet.interface;
+                context.families.standing(interface, kind) == Standing::Announced
+            });
+            if let Some(kind) = kind
+                && (alert.is_likely() || is_announced && alert.has_place())
+            {
                 context.remarks.damaged_messages += u64::from(!has_all_facts);
-                return context.alert(&alert);
+                return context.alert(kind, &alert);
             }
         }
         context.remarks.damaged_messages += 1;
@@ -155,6 +164,7 @@ fn first_len(bytes: &[u8], order: ByteOrder) -> Option<usize> {
 /// What the messages of a packet are delivered with.
 struct Context<'c, T> {
     packet: &'c Packet<'c>,
+    not_packets: NotPackets,
     families: &'c mut Families,
     remarks: &'c mut Remarks,
     take: &'c mut T,
@@ -188,15 +198,27 @@ impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
             Standing::Unannounced => alert.is_certain(),
         };
         if is_ours {
-            return self.alert(&alert);
+            return self.alert(kind, &alert);
         }
         self.remarks.undecided_messages += u64::from(alert.is_likely());
         ControlFlow::Continue(())
     }
 
+    /// An alert in a message of type `kind`.
     #[inline]
-    fn alert(&mut self, alert: &Alert<'_>) -> ControlFlow<B> {
+    fn alert(&mut self, kind: u16, alert: &Alert<'_>) -> ControlFlow<B> {
         self.remarks.skipped_attributes += u64::from(alert.skipped);
+        match alert.content {
+            Content::Netlink { kind: of } if of == kind => {
+                self.remarks.alerts_of_alerts += 1;
+                return ControlFlow::Continue(());
+            }
+            Content::Data if self.not_packets == NotPackets::LeaveOut => {
+                self.remarks.not_packets += 1;
+                return ControlFlow::Continue(());
+            }
+            Content::Packet | Content::Netlink { .. } | Content::Data => {}
+        }
         let record = alert.record(self.packet.time, None, None, None);
         (self.take)(Event::Drop(&record))
     }

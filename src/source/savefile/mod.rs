@@ -23,7 +23,7 @@ pub use reader::{Progress, Reader};
 use crate::interface::InterfaceFacts;
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, DropRecord, LinkType, Loss, Timestamp};
-use crate::source::Event;
+use crate::source::{Event, NotPackets};
 
 /// The longest packet of a pcap file that is read. Wireshark's own limit: nothing but the length tells a packet
 /// from damage there.
@@ -48,6 +48,10 @@ pub struct Remarks {
     pub damaged_messages: u64,
     /// Messages that may be alerts, but that nothing tells from those of another family.
     pub undecided_messages: u64,
+    /// Alerts of data that never was a packet, left out.
+    pub not_packets: u64,
+    /// Alerts of alerts that the kernel freed as dropped, left out.
+    pub alerts_of_alerts: u64,
     /// Options of pcapng blocks that were skipped: of the wrong length, or cut.
     pub skipped_options: u64,
     /// Blocks of pcapng that hold neither packets nor what is needed to read them.
@@ -152,7 +156,7 @@ impl<R: Read> Savefile<R> {
     pub fn open(source: R) -> Result<Self, OpenError> {
         let mut file = Self {
             source,
-            reader: Reader::new(),
+            reader: Reader::new(NotPackets::LeaveOut),
         };
         while file.reader.open()? == Progress::NeedsBytes {
             file.read()?;

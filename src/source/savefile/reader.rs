@@ -10,8 +10,9 @@ use super::pcap::{self, PcapFile};
 use super::pcapng::{self, PcapngFile};
 use super::{Damage, Next, OpenError, Packet, Remarks};
 use crate::packet;
-use crate::record::{Basis, DropRecord, Interface, Link, Name};
-use crate::source::Event;
+use crate::packet::COOKED_NETLINK;
+use crate::record::{Basis, DropRecord, Interface, Link, LinkType, Name};
+use crate::source::{Event, NotPackets};
 
 /// Takes the bytes of a capture file as they come, and hands on what they tell. Whoever has the file calls
 /// [`open`](Self::open), then [`events`](Self::events), and puts bytes into [`space`](Self::space) whenever
@@ -33,6 +34,7 @@ enum Format {
 
 /// What makes sense of packets.
 struct Sense {
+    not_packets: NotPackets,
     comments: Comments,
     families: Families,
 }
@@ -48,20 +50,16 @@ pub enum Progress<B> {
     Broken(B),
 }
 
-impl Default for Reader {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Reader {
-    /// Before the first byte.
-    pub fn new() -> Self {
+    /// Before the first byte. `not_packets` says what becomes of data that never was a packet, in
+    /// captures of netlink messages; in our own files, somebody wanted it.
+    pub fn new(not_packets: NotPackets) -> Self {
         Self {
             input: Input::default(),
             format: None,
             is_open: false,
             sense: Sense {
+                not_packets,
                 comments: Comments::new(),
                 families: Families::default(),
             },
@@ -264,11 +262,16 @@ impl Sense {
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         remarks.odd_times += u64::from(packet.has_odd_time);
-        if messages::are_in(packet) {
-            return match Datagram::of(packet) {
-                Some(datagram) => datagram.deliver(packet, &mut self.families, remarks, take),
-                None => ControlFlow::Continue(()),
-            };
+        if messages::are_in(packet) && !packet.is_dropped_netlink() {
+            if let Some(datagram) = Datagram::of(packet) {
+                let families = &mut self.families;
+                return datagram.deliver(packet, self.not_packets, families, remarks, take);
+            }
+            // Cut in the cooked header: nobody knows of what.
+            let is_cut = packet.data.len() < packet.original_len as usize;
+            let has_header = packet.data.len() >= packet::SLL_LEN;
+            remarks.damaged_messages += u64::from(is_cut && !has_header);
+            return ControlFlow::Continue(());
         }
         let origin = packet.facts.and_then(|described| described.origin);
         self.comments
@@ -279,9 +282,16 @@ impl Sense {
 }
 
 impl Packet<'_> {
+    /// Whether it is a netlink message that was dropped, of a file of ours.
+    fn is_dropped_netlink(&self) -> bool {
+        let origin = self.facts.and_then(|described| described.origin);
+        self.link == LinkType::NETLINK && origin.is_some()
+    }
+
     /// The family's number, where it is told here.
     fn family(&self) -> Option<u16> {
-        let datagram = messages::are_in(self).then(|| Datagram::of(self))?;
+        let has_messages = messages::are_in(self) && !self.is_dropped_netlink();
+        let datagram = has_messages.then(|| Datagram::of(self))?;
         datagram?.family()
     }
 }
@@ -294,9 +304,17 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
     remarks.plain_packets += u64::from(cause.origin().is_none());
     remarks.skipped_options += said.skipped;
     let link = packet.link;
-    if !packet::is_understood(link) {
+    // What was dropped and is no packet has no headers to understand.
+    let is_no_packet = matches!(link, LinkType::NETLINK | LinkType::NO_PACKET);
+    let has_headers = !is_no_packet || cause.origin().is_none();
+    if has_headers && !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
+    let (data, original_len) = if link == LinkType::NETLINK {
+        behind_cooked_header(packet)
+    } else {
+        (packet.data, packet.original_len)
+    };
     let described = packet.facts;
     let input = described.and_then(|described| described.input.as_ref());
     let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
@@ -308,11 +326,9 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
             kind: link,
             basis: described.map_or(Basis::Known, |described| described.basis),
         },
-        protocol: facts
-            .protocol()
-            .or_else(|| packet::protocol(link, packet.data)),
-        original_len: packet.original_len,
-        data: packet.data,
+        protocol: facts.protocol().or_else(|| packet::protocol(link, data)),
+        original_len,
+        data,
         notes: facts.notes(),
         // The direction of a drop is that of its input.
         flags: match cause.origin() {
@@ -320,4 +336,12 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
             None => said.flags,
         },
     }
+}
+
+/// The netlink messages of a packet, and how many bytes they had.
+#[cold]
+fn behind_cooked_header<'a>(packet: &Packet<'a>) -> (&'a [u8], u32) {
+    let data = packet.data.get(COOKED_NETLINK.len()..).unwrap_or_default();
+    let header = u32::try_from(COOKED_NETLINK.len()).unwrap_or(0);
+    (data, packet.original_len.saturating_sub(header))
 }
