@@ -9,6 +9,8 @@ use crate::record::{Basis, Interface, Link, Name, Origin};
 pub const MONITOR_NAME: &str = "dwdump";
 /// `if_description` of interface 0.
 pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
+/// How the comments of that interface's statistics begin that say why drops are missing.
+pub const INCOMPLETE: &str = "incomplete: ";
 
 /// `if_name` and `if_description`: the latter exactly, since a reader takes it apart again.
 pub fn describe(

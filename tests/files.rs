@@ -69,7 +69,7 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
         loss: file.remarks().loss,
         rejected: Rejected::Counted(0),
         period: file.remarks().period,
-        interference: None,
+        incomplete: Vec::new(),
     };
     for sink in &mut sinks {
         sink.finish(&ending).unwrap();
@@ -485,7 +485,7 @@ fn a_capture_that_another_process_disturbed_says_so() {
     );
     for (interference, said) in [(None, None), stopped] {
         let ending = Ending {
-            interference,
+            incomplete: interference.into_iter().map(Into::into).collect(),
             ..Ending::default()
         };
         let bytes = pcapng(&[received_by(5)], &CaptureHost::default(), &ending);
@@ -505,6 +505,8 @@ fn a_capture_that_another_process_disturbed_says_so() {
             ControlFlow::<()>::Continue(())
         });
         assert_eq!((flow, count), (Ok(ControlFlow::Continue(())), 1));
+        // What was said is known to who reads it, and can be written again.
+        assert_eq!(file.remarks().incomplete, ending.incomplete);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::control::Settings;
+use crate::untrusted::Untrusted;
 
 /// What another process did to this one's monitoring: drops since then are missing, or come of the
 /// other's settings.
@@ -16,6 +17,13 @@ pub enum Interference {
     Reconfigured(Settings),
     /// The module was unloaded.
     Unloaded,
+}
+
+/// In words, for a file.
+impl From<Interference> for Untrusted {
+    fn from(interference: Interference) -> Self {
+        interference.to_string().into()
+    }
 }
 
 impl fmt::Display for Interference {

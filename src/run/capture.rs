@@ -52,7 +52,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
                 loss,
                 rejected: pipeline.counts().rejected,
                 period: Some((started, Timestamp::now())),
-                interference,
+                incomplete: interference.into_iter().map(Into::into).collect(),
             };
             let finished = pipeline.finish(&ending);
             tell(pipeline, loss, &plan, remarks);

@@ -230,6 +230,9 @@ pub fn tell(remarks: &Remarks) {
             Plural(count, "packet")
         ));
     }
+    for why in &remarks.incomplete {
+        say(format_args!("drops are missing in the capture: {why}"));
+    }
     tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
     if remarks.odd_times > 0 {
         say(format_args!(

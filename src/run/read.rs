@@ -52,7 +52,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
                 loss: remarks.loss,
                 rejected: counts.rejected,
                 period: remarks.period,
-                interference: None,
+                incomplete: remarks.incomplete.clone(),
             };
             if let ControlFlow::Break(Stop::Failed(error)) = pipeline.finish(&ending) {
                 failure.get_or_insert(error);

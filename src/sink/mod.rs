@@ -21,7 +21,6 @@ pub use pcap::PcapSink;
 pub use pcapng::{Commenting, PcapngSink};
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 
-use crate::net_dm::interference::Interference;
 use crate::packet::{self, COOKED_NETLINK};
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 use crate::untrusted::Untrusted;
@@ -81,7 +80,7 @@ pub enum Written {
 }
 
 /// What is known when a capture ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Drops that never reached us, where that was counted.
     pub loss: Option<Loss>,
@@ -89,8 +88,8 @@ pub struct Ending {
     pub rejected: Rejected,
     /// First and last moment of the capture; the records' own where this is unknown.
     pub period: Option<(Timestamp, Timestamp)>,
-    /// What another process did to the monitoring, so that drops are missing.
-    pub interference: Option<Interference>,
+    /// Why drops are missing that are not counted as lost: what other processes did to the monitoring.
+    pub incomplete: Vec<Untrusted>,
 }
 
 /// How many records the filter rejected.

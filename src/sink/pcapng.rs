@@ -20,7 +20,7 @@ use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::{self, PacketBlocks};
 use super::{Ending, Fitted, Linking, Rejected, SNAPLEN, Sink, Written};
-use crate::interface::{self, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
@@ -336,10 +336,9 @@ impl<W: Write> PcapngSink<W> {
                 "rejected by the filter: not counted (filtered in the kernel)".into(),
             )));
         }
-        if let Some(interference) = ending.interference {
-            options.push(Common(CommonOption::Comment(
-                format!("incomplete: {interference}").into(),
-            )));
+        for why in &ending.incomplete {
+            let text = format!("{INCOMPLETE}{}", why.raw());
+            options.push(Common(CommonOption::Comment(text.into())));
         }
         if let Some((start, end)) = period {
             options.push(IsbStartTime(start.as_duration()));

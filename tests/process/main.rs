@@ -14,8 +14,11 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The program, with the usual dispositions of all signals: under nohup, the tests themselves have
+/// SIGHUP ignored.
 fn dwdump() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dwdump"));
+    let mut command = Command::new("env");
+    command.args(["--default-signal", env!("CARGO_BIN_EXE_dwdump")]);
     command.env("TZ", "UTC").stdin(Stdio::null());
     command
 }

@@ -1,11 +1,13 @@
 //! Signals, to a program that reads a pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -57,10 +59,8 @@ impl Running {
     /// Reads the talk until a line contains `words`.
     fn wait_for(&mut self, words: &str) {
         loop {
-            let mut line = String::new();
-            let count = self.stderr.read_line(&mut line).unwrap();
-            assert_ne!(count, 0, "{words} is not in:\n{}", self.talk);
-            self.talk.push_str(&line);
+            let line = self.read_line();
+            assert_ne!(line, "", "{words} is not in:\n{}", self.talk);
             if line.contains(words) {
                 return;
             }
@@ -70,10 +70,33 @@ impl Running {
     /// The exit status and the rest of the talk, with the input still open.
     fn end(mut self) -> (Option<i32>, String) {
         let stdin = self.child.stdin.take();
-        self.stderr.read_to_string(&mut self.talk).unwrap();
+        while !self.read_line().is_empty() {}
         let status = self.child.wait().unwrap();
         drop(stdin);
-        (status.code(), self.talk)
+        (status.code(), std::mem::take(&mut self.talk))
+    }
+
+    /// The next line of the talk, empty at its end. A program that says nothing for a minute fails.
+    fn read_line(&mut self) -> String {
+        const PATIENCE: u16 = 60_000;
+        if self.stderr.buffer().is_empty() {
+            let talk = self.stderr.get_ref().as_fd();
+            let mut ready = [PollFd::new(talk, PollFlags::POLLIN)];
+            let count = poll(&mut ready, PollTimeout::from(PATIENCE)).unwrap();
+            assert_ne!(count, 0, "nothing is said behind:\n{}", self.talk);
+        }
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        self.talk.push_str(&line);
+        line
+    }
+}
+
+/// A test that fails leaves nothing behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

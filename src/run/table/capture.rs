@@ -80,7 +80,7 @@ impl RowCapture {
             loss,
             rejected: Rejected::Counted(self.rejected),
             period: self.began.map(|(began, _)| (began, Timestamp::now())),
-            interference,
+            incomplete: interference.into_iter().map(Into::into).collect(),
         })
     }
 }

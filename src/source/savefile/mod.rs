@@ -24,6 +24,7 @@ use crate::interface::InterfaceFacts;
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, DropRecord, LinkType, Loss, Timestamp};
 use crate::source::{Event, NotPackets};
+use crate::untrusted::Untrusted;
 
 /// The longest packet of a pcap file that is read. Wireshark's own limit: nothing but the length tells a packet
 /// from damage there.
@@ -66,6 +67,8 @@ pub struct Remarks {
     pub foreign_links: Option<(LinkType, u64)>,
     /// What the file says of loss; `None` where it says nothing.
     pub loss: Option<Loss>,
+    /// Why drops are missing that are not counted as lost, as the file says.
+    pub incomplete: Vec<Untrusted>,
     /// First and last moment of the capture, as the file says.
     pub period: Option<(Timestamp, Timestamp)>,
     /// The machine of the capture.

@@ -4,8 +4,10 @@
 use super::interfaces::{Described, Interfaces};
 use super::options::Options;
 use super::{Found, Next, Packet, Remarks};
+use crate::interface::INCOMPLETE;
 use crate::net_dm::netlink::ByteOrder;
-use crate::record::{CaptureHost, Timestamp};
+use crate::record::{CaptureHost, MAX_NAME, Timestamp};
+use crate::untrusted::Untrusted;
 
 /// The type of a Section Header Block, the same in both byte orders.
 pub const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -370,6 +372,7 @@ fn read_section(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Result<
 /// Loss and period, out of the statistics of our interface 0 (section 4.6). Several sections add up.
 fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks: &mut Remarks) {
     const FIXED_LEN: usize = 12;
+    const COMMENT: u16 = 1;
     const START_TIME: u16 = 2;
     const END_TIME: u16 = 3;
     const DROPPED: u16 = 5;
@@ -384,6 +387,10 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks
                 .time(u64::from(high) << 32 | u64::from(low))
         };
         let understood = match code {
+            COMMENT => {
+                remember_incompleteness(value, remarks);
+                true
+            }
             START_TIME => set(&mut start, time()),
             END_TIME => set(&mut end, time()),
             DROPPED => set(&mut both, order.u64(value)),
@@ -404,6 +411,19 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks
     if let (Some(start), Some(end)) = (start, end) {
         let (first, last) = remarks.period.unwrap_or((start, end));
         remarks.period = Some((first.min(start), last.max(end)));
+    }
+}
+
+/// Keeps what a comment says of missing drops; of many such comments, the first few.
+fn remember_incompleteness(comment: &[u8], remarks: &mut Remarks) {
+    const MAX_KEPT: usize = 10;
+    let Some(why) = comment.strip_prefix(INCOMPLETE.as_bytes()) else {
+        return;
+    };
+    let why = &why[..why.len().min(MAX_NAME)];
+    let why = Untrusted::from(String::from_utf8_lossy(why).into_owned());
+    if remarks.incomplete.len() < MAX_KEPT && !remarks.incomplete.contains(&why) {
+        remarks.incomplete.push(why);
     }
 }
 
