@@ -203,6 +203,14 @@ fn a_compressed_file_that_is_cut_tells_what_is_before_the_cut() {
     }
 }
 
+/// A frame whose header claims a window of 2 GiB (RFC 8878, 3.1.1.1.2), and one raw block.
+#[test]
+fn a_zstd_window_that_is_too_large_is_refused() {
+    let bytes = b"\x28\xb5\x2f\xfd\x00\xa8\x21\x00\x00abcd";
+    let damage = feed(bytes, bytes.len()).damage.unwrap();
+    assert!(damage.contains("too much memory"), "{damage}");
+}
+
 #[test]
 fn a_compression_that_is_not_read_is_named() {
     for (name, compression) in [

@@ -46,6 +46,8 @@ pub struct Counts {
     pub rejected: Rejected,
     /// Kept, but not to be expressed in the file's format.
     pub left_out: u64,
+    /// Kept, but without the time that the file's format needs.
+    pub without_time: u64,
 }
 
 /// Said where the end of one output is the end of the other.
@@ -130,6 +132,7 @@ impl Pipeline {
             match sink.write(record) {
                 Ok(Written::Yes) => {}
                 Ok(Written::LeftOut) => self.counts.left_out += 1,
+                Ok(Written::LacksTime) => self.counts.without_time += 1,
                 Err(error) => return ControlFlow::Break(stop(name, error, writes_two)),
             }
         }
@@ -252,7 +255,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
-                "{} of them left out: not to be expressed as {link}",
+                "{} of them left out: they have no {link} form",
                 counts.left_out
             ),
             None => format!(
@@ -267,6 +270,15 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
                     .into()
             }
         });
+    }
+    if counts.without_time > 0 {
+        lines.push(format!(
+            "{} of them left out: they have no time, which this format needs",
+            counts.without_time
+        ));
+        if counts.left_out == 0 {
+            lines.push("hint: --format pcapng without --link-type holds every packet".into());
+        }
     }
     lines.extend(loss_hints(loss));
     let mut stderr = io::stderr().lock();

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{Failure, hint, say};
+use super::{Failure, Plural, hint, say};
 use crate::cli::DebugFiles;
 use crate::record::{CaptureHost, Location};
 use crate::sink::{LineFinder, SharedFinder, SourceLine};
@@ -44,11 +44,20 @@ impl Finder {
         Rc::new(RefCell::new(self.clone()))
     }
 
-    /// What was missing, and what would help.
+    /// What was missing, and what would help: of many problems the first, for a file can name as many
+    /// modules as it likes.
     pub fn tell(&self) {
-        for problem in self.0.borrow_mut().problems() {
+        const MAX_TOLD: usize = 5;
+        let problems = self.0.borrow_mut().problems();
+        for problem in problems.iter().take(MAX_TOLD) {
             say(&problem.message);
             hint(&problem.hint);
+        }
+        if problems.len() > MAX_TOLD {
+            say(format_args!(
+                "{} more with debug information",
+                Plural((problems.len() - MAX_TOLD) as u64, "problem")
+            ));
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Written {
     Yes,
     /// The format cannot express it.
     LeftOut,
+    /// The format needs a time, and the record has none.
+    LacksTime,
 }
 
 /// What is known when a capture ends.

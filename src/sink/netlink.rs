@@ -65,7 +65,7 @@ impl<W: Write> NetlinkSink<W> {
 impl<W: Write> Sink for NetlinkSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
         let Some(time) = record.time else {
-            return Ok(Written::LeftOut);
+            return Ok(Written::LacksTime);
         };
         self.answer(time)?;
         self.message.clear();

@@ -32,6 +32,9 @@ impl<W: Write> PcapSink<W> {
 
 impl<W: Write> Sink for PcapSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
+        let Some(time) = record.time else {
+            return Ok(Written::LacksTime);
+        };
         let fitted = self.linking.apply(record, |fitted| {
             self.packet.clear();
             self.packet.extend_from_slice(fitted.header);
@@ -39,9 +42,7 @@ impl<W: Write> Sink for PcapSink<W> {
             self.packet.truncate(SNAPLEN as usize);
             let resolution = PcapTsResolution::NanoSecond;
             let len = fitted.original_len;
-            let time = record.time;
-            let raw = time.and_then(|time| raw_packet(time, resolution, &self.packet, len));
-            let Some(raw) = raw else {
+            let Some(raw) = raw_packet(time, resolution, &self.packet, len) else {
                 return Ok(Written::LeftOut);
             };
             self.writer.write_raw_packet(&raw).map_err(into_io)?;

@@ -849,6 +849,14 @@ class Refusals(SessionTest):
         lines = r"^Software statistics:\nTail dropped: \d+\nHardware statistics:\nTail dropped: \d+\n$"
         self.assertRegex(output, lines)
 
+    def test_a_closed_standard_output_is_an_error(self):
+        for option in ("-q", "-s"):
+            done = subprocess.run(
+                ["sh", "-c", f"exec {DWDUMP} {option} >&-"], capture_output=True, text=True
+            )
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("cannot write to standard output", done.stderr)
+
     def test_a_missing_capability_is_named(self):
         status, _, talk = dwdump("-w", "/tmp/x.pcapng", prefix=without_privileges())
         self.assertEqual(status, 1)

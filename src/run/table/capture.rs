@@ -8,7 +8,7 @@ use super::super::output::{APPLICATION, shown};
 use super::super::output_file::create_new;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
-use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
+use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};
 use crate::summary::{Counted, Grouping, Key, KeyView};
 
 /// A file that is being written.
@@ -36,6 +36,11 @@ impl RowCapture {
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
+        if Compression::of(path).is_some() {
+            return Err(io::Error::other(
+                "a row's file is not compressed: choose a name ending in .pcapng",
+            ));
+        }
         let file = create_new(path)?;
         let writer = BufWriter::with_capacity(BUFFER_LEN, file);
         Ok(Self {
@@ -82,5 +87,21 @@ impl RowCapture {
             period: self.began.map(|(began, _)| (began, Timestamp::now())),
             incomplete: interference.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_is_refused_before_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("row.pcapng.GZ");
+        let host = CaptureHost::default();
+        let error = RowCapture::create(&path, Grouping::Reason, Key::Local, &host, None);
+        let error = error.map(drop).unwrap_err();
+        assert!(error.to_string().contains("not compressed"), "{error}");
+        assert!(!path.exists());
     }
 }
