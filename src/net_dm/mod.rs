@@ -1,7 +1,7 @@
 //! The wire protocol of the kernel's drop monitor, the generic netlink family NET_DM.
 //!
 //! Everything here follows include/uapi/linux/net_dropmon.h and net/core/drop_monitor.c; checked
-//! on Linux 6.1 and 6.12. The numbers are in the byte order of the host that sent them.
+//! on Linux 6.1, 6.12 and 7.2. The numbers are in the byte order of the host that sent them.
 
 pub mod alert;
 pub mod content;
