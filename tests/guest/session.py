@@ -12,11 +12,13 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -25,6 +27,9 @@ import drops
 import pcapng
 
 DWDUMP, OUT, NETDEVSIM = None, None, None
+# What dwdumps say, each in a file. In the guest's memory: Linux 7.2 may answer ENODATA to who reads a
+# file of the host's (9p) while it grows.
+TALK = pathlib.Path(tempfile.mkdtemp(prefix="talk-"))
 # All that were started, so that a test that fails leaves nothing to the next.
 PROCESSES = []
 C_DWDUMP = "/usr/bin/dwdump"
@@ -38,7 +43,7 @@ class Running:
     """A dwdump in the background whose talk is watched."""
 
     def __init__(self, *arguments, prefix=(), stdout=subprocess.DEVNULL, started="drops|monitoring,"):
-        self.log = OUT / "talk" / str(time.monotonic_ns())
+        self.log = TALK / str(time.monotonic_ns())
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*prefix, DWDUMP, *map(str, arguments)], stdout=stdout, stderr=log
@@ -510,7 +515,7 @@ class Live(SessionTest):
 
     def test_a_drop_shows_at_once_in_tshark(self):
         run = Running("-w", "-", stdout=subprocess.PIPE)
-        shown = OUT / "shown"
+        shown = TALK / "shown"
         with shown.open("w") as output:
             tshark = subprocess.Popen(
                 ["tshark", "-l", "-r", "-", "-T", "fields", "-e", "data.text", "-e", "data.data"],
@@ -984,10 +989,10 @@ def main():
     DWDUMP, OUT, *switch = arguments
     OUT = pathlib.Path(OUT)
     NETDEVSIM = switch[0] if switch else None
-    (OUT / "talk").mkdir()
     subprocess.run(["modprobe", "drop_monitor"], check=True)
     drops.setup()
     result = unittest.TextTestRunner(verbosity=2).run(suite(only))
+    shutil.copytree(TALK, OUT / "talk", dirs_exist_ok=True)
     sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
 
 
