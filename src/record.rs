@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
 use crate::untrusted::Untrusted;
 
 /// One dropped packet, as far as it was captured, and what the kernel said about it.
@@ -102,6 +104,13 @@ impl Timestamp {
     /// The time since the epoch.
     pub fn as_duration(self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0)
+    }
+}
+
+/// As a date: every timestamp has one, until the year 2554.
+impl From<Timestamp> for DateTime<Utc> {
+    fn from(time: Timestamp) -> Self {
+        Self::UNIX_EPOCH + time.as_duration()
     }
 }
 
@@ -477,7 +486,8 @@ impl fmt::Display for Escaped<'_> {
 pub(crate) fn is_printable(character: char) -> bool {
     match character {
         '\'' | '"' => true,
-        '\\' => false,
+        // Letters by name, but nothing shows: Hangul's fillers.
+        '\\' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => false,
         _ => character.escape_debug().len() == 1,
     }
 }

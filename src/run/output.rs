@@ -107,6 +107,12 @@ impl Plan {
                 "a file has no place for them: add --print or --json, or read the file with --source-lines",
             ));
         }
+        if let Some(name) = path.as_deref().filter(|path| names_other_compression(path)) {
+            return Err(UsageError::new(
+                format!("{} would not be compressed", shown(name)),
+                "dwdump writes .gz and .zst; or choose a name in .pcapng, and compress the file afterwards",
+            ));
+        }
         let layout = layout(delivery, path.as_deref());
         if delivery.link_type == Some(LinkChoice::Auto)
             && delivery.format.is_none()
@@ -365,6 +371,17 @@ pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
             ColorChoice::Auto | ColorChoice::Never => Color::Never,
         },
     }
+}
+
+/// Whether the name promises a compression that is not written.
+fn names_other_compression(path: &Path) -> bool {
+    const OTHERS: [&str; 5] = ["xz", "bz2", "lz4", "lzma", "zip"];
+    let extension = path.extension();
+    extension.is_some_and(|extension| {
+        OTHERS
+            .iter()
+            .any(|other| extension.eq_ignore_ascii_case(other))
+    })
 }
 
 /// Whether the name ends in `.pcap`, in any case, perhaps before the ending of a compression.

@@ -16,7 +16,7 @@ use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
-use crate::sink::{Ending, Rejected, Written};
+use crate::sink::{Ending, Rejected, SNAPLEN, Written};
 use crate::source::Event;
 
 /// The way of a record from its source to its sinks.
@@ -46,7 +46,9 @@ pub struct Counts {
     pub rejected: Rejected,
     /// Kept, but not to be expressed in the file's format.
     pub left_out: u64,
-    /// Kept, but without the time that the file's format needs.
+    /// Kept, but not to their last byte.
+    pub cut: u64,
+    /// Kept, but without a time that the file's format can hold.
     pub without_time: u64,
 }
 
@@ -131,6 +133,7 @@ impl Pipeline {
         for NamedSink { name, sink } in &mut self.sinks {
             match sink.write(record) {
                 Ok(Written::Yes) => {}
+                Ok(Written::Cut) => self.counts.cut += 1,
                 Ok(Written::LeftOut) => self.counts.left_out += 1,
                 Ok(Written::LacksTime) => self.counts.without_time += 1,
                 Err(error) => return ControlFlow::Break(stop(name, error, writes_two)),
@@ -273,12 +276,18 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     }
     if counts.without_time > 0 {
         lines.push(format!(
-            "{} of them left out: they have no time, which this format needs",
+            "{} of them left out: they have no time that this format can hold",
             counts.without_time
         ));
         if counts.left_out == 0 {
             lines.push("hint: --format pcapng without --link-type holds every packet".into());
         }
+    }
+    if counts.cut > 0 {
+        lines.push(format!(
+            "{} of them cut to {SNAPLEN} bytes, the most that other programs read of a packet",
+            counts.cut
+        ));
     }
     lines.extend(loss_hints(loss));
     let mut stderr = io::stderr().lock();

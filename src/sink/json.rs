@@ -160,9 +160,7 @@ impl Object {
 
 /// RFC 3339, UTC, nanoseconds.
 pub(super) fn rfc3339(time: Timestamp) -> String {
-    let nanoseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let time: DateTime<Utc> = DateTime::from_timestamp_nanos(nanoseconds);
-    time.to_rfc3339_opts(SecondsFormat::Nanos, true)
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
 pub(super) fn text(value: Option<impl Display>) -> Option<String> {

@@ -75,9 +75,11 @@ fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option
 pub enum Written {
     /// It is in the output.
     Yes,
+    /// So much of it as a packet may have there.
+    Cut,
     /// The format cannot express it.
     LeftOut,
-    /// The format needs a time, and the record has none.
+    /// The format needs a time, and the record has none, or one that the format cannot hold.
     LacksTime,
 }
 
@@ -126,6 +128,17 @@ struct Fitted<'a> {
     header: &'a [u8],
     data: &'a [u8],
     original_len: u32,
+}
+
+impl Fitted<'_> {
+    /// What becomes of it in a file with our snapshot length.
+    fn written(&self) -> Written {
+        if self.header.len() + self.data.len() > SNAPLEN as usize {
+            Written::Cut
+        } else {
+            Written::Yes
+        }
+    }
 }
 
 impl Linking {

@@ -43,10 +43,10 @@ impl<W: Write> Sink for PcapSink<W> {
             let resolution = PcapTsResolution::NanoSecond;
             let len = fitted.original_len;
             let Some(raw) = raw_packet(time, resolution, &self.packet, len) else {
-                return Ok(Written::LeftOut);
+                return Ok(Written::LacksTime);
             };
             self.writer.write_raw_packet(&raw).map_err(into_io)?;
-            Ok(Written::Yes)
+            Ok(fitted.written())
         });
         fitted.unwrap_or(Ok(Written::LeftOut))
     }

@@ -278,7 +278,10 @@ impl<W: Write> PcapngSink<W> {
     }
 
     fn write_packet(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
-        if record.time.is_none() && packet_block::is_simple(record, packet) {
+        // A file of one link type is one that libpcap reads whole, so it has no second section; there a
+        // comment says that the time is none.
+        let may_begin_section = self.linking == Linking::Auto;
+        if record.time.is_none() && may_begin_section && packet_block::is_simple(record, packet) {
             return self.write_timeless(record, packet);
         }
         if self.timeless.is_some() {
@@ -366,10 +369,11 @@ impl<W: Write> PcapngSink<W> {
 impl<W: Write> Sink for PcapngSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
         let linking = self.linking;
-        let fitted = linking.apply(record, |fitted| self.write_packet(record, fitted));
-        fitted.map_or(Ok(Written::LeftOut), |written| {
-            written.map(|()| Written::Yes)
-        })
+        let fitted = linking.apply(record, |fitted| {
+            self.write_packet(record, fitted)?;
+            Ok(fitted.written())
+        });
+        fitted.unwrap_or(Ok(Written::LeftOut))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -140,8 +140,7 @@ fn write_clock<Z: TimeZone<Offset: fmt::Display>>(
         Precision::Microseconds => "%H:%M:%S%.6f",
         Precision::Nanoseconds => "%H:%M:%S%.9f",
     };
-    let nanoseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let time = DateTime::from_timestamp_nanos(nanoseconds).with_timezone(zone);
+    let time = DateTime::from(time).with_timezone(zone);
     write!(writer, "{}", time.format(format))
 }
 

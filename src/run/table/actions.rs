@@ -146,7 +146,7 @@ impl LiveTable {
 
     /// In the zone that was chosen.
     fn shown_time(&self, time: Timestamp, format: &str) -> String {
-        let time = DateTime::from_timestamp_nanos(i64::try_from(time.0).unwrap_or(i64::MAX));
+        let time = DateTime::from(time);
         match self.view.look.text.zone {
             Zone::Utc => time.with_timezone(&Utc).format(format).to_string(),
             Zone::Local => time.with_timezone(&Local).format(format).to_string(),

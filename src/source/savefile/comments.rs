@@ -1,6 +1,8 @@
 //! The options of a pcapng packet (section 3.5 of the draft), and the facts in its comments: worked out once for
 //! all packets that say the same.
 
+use std::fmt::Write;
+
 use super::options::Options;
 use crate::comment::Facts;
 use crate::net_dm::netlink::ByteOrder;
@@ -74,6 +76,17 @@ struct Texts {
     ends: Vec<usize>,
 }
 
+/// Appends a comment. Bytes that are not UTF-8 become `\xNN`, as in our own comments.
+fn push_text(text: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+}
+
 impl Texts {
     /// Takes the comments. The flags, and how many options were skipped.
     fn read(&mut self, options: &[u8], order: ByteOrder) -> (PacketFlags, u64) {
@@ -84,7 +97,7 @@ impl Texts {
         for (code, value) in options.by_ref() {
             match code {
                 OPT_COMMENT => {
-                    self.text.push_str(&String::from_utf8_lossy(value));
+                    push_text(&mut self.text, value);
                     self.ends.push(self.text.len());
                 }
                 EPB_FLAGS => match order.u32(value) {
@@ -124,7 +137,7 @@ mod tests {
         let mut texts = Texts::default();
         let said = texts.read(&options, ByteOrder::Little);
         assert_eq!(said, (PacketFlags(1), 0));
-        assert_eq!(texts.each().collect::<Vec<_>>(), ["a\u{fffd}b", "c"]);
+        assert_eq!(texts.each().collect::<Vec<_>>(), ["a\\xffb", "c"]);
     }
 
     #[test]

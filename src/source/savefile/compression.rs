@@ -161,7 +161,12 @@ fn cut(name: &str) -> String {
 }
 
 fn damaged(name: &str, error: &io::Error) -> String {
-    format!("the {name} data is damaged: {error}")
+    let words = error.to_string();
+    // libzstd's and lzma-rust2's words for a window or a dictionary beyond our limit.
+    if words.contains("too much memory") || words.contains("mem_limit") {
+        return format!("the {name} data needs more memory than is allowed here");
+    }
+    format!("the {name} data is damaged: {words}")
 }
 
 /// gzip, any number of members (RFC 1952).

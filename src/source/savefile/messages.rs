@@ -101,6 +101,9 @@ impl<'a> Datagram<'a> {
             }
         }
         if messages.rest().is_empty() {
+            // Cut right behind the cooked header: nobody knows what was there.
+            let is_lost = self.is_cut && self.bytes.is_empty();
+            context.remarks.damaged_messages += u64::from(is_lost);
             return ControlFlow::Continue(());
         }
         self.deliver_rest(messages.rest(), previous, &mut context)
