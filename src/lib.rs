@@ -50,9 +50,10 @@
 //!
 //! # Invariants
 //!
-//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `net_dm` → `record`. Sources
-//!   and sinks know records, never each other. [`filter`] knows records; what it compiles for the
-//!   kernel knows the numbers of [`net_dm`]'s messages, too, and nothing else of it.
+//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `filter` → `net_dm` →
+//!   `record`. `tests/imports.rs` has the layers and fails on an import that points up. Sources and
+//!   sinks know records, never each other. [`filter`] knows records; the program that it compiles
+//!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
 //! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
@@ -76,6 +77,7 @@ pub mod bpf;
 pub mod cli;
 pub mod comment;
 pub mod dissect;
+mod errno;
 pub mod filter;
 pub mod interface;
 pub mod net_dm;

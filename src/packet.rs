@@ -2,10 +2,11 @@
 //! type. Total functions: any bytes, truncated anywhere, give an answer.
 
 pub mod ip;
+pub(crate) mod tunnel;
 
 use std::net::IpAddr;
 
-use crate::record::{Basis, Direction, EtherType, Interface, Link, LinkType};
+use crate::record::{Basis, Direction, DropRecord, EtherType, Interface, Link, LinkType};
 use ip::{Ip, Version};
 
 /// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
@@ -67,6 +68,20 @@ fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
         header.inner = be16(data, header.payload - 2)?;
     }
     None
+}
+
+impl DropRecord<'_> {
+    /// The way the packet was going; `None` where nobody says: in a plain pcap, for one.
+    pub fn direction(&self) -> Option<Direction> {
+        if self.cause.origin().is_some() {
+            return Some(match self.input {
+                Some(_) => Direction::Inbound,
+                None => Direction::Outbound,
+            });
+        }
+        let said = self.flags.direction();
+        said.or_else(|| direction(self.link.kind, self.data))
+    }
 }
 
 /// The protocol that the bytes themselves name: what `skb->protocol` nearly always is.

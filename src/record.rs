@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+pub use crate::untrusted::Escaped;
 use crate::untrusted::Untrusted;
 
 /// One dropped packet, as far as it was captured, and what the kernel said about it.
@@ -30,20 +31,6 @@ pub struct DropRecord<'a> {
     /// What a capture file says of how the packet was seen. The direction of a drop is told by
     /// [`input`](Self::input) instead.
     pub flags: PacketFlags,
-}
-
-impl DropRecord<'_> {
-    /// The way the packet was going; `None` where nobody says: in a plain pcap, for one.
-    pub fn direction(&self) -> Option<Direction> {
-        if self.cause.origin().is_some() {
-            return Some(match self.input {
-                Some(_) => Direction::Inbound,
-                None => Direction::Outbound,
-            });
-        }
-        let said = self.flags.direction();
-        said.or_else(|| crate::packet::direction(self.link.kind, self.data))
-    }
 }
 
 /// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 says nothing.
@@ -405,10 +392,12 @@ impl EtherType {
     pub const QINQ: Self = Self(0x88a8);
     /// The tag of QinQ before 802.1ad.
     pub const QINQ_OLD: Self = Self(0x9100);
+    /// The types that announce a VLAN tag.
+    pub const VLAN_TAGS: [Self; 3] = [Self::VLAN, Self::QINQ, Self::QINQ_OLD];
 
     /// Whether a VLAN tag (4 bytes with this type) follows.
     pub fn is_vlan_tag(self) -> bool {
-        matches!(self, Self::VLAN | Self::QINQ | Self::QINQ_OLD)
+        Self::VLAN_TAGS.contains(&self)
     }
 }
 
@@ -445,47 +434,6 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Bytes as printable text: what is not printable UTF-8, and `\`, is written `\xNN`.
-pub struct Escaped<'a>(pub &'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly every name there is.
-        if self
-            .0
-            .iter()
-            .all(|&byte| matches!(byte, b' '..=b'~') && byte != b'\\')
-        {
-            return f.write_str(std::str::from_utf8(self.0).unwrap_or_default());
-        }
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if is_printable(character) {
-                    write!(f, "{character}")?;
-                } else {
-                    write_hex(f, character.encode_utf8(&mut [0; 4]).as_bytes())?;
-                }
-            }
-            write_hex(f, chunk.invalid())?;
-        }
-        Ok(())
-    }
-}
-
-/// Rust's own table of what is safe to show decides: controls, bidirectional overrides, combining
-/// marks and unassigned code points are not.
-pub(crate) fn is_printable(character: char) -> bool {
-    match character {
-        '\'' | '"' => true,
-        '\\' => false,
-        _ => character.escape_debug().len() == 1,
-    }
-}
-
-pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -511,21 +459,6 @@ mod tests {
         check("nf_hook_slow", "nf_hook_slow", None);
         check("f [m]", "f", Some("m"));
         check("xfrm_input+0x4f0/0x1230 [xfrm", "xfrm_input", None);
-    }
-
-    #[test]
-    fn escaping_leaves_no_byte_that_a_terminal_would_obey() {
-        #[track_caller]
-        fn check(bytes: &[u8], shown: &str) {
-            assert_eq!(Escaped(bytes).to_string(), shown);
-        }
-        check(b"eth0", "eth0");
-        check("žluťoučký".as_bytes(), "žluťoučký");
-        check(b"\x1b[31m", "\\x1b[31m");
-        check(b"a\\b", "a\\x5cb");
-        check(b"\xff\xfe", "\\xff\\xfe");
-        check("\u{202e}x".as_bytes(), "\\xe2\\x80\\xaex");
-        check(b"tab\tquote'\"", "tab\\x09quote'\"");
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use super::checksum::Sum;
 use super::fault::{Bound, Fault, Field, Layer};
-use super::tunnel::is_tunnel_port;
 use crate::packet::be16;
 use crate::packet::ip::{
     Extension, IPV4_LEN, IPV6_LEN, Ip, Version, is_extension, number, stated_header_len,
 };
+use crate::packet::tunnel::{GreFlags, is_tunnel_port};
 
 /// Larger IP packets may be several that receive offload joined or that segmentation offload is to
 /// cut: their lengths and checksums are not those of a packet on the wire.
@@ -363,15 +363,11 @@ impl Carried<'_, '_> {
 
     /// RFC 2784, 2890; version 1: RFC 2637.
     pub fn gre(&self) -> Option<Fault> {
-        /// Source routes, and bits that a receiver has to refuse (RFC 2784, 2.3).
-        const REFUSED: u16 = 0x4c00;
-        /// Checksum, key, sequence number: four bytes each.
-        const OPTIONAL: u16 = 0xb000;
         if let Some(fault) = size(Layer::Gre, self.len, 4) {
             return Some(fault);
         }
-        let flags = be16(self.ip.payload, 0)?;
-        match flags & 7 {
+        let flags = GreFlags(be16(self.ip.payload, 0)?);
+        match flags.version() {
             0 => {}
             1 => return None,
             version => {
@@ -383,11 +379,10 @@ impl Carried<'_, '_> {
                 ));
             }
         }
-        if flags & REFUSED != 0 {
-            return Some(fault(Layer::Gre, Field::Flags, flags.into(), None));
+        if flags.is_refused() {
+            return Some(fault(Layer::Gre, Field::Flags, flags.0.into(), None));
         }
-        let least = 4 + 4 * (flags & OPTIONAL).count_ones() as usize;
-        size(Layer::Gre, self.len, least)
+        size(Layer::Gre, self.len, flags.header_len())
     }
 
     /// Over `len` bytes; the field is at `at`.

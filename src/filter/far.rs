@@ -2,13 +2,11 @@
 //! authentication headers. What pcap-filter(7)'s words do not do, and ours do.
 
 use super::layout::ether_type;
+use super::offset::{ipv4, ipv6, vlan};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{Bytes, Framing, Lookup, Packet};
-use crate::packet::{FAMILY_LEN, protocol_of_family};
-use crate::record::LinkType;
-
-/// More tags than this are not an honest packet.
-const MAX_VLAN_TAGS: usize = 8;
+use crate::packet::{FAMILY_LEN, MAX_VLAN_TAGS, protocol_of_family};
+use crate::record::{EtherType, LinkType};
 
 /// The Ethernet type behind all VLAN tags, and where its header begins.
 pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
@@ -29,12 +27,11 @@ pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
         Framing::Unread => return None,
     };
     for _ in 0..MAX_VLAN_TAGS {
-        if !crate::record::EtherType(kind).is_vlan_tag() {
+        if !EtherType(kind).is_vlan_tag() {
             break;
         }
-        // Control information, then the type of what follows (IEEE 802.1Q, 9.6).
-        kind = packet.bytes.u16(at + 2)?;
-        at += 4;
+        kind = packet.bytes.u16(at + vlan::INNER_TYPE)?;
+        at += vlan::LEN;
     }
     Some((kind, at))
 }
@@ -71,8 +68,7 @@ pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
 pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Lookup<Header>> {
     let headers = match kind {
         ether_type::IPV4 => {
-            // RFC 791, 3.1: fragment offset in the lower 13 bits.
-            if packet.bytes.u16(network + 6)? & 0x1fff != 0 {
+            if packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
                 return Some(Absent);
             }
             Headers::of_ipv4(packet, network)?
@@ -91,9 +87,8 @@ pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Looku
     Some(last)
 }
 
-/// RFC 8200, 4.5: fragment offset in the upper 13 bits.
 fn is_later_fragment(packet: &Packet<'_>, at: usize) -> Option<bool> {
-    Some(packet.bytes.u16(at + 2)? & 0xfff8 != 0)
+    Some(packet.bytes.u16(at + ipv6::FRAGMENT_WORD)? & ipv6::FRAGMENT_OFFSET != 0)
 }
 
 /// A header behind IP.
@@ -137,7 +132,7 @@ impl<'a> Headers<'a> {
             bytes: packet.bytes,
             is_ipv6: false,
             next: Next::Header(Header {
-                number: packet.bytes.u8(network + 9)?,
+                number: packet.bytes.u8(network + ipv4::PROTOCOL)?,
                 at: network + 4 * words,
             }),
         })
@@ -148,8 +143,8 @@ impl<'a> Headers<'a> {
             bytes: packet.bytes,
             is_ipv6: true,
             next: Next::Header(Header {
-                number: packet.bytes.u8(network + 6)?,
-                at: network + 40,
+                number: packet.bytes.u8(network + ipv6::NEXT_HEADER)?,
+                at: network + ipv6::LEN,
             }),
         })
     }

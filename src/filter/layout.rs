@@ -8,9 +8,12 @@ use crate::record::LinkType;
 
 /// An Ethernet type, or what stands for one.
 pub mod ether_type {
+    use crate::record::EtherType;
+
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
-    pub const VLAN: u16 = 0x8100;
+    /// The types that announce a VLAN tag.
+    pub const VLAN_TAGS: [u16; 3] = [EtherType::VLAN.0, EtherType::QINQ.0, EtherType::QINQ_OLD.0];
     pub const RARP: u16 = 0x8035;
     pub const IPV6: u16 = 0x86dd;
     pub const MPLS: u16 = 0x8847;
@@ -222,7 +225,7 @@ impl Layout {
         if !self.takes_tags() {
             return (self.naming != Naming::Unread).then_some(false);
         }
-        if !matches!(self.type_field(packet)?, ether_type::VLAN | 0x88a8 | 0x9100) {
+        if !ether_type::VLAN_TAGS.contains(&self.type_field(packet)?) {
             return Some(false);
         }
         match id {

@@ -26,6 +26,7 @@ mod kernel;
 mod layout;
 mod lex;
 mod names;
+mod offset;
 mod operand;
 mod packet;
 mod parse;
@@ -38,6 +39,7 @@ mod suggest;
 mod test;
 #[cfg(test)]
 mod tests;
+mod view;
 mod words;
 
 use std::fmt;

@@ -7,7 +7,8 @@ use super::ast::{Chain, Connective, Expr, PortRange, Primitive};
 use super::inner;
 use super::layout::Place;
 use super::packet::{Lookup, Packet};
-use super::test::{Class, Test, View};
+use super::test::Test;
+use super::view::{Class, View};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]

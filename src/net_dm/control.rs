@@ -2,12 +2,12 @@
 //! so that tests can script the answers that no kernel at hand gives.
 
 use std::fmt;
-use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::netlink::{Attributes, Generic};
 use super::{attr, cmd};
+use crate::errno::strerror;
 use crate::record::Origin;
 use crate::untrusted::Untrusted;
 
@@ -47,15 +47,6 @@ impl fmt::Display for Refusal {
             None => Ok(()),
         }
     }
-}
-
-/// `Operation not permitted`, without the number that the standard library adds.
-pub fn strerror(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// What was asked of the kernel when it refused.

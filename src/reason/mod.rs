@@ -13,6 +13,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use strsim::osa_distance;
+
 use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 
 mod catalogue;
@@ -224,8 +226,14 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
     let reasons = all().iter().map(|entry| entry.name);
     let functions = places().iter().map(|place| place.function);
     let names = || reasons.clone().chain(functions.clone());
+    let typed = String::from_utf8_lossy(name).to_ascii_lowercase();
     let closest = names()
-        .map(|candidate| (edits(candidate.as_bytes(), name), candidate))
+        .map(|candidate| {
+            (
+                osa_distance(&candidate.to_ascii_lowercase(), &typed),
+                candidate,
+            )
+        })
         .min_by_key(|&(edits, _)| edits)
         .filter(|&(edits, _)| edits <= (name.len() / 4).max(1));
     let part = || {
@@ -264,27 +272,6 @@ fn without_suffix(function: &[u8]) -> &[u8] {
 fn ignoring_case(known: &str, asked: &[u8]) -> Ordering {
     let asked = asked.iter().map(u8::to_ascii_uppercase);
     known.bytes().cmp(asked)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that make one name of the other, in
-/// any case.
-fn edits(from: &[u8], to: &[u8]) -> usize {
-    let same = |row: usize, column: usize| from[row - 1].eq_ignore_ascii_case(&to[column - 1]);
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=to.len()).collect();
-    for row in 1..=from.len() {
-        let mut current = vec![row];
-        for column in 1..=to.len() {
-            let replaced = above[column - 1] + usize::from(!same(row, column));
-            let mut fewest = replaced.min(above[column] + 1).min(current[column - 1] + 1);
-            if row > 1 && column > 1 && same(row, column - 1) && same(row - 1, column) {
-                fewest = fewest.min(before[column - 2] + 1);
-            }
-            current.push(fewest);
-        }
-        before = std::mem::replace(&mut above, current);
-    }
-    above[to.len()]
 }
 
 impl fmt::Display for Explanation {

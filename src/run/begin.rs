@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::capacity;
+use super::failure::Failure;
 use super::kernel_filter::Attached;
-use super::{Failure, capacity, hint, say};
+use super::talk::{hint, say};
 use crate::cli::{Counting, Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{

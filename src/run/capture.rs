@@ -1,11 +1,16 @@
 //! Live capture: every drop that the filter keeps, into the sinks.
 
 use super::begin::{Beginning, Purpose};
+use super::failure::{Exit, Failure};
+use super::left_out::{tell_remarks, tell_skipped};
 use super::live::Opening;
-use super::output::{Plan, stdout_is_terminal};
+use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
+use super::plural::Plural;
+use super::selection;
 use super::source_lines::Finder;
-use super::{Exit, Failure, Plural, hint, say, selection, tell_remarks, tell_skipped};
+use super::standard_streams::stdout_is_terminal;
+use super::talk::{hint, say};
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::pipeline::report_loss;
+use super::plural::Plural;
 use super::sieve::Sieve;
-use super::{Plural, hint, say};
+use super::talk::{hint, say};
 use crate::record::Loss;
 use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, Elsewhere, Where};

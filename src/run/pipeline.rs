@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::failure::Failure;
 use super::output::{NamedSink, Output};
-use super::receiver::{Attention, Machine, Receiver};
+use super::plural::Plural;
+use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::selection::Selected;
 use super::tally::Tally;
-use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
@@ -52,21 +53,6 @@ pub struct Counts {
 
 /// Said where the end of one output is the end of the other.
 pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
-
-/// Why no more records are wanted.
-#[derive(Debug)]
-pub enum Stop {
-    /// `-c` is reached.
-    Count,
-    /// The reader of the pipe is gone, and nothing else is written.
-    Closed,
-    /// The reader of the text is gone, while a file was written as well.
-    TextClosed,
-    /// A key was pressed.
-    Asked,
-    /// The output failed.
-    Failed(Failure),
-}
 
 impl Pipeline {
     /// Delivers into `output` what `filter` and `origins` select.

@@ -6,11 +6,26 @@ use std::time::Instant;
 
 use nix::poll::PollFd;
 
-use super::pipeline::Stop;
+use super::failure::Failure;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
 use crate::source::Event;
+
+/// Why no more records are wanted.
+#[derive(Debug)]
+pub enum Stop {
+    /// `-c` is reached.
+    Count,
+    /// The reader of the pipe is gone, and nothing else is written.
+    Closed,
+    /// The reader of the text is gone, while a file was written as well.
+    TextClosed,
+    /// A key was pressed.
+    Asked,
+    /// The output failed.
+    Failed(Failure),
+}
 
 /// Takes the events of a source.
 pub trait Receiver {

@@ -18,8 +18,9 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect};
 use ratatui::{Frame, Terminal};
 
-use super::output::standard_output;
-use super::{Failure, talk};
+use super::failure::Failure;
+use super::standard_streams::standard_output;
+use super::talk;
 
 /// How long the way back waits for a terminal that takes no more, in milliseconds.
 const PATIENCE: u16 = 200;
@@ -190,7 +191,7 @@ mod tests {
                 .set_string(0, 0, "drawn", ratatui::style::Style::new());
         });
         drawn.unwrap();
-        crate::run::say("said meanwhile");
+        crate::run::talk::say("said meanwhile");
         panic!("on purpose, on a screen");
     }
 

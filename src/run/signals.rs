@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::{say, screen, talk};
+use super::talk::say;
+use super::{screen, talk};
 use crate::sys;
 
 /// How long the run may take to end the monitoring itself.

@@ -7,6 +7,7 @@ mod explain;
 mod input;
 mod keys;
 mod pages;
+mod paint;
 mod recent;
 mod rows;
 #[cfg(test)]
@@ -21,7 +22,7 @@ pub use text::Glyphs;
 
 use crate::record::Escaped;
 use crate::sink::TextStyle;
-use crate::summary::{Grouping, Key};
+use crate::summary::{Grouping, Key, Row};
 
 /// What the table shows.
 #[derive(Clone, Debug)]
@@ -145,6 +146,12 @@ impl Prompt {
 }
 
 impl View {
+    /// Returns the selected row, unless it is no longer counted.
+    fn selected_row(&self) -> Option<(&Key, &Row)> {
+        let key = self.selected.as_ref()?;
+        Some((key, self.shown().table(self.grouping).row(key)?))
+    }
+
     /// Nothing counted yet.
     pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Look) -> Self {
         Self {

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::draw::{bold, put, selected, take_top};
+use super::paint::{bold, put, take_top};
 use super::text::{count, rate, width, wrap};
 use super::{Page, View, explain};
 use crate::record::DropRecord;
@@ -18,7 +18,7 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     let columns = usize::from(rest.width);
     let height = usize::from(rest.height);
     view.height = height;
-    let Some((key, row)) = selected(view) else {
+    let Some((key, row)) = view.selected_row() else {
         put(buffer, rest, 0, "no drops in this row yet", Style::new());
         return;
     };

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color as Hue, Modifier, Style};
 
-use super::draw::{WIDE, bold, put, take_top};
+use super::paint::{WIDE, bold, put, take_top};
 use super::text::{count, fit, history, rate, share, width};
 use super::{Color, Order, Pace, View, explain};
 use crate::sink::summary::Elsewhere;

@@ -5,7 +5,7 @@ use crate::filter::ast::{
 };
 use crate::filter::layout::ether_type;
 use crate::filter::relation;
-use crate::filter::test::Test;
+use crate::filter::test::{self, Test};
 use crate::record::Origin;
 
 use super::{Part, Shape};
@@ -114,7 +114,7 @@ pub fn of_one(part: &Part<'_>) -> Option<String> {
         mask,
         comparison: Comparison::Equal,
         value,
-    }) = relation::field(relation)
+    }) = test::field(relation)
     else {
         return None;
     };

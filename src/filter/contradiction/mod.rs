@@ -10,6 +10,7 @@ mod drop_word;
 mod facts;
 mod formula;
 mod hint;
+mod meaning;
 mod primitive;
 mod transport;
 
@@ -20,7 +21,8 @@ use super::ast::{Connective, Expr, Primitive};
 use super::source::Source;
 use facts::{Field, Numbers, PlaceId};
 use formula::{Budget, Formula, exclude_each_other};
-use primitive::{Spot, meaning};
+use meaning::Spot;
+use primitive::meaning;
 use transport::tunnelled;
 
 /// Why no drop can match a filter.

@@ -7,12 +7,13 @@ use std::path::Path;
 use chrono::{DateTime, Local, Utc};
 
 use super::super::begin::{COUNTED_LEN, Purpose};
-use super::super::pipeline::Stop;
-use super::super::receiver::Machine;
-use super::super::{Plural, selection};
+use super::super::plural::Plural;
+use super::super::receiver::{Machine, Stop};
+use super::super::selection;
 use super::capture::RowCapture;
-use super::{LiveTable, Next, Origin, words};
+use super::{LiveTable, Next, Origin};
 use crate::cli::Role;
+use crate::errno::describe;
 use crate::filter::{Filter, SystemNames};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
@@ -165,7 +166,7 @@ impl LiveTable {
         match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
             Ok(capture) => self.capture = Some(capture),
             Err(error) => {
-                let message = format!("cannot create the file: {}", words(&error));
+                let message = format!("cannot create the file: {}", describe(&error));
                 self.view.refuse_name(name, message);
                 return ControlFlow::Continue(());
             }

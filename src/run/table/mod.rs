@@ -15,12 +15,15 @@ use nix::poll::PollFd;
 use self::capture::RowCapture;
 use super::closing::{Closing, Source, Totals};
 use super::keyboard::{Keyboard, Pressed};
-use super::pipeline::{Stop, output_failed};
-use super::receiver::{Attention, Machine, Receiver};
+use super::pipeline::output_failed;
+use super::plural::Plural;
+use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::screen::Screen;
 use super::sieve::Sieve;
-use super::{Plural, say, talk};
+use super::talk;
+use super::talk::say;
 use crate::cli::Role;
+use crate::errno::describe;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
@@ -182,14 +185,14 @@ impl LiveTable {
         let (name, packets) = (capture.name.clone(), capture.packets);
         Some(match capture.finish(loss, self.interference) {
             Ok(()) => format!("wrote {} to {name}", Plural(packets, "packet")),
-            Err(error) => format!("cannot write to {name}: {}", words(&error)),
+            Err(error) => format!("cannot write to {name}: {}", describe(&error)),
         })
     }
 
     /// The file cannot be written: the table goes on.
     fn give_capture_up(&mut self, error: &io::Error) {
         if let Some(capture) = self.capture.take() {
-            self.view.status = format!("cannot write to {}: {}", capture.name, words(error));
+            self.view.status = format!("cannot write to {}: {}", capture.name, describe(error));
             self.is_stale = true;
         }
     }
@@ -272,14 +275,6 @@ fn terminal_failed(error: io::Error) -> Stop {
     match error.raw_os_error() {
         Some(libc::EIO) => Stop::Closed,
         _ => output_failed("the terminal", error),
-    }
-}
-
-/// The system's words, without its number.
-fn words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => crate::net_dm::control::strerror(errno),
-        None => error.to_string(),
     }
 }
 
