@@ -157,33 +157,37 @@ pub struct Location<'a> {
 /// and every name has to fit a pcapng option (65535 bytes) with each byte escaped.
 pub const MAX_NAME: usize = 1024;
 
-/// A name from outside: any bytes, without NUL, neither empty nor longer than [`MAX_NAME`].
+/// A name from outside: the bytes before the first NUL, neither empty nor longer than
+/// [`MAX_NAME`]. What follows the NUL is kept, too: [`as_sent`](Self::as_sent) returns it, and
+/// everything else, `==` included, ignores it.
 #[derive(Clone, Copy)]
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
-    /// Up to the first NUL and [`MAX_NAME`]; `None` when nothing is left.
+    /// Takes at most [`MAX_NAME`] bytes; `None` where the name is empty.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let is_something = bytes.first().is_some_and(|&byte| byte != 0);
         is_something.then(|| Self(&bytes[..bytes.len().min(MAX_NAME)]))
     }
 
-    /// The bytes as they came, up to the first NUL: looked for only here, for most names of a flood
-    /// are of drops that a filter rejects, or are known by [`as_sent`](Self::as_sent).
+    /// Returns the bytes before the first NUL. The NUL is searched for here and not in
+    /// [`new`](Self::new): most names of a flood belong to drops that a filter rejects, or are
+    /// recognised by [`as_sent`](Self::as_sent).
     pub fn as_bytes(self) -> &'a [u8] {
         let end = memchr::memchr(0, self.0).unwrap_or(self.0.len());
         &self.0[..end]
     }
 
-    /// Whether it is another name's bytes.
+    /// Returns whether the name is exactly `bytes`, without a search for the NUL.
     #[inline]
     pub fn is(self, bytes: &[u8]) -> bool {
         let rest = self.0.strip_prefix(bytes);
         rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
     }
 
-    /// As it came, with the NUL at its end: tells a name from others without a look for its end.
+    /// Returns the bytes as they came, with a NUL and what follows it: enough to recognise a name
+    /// that was seen before, without a search for its end.
     #[inline]
     pub fn as_sent(self) -> &'a [u8] {
         self.0
