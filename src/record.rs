@@ -3,6 +3,40 @@
 //! Everything here borrows the bytes it was decoded from, so that a record costs no allocation.
 //! Names (reasons, symbols, traps, interfaces) are bytes, not strings: they come from outside, and
 //! their [`Display`](fmt::Display) escapes whatever a terminal or a comment must not see.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::record::{
+//!     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//!     Timestamp,
+//! };
+//!
+//! let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! let record = DropRecord {
+//!     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//!     cause: Cause::Software {
+//!         location: Location {
+//!             pc: None,
+//!             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//!         },
+//!         reason: Name::new(b"SOCKET_RCVBUFF"),
+//!     },
+//!     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//!     link: Link::known(LinkType::RAW),
+//!     protocol: Some(EtherType::IPV4),
+//!     original_len: 20,
+//!     data: &data,
+//!     notes: &[],
+//!     flags: PacketFlags::default(),
+//! };
+//!
+//! let Cause::Software { location, reason } = record.cause else {
+//!     panic!("the kernel dropped it");
+//! };
+//! assert_eq!(reason.unwrap().to_string(), "SOCKET_RCVBUFF");
+//! assert_eq!(location.symbol.unwrap().function(), b"udp_queue_rcv_one_skb");
+//! ```
 
 use std::fmt;
 
@@ -219,7 +253,7 @@ pub type Reason<'a> = Name<'a>;
 
 /// What the kernel's `%pS` says of a place: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts it
 /// at 39 characters, so that offset, size and module can each be missing; live,
-/// [`crate::symbol::Symbols`] completes it.
+/// `symbol::Symbols` completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a>(pub Name<'a>);
 

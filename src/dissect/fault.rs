@@ -29,7 +29,6 @@ fn is_outermost(depth: &u8) -> bool {
 /// A header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Layer {
     Arp,
     Ip,

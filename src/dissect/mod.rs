@@ -23,7 +23,7 @@ use crate::packet::ip::{Ip, Version, number};
 use crate::packet::{self, MAX_VLAN_TAGS, be16};
 use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
 use check::{Carried, Path};
-pub use fault::{Bound, Fault, Field, InFull, Layer};
+pub use fault::{Fault, Field, InFull};
 use names::EtherTypeName;
 pub use names::ProtocolName;
 

@@ -9,6 +9,40 @@
 //!
 //! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`; `kernel` makes a program
 //! of the same expression that the kernel runs on messages.
+//!
+//! # Example
+//!
+//! ```
+//! # use dwdump::record::{
+//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//! #     Timestamp,
+//! # };
+//! #
+//! # let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! # let record = DropRecord {
+//! #     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//! #     cause: Cause::Software {
+//! #         location: Location {
+//! #             pc: None,
+//! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #         },
+//! #         reason: Name::new(b"SOCKET_RCVBUFF"),
+//! #     },
+//! #     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//! #     link: Link::known(LinkType::RAW),
+//! #     protocol: Some(EtherType::IPV4),
+//! #     original_len: 20,
+//! #     data: &data,
+//! #     notes: &[],
+//! #     flags: PacketFlags::default(),
+//! # };
+//! use dwdump::filter::{Filter, SystemNames};
+//!
+//! let filter = Filter::parse("udp and reason SOCKET_RCVBUFF", &SystemNames)?;
+//! assert!(filter.matches(&record));
+//! assert!(Filter::parse("udp and", &SystemNames).is_err());
+//! # Ok::<(), dwdump::filter::FilterError>(())
+//! ```
 
 mod address;
 mod advice;

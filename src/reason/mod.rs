@@ -9,6 +9,19 @@
 //! so the core's are bare (`NO_SOCKET`), mac80211's and Open vSwitch's carry their prefix
 //! (`RX_DROP_U_DUP`, `OVS_DROP_METER`). The qdiscs' own (`QDISC_DROP_OVERLIMIT`) are not registered
 //! there and arrive as `QDISC_DROP`.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::reason;
+//!
+//! let entry = reason::explain(b"SKB_DROP_REASON_NO_SOCKET").unwrap();
+//! assert_eq!(entry.name, "NO_SOCKET");
+//! println!("{}\n{}", entry.meaning, entry.noise);
+//! for command in &entry.checks {
+//!     println!("  {command}");
+//! }
+//! ```
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,6 +40,7 @@ const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 
 /// What is known of one drop reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// As it arrives: `NETFILTER_DROP`.
     pub name: &'static str,
@@ -49,6 +63,7 @@ pub struct Entry {
 
 /// What it means when a function of the kernel drops a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Place {
     /// Without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,

@@ -1,5 +1,60 @@
 //! Where drops go. A sink knows records and its own format, neither where records come from nor
 //! what the user typed.
+//!
+//! # Example
+//!
+//! Writes a record into a pcapng file in memory, and reads it back:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use dwdump::record::CaptureHost;
+//! use dwdump::sink::{Ending, Linking, PcapngSink, Rejected, Sink};
+//! use dwdump::source::savefile::Savefile;
+//! # use dwdump::record::{
+//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//! #     Timestamp,
+//! # };
+//! #
+//! # let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! # let record = DropRecord {
+//! #     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//! #     cause: Cause::Software {
+//! #         location: Location {
+//! #             pc: None,
+//! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #         },
+//! #         reason: Name::new(b"SOCKET_RCVBUFF"),
+//! #     },
+//! #     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//! #     link: Link::known(LinkType::RAW),
+//! #     protocol: Some(EtherType::IPV4),
+//! #     original_len: 20,
+//! #     data: &data,
+//! #     notes: &[],
+//! #     flags: PacketFlags::default(),
+//! # };
+//!
+//! let host = CaptureHost::default();
+//! let mut file = Vec::new();
+//! let mut sink = PcapngSink::new(&mut file, Linking::Auto, "example 1.0", &host)?;
+//! sink.write(&record)?;
+//! sink.finish(&Ending {
+//!     loss: None,
+//!     rejected: Rejected::Counted(0),
+//!     period: None,
+//!     incomplete: Vec::new(),
+//! })?;
+//! drop(sink);
+//!
+//! let mut causes = Vec::new();
+//! let _ = Savefile::open(&file[..])?.for_each(|read| {
+//!     causes.push(read.cause == record.cause);
+//!     ControlFlow::<()>::Continue(())
+//! });
+//! assert_eq!(causes, [true]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod compressed;
 mod json;
@@ -7,7 +62,7 @@ mod netlink;
 mod packet_block;
 mod pcap;
 mod pcapng;
-pub mod summary;
+pub(crate) mod summary;
 mod text;
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! Where drops come from. A source knows records and the bytes they are made of, neither what
 //! becomes of them nor what the user typed.
 
-pub mod kernel;
+pub(crate) mod kernel;
 pub mod savefile;
 
 use crate::record::{Cause, DropRecord, Timestamp};

@@ -9,9 +9,9 @@ pub mod debug_search;
 mod functions;
 pub mod kallsyms;
 mod modules;
-pub mod sent;
+pub(crate) mod sent;
 #[cfg(feature = "source-lines")]
-pub mod source;
+pub(crate) mod source;
 #[cfg(feature = "source-lines")]
 pub mod source_line;
 #[cfg(feature = "source-lines")]
@@ -29,7 +29,7 @@ use crate::record::{Location, Name, Symbol};
 
 /// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
 /// net/core/drop_monitor.c). One of this length may have been longer.
-pub const MAX_SENT: usize = 39;
+pub(crate) const MAX_SENT: usize = 39;
 
 /// Between two looks at the kernel's table: while modules come and go, or a place stays unknown.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// name; and again when such a place is in none of its functions or the kernel calls it something
 /// else: then a module was loaded meanwhile. Where it can be done without, it is: the table takes
 /// memory, and as much time as tens of thousands of drops.
-pub struct Symbols {
+pub(crate) struct Symbols {
     table: RunningTable,
     known: LatestFirst<u64, Known>,
     hidden: Hidden,

@@ -76,6 +76,7 @@ impl<'a> Sent<'a> {
     }
 
     /// Whether the symbol alone says where it is.
+    #[cfg(feature = "source-lines")]
     pub fn is_whole(&self) -> bool {
         self.offset.is_some() && matches!(self.module, Module::Kernel | Module::Named(_))
     }

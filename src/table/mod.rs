@@ -14,11 +14,12 @@ mod rows;
 mod tests;
 mod text;
 
-pub use book::{Book, Order, Pace, Recording};
-pub use draw::draw;
-pub use input::{Input, InputError};
-pub use keys::{Action, KEYS};
-pub use text::Glyphs;
+pub(crate) use book::{Book, Order, Pace, Recording};
+pub(crate) use draw::draw;
+pub(crate) use input::{Input, InputError};
+pub(crate) use keys::Action;
+pub use keys::KEYS;
+pub(crate) use text::Glyphs;
 
 use crate::record::Escaped;
 use crate::sink::TextStyle;
