@@ -1,11 +1,11 @@
 //! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
 
 use crate::reason;
-use crate::record::{self, Cause, Name, Origin, Symbol};
+use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
     Arith, Comparison, Direction, DropWord, Family, Flow, Header, Net, Operator, PortRange,
-    PortScope, Primitive, Relation, Scope, Side, Travel, Width,
+    PortScope, Primitive, Relation, Scope, Side, Width,
 };
 use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
 use super::offset::{arp, ipv4, ipv6, udp};
@@ -360,13 +360,7 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
             }
             Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
         }
-        Primitive::Direction(travel) => {
-            let expected = match travel {
-                Travel::Inbound => record::Direction::Inbound,
-                Travel::Outbound => record::Direction::Outbound,
-            };
-            Some(view.packet.record.direction() == Some(expected))
-        }
+        &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),
         // They are tests of their own.
         Primitive::EtherProto(_)

@@ -4,9 +4,10 @@
 //! Where a primitive says more than is written here, the formula is weaker than it: a contradiction
 //! may be missed, and none is made up.
 
-use crate::filter::ast::{Family, Net, PortScope, Primitive, Side, Travel};
+use crate::filter::ast::{Family, Net, PortScope, Primitive, Side};
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
 use crate::filter::offset::{ipv4, ipv6};
+use crate::record;
 
 use super::comparison::comparison;
 use super::drop_word::drop_word;
@@ -95,10 +96,14 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
         }
         Primitive::Direction(travel) => {
             let number = match travel {
-                Travel::Inbound => 1,
-                Travel::Outbound => 2,
+                record::Direction::Inbound => 1,
+                record::Direction::Outbound => 2,
             };
-            Meaning::at_most(Formula::masked(Field::Travel, 3, Numbers::one(number)))
+            Meaning::at_most(Formula::masked(
+                Field::PacketDirection,
+                3,
+                Numbers::one(number),
+            ))
         }
         // Only a row of a summary is asked for like this.
         Primitive::OneWay(_) => Meaning::at_most(Formula::True),
