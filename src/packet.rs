@@ -279,7 +279,7 @@ impl ArpHardware {
 
 /// A record's bytes made to fit a file of one link type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recast<'a> {
+pub struct Converted<'a> {
     /// Written before [`data`](Self::data); empty but for `sll2`.
     pub header: Option<[u8; SLL2_LEN]>,
     /// What is left of the record's bytes.
@@ -289,20 +289,20 @@ pub struct Recast<'a> {
 }
 
 /// The packet as one of link type `target`; `None` where that cannot express it.
-pub fn recast<'a>(
+pub fn convert<'a>(
     target: LinkType,
     link: LinkType,
     data: &'a [u8],
     original_len: u32,
     input: Option<Interface<'_>>,
     direction: Option<Direction>,
-) -> Option<Recast<'a>> {
+) -> Option<Converted<'a>> {
     let cut = |len: usize| {
         let removed = u32::try_from(len).ok()?;
         Some((data.get(len..)?, original_len.saturating_sub(removed)))
     };
     if target == link {
-        return Some(Recast {
+        return Some(Converted {
             header: None,
             data,
             original_len,
@@ -315,7 +315,7 @@ pub fn recast<'a>(
                 return None;
             }
             let (data, original_len) = cut(header.payload)?;
-            Some(Recast {
+            Some(Converted {
                 header: None,
                 data,
                 original_len,
@@ -338,7 +338,7 @@ pub fn recast<'a>(
                 packet_type(data, direction),
                 Some(source),
             );
-            Some(Recast {
+            Some(Converted {
                 header: Some(header),
                 data: rest,
                 original_len: original_len.saturating_add(20),
@@ -358,7 +358,7 @@ pub fn recast<'a>(
             sll2[10] = header[1];
             sll2[11] = header[5];
             sll2[12..20].copy_from_slice(&header[6..14]);
-            Some(Recast {
+            Some(Converted {
                 header: Some(sll2),
                 data: rest,
                 original_len: original_len.saturating_add(20),
@@ -369,7 +369,7 @@ pub fn recast<'a>(
             let (data, original_len) = cut(header_len(link)?)?;
             let direction = packet_type(&[], direction);
             let header = sll2_header(protocol.0, input, ArpHardware::NONE, direction, None);
-            Some(Recast {
+            Some(Converted {
                 header: Some(header),
                 data,
                 original_len: original_len.saturating_add(20),
@@ -378,7 +378,7 @@ pub fn recast<'a>(
         (LinkType::RAW, _) => {
             let is_ip = matches!(protocol(link, data)?, EtherType::IPV4 | EtherType::IPV6);
             let (data, original_len) = cut(header_len(link).filter(|_| is_ip)?)?;
-            Some(Recast {
+            Some(Converted {
                 header: None,
                 data,
                 original_len,
@@ -579,17 +579,17 @@ mod tests {
     fn raw_cuts_the_link_layer_header_off() {
         let ip = ipv4(28, [10, 0, 0, 1]);
         let frame = framed(0x8100, &[&[0, 100, 8, 0][..], &ip].concat());
-        let cut = recast(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None, None).unwrap();
+        let cut = convert(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None, None).unwrap();
         assert_eq!(
             cut,
-            Recast {
+            Converted {
                 header: None,
                 data: &ip,
                 original_len: 28
             }
         );
         assert_eq!(
-            recast(
+            convert(
                 LinkType::RAW,
                 LinkType::ETHERNET,
                 &framed(0x0806, &[0; 28]),
@@ -600,7 +600,7 @@ mod tests {
             None
         );
         assert_eq!(
-            recast(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None, None),
+            convert(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None, None),
             None
         );
     }
@@ -611,7 +611,7 @@ mod tests {
         let input = Some(Interface::new(5, Name::new(b"eth0")));
         let inbound = Some(Direction::Inbound);
         let frame = framed(0x0800, &ip);
-        let cooked = recast(
+        let cooked = convert(
             LinkType::LINUX_SLL2,
             LinkType::ETHERNET,
             &frame,
@@ -628,11 +628,11 @@ mod tests {
             2, 0, 0, 0, 0, 1,  0, 0,  // address
         ]);
         let outbound = Some(Direction::Outbound);
-        let cooked = recast(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None, outbound).unwrap();
+        let cooked = convert(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None, outbound).unwrap();
         assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
         assert_eq!(cooked.header.unwrap()[8..12], [0xff, 0xfe, 4, 0]);
         let frame = framed(38, &[0x42, 0x42, 3]);
-        let tree = recast(
+        let tree = convert(
             LinkType::LINUX_SLL2,
             LinkType::ETHERNET,
             &frame,

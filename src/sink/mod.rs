@@ -208,7 +208,7 @@ impl Linking {
                 original_len: original_len.saturating_add(u32::try_from(header.len()).unwrap_or(0)),
             }));
         }
-        let recast = packet::recast(
+        let converted = packet::convert(
             target,
             link,
             data,
@@ -218,9 +218,9 @@ impl Linking {
         )?;
         Some(write(Fitted {
             link: target,
-            header: recast.header.as_ref().map_or(&[], |header| header),
-            data: recast.data,
-            original_len: recast.original_len,
+            header: converted.header.as_ref().map_or(&[], |header| header),
+            data: converted.data,
+            original_len: converted.original_len,
         }))
     }
 }
