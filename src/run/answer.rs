@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use super::diagnostics::say;
 use super::failure::{Exit, Failure};
 use super::standard_streams::standard_output;
-use super::talk::say;
 use crate::net_dm::control::Control;
 use crate::net_dm::monitoring::stop_all;
 use crate::net_dm::ownership::OwnershipFile;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::capacity;
+use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::kernel_filter::Attached;
-use super::talk::{hint, say};
 use crate::cli::{Counting, Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{

@@ -1,6 +1,7 @@
 //! Live capture: every drop that the filter keeps, into the sinks.
 
 use super::begin::{Beginning, Purpose};
+use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_remarks, tell_skipped};
 use super::live::Opening;
@@ -10,7 +11,6 @@ use super::plural::Plural;
 use super::selection;
 use super::source_lines::Finder;
 use super::standard_streams::stdout_is_terminal;
-use super::talk::{hint, say};
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
+use super::diagnostics::{hint, say};
 use super::pipeline::report_loss;
 use super::plural::Plural;
 use super::sieve::Sieve;
-use super::talk::{hint, say};
 use crate::record::Loss;
 use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, Elsewhere, Where};

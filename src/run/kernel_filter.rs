@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 
-use super::talk::{hint, say};
+use super::diagnostics::{hint, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::errno::strerror;

@@ -1,7 +1,7 @@
 //! What a run says at its end about messages that it left out.
 
+use super::diagnostics::say;
 use super::plural::Plural;
-use super::talk::say;
 use crate::source::kernel::Remarks;
 
 /// Says what this version does not know; nothing where there is nothing.

@@ -10,13 +10,13 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::begin::{Beginning, Joined, Purpose, begin};
+use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
 use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
 use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::signals::Requests;
-use super::talk::{hint, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};

@@ -6,6 +6,7 @@ mod begin;
 mod capacity;
 mod capture;
 mod closing;
+mod diagnostics;
 mod failure;
 mod kernel_filter;
 mod keyboard;
@@ -28,7 +29,6 @@ mod source_lines;
 mod standard_streams;
 mod summary;
 mod table;
-mod talk;
 mod tally;
 
 pub use failure::{Exit, Failure};

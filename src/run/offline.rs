@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use super::diagnostics::say;
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_not_packets, tell_skipped};
 use super::pipeline::TEXT_CLOSED;
@@ -19,7 +20,6 @@ use super::plural::Plural;
 use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
-use super::talk::say;
 use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;

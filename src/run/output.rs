@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::output_file::OutputFile;
 use super::signals::Requests;
 use super::standard_streams::{pipe, shown, standard_output};
-use super::talk::{hint, say};
 use crate::cli::{
     ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
 };

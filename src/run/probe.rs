@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::talk::{hint, say};
+use super::diagnostics::{hint, say};
 use crate::net_dm::control::{AlertMode, Conversation};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::Monitoring;

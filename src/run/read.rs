@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Context;
 
+use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
 use super::offline::{self, Input};
 use super::output::Plan;
@@ -15,7 +16,6 @@ use super::selection;
 use super::signals::Requests;
 use super::source_lines::Finder;
 use super::standard_streams::stdout_is_terminal;
-use super::talk::{hint, say};
 use crate::cli::{Read, Target};
 use crate::record::Cause;
 use crate::sink::Ending;

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use anyhow::Context;
 
+use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::standard_streams::{shown, standard_input};
-use super::talk::{hint, say};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
 use crate::net_dm::control::Origins;

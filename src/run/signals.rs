@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::talk::say;
-use super::{screen, talk};
+use super::diagnostics::say;
+use super::{diagnostics, screen};
 use crate::sys;
 
 /// How long the run may take to end the monitoring itself.
@@ -90,7 +90,7 @@ impl Requests {
                             at_end();
                             screen::leave();
                             // A terminal that takes nothing must not keep this process.
-                            if talk::is_heard() {
+                            if diagnostics::is_heard() {
                                 say("interrupted again: what was not written yet is lost");
                             }
                             std::process::exit(1);

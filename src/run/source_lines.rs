@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::plural::Plural;
-use super::talk::{hint, say};
 use crate::cli::DebugFiles;
 use crate::record::{CaptureHost, Location};
 use crate::sink::{LineFinder, SharedFinder, SourceLine};

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
+use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
 use super::left_out::tell_remarks;
 use super::live::Opening;
@@ -20,7 +21,6 @@ use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::sieve::Sieve;
 use super::signals::Requests;
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
-use super::talk::{hint, say};
 use super::{screen, selection, table};
 use crate::cli::{CaptureFile, Counting, Lines, Live, Role, Subject, Summary};
 use crate::filter::Filter;

@@ -14,14 +14,14 @@ use nix::poll::PollFd;
 
 use self::capture::RowCapture;
 use super::closing::{Closing, Source, Totals};
+use super::diagnostics;
+use super::diagnostics::say;
 use super::keyboard::{Keyboard, Pressed};
 use super::pipeline::output_failed;
 use super::plural::Plural;
 use super::receiver::{Attention, Machine, Receiver, Stop};
 use super::screen::Screen;
 use super::sieve::Sieve;
-use super::talk;
-use super::talk::say;
 use crate::cli::Role;
 use crate::errno::describe;
 use crate::net_dm::interference::Interference;
@@ -59,7 +59,7 @@ pub struct LiveTable {
     drawn: Instant,
     /// What a key asked for that ends the reading.
     next: Option<Next>,
-    /// Lines of talk that were shown.
+    /// Diagnostic lines that were shown.
     said: usize,
 }
 
@@ -221,7 +221,7 @@ impl LiveTable {
 
     /// Draws, if there is something new, and not too often.
     fn draw(&mut self) -> ControlFlow<Stop> {
-        let lines = talk::held_since(self.said);
+        let lines = diagnostics::held_since(self.said);
         if !lines.is_empty() {
             self.said += lines.len();
             self.view.status = lines.join("; ");

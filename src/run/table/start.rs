@@ -73,7 +73,7 @@ impl LiveTable {
             }
             None => beginnings.filter,
         };
-        // Talk is kept from then on; the keys' thread tells nothing.
+        // Diagnostics are held from then on; the keys' thread tells nothing.
         let screen = Screen::enter()?;
         let mut table = Self {
             view,
