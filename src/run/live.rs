@@ -15,7 +15,7 @@ use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
 use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
-use super::receiver::{Attention, Machine, Receiver, Stop};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
@@ -410,7 +410,7 @@ impl Session {
     }
 }
 
-impl Machine for Session {
+impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
         let socket = self.kernel.lost();

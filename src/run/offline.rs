@@ -17,7 +17,7 @@ use super::failure::{Exit, Failure};
 use super::left_out::{tell_not_packets, tell_skipped};
 use super::pipeline::TEXT_CLOSED;
 use super::plural::Plural;
-use super::receiver::{Attention, Machine, Receiver, Stop};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
 use crate::cli::{CaptureFile, Target};
@@ -319,10 +319,10 @@ fn poll<R: Receiver>(
 /// What is to be done before the next read, or while there is nothing to read.
 fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
     if ready.receiver {
-        receiver.attend(Attention::Watched, &mut NoMachine)?;
+        receiver.attend(Attention::Watched, &mut NoDropMonitor)?;
     }
     if receiver.due().is_some_and(|due| Instant::now() >= due) {
-        receiver.attend(Attention::Due, &mut NoMachine)?;
+        receiver.attend(Attention::Due, &mut NoDropMonitor)?;
     }
     if ready.file {
         return ControlFlow::Continue(());
@@ -337,9 +337,9 @@ fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> C
 }
 
 /// A file has no drop monitor.
-pub struct NoMachine;
+pub struct NoDropMonitor;
 
-impl Machine for NoMachine {
+impl DropMonitor for NoDropMonitor {
     fn loss(&mut self) -> Option<Loss> {
         None
     }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::failure::Failure;
 use super::output::{NamedSink, Output};
 use super::plural::Plural;
-use super::receiver::{Attention, Machine, Receiver, Stop};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::Selected;
 use super::tally::Tally;
 use crate::cli::{Delivery, Flushing};
@@ -188,7 +188,7 @@ impl Receiver for Pipeline {
         None
     }
 
-    fn attend(&mut self, _: Attention, _: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn attend(&mut self, _: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         ControlFlow::Break(Stop::Closed)
     }
 

@@ -42,7 +42,7 @@ pub trait Receiver {
     fn due(&self) -> Option<Instant>;
 
     /// What is watched was ready, or something is due.
-    fn attend(&mut self, why: Attention, machine: &mut dyn Machine) -> ControlFlow<Stop>;
+    fn attend(&mut self, why: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop>;
 
     /// Says how it stands, when asked by SIGUSR1.
     fn report(&mut self, loss: Option<Loss>);
@@ -58,7 +58,7 @@ pub enum Attention {
 }
 
 /// What a receiver may ask of the drop monitor.
-pub trait Machine {
+pub trait DropMonitor {
     /// What was lost since the start; `None` where nobody knows.
     fn loss(&mut self) -> Option<Loss>;
 

@@ -17,7 +17,7 @@ use super::left_out::tell_remarks;
 use super::live::Opening;
 use super::offline::{self, Input};
 use super::pipeline::output_failed;
-use super::receiver::{Attention, Machine, Receiver, Stop};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::sieve::Sieve;
 use super::signals::Requests;
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
@@ -324,7 +324,7 @@ impl Receiver for Counter {
         }
     }
 
-    fn attend(&mut self, why: Attention, _: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         let Clock::Real { interval, began } = &mut self.clock else {
             return ControlFlow::Break(Stop::Closed);
         };

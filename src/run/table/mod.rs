@@ -19,7 +19,7 @@ use super::diagnostics::say;
 use super::keyboard::{Keyboard, Pressed};
 use super::pipeline::output_failed;
 use super::plural::Plural;
-use super::receiver::{Attention, Machine, Receiver, Stop};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::screen::Screen;
 use super::sieve::Sieve;
 use crate::cli::Role;
@@ -128,7 +128,7 @@ impl LiveTable {
     }
 
     /// Ends the interval, if it is over.
-    fn tick(&mut self, machine: &mut dyn Machine) {
+    fn tick(&mut self, monitor: &mut dyn DropMonitor) {
         let Some(clock) = &mut self.clock else {
             return;
         };
@@ -140,14 +140,14 @@ impl LiveTable {
         let passed = length.as_nanos() / clock.interval.as_nanos().max(1);
         clock.began += clock.interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(length);
-        self.view.book.loss = machine.loss().or(self.view.book.loss);
+        self.view.book.loss = monitor.loss().or(self.view.book.loss);
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.flush()
         {
             self.give_capture_up(&error);
         }
         if self.view.shows_settings() {
-            self.show_settings(machine);
+            self.show_settings(monitor);
         }
     }
 
@@ -197,7 +197,7 @@ impl LiveTable {
         }
     }
 
-    fn take_keys(&mut self, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn take_keys(&mut self, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         self.is_busy = false;
         for pressed in self.keyboard.take() {
             match pressed {
@@ -208,7 +208,7 @@ impl LiveTable {
                 }
                 Pressed::Key(key) => {
                     if let Some(action) = self.view.key(key) {
-                        self.act(action, machine)?;
+                        self.act(action, monitor)?;
                     }
                 }
             }
@@ -320,9 +320,9 @@ impl Receiver for LiveTable {
         tick.into_iter().chain(frame).min()
     }
 
-    fn attend(&mut self, _: Attention, machine: &mut dyn Machine) -> ControlFlow<Stop> {
-        self.take_keys(machine)?;
-        self.tick(machine);
+    fn attend(&mut self, _: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
+        self.take_keys(monitor)?;
+        self.tick(monitor);
         self.draw()
     }
 

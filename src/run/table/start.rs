@@ -13,7 +13,7 @@ use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_remarks;
 use super::super::live::Opening;
-use super::super::offline::{self, Input, NoMachine};
+use super::super::offline::{self, Input, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
@@ -255,7 +255,7 @@ impl LiveTable {
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
             requests.clear();
-            self.attend(Attention::Watched, &mut NoMachine)?;
+            self.attend(Attention::Watched, &mut NoDropMonitor)?;
             let left = self.due().map(|due| {
                 // Rounded up, lest the last millisecond be spent in a busy loop.
                 due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
