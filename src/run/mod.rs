@@ -7,6 +7,7 @@ mod capacity;
 mod capture;
 mod closing;
 mod diagnostics;
+mod event_filter;
 mod failure;
 mod kernel_filter;
 mod keyboard;
@@ -22,7 +23,6 @@ mod read;
 mod receiver;
 mod screen;
 mod selection;
-mod sieve;
 mod signals;
 #[cfg_attr(not(feature = "source-lines"), path = "no_source_lines.rs")]
 mod source_lines;

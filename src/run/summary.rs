@@ -12,13 +12,13 @@ use nix::poll::{PollFd, PollFlags};
 use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
 use super::diagnostics::{hint, say};
+use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_remarks;
 use super::live::Opening;
 use super::offline::{self, Input};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
-use super::sieve::Sieve;
 use super::signals::Requests;
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
 use super::{screen, selection, table};
@@ -162,7 +162,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
 /// Counts, and writes them when an interval ends.
 struct Counter {
     table: Table,
-    sieve: Sieve,
+    event_filter: EventFilter,
     form: Form,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
@@ -196,7 +196,7 @@ impl Counter {
         let stdout = standard_output()?;
         Ok(Self {
             table: Table::new(command.grouping),
-            sieve: Sieve::new(filter, origins),
+            event_filter: EventFilter::new(filter, origins),
             form: match command.lines {
                 Lines::Json => Form::Json,
                 Lines::Auto | Lines::Text => Form::Lines(command.text.detail),
@@ -278,7 +278,7 @@ impl Counter {
     fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
             table: &self.table,
-            sieve: &self.sieve,
+            event_filter: &self.event_filter,
             totals: if self.intervals > 1 {
                 Totals::Shown
             } else {
@@ -297,10 +297,13 @@ impl Receiver for Counter {
             Event::Count { time, .. } => self.advance(time)?,
             Event::EndOfCounts { .. } => {}
         }
-        if let Some(counted) = self.sieve.select(event) {
+        if let Some(counted) = self.event_filter.select(event) {
             self.table.count(&counted);
         }
-        if self.limit.is_some_and(|limit| self.sieve.alerts >= limit) {
+        if self
+            .limit
+            .is_some_and(|limit| self.event_filter.alerts >= limit)
+        {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())

@@ -111,7 +111,7 @@ impl LiveTable {
             None => filter,
         };
         let contradiction = filter.contradiction();
-        self.sieve.selected.filter = filter;
+        self.event_filter.selected.filter = filter;
         if self.origin == Origin::File
             && let Some(line) = self.end_capture(None)
         {
@@ -240,12 +240,12 @@ impl LiveTable {
         lines.extend(loss_lines(loss));
         lines.push(format!(
             "not counted    {}, by the filter",
-            Plural(self.sieve.rejected, "drop")
+            Plural(self.event_filter.rejected, "drop")
         ));
-        if self.sieve.full_alerts > 0 {
+        if self.event_filter.full_alerts > 0 {
             lines.push(format!(
                 "full alerts    {}: drops elsewhere may be missing",
-                self.sieve.full_alerts
+                self.event_filter.full_alerts
             ));
         }
         self.view.show_settings(lines);

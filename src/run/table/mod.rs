@@ -16,12 +16,12 @@ use self::capture::RowCapture;
 use super::closing::{Closing, Source, Totals};
 use super::diagnostics;
 use super::diagnostics::say;
+use super::event_filter::EventFilter;
 use super::keyboard::{Keyboard, Pressed};
 use super::pipeline::output_failed;
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::screen::Screen;
-use super::sieve::Sieve;
 use crate::cli::Role;
 use crate::errno::describe;
 use crate::net_dm::interference::Interference;
@@ -36,7 +36,7 @@ const FRAME: Duration = Duration::from_millis(100);
 /// The table, and what it is made of.
 pub struct LiveTable {
     view: View,
-    sieve: Sieve,
+    event_filter: EventFilter,
     /// `None` once the terminal was given back.
     screen: Option<Screen>,
     keyboard: Keyboard,
@@ -117,7 +117,7 @@ impl LiveTable {
 
     /// Counts from now on, from nothing.
     fn begin_anew(&mut self) {
-        self.sieve.anew();
+        self.event_filter.anew();
         let loss = self.view.book.loss;
         self.view.begin_anew(self.pace());
         self.view.book.loss = loss;
@@ -259,7 +259,7 @@ impl LiveTable {
         }
         let closing = Closing {
             table: self.view.book.table(self.view.grouping),
-            sieve: &self.sieve,
+            event_filter: &self.event_filter,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
                 (Origin::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
@@ -281,7 +281,7 @@ fn terminal_failed(error: io::Error) -> Stop {
 impl Receiver for LiveTable {
     fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
         self.is_busy = true;
-        let Some(counted) = self.sieve.select(event) else {
+        let Some(counted) = self.event_filter.select(event) else {
             return ControlFlow::Continue(());
         };
         if let Counted::Packet(record) = counted {
@@ -296,7 +296,10 @@ impl Receiver for LiveTable {
         }
         self.view.book.count(&counted);
         self.is_stale = true;
-        if self.limit.is_some_and(|limit| self.sieve.alerts >= limit) {
+        if self
+            .limit
+            .is_some_and(|limit| self.event_filter.alerts >= limit)
+        {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
+use super::super::event_filter::EventFilter;
 use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_remarks;
@@ -18,7 +19,6 @@ use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
 use super::super::selection;
-use super::super::sieve::Sieve;
 use super::super::signals::Requests;
 use super::super::standard_streams::shown;
 use super::{Clock, LiveTable, Next, Origin};
@@ -77,7 +77,7 @@ impl LiveTable {
         let screen = Screen::enter()?;
         let mut table = Self {
             view,
-            sieve: Sieve::new(filter, beginnings.origins),
+            event_filter: EventFilter::new(filter, beginnings.origins),
             screen: Some(screen),
             keyboard: Keyboard::listen()?,
             origin,

@@ -8,7 +8,7 @@ use crate::source::Event;
 use crate::summary::Counted;
 
 /// What is kept of the events of a source.
-pub struct Sieve {
+pub struct EventFilter {
     /// Those that are wanted.
     pub selected: Selected,
     /// Drops that were not kept.
@@ -19,7 +19,7 @@ pub struct Sieve {
     pub full_alerts: u64,
 }
 
-impl Sieve {
+impl EventFilter {
     /// Nothing came yet.
     pub fn new(filter: Filter, origins: Option<Origins>) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Sieve {
         }
     }
 
-    /// As before, with nothing come yet.
+    /// Starts again with the same selection and no counts.
     pub fn anew(&mut self) {
         let Selected { filter, origins } = self.selected.clone();
         *self = Self::new(filter, origins);
