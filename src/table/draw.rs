@@ -98,15 +98,15 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
         }
         line = 1;
     }
-    let book = view.shown();
-    let sum = book.table(view.grouping).sum();
-    let mut text = format!("{} drops, {}/s", count(sum.total), rate(book.rate(sum)));
+    let counters = view.shown();
+    let sum = counters.table(view.grouping).sum();
+    let mut text = format!("{} drops, {}/s", count(sum.total), rate(counters.rate(sum)));
     if lines == 1 && view.is_paused() {
         text.insert_str(0, "paused: ");
     }
     put(buffer, area, line, &text, Style::new());
     let at = width(&text) + 2;
-    if let Some(loss) = book.loss {
+    if let Some(loss) = counters.loss {
         let lost = loss.queue.saturating_add(loss.socket);
         let text = match lost {
             0 => "none lost".to_owned(),

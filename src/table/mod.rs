@@ -1,7 +1,7 @@
 //! The live table of `--summary`: what it shows, what each key does, and how it is drawn. No I/O:
 //! `run` owns the terminal, the events and the clock.
 
-mod book;
+mod counters;
 mod draw;
 mod explain;
 mod input;
@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 mod text;
 
-pub(crate) use book::{Book, Order, Pace, Recording};
+pub(crate) use counters::{Counters, Order, Pace, Recording};
 pub(crate) use draw::draw;
 pub(crate) use input::{Input, InputError};
 pub(crate) use keys::Action;
@@ -33,9 +33,9 @@ pub struct View {
     /// Who counts.
     pub counted_by: CountedBy,
     /// The counts.
-    pub book: Book,
+    pub counters: Counters,
     /// The counts of when it was paused.
-    frozen: Option<Box<Book>>,
+    frozen: Option<Box<Counters>>,
     /// What rows are.
     pub grouping: Grouping,
     order: Order,
@@ -158,7 +158,7 @@ impl View {
         Self {
             subject,
             counted_by,
-            book: Book::new(pace),
+            counters: Counters::new(pace),
             frozen: None,
             grouping: Grouping::Location,
             order: Order::Rate,
@@ -180,8 +180,8 @@ impl View {
     }
 
     /// What is shown: the counts, or those of when it was paused.
-    fn shown(&self) -> &Book {
-        self.frozen.as_deref().unwrap_or(&self.book)
+    fn shown(&self) -> &Counters {
+        self.frozen.as_deref().unwrap_or(&self.counters)
     }
 
     /// Whether the view stands still.
@@ -196,7 +196,7 @@ impl View {
 
     /// Begins the counts anew.
     pub fn begin_anew(&mut self, pace: Pace) {
-        self.book = Book::new(pace);
+        self.counters = Counters::new(pace);
         self.frozen = None;
         self.is_over = false;
         self.arrange();

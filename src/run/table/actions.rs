@@ -236,7 +236,7 @@ impl LiveTable {
                 Plural(settings.queue_len.into(), "packet")
             ));
         }
-        let loss = monitor.loss().or(self.view.book.loss);
+        let loss = monitor.loss().or(self.view.counters.loss);
         lines.extend(loss_lines(loss));
         lines.push(format!(
             "not counted    {}, by the filter",

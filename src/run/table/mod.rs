@@ -118,9 +118,9 @@ impl LiveTable {
     /// Counts from now on, from nothing.
     fn begin_anew(&mut self) {
         self.event_filter.anew();
-        let loss = self.view.book.loss;
+        let loss = self.view.counters.loss;
         self.view.begin_anew(self.pace());
-        self.view.book.loss = loss;
+        self.view.counters.loss = loss;
         if let Some(clock) = &mut self.clock {
             *clock = Clock::new(clock.interval);
         }
@@ -140,7 +140,7 @@ impl LiveTable {
         let passed = length.as_nanos() / clock.interval.as_nanos().max(1);
         clock.began += clock.interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(length);
-        self.view.book.loss = monitor.loss().or(self.view.book.loss);
+        self.view.counters.loss = monitor.loss().or(self.view.counters.loss);
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.flush()
         {
@@ -153,8 +153,8 @@ impl LiveTable {
 
     fn end_interval(&mut self, length: Duration) {
         let Some(clock) = self.clock else { return };
-        self.view.book.end_interval();
-        self.view.book.pace = Pace::Clock {
+        self.view.counters.end_interval();
+        self.view.counters.pace = Pace::Clock {
             last: length,
             elapsed: clock.start.elapsed(),
         };
@@ -165,13 +165,13 @@ impl LiveTable {
     /// No more drops come.
     fn end_of_input(&mut self, loss: Option<Loss>) {
         match (self.origin, self.clock) {
-            (Origin::File, _) => self.view.book.end_recording(),
+            (Origin::File, _) => self.view.counters.end_recording(),
             (_, Some(clock)) => self.end_interval(clock.began.elapsed()),
             (_, None) => {}
         }
         self.clock = None;
         self.view.is_over = true;
-        self.view.book.loss = loss;
+        self.view.counters.loss = loss;
         self.view.arrange();
         self.is_stale = true;
         if let Some(line) = self.end_capture(loss) {
@@ -258,7 +258,7 @@ impl LiveTable {
             say(line);
         }
         let closing = Closing {
-            table: self.view.book.table(self.view.grouping),
+            table: self.view.counters.table(self.view.grouping),
             event_filter: &self.event_filter,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
@@ -285,16 +285,16 @@ impl Receiver for LiveTable {
             return ControlFlow::Continue(());
         };
         if let Counted::Packet(record) = counted {
-            self.view.book.advance(record.time);
+            self.view.counters.advance(record.time);
             if let Some(capture) = &mut self.capture
                 && let Err(error) = capture.take(record)
             {
                 self.give_capture_up(&error);
             }
         } else if let Event::Count { time, .. } = event {
-            self.view.book.advance(time);
+            self.view.counters.advance(time);
         }
-        self.view.book.count(&counted);
+        self.view.counters.count(&counted);
         self.is_stale = true;
         if self
             .limit
@@ -331,7 +331,7 @@ impl Receiver for LiveTable {
 
     /// It is on the screen.
     fn report(&mut self, loss: Option<Loss>) {
-        self.view.book.loss = loss.or(self.view.book.loss);
+        self.view.counters.loss = loss.or(self.view.counters.loss);
         self.is_stale = true;
     }
 }
