@@ -1,10 +1,10 @@
 //! The packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
 
-use super::far;
 use super::layout::ether_type;
 use super::offset::{GRE_PROTOCOL, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{Framing, Lookup, Packet};
+use super::transport_header;
 use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
@@ -16,13 +16,13 @@ const MAX_LABELS: usize = 16;
 
 /// The packet one tunnel further in.
 pub fn packet<'a>(outer: &Packet<'a>) -> Option<Lookup<Packet<'a>>> {
-    let (kind, at) = far::network(outer)?;
+    let (kind, at) = transport_header::network(outer)?;
     match kind {
         ether_type::MPLS | MPLS_MULTICAST => return mpls(outer, at),
         ether_type::PPPOE_SESSION => return pppoe(outer, at),
         _ => {}
     }
-    let Found(header) = far::transport(outer, kind, at)? else {
+    let Found(header) = transport_header::transport(outer, kind, at)? else {
         return Some(Absent);
     };
     match header.number {

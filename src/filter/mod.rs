@@ -53,7 +53,6 @@ mod display;
 mod drop_word;
 mod error;
 mod fact;
-mod far;
 mod glob;
 mod inner;
 mod kernel;
@@ -73,6 +72,7 @@ mod suggest;
 mod test;
 #[cfg(test)]
 mod tests;
+mod transport_header;
 mod view;
 mod words;
 

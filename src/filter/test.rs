@@ -12,7 +12,7 @@ use super::offset::{arp, ipv4, ipv6, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::relation;
 use super::view::{Class, View};
-use super::{fact, far};
+use super::{fact, transport_header};
 
 /// A primitive made ready.
 #[derive(Clone, Debug)]
@@ -300,7 +300,7 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
         &Primitive::ProtoChain(family, number) => proto_chain(view, family, number),
         &Primitive::FarAddress(direction, net) => far_address(view, direction, net),
         &Primitive::FarPort(side, range) => {
-            let Found(ports) = far::ports(view.packet)? else {
+            let Found(ports) = transport_header::ports(view.packet)? else {
                 return Some(false);
             };
             let offset = match side {
@@ -385,10 +385,10 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     let headers = match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
-            far::Headers::of_ipv4(view.packet, network)?
+            transport_header::Headers::of_ipv4(view.packet, network)?
         }
         (ether_type::IPV6, Family::Ip6 | Family::Either) => {
-            far::Headers::of_ipv6(view.packet, network)?
+            transport_header::Headers::of_ipv6(view.packet, network)?
         }
         _ => return Some(false),
     };
@@ -401,7 +401,7 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
 }
 
 fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> {
-    let (kind, network) = far::network(view.packet)?;
+    let (kind, network) = transport_header::network(view.packet)?;
     match (kind, net) {
         (ether_type::IPV4, Net::V4 { address, mask }) => {
             let is = |at: usize| Some(view.packet.bytes.u32(network + at)? & mask == address);
@@ -420,7 +420,7 @@ fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> 
 }
 
 fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
-    let Found(ports) = far::ports(view.packet)? else {
+    let Found(ports) = transport_header::ports(view.packet)? else {
         return Some(false);
     };
     if !flow.protocol.covers(ports.protocol) {

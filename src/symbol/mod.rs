@@ -46,18 +46,18 @@ const PAUSE_FACTOR: u32 = 4;
 pub(crate) struct Symbols {
     table: RunningTable,
     known: LatestFirst<u64, Known>,
-    hidden: Hidden,
+    hidden: HiddenAddresses,
 }
 
-/// Whether addresses are hidden from us, and somebody needs to know.
+/// Whether a symbol stayed cut because the kernel hides its addresses from this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hidden {
-    /// Not that we know, or it made no difference.
-    No,
-    /// A symbol stays cut for it.
-    Untold,
-    /// As before, and it was told.
-    Told,
+enum HiddenAddresses {
+    /// None did so far.
+    NotNoticed,
+    /// One did, and nobody was told yet.
+    Noticed,
+    /// One did, and [`Symbols::are_newly_hidden`] has said so.
+    Reported,
 }
 
 /// What was worked out for a place.
@@ -92,7 +92,7 @@ impl Symbols {
                 next: Instant::now(),
             },
             known: LatestFirst::default(),
-            hidden: Hidden::No,
+            hidden: HiddenAddresses::NotNoticed,
         }
     }
 
@@ -114,8 +114,9 @@ impl Symbols {
                 sent: sent.into(),
                 answer: self.table.learn(pc, name),
             };
-            if self.hidden == Hidden::No && self.table.is_hidden() && is_cut(name) {
-                self.hidden = Hidden::Untold;
+            if self.hidden == HiddenAddresses::NotNoticed && self.table.is_hidden() && is_cut(name)
+            {
+                self.hidden = HiddenAddresses::Noticed;
             }
         }
         match &known.answer {
@@ -129,9 +130,9 @@ impl Symbols {
 
     /// Whether a symbol stays cut because this process may not see addresses. True once.
     pub fn are_newly_hidden(&mut self) -> bool {
-        let is_news = self.hidden == Hidden::Untold;
+        let is_news = self.hidden == HiddenAddresses::Noticed;
         if is_news {
-            self.hidden = Hidden::Told;
+            self.hidden = HiddenAddresses::Reported;
         }
         is_news
     }
