@@ -1,9 +1,9 @@
 //! dwdump: tcpdump for the packets that the kernel dropped.
 //!
-//! The kernel's drop monitor (generic netlink family NET_DM) reports every packet it frees in
-//! vain, with the place and the reason. This crate takes those reports, live or from a file, and
-//! hands them on as pcapng, as plain pcap, in the C tool's format, or as text. The program in
-//! `main.rs` is a thin shell around [`cli::parse`] and [`run::run`].
+//! The kernel's drop monitor (generic netlink family NET_DM) reports every packet that the kernel
+//! drops, with the place and the reason. This crate reads those reports, live or from a file, and
+//! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
+//! calls [`cli::parse`] and [`run::run`].
 //!
 //! # The picture
 //!
@@ -24,12 +24,13 @@
 //!
 //! # Reading order
 //!
-//! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in.
-//! 2. [`comment`] and `interface`: a record's metadata in a capture file, and back. This, not
-//!    the Rust code, is the format that others rely on.
-//! 3. [`packet`]: the bytes themselves: link type inference, conversion, [`packet::ip::Ip`];
-//!    `dissect`: in words, with what is wrong with them; [`reason`]: what a drop means, the
-//!    catalogue.
+//! 1. [`record`]: a dropped packet and its facts. A [`record::DropRecord`] borrows the bytes that it
+//!    was decoded from.
+//! 2. [`comment`] and `interface`: how a record's facts are written into a capture file and read
+//!    back. This, not the Rust code, is the format that others rely on.
+//! 3. [`packet`]: headers: link type inference, conversion, [`packet::ip::Ip`]; `dissect`: a packet
+//!    described in a line, with its faults; [`reason`]: what a drop means, from the catalogue in
+//!    `reasons.txt` and `functions.txt`.
 //! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
 //!    `net_dm::content` tells packets from what never was one, `net_dm::monitoring` is the life
 //!    cycle, `net_dm::ownership` the record that the dwdumps of a host share, `net_dm::control`

@@ -1,4 +1,4 @@
-//! Packets inside packets: GRE, VXLAN, Geneve.
+//! Describes tunnels and the packets inside them: GRE, VXLAN, Geneve.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ fn write_inner(
     }
 }
 
-/// Whether the datagram, which carries `len` bytes, was one of a tunnel, and is written.
+/// Writes a datagram of `len` bytes if it belongs to a tunnel, and returns whether it does.
 pub fn write_udp_payload(
     line: &mut Line<'_>,
     port: u16,

@@ -1,5 +1,5 @@
-//! What an expression says, once names are looked up and qualifiers carried over. Aliases are gone:
-//! two expressions that mean the same by the manual are the same tree.
+//! The syntax tree of an expression. Names are looked up, qualifiers are carried over and aliases
+//! are replaced: two expressions that mean the same by the manual have the same tree.
 
 use crate::packet;
 use crate::record::{self, EtherType, Origin};

@@ -1,5 +1,5 @@
-//! The canonical form: what was understood, with nothing carried over and no aliases. Parsing it
-//! gives the same tree again.
+//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases.
+//! Parsing it gives the same tree.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
+//! Finds the packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
 
 use super::layout::ether_type;
 use super::offset::{GRE_PROTOCOL, udp};

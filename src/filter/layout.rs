@@ -1,6 +1,6 @@
-//! Where the headers of a packet begin for one place in the expression. pcap-filter(7) has `vlan`,
-//! `mpls` and `pppoes` move them for all that is written after, through `or`, `not` and
-//! parentheses; so a place is a position in the text, and knows its offsets for every framing.
+//! The offsets of a packet's headers for one position of the expression. In pcap-filter(7), `vlan`,
+//! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not` and
+//! parentheses. So each position in the text has its own offsets, for every framing.
 
 use super::packet::{Framing, Packet};
 use crate::packet::protocol_of_family;
@@ -60,7 +60,7 @@ pub enum Naming {
     Version,
     /// The header before it.
     Given,
-    /// It is not.
+    /// The type is not known.
     Unread,
 }
 

@@ -1,4 +1,4 @@
-//! Where the fields of headers are, and numbers in them.
+//! Offsets of header fields, and masks and numbers of the fields.
 
 /// Offsets and numbers of the IPv4 header (RFC 791, 3.1).
 pub mod ipv4 {

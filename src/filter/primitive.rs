@@ -1,4 +1,4 @@
-//! One primitive: the word that says which, and what belongs to it.
+//! Parses one primitive: its keyword and its operands.
 
 use std::ops::Range;
 

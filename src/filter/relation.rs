@@ -1,5 +1,5 @@
-//! Comparisons of arithmetic over lengths and bytes, and where the headers are that the bytes are
-//! counted from.
+//! Evaluates comparisons of arithmetic over lengths and bytes, and finds the headers from which the
+//! bytes are counted.
 
 use super::ast::{Arith, Header, Width};
 use super::layout::ether_type;

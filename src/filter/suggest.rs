@@ -1,8 +1,8 @@
-//! The nearest of some names, for `did you mean`.
+//! Finds the name that was probably meant by a mistyped one.
 
 use strsim::osa_distance;
 
-/// The name most like `name` in any case, if one is like it at all: at most a third of it differs.
+/// Returns the known name that is nearest to `name`, ignoring case, if at most a third of it differs.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer than every name there is; keeps the square of the length harmless.
     const MAX_LEN: usize = 128;

@@ -1,4 +1,4 @@
-//! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
+//! Compiled tests. A test answers a packet with true, false, or `None` where bytes are missing.
 
 use crate::reason;
 use crate::record::{Cause, Name, Origin, Symbol};

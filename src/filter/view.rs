@@ -1,10 +1,11 @@
-//! A packet as one place in the expression sees it, and its kind of network header.
+//! A packet with the offsets that apply at one position of the expression, and the class of its
+//! network header.
 
 use super::ast::Family;
 use super::layout::{Layout, ether_type};
 use super::packet::Packet;
 
-/// A packet as one place in the expression sees it.
+/// A packet with the offsets that apply at one position of the expression.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub packet: &'a Packet<'a>,

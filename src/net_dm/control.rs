@@ -1,5 +1,5 @@
-//! Requests to the drop monitor, and what each refusal means. The conversation itself is a trait,
-//! so that tests can script the answers that no kernel at hand gives.
+//! Requests to the drop monitor, and the meaning of each refusal. The conversation is a trait, so that
+//! tests can script answers that no available kernel gives.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub struct Request {
 /// The attributes of the answer, in this machine's byte order; empty for an acknowledgement.
 pub type Answer = Vec<u8>;
 
-/// The kernel's no.
+/// A request that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The errno.

@@ -1,5 +1,5 @@
-//! How a live run begins: the socket joined, monitoring started or listened to, and what it means
-//! when the kernel refuses.
+//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another's,
+//! and explains why the kernel refuses.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Live capture: every drop that the filter keeps, into the sinks.
+//! Captures live: writes every drop that the filter keeps into the sinks.
 
 use super::begin::{Beginning, Purpose};
 use super::diagnostics::{hint, say};

@@ -1,4 +1,4 @@
-//! The closing lines of a count.
+//! Prints the lines at the end of a count.
 
 use std::io::{self, Write};
 
@@ -29,9 +29,9 @@ pub struct Closing<'a> {
 /// Whether the rows are shown that counted most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totals {
-    /// They are.
+    /// The rows are shown.
     Shown,
-    /// They were seen already.
+    /// The rows are left out, because they were shown already.
     LeftOut,
 }
 
@@ -45,7 +45,7 @@ pub enum Source {
 }
 
 impl Closing<'_> {
-    /// Says it.
+    /// Prints the lines.
     pub fn tell(&self, loss: Option<Loss>) {
         let Self {
             table,

@@ -1,4 +1,4 @@
-//! The filter in the kernel: what of it runs there, attached, told and shown.
+//! The part of the filter that runs in the kernel: attaches it, reports on it, and shows it.
 
 use std::fmt::Write;
 use std::io;

@@ -1,5 +1,5 @@
-//! Keys and new sizes of the terminal, taken by a thread of their own: from standard input, or from
-//! the terminal itself where standard input is a capture.
+//! Reads keys and the terminal's new sizes in a thread of its own: from standard input, or from the
+//! terminal itself where standard input is a capture.
 
 use super::failure::Failure;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! A live run: monitoring from its start to its end, and the one event loop, whatever is done with
-//! the events.
+//! A live run: the monitoring from its start to its end, and the event loop, which is the same for
+//! every receiver.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;

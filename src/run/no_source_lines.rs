@@ -1,4 +1,4 @@
-//! Source lines, in a build without them: the option is refused.
+//! Refuses the option for source lines, in a build without that feature.
 
 use super::failure::Failure;
 use crate::cli::{DebugFiles, UsageError};

@@ -1,5 +1,5 @@
-//! A run on a capture file: from its opening to its end or its damage, whatever is done with the
-//! events.
+//! A run on a capture file: opens it and feeds its events to any receiver, to its end or to its
+//! damage.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Where drops go, decided: which sinks a command line means, and their creation.
+//! Decides which sinks a command line asks for, and creates them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

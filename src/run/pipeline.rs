@@ -1,4 +1,4 @@
-//! What happens to every record, live or read: selection, sinks, counts.
+//! Passes each record, live or from a file, through the selection to the sinks, and counts it.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -45,7 +45,7 @@ pub struct Counts {
     pub captured: u64,
     /// Not kept.
     pub rejected: Rejected,
-    /// Kept, but not to be expressed in the file's format.
+    /// Kept, but left out because the file's format cannot represent them.
     pub left_out: u64,
     /// Kept, but without the time that the file's format needs.
     pub without_time: u64,

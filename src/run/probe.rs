@@ -1,4 +1,4 @@
-//! What other processes do to monitoring, looked at now and then: they do it silently.
+//! Checks periodically what other processes did to the monitoring: the kernel does not report it.
 
 use std::time::{Duration, Instant};
 

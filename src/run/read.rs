@@ -1,4 +1,4 @@
-//! Reading a capture file, into any of the outputs.
+//! Reads a capture file into any of the outputs.
 
 use std::fs::File;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! The terminal while a table is shown, and its way back to what it was: at the end, after an
-//! error, a signal or a panic.
+//! Sets the terminal up for the table and restores it: at the end, after an error, a signal or a
+//! panic.
 
 use std::cell::Cell;
 use std::fs::File;

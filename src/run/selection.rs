@@ -1,4 +1,4 @@
-//! The filter, understood: its text found, its names looked up, doubtful reasons pointed out.
+//! Reads and parses the filter, and warns of drop reasons that no known kernel has.
 
 use std::io::Read;
 

@@ -1,5 +1,5 @@
-//! Signals, taken by a thread of their own: however long a write blocks, the kernel's settings are
-//! put back soon when the run is to end.
+//! Handles signals in a thread of its own. However long a write blocks, the kernel's settings are
+//! restored soon after a signal asks the run to end.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! Source lines, where they were asked for: the finder, and what it could not find.
+//! Creates the finder of source lines, and reports what it could not find.
 
 use std::cell::RefCell;
 use std::rc::Rc;

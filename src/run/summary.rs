@@ -1,4 +1,4 @@
-//! Counting drops: in lines or JSON, an interval after the other.
+//! Counts drops and prints the counts of each interval, as lines or as JSON.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

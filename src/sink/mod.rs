@@ -1,5 +1,5 @@
-//! Where drops go. A sink knows records and its own format, neither where records come from nor
-//! what the user typed.
+//! Sinks write records. A sink knows records and its own format, but not the source of the records
+//! nor the command line.
 //!
 //! # Example
 //!
@@ -92,7 +92,7 @@ pub trait Sink {
     /// Takes one record.
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written>;
 
-    /// Hands on all that was taken.
+    /// Passes on everything that was taken.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Writes what belongs at the end, and flushes.
@@ -101,11 +101,11 @@ pub trait Sink {
 
 /// Finds the source line of a place in the kernel, for the sinks that show it.
 pub trait LineFinder {
-    /// `None` where no debug information tells.
+    /// Returns the source line; `None` where no debug information has it.
     fn find(&mut self, location: Location<'_>) -> Option<SourceLine>;
 }
 
-/// A finder that several sinks ask.
+/// A finder that several sinks share.
 pub type SharedFinder = Rc<RefCell<dyn LineFinder>>;
 
 /// A place in the kernel's source.
@@ -152,7 +152,7 @@ pub struct Ending {
 /// How many records the filter rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// So many.
+    /// This number.
     Counted(u64),
     /// The kernel filtered, too, and counts nothing.
     InKernel,

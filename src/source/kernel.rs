@@ -1,5 +1,5 @@
-//! The running kernel: alerts of its drop monitor, and what this machine knows of the devices
-//! that they name.
+//! The running kernel as a source: its drop monitor's alerts, and the names and types of this
+//! machine's interfaces.
 
 use std::io;
 use std::ops::ControlFlow;

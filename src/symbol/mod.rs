@@ -1,5 +1,5 @@
-//! Names for places in the running kernel: the whole of what its drop monitor cuts at 39
-//! characters, each place worked out once.
+//! Completes the symbols of the running kernel: its drop monitor cuts them at 39 characters. Each
+//! place is resolved once.
 
 #[cfg(feature = "source-lines")]
 mod debug_file;
@@ -60,26 +60,26 @@ enum HiddenAddresses {
     Reported,
 }
 
-/// What was worked out for a place.
+/// A resolved place.
 struct Known {
-    /// What the kernel called it, as it was sent; empty where it said nothing.
+    /// The symbol that the kernel sent; empty where it sent none.
     sent: Box<[u8]>,
     answer: Answer,
 }
 
-/// The better name for a place.
+/// The best known name of a place.
 enum Answer {
-    /// The table's, or the kernel's with its module whole.
+    /// The symbol table's name, or the kernel's with the module's name completed.
     Table(Box<[u8]>),
-    /// The kernel's: it is whole, or nobody knows better.
+    /// The kernel's, which is whole or cannot be completed.
     Sent,
-    /// The kernel's, until the table may be read again.
+    /// The kernel's, until the table may be read again at this time.
     SentUntil(Instant),
 }
 
 impl Symbols {
-    /// Of the kernel that runs. The file is opened here, since that is when the kernel looks at
-    /// the privileges of this process.
+    /// Opens the running kernel's symbol table. The kernel checks the privileges of this process when
+    /// the file is opened, so this has to happen before they are dropped.
     pub fn of_running_kernel() -> Self {
         Self::new(File::open("/proc/kallsyms").ok())
     }
@@ -96,7 +96,8 @@ impl Symbols {
         }
     }
 
-    /// The location with its whole symbol. Allocates nothing for a place that was asked for before.
+    /// Returns the location with its complete symbol. Allocates nothing for a place that was resolved
+    /// before.
     pub fn complete<'s>(&'s mut self, location: Location<'s>) -> Location<'s> {
         let Some(pc) = location.pc else {
             return location;
@@ -128,7 +129,8 @@ impl Symbols {
         }
     }
 
-    /// Whether a symbol stays cut because this process may not see addresses. True once.
+    /// Returns true once, when a symbol stays cut because the kernel hides addresses from this
+    /// process.
     pub fn are_newly_hidden(&mut self) -> bool {
         let is_news = self.hidden == HiddenAddresses::Noticed;
         if is_news {

@@ -1,5 +1,4 @@
-//! A symbol taken apart: what the kernel's `%pS` said of a place, and what its cut at 39
-//! characters left of it.
+//! Parses a symbol as the kernel sent it: the output of `%pS`, cut at 39 characters.
 
 use super::MAX_SENT;
 use crate::record::Symbol;

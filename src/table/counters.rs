@@ -1,5 +1,5 @@
-//! What the table counts: by every grouping at once, so that changing the grouping loses nothing;
-//! the last packets; and how time passes.
+//! The table's counters. Drops are counted by every grouping at once, so that changing the grouping
+//! loses nothing. The last packets are kept, too, and the time of the counts.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ pub struct Counters {
     pub loss: Option<Loss>,
 }
 
-/// How time passes, and what a rate is.
+/// The source of time, which also defines what a rate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As on this machine's clock: whoever owns the counters ends the intervals. The rate is that of
-    /// the last one.
+    /// This machine's clock: the owner of the counters ends the intervals. The rate is that of the
+    /// last interval.
     Clock {
         /// How long the last interval was; zero before its end.
         last: Duration,
         /// Since the beginning.
         elapsed: Duration,
     },
-    /// As the drops say, which were recorded earlier. The rate is that of the whole recording.
+    /// The times of drops that were recorded earlier. The rate is that of the whole recording.
     Recorded(Recording),
 }
 

@@ -1,4 +1,4 @@
-//! The screen: header, rows or a page, meaning of the selected row, keys. Whatever its size is.
+//! Draws the screen at any size: header, rows or a page, the meaning of the selected row, keys.
 
 use std::time::Duration;
 

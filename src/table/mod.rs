@@ -97,7 +97,7 @@ pub struct Look {
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
-    /// They are.
+    /// Colours are used.
     Yes,
     /// Bold and reverse video alone.
     No,

@@ -1,4 +1,4 @@
-//! What can be opened over the rows: one row with its packets, or lines.
+//! Draws the pages that replace the rows: one row with its packets, or lines of text.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

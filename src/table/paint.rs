@@ -1,4 +1,4 @@
-//! Text in parts of the screen.
+//! Writes text into areas of the screen, and splits areas.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

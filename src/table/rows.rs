@@ -1,4 +1,4 @@
-//! The rows on the screen: which columns there is room for, and what stands in them.
+//! Draws the rows: chooses the columns that fit, and fills them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,4 +1,4 @@
-//! What the words say that only a drop has.
+//! Translates the words for facts of the drop into formulas.
 
 use crate::filter::ast::DropWord;
 use crate::filter::glob::Glob;

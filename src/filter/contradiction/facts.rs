@@ -1,4 +1,4 @@
-//! What a set of conditions says of one packet, and whether they can hold together.
+//! Decides whether a set of conditions on one packet can hold together.
 
 use crate::filter::glob::Glob;
 

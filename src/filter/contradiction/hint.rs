@@ -1,4 +1,4 @@
-//! How to say what was probably meant by parts that exclude each other.
+//! Suggests what was probably meant by parts that contradict each other.
 
 use crate::filter::ast::{
     Arith, Comparison, DropWord, Family, Header, Net, Operator, Primitive, Relation,

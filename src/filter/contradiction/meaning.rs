@@ -1,4 +1,4 @@
-//! What a primitive says, as formulas, and the formulas that several primitives share.
+//! The meaning of a primitive as formulas, and the formulas that several primitives share.
 
 use super::facts::{Base, Numbers, PlaceId};
 use super::formula::{Formula, all_of, any_of, bytes, judged, kind};
@@ -54,7 +54,7 @@ pub const UNTAGGED: [u16; 4] = [
     ether_type::RARP,
 ];
 pub const AUTHENTICATION: u128 = 51;
-/// Extension headers of IPv6 that `far` goes through.
+/// Extension headers of IPv6 that are skipped on the way to the transport header.
 pub const EXTENSIONS: [u128; 5] = [0, 43, 44, AUTHENTICATION, 60];
 pub fn first_fragment(place: PlaceId) -> Formula {
     Formula::masked(

@@ -1,4 +1,4 @@
-//! Filters that no drop can match: found before a capture waits for one in vain.
+//! Detects filters that no drop can match, before a capture waits for one in vain.
 //!
 //! What must be so for an expression to be true is a [`Formula`] over fields that have one value each:
 //! the type of a header, a byte, a reason. Where no values meet it, the expression is never true, and

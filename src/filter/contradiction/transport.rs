@@ -1,4 +1,4 @@
-//! What ports say, and the words that see further: through VLAN tags and extension headers.
+//! Translates ports, and the words that look behind VLAN tags and extension headers, into formulas.
 
 use crate::filter::ast::{Direction, Flow, Net, PortRange, PortScope, Scope};
 use crate::filter::layout::ether_type;

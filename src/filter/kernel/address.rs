@@ -1,4 +1,4 @@
-//! Addresses: of IPv4, ARP and RARP, of IPv6, of Ethernet.
+//! Compiles tests of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
 
 use super::code::{Goal, KIND};
 use super::message::Framing;

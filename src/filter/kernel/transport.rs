@@ -1,4 +1,4 @@
-//! What stands behind IP: transport headers and their ports.
+//! Compiles tests of transport headers and their ports.
 
 use super::code::{Goal, TRANSPORT};
 use super::test::{MAX_OFFSET, Tests};

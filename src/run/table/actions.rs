@@ -1,5 +1,5 @@
-//! What keys ask for that the view cannot do itself: filters, captures of a row, what the kernel
-//! is to send.
+//! Carries out the keys' actions that need more than the view: filters, captures of a row, and
+//! changes to what the kernel sends.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The live table: a receiver that counts what comes, draws it, and does what keys ask for.
+//! The live table: a receiver that counts events, draws the counts, and carries out keys.
 
 mod actions;
 mod capture;

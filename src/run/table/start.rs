@@ -1,4 +1,4 @@
-//! From a command to a table, live and of a file.
+//! Starts the table, live or for a file.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
