@@ -2,7 +2,7 @@
 
 use super::diagnostics::say;
 use super::plural::Plural;
-use crate::source::kernel::Remarks;
+use crate::source::kernel::LeftOut;
 
 /// Says what this version does not know; nothing where there is nothing.
 pub fn tell_skipped(attributes: u64) {
@@ -25,9 +25,9 @@ fn tell_damaged(messages: u64) {
 }
 
 /// Says what a live run came across beside drops.
-pub fn tell_remarks(remarks: Remarks) {
-    tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
-    tell_damaged(remarks.damaged_messages);
+pub fn tell_left_out(left_out: LeftOut) {
+    tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
+    tell_damaged(left_out.damaged_messages);
 }
 
 /// Says how many alerts were left out because they tell of no packet.

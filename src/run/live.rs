@@ -25,7 +25,7 @@ use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::Event;
-use crate::source::kernel::{Kernel, Remarks, Taken};
+use crate::source::kernel::{Kernel, LeftOut, Taken};
 
 /// How long to wait for what may still come of what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -272,7 +272,7 @@ impl Session {
             tell(&event);
             receiver.take(event)
         });
-        if self.attached.rejects() && self.kernel.remarks().alerts_of_alerts > 0 {
+        if self.attached.rejects() && self.kernel.left_out().alerts_of_alerts > 0 {
             self.attached.withdraw(&self.kernel);
         }
         if self.kernel.symbols_are_newly_hidden() {
@@ -327,7 +327,7 @@ impl Session {
         &mut self,
         end: End,
         receiver: &mut R,
-        finish: impl FnOnce(&mut R, Option<Loss>, Remarks, Option<Interference>) -> ControlFlow<Stop>,
+        finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Interference>) -> ControlFlow<Stop>,
     ) -> Finished {
         let ended = self
             .monitoring
@@ -358,9 +358,9 @@ impl Session {
             Some(Interference::Unloaded) => None,
             _ => self.loss(),
         };
-        let remarks = self.kernel.remarks();
+        let left_out = self.kernel.left_out();
         if let ControlFlow::Break(Stop::Failed(error)) =
-            finish(receiver, loss, remarks, ended.interference)
+            finish(receiver, loss, left_out, ended.interference)
         {
             // The first error is the cause of the others.
             failure.get_or_insert(error);

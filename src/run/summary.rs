@@ -14,7 +14,7 @@ use super::closing::{Closing, Source, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
-use super::left_out::tell_remarks;
+use super::left_out::tell_left_out;
 use super::live::Opening;
 use super::offline::{self, Input};
 use super::pipeline::output_failed;
@@ -87,7 +87,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
         let finished = counter.finish();
         counter.tell(loss, source);
-        tell_remarks(remarks);
+        tell_left_out(remarks);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)

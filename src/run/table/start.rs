@@ -12,7 +12,7 @@ use super::super::capture::capture_host;
 use super::super::event_filter::EventFilter;
 use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
-use super::super::left_out::tell_remarks;
+use super::super::left_out::tell_left_out;
 use super::super::live::Opening;
 use super::super::offline::{self, Input, NoDropMonitor};
 use super::super::output::text_style;
@@ -188,7 +188,7 @@ pub fn show_live(
     let finished = session.finish(end, &mut table, |table, loss, remarks, interference| {
         table.interference = interference;
         table.tell(loss);
-        tell_remarks(remarks);
+        tell_left_out(remarks);
         ControlFlow::Continue(())
     });
     finished.failure.map_or(Ok(finished.exit), Err)
