@@ -139,7 +139,7 @@ pub struct Label(usize);
 impl Label {
     /// The message is delivered.
     pub const ACCEPT: Self = Self(0);
-    /// It is not.
+    /// The message is rejected.
     pub const REJECT: Self = Self(1);
 }
 

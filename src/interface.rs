@@ -1,18 +1,18 @@
-//! An interface of a capture file: its name and description from a record's input and origin, and
-//! back again. The description's spelling is our file format's public interface.
+//! Names and describes the interfaces of a capture file after the input and origin of their records,
+//! and parses the descriptions again. Others rely on the descriptions' exact spelling.
 
 use crate::comment;
 use crate::record::{Basis, Interface, Link, Name, Origin};
 
-/// `if_name` of interface 0, by which a reader knows our files: it carries no packets, only the
-/// loss, in its statistics.
+/// `if_name` of interface 0, by which readers recognise our files. It has no packets; its statistics
+/// hold the loss.
 pub const MONITOR_NAME: &str = "dwdump";
 /// `if_description` of interface 0.
 pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
-/// How the comments of that interface's statistics begin that say why drops are missing.
+/// The prefix of comments in interface 0's statistics that explain why drops are missing.
 pub const INCOMPLETE: &str = "incomplete: ";
 
-/// `if_name` and `if_description`: the latter exactly, since a reader takes it apart again.
+/// Returns `if_name` and `if_description`. [`InterfaceFacts`] parses the latter.
 pub fn describe(
     input: Option<Interface<'_>>,
     link: Link,
@@ -41,19 +41,20 @@ pub fn describe(
     (name, description)
 }
 
-/// What `if_name` and `if_description` say: the way back from [`describe`].
+/// The facts that [`describe`] has put into `if_name` and `if_description`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts {
-    /// ifindex and unescaped name, empty where there is none; `None` for locally generated packets.
+    /// The ifindex and the unescaped name, which may be empty; `None` for packets that were generated
+    /// locally.
     pub input: Option<(u32, Vec<u8>)>,
-    /// Absent for captures that are not of drops.
+    /// Who dropped the packets; `None` for captures of other packets.
     pub origin: Option<Origin>,
     /// Whether the link type is a guess.
     pub basis: Basis,
 }
 
 impl InterfaceFacts {
-    /// `None` where the description is not one of ours.
+    /// Parses a description; `None` where dwdump did not write it.
     pub fn read(name: &str, description: &str) -> Option<Self> {
         let (rest, basis) = match description.strip_suffix(", link type assumed") {
             Some(rest) => (rest, Basis::Assumed),

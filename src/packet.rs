@@ -1,11 +1,12 @@
-//! Headers of a record's bytes: what they begin with, and what of them fits a file of another link
-//! type. Total functions: any bytes, truncated anywhere, give an answer.
+//! Reads the headers of a packet: infers its link type, finds its addresses and ports, and converts
+//! it to another link type. Every function is total: any bytes, cut anywhere, give an answer.
 
 pub mod ip;
+pub(crate) mod tunnel;
 
 use std::net::IpAddr;
 
-use crate::record::{Basis, Direction, EtherType, Interface, Link, LinkType};
+use crate::record::{Basis, Direction, DropRecord, EtherType, Interface, Link, LinkType};
 use ip::{Ip, Version};
 
 /// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
@@ -14,7 +15,7 @@ const ETHERNET_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
 /// Values of the type field below this are lengths of an LLC frame (IEEE 802.3, 3.2.6).
 const MIN_ETHERTYPE: u16 = 0x0600;
-/// More tags than this are not an honest packet.
+/// The most VLAN tags that are followed. Real packets have one or two.
 pub(crate) const MAX_VLAN_TAGS: usize = 8;
 /// Bytes of the cooked header (LINKTYPE_LINUX_SLL2).
 pub const SLL2_LEN: usize = 20;
@@ -23,29 +24,29 @@ pub const SLL_LEN: usize = 16;
 /// Bytes of the address family before a packet of BSD's loopback devices.
 pub const FAMILY_LEN: usize = 4;
 
-/// What stands before a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
+/// The header that precedes a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
 /// registry): packet type 4 (outgoing), hardware type 824 (netlink), no address, and the netlink
-/// family, all big-endian. The drop monitor does not tell the family.
+/// family, all big-endian. The drop monitor does not report the family.
 pub const COOKED_NETLINK: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
-/// A big-endian number at `offset`, if it was captured.
+/// Reads a big-endian `u16` at `offset`; `None` where it was not captured.
 pub(crate) fn be16(data: &[u8], offset: usize) -> Option<u16> {
     let bytes = data.get(offset..offset.checked_add(2)?)?;
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
-/// Likewise of four bytes.
+/// Reads a big-endian `u32` at `offset`; `None` where it was not captured.
 pub(crate) fn be32(data: &[u8], offset: usize) -> Option<u32> {
     let bytes = data.get(offset..)?.first_chunk()?;
     Some(u32::from_be_bytes(*bytes))
 }
 
-/// What an Ethernet header leads to.
+/// The payload of an Ethernet frame, behind its VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ethernet {
-    /// The type behind all VLAN tags; for an LLC frame, the length.
+    /// The Ethernet type of the payload; for an LLC frame, its length.
     inner: u16,
-    /// Where that type's header begins.
+    /// The payload's offset in the frame.
     payload: usize,
 }
 
@@ -53,7 +54,8 @@ fn ethernet(data: &[u8]) -> Option<Ethernet> {
     behind_tags(data, be16(data, ETHERNET_LEN - 2)?, ETHERNET_LEN)
 }
 
-/// What is behind VLAN tags, the first of which, if `kind` is one, begins at `payload`.
+/// Skips VLAN tags. `kind` is the type before `payload`: where it announces a tag, that tag begins
+/// at `payload`.
 fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
     let mut header = Ethernet {
         inner: kind,
@@ -69,7 +71,22 @@ fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
     None
 }
 
-/// The protocol that the bytes themselves name: what `skb->protocol` nearly always is.
+impl DropRecord<'_> {
+    /// Returns the packet's direction; `None` where it is unknown, as in a plain pcap.
+    pub fn direction(&self) -> Option<Direction> {
+        if self.cause.origin().is_some() {
+            return Some(match self.input {
+                Some(_) => Direction::Inbound,
+                None => Direction::Outbound,
+            });
+        }
+        let said = self.flags.direction();
+        said.or_else(|| direction(self.link.kind, self.data))
+    }
+}
+
+/// Returns the protocol that the packet's link-layer header names. It nearly always equals
+/// `skb->protocol`.
 pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     match link {
         LinkType::ETHERNET => be16(data, 12)
@@ -89,14 +106,14 @@ pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     }
 }
 
-/// The protocol that the address family before a packet of a loopback device names
+/// Returns the protocol for the address family that precedes a loopback device's packet
 /// (LINKTYPE_NULL and LINKTYPE_LOOP in tcpdump.org's registry).
 fn family_protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     protocol_of_family(link, data.first_chunk().copied()?)
 }
 
-/// The same, for the four bytes alone. AF_INET is 2 everywhere; AF_INET6 is 24 on NetBSD and OpenBSD, 28 on
-/// FreeBSD and 30 on macOS. No family needs more than two bytes, which tells the host's byte order.
+/// Returns the protocol for an address family's four bytes. AF_INET is 2 everywhere; AF_INET6 is 24 on NetBSD and OpenBSD, 28 on
+/// FreeBSD and 30 on macOS. No family needs more than two bytes, which reveals the host's byte order.
 pub(crate) fn protocol_of_family(link: LinkType, bytes: [u8; FAMILY_LEN]) -> Option<EtherType> {
     let family = u32::from_be_bytes(bytes);
     let family = if link == LinkType::NULL && family > u32::from(u16::MAX) {
@@ -111,12 +128,13 @@ pub(crate) fn protocol_of_family(link: LinkType, bytes: [u8; FAMILY_LEN]) -> Opt
     }
 }
 
-/// Whether the headers of this link type are read: for text, JSON and filters.
+/// Returns whether text, JSON and filters can read packets of this link type.
 pub fn is_understood(link: LinkType) -> bool {
     link == LinkType::ETHERNET || header_len(link).is_some()
 }
 
-/// Bytes before the network header, where they are the same for every packet of a link type that is understood.
+/// Returns the length of the link-layer header, where it is the same for every packet of the link
+/// type.
 pub fn header_len(link: LinkType) -> Option<usize> {
     match link {
         LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Some(0),
@@ -127,7 +145,7 @@ pub fn header_len(link: LinkType) -> Option<usize> {
     }
 }
 
-/// The way a packet was going, where its cooked header says it.
+/// Returns the direction that a packet's cooked header states.
 pub fn direction(link: LinkType, data: &[u8]) -> Option<Direction> {
     let packet_type = match link {
         LinkType::LINUX_SLL => be16(data, 0)?,
@@ -141,16 +159,16 @@ pub fn direction(link: LinkType, data: &[u8]) -> Option<Direction> {
     })
 }
 
-/// How well bytes agree with being an IP packet of `original_len` bytes.
+/// How well bytes match an IP packet of `original_len` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum IpFit {
     /// The version does not match the protocol, or the header is impossible.
     No,
-    /// The version matches; the length field was cut off, or says more than there is.
+    /// The version matches; the length field was cut off, or exceeds the frame.
     Version,
     /// The length field is smaller than the frame (padding).
     Within,
-    /// The length field says exactly what there is.
+    /// The length field equals the frame's length.
     Exact,
 }
 
@@ -172,9 +190,9 @@ fn ip_fit(protocol: EtherType, data: &[u8], original_len: u32) -> IpFit {
     }
 }
 
-/// The link type of a dropped packet, which the kernel does not tell: its bytes begin at the MAC
-/// header, whatever the device's is. `device` is the hardware type (`ARPHRD_`) of the input device
-/// where it is certainly the right device, `guess` where it may be another namespace's.
+/// Infers the link type of a dropped packet. The kernel does not report it: the bytes begin at the
+/// device's link-layer header, if it has one. `device` is the hardware type (`ARPHRD_`) of the input
+/// device where that device is certain; `guess` is one that may belong to another namespace's device.
 pub fn infer_link(
     protocol: Option<EtherType>,
     data: &[u8],
@@ -262,32 +280,32 @@ impl ArpHardware {
     }
 }
 
-/// A record's bytes made to fit a file of one link type.
+/// A packet converted to another link type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recast<'a> {
-    /// Written before [`data`](Self::data); empty but for `sll2`.
+pub struct Converted<'a> {
+    /// The new header, to be written before [`data`](Self::data); only `sll2` has one.
     pub header: Option<[u8; SLL2_LEN]>,
-    /// What is left of the record's bytes.
+    /// The record's bytes that follow the new header.
     pub data: &'a [u8],
-    /// The original length, less what was cut, plus what was added.
+    /// The original length after the conversion.
     pub original_len: u32,
 }
 
-/// The packet as one of link type `target`; `None` where that cannot express it.
-pub fn recast<'a>(
+/// Converts a packet to the link type `target`; `None` where `target` cannot represent it.
+pub fn convert<'a>(
     target: LinkType,
     link: LinkType,
     data: &'a [u8],
     original_len: u32,
     input: Option<Interface<'_>>,
     direction: Option<Direction>,
-) -> Option<Recast<'a>> {
+) -> Option<Converted<'a>> {
     let cut = |len: usize| {
         let removed = u32::try_from(len).ok()?;
         Some((data.get(len..)?, original_len.saturating_sub(removed)))
     };
     if target == link {
-        return Some(Recast {
+        return Some(Converted {
             header: None,
             data,
             original_len,
@@ -300,7 +318,7 @@ pub fn recast<'a>(
                 return None;
             }
             let (data, original_len) = cut(header.payload)?;
-            Some(Recast {
+            Some(Converted {
                 header: None,
                 data,
                 original_len,
@@ -323,7 +341,7 @@ pub fn recast<'a>(
                 packet_type(data, direction),
                 Some(source),
             );
-            Some(Recast {
+            Some(Converted {
                 header: Some(header),
                 data: rest,
                 original_len: original_len.saturating_add(20),
@@ -343,7 +361,7 @@ pub fn recast<'a>(
             sll2[10] = header[1];
             sll2[11] = header[5];
             sll2[12..20].copy_from_slice(&header[6..14]);
-            Some(Recast {
+            Some(Converted {
                 header: Some(sll2),
                 data: rest,
                 original_len: original_len.saturating_add(20),
@@ -354,7 +372,7 @@ pub fn recast<'a>(
             let (data, original_len) = cut(header_len(link)?)?;
             let direction = packet_type(&[], direction);
             let header = sll2_header(protocol.0, input, ArpHardware::NONE, direction, None);
-            Some(Recast {
+            Some(Converted {
                 header: Some(header),
                 data,
                 original_len: original_len.saturating_add(20),
@@ -363,7 +381,7 @@ pub fn recast<'a>(
         (LinkType::RAW, _) => {
             let is_ip = matches!(protocol(link, data)?, EtherType::IPV4 | EtherType::IPV6);
             let (data, original_len) = cut(header_len(link).filter(|_| is_ip)?)?;
-            Some(Recast {
+            Some(Converted {
                 header: None,
                 data,
                 original_len,
@@ -412,23 +430,23 @@ fn sll2_header(
     header
 }
 
-/// Who talks to whom: addresses of the outermost IP header, and ports.
+/// The flow that a packet belongs to: the addresses of its outermost IP header, and its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Source address.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// What it carries, by its number in IANA's registry.
+    /// The IP protocol, by its number in IANA's registry.
     pub transport: u8,
-    /// Source and destination port, where there are some: not in later fragments.
+    /// Source and destination port; `None` in later fragments and for protocols without ports.
     pub ports: Option<(u16, u16)>,
 }
 
-/// Source and destination port, each where it is known.
+/// Source and destination port, each `None` where it was not captured.
 pub type Ports = (Option<u16>, Option<u16>);
 
-/// The outermost IP packet; `None` where there is none.
+/// Finds the outermost IP packet; `None` where there is none.
 pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
     let network = match link {
         LinkType::ETHERNET => ethernet(data)?,
@@ -446,13 +464,13 @@ fn ip_of(network: Ethernet, data: &[u8]) -> Option<Ip<'_>> {
     Some(Ip::new(version, data.get(network.payload..)?))
 }
 
-/// Reads as far as the bytes go; `None` where they are not an IP packet, or its addresses were not
+/// Returns the packet's flow; `None` where it is not an IP packet, or its addresses were not
 /// captured.
 pub fn flow(link: LinkType, data: &[u8]) -> Option<Flow> {
     Flow::of(&ip(link, data)?)
 }
 
-/// The same, of what an Ethernet type announced.
+/// Returns the flow of a packet whose Ethernet type is known.
 pub fn flow_behind(kind: EtherType, data: &[u8]) -> Option<Flow> {
     Flow::of(&ip_of(behind_tags(data, kind.0, 0)?, data)?)
 }
@@ -564,17 +582,17 @@ mod tests {
     fn raw_cuts_the_link_layer_header_off() {
         let ip = ipv4(28, [10, 0, 0, 1]);
         let frame = framed(0x8100, &[&[0, 100, 8, 0][..], &ip].concat());
-        let cut = recast(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None, None).unwrap();
+        let cut = convert(LinkType::RAW, LinkType::ETHERNET, &frame, 46, None, None).unwrap();
         assert_eq!(
             cut,
-            Recast {
+            Converted {
                 header: None,
                 data: &ip,
                 original_len: 28
             }
         );
         assert_eq!(
-            recast(
+            convert(
                 LinkType::RAW,
                 LinkType::ETHERNET,
                 &framed(0x0806, &[0; 28]),
@@ -585,7 +603,7 @@ mod tests {
             None
         );
         assert_eq!(
-            recast(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None, None),
+            convert(LinkType::ETHERNET, LinkType::RAW, &ip, 28, None, None),
             None
         );
     }
@@ -596,7 +614,7 @@ mod tests {
         let input = Some(Interface::new(5, Name::new(b"eth0")));
         let inbound = Some(Direction::Inbound);
         let frame = framed(0x0800, &ip);
-        let cooked = recast(
+        let cooked = convert(
             LinkType::LINUX_SLL2,
             LinkType::ETHERNET,
             &frame,
@@ -613,11 +631,11 @@ mod tests {
             2, 0, 0, 0, 0, 1,  0, 0,  // address
         ]);
         let outbound = Some(Direction::Outbound);
-        let cooked = recast(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None, outbound).unwrap();
+        let cooked = convert(LinkType::LINUX_SLL2, LinkType::RAW, &ip, 28, None, outbound).unwrap();
         assert_eq!((cooked.data, cooked.original_len), (&ip[..], 48));
         assert_eq!(cooked.header.unwrap()[8..12], [0xff, 0xfe, 4, 0]);
         let frame = framed(38, &[0x42, 0x42, 3]);
-        let tree = recast(
+        let tree = convert(
             LinkType::LINUX_SLL2,
             LinkType::ETHERNET,
             &frame,

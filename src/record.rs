@@ -1,54 +1,78 @@
-//! The vocabulary: what one dropped packet is, and nothing about where it came from or goes to.
+//! The record of one dropped packet, independent of its source and of its destination.
 //!
-//! Everything here borrows the bytes it was decoded from, so that a record costs no allocation.
+//! A record borrows the bytes that it was decoded from and allocates nothing.
 //! Names (reasons, symbols, traps, interfaces) are bytes, not strings: they come from outside, and
 //! their [`Display`](fmt::Display) escapes whatever a terminal or a comment must not see.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::record::{
+//!     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//!     Timestamp,
+//! };
+//!
+//! let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! let record = DropRecord {
+//!     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//!     cause: Cause::Software {
+//!         location: Location {
+//!             pc: None,
+//!             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//!         },
+//!         reason: Name::new(b"SOCKET_RCVBUFF"),
+//!     },
+//!     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//!     link: Link::known(LinkType::RAW),
+//!     protocol: Some(EtherType::IPV4),
+//!     original_len: 20,
+//!     data: &data,
+//!     notes: &[],
+//!     flags: PacketFlags::default(),
+//! };
+//!
+//! let Cause::Software { location, reason } = record.cause else {
+//!     panic!("the kernel dropped it");
+//! };
+//! assert_eq!(reason.unwrap().to_string(), "SOCKET_RCVBUFF");
+//! assert_eq!(location.symbol.unwrap().function(), b"udp_queue_rcv_one_skb");
+//! ```
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+pub use crate::untrusted::Escaped;
 use crate::untrusted::Untrusted;
 
-/// One dropped packet, as far as it was captured, and what the kernel said about it.
+/// One dropped packet, as far as it was captured, with the facts that the kernel reported about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock; `None` where a file says no time that we can hold.
+    /// When it was dropped, by the kernel's clock; `None` where a file has no time, or one that a
+    /// [`Timestamp`] cannot represent.
     pub time: Option<Timestamp>,
     /// Why and where it was dropped.
     pub cause: Cause<'a>,
-    /// The interface it came in by; `None` where it was generated locally (or nobody knows).
+    /// The interface it was received on; `None` where it was generated locally, or where this is
+    /// unknown.
     pub input: Option<Interface<'a>>,
-    /// What the first byte of [`data`](Self::data) belongs to.
+    /// The type of the first header in [`data`](Self::data).
     pub link: Link,
-    /// `skb->protocol`: as the kernel said, else as the bytes say ([`crate::packet::protocol`]).
+    /// `skb->protocol` as the kernel reported it, else the protocol that the bytes name
+    /// ([`crate::packet::protocol`]).
     pub protocol: Option<EtherType>,
-    /// Bytes of the whole frame, from the link-layer header on; at least `data.len()`.
+    /// The length of the whole frame in bytes, with its link-layer header; at least `data.len()`.
     pub original_len: u32,
-    /// The captured bytes, from the link-layer header on, perhaps truncated.
+    /// The captured bytes, from the link-layer header on; perhaps fewer than the frame has.
     pub data: &'a [u8],
-    /// Packet comments of a capture file that are not ours: carried along, never looked at.
+    /// Packet comments of a capture file that dwdump did not write. They are copied unchanged.
     pub notes: &'a [Untrusted<&'a str>],
-    /// What a capture file says of how the packet was seen. The direction of a drop is told by
-    /// [`input`](Self::input) instead.
+    /// The packet's flags in a capture file. For a drop, [`input`](Self::input) decides the direction,
+    /// not the flags.
     pub flags: PacketFlags,
 }
 
-impl DropRecord<'_> {
-    /// The way the packet was going; `None` where nobody says: in a plain pcap, for one.
-    pub fn direction(&self) -> Option<Direction> {
-        if self.cause.origin().is_some() {
-            return Some(match self.input {
-                Some(_) => Direction::Inbound,
-                None => Direction::Outbound,
-            });
-        }
-        let said = self.flags.direction();
-        said.or_else(|| crate::packet::direction(self.link.kind, self.data))
-    }
-}
-
-/// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 says nothing.
+/// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 where nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PacketFlags(pub u32);
 
@@ -56,7 +80,7 @@ impl PacketFlags {
     /// The bits that hold the direction.
     const DIRECTION: u32 = 3;
 
-    /// The direction, where it is said.
+    /// Returns the direction, where the flags have one.
     pub fn direction(self) -> Option<Direction> {
         match self.0 & Self::DIRECTION {
             1 => Some(Direction::Inbound),
@@ -65,7 +89,7 @@ impl PacketFlags {
         }
     }
 
-    /// The same flags with this direction.
+    /// Returns the flags with this direction.
     pub fn with_direction(self, direction: Option<Direction>) -> Self {
         let bits = match direction {
             None => 0,
@@ -76,7 +100,7 @@ impl PacketFlags {
     }
 }
 
-/// Which way a packet passes through an interface.
+/// The direction in which a packet passes through an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// It was received.
@@ -90,18 +114,18 @@ pub enum Direction {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The time that this machine's clock shows.
+    /// Returns the time of this machine's clock.
     pub fn now() -> Self {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self::from_duration(since_epoch.unwrap_or_default())
     }
 
-    /// From the time since the epoch; what does not fit (after the year 2554) becomes the latest.
+    /// Converts the time since the epoch. Times after the year 2554 become the latest timestamp.
     pub fn from_duration(since_epoch: std::time::Duration) -> Self {
         Self(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The time since the epoch.
+    /// Returns the time since the epoch.
     pub fn as_duration(self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0)
     }
@@ -114,14 +138,15 @@ impl From<Timestamp> for DateTime<Utc> {
     }
 }
 
-/// Why a packet was dropped. A sum type on purpose: a hardware drop has no kernel symbol.
+/// Why a packet was dropped. A sum type, because software and hardware drops have different facts:
+/// a hardware drop has no kernel symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause<'a> {
     /// The kernel freed the packet (tracepoint `skb:kfree_skb`).
     Software {
         /// The place in the kernel.
         location: Location<'a>,
-        /// Absent before Linux 5.18.
+        /// The drop reason; the kernel reports it since Linux 5.18.
         reason: Option<Reason<'a>>,
     },
     /// A device dropped the packet and told the kernel (devlink trap).
@@ -133,12 +158,12 @@ pub enum Cause<'a> {
         /// The cookie of the tc action that dropped it.
         cookie: Option<&'a [u8]>,
     },
-    /// A packet of a capture that says nothing of drops.
+    /// A packet of a capture that has no facts of drops.
     Unknown,
 }
 
 impl Cause<'_> {
-    /// Who dropped the packet.
+    /// Returns who dropped the packet.
     pub fn origin(&self) -> Option<Origin> {
         match self {
             Self::Software { .. } => Some(Origin::Software),
@@ -175,37 +200,41 @@ pub struct Location<'a> {
     pub symbol: Option<Symbol<'a>>,
 }
 
-/// The longest name kept, in bytes. The kernel's own are at most 50; what is longer is hostile,
-/// and every name has to fit a pcapng option (65535 bytes) with each byte escaped.
+/// The longest name that is kept, in bytes. The kernel's names have at most 50 bytes; a longer one is
+/// hostile. Every name has to fit a pcapng option (65535 bytes) with each byte escaped.
 pub const MAX_NAME: usize = 1024;
 
-/// A name from outside: any bytes, without NUL, neither empty nor longer than [`MAX_NAME`].
+/// A name from outside: the bytes before the first NUL, neither empty nor longer than
+/// [`MAX_NAME`]. What follows the NUL is kept, too: [`as_sent`](Self::as_sent) returns it, and
+/// everything else, `==` included, ignores it.
 #[derive(Clone, Copy)]
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
-    /// Up to the first NUL and [`MAX_NAME`]; `None` when nothing is left.
+    /// Takes at most [`MAX_NAME`] bytes; `None` where the name is empty.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let is_something = bytes.first().is_some_and(|&byte| byte != 0);
         is_something.then(|| Self(&bytes[..bytes.len().min(MAX_NAME)]))
     }
 
-    /// The bytes as they came, up to the first NUL: looked for only here, for most names of a flood
-    /// are of drops that a filter rejects, or are known by [`as_sent`](Self::as_sent).
+    /// Returns the bytes before the first NUL. The NUL is searched for here and not in
+    /// [`new`](Self::new): most names of a flood belong to drops that a filter rejects, or are
+    /// recognised by [`as_sent`](Self::as_sent).
     pub fn as_bytes(self) -> &'a [u8] {
         let end = memchr::memchr(0, self.0).unwrap_or(self.0.len());
         &self.0[..end]
     }
 
-    /// Whether it is another name's bytes.
+    /// Returns whether the name is exactly `bytes`, without a search for the NUL.
     #[inline]
     pub fn is(self, bytes: &[u8]) -> bool {
         let rest = self.0.strip_prefix(bytes);
         rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
     }
 
-    /// As it came, with the NUL at its end: tells a name from others without a look for its end.
+    /// Returns the bytes as they came, with a NUL and what follows it: enough to recognise a name
+    /// that was seen before, without a search for its end.
     #[inline]
     pub fn as_sent(self) -> &'a [u8] {
         self.0
@@ -232,24 +261,25 @@ impl fmt::Debug for Name<'_> {
     }
 }
 
-/// A drop reason, bare: `NETFILTER_DROP`. Names the kernel does not have yet are data, not errors.
+/// A drop reason without its prefix: `NETFILTER_DROP`. An unknown name is no error: it may be a later
+/// kernel's.
 pub type Reason<'a> = Name<'a>;
 
-/// What the kernel's `%pS` says of a place: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts it
-/// at 39 characters, so that offset, size and module can each be missing; live,
-/// [`crate::symbol::Symbols`] completes it.
+/// A place in the kernel as `%pS` formats it: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts it
+/// at 39 characters, so offset, size and module can each be missing; in a live capture,
+/// `symbol::Symbols` completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a>(pub Name<'a>);
 
 impl<'a> Symbol<'a> {
-    /// The function's name, with a compiler's suffix (`.constprop.0`) where it has one.
+    /// Returns the function's name, with the compiler's suffix (`.constprop.0`) if it has one.
     pub fn function(self) -> &'a [u8] {
         let text = self.0.as_bytes();
         let end = text.iter().position(|&byte| byte == b'+' || byte == b' ');
         &text[..end.unwrap_or(text.len())]
     }
 
-    /// The module's name, where the kernel's cut left it whole.
+    /// Returns the module's name, unless it is missing or was cut.
     pub fn module(self) -> Option<&'a [u8]> {
         let text = self.0.as_bytes().strip_suffix(b"]")?;
         let start = text.iter().rposition(|&byte| byte == b'[')?;
@@ -263,31 +293,31 @@ impl fmt::Display for Symbol<'_> {
     }
 }
 
-/// The interface a packet came in by. The index is the key.
+/// The interface that a packet was received on. The index identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface<'a> {
-    /// ifindex in the packet's own network namespace; 0 where only a name was sent.
+    /// The ifindex in the packet's network namespace; 0 where the kernel sent only a name.
     pub index: u32,
-    /// Sent with hardware drops. For software drops a guess: whatever has this index in the
-    /// capturing namespace.
+    /// The kernel sends it with hardware drops. For software drops it is a guess: the name of the
+    /// interface with this index in the capturing namespace.
     name: Option<Name<'a>>,
 }
 
 impl<'a> Interface<'a> {
-    /// A name that says no more than the index (`if5`) counts as none.
+    /// Takes an index and a name. A name that only repeats the index (`if5`) is ignored.
     #[inline]
     pub fn new(index: u32, name: Option<Name<'a>>) -> Self {
         let name = name.filter(|name| !is_placeholder(index, *name));
         Self { index, name }
     }
 
-    /// The name, where one is known.
+    /// Returns the name, if one is known.
     pub fn name(self) -> Option<Name<'a>> {
         self.name
     }
 }
 
-/// Whether `name` is what [`Interface`] shows for a nameless interface.
+/// Returns whether `name` is the text that [`Interface`] shows for an interface without a name.
 fn is_placeholder(index: u32, name: Name<'_>) -> bool {
     // Nearly all names are told by their first letters: their end is not looked for.
     if !name.as_sent().starts_with(b"if") {
@@ -301,7 +331,7 @@ fn is_placeholder(index: u32, name: Name<'_>) -> bool {
         == Some(index)
 }
 
-/// The name, else `if5`.
+/// Shows the name, or `if5` where there is none.
 impl fmt::Display for Interface<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {
@@ -311,17 +341,17 @@ impl fmt::Display for Interface<'_> {
     }
 }
 
-/// What a record's bytes begin with, and how we know.
+/// The type of a record's first header, and how certain it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// The kind of the first header.
+    /// The type of the first header.
     pub kind: LinkType,
-    /// Whether anything decided it.
+    /// Whether the type is certain.
     pub basis: Basis,
 }
 
 impl Link {
-    /// A link type that is certain.
+    /// Returns a link type that is certain.
     pub fn known(kind: LinkType) -> Self {
         Self {
             kind,
@@ -330,12 +360,12 @@ impl Link {
     }
 }
 
-/// How a link type is known: the kernel's message names none.
+/// How certain a link type is. The kernel's alerts do not name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Basis {
-    /// The device, the bytes or the file decided.
+    /// The device, the bytes or the file determines it.
     Known,
-    /// Nothing decided; it is the likeliest.
+    /// Nothing determines it; this is the likeliest type.
     Assumed,
 }
 
@@ -344,19 +374,19 @@ pub enum Basis {
 pub struct LinkType(pub u16);
 
 impl LinkType {
-    /// Ethernet, loopback too.
+    /// Ethernet; Linux's loopback device has it, too.
     pub const ETHERNET: Self = Self(1);
     /// A loopback device of BSD: an address family in the byte order of the capturing host, then the packet.
     pub const NULL: Self = Self(0);
-    /// IPv4 or IPv6, told by the first nibble.
+    /// IPv4 or IPv6; the first nibble is the version.
     pub const RAW: Self = Self(101);
-    /// A loopback device of OpenBSD: as [`NULL`](Self::NULL), in network byte order.
+    /// A loopback device of OpenBSD: like [`NULL`](Self::NULL), in network byte order.
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
-    /// IPv4 alone.
+    /// IPv4 without a link-layer header.
     pub const IPV4: Self = Self(228);
-    /// IPv6 alone.
+    /// IPv6 without a link-layer header.
     pub const IPV6: Self = Self(229);
     /// IEEE 802.11 without a radio header.
     pub const IEEE802_11: Self = Self(105);
@@ -364,7 +394,8 @@ impl LinkType {
     pub const IEEE802_11_RADIOTAP: Self = Self(127);
     /// Netlink messages; in files behind a cooked header, as nlmon and the C tool write them.
     pub const NETLINK: Self = Self(253);
-    /// What never was a packet, nor netlink: the first link type for private use (LINKTYPE_USER0).
+    /// Data that was neither a packet nor netlink: the first link type for private use
+    /// (LINKTYPE_USER0).
     pub const NO_PACKET: Self = Self(147);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
@@ -396,11 +427,11 @@ impl fmt::Display for LinkType {
 pub struct EtherType(pub u16);
 
 impl EtherType {
-    /// What the kernel says of socket buffers that are no packets.
+    /// The kernel's value for socket buffers that are not packets.
     pub const NONE: Self = Self(0);
     /// `ETH_P_802_3`, raw Novell frames.
     pub const ETH_802_3: Self = Self(0x0001);
-    /// `ETH_P_802_2`, LLC frames: spanning tree for one.
+    /// `ETH_P_802_2`, LLC frames, for instance spanning tree.
     pub const ETH_802_2: Self = Self(0x0004);
     /// IPv4.
     pub const IPV4: Self = Self(0x0800);
@@ -414,10 +445,12 @@ impl EtherType {
     pub const QINQ: Self = Self(0x88a8);
     /// The tag of QinQ before 802.1ad.
     pub const QINQ_OLD: Self = Self(0x9100);
+    /// The types that announce a VLAN tag.
+    pub const VLAN_TAGS: [Self; 3] = [Self::VLAN, Self::QINQ, Self::QINQ_OLD];
 
-    /// Whether a VLAN tag (4 bytes with this type) follows.
+    /// Returns whether the type announces a VLAN tag, which has 4 bytes.
     pub fn is_vlan_tag(self) -> bool {
-        matches!(self, Self::VLAN | Self::QINQ | Self::QINQ_OLD)
+        Self::VLAN_TAGS.contains(&self)
     }
 }
 
@@ -427,7 +460,7 @@ impl fmt::Display for EtherType {
     }
 }
 
-/// What never reached us, and is counted nowhere else.
+/// Drops that were lost before dwdump received them. No other counter includes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// Lost in the kernel's per-CPU queue (`NET_DM_ATTR_STATS_DROPPED`, software and hardware).
@@ -436,7 +469,7 @@ pub struct Loss {
     pub socket: u64,
 }
 
-/// The machine that packets were captured on, as far as it is known.
+/// The host that packets were captured on, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureHost {
     /// For instance `x86_64`.
@@ -452,48 +485,6 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-/// Bytes as printable text: what is not printable UTF-8, and `\`, is written `\xNN`.
-pub struct Escaped<'a>(pub &'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly every name there is.
-        if self
-            .0
-            .iter()
-            .all(|&byte| matches!(byte, b' '..=b'~') && byte != b'\\')
-        {
-            return f.write_str(std::str::from_utf8(self.0).unwrap_or_default());
-        }
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if is_printable(character) {
-                    write!(f, "{character}")?;
-                } else {
-                    write_hex(f, character.encode_utf8(&mut [0; 4]).as_bytes())?;
-                }
-            }
-            write_hex(f, chunk.invalid())?;
-        }
-        Ok(())
-    }
-}
-
-/// Rust's own table of what is safe to show decides: controls, bidirectional overrides, combining
-/// marks and unassigned code points are not.
-pub(crate) fn is_printable(character: char) -> bool {
-    match character {
-        '\'' | '"' => true,
-        // Letters by name, but nothing shows: Hangul's fillers.
-        '\\' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => false,
-        _ => character.escape_debug().len() == 1,
-    }
-}
-
-pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -521,21 +512,6 @@ mod tests {
         check("nf_hook_slow", "nf_hook_slow", None);
         check("f [m]", "f", Some("m"));
         check("xfrm_input+0x4f0/0x1230 [xfrm", "xfrm_input", None);
-    }
-
-    #[test]
-    fn escaping_leaves_no_byte_that_a_terminal_would_obey() {
-        #[track_caller]
-        fn check(bytes: &[u8], shown: &str) {
-            assert_eq!(Escaped(bytes).to_string(), shown);
-        }
-        check(b"eth0", "eth0");
-        check("žluťoučký".as_bytes(), "žluťoučký");
-        check(b"\x1b[31m", "\\x1b[31m");
-        check(b"a\\b", "a\\x5cb");
-        check(b"\xff\xfe", "\\xff\\xfe");
-        check("\u{202e}x".as_bytes(), "\\xe2\\x80\\xaex");
-        check(b"tab\tquote'\"", "tab\\x09quote'\"");
     }
 
     #[test]

@@ -28,21 +28,6 @@ fn set_membership(socket: BorrowedFd<'_>, option: libc::c_int, group: u32) -> io
     set_option(socket, libc::SOL_NETLINK, option, group)
 }
 
-/// Sets the receive buffer's size in bytes, past net.core.rmem_max (needs CAP_NET_ADMIN).
-pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
-    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
-}
-
-/// Sets the receive buffer's size in bytes; the kernel clamps it to net.core.rmem_max.
-pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
-    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
-}
-
-/// The receive buffer's size in bytes, as one would set it: the kernel keeps twice as much.
-pub fn receive_buffer(socket: BorrowedFd<'_>) -> io::Result<i32> {
-    Ok(get_option::<libc::c_int>(socket, libc::SO_RCVBUF)? / 2)
-}
-
 /// Messages that did not fit the receive buffer, since the socket was opened. A u32 of the
 /// kernel's, which wraps.
 pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
@@ -99,7 +84,6 @@ pub fn receive_batch(
 
 /// Types that any bytes are a value of.
 trait PlainData: Copy + Default {}
-impl PlainData for libc::c_int {}
 impl PlainData for [u32; 9] {}
 
 fn get_option<T: PlainData>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {

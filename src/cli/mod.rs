@@ -1,4 +1,4 @@
-//! The command line: what the user typed, checked, without touching the machine.
+//! Parses and checks the command line, without touching the machine.
 
 mod options;
 mod usage_error;

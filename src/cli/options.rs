@@ -1,4 +1,4 @@
-//! The options as clap sees them, and the one way from them to a [`Command`].
+//! The options as clap parses them, and their conversion to a [`Command`].
 
 use std::path::PathBuf;
 use std::time::Duration;

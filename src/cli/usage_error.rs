@@ -1,4 +1,4 @@
-//! What is wrong with a command line, in one line, and a hint for fingers that know tcpdump.
+//! Errors in a command line: one line, and a hint for users who know tcpdump.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 

@@ -1,4 +1,4 @@
-//! The values of options: checked, never silently replaced.
+//! Parses and checks the values of options. No value is silently replaced.
 
 use std::time::Duration;
 

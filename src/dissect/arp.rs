@@ -1,4 +1,4 @@
-//! ARP (RFC 826), and its inverse (RFC 2390).
+//! Describes messages of ARP (RFC 826) and Inverse ARP (RFC 2390).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,13 +7,13 @@ use super::names::Mac;
 use super::{Around, Line, check};
 use crate::packet::be16;
 
-/// Hardware and protocol address of one end, as far as they were captured.
+/// The hardware and protocol address of one end, as far as they were captured.
 struct End<'a> {
     hardware: Option<Mac<'a>>,
     protocol: Option<Ipv4Addr>,
 }
 
-/// A message of `len` bytes.
+/// Writes a message of `len` bytes.
 pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
     const IPV4: u16 = 0x0800;
     const HEADER_LEN: usize = 8;

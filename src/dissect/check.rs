@@ -1,27 +1,28 @@
-//! Whether a header is one that a receiver would take: in the order in which Linux looks, so that the
-//! first fault is the reason for the drop. Nothing is called wrong that may be right: a part that was
-//! not captured, a checksum that a device was to fill in, a length that segmentation offload left.
+//! Checks headers as a receiver does, in Linux's order, so that the first fault found is the reason
+//! for the drop. What may be correct is no fault: bytes that were not captured, a checksum that a
+//! device was going to fill in, a length that segmentation offload left.
 
 use super::checksum::Sum;
 use super::fault::{Bound, Fault, Field, Layer};
-use super::tunnel::is_tunnel_port;
 use crate::packet::be16;
 use crate::packet::ip::{
     Extension, IPV4_LEN, IPV6_LEN, Ip, Version, is_extension, number, stated_header_len,
 };
+use crate::packet::tunnel::{GreFlags, is_tunnel_port};
 
-/// Larger IP packets may be several that receive offload joined or that segmentation offload is to
-/// cut: their lengths and checksums are not those of a packet on the wire.
+/// The largest IP packet whose lengths and checksums are checked. Receive offload joins packets into
+/// larger ones, and segmentation offload splits larger ones: their fields are not those of a packet
+/// on the wire.
 const LARGEST_ON_WIRE: usize = 1500;
 
-/// Where a packet was on its way, which decides how far its checksums are filled in.
+/// A packet's direction, which decides whether its checksums are filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// It came in: checksums are final, or those that a sender on this host left to the device.
+    /// Received: checksums are final, or left to the device by a sender on this host.
     Received,
-    /// It was generated here: checksums may be anything.
+    /// Generated on this host: checksums can have any value.
     Sent,
-    /// Either: a checksum of zero may be left to the device.
+    /// Unknown: a checksum of zero may be left to the device.
     Unknown,
 }
 
@@ -57,12 +58,12 @@ fn at_most(most: usize) -> Bound {
     Bound::AtMost(number32(most))
 }
 
-/// A header of at least `least` bytes where there are `len` on the wire.
+/// Checks that a header of at least `least` bytes fits the `len` bytes on the wire.
 pub fn size(layer: Layer, len: usize, least: usize) -> Option<Fault> {
     (len < least).then(|| fault(layer, Field::Size, len, at_least(least)))
 }
 
-/// An IP header and its extension headers; `len` bytes were on the wire from it on.
+/// Checks an IP header and its extension headers; `len` bytes were on the wire from it on.
 pub fn ip(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     match ip.version {
         Version::V4 => ipv4(ip, len, path),
@@ -70,7 +71,7 @@ pub fn ip(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     }
 }
 
-/// In the order of `ip_rcv_core` and `ip_rcv_options` (net/ipv4/ip_input.c).
+/// Checks in the order of `ip_rcv_core` and `ip_rcv_options` (net/ipv4/ip_input.c).
 fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(fault) = size(Layer::Ip, len, IPV4_LEN) {
         return Some(fault);
@@ -137,7 +138,7 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     is_expired(ip, 8, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
 }
 
-/// In the order of `ip6_rcv_core` (net/ipv6/ip6_input.c).
+/// Checks in the order of `ip6_rcv_core` (net/ipv6/ip6_input.c).
 fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(fault) = size(Layer::Ip6, len, IPV6_LEN) {
         return Some(fault);
@@ -182,8 +183,8 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     is_expired(ip, 7, path).then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
 }
 
-/// Whether the time to live, at `at`, is 0: what a sender gives a multicast packet that is to stay
-/// on its own host, and no other packet has.
+/// Returns whether the time to live, at `at`, is 0 and the packet is no multicast: only a multicast
+/// packet that is to stay on its sender's host may have 0.
 fn is_expired(ip: &Ip<'_>, at: usize, path: Path) -> bool {
     let is_multicast = ip
         .destination
@@ -235,7 +236,7 @@ fn fragment_offset(layer: Layer, ip: &Ip<'_>, len: usize) -> Option<Fault> {
     (offset > most).then(|| fault(layer, Field::FragmentOffset, offset, at_most(most)))
 }
 
-/// The type of the first option of IPv4 or TCP that does not fit.
+/// Returns the type of the first IPv4 or TCP option that does not fit.
 fn bad_option(mut options: &[u8]) -> Option<u8> {
     while let Some((&kind, rest)) = options.split_first() {
         options = match kind {
@@ -266,14 +267,14 @@ fn bad_ipv6_option(mut options: &[u8]) -> Option<u8> {
     None
 }
 
-/// What a packet carries, whose IP headers are sound and which is no fragment.
+/// The payload of a packet that is no fragment and whose IP headers have no fault.
 #[derive(Clone, Copy)]
 pub struct Carried<'r, 'a> {
     /// The packet.
     pub ip: &'r Ip<'a>,
-    /// Bytes that it carries on the wire.
+    /// The payload's length on the wire, in bytes.
     pub len: usize,
-    /// Where it was.
+    /// The packet's direction.
     pub path: Path,
 }
 
@@ -363,15 +364,11 @@ impl Carried<'_, '_> {
 
     /// RFC 2784, 2890; version 1: RFC 2637.
     pub fn gre(&self) -> Option<Fault> {
-        /// Source routes, and bits that a receiver has to refuse (RFC 2784, 2.3).
-        const REFUSED: u16 = 0x4c00;
-        /// Checksum, key, sequence number: four bytes each.
-        const OPTIONAL: u16 = 0xb000;
         if let Some(fault) = size(Layer::Gre, self.len, 4) {
             return Some(fault);
         }
-        let flags = be16(self.ip.payload, 0)?;
-        match flags & 7 {
+        let flags = GreFlags(be16(self.ip.payload, 0)?);
+        match flags.version() {
             0 => {}
             1 => return None,
             version => {
@@ -383,14 +380,13 @@ impl Carried<'_, '_> {
                 ));
             }
         }
-        if flags & REFUSED != 0 {
-            return Some(fault(Layer::Gre, Field::Flags, flags.into(), None));
+        if flags.is_refused() {
+            return Some(fault(Layer::Gre, Field::Flags, flags.0.into(), None));
         }
-        let least = 4 + 4 * (flags & OPTIONAL).count_ones() as usize;
-        size(Layer::Gre, self.len, least)
+        size(Layer::Gre, self.len, flags.header_len())
     }
 
-    /// Over `len` bytes; the field is at `at`.
+    /// Checks the checksum over `len` bytes; its field is at `at`.
     fn checksum(&self, layer: Layer, at: usize, len: usize, has_pseudo: bool) -> Option<Fault> {
         let ip = self.ip;
         let found = be16(self.ip.payload, at)?;
@@ -426,7 +422,7 @@ impl Carried<'_, '_> {
     }
 }
 
-/// Whether the addresses of the checksum may be others than the header's: those at the end of a
+/// Returns whether the checksum may cover other addresses than the header's: those at the end of a
 /// source route (RFC 791, 3.1; RFC 8200, 4.4), or a mobile node's home (RFC 6275, 6.3).
 fn is_rerouted(ip: &Ip<'_>) -> bool {
     const LOOSE: u8 = 131;
@@ -455,7 +451,7 @@ fn is_rerouted(ip: &Ip<'_>) -> bool {
     }
 }
 
-/// An ARP message (RFC 826) of `len` bytes on the wire; in the order of `arp_rcv` (net/ipv4/arp.c).
+/// Checks an ARP message (RFC 826) of `len` bytes on the wire, in the order of `arp_rcv` (net/ipv4/arp.c).
 pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
     const ETHERNET: u16 = 1;
     const IPV4: u16 = 0x0800;

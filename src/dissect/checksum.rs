@@ -1,13 +1,13 @@
-//! The Internet checksum (RFC 1071).
+//! Computes the Internet checksum (RFC 1071).
 
 use std::net::IpAddr;
 
-/// A sum in one's complement, of whole headers and payloads.
+/// A one's complement sum over headers and payloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// Adds bytes, which begin at an even offset.
+    /// Adds bytes that begin at an even offset.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let (pairs, last) = bytes.as_chunks::<2>();
@@ -19,13 +19,13 @@ impl Sum {
         Self(self.0 + pairs + last)
     }
 
-    /// Adds a number, of 16 bits or as two times 16 bits.
+    /// Adds a number of 16 bits, or of 32 bits as two numbers.
     #[must_use]
     pub fn number(self, number: u32) -> Self {
         Self(self.0 + u64::from(number >> 16) + u64::from(number & 0xffff))
     }
 
-    /// The header that TCP, UDP and ICMPv6 add: addresses, length, protocol (RFC 9293, 3.1; RFC
+    /// Adds the pseudo-header of TCP, UDP and ICMPv6: addresses, length, protocol (RFC 9293, 3.1; RFC
     /// 8200, 8.1).
     pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, len: usize) -> Self {
         let mut sum = Self::default();
@@ -39,7 +39,7 @@ impl Sum {
             .number(u32::try_from(len).unwrap_or(u32::MAX))
     }
 
-    /// In 16 bits.
+    /// Folds the sum to 16 bits.
     pub fn folded(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
@@ -48,8 +48,8 @@ impl Sum {
         u16::try_from(sum).unwrap_or(u16::MAX)
     }
 
-    /// What the checksum field would have to hold in what was added, where it holds `found`.
-    /// `None` where it is right.
+    /// Returns the correct value of a checksum field that was added with the value `found`; `None`
+    /// where `found` is correct.
     pub fn expected(self, found: u16) -> Option<u16> {
         if self.folded() == 0xffff {
             return None;

@@ -1,22 +1,22 @@
-//! What is wrong with a packet: the field, what it holds, what it ought to hold.
+//! A fault of a packet: the field, the value it has, and the value it should have.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The first header field, from the outside in, that no valid packet has like this.
+/// The outermost header field whose value no valid packet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The header.
     pub layer: Layer,
-    /// Which of its fields.
+    /// The field of the header.
     pub field: Field,
-    /// What that holds.
+    /// The field's value.
     pub value: u32,
-    /// What it would have to hold, where that can be said.
+    /// The value that it should have, where that is known.
     #[serde(flatten)]
     pub bound: Option<Bound>,
-    /// So many packets are around the damaged one: 1 inside a tunnel.
+    /// The number of packets around the damaged one: 1 inside a tunnel.
     #[serde(skip_serializing_if = "is_outermost")]
     pub depth: u8,
 }
@@ -29,7 +29,6 @@ fn is_outermost(depth: &u8) -> bool {
 /// A header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Layer {
     Arp,
     Ip,
@@ -45,11 +44,11 @@ pub enum Layer {
     Ospf,
 }
 
-/// A field of one, or something that is as good as one.
+/// A field of a header, or a property that can be wrong like a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
-    /// The bytes that there are on the wire, which are fewer than the header has.
+    /// The bytes on the wire, which are fewer than the header's length.
     Size,
     /// IP, IPv6, GRE.
     Version,
@@ -81,20 +80,20 @@ pub enum Field {
     ProtocolLength,
 }
 
-/// What the field would have to hold.
+/// The values that the field may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// This.
+    /// Exactly this value.
     Expected(u32),
-    /// This or more.
+    /// This value or a larger one.
     AtLeast(u32),
-    /// This or less.
+    /// This value or a smaller one.
     AtMost(u32),
 }
 
 impl Layer {
-    /// As tcpdump calls it where it names the header of a checksum.
+    /// Returns tcpdump's name of the header in messages about a checksum.
     fn name(self) -> &'static str {
         match self {
             Self::Arp => "arp",
@@ -139,7 +138,7 @@ impl Field {
     }
 }
 
-/// Few words for the line, beside the header; tcpdump's, where it has any.
+/// The fault in a few words, without the header's name; tcpdump's words, where it has any.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value;

@@ -1,4 +1,4 @@
-//! ICMP messages, and the packets that errors quote.
+//! Describes ICMP messages and the packets that ICMP errors quote.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,10 +8,10 @@ use super::{Around, Line, write_ip};
 use crate::packet::ip::Version;
 use crate::packet::{be16, be32};
 
-/// Bytes of a message before what an error quotes.
+/// Bytes of an ICMP error before the packet that it quotes.
 const LEN: usize = 8;
 
-/// An ICMP message (RFC 792).
+/// Writes an ICMP message (RFC 792).
 pub fn write_v4(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
     let is_at_home = carried.ip.version == Version::V4;
     let fault = around.judge(|| carried.icmp()).filter(|_| is_at_home);
@@ -57,7 +57,7 @@ fn write_message_v4(
     write_quoted(line, message, around)
 }
 
-/// An ICMPv6 message (RFC 4443, 4861, 2710, 3810).
+/// Writes an ICMPv6 message (RFC 4443, 4861, 2710, 3810).
 pub fn write_v6(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
     let is_at_home = carried.ip.version == Version::V6;
     let fault = around.judge(|| carried.icmpv6()).filter(|_| is_at_home);
@@ -128,8 +128,8 @@ fn write_echo(line: &mut Line<'_>, name: &str, message: &[u8]) -> fmt::Result {
     Ok(())
 }
 
-/// The packet that an error is about, as far as it is quoted. It is not judged: it was cut, and
-/// changed on its way.
+/// Writes the packet that an error quotes. Faults are not looked for: the packet was cut, and routers
+/// changed it.
 fn write_quoted(line: &mut Line<'_>, message: &[u8], around: Around) -> fmt::Result {
     let quoted = message.get(LEN..).unwrap_or_default();
     if quoted.is_empty() || around.is_deepest() {

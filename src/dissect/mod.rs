@@ -1,6 +1,6 @@
-//! A packet in words, in tcpdump's manner: `IP 10.10.2.4.34174 > 10.10.2.2.9999: UDP, length 32`.
-//! Goes as far as the bytes go, and into tunnels and quoted packets up to a bound. A header that no
-//! receiver takes is said to be so, in brackets, and read all the same.
+//! Describes a packet in a line, as tcpdump does: `IP 10.10.2.4.34174 > 10.10.2.2.9999: UDP, length
+//! 32`. Packets inside tunnels and ICMP errors are described too, to a bounded depth. A header that
+//! no receiver accepts is marked with the fault in brackets, and dissected all the same.
 
 mod arp;
 mod check;
@@ -23,20 +23,21 @@ use crate::packet::ip::{Ip, Version, number};
 use crate::packet::{self, MAX_VLAN_TAGS, be16};
 use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
 use check::{Carried, Path};
-pub use fault::{Bound, Fault, Field, InFull, Layer};
+pub use fault::{Fault, Field, InFull};
 use names::EtherTypeName;
 pub use names::ProtocolName;
 
-/// Packets inside packets are shown to this depth; below it, only their length.
+/// The depth to which packets inside packets are described; deeper ones show only their length.
 const MAX_DEPTH: u8 = 4;
 /// Bytes of an Ethernet header.
 const ETHERNET_LEN: usize = 14;
 
-/// A record's packet; its [`Display`](fmt::Display) is one line without an end.
+/// A record's packet. Its [`Display`](fmt::Display) is one line, without a line feed.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     link: LinkType,
-    /// The kernel's word, where it counts for more than the bytes: the link type is a guess.
+    /// The protocol that the kernel reported, where the link type is a guess: then it is more
+    /// reliable than the bytes.
     protocol: Option<EtherType>,
     data: &'a [u8],
     original_len: u32,
@@ -44,7 +45,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// The packet of a record.
+    /// Takes the packet of a record.
     pub fn new(record: &DropRecord<'a>) -> Self {
         Self {
             link: record.link.kind,
@@ -61,8 +62,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// What is wrong with it: of several faults the one that the line shows first, but a time to live
-    /// of 0 only where there is no other.
+    /// Returns the packet's fault; of several, the first that the line shows. A time to live of 0 is
+    /// returned only where there is no other fault.
     pub fn fault(&self) -> Option<Fault> {
         let mut nowhere = Nowhere;
         let mut line = Line::new(&mut nowhere, self.path);
@@ -105,7 +106,7 @@ impl fmt::Display for Packet<'_> {
     }
 }
 
-/// Where words go that nobody reads.
+/// Discards text: for finding faults without writing a line.
 struct Nowhere;
 
 impl fmt::Write for Nowhere {
@@ -114,25 +115,25 @@ impl fmt::Write for Nowhere {
     }
 }
 
-/// The line being written, and what was found on the way.
+/// The line being written, and the fault found so far.
 struct Line<'w> {
     out: &'w mut dyn fmt::Write,
     path: Path,
     fault: Option<Fault>,
 }
 
-/// What is around a header.
+/// The surroundings of a header.
 #[derive(Clone, Copy)]
 struct Around {
-    /// So many packets.
+    /// The number of packets around it.
     depth: u8,
-    /// Whether it can be told right from wrong: not in a quotation, which is cut, nor behind
-    /// another fault.
+    /// Whether faults are looked for: not in a packet that an ICMP error quotes, which was cut, nor
+    /// behind another fault.
     is_judged: bool,
 }
 
 impl Around {
-    /// For a packet inside this one.
+    /// Returns the surroundings of a packet inside this one.
     fn inside(self) -> Self {
         Self {
             depth: self.depth + 1,
@@ -158,7 +159,7 @@ impl<'w> Line<'w> {
         }
     }
 
-    /// Writes a fault, with a space behind it; then what is around the headers that follow.
+    /// Writes a fault and a space; returns the surroundings of the headers that follow.
     fn tell(&mut self, fault: Option<Fault>, around: Around) -> Result<Around, fmt::Error> {
         let Some(fault) = fault else {
             return Ok(around);
@@ -178,7 +179,7 @@ impl<'w> Line<'w> {
     }
 }
 
-/// Netlink messages, in whichever byte order makes sense of them.
+/// Writes netlink messages, in the byte order in which they can be parsed.
 fn write_netlink(out: &mut dyn fmt::Write, data: &[u8], len: u32) -> fmt::Result {
     let orders = [ByteOrder::NATIVE, ByteOrder::NATIVE.swapped()];
     let kind = orders
@@ -194,7 +195,7 @@ fn write_netlink(out: &mut dyn fmt::Write, data: &[u8], len: u32) -> fmt::Result
     write!(out, ", length {len}")
 }
 
-/// An Ethernet frame of `len` bytes.
+/// Writes an Ethernet frame of `len` bytes.
 fn write_ethernet(
     line: &mut Line<'_>,
     data: &[u8],
@@ -221,7 +222,7 @@ fn write_ethernet(
     }
 }
 
-/// What follows a header that names its protocol: `len` bytes.
+/// Writes a payload of `len` bytes, whose protocol the header before it names.
 fn write_payload(
     line: &mut Line<'_>,
     protocol: Option<EtherType>,
@@ -257,7 +258,7 @@ fn write_payload(
     }
 }
 
-/// An IPv4 or IPv6 packet of `len` bytes, told by its first nibble, else by the protocol.
+/// Writes an IP packet of `len` bytes; its first nibble decides the version, else the protocol.
 fn write_ip(
     line: &mut Line<'_>,
     data: &[u8],
@@ -276,7 +277,7 @@ fn write_other(line: &mut Line<'_>, protocol: Option<EtherType>, len: usize) -> 
     }
 }
 
-/// An IP packet in this layout, in `len` bytes.
+/// Writes an IP packet of `len` bytes in a given layout.
 fn write_ip_of(
     line: &mut Line<'_>,
     version: Version,
@@ -326,7 +327,7 @@ fn write_ip_of(
     }
 }
 
-/// Addresses and ports, as far as they were captured.
+/// Writes addresses and ports, as far as they were captured.
 fn write_ends(line: &mut Line<'_>, ip: &Ip<'_>) -> fmt::Result {
     if ip.source.is_none() && ip.destination.is_none() {
         return Ok(());

@@ -1,10 +1,10 @@
-//! Names of numbers: protocols, ethertypes, LLC, addresses.
+//! Names protocols, ethertypes and LLC frames, and formats hardware addresses.
 
 use std::fmt;
 
 use crate::record::EtherType;
 
-/// A protocol by its number in IANA's registry, as tcpdump writes it.
+/// An IP protocol number; shown by the name that tcpdump uses.
 pub struct ProtocolName(pub u8);
 
 impl fmt::Display for ProtocolName {
@@ -31,7 +31,7 @@ impl fmt::Display for ProtocolName {
     }
 }
 
-/// An ethertype by name, else by number.
+/// Shows an ethertype's name, or its number where it has none.
 pub struct EtherTypeName(pub EtherType);
 
 impl fmt::Display for EtherTypeName {

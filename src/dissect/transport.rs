@@ -1,4 +1,4 @@
-//! TCP, UDP, and what has no more than a name and a few numbers.
+//! Describes TCP, UDP, and the protocols of which only a name and a few numbers are shown.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{Around, Line, tunnel};
 use crate::packet::ip::number;
 use crate::packet::{be16, be32};
 
-/// The length is the payload's, by the header's word, as tcpdump shows it.
+/// Writes a UDP datagram. As in tcpdump, the length is the payload's according to the header.
 pub fn write_udp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
     const LEN: usize = 8;
     let data = carried.ip.payload;
@@ -64,7 +64,7 @@ pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
     )
 }
 
-/// What is neither TCP, UDP, ICMP nor a tunnel.
+/// Writes a packet that is neither TCP, UDP, ICMP nor a tunnel.
 pub fn write_other(
     line: &mut Line<'_>,
     protocol: u8,

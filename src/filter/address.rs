@@ -1,4 +1,4 @@
-//! Addresses and networks of IPv4 and IPv6, MAC addresses, and the names of hosts.
+//! Parses IPv4 and IPv6 addresses and networks, MAC addresses, and host names.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;

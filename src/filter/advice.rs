@@ -1,4 +1,4 @@
-//! What to say of words that fingers know from elsewhere, or in another spelling.
+//! Hints for words that users know from other tools, or in another spelling.
 
 use super::lex::{self, Input, Parsed, expected, fail, peek_character, peek_word, position};
 use super::names::Service;

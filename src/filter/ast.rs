@@ -1,8 +1,8 @@
-//! What an expression says, once names are looked up and qualifiers carried over. Aliases are gone:
-//! two expressions that mean the same by the manual are the same tree.
+//! The syntax tree of an expression. Names are looked up, qualifiers are carried over and aliases
+//! are replaced: two expressions that mean the same by the manual have the same tree.
 
 use crate::packet;
-use crate::record::{EtherType, Origin};
+use crate::record::{self, EtherType, Origin};
 
 use super::fact::Fact;
 use super::glob::Glob;
@@ -110,7 +110,7 @@ pub enum Primitive {
     /// `llc`, `llc u`
     Llc(Llc),
     /// `inbound`, `outbound`
-    Direction(Travel),
+    Direction(record::Direction),
     /// `len > 100`, `ip[8] < 5`
     Relation(Relation),
     /// What only a drop has.
@@ -170,12 +170,6 @@ impl Direction {
 pub enum Side {
     Source,
     Destination,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Travel {
-    Inbound,
-    Outbound,
 }
 
 /// An address and the bits of it that count; the others are zero.

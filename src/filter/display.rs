@@ -1,13 +1,13 @@
-//! The canonical form: what was understood, with nothing carried over and no aliases. Parsing it
-//! gives the same tree again.
+//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases.
+//! Parsing it gives the same tree.
 
 use std::fmt;
 
-use crate::record::{Escaped, Origin};
+use crate::record::{self, Escaped, Origin};
 
 use super::ast::{
     Arith, Chain, Comparison, Connective, Direction, DropWord, Expr, Family, Flow, Header, Net,
-    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, Travel, Width,
+    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, Width,
 };
 use super::port::OneWay;
 
@@ -178,8 +178,8 @@ impl fmt::Display for Primitive {
             Self::Pppoes(Some(session)) => write!(f, "pppoes {session}"),
             Self::Llc(llc) if llc.name.is_empty() => f.write_str("llc"),
             Self::Llc(llc) => write!(f, "llc {}", llc.name),
-            Self::Direction(Travel::Inbound) => f.write_str("inbound"),
-            Self::Direction(Travel::Outbound) => f.write_str("outbound"),
+            Self::Direction(record::Direction::Inbound) => f.write_str("inbound"),
+            Self::Direction(record::Direction::Outbound) => f.write_str("outbound"),
             Self::Relation(relation) => relation.fmt(f),
             Self::Drop(word) => word.fmt(f),
         }

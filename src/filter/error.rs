@@ -1,4 +1,4 @@
-//! A filter that cannot be understood: what was expected, and where.
+//! The error for an expression that cannot be parsed: what was expected, and where.
 
 use std::fmt;
 use std::ops::Range;

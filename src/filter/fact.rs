@@ -1,5 +1,5 @@
-//! Facts of a drop asked for exactly: `reason = NO_SOCKET`, and `reason = ""` for a drop that could
-//! have one and has none. What a summary's rows are is said with these.
+//! Exact comparisons with a fact of the drop: `reason = NO_SOCKET`, and `reason = ""` for a drop that
+//! could have a reason and has none. The filters for a summary's rows consist of them.
 
 use super::packet::{Framing, Packet};
 use crate::packet::{self, Flow};

@@ -1,4 +1,4 @@
-//! Names with `*` and `?` in them.
+//! Patterns with the wildcards `*` and `?`.
 
 /// A pattern over a whole name: `*` is any bytes, `?` is one.
 #[derive(Clone, Debug, PartialEq, Eq)]

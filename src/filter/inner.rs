@@ -1,36 +1,35 @@
-//! The packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
+//! Finds the packet inside a tunnel: GRE, IP in IP, VXLAN, Geneve, PPPoE, MPLS.
 
-use super::far;
 use super::layout::ether_type;
+use super::offset::{GRE_PROTOCOL, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{Framing, Lookup, Packet};
+use super::transport_header;
+use crate::packet::tunnel::{
+    GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
+};
 
-/// Ethernet bridged over GRE or Geneve (`ETH_P_TEB` of linux/if_ether.h).
-const TRANSPARENT_ETHERNET: u16 = 0x6558;
 /// MPLS to several receivers (RFC 5332).
 const MPLS_MULTICAST: u16 = 0x8848;
 /// More labels than this are not an honest packet.
 const MAX_LABELS: usize = 16;
-/// VXLAN by IANA's registry, and what Linux used before.
-const VXLAN_PORTS: [u16; 2] = [4789, 8472];
-const GENEVE_PORT: u16 = 6081;
 
 /// The packet one tunnel further in.
 pub fn packet<'a>(outer: &Packet<'a>) -> Option<Lookup<Packet<'a>>> {
-    let (kind, at) = far::network(outer)?;
+    let (kind, at) = transport_header::network(outer)?;
     match kind {
         ether_type::MPLS | MPLS_MULTICAST => return mpls(outer, at),
         ether_type::PPPOE_SESSION => return pppoe(outer, at),
         _ => {}
     }
-    let Found(header) = far::transport(outer, kind, at)? else {
+    let Found(header) = transport_header::transport(outer, kind, at)? else {
         return Some(Absent);
     };
     match header.number {
         4 => Some(Found(announced(outer, header.at, ether_type::IPV4))),
         41 => Some(Found(announced(outer, header.at, ether_type::IPV6))),
         47 => gre(outer, header.at),
-        17 => udp(outer, header.at),
+        17 => over_udp(outer, header.at),
         137 => mpls(outer, header.at),
         _ => Some(Absent),
     }
@@ -44,27 +43,20 @@ fn announced<'a>(outer: &Packet<'a>, at: usize, kind: u16) -> Packet<'a> {
     }
 }
 
-/// RFC 2784, 2.1 and RFC 2890, 2: flags, protocol type, and four bytes for each of checksum, key
-/// and sequence number.
+/// The packet behind a GRE header.
 fn gre<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
-    const CHECKSUM: u16 = 0x8000;
-    const ROUTING: u16 = 0x4000;
-    const KEY: u16 = 0x2000;
-    const SEQUENCE: u16 = 0x1000;
-    const VERSION: u16 = 0x0007;
-    let flags = outer.bytes.u16(at)?;
-    if flags & (VERSION | ROUTING) != 0 {
+    let flags = GreFlags(outer.bytes.u16(at)?);
+    if !flags.is_plain() {
         return Some(Absent);
     }
-    let kind = outer.bytes.u16(at + 2)?;
-    let fields = (flags & (CHECKSUM | KEY | SEQUENCE)).count_ones() as usize;
-    Some(Found(announced(outer, at + 4 + 4 * fields, kind)))
+    let kind = outer.bytes.u16(at + GRE_PROTOCOL)?;
+    Some(Found(announced(outer, at + flags.header_len(), kind)))
 }
 
-fn udp<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
-    let port = outer.bytes.u16(at + 2)?;
-    let tunnel = at + 8;
-    if VXLAN_PORTS.contains(&port) {
+fn over_udp<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+    let port = outer.bytes.u16(at + udp::DESTINATION)?;
+    let tunnel = at + udp::LEN;
+    if matches!(port, VXLAN_PORT | VXLAN_PORT_OLD) {
         // RFC 7348, 5: the I flag says that there is a network identifier.
         let has_id = outer.bytes.u8(tunnel)? & 0x08 != 0;
         return Some(if has_id {

@@ -1,6 +1,6 @@
-//! Where the headers of a packet begin for one place in the expression. pcap-filter(7) has `vlan`,
-//! `mpls` and `pppoes` move them for all that is written after, through `or`, `not` and
-//! parentheses; so a place is a position in the text, and knows its offsets for every framing.
+//! The offsets of a packet's headers for one position of the expression. In pcap-filter(7), `vlan`,
+//! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not` and
+//! parentheses. So each position in the text has its own offsets, for every framing.
 
 use super::packet::{Framing, Packet};
 use crate::packet::protocol_of_family;
@@ -8,9 +8,12 @@ use crate::record::LinkType;
 
 /// An Ethernet type, or what stands for one.
 pub mod ether_type {
+    use crate::record::EtherType;
+
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
-    pub const VLAN: u16 = 0x8100;
+    /// The types that announce a VLAN tag.
+    pub const VLAN_TAGS: [u16; 3] = [EtherType::VLAN.0, EtherType::QINQ.0, EtherType::QINQ_OLD.0];
     pub const RARP: u16 = 0x8035;
     pub const IPV6: u16 = 0x86dd;
     pub const MPLS: u16 = 0x8847;
@@ -57,7 +60,7 @@ pub enum Naming {
     Version,
     /// The header before it.
     Given,
-    /// It is not.
+    /// The type is not known.
     Unread,
 }
 
@@ -222,7 +225,7 @@ impl Layout {
         if !self.takes_tags() {
             return (self.naming != Naming::Unread).then_some(false);
         }
-        if !matches!(self.type_field(packet)?, ether_type::VLAN | 0x88a8 | 0x9100) {
+        if !ether_type::VLAN_TAGS.contains(&self.type_field(packet)?) {
             return Some(false);
         }
         match id {

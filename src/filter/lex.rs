@@ -1,4 +1,4 @@
-//! The parser's input: words, numbers, names, and how to say what was expected instead.
+//! The parser's input: words, numbers, names, and errors about what was expected instead.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,14 +1,48 @@
-//! Which drops to keep: pcap-filter(7)'s language with words for what only a drop has, described
-//! in dwdump-filter(7).
+//! The filter language: pcap-filter(7)'s, with words for the facts that only a drop has.
+//! dwdump-filter(7) describes it.
 //!
-//! An expression becomes a tree (`parse` and what it calls make an `ast`, names looked up,
-//! qualifiers carried over), and the tree a `program`: `test`s with two ways on. Every answer is
-//! one of three, for bytes may be missing; a packet is kept only where the whole expression is
-//! certainly true. A filter sees a [`DropRecord`] and nothing else, fails on no packet, and
-//! allocates nothing for one.
+//! `parse` turns an expression into a syntax tree (`ast`): names are looked up, and qualifiers are
+//! carried over. `program` compiles the tree into a list of `test`s, each with a branch for "true" and
+//! one for "not true". A test has three possible answers, because bytes may be missing; a packet is
+//! kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`]. It
+//! fails on no packet and allocates nothing for one.
 //!
-//! To read it: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`; `kernel` makes a program
-//! of the same expression that the kernel runs on messages.
+//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`. `kernel` compiles the
+//! same expression into a program that the kernel runs on messages.
+//!
+//! # Example
+//!
+//! ```
+//! # use dwdump::record::{
+//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//! #     Timestamp,
+//! # };
+//! #
+//! # let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! # let record = DropRecord {
+//! #     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//! #     cause: Cause::Software {
+//! #         location: Location {
+//! #             pc: None,
+//! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #         },
+//! #         reason: Name::new(b"SOCKET_RCVBUFF"),
+//! #     },
+//! #     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//! #     link: Link::known(LinkType::RAW),
+//! #     protocol: Some(EtherType::IPV4),
+//! #     original_len: 20,
+//! #     data: &data,
+//! #     notes: &[],
+//! #     flags: PacketFlags::default(),
+//! # };
+//! use dwdump::filter::{Filter, SystemNames};
+//!
+//! let filter = Filter::parse("udp and reason SOCKET_RCVBUFF", &SystemNames)?;
+//! assert!(filter.matches(&record));
+//! assert!(Filter::parse("udp and", &SystemNames).is_err());
+//! # Ok::<(), dwdump::filter::FilterError>(())
+//! ```
 
 mod address;
 mod advice;
@@ -19,13 +53,13 @@ mod display;
 mod drop_word;
 mod error;
 mod fact;
-mod far;
 mod glob;
 mod inner;
 mod kernel;
 mod layout;
 mod lex;
 mod names;
+mod offset;
 mod operand;
 mod packet;
 mod parse;
@@ -38,6 +72,8 @@ mod suggest;
 mod test;
 #[cfg(test)]
 mod tests;
+mod transport_header;
+mod view;
 mod words;
 
 use std::fmt;
@@ -58,7 +94,7 @@ pub use names::{Names, Service, SystemNames};
 pub use port::OneWay;
 pub use suggest::nearest;
 
-/// Which drops to keep.
+/// A compiled filter expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// `None` keeps all.
@@ -67,7 +103,7 @@ pub struct Filter {
     source: Box<Source>,
 }
 
-/// The same expression by the manual, however it was written.
+/// Two filters are equal if their expressions mean the same, however they are written.
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
         self.expr == other.expr
@@ -77,8 +113,8 @@ impl PartialEq for Filter {
 impl Eq for Filter {}
 
 impl Filter {
-    /// Understands an expression; one of nothing but white space keeps all. Names are looked up
-    /// here, once.
+    /// Parses and compiles an expression. An empty one keeps every drop. Names are looked up here,
+    /// once.
     pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
         let (expr, source) = parse::parse(text, names)?;
         Ok(Self {
@@ -99,7 +135,8 @@ impl Filter {
         }
     }
 
-    /// `iface NAME and (…)`, what `-i NAME` means. The name is an interface's, or its index.
+    /// Returns the filter `iface NAME and (…)`, which `-i NAME` stands for. `name` is an interface's
+    /// name or index.
     #[must_use]
     pub fn on_interface(self, name: &str) -> Self {
         // tcpdump's word for all of them.
@@ -119,22 +156,22 @@ impl Filter {
         }
     }
 
-    /// Whether the drop is kept: whether the expression is certainly true of it.
+    /// Returns whether the drop is kept: whether the expression is certainly true.
     pub fn matches(&self, record: &DropRecord<'_>) -> bool {
         self.program.holds(&Packet::new(record))
     }
 
-    /// Whether every drop is kept.
+    /// Returns whether the filter keeps every drop.
     pub fn keeps_all(&self) -> bool {
         self.expr.is_none()
     }
 
-    /// Why no drop can match, where that is certain.
+    /// Returns the parts that contradict each other, if certainly no drop can match.
     pub fn contradiction(&self) -> Option<Contradiction> {
         contradiction::contradiction(self.expr.as_ref()?, &self.source)
     }
 
-    /// The patterns of `reason`, in the order in which they stand; upper case.
+    /// Returns the patterns of `reason` in the order of the expression, in upper case.
     pub fn reasons(&self) -> Vec<ReasonPattern> {
         let mut found = Vec::new();
         if let Some(expr) = &self.expr {
@@ -144,19 +181,19 @@ impl Filter {
     }
 }
 
-/// The canonical form: what was understood. Parsed again, it is the same filter.
+/// Shows the canonical form, which parses to the same filter.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.expr.as_ref().map_or(Ok(()), |expr| expr.fmt(f))
     }
 }
 
-/// What an expression asks of the reason of a drop.
+/// A pattern that an expression compares the drop reason with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonPattern(glob::Glob);
 
 impl ReasonPattern {
-    /// Whether a drop of this reason is meant.
+    /// Returns whether a reason matches.
     pub fn matches(&self, reason: &str) -> bool {
         self.0.matches_any_case(reason.as_bytes())
     }

@@ -1,21 +1,22 @@
-//! Names of hosts, services and protocols: handed to the parser, which looks nothing up itself.
+//! Looks up names of hosts, services and protocols. The parser is given a [`Names`] and reads no
+//! file itself.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 
-/// Where the parser asks for names.
+/// Looks up names for the parser.
 pub trait Names {
-    /// The addresses of a host, at least one.
+    /// Returns the addresses of a host, at least one.
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 
-    /// The ports of a service.
+    /// Returns the ports of a service.
     fn service(&self, name: &str) -> Service;
 
-    /// The number of an IP protocol.
+    /// Returns the number of an IP protocol.
     fn protocol(&self, name: &str) -> Option<u8>;
 }
 
-/// What services(5) says of a name.
+/// The ports of a service by protocol, as services(5) lists them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// Its TCP port.

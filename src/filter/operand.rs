@@ -1,4 +1,4 @@
-//! Names and numbers behind their qualifiers: addresses, ports, protocols, and what a drop has.
+//! Parses the operands of qualifiers: addresses, ports, protocols, and facts of the drop.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! A packet as the tests see it: bytes that may end anywhere. What was not captured is `None`, and
-//! so is the answer of every test that needs it.
+//! A packet as the tests read it: bytes that may end anywhere. Reading a byte that was not captured
+//! gives `None`, and so does every test that needs it.
 
 use crate::record::{DropRecord, LinkType};
 

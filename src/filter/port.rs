@@ -1,4 +1,4 @@
-//! Ports: numbers, services, ranges, and the two ends of a flow.
+//! Parses ports: numbers, services, ranges, and the two ends of a flow.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

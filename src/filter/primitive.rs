@@ -1,13 +1,15 @@
-//! One primitive: the word that says which, and what belongs to it.
+//! Parses one primitive: its keyword and its operands.
 
 use std::ops::Range;
 
 use winnow::stream::{Location, Stream};
 
+use crate::record;
+
 use super::arithmetic;
 use super::ast::{
     Arith, Comparison, Connective, Direction, DropWord, Expr, Family, Llc, Primitive, Relation,
-    Side, Travel,
+    Side,
 };
 use super::drop_word::TextWord;
 use super::lex::{
@@ -51,8 +53,8 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
         "flow" => alone(port::flow(input)?),
         "less" => alone(length(input, Comparison::LessOrEqual)?),
         "greater" => alone(length(input, Comparison::GreaterOrEqual)?),
-        "inbound" => alone(Primitive::Direction(Travel::Inbound)),
-        "outbound" => alone(Primitive::Direction(Travel::Outbound)),
+        "inbound" => alone(Primitive::Direction(record::Direction::Inbound)),
+        "outbound" => alone(Primitive::Direction(record::Direction::Outbound)),
         "noise" => alone(Primitive::Drop(DropWord::Noise)),
         "vlan" => alone(Primitive::Vlan(
             limited(input, "a VLAN", 4095)?.and_then(|id| u16::try_from(id).ok()),

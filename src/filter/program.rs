@@ -1,13 +1,15 @@
-//! The compiled form: tests in a row, each with two ways on. Negations are pushed down to the tests
-//! (De Morgan's laws hold for three values, too), so that each asks for one certain answer; what is
-//! unknown goes the way of "no", whatever was asked. There is one way in for each kind of network
-//! header, without the tests that it decides. Nothing is allocated for a packet.
+//! The compiled form: a list of tests, each with two branches. Negations are pushed down to the tests
+//! (De Morgan's laws hold for three values, too), so that each test asks for one certain answer; an
+//! unknown answer takes the branch of "no", whatever was asked. There is one entry point for each
+//! class of network header, which skips the tests that the class decides. Nothing is allocated for a
+//! packet.
 
 use super::ast::{Chain, Connective, Expr, PortRange, Primitive};
 use super::inner;
 use super::layout::Place;
 use super::packet::{Lookup, Packet};
-use super::test::{Class, Test, View};
+use super::test::Test;
+use super::view::{Class, View};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]

@@ -1,64 +1,11 @@
-//! Comparisons of arithmetic over lengths and bytes, and where the headers are that the bytes are
-//! counted from.
+//! Evaluates comparisons of arithmetic over lengths and bytes, and finds the headers from which the
+//! bytes are counted.
 
-use super::ast::{Arith, Header, Operator, Relation, Width};
+use super::ast::{Arith, Header, Width};
 use super::layout::ether_type;
+use super::offset::{ipv4, ipv6};
 use super::packet::Lookup::{self, Absent, Found};
-use super::test::{Class, Test, View};
-
-/// Offsets and numbers of the IPv4 header (RFC 791, 3.1).
-pub mod ipv4 {
-    pub const FRAGMENT: usize = 6;
-    pub const PROTOCOL: usize = 9;
-    pub const SOURCE: usize = 12;
-    pub const DESTINATION: usize = 16;
-    pub const FRAGMENT_OFFSET: u16 = 0x1fff;
-}
-
-/// Offsets of the IPv6 header (RFC 8200, 3) and of a fragment header's next header (4.5).
-pub mod ipv6 {
-    pub const NEXT_HEADER: usize = 6;
-    pub const SOURCE: usize = 8;
-    pub const DESTINATION: usize = 24;
-    pub const LEN: usize = 40;
-    pub const FRAGMENT: u8 = 44;
-}
-
-/// ARP for IPv4 over Ethernet (RFC 826).
-pub mod arp {
-    pub const SENDER: usize = 14;
-    pub const TARGET: usize = 24;
-}
-
-/// The relation as a [`Test::Field`], if it is one.
-pub fn field(relation: &Relation) -> Option<Test> {
-    let Arith::Number(value) = relation.right else {
-        return None;
-    };
-    let (load, mask) = match &relation.left {
-        Arith::Operation { first, rest } => match &rest[..] {
-            [(Operator::And, mask)] => (&**first, constant(mask)?),
-            _ => return None,
-        },
-        load => (load, u32::MAX),
-    };
-    let Arith::Load {
-        header,
-        offset,
-        width,
-    } = load
-    else {
-        return None;
-    };
-    Some(Test::Field {
-        header: *header,
-        offset: usize::try_from(constant(offset)?).ok()?,
-        width: *width,
-        mask,
-        comparison: relation.comparison,
-        value,
-    })
-}
+use super::view::{Class, View};
 
 /// The value of arithmetic without a packet.
 pub fn constant(arith: &Arith) -> Option<u32> {

@@ -1,4 +1,4 @@
-//! Where the primitives of an expression were written, for what is said of them later.
+//! The positions of an expression's primitives in its text, for messages about them.
 
 use std::ops::Range;
 

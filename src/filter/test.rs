@@ -1,69 +1,18 @@
-//! One compiled test, and its answer for a packet: yes, no, or `None` where bytes are missing.
+//! Compiled tests. A test answers a packet with true, false, or `None` where bytes are missing.
 
 use crate::reason;
-use crate::record::{self, Cause, Name, Origin, Symbol};
+use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
-    Comparison, Direction, DropWord, Family, Flow, Header, Net, PortRange, PortScope, Primitive,
-    Relation, Scope, Side, Travel, Width,
+    Arith, Comparison, Direction, DropWord, Family, Flow, Header, Net, Operator, PortRange,
+    PortScope, Primitive, Relation, Scope, Side, Width,
 };
-use super::layout::{Layout, MAX_LLC_LENGTH, Naming, ether_type};
+use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
+use super::offset::{arp, ipv4, ipv6, udp};
 use super::packet::Lookup::{Absent, Found};
-use super::packet::Packet;
-use super::relation::{self, arp, ipv4, ipv6};
-use super::{fact, far};
-
-/// A packet as one place in the expression sees it.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    pub packet: &'a Packet<'a>,
-    pub layout: &'a Layout,
-    /// The Ethernet type of the network header.
-    pub kind: Option<u16>,
-}
-
-/// Kinds of network header; most tests are for one or two of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Ip4,
-    Ip6,
-    Arp,
-    Rarp,
-    Other,
-    /// The type was not captured, or is nowhere.
-    Unknown,
-}
-
-impl Class {
-    pub const ALL: [Self; 6] = [
-        Self::Ip4,
-        Self::Ip6,
-        Self::Arp,
-        Self::Rarp,
-        Self::Other,
-        Self::Unknown,
-    ];
-
-    #[inline]
-    pub fn of(kind: Option<u16>) -> Self {
-        match kind {
-            Some(ether_type::IPV4) => Self::Ip4,
-            Some(ether_type::IPV6) => Self::Ip6,
-            Some(ether_type::ARP) => Self::Arp,
-            Some(ether_type::RARP) => Self::Rarp,
-            Some(_) => Self::Other,
-            None => Self::Unknown,
-        }
-    }
-
-    fn is_of(self, family: Family) -> bool {
-        match self {
-            Self::Ip4 => family != Family::Ip6,
-            Self::Ip6 => family != Family::Ip,
-            _ => false,
-        }
-    }
-}
+use super::relation;
+use super::view::{Class, View};
+use super::{fact, transport_header};
 
 /// A primitive made ready.
 #[derive(Clone, Debug)]
@@ -101,7 +50,7 @@ impl Test {
             &Primitive::Port(scope, direction, range) => {
                 Self::Port(scope, direction, range, Vec::new())
             }
-            Primitive::Relation(relation) => relation::field(relation).unwrap_or_else(|| {
+            Primitive::Relation(relation) => field(relation).unwrap_or_else(|| {
                 let mut guards = Vec::new();
                 relation::find_guards(&relation.left, &mut guards);
                 relation::find_guards(&relation.right, &mut guards);
@@ -212,6 +161,36 @@ impl Test {
     }
 }
 
+/// Returns the relation as a [`Test::Field`] if it compares one load at a constant offset.
+pub fn field(comparison: &Relation) -> Option<Test> {
+    let Arith::Number(value) = comparison.right else {
+        return None;
+    };
+    let (load, mask) = match &comparison.left {
+        Arith::Operation { first, rest } => match &rest[..] {
+            [(Operator::And, mask)] => (&**first, relation::constant(mask)?),
+            _ => return None,
+        },
+        load => (load, u32::MAX),
+    };
+    let Arith::Load {
+        header,
+        offset,
+        width,
+    } = load
+    else {
+        return None;
+    };
+    Some(Test::Field {
+        header: *header,
+        offset: usize::try_from(relation::constant(offset)?).ok()?,
+        width: *width,
+        mask,
+        comparison: comparison.comparison,
+        value,
+    })
+}
+
 /// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
 /// and its manual does not say.
 #[inline]
@@ -308,7 +287,7 @@ fn port(
         let port = view.packet.bytes.u16(at)?;
         Some(range.contains(port) || more.iter().any(|range| range.contains(port)))
     };
-    direction.judge(|| is(at), || is(at + 2))
+    direction.judge(|| is(at), || is(at + udp::DESTINATION))
 }
 
 /// The tests that are rarer, or do little.
@@ -321,7 +300,7 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
         &Primitive::ProtoChain(family, number) => proto_chain(view, family, number),
         &Primitive::FarAddress(direction, net) => far_address(view, direction, net),
         &Primitive::FarPort(side, range) => {
-            let Found(ports) = far::ports(view.packet)? else {
+            let Found(ports) = transport_header::ports(view.packet)? else {
                 return Some(false);
             };
             let offset = match side {
@@ -381,13 +360,7 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
             }
             Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
         }
-        Primitive::Direction(travel) => {
-            let expected = match travel {
-                Travel::Inbound => record::Direction::Inbound,
-                Travel::Outbound => record::Direction::Outbound,
-            };
-            Some(view.packet.record.direction() == Some(expected))
-        }
+        &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),
         // They are tests of their own.
         Primitive::EtherProto(_)
@@ -412,10 +385,10 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     let headers = match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
-            far::Headers::of_ipv4(view.packet, network)?
+            transport_header::Headers::of_ipv4(view.packet, network)?
         }
         (ether_type::IPV6, Family::Ip6 | Family::Either) => {
-            far::Headers::of_ipv6(view.packet, network)?
+            transport_header::Headers::of_ipv6(view.packet, network)?
         }
         _ => return Some(false),
     };
@@ -428,7 +401,7 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
 }
 
 fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> {
-    let (kind, network) = far::network(view.packet)?;
+    let (kind, network) = transport_header::network(view.packet)?;
     match (kind, net) {
         (ether_type::IPV4, Net::V4 { address, mask }) => {
             let is = |at: usize| Some(view.packet.bytes.u32(network + at)? & mask == address);
@@ -447,14 +420,14 @@ fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> 
 }
 
 fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
-    let Found(ports) = far::ports(view.packet)? else {
+    let Found(ports) = transport_header::ports(view.packet)? else {
         return Some(false);
     };
     if !flow.protocol.covers(ports.protocol) {
         return Some(false);
     }
     let source = view.packet.bytes.u16(ports.at)?;
-    let destination = view.packet.bytes.u16(ports.at + 2)?;
+    let destination = view.packet.bytes.u16(ports.at + udp::DESTINATION)?;
     let is = |from: &std::net::SocketAddr, to: &std::net::SocketAddr| {
         if source != from.port() || destination != to.port() {
             return Some(false);

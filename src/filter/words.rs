@@ -1,5 +1,5 @@
-//! The words of the language that stand in tables: protocols, named constants, and the words of
-//! pcap-filter(7) that are not built.
+//! Tables of the language's words: protocols, named constants, and the words of pcap-filter(7) that
+//! are not supported.
 
 use super::ast::{Family, Header, Llc, Primitive};
 

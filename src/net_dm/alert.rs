@@ -1,5 +1,5 @@
-//! Alerts: a kernel message to a [`DropRecord`] and, for the C tool's file format, back again.
-//! Nothing is presumed of order or presence; what is not understood is skipped and counted.
+//! Converts the kernel's alerts to [`DropRecord`]s and, for the C tool's file format, back. Attributes
+//! may be missing and come in any order; unknown ones are skipped and counted.
 
 use super::content::Content;
 use super::netlink::{Attributes, ByteOrder, MessageBuilder};

@@ -1,4 +1,4 @@
-//! What an alert carries: a packet, or something else that the kernel freed as dropped. Newer
+//! Tells packets from other data that the kernel freed as dropped. Newer
 //! kernels (seen on 6.12 and 7.2, not on 6.1) also report socket buffers that never were packets:
 //! netlink messages, data between sockets of one host, and the drop monitor's own alerts.
 

@@ -1,13 +1,13 @@
-//! Requests to the drop monitor, and what each refusal means. The conversation itself is a trait,
-//! so that tests can script the answers that no kernel at hand gives.
+//! Requests to the drop monitor, and the meaning of each refusal. The conversation is a trait, so that
+//! tests can script answers that no available kernel gives.
 
 use std::fmt;
-use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::netlink::{Attributes, Generic};
 use super::{attr, cmd};
+use crate::errno::strerror;
 use crate::record::Origin;
 use crate::untrusted::Untrusted;
 
@@ -30,7 +30,7 @@ pub struct Request {
 /// The attributes of the answer, in this machine's byte order; empty for an acknowledgement.
 pub type Answer = Vec<u8>;
 
-/// The kernel's no.
+/// A request that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The errno.
@@ -47,15 +47,6 @@ impl fmt::Display for Refusal {
             None => Ok(()),
         }
     }
-}
-
-/// `Operation not permitted`, without the number that the standard library adds.
-pub fn strerror(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// What was asked of the kernel when it refused.

@@ -1,5 +1,5 @@
-//! Which message type is NET_DM: the controller's answer, read and written. The number differs
-//! from boot to boot, so a capture of netlink messages has to hold the answer.
+//! The message type of NET_DM: parses and writes the netlink controller's answer. The number differs
+//! from boot to boot, so a capture of netlink messages has to contain the answer.
 
 use super::netlink::{Generic, MessageBuilder};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID, GROUP_NAME};

@@ -1,4 +1,4 @@
-//! What other processes can do to monitoring, in words.
+//! Describes what other processes did to the monitoring.
 
 use std::fmt;
 

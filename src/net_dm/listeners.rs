@@ -1,4 +1,4 @@
-//! Who else listens to the drop monitor, as `/proc/net/netlink` shows it to everybody.
+//! Finds the other listeners of the drop monitor in `/proc/net/netlink`, which every user can read.
 
 use std::io;
 

@@ -4,20 +4,20 @@
 //! on Linux 6.1, 6.12 and 7.2. The numbers are in the byte order of the host that sent them.
 
 pub mod alert;
-pub mod content;
-pub mod control;
-pub mod family;
+pub(crate) mod content;
+pub(crate) mod control;
+pub(crate) mod family;
 pub mod interference;
-pub mod listeners;
-pub mod monitoring;
+pub(crate) mod listeners;
+pub(crate) mod monitoring;
 pub mod netlink;
-pub mod ownership;
+pub(crate) mod ownership;
 #[cfg(test)]
 pub(crate) mod script;
 #[cfg(test)]
 mod simulated;
-pub mod socket;
-pub mod summary;
+pub(crate) mod socket;
+pub(crate) mod summary;
 
 /// The family's name; its number differs from boot to boot.
 pub const FAMILY_NAME: &str = "NET_DM";
@@ -29,7 +29,7 @@ pub const GROUP_NAME: &str = "events";
 pub const GROUP_ID: u32 = 1;
 
 /// Commands (`NET_DM_CMD_`).
-pub mod cmd {
+pub(crate) mod cmd {
     /// Summary alert: counts for each place, multicast.
     pub const ALERT: u8 = 1;
     /// Request: settings, each optional. Without any, a probe: EBUSY while monitoring is on.
@@ -42,16 +42,18 @@ pub mod cmd {
     pub const PACKET_ALERT: u8 = 5;
     /// Request: the settings.
     pub const CONFIG_GET: u8 = 6;
-    /// Answer to [`CONFIG_GET`].
+    /// Answer to [`CONFIG_GET`]; the kernel's part, which the tests play.
+    #[cfg(test)]
     pub const CONFIG_NEW: u8 = 7;
     /// Request: the statistics.
     pub const STATS_GET: u8 = 8;
-    /// Answer to [`STATS_GET`].
+    /// Answer to [`STATS_GET`]; the kernel's part, which the tests play.
+    #[cfg(test)]
     pub const STATS_NEW: u8 = 9;
 }
 
 /// Attributes (`NET_DM_ATTR_`). Nested enumerations start at **zero**.
-pub mod attr {
+pub(crate) mod attr {
     /// u8: 0 summary, 1 packet.
     pub const ALERT_MODE: u16 = 1;
     /// u64: return address of the call that freed the packet.

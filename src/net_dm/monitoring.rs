@@ -1,6 +1,6 @@
-//! The life cycle of monitoring: one global switch without an owner, and settings that outlive
-//! their setter. What was changed is put back, whichever way the run ends, unless somebody else
-//! has taken the drop monitor over by then.
+//! Starts, changes and stops the monitoring. It is one global switch without an owner, and its
+//! settings outlive the process that set them. The former settings are restored whichever way the
+//! run ends, unless another process has taken the drop monitor over by then.
 
 use std::fmt;
 

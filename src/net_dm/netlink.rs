@@ -1,5 +1,5 @@
-//! Netlink's framing, borrowed: messages of a datagram, attributes of a message. Any bytes are
-//! walked to the end or to the first impossible length; nothing panics, nothing allocates.
+//! Parses netlink's framing: the messages of a datagram, and the attributes of a message. Parsing
+//! stops at the first impossible length. It borrows the bytes, allocates nothing, and never panics.
 
 /// Bytes of a netlink message header (`struct nlmsghdr`, linux/netlink.h).
 pub const MESSAGE_HEADER_LEN: usize = 16;

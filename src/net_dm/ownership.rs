@@ -1,6 +1,7 @@
-//! Whose monitoring it is. The drop monitor is one global switch without an owner, so the dwdumps of
-//! a host keep a record below `/run`: who configured it last, and the settings to go back to. One
-//! that is taken over learns of it there; what a killed one left is restored from it.
+//! Records who owns the monitoring. The drop monitor is one global switch without an owner, so the
+//! dwdump processes of a host keep a file below `/run`: which process configured it last, and the
+//! settings to restore. A process learns from it that another has taken the monitoring over, and
+//! restores from it the settings that a killed process left.
 //!
 //! Programs that do not know the record are noticed by what the kernel says: see
 //! [`monitoring`](super::monitoring).

@@ -1,4 +1,4 @@
-//! A drop monitor as the kernel has it, for several processes that use it at once.
+//! Simulates the kernel's drop monitor for tests with several processes.
 
 use std::sync::{Arc, Mutex};
 

@@ -11,7 +11,9 @@ use neli::nl::{NlPayload, Nlmsghdr, NlmsghdrBuilder};
 use neli::socket::synchronous::NlSocketHandle;
 use neli::types::{Buffer, GenlBuffer};
 use neli::utils::Groups;
-use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType};
+use nix::sys::socket::{
+    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, sockopt,
+};
 
 use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
@@ -271,27 +273,27 @@ impl AlertSocket {
         self.family
     }
 
-    /// Asks for a receive buffer of `bytes`, past the system's limit where that is allowed.
+    /// Asks for a receive buffer of `bytes`, beyond `net.core.rmem_max` where that is allowed.
     pub fn set_receive_buffer(&self, bytes: u32) -> io::Result<ReceiveBuffer> {
         // The kernel doubles the number in an int.
-        let wanted = i32::try_from(bytes).unwrap_or(i32::MAX).min(i32::MAX / 2);
-        if sys::force_receive_buffer(self.as_fd(), wanted).is_err() {
-            sys::set_receive_buffer(self.as_fd(), wanted)?;
+        let wanted = bytes.min(i32::MAX as u32 / 2) as usize;
+        if setsockopt(self, sockopt::RcvBufForce, &wanted).is_err() {
+            setsockopt(self, sockopt::RcvBuf, &wanted)?;
         }
-        let got = sys::receive_buffer(self.as_fd())?;
+        let got = self.receive_buffer()?;
         // The kernel has a smallest size of its own, so more than asked for is as asked for.
-        let clamped = u32::try_from(got).unwrap_or(0);
-        Ok(if got >= wanted {
+        Ok(if got as usize >= wanted {
             ReceiveBuffer::Granted
         } else {
-            ReceiveBuffer::Clamped(clamped)
+            ReceiveBuffer::Clamped(got)
         })
     }
 
-    /// Bytes of the receive buffer, as one would ask for them: the kernel allows twice as much.
+    /// Returns the size of the receive buffer in bytes, as one would ask for it: the kernel reports
+    /// twice as much.
     pub fn receive_buffer(&self) -> io::Result<u32> {
-        let bytes = sys::receive_buffer(self.as_fd())?;
-        Ok(u32::try_from(bytes).unwrap_or(0))
+        let doubled = getsockopt(self, sockopt::RcvBuf)?;
+        Ok(u32::try_from(doubled / 2).unwrap_or(0))
     }
 
     /// Has the kernel reject messages before they get here: they are not counted as lost, nor at

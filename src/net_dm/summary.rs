@@ -1,4 +1,4 @@
-//! Summary alerts: what the kernel counted itself, without a packet, once a second for each CPU
+//! Parses summary alerts: counts without packets, which the kernel sends once a second for each CPU
 //! that dropped something.
 
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! An IP packet as far as its bytes go, whatever its fields say: a header whose version or length is
-//! wrong still has its addresses where they always are.
+//! Parses IPv4 and IPv6 packets, as far as they were captured. Impossible fields are tolerated: a
+//! header whose version or length is wrong still has its addresses at their usual offsets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use super::{Ports, be16};
 pub(crate) const IPV4_LEN: usize = 20;
 pub(crate) const IPV6_LEN: usize = 40;
 
-/// Numbers in IANA's registry.
+/// IP protocol numbers of IANA's registry.
 pub(crate) mod number {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
@@ -30,8 +30,8 @@ pub(crate) mod number {
     pub const SCTP: u8 = 132;
 }
 
-/// The layout that a header is read in: that of the protocol number before it, which need not be
-/// the version that the header states.
+/// The layout in which a header is parsed. The protocol number before the header decides it, not the
+/// version that the header states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// RFC 791.
@@ -40,12 +40,12 @@ pub enum Version {
     V6,
 }
 
-/// A part of a larger packet.
+/// The position of a fragment in the whole packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// Bytes of the larger packet's payload before this one's.
+    /// The fragment's offset in the whole packet's payload, in bytes.
     pub offset: u16,
-    /// Whether others follow.
+    /// Whether more fragments follow.
     pub more: bool,
 }
 
@@ -60,21 +60,21 @@ pub struct Ip<'a> {
     pub source: Option<IpAddr>,
     /// Destination address, if it was captured.
     pub destination: Option<IpAddr>,
-    /// The number of what [`payload`](Self::payload) begins with. An extension header's own where
-    /// that does not end within the packet.
+    /// The protocol number of [`payload`](Self::payload). Where an extension header does not end
+    /// within the packet, that header's own number.
     pub protocol: Option<u8>,
     /// The captured bytes behind IP and its extension headers, without the link layer's padding.
     pub payload: &'a [u8],
-    /// Where the payload begins in [`bytes`](Self::bytes).
+    /// The payload's offset in [`bytes`](Self::bytes).
     pub payload_at: usize,
-    /// The end of the packet as its length field gives it, where that is possible.
+    /// The end of the packet according to its length field, where that value is possible.
     pub stated_end: Option<usize>,
-    /// Where this is one.
+    /// The fragment's position, if the packet is a fragment.
     pub fragment: Option<Fragment>,
 }
 
 impl<'a> Ip<'a> {
-    /// Reads as far as the bytes go.
+    /// Parses a packet as far as it was captured.
     pub fn new(version: Version, bytes: &'a [u8]) -> Self {
         match version {
             Version::V4 => Self::v4(bytes),
@@ -152,7 +152,7 @@ impl<'a> Ip<'a> {
         self
     }
 
-    /// The extension headers, as far as they were captured.
+    /// Iterates over the extension headers that were captured.
     pub fn extensions(&self) -> Extensions<'a> {
         let (at, next) = match self.version {
             Version::V4 => (
@@ -172,12 +172,12 @@ impl<'a> Ip<'a> {
         }
     }
 
-    /// Whether the beginning of what IP carries is in another fragment.
+    /// Returns whether this is a later fragment, which does not have the transport header.
     pub fn is_later_fragment(&self) -> bool {
         self.fragment.is_some_and(|fragment| fragment.offset != 0)
     }
 
-    /// Ports, each if it was captured. TCP, UDP and SCTP begin with them (RFC 9293, 3.1; RFC 768;
+    /// Returns the ports, each if it was captured. TCP, UDP and SCTP begin with them (RFC 9293, 3.1; RFC 768;
     /// RFC 9260, 3.1), however damaged the rest of their header is.
     pub fn ports(&self) -> Ports {
         let has_ports = matches!(
@@ -191,13 +191,13 @@ impl<'a> Ip<'a> {
     }
 }
 
-/// What an IPv4 header says of its own length, in bytes.
+/// Returns the length that an IPv4 header states for itself, in bytes.
 pub fn stated_header_len(bytes: &[u8]) -> Option<usize> {
     bytes.first().map(|first| usize::from(first & 0x0f) * 4)
 }
 
-/// The extension headers behind an IP header, in order. It ends where a header is none, or does not
-/// end within the bytes.
+/// Iterates over the extension headers behind an IP header, up to the first header that is none or
+/// that was cut off.
 #[derive(Clone, Debug)]
 pub struct Extensions<'a> {
     version: Version,
@@ -206,12 +206,12 @@ pub struct Extensions<'a> {
     passed: usize,
 }
 
-/// One of them.
+/// An extension header.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension<'a> {
     /// Its protocol number.
     pub number: u8,
-    /// All of it.
+    /// The whole header.
     pub bytes: &'a [u8],
 }
 
@@ -250,7 +250,8 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-/// IPv4 has the authentication header alone.
+/// Returns whether a protocol number is an extension header's. IPv4 has only the authentication
+/// header.
 pub fn is_extension(version: Version, number: u8) -> bool {
     match number {
         number::AUTHENTICATION => true,

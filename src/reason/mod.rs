@@ -1,16 +1,32 @@
 //! Why a packet was dropped, in words for the administrator: what each drop reason means, and what
 //! dropping in a function means, since `NOT_SPECIFIED` is the most frequent reason of all.
 //!
-//! The data stands in `catalogue`. This file finds an entry, shows it, and knows what is usually
-//! harmless. What the catalogue does not have is unknown, never guessed.
+//! The data is in `reasons.txt` and `functions.txt`, which `catalogue` parses. This file finds an
+//! entry, shows it, and decides what is usually harmless. What the catalogue does not have is
+//! unknown, never guessed.
 //!
 //! Names are those that arrive: net/core/drop_monitor.c takes them from `drop_reasons_by_subsys`,
 //! so the core's are bare (`NO_SOCKET`), mac80211's and Open vSwitch's carry their prefix
 //! (`RX_DROP_U_DUP`, `OVS_DROP_METER`). The qdiscs' own (`QDISC_DROP_OVERLIMIT`) are not registered
 //! there and arrive as `QDISC_DROP`.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::reason;
+//!
+//! let entry = reason::explain(b"SKB_DROP_REASON_NO_SOCKET").unwrap();
+//! assert_eq!(entry.name, "NO_SOCKET");
+//! println!("{}\n{}", entry.meaning, entry.noise);
+//! for command in &entry.checks {
+//!     println!("  {command}");
+//! }
+//! ```
 
 use std::cmp::Ordering;
 use std::fmt;
+
+use strsim::osa_distance;
 
 use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 
@@ -23,7 +39,8 @@ const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 
 /// What is known of one drop reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// As it arrives: `NETFILTER_DROP`.
     pub name: &'static str,
@@ -37,24 +54,25 @@ pub struct Entry {
     /// What it means, in one sentence or two.
     pub meaning: &'static str,
     /// Why it usually happens, the likeliest first.
-    pub causes: &'static [&'static str],
+    pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
-    pub checks: &'static [&'static str],
+    pub checks: Vec<&'static str>,
     /// Whether it is usually harmless.
     pub noise: Noise,
 }
 
 /// What it means when a function of the kernel drops a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Place {
     /// Without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,
     /// What it means, in one sentence or two.
     pub meaning: &'static str,
     /// Why it usually happens, the likeliest first.
-    pub causes: &'static [&'static str],
+    pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
-    pub checks: &'static [&'static str],
+    pub checks: Vec<&'static str>,
     /// Whether it is usually harmless, where the reason says nothing.
     pub noise: Noise,
 }
@@ -78,6 +96,15 @@ impl Noise {
         }
     }
 
+    /// The verdict in words, as `--explain` shows it and the catalogue writes it.
+    fn verdict(self) -> &'static str {
+        match self {
+            Self::Usually(_) => "usually harmless",
+            Self::Depends(_) => "it depends",
+            Self::Rarely(_) => "usually not harmless",
+        }
+    }
+
     /// One word for a column.
     fn word(self) -> &'static str {
         match self {
@@ -91,18 +118,13 @@ impl Noise {
 /// `usually harmless: the frame was not for this host`.
 impl fmt::Display for Noise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self {
-            Self::Usually(_) => "usually harmless",
-            Self::Depends(_) => "it depends",
-            Self::Rarely(_) => "usually not harmless",
-        };
-        write!(f, "{verdict}: {}", self.why())
+        write!(f, "{}: {}", self.verdict(), self.why())
     }
 }
 
 /// Every reason there is an entry for, sorted by name.
 pub fn all() -> &'static [Entry] {
-    catalogue::REASONS
+    &catalogue::REASONS
 }
 
 /// What a drop means, where the catalogue knows.
@@ -118,7 +140,7 @@ pub fn of_record(record: &DropRecord<'_>) -> Option<&'static str> {
 
 /// Every function there is an entry for, sorted by name.
 pub fn places() -> &'static [Place] {
-    catalogue::PLACES
+    &catalogue::PLACES
 }
 
 /// The entry of a reason, in any case, with or without `SKB_DROP_REASON_`.
@@ -219,8 +241,14 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
     let reasons = all().iter().map(|entry| entry.name);
     let functions = places().iter().map(|place| place.function);
     let names = || reasons.clone().chain(functions.clone());
+    let typed = String::from_utf8_lossy(name).to_ascii_lowercase();
     let closest = names()
-        .map(|candidate| (edits(candidate.as_bytes(), name), candidate))
+        .map(|candidate| {
+            (
+                osa_distance(&candidate.to_ascii_lowercase(), &typed),
+                candidate,
+            )
+        })
         .min_by_key(|&(edits, _)| edits)
         .filter(|&(edits, _)| edits <= (name.len() / 4).max(1));
     let part = || {
@@ -261,27 +289,6 @@ fn ignoring_case(known: &str, asked: &[u8]) -> Ordering {
     known.bytes().cmp(asked)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make one name of the other, in
-/// any case.
-fn edits(from: &[u8], to: &[u8]) -> usize {
-    let same = |row: usize, column: usize| from[row - 1].eq_ignore_ascii_case(&to[column - 1]);
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=to.len()).collect();
-    for row in 1..=from.len() {
-        let mut current = vec![row];
-        for column in 1..=to.len() {
-            let replaced = above[column - 1] + usize::from(!same(row, column));
-            let mut fewest = replaced.min(above[column] + 1).min(current[column - 1] + 1);
-            if row > 1 && column > 1 && same(row, column - 1) && same(row - 1, column) {
-                fewest = fewest.min(before[column - 2] + 1);
-            }
-            current.push(fewest);
-        }
-        before = std::mem::replace(&mut above, current);
-    }
-    above[to.len()]
-}
-
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -296,7 +303,7 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.name)?;
-        write_body(f, self.meaning, self.causes, self.checks, self.noise)?;
+        write_body(f, self.meaning, &self.causes, &self.checks, self.noise)?;
         let since = match self.since.split_once("..") {
             None => format!("Linux {}", self.since),
             Some((first, last)) => format!("a Linux between {first} and {last}"),
@@ -318,7 +325,7 @@ impl fmt::Display for Entry {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (function)", self.function)?;
-        write_body(f, self.meaning, self.causes, self.checks, self.noise)
+        write_body(f, self.meaning, &self.causes, &self.checks, self.noise)
     }
 }
 

@@ -1,10 +1,12 @@
-//! How a live run begins: the socket joined, monitoring started or listened to, and what it means
-//! when the kernel refuses.
+//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another's,
+//! and explains why the kernel refuses.
 
 use std::time::Duration;
 
+use super::capacity;
+use super::diagnostics::{hint, say};
+use super::failure::Failure;
 use super::kernel_filter::Attached;
-use super::{Failure, capacity, hint, say};
 use crate::cli::{Counting, Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{

@@ -1,5 +1,5 @@
-//! How much the kernel may keep for us by default: long enough for a flood, and a bounded part of
-//! this machine's memory, whatever its size. Memory is used only while drops wait.
+//! The default sizes of the kernel's queues: large enough for a flood, and a bounded part of this
+//! machine's memory. The memory is used only while drops wait.
 
 use std::time::Duration;
 

@@ -1,16 +1,21 @@
-//! Live capture: every drop that the filter keeps, into the sinks.
+//! Captures live: writes every drop that the filter keeps into the sinks.
 
 use super::begin::{Beginning, Purpose};
+use super::diagnostics::{hint, say};
+use super::failure::{Exit, Failure};
+use super::left_out::{tell_left_out, tell_skipped};
 use super::live::Opening;
-use super::output::{Plan, stdout_is_terminal};
+use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
+use super::plural::Plural;
+use super::selection;
 use super::source_lines::Finder;
-use super::{Exit, Failure, Plural, hint, say, selection, tell_remarks, tell_skipped};
+use super::standard_streams::stdout_is_terminal;
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::sink::{Ending, Rejected};
-use crate::source::kernel::Remarks;
+use crate::source::kernel::LeftOut;
 
 /// Captures until told to stop.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
@@ -47,7 +52,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let finished = session.finish(
         end,
         &mut pipeline,
-        |pipeline, loss, remarks, interference| {
+        |pipeline, loss, left_out, interference| {
             let ending = Ending {
                 loss,
                 rejected: pipeline.counts().rejected,
@@ -55,7 +60,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
                 incomplete: interference.into_iter().map(Into::into).collect(),
             };
             let finished = pipeline.finish(&ending);
-            tell(pipeline, loss, &plan, remarks);
+            tell(pipeline, loss, &plan, left_out);
             finished
         },
     );
@@ -103,7 +108,7 @@ pub fn capture_host() -> CaptureHost {
 }
 
 /// The closing lines.
-fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) {
+fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut) {
     report("captured", pipeline.counts(), loss, plan.link_type());
     report_tally(pipeline.tally());
     let counts = pipeline.counts();
@@ -116,12 +121,12 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, remarks: Remarks) 
              (the sender gets an error), and a NIC's own drops (`ip -s link`, `ethtool -S`)",
         );
     }
-    if remarks.summaries > 0 {
+    if left_out.summaries > 0 {
         say(format_args!(
             "{} without packets arrived: the kernel was in summary mode",
-            Plural(remarks.summaries, "summary alert")
+            Plural(left_out.summaries, "summary alert")
         ));
     }
-    tell_skipped(remarks.skipped_attributes);
-    tell_remarks(remarks);
+    tell_skipped(left_out.skipped_attributes);
+    tell_left_out(left_out);
 }

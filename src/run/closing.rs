@@ -1,10 +1,11 @@
-//! The closing lines of a count.
+//! Prints the lines at the end of a count.
 
 use std::io::{self, Write};
 
+use super::diagnostics::{hint, say};
+use super::event_filter::EventFilter;
 use super::pipeline::report_loss;
-use super::sieve::Sieve;
-use super::{Plural, hint, say};
+use super::plural::Plural;
 use crate::record::Loss;
 use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, Elsewhere, Where};
@@ -18,7 +19,7 @@ pub struct Closing<'a> {
     /// The counts.
     pub table: &'a Table,
     /// What was not counted.
-    pub sieve: &'a Sieve,
+    pub event_filter: &'a EventFilter,
     /// Whether the rows are shown.
     pub totals: Totals,
     /// Who counted.
@@ -28,9 +29,9 @@ pub struct Closing<'a> {
 /// Whether the rows are shown that counted most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totals {
-    /// They are.
+    /// The rows are shown.
     Shown,
-    /// They were seen already.
+    /// The rows are left out, because they were shown already.
     LeftOut,
 }
 
@@ -44,14 +45,18 @@ pub enum Source {
 }
 
 impl Closing<'_> {
-    /// Says it.
+    /// Prints the lines.
     pub fn tell(&self, loss: Option<Loss>) {
-        let Self { table, sieve, .. } = self;
+        let Self {
+            table,
+            event_filter,
+            ..
+        } = self;
         let mut lines = vec![format!("{} counted", Plural(table.sum().total, "drop"))];
-        if sieve.rejected > 0 || !sieve.selected.filter.keeps_all() {
+        if event_filter.rejected > 0 || !event_filter.selected.filter.keeps_all() {
             lines.push(format!(
                 "{} rejected by the filter",
-                Plural(sieve.rejected, "drop")
+                Plural(event_filter.rejected, "drop")
             ));
         }
         let mut stderr = io::stderr().lock();
@@ -68,11 +73,15 @@ impl Closing<'_> {
 
     /// What the numbers do not say.
     fn remark(&self) {
-        let Self { table, sieve, .. } = self;
-        if sieve.full_alerts > 0 {
+        let Self {
+            table,
+            event_filter,
+            ..
+        } = self;
+        if event_filter.full_alerts > 0 {
             say(format_args!(
                 "{} had no room for another place: drops elsewhere may be missing",
-                Plural(sieve.full_alerts, "alert")
+                Plural(event_filter.full_alerts, "alert")
             ));
             hint("--by location counts packet by packet, and has no such limit");
         }

@@ -1,11 +1,12 @@
-//! The filter in the kernel: what of it runs there, attached, told and shown.
+//! The part of the filter that runs in the kernel: attaches it, reports on it, and shows it.
 
 use std::fmt::Write;
 use std::io;
 
-use super::{hint, say};
+use super::diagnostics::{hint, say};
 use crate::bpf;
 use crate::cli::Filtering;
+use crate::errno::strerror;
 use crate::filter::{Filter, NotInKernel, Part};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
@@ -69,7 +70,7 @@ impl Attached {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             say(format_args!(
                 "cannot detach the filter from the socket: {}",
-                crate::net_dm::control::strerror(errno)
+                strerror(errno)
             ));
         }
         *self = Self::Withdrawn;
@@ -100,7 +101,7 @@ impl Attached {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 say(format_args!(
                     "--kernel-filter: cannot attach the filter to the socket: {}",
-                    crate::net_dm::control::strerror(errno)
+                    strerror(errno)
                 ));
                 hint(if errno == libc::ENOMEM {
                     "it is too long for `sysctl net.core.optmem_max`: the drops are filtered here alone"

@@ -1,6 +1,7 @@
-//! Keys and new sizes of the terminal, taken by a thread of their own: from standard input, or from
-//! the terminal itself where standard input is a capture.
+//! Reads keys and the terminal's new sizes in a thread of its own: from standard input, or from the
+//! terminal itself where standard input is a capture.
 
+use super::failure::Failure;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +13,6 @@ use anyhow::Context;
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use signal_hook::consts::SIGWINCH;
-
-use super::Failure;
 
 /// What comes from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! A live run: monitoring from its start to its end, and the one event loop, whatever is done with
-//! the events.
+//! A live run: the monitoring from its start to its end, and the event loop, which is the same for
+//! every receiver.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -10,12 +10,13 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::begin::{Beginning, Joined, Purpose, begin};
+use super::diagnostics::{hint, say};
+use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
-use super::pipeline::{Stop, TEXT_CLOSED};
+use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
-use super::receiver::{Attention, Machine, Receiver};
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
-use super::{Exit, Failure, hint, hint_of, say};
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};
@@ -24,7 +25,7 @@ use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::Event;
-use crate::source::kernel::{Kernel, Remarks, Taken};
+use crate::source::kernel::{Kernel, LeftOut, Taken};
 
 /// How long to wait for what may still come of what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -271,7 +272,7 @@ impl Session {
             tell(&event);
             receiver.take(event)
         });
-        if self.attached.rejects() && self.kernel.remarks().alerts_of_alerts > 0 {
+        if self.attached.rejects() && self.kernel.left_out().alerts_of_alerts > 0 {
             self.attached.withdraw(&self.kernel);
         }
         if self.kernel.symbols_are_newly_hidden() {
@@ -326,7 +327,7 @@ impl Session {
         &mut self,
         end: End,
         receiver: &mut R,
-        finish: impl FnOnce(&mut R, Option<Loss>, Remarks, Option<Interference>) -> ControlFlow<Stop>,
+        finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Interference>) -> ControlFlow<Stop>,
     ) -> Finished {
         let ended = self
             .monitoring
@@ -357,9 +358,9 @@ impl Session {
             Some(Interference::Unloaded) => None,
             _ => self.loss(),
         };
-        let remarks = self.kernel.remarks();
+        let left_out = self.kernel.left_out();
         if let ControlFlow::Break(Stop::Failed(error)) =
-            finish(receiver, loss, remarks, ended.interference)
+            finish(receiver, loss, left_out, ended.interference)
         {
             // The first error is the cause of the others.
             failure.get_or_insert(error);
@@ -409,7 +410,7 @@ impl Session {
     }
 }
 
-impl Machine for Session {
+impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
         let socket = self.kernel.lost();

@@ -1,6 +1,6 @@
-//! Source lines, in a build without them: the option is refused.
+//! Refuses the option for source lines, in a build without that feature.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::cli::{DebugFiles, UsageError};
 use crate::record::{CaptureHost, Location};
 use crate::sink::SharedFinder;

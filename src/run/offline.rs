@@ -1,5 +1,5 @@
-//! A run on a capture file: from its opening to its end or its damage, whatever is done with the
-//! events.
+//! A run on a capture file: opens it and feeds its events to any receiver, to its end or to its
+//! damage.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::output::{shown, standard_input};
-use super::pipeline::{Stop, TEXT_CLOSED};
-use super::receiver::{Attention, Machine, Receiver};
+use super::diagnostics::say;
+use super::failure::{Exit, Failure};
+use super::left_out::{tell_not_packets, tell_skipped};
+use super::pipeline::TEXT_CLOSED;
+use super::plural::Plural;
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
-use super::{Exit, Failure, Plural, say, tell_not_packets, tell_skipped};
+use super::standard_streams::{shown, standard_input};
 use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
@@ -316,10 +319,10 @@ fn poll<R: Receiver>(
 /// What is to be done before the next read, or while there is nothing to read.
 fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
     if ready.receiver {
-        receiver.attend(Attention::Watched, &mut NoMachine)?;
+        receiver.attend(Attention::Watched, &mut NoDropMonitor)?;
     }
     if receiver.due().is_some_and(|due| Instant::now() >= due) {
-        receiver.attend(Attention::Due, &mut NoMachine)?;
+        receiver.attend(Attention::Due, &mut NoDropMonitor)?;
     }
     if ready.file {
         return ControlFlow::Continue(());
@@ -334,9 +337,9 @@ fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> C
 }
 
 /// A file has no drop monitor.
-pub struct NoMachine;
+pub struct NoDropMonitor;
 
-impl Machine for NoMachine {
+impl DropMonitor for NoDropMonitor {
     fn loss(&mut self) -> Option<Loss> {
         None
     }

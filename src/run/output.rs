@@ -1,26 +1,27 @@
-//! Where drops go, decided: which sinks a command line means, and their creation.
+//! Decides which sinks a command line asks for, and creates them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::diagnostics::{hint, say};
+use super::failure::Failure;
 use super::output_file::OutputFile;
 use super::signals::Requests;
-use super::{Failure, hint, say};
+use super::standard_streams::{pipe, shown, standard_output};
 use crate::cli::{
     ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
 };
 use crate::net_dm::family;
-use crate::record::{CaptureHost, Escaped, LinkType};
+use crate::record::{CaptureHost, LinkType};
 use crate::sink::{
     BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
     NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle,
 };
-use crate::sys;
 
 /// This program, as it signs files.
 pub const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
@@ -456,43 +457,4 @@ pub struct NamedSink {
     pub name: String,
     /// The sink.
     pub sink: Box<dyn Sink>,
-}
-
-/// Standard output without the line buffer that the standard library puts before it.
-pub fn standard_output() -> Result<File, Failure> {
-    let stdout = if sys::was_closed(libc::STDOUT_FILENO) {
-        Err(io::Error::from_raw_os_error(libc::EBADF))
-    } else {
-        io::stdout().as_fd().try_clone_to_owned()
-    };
-    let stdout = stdout.context("cannot write to standard output");
-    stdout.map(File::from).map_err(Failure::from)
-}
-
-/// Standard input, without the standard library's buffer.
-pub fn standard_input() -> io::Result<File> {
-    if sys::was_closed(libc::STDIN_FILENO) {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
-    }
-    io::stdin().as_fd().try_clone_to_owned().map(File::from)
-}
-
-/// The same file, where it is a pipe: polled, it tells when its reader is gone.
-pub fn pipe(file: &File) -> Option<OwnedFd> {
-    let kind = file.metadata().ok()?.file_type();
-    if kind.is_fifo() || kind.is_socket() {
-        file.as_fd().try_clone_to_owned().ok()
-    } else {
-        None
-    }
-}
-
-/// A path for a message.
-pub fn shown(path: &Path) -> String {
-    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
-}
-
-/// Whether standard output is a terminal.
-pub fn stdout_is_terminal() -> bool {
-    io::stdout().is_terminal()
 }

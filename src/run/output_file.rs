@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 
-use super::output::{shown, standard_output};
+use super::diagnostics::say;
+use super::failure::Failure;
 use super::signals::Requests;
-use super::{Failure, say};
+use super::standard_streams::{shown, standard_output};
 use crate::cli::UsageError;
 
 /// New files are for their owner alone: they hold other people's packets.

@@ -1,4 +1,4 @@
-//! What happens to every record, live or read: selection, sinks, counts.
+//! Passes each record, live or from a file, through the selection to the sinks, and counts it.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::failure::Failure;
 use super::output::{NamedSink, Output};
-use super::receiver::{Attention, Machine, Receiver};
+use super::plural::Plural;
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::Selected;
 use super::tally::Tally;
-use super::{Failure, Plural};
 use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
@@ -44,7 +45,7 @@ pub struct Counts {
     pub captured: u64,
     /// Not kept.
     pub rejected: Rejected,
-    /// Kept, but not to be expressed in the file's format.
+    /// Kept, but left out because the file's format cannot represent them.
     pub left_out: u64,
     /// Kept, but not to their last byte.
     pub cut: u64,
@@ -54,21 +55,6 @@ pub struct Counts {
 
 /// Said where the end of one output is the end of the other.
 pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
-
-/// Why no more records are wanted.
-#[derive(Debug)]
-pub enum Stop {
-    /// `-c` is reached.
-    Count,
-    /// The reader of the pipe is gone, and nothing else is written.
-    Closed,
-    /// The reader of the text is gone, while a file was written as well.
-    TextClosed,
-    /// A key was pressed.
-    Asked,
-    /// The output failed.
-    Failed(Failure),
-}
 
 impl Pipeline {
     /// Delivers into `output` what `filter` and `origins` select.
@@ -205,7 +191,7 @@ impl Receiver for Pipeline {
         None
     }
 
-    fn attend(&mut self, _: Attention, _: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn attend(&mut self, _: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         ControlFlow::Break(Stop::Closed)
     }
 

@@ -1,8 +1,8 @@
-//! What other processes do to monitoring, looked at now and then: they do it silently.
+//! Checks periodically what other processes did to the monitoring: the kernel does not report it.
 
 use std::time::{Duration, Instant};
 
-use super::{hint, say};
+use super::diagnostics::{hint, say};
 use crate::net_dm::control::{AlertMode, Conversation};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::Monitoring;

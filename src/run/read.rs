@@ -1,16 +1,21 @@
-//! Reading a capture file, into any of the outputs.
+//! Reads a capture file into any of the outputs.
 
 use std::fs::File;
 use std::ops::ControlFlow;
 
 use anyhow::Context;
 
+use super::diagnostics::{hint, say};
+use super::failure::{Exit, Failure};
 use super::offline::{self, Input};
-use super::output::{Plan, stdout_is_terminal};
-use super::pipeline::{Counts, Pipeline, Stop, report, report_tally};
+use super::output::Plan;
+use super::pipeline::{Counts, Pipeline, report, report_tally};
+use super::plural::Plural;
+use super::receiver::Stop;
+use super::selection;
 use super::signals::Requests;
 use super::source_lines::Finder;
-use super::{Exit, Failure, Plural, hint, say, selection};
+use super::standard_streams::stdout_is_terminal;
 use crate::cli::{Read, Target};
 use crate::record::Cause;
 use crate::sink::Ending;

@@ -1,5 +1,5 @@
-//! The terminal while a table is shown, and its way back to what it was: at the end, after an
-//! error, a signal or a panic.
+//! Sets the terminal up for the table and restores it: at the end, after an error, a signal or a
+//! panic.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -18,8 +18,9 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect};
 use ratatui::{Frame, Terminal};
 
-use super::output::standard_output;
-use super::{Failure, talk};
+use super::diagnostics;
+use super::failure::Failure;
+use super::standard_streams::standard_output;
 
 /// How long the way back waits for a terminal that takes no more, in milliseconds.
 const PATIENCE: u16 = 200;
@@ -44,7 +45,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. Talk is kept from now on, lest it tear the screen.
+    /// Takes the terminal. Diagnostics are held from now on, so that they do not tear the screen.
     pub fn enter() -> Result<Self, Failure> {
         restore_after_panics();
         let stdout = standard_output()?;
@@ -52,7 +53,7 @@ impl Screen {
         let copy = copy.context("cannot write to standard output")?;
         // Before the modes change, so that whatever fails from here on is undone.
         *shown() = Some(copy);
-        talk::hold();
+        diagnostics::hold();
         let entered = enter(stdout).context("cannot set the terminal up");
         entered.map_err(|error| {
             leave();
@@ -124,7 +125,7 @@ pub fn leave() {
         let _ = queue!(terminal, LeaveAlternateScreen, cursor::Show);
     }
     let _ = disable_raw_mode();
-    talk::release();
+    diagnostics::release();
 }
 
 /// The message of a panic belongs on the screen that stays.
@@ -190,7 +191,7 @@ mod tests {
                 .set_string(0, 0, "drawn", ratatui::style::Style::new());
         });
         drawn.unwrap();
-        crate::run::say("said meanwhile");
+        crate::run::diagnostics::say("said meanwhile");
         panic!("on purpose, on a screen");
     }
 

@@ -1,11 +1,12 @@
-//! The filter, understood: its text found, its names looked up, doubtful reasons pointed out.
+//! Reads and parses the filter, and warns of drop reasons that no known kernel has.
 
 use std::io::Read;
 
 use anyhow::Context;
 
-use super::output::{shown, standard_input};
-use super::{Exit, Failure, hint, say};
+use super::diagnostics::{hint, say};
+use super::failure::Failure;
+use super::standard_streams::{shown, standard_input};
 use crate::cli::{FilterText, Selection, Target};
 use crate::filter::{self, Filter, SystemNames};
 use crate::net_dm::control::Origins;
@@ -42,10 +43,8 @@ impl Selected {
 /// The filter that was typed, with `-i`.
 pub fn filter(selection: &Selection) -> Result<Filter, Failure> {
     let text = text(&selection.filter)?;
-    let filter = Filter::parse(&text, &SystemNames).map_err(|error| Failure {
-        exit: Exit::Usage,
-        ..Failure::new(error, None::<String>)
-    })?;
+    let filter = Filter::parse(&text, &SystemNames)
+        .map_err(|error| Failure::usage(error, None::<String>))?;
     warn_of_unknown_reasons(&filter);
     let filter = match &selection.interface {
         Some(name) => filter.on_interface(name),
@@ -71,10 +70,10 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8: byte {at}");
-            Err(Failure {
-                exit: Exit::Usage,
-                ..Failure::new(error, Some("a name's other bytes are written \\xNN"))
-            })
+            Err(Failure::usage(
+                error,
+                Some("a name's other bytes are written \\xNN"),
+            ))
         }
     }
 }

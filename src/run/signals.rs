@@ -1,5 +1,5 @@
-//! Signals, taken by a thread of their own: however long a write blocks, the kernel's settings are
-//! put back soon when the run is to end.
+//! Handles signals in a thread of its own. However long a write blocks, the kernel's settings are
+//! restored soon after a signal asks the run to end.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::{say, screen, talk};
+use super::diagnostics::say;
+use super::{diagnostics, screen};
 use crate::sys;
 
 /// How long the run may take to end the monitoring itself.
@@ -89,7 +90,7 @@ impl Requests {
                             at_end();
                             screen::leave();
                             // A terminal that takes nothing must not keep this process.
-                            if talk::is_heard() {
+                            if diagnostics::is_heard() {
                                 say("interrupted again: what was not written yet is lost");
                             }
                             std::process::exit(1);

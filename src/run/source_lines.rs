@@ -1,9 +1,11 @@
-//! Source lines, where they were asked for: the finder, and what it could not find.
+//! Creates the finder of source lines, and reports what it could not find.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{Failure, Plural, hint, say};
+use super::diagnostics::{hint, say};
+use super::failure::Failure;
+use super::plural::Plural;
 use crate::cli::DebugFiles;
 use crate::record::{CaptureHost, Location};
 use crate::sink::{LineFinder, SharedFinder, SourceLine};

@@ -1,4 +1,4 @@
-//! Counting drops: in lines or JSON, an interval after the other.
+//! Counts drops and prints the counts of each interval, as lines or as JSON.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,14 +11,17 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::begin::{Beginning, Purpose};
 use super::closing::{Closing, Source, Totals};
+use super::diagnostics::{hint, say};
+use super::event_filter::EventFilter;
+use super::failure::{Exit, Failure};
+use super::left_out::tell_left_out;
 use super::live::Opening;
 use super::offline::{self, Input};
-use super::output::{pipe, standard_output, stdout_is_terminal};
-use super::pipeline::{Stop, output_failed};
-use super::receiver::{Attention, Machine, Receiver};
-use super::sieve::Sieve;
+use super::pipeline::output_failed;
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
-use super::{Exit, Failure, hint, say, screen, selection, table, tell_remarks};
+use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
+use super::{screen, selection, table};
 use crate::cli::{CaptureFile, Counting, Lines, Live, Role, Subject, Summary};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
@@ -84,7 +87,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
         let finished = counter.finish();
         counter.tell(loss, source);
-        tell_remarks(remarks);
+        tell_left_out(remarks);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)
@@ -159,7 +162,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
 /// Counts, and writes them when an interval ends.
 struct Counter {
     table: Table,
-    sieve: Sieve,
+    event_filter: EventFilter,
     form: Form,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
@@ -193,7 +196,7 @@ impl Counter {
         let stdout = standard_output()?;
         Ok(Self {
             table: Table::new(command.grouping),
-            sieve: Sieve::new(filter, origins),
+            event_filter: EventFilter::new(filter, origins),
             form: match command.lines {
                 Lines::Json => Form::Json,
                 Lines::Auto | Lines::Text => Form::Lines(command.text.detail),
@@ -275,7 +278,7 @@ impl Counter {
     fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
             table: &self.table,
-            sieve: &self.sieve,
+            event_filter: &self.event_filter,
             totals: if self.intervals > 1 {
                 Totals::Shown
             } else {
@@ -294,10 +297,13 @@ impl Receiver for Counter {
             Event::Count { time, .. } => self.advance(time)?,
             Event::EndOfCounts { .. } => {}
         }
-        if let Some(counted) = self.sieve.select(event) {
+        if let Some(counted) = self.event_filter.select(event) {
             self.table.count(&counted);
         }
-        if self.limit.is_some_and(|limit| self.sieve.alerts >= limit) {
+        if self
+            .limit
+            .is_some_and(|limit| self.event_filter.alerts >= limit)
+        {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())
@@ -321,7 +327,7 @@ impl Receiver for Counter {
         }
     }
 
-    fn attend(&mut self, why: Attention, _: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         let Clock::Real { interval, began } = &mut self.clock else {
             return ControlFlow::Break(Stop::Closed);
         };

@@ -1,4 +1,4 @@
-//! Where drops happened most: the lines at the end of a text capture.
+//! Counts the most frequent places for the lines at the end of a text capture.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Any of the formats, compressed on its way into the file.
+//! Compresses the output of any other sink.
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter, Write};

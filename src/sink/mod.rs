@@ -1,5 +1,60 @@
-//! Where drops go. A sink knows records and its own format, neither where records come from nor
-//! what the user typed.
+//! Sinks write records. A sink knows records and its own format, but not the source of the records
+//! nor the command line.
+//!
+//! # Example
+//!
+//! Writes a record into a pcapng file in memory, and reads it back:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use dwdump::record::CaptureHost;
+//! use dwdump::sink::{Ending, Linking, PcapngSink, Rejected, Sink};
+//! use dwdump::source::savefile::Savefile;
+//! # use dwdump::record::{
+//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
+//! #     Timestamp,
+//! # };
+//! #
+//! # let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+//! # let record = DropRecord {
+//! #     time: Some(Timestamp(1_700_000_000_000_000_000)),
+//! #     cause: Cause::Software {
+//! #         location: Location {
+//! #             pc: None,
+//! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #         },
+//! #         reason: Name::new(b"SOCKET_RCVBUFF"),
+//! #     },
+//! #     input: Some(Interface::new(2, Name::new(b"eth0"))),
+//! #     link: Link::known(LinkType::RAW),
+//! #     protocol: Some(EtherType::IPV4),
+//! #     original_len: 20,
+//! #     data: &data,
+//! #     notes: &[],
+//! #     flags: PacketFlags::default(),
+//! # };
+//!
+//! let host = CaptureHost::default();
+//! let mut file = Vec::new();
+//! let mut sink = PcapngSink::new(&mut file, Linking::Auto, "example 1.0", &host)?;
+//! sink.write(&record)?;
+//! sink.finish(&Ending {
+//!     loss: None,
+//!     rejected: Rejected::Counted(0),
+//!     period: None,
+//!     incomplete: Vec::new(),
+//! })?;
+//! drop(sink);
+//!
+//! let mut causes = Vec::new();
+//! let _ = Savefile::open(&file[..])?.for_each(|read| {
+//!     causes.push(read.cause == record.cause);
+//!     ControlFlow::<()>::Continue(())
+//! });
+//! assert_eq!(causes, [true]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod compressed;
 mod json;
@@ -7,7 +62,7 @@ mod netlink;
 mod packet_block;
 mod pcap;
 mod pcapng;
-pub mod summary;
+pub(crate) mod summary;
 mod text;
 
 use std::cell::RefCell;
@@ -37,7 +92,7 @@ pub trait Sink {
     /// Takes one record.
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written>;
 
-    /// Hands on all that was taken.
+    /// Passes on everything that was taken.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Writes what belongs at the end, and flushes.
@@ -46,11 +101,11 @@ pub trait Sink {
 
 /// Finds the source line of a place in the kernel, for the sinks that show it.
 pub trait LineFinder {
-    /// `None` where no debug information tells.
+    /// Returns the source line; `None` where no debug information has it.
     fn find(&mut self, location: Location<'_>) -> Option<SourceLine>;
 }
 
-/// A finder that several sinks ask.
+/// A finder that several sinks share.
 pub type SharedFinder = Rc<RefCell<dyn LineFinder>>;
 
 /// A place in the kernel's source.
@@ -99,7 +154,7 @@ pub struct Ending {
 /// How many records the filter rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// So many.
+    /// This number.
     Counted(u64),
     /// The kernel filtered, too, and counts nothing.
     InKernel,
@@ -166,7 +221,7 @@ impl Linking {
                 original_len: original_len.saturating_add(u32::try_from(header.len()).unwrap_or(0)),
             }));
         }
-        let recast = packet::recast(
+        let converted = packet::convert(
             target,
             link,
             data,
@@ -176,9 +231,9 @@ impl Linking {
         )?;
         Some(write(Fitted {
             link: target,
-            header: recast.header.as_ref().map_or(&[], |header| header),
-            data: recast.data,
-            original_len: recast.original_len,
+            header: converted.header.as_ref().map_or(&[], |header| header),
+            data: converted.data,
+            original_len: converted.original_len,
         }))
     }
 }

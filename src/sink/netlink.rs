@@ -1,5 +1,5 @@
-//! The C tool's format: classic pcap with microseconds, one netlink message a record, behind a
-//! cooked header. Wireshark's NET_DM dissector reads it.
+//! Writes the C tool's format: classic pcap with microseconds, whose records are netlink messages
+//! behind a cooked header. Wireshark's NET_DM dissector reads it.
 
 use std::io::{self, Write};
 

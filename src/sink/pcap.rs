@@ -1,4 +1,4 @@
-//! Classic pcap with nanoseconds: one link type, no comments; what every tool ever written reads.
+//! Writes classic pcap with nanoseconds: one link type and no comments. Every tool reads it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

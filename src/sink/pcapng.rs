@@ -1,5 +1,5 @@
-//! pcapng: packets with comments (draft-ietf-opsawg-pcapng). One fact a comment, one interface for
-//! each source, the loss in the statistics of interface 0.
+//! Writes pcapng (draft-ietf-opsawg-pcapng): each fact of a drop is a comment of its packet, each
+//! source has an interface, and the statistics of interface 0 hold the loss.
 
 use std::borrow::Cow;
 use std::hash::Hash;
@@ -48,9 +48,9 @@ pub struct PcapngSink<W: Write> {
 /// How much the comments of a packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commenting {
-    /// What the kernel said.
+    /// The facts that the kernel reported.
     Facts,
-    /// And what the catalogue says of it.
+    /// The facts, and the meaning of the drop by the catalogue of reasons.
     Meanings,
 }
 

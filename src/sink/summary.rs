@@ -1,4 +1,4 @@
-//! Counts in lines, in dropwatch's words where it has some, and as JSON.
+//! Formats counts as lines, with dropwatch's wording where it has one, and as JSON.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! The running kernel: alerts of its drop monitor, and what this machine knows of the devices
-//! that they name.
+//! The running kernel as a source: its drop monitor's alerts, and the names and types of this
+//! machine's interfaces.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -24,12 +24,12 @@ pub struct Kernel {
     devices: Devices,
     symbols: Symbols,
     not_packets: NotPackets,
-    remarks: Remarks,
+    left_out: LeftOut,
 }
 
-/// What came across beside records.
+/// Counts of what was received and gave no record.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Remarks {
+pub struct LeftOut {
     /// Attributes that were skipped: unknown, or of the wrong size.
     pub skipped_attributes: u64,
     /// Summary alerts: the kernel is in summary mode.
@@ -61,7 +61,7 @@ impl Kernel {
             devices: Devices::default(),
             symbols: Symbols::of_running_kernel(),
             not_packets,
-            remarks: Remarks::default(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Kernel {
         }
         for datagram in datagrams {
             let Datagram::Alerts(mut messages) = datagram else {
-                self.remarks.damaged_messages += 1;
+                self.left_out.damaged_messages += 1;
                 continue;
             };
             for message in messages.by_ref().filter(|message| message.kind == family) {
@@ -87,7 +87,7 @@ impl Kernel {
                 match generic.command {
                     cmd::PACKET_ALERT => {}
                     cmd::ALERT => {
-                        self.remarks.summaries += 1;
+                        self.left_out.summaries += 1;
                         match SummaryAlert::decode(&generic) {
                             Some(alert) => {
                                 if let ControlFlow::Break(value) =
@@ -96,24 +96,24 @@ impl Kernel {
                                     return Ok(Taken::Break(value));
                                 }
                             }
-                            None => self.remarks.damaged_messages += 1,
+                            None => self.left_out.damaged_messages += 1,
                         }
                         continue;
                     }
                     _ => continue,
                 }
                 let mut alert = Alert::decode(generic.attributes);
-                self.remarks.skipped_attributes += u64::from(alert.skipped);
+                self.left_out.skipped_attributes += u64::from(alert.skipped);
                 match alert.content {
                     Content::Packet => {}
                     // Never a drop, even where all else is wanted: a listener made it.
                     Content::Netlink { kind } if kind == family => {
-                        self.remarks.alerts_of_alerts += 1;
+                        self.left_out.alerts_of_alerts += 1;
                         continue;
                     }
                     Content::Netlink { .. } | Content::Data => {
                         if self.not_packets == NotPackets::LeaveOut {
-                            self.remarks.not_packets += 1;
+                            self.left_out.not_packets += 1;
                             continue;
                         }
                     }
@@ -127,7 +127,7 @@ impl Kernel {
                     return Ok(Taken::Break(value));
                 }
             }
-            self.remarks.damaged_messages += u64::from(!messages.rest().is_empty());
+            self.left_out.damaged_messages += u64::from(!messages.rest().is_empty());
         }
         Ok(Taken::Some)
     }
@@ -138,8 +138,8 @@ impl Kernel {
     }
 
     /// What came across so far.
-    pub fn remarks(&self) -> Remarks {
-        self.remarks
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 
     /// Whether a symbol stays cut because this process may not see addresses. True once.

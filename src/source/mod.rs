@@ -1,7 +1,7 @@
-//! Where drops come from. A source knows records and the bytes they are made of, neither what
-//! becomes of them nor what the user typed.
+//! Sources produce records. A source knows records and the bytes that they are decoded from, but not
+//! what happens to the records nor the command line.
 
-pub mod kernel;
+pub(crate) mod kernel;
 pub mod savefile;
 
 use crate::record::{Cause, DropRecord, Timestamp};

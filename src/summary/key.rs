@@ -1,4 +1,4 @@
-//! What a row counts: a key for each grouping, borrowed for looking up, owned in the table.
+//! The keys of rows, one kind for each grouping: borrowed for looking up, owned in the table.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ pub enum Key<B = Box<[u8]>> {
 pub type KeyView<'a> = Key<&'a [u8]>;
 
 impl<'a> KeyView<'a> {
-    /// The row that `counted` belongs to.
+    /// Returns the key of the row that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
         match grouping {
@@ -220,7 +220,7 @@ impl Equivalent<Key> for KeyView<'_> {
     }
 }
 
-/// What to call the row: one line, safe for a terminal.
+/// Shows the row's name: one line, safe for a terminal.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

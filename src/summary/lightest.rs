@@ -1,4 +1,4 @@
-//! Which row of a full table counts least, found without looking at all rows.
+//! Finds the row of a full table with the smallest count, without looking at all rows.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
-//! Where drops happen: counted by place, reason, interface, flow or module, in bounded memory.
+//! Counts drops by place, reason, interface, flow or module, in bounded memory.
 //!
-//! No I/O, no clock: [`Table`] counts what it is given, and whoever owns it says when an interval
-//! ends.
+//! There is no I/O and no clock: [`Table`] counts the drops that it is given, and its owner ends the
+//! intervals.
 
 mod key;
 mod lightest;
@@ -34,7 +34,7 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// All, in the order in which a person goes through them.
+    /// All groupings, in the order in which the table's keys go through them.
     pub const ALL: [Self; 5] = [
         Self::Location,
         Self::Reason,
@@ -43,19 +43,19 @@ impl Grouping {
         Self::Module,
     ];
 
-    /// The one behind this in [`Self::ALL`]; behind the last comes the first.
+    /// Returns the next grouping of [`Self::ALL`]; the first follows the last.
     pub fn next(self) -> Self {
         let at = Self::ALL.iter().position(|grouping| *grouping == self);
         Self::ALL[at.map_or(0, |at| (at + 1) % Self::ALL.len())]
     }
 
-    /// The one before this; before the first comes the last.
+    /// Returns the previous grouping of [`Self::ALL`]; the last precedes the first.
     pub fn previous(self) -> Self {
         let at = Self::ALL.iter().position(|grouping| *grouping == self);
         Self::ALL[at.map_or(0, |at| (at + Self::ALL.len() - 1) % Self::ALL.len())]
     }
 
-    /// Several of them.
+    /// Returns the noun for several rows.
     pub fn plural(self) -> &'static str {
         match self {
             Self::Location => "places",

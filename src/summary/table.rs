@@ -1,7 +1,7 @@
-//! Counts in rows, and how they went over the last intervals.
+//! A table of counts, with a history of the last intervals.
 //!
-//! Up to [`MAX_ROWS`] keys every count is exact. Beyond, a new key takes the place of the row that
-//! counts least (the Space-Saving algorithm: Metwally, Agrawal and El Abbadi, "Efficient computation
+//! Up to [`MAX_ROWS`] keys every count is exact. Beyond that, a new key replaces the row with the
+//! smallest count (the Space-Saving algorithm: Metwally, Agrawal and El Abbadi, "Efficient computation
 //! of frequent and top-k elements in data streams", 2005), whose drops go to [`Table::others`]. So a
 //! key with more than one of [`MAX_ROWS`] drops always has a row, and each row knows how many drops
 //! of its key can be among the others at most: [`Row::error`]. The rows and the others together are

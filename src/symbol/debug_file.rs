@@ -23,6 +23,7 @@ use super::functions::{Extent, Function, Functions, Symbol};
 use super::source::Frame;
 use super::source_path;
 use super::unpack::{Budget, Format, UnpackError};
+use crate::errno::describe;
 use crate::sys::Bytes;
 
 type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
@@ -31,7 +32,7 @@ type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// It cannot be read.
-    #[error("{}", strerror(.0))]
+    #[error("{}", describe(.0))]
     Io(#[from] io::Error),
     /// It is compressed, and was not unpacked.
     #[error(transparent)]
@@ -202,14 +203,6 @@ impl DebugFile {
         folder
             .and_then(|folder| Some(folder.to_string_lossy().ok()?.into_owned()))
             .unwrap_or_default()
-    }
-}
-
-/// Without the number that the standard library adds: ` (os error 2)`.
-fn strerror(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => nix::Error::from_raw(errno).desc().into(),
-        None => error.to_string(),
     }
 }
 

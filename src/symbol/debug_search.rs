@@ -1,5 +1,5 @@
-//! Where a kernel's debug information lies: the files given, else the usual places of the
-//! distributions; and which package would help when it is in none of them.
+//! Searches a kernel's debug information: in the files that were given, else in the distributions'
+//! usual places. Where there is none, it names the package that has it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

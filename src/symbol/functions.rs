@@ -1,5 +1,5 @@
-//! The functions of a file with debug information, found by name and by address: an index that is
-//! made once, for a file may have any number of symbols, and a capture any number of places.
+//! Finds the functions of a file with debug information by name and by address. The index is built
+//! once, because a file can have any number of symbols, and a capture any number of places.
 
 use std::cmp::Ordering;
 

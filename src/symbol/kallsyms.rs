@@ -1,17 +1,17 @@
-//! The kernel's symbol table, as `/proc/kallsyms` prints it: parsed once into a compact, sorted
-//! table, and asked what `%pS` would say of an address.
+//! The kernel's symbol table. `/proc/kallsyms` is parsed once into a compact, sorted table, which
+//! gives the name that `%pS` would print for an address.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// What could be learnt from a kallsyms file.
+/// The result of reading a kallsyms file.
 #[derive(Debug)]
 pub enum Kallsyms {
     /// Functions with their addresses.
     Visible(Table),
-    /// There are functions, but all addresses are zero: this process may not see them.
+    /// All addresses are zero: the kernel hides them from this process.
     Hidden,
-    /// No function at all: not the file that it should be, or a kernel without CONFIG_KALLSYMS.
+    /// No function at all: another file, or a kernel without CONFIG_KALLSYMS.
     Empty,
 }
 

@@ -1,5 +1,5 @@
-//! Names for places in the running kernel: the whole of what its drop monitor cuts at 39
-//! characters, each place worked out once.
+//! Completes the symbols of the running kernel: its drop monitor cuts them at 39 characters. Each
+//! place is resolved once.
 
 #[cfg(feature = "source-lines")]
 mod debug_file;
@@ -9,9 +9,9 @@ pub mod debug_search;
 mod functions;
 pub mod kallsyms;
 mod modules;
-pub mod sent;
+pub(crate) mod sent;
 #[cfg(feature = "source-lines")]
-pub mod source;
+pub(crate) mod source;
 #[cfg(feature = "source-lines")]
 pub mod source_line;
 #[cfg(feature = "source-lines")]
@@ -29,7 +29,7 @@ use crate::record::{Location, Name, Symbol};
 
 /// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
 /// net/core/drop_monitor.c). One of this length may have been longer.
-pub const MAX_SENT: usize = 39;
+pub(crate) const MAX_SENT: usize = 39;
 
 /// Between two looks at the kernel's table: while modules come and go, or a place stays unknown.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -43,43 +43,43 @@ const PAUSE_FACTOR: u32 = 4;
 /// name; and again when such a place is in none of its functions or the kernel calls it something
 /// else: then a module was loaded meanwhile. Where it can be done without, it is: the table takes
 /// memory, and as much time as tens of thousands of drops.
-pub struct Symbols {
+pub(crate) struct Symbols {
     table: RunningTable,
     known: LatestFirst<u64, Known>,
-    hidden: Hidden,
+    hidden: HiddenAddresses,
 }
 
-/// Whether addresses are hidden from us, and somebody needs to know.
+/// Whether a symbol stayed cut because the kernel hides its addresses from this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hidden {
-    /// Not that we know, or it made no difference.
-    No,
-    /// A symbol stays cut for it.
-    Untold,
-    /// As before, and it was told.
-    Told,
+enum HiddenAddresses {
+    /// None did so far.
+    NotNoticed,
+    /// One did, and nobody was told yet.
+    Noticed,
+    /// One did, and [`Symbols::are_newly_hidden`] has said so.
+    Reported,
 }
 
-/// What was worked out for a place.
+/// A resolved place.
 struct Known {
-    /// What the kernel called it, as it was sent; empty where it said nothing.
+    /// The symbol that the kernel sent; empty where it sent none.
     sent: Box<[u8]>,
     answer: Answer,
 }
 
-/// The better name for a place.
+/// The best known name of a place.
 enum Answer {
-    /// The table's, or the kernel's with its module whole.
+    /// The symbol table's name, or the kernel's with the module's name completed.
     Table(Box<[u8]>),
-    /// The kernel's: it is whole, or nobody knows better.
+    /// The kernel's, which is whole or cannot be completed.
     Sent,
-    /// The kernel's, until the table may be read again.
+    /// The kernel's, until the table may be read again at this time.
     SentUntil(Instant),
 }
 
 impl Symbols {
-    /// Of the kernel that runs. The file is opened here, since that is when the kernel looks at
-    /// the privileges of this process.
+    /// Opens the running kernel's symbol table. The kernel checks the privileges of this process when
+    /// the file is opened, so this has to happen before they are dropped.
     pub fn of_running_kernel() -> Self {
         Self::new(File::open("/proc/kallsyms").ok())
     }
@@ -92,11 +92,12 @@ impl Symbols {
                 next: Instant::now(),
             },
             known: LatestFirst::default(),
-            hidden: Hidden::No,
+            hidden: HiddenAddresses::NotNoticed,
         }
     }
 
-    /// The location with its whole symbol. Allocates nothing for a place that was asked for before.
+    /// Returns the location with its complete symbol. Allocates nothing for a place that was resolved
+    /// before.
     pub fn complete<'s>(&'s mut self, location: Location<'s>) -> Location<'s> {
         let Some(pc) = location.pc else {
             return location;
@@ -114,8 +115,9 @@ impl Symbols {
                 sent: sent.into(),
                 answer: self.table.learn(pc, name),
             };
-            if self.hidden == Hidden::No && self.table.is_hidden() && is_cut(name) {
-                self.hidden = Hidden::Untold;
+            if self.hidden == HiddenAddresses::NotNoticed && self.table.is_hidden() && is_cut(name)
+            {
+                self.hidden = HiddenAddresses::Noticed;
             }
         }
         match &known.answer {
@@ -127,11 +129,12 @@ impl Symbols {
         }
     }
 
-    /// Whether a symbol stays cut because this process may not see addresses. True once.
+    /// Returns true once, when a symbol stays cut because the kernel hides addresses from this
+    /// process.
     pub fn are_newly_hidden(&mut self) -> bool {
-        let is_news = self.hidden == Hidden::Untold;
+        let is_news = self.hidden == HiddenAddresses::Noticed;
         if is_news {
-            self.hidden = Hidden::Told;
+            self.hidden = HiddenAddresses::Reported;
         }
         is_news
     }

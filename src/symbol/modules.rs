@@ -1,5 +1,5 @@
-//! The modules that are loaded, as `/proc/modules` prints them: a list of a few lines, which gives the
-//! rest of a module's name where the whole table of symbols would cost a thousand times as much.
+//! The list of loaded modules in `/proc/modules`. It completes a module's name at a thousandth of the
+//! cost of reading the symbol table.
 
 use std::io::{self, BufRead};
 

@@ -1,5 +1,4 @@
-//! A symbol taken apart: what the kernel's `%pS` said of a place, and what its cut at 39
-//! characters left of it.
+//! Parses a symbol as the kernel sent it: the output of `%pS`, cut at 39 characters.
 
 use super::MAX_SENT;
 use crate::record::Symbol;
@@ -76,6 +75,7 @@ impl<'a> Sent<'a> {
     }
 
     /// Whether the symbol alone says where it is.
+    #[cfg(feature = "source-lines")]
     pub fn is_whole(&self) -> bool {
         self.offset.is_some() && matches!(self.module, Module::Kernel | Module::Named(_))
     }

@@ -1,4 +1,4 @@
-//! What a place in the kernel's source is: a line, and the functions that were inlined there.
+//! A place in the kernel's source: a line, and the functions that were inlined there.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! The line of the kernel's source that dropped a packet, from a place's symbol or address.
+//! Finds the line of the kernel's source that dropped a packet, by the place's symbol or address.
 //!
-//! `gre_rcv+0x41/0xb0 [gre]` says where in which file to look, wherever the kernel was loaded, on
-//! any machine. A symbol that the kernel cut too early does not: then the address does, once the
-//! whole symbol of another place in the same code has told how far that code was moved.
+//! A whole symbol, `gre_rcv+0x41/0xb0 [gre]`, identifies file and position, wherever the kernel was
+//! loaded. A symbol that was cut too early does not; its address does, once a whole symbol of
+//! another place in the same code has shown how far that code was moved.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;

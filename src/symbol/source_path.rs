@@ -1,4 +1,5 @@
-//! Names of source files as kernel people write them, from the paths that a compiler wrote down.
+//! Shortens the paths that a compiler recorded to the form that kernel developers use:
+//! `net/ipv4/ip_input.c`.
 
 /// The folders at the top of the kernel's source.
 const TOP: [&str; 22] = [

@@ -1,7 +1,7 @@
-//! Compressed files and sections of debug information, unpacked into memory that has a bound.
+//! Decompresses files and sections of debug information into bounded memory.
 //!
-//! What a file claims of its size is never believed: bytes are made as they are needed, and no more
-//! of them than the compressed bytes can hold in honest debug information.
+//! The size that a file claims is never trusted: memory grows with the bytes that come out, up to the
+//! most that real debug information of that compressed size has.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! The screen: header, rows or a page, meaning of the selected row, keys. Whatever its size is.
+//! Draws the screen at any size: header, rows or a page, the meaning of the selected row, keys.
 
 use std::time::Duration;
 
@@ -11,14 +11,12 @@ use unicode_width::UnicodeWidthChar;
 use super::input::Input;
 use super::keys::KEYS;
 use super::pages::{row_page, text_page};
+use super::paint::{WIDE, bold, put, take_top};
 use super::rows::rows;
 use super::text::{count, fit, rate, width, wrap};
 use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
-use crate::summary::{Key, Row};
 use crate::untrusted::is_showable;
 
-/// Columns from which rows show shares and histories.
-pub(super) const WIDE: u16 = 60;
 /// Draws everything. What does not fit is left out, the least useful first.
 pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
     if view.is_stale() {
@@ -59,15 +57,6 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
     }
 }
 
-/// Takes lines off the top, where there are more than `spare` left.
-pub(super) fn take_top(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
-    let height = lines.min(rest.height.saturating_sub(spare));
-    let taken = Rect { height, ..*rest };
-    rest.y += height;
-    rest.height -= height;
-    taken
-}
-
 /// Takes lines off the bottom, where there are more than `spare` left.
 fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     let height = lines.min(rest.height.saturating_sub(spare));
@@ -79,26 +68,11 @@ fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     }
 }
 
-/// Text on a line of an area, cut to its width.
-pub(super) fn put(buffer: &mut Buffer, area: Rect, line: usize, text: &str, style: Style) {
-    let Ok(line) = u16::try_from(line) else {
-        return;
-    };
-    if line < area.height {
-        let text = fit(text, area.width.into());
-        buffer.set_string(area.x, area.y + line, text, style);
-    }
-}
-
 fn style(view: &View, hue: Hue) -> Style {
     match view.look.color {
         Color::Yes => Style::new().fg(hue),
         Color::No => Style::new(),
     }
-}
-
-pub(super) fn bold() -> Style {
-    Style::new().add_modifier(Modifier::BOLD)
 }
 
 /// What is counted, how much of it, what was lost, and what is not as usual.
@@ -124,15 +98,15 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
         }
         line = 1;
     }
-    let book = view.shown();
-    let sum = book.table(view.grouping).sum();
-    let mut text = format!("{} drops, {}/s", count(sum.total), rate(book.rate(sum)));
+    let counters = view.shown();
+    let sum = counters.table(view.grouping).sum();
+    let mut text = format!("{} drops, {}/s", count(sum.total), rate(counters.rate(sum)));
     if lines == 1 && view.is_paused() {
         text.insert_str(0, "paused: ");
     }
     put(buffer, area, line, &text, Style::new());
     let at = width(&text) + 2;
-    if let Some(loss) = book.loss {
+    if let Some(loss) = counters.loss {
         let lost = loss.queue.saturating_add(loss.socket);
         let text = match lost {
             0 => "none lost".to_owned(),
@@ -319,7 +293,7 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
         _ => 4,
     };
     let area = take_bottom(rest, lines, 2);
-    let Some((key, row)) = selected(view) else {
+    let Some((key, row)) = view.selected_row() else {
         return;
     };
     let columns = usize::from(area.width);
@@ -347,12 +321,6 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
     for (number, text) in wrapped.iter().take(room).enumerate() {
         put(buffer, area, line + number, text, Style::new());
     }
-}
-
-/// The selected row, as far as it is counted.
-pub(super) fn selected(view: &View) -> Option<(&Key, &Row)> {
-    let key = view.selected.as_ref()?;
-    Some((key, view.shown().table(view.grouping).row(key)?))
 }
 
 /// What comes from outside is escaped where it is taken. Here nothing reaches the terminal that it

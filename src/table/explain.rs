@@ -1,4 +1,4 @@
-//! What a row means: its line below the rows, and its page.
+//! Explains a row: in the line below the rows, and on its page.
 
 use super::View;
 use super::text::{fit, wrap};

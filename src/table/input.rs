@@ -1,4 +1,4 @@
-//! A line that is typed, with the keys of a shell.
+//! A line editor with the keys of a shell.
 
 use std::ops::Range;
 

@@ -113,7 +113,7 @@ impl View {
     fn pause(&mut self) {
         self.frozen = match self.frozen {
             Some(_) => None,
-            None => Some(Box::new(self.book.clone())),
+            None => Some(Box::new(self.counters.clone())),
         };
         self.arrange();
     }

@@ -1,27 +1,29 @@
 //! The live table of `--summary`: what it shows, what each key does, and how it is drawn. No I/O:
 //! `run` owns the terminal, the events and the clock.
 
-mod book;
+mod counters;
 mod draw;
 mod explain;
 mod input;
 mod keys;
 mod pages;
+mod paint;
 mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use book::{Book, Order, Pace, Recording};
-pub use draw::draw;
-pub use input::{Input, InputError};
-pub use keys::{Action, KEYS};
-pub use text::Glyphs;
+pub(crate) use counters::{Counters, Order, Pace, Recording};
+pub(crate) use draw::draw;
+pub(crate) use input::{Input, InputError};
+pub(crate) use keys::Action;
+pub use keys::KEYS;
+pub(crate) use text::Glyphs;
 
 use crate::record::Escaped;
 use crate::sink::TextStyle;
-use crate::summary::{Grouping, Key};
+use crate::summary::{Grouping, Key, Row};
 
 /// What the table shows.
 #[derive(Clone, Debug)]
@@ -31,9 +33,9 @@ pub struct View {
     /// Who counts.
     pub counted_by: CountedBy,
     /// The counts.
-    pub book: Book,
+    pub counters: Counters,
     /// The counts of when it was paused.
-    frozen: Option<Box<Book>>,
+    frozen: Option<Box<Counters>>,
     /// What rows are.
     pub grouping: Grouping,
     order: Order,
@@ -95,7 +97,7 @@ pub struct Look {
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
-    /// They are.
+    /// Colours are used.
     Yes,
     /// Bold and reverse video alone.
     No,
@@ -145,12 +147,18 @@ impl Prompt {
 }
 
 impl View {
+    /// Returns the selected row, unless it is no longer counted.
+    fn selected_row(&self) -> Option<(&Key, &Row)> {
+        let key = self.selected.as_ref()?;
+        Some((key, self.shown().table(self.grouping).row(key)?))
+    }
+
     /// Nothing counted yet.
     pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Look) -> Self {
         Self {
             subject,
             counted_by,
-            book: Book::new(pace),
+            counters: Counters::new(pace),
             frozen: None,
             grouping: Grouping::Location,
             order: Order::Rate,
@@ -172,8 +180,8 @@ impl View {
     }
 
     /// What is shown: the counts, or those of when it was paused.
-    fn shown(&self) -> &Book {
-        self.frozen.as_deref().unwrap_or(&self.book)
+    fn shown(&self) -> &Counters {
+        self.frozen.as_deref().unwrap_or(&self.counters)
     }
 
     /// Whether the view stands still.
@@ -188,7 +196,7 @@ impl View {
 
     /// Begins the counts anew.
     pub fn begin_anew(&mut self, pace: Pace) {
-        self.book = Book::new(pace);
+        self.counters = Counters::new(pace);
         self.frozen = None;
         self.is_over = false;
         self.arrange();

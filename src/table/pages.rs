@@ -1,10 +1,10 @@
-//! What can be opened over the rows: one row with its packets, or lines.
+//! Draws the pages that replace the rows: one row with its packets, or lines of text.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::draw::{bold, put, selected, take_top};
+use super::paint::{bold, put, take_top};
 use super::text::{count, rate, width, wrap};
 use super::{Page, View, explain};
 use crate::record::DropRecord;
@@ -18,16 +18,16 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     let columns = usize::from(rest.width);
     let height = usize::from(rest.height);
     view.height = height;
-    let Some((key, row)) = selected(view) else {
+    let Some((key, row)) = view.selected_row() else {
         put(buffer, rest, 0, "no drops in this row yet", Style::new());
         return;
     };
-    let book = view.shown();
+    let counters = view.shown();
     let more = match row.error {
         0 => String::new(),
         more => format!(" (at most {} more)", count(more)),
     };
-    let rate = rate(book.rate(row));
+    let rate = rate(counters.rate(row));
     let numbers = format!("{} drops{more}, {rate}/s", count(row.total));
     let name = format!("{}  {numbers}", view.selected_name());
     put(
@@ -38,7 +38,7 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
         bold().add_modifier(Modifier::UNDERLINED),
     );
     let lines = explain::lines(view, key, row, columns);
-    let packets: Vec<DropRecord<'_>> = book.packets_of(view.grouping, key).collect();
+    let packets: Vec<DropRecord<'_>> = counters.packets_of(view.grouping, key).collect();
     let all = lines.len() + packets.len();
     let scrolled = scrolled.min(all.saturating_sub(height));
     for line in 0..height {

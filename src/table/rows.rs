@@ -1,10 +1,10 @@
-//! The rows on the screen: which columns there is room for, and what stands in them.
+//! Draws the rows: chooses the columns that fit, and fills them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color as Hue, Modifier, Style};
 
-use super::draw::{WIDE, bold, put, take_top};
+use super::paint::{WIDE, bold, put, take_top};
 use super::text::{count, fit, history, rate, share, width};
 use super::{Color, Order, Pace, View, explain};
 use crate::sink::summary::Elsewhere;
@@ -212,7 +212,7 @@ fn heads(view: &View) -> Cells {
 
 /// A row's numbers and what it is about, without its name.
 fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
-    let book = view.shown();
+    let counters = view.shown();
     let (reason, place) = (explain::reason_column(row), explain::place_column(row));
     let (second, third) = match view.grouping {
         Grouping::Location => (reason, String::new()),
@@ -221,13 +221,13 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
     };
     Cells {
         marker: String::new(),
-        rate: rate(book.rate(row)),
-        share: share(row.total, book.table(view.grouping).sum().total),
+        rate: rate(counters.rate(row)),
+        share: share(row.total, counters.table(view.grouping).sum().total),
         total: match row.error {
             0 => count(row.total),
             _ => format!("{}+", count(row.total)),
         },
-        history: match book.pace {
+        history: match counters.pace {
             Pace::Clock { .. } => history(&newest(row, columns.history), view.look.glyphs),
             Pace::Recorded(_) => history(&joined(row, columns.history), view.look.glyphs),
         },

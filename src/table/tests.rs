@@ -35,7 +35,7 @@ fn live(counted_by: CountedBy) -> View {
 }
 
 fn count(view: &mut View, symbol: &str, count: u64) {
-    view.book.count(&Counted::Kernel {
+    view.counters.count(&Counted::Kernel {
         cause: Cause::Software {
             location: Location {
                 pc: Some(symbol.len() as u64 + 1),
@@ -48,8 +48,8 @@ fn count(view: &mut View, symbol: &str, count: u64) {
 }
 
 fn tick(view: &mut View, seconds: u64) {
-    view.book.end_interval();
-    view.book.pace = Pace::Clock {
+    view.counters.end_interval();
+    view.counters.pace = Pace::Clock {
         last: Duration::from_secs(1),
         elapsed: Duration::from_secs(seconds),
     };
@@ -61,7 +61,7 @@ fn captured() -> View {
     for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
         let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
         let _ = file.for_each(|record| {
-            view.book.count(&Counted::Packet(record));
+            view.counters.count(&Counted::Packet(record));
             ControlFlow::<()>::Continue(())
         });
     }
@@ -87,7 +87,7 @@ fn press(view: &mut View, code: KeyCode) -> Option<Action> {
 #[test]
 fn the_table_shows_what_was_counted() {
     let mut view = live(CountedBy::Kernel);
-    view.book.loss = Some(Loss {
+    view.counters.loss = Some(Loss {
         queue: 3,
         socket: 0,
     });
@@ -185,7 +185,7 @@ fn a_row_that_is_gone_leaves_the_selection_where_it_was() {
     let mut view = captured();
     press(&mut view, KeyCode::End);
     assert!(view.position > 10);
-    view.begin_anew(view.book.pace);
+    view.begin_anew(view.counters.pace);
     assert_eq!(view.position, 0);
     screen(&mut view, 80, 24);
     count(&mut view, "f", 1);
@@ -244,22 +244,22 @@ fn a_files_name_is_made_of_harmless_letters() {
 fn no_packet_allocates_once_its_rows_are_there() {
     let mut view = captured();
     let mut file = Savefile::open(File::open("fixtures/software-6.12.pcap").unwrap()).unwrap();
-    let mut book = view.book.clone();
+    let mut counters = view.counters.clone();
     let mut counted = 0;
     let _ = file.for_each(|record| {
         // The first time makes room for a place in the ring.
-        book.count(&Counted::Packet(record));
+        counters.count(&Counted::Packet(record));
         counted += 1;
         ControlFlow::<()>::Continue(())
     });
     assert!(counted > 50);
-    let record = book.recent.records().next().unwrap();
+    let record = counters.recent.records().next().unwrap();
     for _ in 0..2000 {
-        view.book.count(&Counted::Packet(&record));
+        view.counters.count(&Counted::Packet(&record));
     }
     let taken = allocation_counter::measure(|| {
         for _ in 0..100 {
-            view.book.count(&Counted::Packet(&record));
+            view.counters.count(&Counted::Packet(&record));
         }
     });
     assert_eq!(taken.count_total, 0);
@@ -269,7 +269,7 @@ fn no_packet_allocates_once_its_rows_are_there() {
 fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
     let mut view = live(CountedBy::Packets);
     let at = |view: &mut View, pc, count| {
-        view.book.count(&Counted::Kernel {
+        view.counters.count(&Counted::Kernel {
             cause: Cause::Software {
                 location: Location {
                     pc: Some(pc),
@@ -302,14 +302,14 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
         first.contains(" 500000+ ") && first.contains("0xffffffffffffffff"),
         "{shown:?}"
     );
-    let table = view.book.table(Grouping::Location);
+    let table = view.counters.table(Grouping::Location);
     let key = crate::summary::Key::Place {
         pc: Some(u64::MAX),
         symbol: Box::default(),
     };
     let row = table.row(&key).unwrap();
     assert_eq!(row.history().collect::<Vec<_>>(), [0, 500_000]);
-    assert_eq!(view.book.rate(row), Some(500_000.0));
+    assert_eq!(view.counters.rate(row), Some(500_000.0));
     assert_eq!(table.sum().history().collect::<Vec<_>>(), [10_000, 505_000]);
 }
 

@@ -1,4 +1,4 @@
-//! Text in columns: cut, wrapped, short numbers, small histories.
+//! Formats text for columns: cuts and wraps it, and shortens numbers and histories.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

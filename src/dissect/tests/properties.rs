@@ -4,7 +4,8 @@ use etherparse::PacketBuilder;
 use proptest::prelude::{Strategy, any, prop, proptest};
 
 use super::{IP, TRANSPORT, TRANSPORT6, damaged, ethernet, fault, frame, received, said, text};
-use crate::dissect::{Bound, Field};
+use crate::dissect::Field;
+use crate::dissect::fault::Bound;
 use crate::packet::{self, ArpHardware, be16};
 use crate::record::{DropRecord, EtherType, LinkType};
 

@@ -3,12 +3,13 @@
 
 use crate::filter::ast::{Arith, Comparison, Header, Relation, Width};
 use crate::filter::layout::ether_type;
-use crate::filter::relation::{self, ipv4, ipv6};
-use crate::filter::test::Test;
+use crate::filter::offset::{ipv4, ipv6};
+use crate::filter::relation;
+use crate::filter::test::{self, Test};
 
 use super::facts::{Base, Field, Numbers, PlaceId};
 use super::formula::{Formula, all_of, bytes, is_one, kind};
-use super::primitive::{Meaning, Spot, first_fragment};
+use super::meaning::{Meaning, Spot, first_fragment};
 
 /// Where a header is.
 fn present(header: Header, here: PlaceId) -> Formula {
@@ -64,7 +65,7 @@ pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
             mask,
             comparison,
             value,
-        }) = relation::field(&plain)
+        }) = test::field(&plain)
         {
             let (base, offset) = match header {
                 Header::Link => (Base::Link, offset),

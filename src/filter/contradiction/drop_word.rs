@@ -1,4 +1,4 @@
-//! What the words say that only a drop has.
+//! Translates the words for facts of the drop into formulas.
 
 use crate::filter::ast::DropWord;
 use crate::filter::glob::Glob;
@@ -6,7 +6,7 @@ use crate::record::Origin;
 
 use super::facts::{ABSENT_INDEX, ABSENT_PC, Field, Numbers, Subject, TextFact, beginning};
 use super::formula::{Formula, all_of};
-use super::primitive::Meaning;
+use super::meaning::Meaning;
 
 pub fn drop_word(word: &DropWord) -> Meaning {
     let origin = |origin| {

@@ -1,4 +1,4 @@
-//! What a set of conditions says of one packet, and whether they can hold together.
+//! Decides whether a set of conditions on one packet can hold together.
 
 use crate::filter::glob::Glob;
 
@@ -26,7 +26,7 @@ pub enum Field {
     /// Whether there is a packet inside a tunnel, this many tunnels deep.
     HasTunnel(usize),
     /// Inbound or outbound.
-    Travel,
+    PacketDirection,
     /// 1 the kernel, 2 a device, 0 nobody knows.
     Origin,
     /// The address in the kernel; [`ABSENT_PC`] for none.
@@ -316,7 +316,7 @@ mod tests {
 
     fn fact(mask: u128, numbers: Numbers) -> Fact {
         Fact {
-            field: Field::Travel,
+            field: Field::PacketDirection,
             mask,
             numbers,
         }

@@ -1,4 +1,4 @@
-//! Conditions joined by "and" and "or", and whether a packet can meet them all.
+//! Formulas: conditions joined by "and" and "or", and whether a packet can satisfy them.
 
 use crate::filter::ast::{Direction, PortRange};
 

@@ -1,11 +1,11 @@
-//! How to say what was probably meant by parts that exclude each other.
+//! Suggests what was probably meant by parts that contradict each other.
 
 use crate::filter::ast::{
     Arith, Comparison, DropWord, Family, Header, Net, Operator, Primitive, Relation,
 };
 use crate::filter::layout::ether_type;
 use crate::filter::relation;
-use crate::filter::test::Test;
+use crate::filter::test::{self, Test};
 use crate::record::Origin;
 
 use super::{Part, Shape};
@@ -114,7 +114,7 @@ pub fn of_one(part: &Part<'_>) -> Option<String> {
         mask,
         comparison: Comparison::Equal,
         value,
-    }) = relation::field(relation)
+    }) = test::field(relation)
     else {
         return None;
     };

@@ -1,4 +1,4 @@
-//! Filters that no drop can match: found before a capture waits for one in vain.
+//! Detects filters that no drop can match, before a capture waits for one in vain.
 //!
 //! What must be so for an expression to be true is a [`Formula`] over fields that have one value each:
 //! the type of a header, a byte, a reason. Where no values meet it, the expression is never true, and
@@ -10,6 +10,7 @@ mod drop_word;
 mod facts;
 mod formula;
 mod hint;
+mod meaning;
 mod primitive;
 mod transport;
 
@@ -20,7 +21,8 @@ use super::ast::{Connective, Expr, Primitive};
 use super::source::Source;
 use facts::{Field, Numbers, PlaceId};
 use formula::{Budget, Formula, exclude_each_other};
-use primitive::{Spot, meaning};
+use meaning::Spot;
+use primitive::meaning;
 use transport::tunnelled;
 
 /// Why no drop can match a filter.

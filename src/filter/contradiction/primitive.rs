@@ -4,64 +4,18 @@
 //! Where a primitive says more than is written here, the formula is weaker than it: a contradiction
 //! may be missed, and none is made up.
 
-use crate::filter::ast::{Direction, Family, Net, PortScope, Primitive, Scope, Side, Travel};
+use crate::filter::ast::{Family, Net, PortScope, Primitive, Side};
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::relation::{arp, ipv4, ipv6};
+use crate::filter::offset::{ipv4, ipv6};
+use crate::record;
 
 use super::comparison::comparison;
 use super::drop_word::drop_word;
 use super::facts::{Base, Field, Numbers, PlaceId};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
+use super::meaning::{AUTHENTICATION, EXTENSIONS, Meaning, Spot, address4, address6};
 use super::transport::{far, far_address, far_ports, is_flow, port};
 
-/// The places that a primitive looks at.
-#[derive(Clone, Copy, Debug)]
-pub struct Spot {
-    /// Tunnels around the packet.
-    pub depth: usize,
-    /// Behind the `vlan`, `mpls` and `pppoes` that are written before.
-    pub here: PlaceId,
-    /// The beginning of the packet.
-    pub start: PlaceId,
-    /// Behind all VLAN tags of the packet.
-    pub far: PlaceId,
-    /// Whether `mpls` is written before.
-    pub is_labelled: bool,
-}
-
-/// What follows from a primitive that is true, and from one that is false.
-pub struct Meaning {
-    pub holds: Formula,
-    pub fails: Formula,
-}
-
-impl Meaning {
-    /// The primitive is true of the packets that the formula describes, and false of all others.
-    pub fn exactly(formula: Formula) -> Self {
-        Self {
-            fails: formula.clone().not(),
-            holds: formula,
-        }
-    }
-
-    /// It is true of none but those.
-    pub fn at_most(holds: Formula) -> Self {
-        Self {
-            holds,
-            fails: Formula::True,
-        }
-    }
-}
-
-/// Types of network headers that stand behind no VLAN tag. Where a packet begins with one, the words
-/// that see further look at the same header as the others.
-pub const UNTAGGED: [u16; 4] = [
-    ether_type::IPV4,
-    ether_type::IPV6,
-    ether_type::ARP,
-    ether_type::RARP,
-];
-const VLAN_TYPES: [u16; 3] = [ether_type::VLAN, 0x88a8, 0x9100];
 /// Ethernet types that 802.2 frames have, too.
 const OF_BOTH: [u16; 3] = [0x8137, 0x809b, 0x80f3];
 /// Types below 1501 that mean something else in PPP.
@@ -69,9 +23,6 @@ const OF_PPP: [u16; 5] = [0x0021, 0x0057, 0x0025, 0x0027, 0x0029];
 /// What [`Field::Kind`] is for all types that are not told apart.
 const LOW: u16 = 0;
 
-pub const AUTHENTICATION: u128 = 51;
-/// Extension headers of IPv6 that `far` goes through.
-pub const EXTENSIONS: [u128; 5] = [0, 43, 44, AUTHENTICATION, 60];
 pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
     let here = spot.here;
     match primitive {
@@ -145,10 +96,14 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
         }
         Primitive::Direction(travel) => {
             let number = match travel {
-                Travel::Inbound => 1,
-                Travel::Outbound => 2,
+                record::Direction::Inbound => 1,
+                record::Direction::Outbound => 2,
             };
-            Meaning::at_most(Formula::masked(Field::Travel, 3, Numbers::one(number)))
+            Meaning::at_most(Formula::masked(
+                Field::PacketDirection,
+                3,
+                Numbers::one(number),
+            ))
         }
         // Only a row of a summary is asked for like this.
         Primitive::OneWay(_) => Meaning::at_most(Formula::True),
@@ -162,7 +117,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
     let here = spot.here;
     match primitive {
         &Primitive::Vlan(id) => all_of([
-            kind(here, &VLAN_TYPES),
+            kind(here, &ether_type::VLAN_TAGS),
             match id {
                 Some(id) => Formula::masked(
                     bytes(here, Base::Network, 0, 2),
@@ -211,14 +166,6 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
 fn with_macs(place: PlaceId, formula: Formula) -> Meaning {
     let has_macs = Formula::masked(Field::HasMacs(place), 1, Numbers::one(1));
     Meaning::exactly(all_of([has_macs, formula]))
-}
-
-pub fn first_fragment(place: PlaceId) -> Formula {
-    Formula::masked(
-        bytes(place, Base::Network, ipv4::FRAGMENT, 2),
-        ipv4::FRAGMENT_OFFSET.into(),
-        Numbers::one(0),
-    )
 }
 
 fn ether_proto(here: PlaceId, number: u16) -> Meaning {
@@ -276,48 +223,4 @@ fn proto_chain(here: PlaceId, family: Family, number: u8) -> Meaning {
         holds: chain(&[AUTHENTICATION], &EXTENSIONS),
         fails: chain(&[], &[]).not(),
     }
-}
-
-pub fn address4(
-    here: PlaceId,
-    scope: Scope,
-    direction: Direction,
-    address: u32,
-    mask: u32,
-) -> Formula {
-    let is = |offset| {
-        Formula::masked(
-            bytes(here, Base::Network, offset, 4),
-            mask.into(),
-            Numbers::one(address.into()),
-        )
-    };
-    let of_kind = |kinds: &[u16], source, destination| {
-        all_of([
-            kind(here, kinds),
-            judged(direction, is(source), is(destination)),
-        ])
-    };
-    let ip = of_kind(&[ether_type::IPV4], ipv4::SOURCE, ipv4::DESTINATION);
-    let resolution = |kinds: &[u16]| of_kind(kinds, arp::SENDER, arp::TARGET);
-    match scope {
-        Scope::Ip => ip,
-        Scope::Arp => resolution(&[ether_type::ARP]),
-        Scope::Rarp => resolution(&[ether_type::RARP]),
-        Scope::Any => any_of([ip, resolution(&[ether_type::ARP, ether_type::RARP])]),
-    }
-}
-
-pub fn address6(here: PlaceId, direction: Direction, address: u128, mask: u128) -> Formula {
-    let is = |offset| {
-        Formula::masked(
-            bytes(here, Base::Network, offset, 16),
-            mask,
-            Numbers::one(address),
-        )
-    };
-    all_of([
-        kind(here, &[ether_type::IPV6]),
-        judged(direction, is(ipv6::SOURCE), is(ipv6::DESTINATION)),
-    ])
 }

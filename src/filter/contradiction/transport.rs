@@ -1,12 +1,12 @@
-//! What ports say, and the words that see further: through VLAN tags and extension headers.
+//! Translates ports, and the words that look behind VLAN tags and extension headers, into formulas.
 
 use crate::filter::ast::{Direction, Flow, Net, PortRange, PortScope, Scope};
 use crate::filter::layout::ether_type;
-use crate::filter::relation::{ipv4, ipv6};
+use crate::filter::offset::{ipv4, ipv6};
 
 use super::facts::{Base, Field, Numbers, PlaceId};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
-use super::primitive::{
+use super::meaning::{
     AUTHENTICATION, EXTENSIONS, Spot, UNTAGGED, address4, address6, first_fragment,
 };
 

@@ -1,4 +1,4 @@
-//! Addresses: of IPv4, ARP and RARP, of IPv6, of Ethernet.
+//! Compiles tests of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
 
 use super::code::{Goal, KIND};
 use super::message::Framing;
@@ -6,7 +6,7 @@ use super::test::Tests;
 use crate::bpf::{Condition, Op, Size};
 use crate::filter::ast::{Direction, Net, Scope};
 use crate::filter::layout::ether_type;
-use crate::filter::relation::{arp, ipv4, ipv6};
+use crate::filter::offset::{arp, ipv4, ipv6};
 
 impl Tests<'_> {
     pub fn address4(
@@ -92,7 +92,7 @@ impl Tests<'_> {
     pub fn far_kinds(&mut self, kinds: &[u16], goal: Goal) {
         if self.framing == Framing::Ethernet {
             self.code.op(Op::Recall(KIND));
-            for tag in [ether_type::VLAN, 0x88a8, 0x9100] {
+            for tag in ether_type::VLAN_TAGS {
                 self.code.except(tag.into(), goal.hit);
             }
         }

@@ -34,6 +34,9 @@ pub const UNKNOWN_KIND: u32 = 0x1_0000;
 pub const ATTRIBUTES: u32 = 16 + 4;
 pub const VALUE: u32 = 4;
 
+/// What a test became; `None` where the kernel cannot do it.
+pub type Written = Option<()>;
+
 /// An answer that is asked for, and where it leads; where bytes are missing there is none, and the
 /// way on is `miss`.
 #[derive(Clone, Copy)]

@@ -199,7 +199,7 @@ fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
     let differs = code.label();
     code.branch_x(Condition::Equal, yes, differs);
     code.bind(differs);
-    for tag in [EtherType::VLAN, EtherType::QINQ, EtherType::QINQ_OLD] {
+    for tag in EtherType::VLAN_TAGS {
         code.except(tag.0.into(), tagged);
     }
     code.jump(no);

@@ -1,7 +1,7 @@
-//! Filters in the kernel as well: a program for the socket that rejects messages before they are
-//! delivered, and only such as this process would reject.
+//! Compiles a filter for the kernel: a program for the socket, which rejects messages before they are
+//! delivered, and only messages that this process would reject.
 //!
-//! Three things make that so. What the kernel cannot do is left out of the expression, where that
+//! Three things ensure that. What the kernel cannot do is left out of the expression, where that
 //! can only keep more (`part`). A message that is not one whole packet alert is accepted, and so is
 //! what its bytes leave open: the link type, which user space infers, is inferred likewise, and
 //! where it may be either, the expression has to fail for both (`message`). And a test answers from

@@ -1,5 +1,5 @@
-//! Which part of an expression the kernel can do: the expression without the tests that it cannot,
-//! where it keeps whatever the whole expression keeps.
+//! Selects the part of an expression that the kernel can test. The part keeps every drop that the
+//! whole expression keeps.
 
 use super::test::Subject;
 use crate::bpf::Label;

@@ -1,7 +1,7 @@
 //! Tests of the packet, as [`filter::test`](super::super::test) answers them: each load is made
 //! where its bytes were captured, in the same order, so that the same answers are certain.
 
-use super::code::{Code, Goal, KIND, UNKNOWN_KIND};
+use super::code::{Code, Goal, KIND, UNKNOWN_KIND, Written};
 use super::message::Framing;
 use super::word;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
@@ -9,7 +9,7 @@ use crate::filter::ast::{
     Arith, Comparison, Direction, DropWord, Family, Header, Net, Primitive, Width,
 };
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::relation::{ipv4, ipv6};
+use crate::filter::offset::{ipv4, ipv6};
 use crate::filter::test::Test;
 
 /// What a test looks at.
@@ -47,9 +47,6 @@ pub struct Tests<'c> {
     pub code: &'c mut Code,
     pub framing: Framing,
 }
-
-/// What a test became; `None` where the kernel cannot do it.
-pub type Written = Option<()>;
 
 impl Tests<'_> {
     /// Writes a test that leads to its goal.
@@ -283,7 +280,7 @@ impl Tests<'_> {
         if self.framing == Framing::Raw {
             return self.code.jump(goal.no());
         }
-        self.kinds(&[ether_type::VLAN, 0x88a8, 0x9100], goal);
+        self.kinds(&ether_type::VLAN_TAGS, goal);
         let Some(id) = id else {
             return self.code.jump(goal.yes());
         };

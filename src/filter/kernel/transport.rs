@@ -1,11 +1,11 @@
-//! What stands behind IP: transport headers and their ports.
+//! Compiles tests of transport headers and their ports.
 
 use super::code::{Goal, TRANSPORT};
 use super::test::{MAX_OFFSET, Tests};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::{Direction, PortRange, PortScope, Side};
 use crate::filter::layout::ether_type;
-use crate::filter::relation::{ipv4, ipv6};
+use crate::filter::offset::{ipv4, ipv6};
 
 /// What has ports: TCP, UDP, SCTP.
 const TRANSPORTS: [u8; 3] = [6, 17, 132];

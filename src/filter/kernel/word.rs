@@ -1,7 +1,6 @@
-//! What is asked of the drop: values of attributes, and names byte by byte.
+//! Compiles tests of the drop's facts: values of attributes, and names byte by byte.
 
-use super::code::{ATTRIBUTE, Code, Goal, ORIGIN, VALUE, loaded16};
-use super::test::Written;
+use super::code::{ATTRIBUTE, Code, Goal, ORIGIN, VALUE, Written, loaded16};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::DropWord;
 use crate::filter::fact::Fact;

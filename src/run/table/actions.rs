@@ -1,5 +1,5 @@
-//! What keys ask for that the view cannot do itself: filters, captures of a row, what the kernel
-//! is to send.
+//! Carries out the keys' actions that need more than the view: filters, captures of a row, and
+//! changes to what the kernel sends.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,12 +7,13 @@ use std::path::Path;
 use chrono::{DateTime, Local, Utc};
 
 use super::super::begin::{COUNTED_LEN, Purpose};
-use super::super::pipeline::Stop;
-use super::super::receiver::Machine;
-use super::super::{Plural, selection};
+use super::super::plural::Plural;
+use super::super::receiver::{DropMonitor, Stop};
+use super::super::selection;
 use super::capture::RowCapture;
-use super::{LiveTable, Next, Origin, words};
+use super::{LiveTable, Next, Origin};
 use crate::cli::Role;
+use crate::errno::describe;
 use crate::filter::{Filter, SystemNames};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
@@ -20,7 +21,11 @@ use crate::table::{Action, CountedBy, InputError, file_stem};
 
 impl LiveTable {
     /// Does what a key asks for.
-    pub(super) fn act(&mut self, action: Action, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+    pub(super) fn act(
+        &mut self,
+        action: Action,
+        monitor: &mut dyn DropMonitor,
+    ) -> ControlFlow<Stop> {
         match action {
             Action::Quit => {
                 self.next = Some(Next::Quit);
@@ -34,12 +39,12 @@ impl LiveTable {
                     return ControlFlow::Break(super::terminal_failed(error));
                 }
             }
-            Action::Filter(text) => return self.filter(&text, machine),
+            Action::Filter(text) => return self.filter(&text, monitor),
             Action::ProposeName => self.propose_name(),
-            Action::Write(name) => return self.write(&name, machine),
-            Action::StopWriting => self.stop_writing(machine),
-            Action::NeedPackets => self.need_packets(Purpose::Packets(COUNTED_LEN), machine),
-            Action::ShowSettings => self.show_settings(machine),
+            Action::Write(name) => return self.write(&name, monitor),
+            Action::StopWriting => self.stop_writing(monitor),
+            Action::NeedPackets => self.need_packets(Purpose::Packets(COUNTED_LEN), monitor),
+            Action::ShowSettings => self.show_settings(monitor),
             Action::Clear => self.clear(),
         }
         ControlFlow::Continue(())
@@ -61,7 +66,7 @@ impl LiveTable {
     }
 
     /// Has the kernel send packets, if it only counts.
-    fn need_packets(&mut self, purpose: Purpose, machine: &mut dyn Machine) {
+    fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
             Origin::Kernel(role @ Role::Owner { .. }) => {
@@ -69,7 +74,7 @@ impl LiveTable {
                 if !was_counting && !is_whole {
                     return;
                 }
-                match machine.switch(purpose.reporting(role)) {
+                match monitor.switch(purpose.reporting(role)) {
                     Ok(()) if was_counting => {
                         self.view.status = "the kernel sends packets now".into();
                         self.view.counted_by = CountedBy::Packets;
@@ -86,7 +91,7 @@ impl LiveTable {
         }
     }
 
-    fn filter(&mut self, text: &str, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn filter(&mut self, text: &str, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         let filter = match Filter::parse(text, &SystemNames) {
             Ok(filter) => filter,
             Err(error) => {
@@ -106,7 +111,7 @@ impl LiveTable {
             None => filter,
         };
         let contradiction = filter.contradiction();
-        self.sieve.selected.filter = filter;
+        self.event_filter.selected.filter = filter;
         if self.origin == Origin::File
             && let Some(line) = self.end_capture(None)
         {
@@ -115,7 +120,7 @@ impl LiveTable {
         }
         self.begin_anew();
         if !keeps_all {
-            self.need_packets(Purpose::Packets(COUNTED_LEN), machine);
+            self.need_packets(Purpose::Packets(COUNTED_LEN), monitor);
         }
         if self.origin == Origin::Pipe && self.view.status.is_empty() {
             self.view.status = "the filter applies from now on".into();
@@ -153,36 +158,36 @@ impl LiveTable {
         }
     }
 
-    fn write(&mut self, name: &str, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn write(&mut self, name: &str, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         let Some(key) = self.view.selected().cloned() else {
             return ControlFlow::Continue(());
         };
         let began = match self.origin {
             Origin::File => None,
-            Origin::Kernel(_) | Origin::Pipe => Some((Timestamp::now(), machine.loss())),
+            Origin::Kernel(_) | Origin::Pipe => Some((Timestamp::now(), monitor.loss())),
         };
         let grouping = self.view.grouping;
         match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
             Ok(capture) => self.capture = Some(capture),
             Err(error) => {
-                let message = format!("cannot create the file: {}", words(&error));
+                let message = format!("cannot create the file: {}", describe(&error));
                 self.view.refuse_name(name, message);
                 return ControlFlow::Continue(());
             }
         }
-        self.need_packets(Purpose::Packets(0), machine);
+        self.need_packets(Purpose::Packets(0), monitor);
         if self.origin == Origin::File {
             self.begin_anew();
         }
         self.read_again()
     }
 
-    fn stop_writing(&mut self, machine: &mut dyn Machine) {
-        let loss = machine.loss();
+    fn stop_writing(&mut self, monitor: &mut dyn DropMonitor) {
+        let loss = monitor.loss();
         let line = self.end_capture(loss);
         if let Origin::Kernel(role @ Role::Owner { .. }) = self.origin {
             let reporting = Purpose::Packets(COUNTED_LEN).reporting(role);
-            if let Err(error) = machine.switch(reporting) {
+            if let Err(error) = monitor.switch(reporting) {
                 self.view.status = error.to_string();
                 return;
             }
@@ -200,7 +205,7 @@ impl LiveTable {
     }
 
     /// dropwatch's `show` and `stats`.
-    pub(super) fn show_settings(&mut self, machine: &mut dyn Machine) {
+    pub(super) fn show_settings(&mut self, monitor: &mut dyn DropMonitor) {
         let mut lines = vec![format!("counted        {}", self.view.subject)];
         lines.push(format!(
             "since          {}",
@@ -220,7 +225,7 @@ impl LiveTable {
                 lines.push(format!("captured on    {}", host.join(", ")));
             }
         }
-        if let Some(settings) = machine.settings() {
+        if let Some(settings) = monitor.settings() {
             lines.push(format!("alert mode     {}", settings.mode));
             lines.push(match settings.trunc_len {
                 0 => "truncation     none, whole packets".into(),
@@ -231,16 +236,16 @@ impl LiveTable {
                 Plural(settings.queue_len.into(), "packet")
             ));
         }
-        let loss = machine.loss().or(self.view.book.loss);
+        let loss = monitor.loss().or(self.view.counters.loss);
         lines.extend(loss_lines(loss));
         lines.push(format!(
             "not counted    {}, by the filter",
-            Plural(self.sieve.rejected, "drop")
+            Plural(self.event_filter.rejected, "drop")
         ));
-        if self.sieve.full_alerts > 0 {
+        if self.event_filter.full_alerts > 0 {
             lines.push(format!(
                 "full alerts    {}: drops elsewhere may be missing",
-                self.sieve.full_alerts
+                self.event_filter.full_alerts
             ));
         }
         self.view.show_settings(lines);

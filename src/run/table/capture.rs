@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
 
-use super::super::output::{APPLICATION, shown};
+use super::super::output::APPLICATION;
 use super::super::output_file::create_new;
+use super::super::standard_streams::shown;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};

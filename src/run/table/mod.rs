@@ -1,4 +1,4 @@
-//! The live table: a receiver that counts what comes, draws it, and does what keys ask for.
+//! The live table: a receiver that counts events, draws the counts, and carries out keys.
 
 mod actions;
 mod capture;
@@ -14,13 +14,16 @@ use nix::poll::PollFd;
 
 use self::capture::RowCapture;
 use super::closing::{Closing, Source, Totals};
+use super::diagnostics;
+use super::diagnostics::say;
+use super::event_filter::EventFilter;
 use super::keyboard::{Keyboard, Pressed};
-use super::pipeline::{Stop, output_failed};
-use super::receiver::{Attention, Machine, Receiver};
+use super::pipeline::output_failed;
+use super::plural::Plural;
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::screen::Screen;
-use super::sieve::Sieve;
-use super::{Plural, say, talk};
 use crate::cli::Role;
+use crate::errno::describe;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
@@ -33,7 +36,7 @@ const FRAME: Duration = Duration::from_millis(100);
 /// The table, and what it is made of.
 pub struct LiveTable {
     view: View,
-    sieve: Sieve,
+    event_filter: EventFilter,
     /// `None` once the terminal was given back.
     screen: Option<Screen>,
     keyboard: Keyboard,
@@ -56,7 +59,7 @@ pub struct LiveTable {
     drawn: Instant,
     /// What a key asked for that ends the reading.
     next: Option<Next>,
-    /// Lines of talk that were shown.
+    /// Diagnostic lines that were shown.
     said: usize,
 }
 
@@ -114,10 +117,10 @@ impl LiveTable {
 
     /// Counts from now on, from nothing.
     fn begin_anew(&mut self) {
-        self.sieve.anew();
-        let loss = self.view.book.loss;
+        self.event_filter.anew();
+        let loss = self.view.counters.loss;
         self.view.begin_anew(self.pace());
-        self.view.book.loss = loss;
+        self.view.counters.loss = loss;
         if let Some(clock) = &mut self.clock {
             *clock = Clock::new(clock.interval);
         }
@@ -125,7 +128,7 @@ impl LiveTable {
     }
 
     /// Ends the interval, if it is over.
-    fn tick(&mut self, machine: &mut dyn Machine) {
+    fn tick(&mut self, monitor: &mut dyn DropMonitor) {
         let Some(clock) = &mut self.clock else {
             return;
         };
@@ -137,21 +140,21 @@ impl LiveTable {
         let passed = length.as_nanos() / clock.interval.as_nanos().max(1);
         clock.began += clock.interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(length);
-        self.view.book.loss = machine.loss().or(self.view.book.loss);
+        self.view.counters.loss = monitor.loss().or(self.view.counters.loss);
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.flush()
         {
             self.give_capture_up(&error);
         }
         if self.view.shows_settings() {
-            self.show_settings(machine);
+            self.show_settings(monitor);
         }
     }
 
     fn end_interval(&mut self, length: Duration) {
         let Some(clock) = self.clock else { return };
-        self.view.book.end_interval();
-        self.view.book.pace = Pace::Clock {
+        self.view.counters.end_interval();
+        self.view.counters.pace = Pace::Clock {
             last: length,
             elapsed: clock.start.elapsed(),
         };
@@ -162,13 +165,13 @@ impl LiveTable {
     /// No more drops come.
     fn end_of_input(&mut self, loss: Option<Loss>) {
         match (self.origin, self.clock) {
-            (Origin::File, _) => self.view.book.end_recording(),
+            (Origin::File, _) => self.view.counters.end_recording(),
             (_, Some(clock)) => self.end_interval(clock.began.elapsed()),
             (_, None) => {}
         }
         self.clock = None;
         self.view.is_over = true;
-        self.view.book.loss = loss;
+        self.view.counters.loss = loss;
         self.view.arrange();
         self.is_stale = true;
         if let Some(line) = self.end_capture(loss) {
@@ -182,19 +185,19 @@ impl LiveTable {
         let (name, packets) = (capture.name.clone(), capture.packets);
         Some(match capture.finish(loss, self.interference) {
             Ok(()) => format!("wrote {} to {name}", Plural(packets, "packet")),
-            Err(error) => format!("cannot write to {name}: {}", words(&error)),
+            Err(error) => format!("cannot write to {name}: {}", describe(&error)),
         })
     }
 
     /// The file cannot be written: the table goes on.
     fn give_capture_up(&mut self, error: &io::Error) {
         if let Some(capture) = self.capture.take() {
-            self.view.status = format!("cannot write to {}: {}", capture.name, words(error));
+            self.view.status = format!("cannot write to {}: {}", capture.name, describe(error));
             self.is_stale = true;
         }
     }
 
-    fn take_keys(&mut self, machine: &mut dyn Machine) -> ControlFlow<Stop> {
+    fn take_keys(&mut self, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         self.is_busy = false;
         for pressed in self.keyboard.take() {
             match pressed {
@@ -205,7 +208,7 @@ impl LiveTable {
                 }
                 Pressed::Key(key) => {
                     if let Some(action) = self.view.key(key) {
-                        self.act(action, machine)?;
+                        self.act(action, monitor)?;
                     }
                 }
             }
@@ -218,7 +221,7 @@ impl LiveTable {
 
     /// Draws, if there is something new, and not too often.
     fn draw(&mut self) -> ControlFlow<Stop> {
-        let lines = talk::held_since(self.said);
+        let lines = diagnostics::held_since(self.said);
         if !lines.is_empty() {
             self.said += lines.len();
             self.view.status = lines.join("; ");
@@ -255,8 +258,8 @@ impl LiveTable {
             say(line);
         }
         let closing = Closing {
-            table: self.view.book.table(self.view.grouping),
-            sieve: &self.sieve,
+            table: self.view.counters.table(self.view.grouping),
+            event_filter: &self.event_filter,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
                 (Origin::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
@@ -275,33 +278,28 @@ fn terminal_failed(error: io::Error) -> Stop {
     }
 }
 
-/// The system's words, without its number.
-fn words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => crate::net_dm::control::strerror(errno),
-        None => error.to_string(),
-    }
-}
-
 impl Receiver for LiveTable {
     fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
         self.is_busy = true;
-        let Some(counted) = self.sieve.select(event) else {
+        let Some(counted) = self.event_filter.select(event) else {
             return ControlFlow::Continue(());
         };
         if let Counted::Packet(record) = counted {
-            self.view.book.advance(record.time);
+            self.view.counters.advance(record.time);
             if let Some(capture) = &mut self.capture
                 && let Err(error) = capture.take(record)
             {
                 self.give_capture_up(&error);
             }
         } else if let Event::Count { time, .. } = event {
-            self.view.book.advance(time);
+            self.view.counters.advance(time);
         }
-        self.view.book.count(&counted);
+        self.view.counters.count(&counted);
         self.is_stale = true;
-        if self.limit.is_some_and(|limit| self.sieve.alerts >= limit) {
+        if self
+            .limit
+            .is_some_and(|limit| self.event_filter.alerts >= limit)
+        {
             return ControlFlow::Break(Stop::Count);
         }
         ControlFlow::Continue(())
@@ -325,15 +323,15 @@ impl Receiver for LiveTable {
         tick.into_iter().chain(frame).min()
     }
 
-    fn attend(&mut self, _: Attention, machine: &mut dyn Machine) -> ControlFlow<Stop> {
-        self.take_keys(machine)?;
-        self.tick(machine);
+    fn attend(&mut self, _: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
+        self.take_keys(monitor)?;
+        self.tick(monitor);
         self.draw()
     }
 
     /// It is on the screen.
     fn report(&mut self, loss: Option<Loss>) {
-        self.view.book.loss = loss.or(self.view.book.loss);
+        self.view.counters.loss = loss.or(self.view.counters.loss);
         self.is_stale = true;
     }
 }

@@ -1,4 +1,4 @@
-//! From a command to a table, live and of a file.
+//! Starts the table, live or for a file.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -9,16 +9,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
+use super::super::event_filter::EventFilter;
+use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
+use super::super::left_out::tell_left_out;
 use super::super::live::Opening;
-use super::super::offline::{self, Input, NoMachine};
-use super::super::output::{shown, text_style};
-use super::super::pipeline::Stop;
-use super::super::receiver::{Attention, Receiver};
+use super::super::offline::{self, Input, NoDropMonitor};
+use super::super::output::text_style;
+use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
-use super::super::sieve::Sieve;
+use super::super::selection;
 use super::super::signals::Requests;
-use super::super::{Exit, Failure, selection, tell_remarks};
+use super::super::standard_streams::shown;
 use super::{Clock, LiveTable, Next, Origin};
 use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
@@ -71,11 +73,11 @@ impl LiveTable {
             }
             None => beginnings.filter,
         };
-        // Talk is kept from then on; the keys' thread tells nothing.
+        // Diagnostics are held from then on; the keys' thread tells nothing.
         let screen = Screen::enter()?;
         let mut table = Self {
             view,
-            sieve: Sieve::new(filter, beginnings.origins),
+            event_filter: EventFilter::new(filter, beginnings.origins),
             screen: Some(screen),
             keyboard: Keyboard::listen()?,
             origin,
@@ -186,7 +188,7 @@ pub fn show_live(
     let finished = session.finish(end, &mut table, |table, loss, remarks, interference| {
         table.interference = interference;
         table.tell(loss);
-        tell_remarks(remarks);
+        tell_left_out(remarks);
         ControlFlow::Continue(())
     });
     finished.failure.map_or(Ok(finished.exit), Err)
@@ -253,7 +255,7 @@ impl LiveTable {
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
             requests.clear();
-            self.attend(Attention::Watched, &mut NoMachine)?;
+            self.attend(Attention::Watched, &mut NoDropMonitor)?;
             let left = self.due().map(|due| {
                 // Rounded up, lest the last millisecond be spent in a busy loop.
                 due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)

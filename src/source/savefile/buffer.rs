@@ -1,4 +1,4 @@
-//! Bytes that wait to be looked at, in one piece.
+//! A contiguous buffer of bytes that were read and not parsed yet.
 
 /// Bytes that are asked for at once, unless a longer block waits for its rest: few enough to be in the
 /// processor's cache still when they are looked at.

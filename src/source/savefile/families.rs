@@ -1,6 +1,6 @@
-//! Which netlink messages are NET_DM's. Its number differs from host to host and from boot to boot, so what is
-//! announced holds for one interface of one section, from there on; and where files of several hosts were
-//! merged, not even there.
+//! Decides which netlink messages belong to NET_DM. Its number differs from host to host and from boot
+//! to boot. So an announced number is valid only for the same interface and section, from the
+//! announcement on; where files of several hosts were merged, it is not valid even there.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The bytes of a file on their way to the reader: as they come, or decompressed.
+//! Passes the bytes of a file to the reader, decompressed if necessary.
 
 use super::OpenError;
 use super::buffer::Buffer;

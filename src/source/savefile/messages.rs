@@ -1,4 +1,5 @@
-//! Netlink messages in a packet: packet alerts and summary alerts of NET_DM, and what names its number.
+//! Decodes the netlink messages in a packet: NET_DM's packet alerts and summary alerts, and the
+//! controller's messages, which name NET_DM's number.
 
 use std::ops::ControlFlow;
 

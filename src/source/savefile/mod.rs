@@ -1,6 +1,30 @@
 //! Capture files: our own pcapng, the C tool's and nlmon's netlink captures (pcap, or inside
 //! pcapng), and plain packets. Memory is bounded, whatever the file says; a damaged or cut file
 //! gives everything before the damage.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use std::ops::ControlFlow;
+//!
+//! use dwdump::record::Cause;
+//! use dwdump::source::savefile::Savefile;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut file = Savefile::open(File::open("drops.pcapng")?)?;
+//! let ending = file.for_each(|record| {
+//!     if let Cause::Software { reason: Some(reason), .. } = record.cause {
+//!         println!("{reason}: {} bytes", record.original_len);
+//!     }
+//!     ControlFlow::<()>::Continue(())
+//! });
+//! if let Err(damage) = ending {
+//!     eprintln!("the rest of the file is damaged: {damage}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod buffer;
 mod comments;
@@ -38,6 +62,7 @@ pub struct Savefile<R: Read> {
 
 /// What the reading came across, beside records.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Remarks {
     /// Summary alerts, and what they count.
     pub summaries: u64,
@@ -79,6 +104,7 @@ pub struct Remarks {
 
 /// Why a file cannot be read at all.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Reading failed.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The options of a pcapng block (section 3.5 of the draft).
+//! Parses the options of a pcapng block (section 3.5 of the draft).
 
 use crate::net_dm::netlink::ByteOrder;
 

@@ -1,4 +1,4 @@
-//! Classic pcap files.
+//! Parses classic pcap files.
 
 use super::{Found, MAX_PACKET, Next, Packet, link_type};
 use crate::net_dm::netlink::ByteOrder;

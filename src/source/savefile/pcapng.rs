@@ -1,5 +1,5 @@
-//! pcapng files (draft-ietf-opsawg-pcapng), block by block. Only what makes it impossible to go on is damage:
-//! everything else that is wrong is skipped and counted.
+//! Parses pcapng files (draft-ietf-opsawg-pcapng) block by block. Only an error that makes it
+//! impossible to continue is damage; everything else that is wrong is skipped and counted.
 
 use super::interfaces::{Described, Interfaces};
 use super::options::Options;

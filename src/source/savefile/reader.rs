@@ -23,7 +23,7 @@ pub struct Reader {
     format: Option<Format>,
     /// Whether the first packet was looked at.
     is_open: bool,
-    sense: Sense,
+    decoder: Decoder,
     remarks: Remarks,
 }
 
@@ -32,8 +32,8 @@ enum Format {
     Pcapng(PcapngFile),
 }
 
-/// What makes sense of packets.
-struct Sense {
+/// Turns packets of the file into events: comments and netlink messages are decoded here.
+struct Decoder {
     not_packets: NotPackets,
     comments: Comments,
     families: Families,
@@ -58,7 +58,7 @@ impl Reader {
             input: Input::default(),
             format: None,
             is_open: false,
-            sense: Sense {
+            decoder: Decoder {
                 not_packets,
                 comments: Comments::new(),
                 families: Families::default(),
@@ -139,7 +139,7 @@ impl Reader {
         match next {
             Ok(Next::Packet(found)) => {
                 if let Some(id) = found.packet.family() {
-                    self.sense.families.announce(found.packet.interface, id);
+                    self.decoder.families.announce(found.packet.interface, id);
                 }
                 self.is_open = true;
             }
@@ -168,7 +168,7 @@ impl Reader {
 
     /// The number of NET_DM in the file, as far as it was learnt.
     pub fn family(&self) -> Option<u16> {
-        self.sense.families.last()
+        self.decoder.families.last()
     }
 
     /// Hands everything to `take` that the bytes tell, until it breaks. Ends with the damage where there is
@@ -180,7 +180,7 @@ impl Reader {
         let Self {
             input,
             format: Some(format),
-            sense,
+            decoder,
             remarks,
             ..
         } = self
@@ -191,12 +191,12 @@ impl Reader {
             let next = format.next(input.pending(), remarks);
             let (len, is_cut, flow) = match next {
                 Ok(Next::Packet(found)) => {
-                    let flow = sense.deliver(&found.packet, remarks, &mut take);
+                    let flow = decoder.deliver(&found.packet, remarks, &mut take);
                     (found.len, found.is_cut, flow)
                 }
                 Ok(Next::Other(len)) => (len, false, ControlFlow::Continue(())),
                 Ok(Next::Section(len)) => {
-                    sense.families.clear();
+                    decoder.families.clear();
                     (len, false, ControlFlow::Continue(()))
                 }
                 Ok(Next::Needs(len)) => {
@@ -253,7 +253,7 @@ impl Format {
     }
 }
 
-impl Sense {
+impl Decoder {
     #[inline]
     fn deliver<B>(
         &mut self,

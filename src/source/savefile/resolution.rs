@@ -1,4 +1,4 @@
-//! What the time of a pcapng packet counts: `if_tsresol` and `if_tsoffset` (section 4.2 of the draft).
+//! Converts the time of a pcapng packet: `if_tsresol` and `if_tsoffset` (section 4.2 of the draft).
 
 use crate::record::Timestamp;
 

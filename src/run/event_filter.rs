@@ -1,4 +1,4 @@
-//! Which drops are counted, and how many were not.
+//! Selects the events that are counted, and counts those that are not.
 
 use super::selection::Selected;
 use crate::filter::Filter;
@@ -7,20 +7,20 @@ use crate::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Times
 use crate::source::Event;
 use crate::summary::Counted;
 
-/// What is kept of the events of a source.
-pub struct Sieve {
-    /// Those that are wanted.
+/// Selects events of a source.
+pub struct EventFilter {
+    /// The drops that are selected.
     pub selected: Selected,
-    /// Drops that were not kept.
+    /// Drops that were not selected.
     pub rejected: u64,
-    /// Summary alerts, and packets that were kept.
+    /// Summary alerts, and packets that were selected.
     pub alerts: u64,
     /// Summary alerts that had no room for another place.
     pub full_alerts: u64,
 }
 
-impl Sieve {
-    /// Nothing came yet.
+impl EventFilter {
+    /// Starts with no counts.
     pub fn new(filter: Filter, origins: Option<Origins>) -> Self {
         Self {
             selected: Selected { filter, origins },
@@ -30,13 +30,13 @@ impl Sieve {
         }
     }
 
-    /// As before, with nothing come yet.
+    /// Starts again with the same selection and no counts.
     pub fn anew(&mut self) {
         let Selected { filter, origins } = self.selected.clone();
         *self = Self::new(filter, origins);
     }
 
-    /// What there is to count of an event.
+    /// Returns what to count of an event; `None` where it is not selected.
     pub fn select<'r, 'a>(&mut self, event: Event<'r, 'a>) -> Option<Counted<'r, 'a>> {
         match event {
             Event::Drop(record) => {

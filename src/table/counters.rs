@@ -1,5 +1,5 @@
-//! What the table counts: by every grouping at once, so that changing the grouping loses nothing;
-//! the last packets; and how time passes.
+//! The table's counters. Drops are counted by every grouping at once, so that changing the grouping
+//! loses nothing. The last packets are kept, too, and the time of the counts.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Everything that was counted.
 #[derive(Clone, Debug)]
-pub struct Book {
+pub struct Counters {
     tables: [Table; Grouping::ALL.len()],
     /// The last packets.
     pub recent: Recent,
@@ -22,18 +22,18 @@ pub struct Book {
     pub loss: Option<Loss>,
 }
 
-/// How time passes, and what a rate is.
+/// The source of time, which also defines what a rate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As on this machine's clock: whoever owns the book ends the intervals. The rate is that of
-    /// the last one.
+    /// This machine's clock: the owner of the counters ends the intervals. The rate is that of the
+    /// last interval.
     Clock {
         /// How long the last interval was; zero before its end.
         last: Duration,
         /// Since the beginning.
         elapsed: Duration,
     },
-    /// As the drops say, which were recorded earlier. The rate is that of the whole recording.
+    /// The times of drops that were recorded earlier. The rate is that of the whole recording.
     Recorded(Recording),
 }
 
@@ -71,7 +71,7 @@ impl Recording {
     }
 }
 
-impl Book {
+impl Counters {
     /// Nothing counted yet.
     pub fn new(pace: Pace) -> Self {
         Self {
@@ -216,9 +216,9 @@ mod tests {
     use super::*;
     use crate::record::{Cause, Location};
 
-    fn count(book: &mut Book, time: u64) {
-        book.advance(Some(Timestamp(time)));
-        book.count(&Counted::Kernel {
+    fn count(counters: &mut Counters, time: u64) {
+        counters.advance(Some(Timestamp(time)));
+        counters.count(&Counted::Kernel {
             cause: Cause::Software {
                 location: Location::default(),
                 reason: None,
@@ -227,24 +227,24 @@ mod tests {
         });
     }
 
-    fn history(book: &Book) -> Vec<u64> {
-        book.table(Grouping::Location).sum().history().collect()
+    fn history(counters: &Counters) -> Vec<u64> {
+        counters.table(Grouping::Location).sum().history().collect()
     }
 
     #[test]
     fn the_history_of_a_recording_is_all_of_it() {
         const SECOND: u64 = 1_000_000_000;
         for length in [1, 5, 100, 86_400, 10_000_000_000] {
-            let mut book = Book::new(Pace::Recorded(Recording::new(None)));
+            let mut counters = Counters::new(Pace::Recorded(Recording::new(None)));
             for number in 0..=1000 {
-                count(&mut book, SECOND + number * length * (SECOND / 1000));
+                count(&mut counters, SECOND + number * length * (SECOND / 1000));
             }
-            book.end_recording();
-            let history = history(&book);
+            counters.end_recording();
+            let history = history(&counters);
             assert_eq!(history.iter().sum::<u64>(), 1001, "{length}");
             assert!((8..=16).contains(&history.len()), "{length}: {history:?}");
-            let row = book.table(Grouping::Location).sum();
-            let rate = book.rate(row).unwrap();
+            let row = counters.table(Grouping::Location).sum();
+            let rate = counters.rate(row).unwrap();
             #[allow(clippy::cast_precision_loss)]
             let expected = 1001.0 / length as f64;
             assert!((rate / expected - 1.0).abs() < 1e-6, "{length}: {rate}");
@@ -254,34 +254,34 @@ mod tests {
     #[test]
     fn intervals_that_were_chosen_stay_as_they_are() {
         let interval = Some(Duration::from_secs(1));
-        let mut book = Book::new(Pace::Recorded(Recording::new(interval)));
+        let mut counters = Counters::new(Pace::Recorded(Recording::new(interval)));
         let times = [10.0, 10.5, 11.2, 13.0, 12.9];
         for time in times {
             count(
-                &mut book,
+                &mut counters,
                 Timestamp::from_duration(Duration::from_secs_f64(time)).0,
             );
         }
-        book.end_recording();
-        assert_eq!(history(&book), [2, 1, 0, 2]);
+        counters.end_recording();
+        assert_eq!(history(&counters), [2, 1, 0, 2]);
         // A year later, and 0.4 seconds after that.
         let year = 365 * 86_400 * 1_000_000_000;
-        count(&mut book, year + 10_000_000_000);
-        count(&mut book, year + 10_400_000_000);
-        book.end_recording();
-        assert_eq!(history(&book).iter().sum::<u64>(), 2);
-        assert_eq!(history(&book).last(), Some(&2));
+        count(&mut counters, year + 10_000_000_000);
+        count(&mut counters, year + 10_400_000_000);
+        counters.end_recording();
+        assert_eq!(history(&counters).iter().sum::<u64>(), 2);
+        assert_eq!(history(&counters).last(), Some(&2));
     }
 
     #[test]
     fn any_time_is_survived() {
         for interval in [None, Some(Duration::from_nanos(1)), Some(Duration::MAX)] {
-            let mut book = Book::new(Pace::Recorded(Recording::new(interval)));
+            let mut counters = Counters::new(Pace::Recorded(Recording::new(interval)));
             for time in [5, u64::MAX, 0, 7, u64::MAX - 1] {
-                count(&mut book, time);
+                count(&mut counters, time);
             }
-            book.end_recording();
-            assert_eq!(book.table(Grouping::Flow).sum().total, 5);
+            counters.end_recording();
+            assert_eq!(counters.table(Grouping::Flow).sum().total, 5);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Talk on standard error; while a table has the screen, kept until it gives the screen back.
+//! Diagnostics on standard error. While the table has the screen they are held, and printed when it
+//! gives the screen back.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,18 +10,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::untrusted::Message;
 
-/// Lines that are kept at most: the first ones tell the cause.
+/// The most lines that are held. The first ones are kept: they name the cause.
 const MAX_HELD: usize = 100;
 
-/// What is said while a table has the screen; `None` while none has.
+/// The held lines; `None` while no table has the screen.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// A line of talk. Whether anybody listens does not matter.
+/// Prints a line, or holds it. A failure to print is ignored.
 pub fn say(line: impl fmt::Display) {
     tell(format!("dwdump: {line}"));
 }
 
-/// What to do about the line before.
+/// Prints what to do about the line before.
 pub fn hint(line: impl fmt::Display) {
     tell(format!("hint: {line}"));
 }
@@ -40,19 +41,20 @@ fn held() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on talk would tear the screen.
+/// Holds lines from now on: the table has the screen.
 pub fn hold() {
     held().get_or_insert_default();
 }
 
-/// What was said since `from` lines were.
+/// Returns the held lines from position `from` on.
 pub fn held_since(from: usize) -> Vec<String> {
     let held = held();
     let lines = held.iter().flatten().skip(from);
     lines.cloned().collect()
 }
 
-/// Whether standard error takes a line, now or soon: a terminal may be stopped, or its line down.
+/// Returns whether standard error accepts a line within a fifth of a second: a stopped terminal
+/// does not.
 pub fn is_heard() -> bool {
     /// In milliseconds.
     const PATIENCE: u16 = 200;
@@ -65,7 +67,7 @@ pub fn is_heard() -> bool {
     )
 }
 
-/// The screen is as it was: says what was kept, if anybody hears it.
+/// Ends [`hold`] and prints the held lines, unless standard error is stuck.
 pub fn release() {
     let lines = held().take().filter(|lines| !lines.is_empty());
     let lines = lines.filter(|_| is_heard());

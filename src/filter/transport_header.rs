@@ -1,16 +1,15 @@
-//! Headers found by walking the packet: through VLAN tags, IPv6 extension headers and
-//! authentication headers. What pcap-filter(7)'s words do not do, and ours do.
+//! Finds the network and transport headers behind VLAN tags, IPv6 extension headers and
+//! authentication headers. Our own words (`saddr`, `sport`, `flow`) look there; those of
+//! pcap-filter(7) do not.
 
 use super::layout::ether_type;
+use super::offset::{ipv4, ipv6, vlan};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{Bytes, Framing, Lookup, Packet};
-use crate::packet::{FAMILY_LEN, protocol_of_family};
-use crate::record::LinkType;
+use crate::packet::{FAMILY_LEN, MAX_VLAN_TAGS, protocol_of_family};
+use crate::record::{EtherType, LinkType};
 
-/// More tags than this are not an honest packet.
-const MAX_VLAN_TAGS: usize = 8;
-
-/// The Ethernet type behind all VLAN tags, and where its header begins.
+/// Returns the Ethernet type behind all VLAN tags, and the offset of its header.
 pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
     let (mut kind, mut at) = match packet.framing {
         Framing::Ethernet => (packet.bytes.u16(12)?, 14),
@@ -29,32 +28,32 @@ pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
         Framing::Unread => return None,
     };
     for _ in 0..MAX_VLAN_TAGS {
-        if !crate::record::EtherType(kind).is_vlan_tag() {
+        if !EtherType(kind).is_vlan_tag() {
             break;
         }
-        // Control information, then the type of what follows (IEEE 802.1Q, 9.6).
-        kind = packet.bytes.u16(at + 2)?;
-        at += 4;
+        kind = packet.bytes.u16(at + vlan::INNER_TYPE)?;
+        at += vlan::LEN;
     }
     Some((kind, at))
 }
 
-/// What the address family of a loopback device announces, and where that begins.
+/// Returns the Ethernet type that a loopback device's address family stands for, and the offset of
+/// its header.
 fn family(packet: &Packet<'_>, link: LinkType) -> Option<(u16, usize)> {
     let protocol = protocol_of_family(link, packet.bytes.array(0)?);
     let kind = protocol.map_or(ether_type::NONE, |protocol| protocol.0);
     Some((kind, FAMILY_LEN))
 }
 
-/// Ports of a first fragment.
+/// The ports of a packet that is whole or a first fragment.
 pub struct Ports {
     /// TCP, UDP or SCTP.
     pub protocol: u8,
-    /// Where the source port is; the destination port is behind it.
+    /// The offset of the source port; the destination port follows it.
     pub at: usize,
 }
 
-/// Absent in later fragments, and where the protocol has none.
+/// Finds the ports: absent in later fragments, and where the protocol has none.
 pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
     let (kind, at) = network(packet)?;
     Some(match transport(packet, kind, at)? {
@@ -66,13 +65,12 @@ pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
     })
 }
 
-/// The first header behind IP that is not an extension; absent in a later fragment, and where
-/// there is no IP.
+/// Finds the first header behind IP that is not an extension header: absent in a later fragment,
+/// and where there is no IP.
 pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Lookup<Header>> {
     let headers = match kind {
         ether_type::IPV4 => {
-            // RFC 791, 3.1: fragment offset in the lower 13 bits.
-            if packet.bytes.u16(network + 6)? & 0x1fff != 0 {
+            if packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
                 return Some(Absent);
             }
             Headers::of_ipv4(packet, network)?
@@ -91,9 +89,8 @@ pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Looku
     Some(last)
 }
 
-/// RFC 8200, 4.5: fragment offset in the upper 13 bits.
 fn is_later_fragment(packet: &Packet<'_>, at: usize) -> Option<bool> {
-    Some(packet.bytes.u16(at + 2)? & 0xfff8 != 0)
+    Some(packet.bytes.u16(at + ipv6::FRAGMENT_WORD)? & ipv6::FRAGMENT_OFFSET != 0)
 }
 
 /// A header behind IP.
@@ -101,7 +98,7 @@ fn is_later_fragment(packet: &Packet<'_>, at: usize) -> Option<bool> {
 pub struct Header {
     /// Its IP protocol number.
     pub number: u8,
-    /// Where it begins.
+    /// Its offset.
     pub at: usize,
 }
 
@@ -111,9 +108,9 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// The headers behind IP: all extensions, then one that is none. `None` where one was cut off. Each
-/// extension has 8 bytes at least, so that the packet's length bounds how many there are: as in
-/// tcpdump, and in the text of a packet, nothing else does.
+/// Iterates over the headers behind IP: all extension headers, then the first other one. Yields
+/// `None` for a header that was cut off. Each extension header has at least 8 bytes, so the packet's
+/// length bounds their number; like tcpdump, this sets no other bound.
 pub struct Headers<'a> {
     bytes: Bytes<'a>,
     is_ipv6: bool,
@@ -129,7 +126,7 @@ enum Next {
 }
 
 impl<'a> Headers<'a> {
-    /// IPv4 has the authentication header alone.
+    /// Starts behind an IPv4 header, whose only extension header is the authentication header.
     pub fn of_ipv4(packet: &Packet<'a>, network: usize) -> Option<Self> {
         // No header is shorter than five words, whatever it says: the addresses are in them.
         let words = usize::from(packet.bytes.u8(network)? & 0x0f).max(5);
@@ -137,7 +134,7 @@ impl<'a> Headers<'a> {
             bytes: packet.bytes,
             is_ipv6: false,
             next: Next::Header(Header {
-                number: packet.bytes.u8(network + 9)?,
+                number: packet.bytes.u8(network + ipv4::PROTOCOL)?,
                 at: network + 4 * words,
             }),
         })
@@ -148,13 +145,13 @@ impl<'a> Headers<'a> {
             bytes: packet.bytes,
             is_ipv6: true,
             next: Next::Header(Header {
-                number: packet.bytes.u8(network + 6)?,
-                at: network + 40,
+                number: packet.bytes.u8(network + ipv6::NEXT_HEADER)?,
+                at: network + ipv6::LEN,
             }),
         })
     }
 
-    /// What follows `header`.
+    /// Returns the header that follows `header`.
     fn behind(&self, header: Header) -> Next {
         let len = match header.number {
             // RFC 8200, 4.3: units of 8 bytes, the first not counted.

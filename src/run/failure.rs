@@ -1,0 +1,190 @@
+//! How a run ends: its exit status, and an error with what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::cli::UsageError;
+use crate::errno::describe;
+use crate::net_dm::control::{ControlError, Operation};
+use crate::net_dm::monitoring::BeginError;
+
+/// How a run ended: the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for, was done.
+    Success,
+    /// Something was not, and was told.
+    Failure,
+    /// The command line makes no sense.
+    Usage,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+        }
+    }
+}
+
+/// Why a run ended early: what happened, and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+    hint: Option<String>,
+    /// The exit status.
+    pub exit: Exit,
+}
+
+impl Failure {
+    /// Joins an error and a hint.
+    pub fn new(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
+        Self {
+            error: error.into(),
+            hint: hint.map(Into::into),
+            exit: Exit::Failure,
+        }
+    }
+
+    /// The same for a command line that makes no sense.
+    pub fn usage(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            ..Self::new(error, hint)
+        }
+    }
+}
+
+/// The causes joined with `: `, then a line with the hint.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, cause) in self.error.chain().enumerate() {
+            f.write_str(if position == 0 { "" } else { ": " })?;
+            match cause.downcast_ref::<io::Error>() {
+                Some(error) => f.write_str(&describe(error))?,
+                None => write!(f, "{cause}")?,
+            }
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// There is nothing to do about it that the error does not say.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(error, None::<String>)
+    }
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        let hint = error.hint.clone();
+        Self {
+            error: error.into(),
+            hint,
+            exit: Exit::Usage,
+        }
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let hint = hint_of(&error);
+        Self::new(error, hint)
+    }
+}
+
+impl From<BeginError> for Failure {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Control(error) => error.into(),
+            BeginError::Busy(..) => {
+                let hint = error.hint();
+                Self::new(error, hint)
+            }
+        }
+    }
+}
+
+/// The error's own hint, unless the machine shows that the reason is another.
+pub fn hint_of(error: &ControlError) -> Option<String> {
+    let is_unknown = error.operation == Operation::Resolve && error.refusal.errno == libc::ENOENT;
+    if is_unknown && is_other_namespace() {
+        return Some(
+            "NET_DM answers in the initial network namespace alone: run dwdump on the host, \
+             outside containers, or with `nsenter -t 1 -n dwdump …`"
+                .into(),
+        );
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    error.hint().map(|hint| with_privileges(hint, is_root))
+}
+
+/// A hint of the drop monitor's for this user: first what to type.
+fn with_privileges(hint: &str, is_root: bool) -> String {
+    match hint.strip_suffix(": run as root") {
+        Some(why) if is_root => format!(
+            "root has it on the host alone: run dwdump there, outside containers and services; {why}"
+        ),
+        Some(why) => format!("type `sudo dwdump …`: {why}"),
+        None if is_root => hint.to_owned(),
+        None => hint.replace("`modprobe ", "`sudo modprobe "),
+    }
+}
+
+/// Whether this is certainly not the initial network namespace: it is not init's, or the module is
+/// loaded and yet not found.
+fn is_other_namespace() -> bool {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let differs =
+        matches!((namespace("self"), namespace("1")), (Some(own), Some(init)) if own != init);
+    differs || Path::new("/sys/module/drop_monitor").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net_dm::control::Origins;
+    use crate::net_dm::control::Refusal;
+
+    #[test]
+    fn a_user_is_told_first_what_to_type() {
+        let hint = |operation, errno, is_root| {
+            let refusal = Refusal { errno, words: None };
+            let error = ControlError { operation, refusal };
+            with_privileges(error.hint().unwrap(), is_root)
+        };
+        for operation in [
+            Operation::Probe,
+            Operation::Configure,
+            Operation::Join,
+            Operation::Start(Origins::Both),
+            Operation::Stop,
+        ] {
+            let user = hint(operation, libc::EPERM, false);
+            assert!(user.starts_with("type `sudo dwdump …`: "), "{user}");
+            assert!(user.contains("needs CAP_"), "{user}");
+            let root = hint(operation, libc::EPERM, true);
+            assert!(
+                !root.contains("sudo") && root.contains("needs CAP_"),
+                "{root}"
+            );
+        }
+        let user = hint(Operation::Resolve, libc::ENOENT, false);
+        assert!(
+            user.starts_with("load it with `sudo modprobe drop_monitor`"),
+            "{user}"
+        );
+        let root = hint(Operation::Resolve, libc::ENOENT, true);
+        assert!(
+            root.starts_with("load it with `modprobe drop_monitor`"),
+            "{root}"
+        );
+    }
+}

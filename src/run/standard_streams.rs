@@ -1,0 +1,52 @@
+//! Standard input and output without the standard library's buffers, and paths in messages.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::failure::Failure;
+use crate::record::Escaped;
+use crate::sys;
+
+/// Standard output without the line buffer that the standard library puts before it.
+pub fn standard_output() -> Result<File, Failure> {
+    let stdout = if sys::was_closed(libc::STDOUT_FILENO) {
+        Err(io::Error::from_raw_os_error(libc::EBADF))
+    } else {
+        io::stdout().as_fd().try_clone_to_owned()
+    };
+    let stdout = stdout.context("cannot write to standard output");
+    stdout.map(File::from).map_err(Failure::from)
+}
+
+/// Standard input, without the standard library's buffer.
+pub fn standard_input() -> io::Result<File> {
+    if sys::was_closed(libc::STDIN_FILENO) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// The same file, where it is a pipe: polled, it tells when its reader is gone.
+pub fn pipe(file: &File) -> Option<OwnedFd> {
+    let kind = file.metadata().ok()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        file.as_fd().try_clone_to_owned().ok()
+    } else {
+        None
+    }
+}
+
+/// A path for a message.
+pub fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
+/// Whether standard output is a terminal.
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

@@ -1,0 +1,34 @@
+//! Writes text into areas of the screen, and splits areas.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
+use super::text::fit;
+
+/// Columns from which rows show shares and histories.
+pub(super) const WIDE: u16 = 60;
+
+/// Takes lines off the top, where there are more than `spare` left.
+pub(super) fn take_top(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
+    let height = lines.min(rest.height.saturating_sub(spare));
+    let taken = Rect { height, ..*rest };
+    rest.y += height;
+    rest.height -= height;
+    taken
+}
+
+/// Text on a line of an area, cut to its width.
+pub(super) fn put(buffer: &mut Buffer, area: Rect, line: usize, text: &str, style: Style) {
+    let Ok(line) = u16::try_from(line) else {
+        return;
+    };
+    if line < area.height {
+        let text = fit(text, area.width.into());
+        buffer.set_string(area.x, area.y + line, text, style);
+    }
+}
+
+pub(super) fn bold() -> Style {
+    Style::new().add_modifier(Modifier::BOLD)
+}
