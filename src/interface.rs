@@ -1,8 +1,7 @@
 //! An interface of a capture file: its name and description from a record's input and origin, and
 //! back again. The description's spelling is our file format's public interface.
 
-use crate::comment;
-use crate::record::{Basis, Interface, Link, Name, Origin};
+use crate::record::{Basis, Interface, Link, Name, Origin, unescape};
 
 /// `if_name` of interface 0, by which a reader knows our files: it carries no packets, only the
 /// loss, in its statistics.
@@ -68,7 +67,7 @@ impl InterfaceFacts {
         let input = match place.strip_prefix("ifindex ") {
             Some(index) => {
                 let index = index.parse().ok()?;
-                let name = comment::unescape(name);
+                let name = unescape(name);
                 // A placeholder is not a name, and looked at once here.
                 let name = Interface::new(index, Name::new(&name)).name();
                 Some((

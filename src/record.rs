@@ -6,45 +6,15 @@
 
 use std::fmt;
 
+mod fact;
+mod packed;
+mod value;
+
+pub use fact::{Cause, Commented, DropRecord, Fact, Location};
+pub use packed::{Packed, Pieces};
+pub use value::{Kind, Value, unescape};
+
 use crate::untrusted::Untrusted;
-
-/// One dropped packet, as far as it was captured, and what the kernel said about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock; `None` where a file says no time that we can hold.
-    pub time: Option<Timestamp>,
-    /// Why and where it was dropped.
-    pub cause: Cause<'a>,
-    /// The interface it came in by; `None` where it was generated locally (or nobody knows).
-    pub input: Option<Interface<'a>>,
-    /// What the first byte of [`data`](Self::data) belongs to.
-    pub link: Link,
-    /// `skb->protocol`: as the kernel said, else as the bytes say ([`crate::packet::protocol`]).
-    pub protocol: Option<EtherType>,
-    /// Bytes of the whole frame, from the link-layer header on; at least `data.len()`.
-    pub original_len: u32,
-    /// The captured bytes, from the link-layer header on, perhaps truncated.
-    pub data: &'a [u8],
-    /// Packet comments of a capture file that are not ours: carried along, never looked at.
-    pub notes: &'a [Untrusted<&'a str>],
-    /// What a capture file says of how the packet was seen. The direction of a drop is told by
-    /// [`input`](Self::input) instead.
-    pub flags: PacketFlags,
-}
-
-impl DropRecord<'_> {
-    /// The way the packet was going; `None` where nobody says: in a plain pcap, for one.
-    pub fn direction(&self) -> Option<Direction> {
-        if self.cause.origin().is_some() {
-            return Some(match self.input {
-                Some(_) => Direction::Inbound,
-                None => Direction::Outbound,
-            });
-        }
-        let said = self.flags.direction();
-        said.or_else(|| crate::packet::direction(self.link.kind, self.data))
-    }
-}
 
 /// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,40 +75,6 @@ impl Timestamp {
     }
 }
 
-/// Why a packet was dropped. A sum type on purpose: a hardware drop has no kernel symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause<'a> {
-    /// The kernel freed the packet (tracepoint `skb:kfree_skb`).
-    Software {
-        /// The place in the kernel.
-        location: Location<'a>,
-        /// Absent before Linux 5.18.
-        reason: Option<Reason<'a>>,
-    },
-    /// A device dropped the packet and told the kernel (devlink trap).
-    Hardware {
-        /// Trap group, for instance `l3_drops`.
-        group: Option<Name<'a>>,
-        /// Trap, for instance `blackhole_route`.
-        trap: Option<Name<'a>>,
-        /// The cookie of the tc action that dropped it.
-        cookie: Option<&'a [u8]>,
-    },
-    /// A packet of a capture that says nothing of drops.
-    Unknown,
-}
-
-impl Cause<'_> {
-    /// Who dropped the packet.
-    pub fn origin(&self) -> Option<Origin> {
-        match self {
-            Self::Software { .. } => Some(Origin::Software),
-            Self::Hardware { .. } => Some(Origin::Hardware),
-            Self::Unknown => None,
-        }
-    }
-}
-
 /// Who dropped a packet (`NET_DM_ATTR_ORIGIN`, `enum net_dm_origin` of linux/net_dropmon.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -155,15 +91,6 @@ impl fmt::Display for Origin {
             Self::Hardware => "hardware",
         })
     }
-}
-
-/// The place in the kernel that dropped a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Location<'a> {
-    /// The return address of the call that freed the packet.
-    pub pc: Option<u64>,
-    /// The kernel's name for that address.
-    pub symbol: Option<Symbol<'a>>,
 }
 
 /// The longest name kept, in bytes. The kernel's own are at most 50; what is longer is hostile,
@@ -317,6 +244,16 @@ impl Link {
         Self {
             kind,
             basis: Basis::Known,
+        }
+    }
+}
+
+/// The link type, with ` (assumed)` where it is a guess.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.basis {
+            Basis::Known => self.kind.fmt(f),
+            Basis::Assumed => write!(f, "{} (assumed)", self.kind),
         }
     }
 }
