@@ -176,7 +176,7 @@ macro_rules! facts {
             }
 
             /// Hands on the stored facts of a record.
-            #[inline]
+            #[inline(always)]
             pub(super) fn each_stored<'a>(
                 record: &DropRecord<'a>,
                 mut take: impl FnMut(Self, Parts<'a>),

@@ -149,9 +149,14 @@ impl Kind {
         }
     }
 
+    /// Whether records store the value: else it follows from other facts.
+    pub(super) const fn is_stored(self) -> bool {
+        !matches!(self, Self::Part | Self::SourceLine | Self::Link)
+    }
+
     /// Whether a stored value has bytes beside its number, which is their length.
     #[inline]
-    pub(super) fn has_bytes(self) -> bool {
+    pub(super) const fn has_bytes(self) -> bool {
         matches!(self, Self::Name | Self::Symbol | Self::Bytes)
     }
 

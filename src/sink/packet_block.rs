@@ -120,17 +120,17 @@ impl PacketBlocks {
         } = self;
         let is_shared = interface == MONITOR;
         // Options are made of these facts and of no others, so that packets with the same share them.
-        let (facts, pieces) = Packed::new(&DropRecord {
-            protocol: unsaid,
-            input: record.input.filter(|_| is_shared),
-            ..*record
-        });
-        let said = Said {
-            facts,
+        let mut said = Said {
+            facts: Packed::default(),
             flags: flags(record),
             has_time: record.time.is_some(),
             is_shared,
         };
+        let pieces = said.facts.set(&DropRecord {
+            protocol: unsaid,
+            input: record.input.filter(|_| is_shared),
+            ..*record
+        });
         let pieces = pieces.as_slice();
         // What else is said is hardly ever the same twice.
         if !is_shared && record.notes.is_empty() {

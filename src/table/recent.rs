@@ -61,7 +61,7 @@ impl Kept {
     }
 
     fn set(&mut self, record: &DropRecord<'_>) {
-        let (facts, names) = Packed::new(record);
+        let names = self.facts.set(record);
         self.names.clear();
         for name in names.as_slice() {
             self.names.extend_from_slice(name);
@@ -70,7 +70,6 @@ impl Kept {
         self.data
             .extend_from_slice(&record.data[..record.data.len().min(BYTES)]);
         self.time = record.time;
-        self.facts = facts;
         self.link = record.link;
         self.original_len = record.original_len;
     }
