@@ -177,7 +177,7 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cause, Escaped, Link, Name, Symbol, unescape};
+    use crate::record::{Cause, Escaped, Link, Name, Packed, Symbol, unescape};
     use proptest::prelude::*;
 
     fn cause<'a>(facts: &'a Facts<'_>) -> Cause<'a> {
@@ -264,6 +264,49 @@ mod tests {
         let mut facts = Facts::default();
         facts.read("somebody's comment");
         assert_eq!(cause(&facts), Cause::Unknown);
+    }
+
+    #[test]
+    fn every_stored_fact_comes_back_from_a_copy_and_from_its_comment() {
+        let link = Link::known(LinkType::NO_PACKET);
+        let mut count = 0;
+        for &fact in Fact::ALL {
+            let parts = match fact {
+                Fact::Origin => continue,
+                fact if fact.kind().has_bytes() => (4, &b"name"[..]),
+                _ => (1, &[][..]),
+            };
+            let origin = fact.about().origin.unwrap_or(Origin::Software);
+            let mut record = DropRecord::new(link, &[]);
+            Fact::store_each(&mut record, |stored| match stored {
+                Fact::Origin => Value::Origin(origin).parts(),
+                stored if stored == fact => Some(parts),
+                // Its name needs one.
+                Fact::IfIndex => Some((7, &[])),
+                _ => None,
+            });
+            if fact.kind().join(parts).is_none() {
+                continue;
+            }
+            count += 1;
+            assert_eq!(fact.get(&record).and_then(Value::parts), Some(parts));
+
+            let mut packed = Packed::default();
+            let names = packed.set(&record).as_slice().concat();
+            assert_eq!(packed.record(&names), record, "{fact:?}");
+
+            let texts = comments(&record).chain(interface_comments(&record));
+            let texts: Vec<String> = texts.map(|comment| comment.to_string()).collect();
+            let mut facts = Facts::default();
+            for text in &texts {
+                facts.read(text);
+            }
+            assert_eq!(facts.notes(), []);
+            let mut read = DropRecord::new(link, &[]);
+            facts.store(&mut read);
+            assert_eq!(read, record, "{fact:?}");
+        }
+        assert!(count >= 9, "{count}");
     }
 
     proptest! {

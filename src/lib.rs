@@ -24,7 +24,9 @@
 //!
 //! # Reading order
 //!
-//! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in.
+//! 1. [`record`]: the vocabulary. A [`record::DropRecord`] borrows the bytes it came in. Each
+//!    [`record::Fact`] of it is described by one row: its comment, its JSON, its line of `-v`, its word
+//!    in the filter.
 //! 2. [`comment`] and [`interface`]: a record's metadata in a capture file, and back. This, not
 //!    the Rust code, is the format that others rely on.
 //! 3. [`packet`]: the bytes themselves: link type inference, conversion, [`packet::ip::Ip`];

@@ -10,7 +10,7 @@ mod fact;
 mod packed;
 mod value;
 
-pub use fact::{Cause, Commented, DropRecord, Fact, Location};
+pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
 pub use packed::{Packed, Pieces};
 pub use value::{Kind, Value, unescape};
 

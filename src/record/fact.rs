@@ -124,6 +124,9 @@ pub struct About {
     pub commented: Commented,
     /// Its place among the lines of `-v`; `None` where the first line says it already.
     pub line: Option<u8>,
+    /// What its word in the filter wants behind it; `None` where the filter has no such word, or
+    /// one that does more than look the value up.
+    pub wanted: Option<&'static str>,
 }
 
 /// Which packets of a file say a fact in a comment.
@@ -165,6 +168,14 @@ macro_rules! facts {
                 match self {
                     $(Self::$fact => Kind::$kind),*
                 }
+            }
+
+            /// The fact that a word of the filter looks up.
+            pub fn from_word(word: &str) -> Option<Self> {
+                let is_asked = |fact: &&Self| {
+                    fact.about().key == word && fact.about().wanted.is_some()
+                };
+                Self::ALL.iter().find(is_asked).copied()
             }
 
             /// Its value, where the record has one.
@@ -239,6 +250,7 @@ facts! {
         origin: None,
         commented: Commented::OnSharedInterface,
         line: None,
+        wanted: None,
     }
     Reason: Name, (reason in DropRecord { cause: Cause::Software { reason, .. }, .. }), {
         key: "reason",
@@ -247,6 +259,7 @@ facts! {
         origin: Some(Origin::Software),
         commented: Commented::Always,
         line: None,
+        wanted: None,
     }
     Location: Symbol, (symbol in DropRecord { cause: Cause::Software { location: Location { symbol, .. }, .. }, .. }), {
         key: "location",
@@ -255,6 +268,7 @@ facts! {
         origin: Some(Origin::Software),
         commented: Commented::Always,
         line: None,
+        wanted: None,
     }
     Module: Part, (from module), {
         key: "module",
@@ -263,6 +277,7 @@ facts! {
         origin: Some(Origin::Software),
         commented: Commented::Never,
         line: Some(2),
+        wanted: None,
     }
     Pc: Address, (pc in DropRecord { cause: Cause::Software { location: Location { pc, .. }, .. }, .. }), {
         key: "pc",
@@ -271,6 +286,7 @@ facts! {
         origin: Some(Origin::Software),
         commented: Commented::Always,
         line: Some(1),
+        wanted: Some("an address, for instance 0xffffffffb3d420b5"),
     }
     // Looked up by the sinks where `--source-lines` asks for it: no record has it.
     Source: SourceLine, (from |_| None), {
@@ -280,6 +296,7 @@ facts! {
         origin: Some(Origin::Software),
         commented: Commented::Never,
         line: None,
+        wanted: None,
     }
     Trap: Name, (trap in DropRecord { cause: Cause::Hardware { trap, .. }, .. }), {
         key: "trap",
@@ -288,6 +305,7 @@ facts! {
         origin: Some(Origin::Hardware),
         commented: Commented::Always,
         line: None,
+        wanted: Some("a trap, for instance blackhole_route"),
     }
     TrapGroup: Name, (group in DropRecord { cause: Cause::Hardware { group, .. }, .. }), {
         key: "trap_group",
@@ -296,6 +314,7 @@ facts! {
         origin: Some(Origin::Hardware),
         commented: Commented::Always,
         line: None,
+        wanted: Some("a trap group, for instance l3_drops"),
     }
     Cookie: Bytes, (cookie in DropRecord { cause: Cause::Hardware { cookie, .. }, .. }), {
         key: "cookie",
@@ -304,6 +323,7 @@ facts! {
         origin: Some(Origin::Hardware),
         commented: Commented::Always,
         line: Some(3),
+        wanted: None,
     }
     IfIndex: Index, (from ifindex, into set_ifindex), {
         key: "ifindex",
@@ -312,6 +332,7 @@ facts! {
         origin: None,
         commented: Commented::OnSharedInterface,
         line: Some(4),
+        wanted: None,
     }
     // Behind the index, which makes its place.
     IfName: Name, (from ifname, into set_ifname), {
@@ -321,6 +342,7 @@ facts! {
         origin: None,
         commented: Commented::OnSharedInterface,
         line: None,
+        wanted: None,
     }
     Link: Link, (from |record: &DropRecord<'_>| Some(record.link)), {
         key: "link",
@@ -329,6 +351,7 @@ facts! {
         origin: None,
         commented: Commented::Never,
         line: Some(5),
+        wanted: None,
     }
     // As a comment only where the bytes do not say it: see `comment::unsaid_protocol`.
     Protocol: EtherType, (protocol in DropRecord { protocol, .. }), {
@@ -338,6 +361,7 @@ facts! {
         origin: None,
         commented: Commented::Always,
         line: Some(6),
+        wanted: None,
     }
 }
 

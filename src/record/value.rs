@@ -156,7 +156,7 @@ impl Kind {
 
     /// Whether a stored value has bytes beside its number, which is their length.
     #[inline]
-    pub(super) const fn has_bytes(self) -> bool {
+    pub(crate) const fn has_bytes(self) -> bool {
         matches!(self, Self::Name | Self::Symbol | Self::Bytes)
     }
 
