@@ -34,17 +34,8 @@ fn filters(criterion: &mut Criterion) {
         .iter()
         .map(|packet| DropRecord {
             time: Some(Timestamp(0)),
-            cause: Cause::Unknown,
-            input: None,
-            link: Link {
-                kind: LinkType::ETHERNET,
-                basis: Basis::Known,
-            },
-            protocol: None,
             original_len: packet.original_len,
-            data: &packet.data,
-            notes: &[],
-            flags: PacketFlags::default(),
+            ..DropRecord::new(Link::known(LinkType::ETHERNET), &packet.data)
         })
         .collect();
     let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).expect("a handle without a device");

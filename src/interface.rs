@@ -1,8 +1,7 @@
 //! Names and describes the interfaces of a capture file after the input and origin of their records,
 //! and parses the descriptions again. Others rely on the descriptions' exact spelling.
 
-use crate::comment;
-use crate::record::{Basis, Interface, Link, Name, Origin};
+use crate::record::{Basis, Interface, Link, Name, Origin, unescape};
 
 /// `if_name` of interface 0, by which readers recognise our files. It has no packets; its statistics
 /// hold the loss.
@@ -69,7 +68,7 @@ impl InterfaceFacts {
         let input = match place.strip_prefix("ifindex ") {
             Some(index) => {
                 let index = index.parse().ok()?;
-                let name = comment::unescape(name);
+                let name = unescape(name);
                 // A placeholder is not a name, and looked at once here.
                 let name = Interface::new(index, Name::new(&name)).name();
                 Some((

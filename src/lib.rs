@@ -25,7 +25,8 @@
 //! # Reading order
 //!
 //! 1. [`record`]: a dropped packet and its facts. A [`record::DropRecord`] borrows the bytes that it
-//!    was decoded from.
+//!    was decoded from. Each [`record::Fact`] of it is described by one row: its comment, its JSON, its
+//!    line of `-v`, its word in the filter.
 //! 2. [`comment`] and `interface`: how a record's facts are written into a capture file and read
 //!    back. This, not the Rust code, is the format that others rely on.
 //! 3. [`packet`]: headers: link type inference, conversion, [`packet::ip::Ip`]; `dissect`: a packet

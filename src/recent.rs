@@ -48,21 +48,22 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
 
     /// What was worked out for the pair, if it was not pushed out.
     #[inline]
-    pub fn find<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> Option<&V> {
+    pub fn find(&self, key: &K, bytes: &[&[u8]]) -> Option<&V> {
         let first = self.first(key, bytes)?;
         let places = &self.places[first..first + WAYS];
         let place = places.iter().find(|place| place.is_of(key, bytes))?;
         Some(&place.result)
     }
 
-    /// What was worked out for the pair, now or before: `work_out` replaces what another pair left.
+    /// What was worked out for the pair, now or before: `work_out` is given the pair's bytes, and
+    /// replaces what another pair left.
     /// `None` where there are too many bytes to remember.
     #[inline]
-    pub fn get<const PIECES: usize>(
+    pub fn get(
         &mut self,
-        key: K,
-        bytes: [&[u8]; PIECES],
-        work_out: impl FnOnce(&mut V),
+        key: &K,
+        bytes: &[&[u8]],
+        work_out: impl FnOnce(&[u8], &mut V),
     ) -> Option<&V> {
         if !self.places[self.latest].is_of(key, bytes) {
             let first = self.first(key, bytes)?;
@@ -70,8 +71,9 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
             let known = places.iter().position(|place| place.is_of(key, bytes));
             let place = known.unwrap_or_else(|| {
                 places.rotate_right(1);
-                places[0].set(key, bytes);
-                work_out(&mut places[0].result);
+                let place = &mut places[0];
+                place.set(key, bytes);
+                work_out(&place.bytes, &mut place.result);
                 0
             });
             self.latest = first + place;
@@ -80,13 +82,13 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
     }
 
     /// Remembers what was worked out for the pair.
-    pub fn keep<const PIECES: usize>(&mut self, key: K, bytes: [&[u8]; PIECES], result: V) {
-        self.get(key, bytes, |place| *place = result);
+    pub fn keep(&mut self, key: &K, bytes: &[&[u8]], result: V) {
+        self.get(key, bytes, |_, place| *place = result);
     }
 
     /// The first of the pair's places.
     #[inline]
-    fn first<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> Option<usize> {
+    fn first(&self, key: &K, bytes: &[&[u8]]) -> Option<usize> {
         if bytes.iter().map(|piece| piece.len()).sum::<usize>() > MAX_BYTES {
             return None;
         }
@@ -104,13 +106,13 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
 
 impl<K: Copy + Eq, V> Place<K, V> {
     #[inline]
-    fn is_of<const PIECES: usize>(&self, key: K, bytes: [&[u8]; PIECES]) -> bool {
-        if self.key != Some(key) {
+    fn is_of(&self, key: &K, bytes: &[&[u8]]) -> bool {
+        if self.key.as_ref() != Some(key) {
             return false;
         }
         let mut rest = &self.bytes[..];
         for piece in bytes {
-            let Some(behind) = rest.strip_prefix(piece) else {
+            let Some(behind) = rest.strip_prefix(*piece) else {
                 return false;
             };
             rest = behind;
@@ -118,8 +120,8 @@ impl<K: Copy + Eq, V> Place<K, V> {
         rest.is_empty()
     }
 
-    fn set<const PIECES: usize>(&mut self, key: K, bytes: [&[u8]; PIECES]) {
-        self.key = Some(key);
+    fn set(&mut self, key: &K, bytes: &[&[u8]]) {
+        self.key = Some(*key);
         self.bytes.clear();
         for piece in bytes {
             self.bytes.extend_from_slice(piece);
@@ -165,32 +167,35 @@ mod tests {
     #[test]
     fn a_pair_is_told_from_others() {
         let mut recent = Recent::new();
-        assert_eq!(recent.find(1, [b"reason"]), None);
-        recent.keep(1, [b"reason"], 7);
-        assert_eq!(recent.find(1, [b"reason"]), Some(&7));
-        assert_eq!(recent.find(2, [b"reason"]), None);
-        assert_eq!(recent.find(1, [b"reaso"]), None);
+        assert_eq!(recent.find(&1, &[b"reason"]), None);
+        recent.keep(&1, &[b"reason"], 7);
+        assert_eq!(recent.find(&1, &[b"reason"]), Some(&7));
+        assert_eq!(recent.find(&2, &[b"reason"]), None);
+        assert_eq!(recent.find(&1, &[b"reaso"]), None);
     }
 
     #[test]
     fn what_is_known_is_not_worked_out_again() {
         let mut recent = Recent::new();
-        assert_eq!(recent.get(1, [b"a"], |result| *result = 7), Some(&7));
-        assert_eq!(recent.get(1, [b"a"], |_| unreachable!()), Some(&7));
+        assert_eq!(recent.get(&1, &[b"a"], |_, result| *result = 7), Some(&7));
+        assert_eq!(recent.get(&1, &[b"a"], |_, _| unreachable!()), Some(&7));
     }
 
     #[test]
     fn pieces_are_one_behind_the_other() {
         let mut recent = Recent::new();
-        recent.keep((2, 4), [b"no", b"port"], 7);
-        assert_eq!(recent.find((2, 4), [b"no", b"port"]), Some(&7));
-        assert_eq!(recent.find((2, 4), [b"no", b"part"]), None);
-        assert_eq!(recent.find((2, 4), [b"no", b"por"]), None);
-        assert_eq!(recent.find((2, 5), [b"no", b"ports"]), None);
+        recent.keep(&(2, 4), &[b"no", b"port"], 7);
+        assert_eq!(recent.find(&(2, 4), &[b"no", b"port"]), Some(&7));
+        assert_eq!(recent.find(&(2, 4), &[b"no", b"part"]), None);
+        assert_eq!(recent.find(&(2, 4), &[b"no", b"por"]), None);
+        assert_eq!(recent.find(&(2, 5), &[b"no", b"ports"]), None);
         // Asked for again, and something else between.
         for (pieces, result) in [([&b"no"[..], b"port"], 7), ([b"no", b"sock"], 8)] {
             for _ in 0..2 {
-                assert_eq!(recent.get((2, 4), pieces, |new| *new = 8), Some(&result));
+                assert_eq!(
+                    recent.get(&(2, 4), &pieces, |_, new| *new = 8),
+                    Some(&result)
+                );
             }
         }
     }
@@ -199,8 +204,8 @@ mod tests {
     fn a_hundred_causes_stay_known() {
         let mut recent = Recent::new();
         let causes = || (0..100_u64).map(u64::to_le_bytes);
-        causes().for_each(|cause| recent.keep((), [&cause], cause));
-        let known = causes().filter(|cause| recent.find((), [cause]) == Some(cause));
+        causes().for_each(|cause| recent.keep(&(), &[&cause], cause));
+        let known = causes().filter(|cause| recent.find(&(), &[cause]) == Some(cause));
         // Seeds are random: five that share their places are possible, but no dozen.
         assert!(known.count() > 88);
     }
@@ -209,11 +214,11 @@ mod tests {
     fn what_comes_last_pushes_out_and_is_found() {
         let mut recent = Recent::new();
         for number in 0..10 * PLACES {
-            recent.keep((), [&number.to_le_bytes()], number);
-            assert_eq!(recent.find((), [&number.to_le_bytes()]), Some(&number));
+            recent.keep(&(), &[&number.to_le_bytes()], number);
+            assert_eq!(recent.find(&(), &[&number.to_le_bytes()]), Some(&number));
         }
         let left = (0..10 * PLACES)
-            .filter(|number| recent.find((), [&number.to_le_bytes()]) == Some(number));
+            .filter(|number| recent.find(&(), &[&number.to_le_bytes()]) == Some(number));
         assert!(left.count() <= PLACES);
     }
 
@@ -232,9 +237,9 @@ mod tests {
     #[test]
     fn what_is_long_is_not_remembered() {
         let mut recent = Recent::new();
-        recent.keep((), [&[b'x'; MAX_BYTES]], 7);
-        assert_eq!(recent.find((), [&[b'x'; MAX_BYTES]]), Some(&7));
-        recent.keep((), [&[b'x'; MAX_BYTES + 1]], 7);
-        assert_eq!(recent.find((), [&[b'x'; MAX_BYTES + 1]]), None);
+        recent.keep(&(), &[&[b'x'; MAX_BYTES]], 7);
+        assert_eq!(recent.find(&(), &[&[b'x'; MAX_BYTES]]), Some(&7));
+        recent.keep(&(), &[&[b'x'; MAX_BYTES + 1]], 7);
+        assert_eq!(recent.find(&(), &[&[b'x'; MAX_BYTES + 1]]), None);
     }
 }

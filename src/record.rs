@@ -40,37 +40,18 @@
 
 use std::fmt;
 
+mod fact;
+mod packed;
+mod value;
+
 use chrono::{DateTime, Utc};
 
-pub use crate::untrusted::Escaped;
 use crate::untrusted::Untrusted;
 
-/// One dropped packet, as far as it was captured, with the facts that the kernel reported about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock; `None` where a file has no time, or one that a
-    /// [`Timestamp`] cannot represent.
-    pub time: Option<Timestamp>,
-    /// Why and where it was dropped.
-    pub cause: Cause<'a>,
-    /// The interface it was received on; `None` where it was generated locally, or where this is
-    /// unknown.
-    pub input: Option<Interface<'a>>,
-    /// The type of the first header in [`data`](Self::data).
-    pub link: Link,
-    /// `skb->protocol` as the kernel reported it, else the protocol that the bytes name
-    /// ([`crate::packet::protocol`]).
-    pub protocol: Option<EtherType>,
-    /// The length of the whole frame in bytes, with its link-layer header; at least `data.len()`.
-    pub original_len: u32,
-    /// The captured bytes, from the link-layer header on; perhaps fewer than the frame has.
-    pub data: &'a [u8],
-    /// Packet comments of a capture file that dwdump did not write. They are copied unchanged.
-    pub notes: &'a [Untrusted<&'a str>],
-    /// The packet's flags in a capture file. For a drop, [`input`](Self::input) decides the direction,
-    /// not the flags.
-    pub flags: PacketFlags,
-}
+pub use crate::untrusted::Escaped;
+pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
+pub use packed::{Packed, Pieces};
+pub use value::{Kind, Value, unescape};
 
 /// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 where nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -138,41 +119,6 @@ impl From<Timestamp> for DateTime<Utc> {
     }
 }
 
-/// Why a packet was dropped. A sum type, because software and hardware drops have different facts:
-/// a hardware drop has no kernel symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause<'a> {
-    /// The kernel freed the packet (tracepoint `skb:kfree_skb`).
-    Software {
-        /// The place in the kernel.
-        location: Location<'a>,
-        /// The drop reason; the kernel reports it since Linux 5.18.
-        reason: Option<Reason<'a>>,
-    },
-    /// A device dropped the packet and told the kernel (devlink trap).
-    Hardware {
-        /// Trap group, for instance `l3_drops`.
-        group: Option<Name<'a>>,
-        /// Trap, for instance `blackhole_route`.
-        trap: Option<Name<'a>>,
-        /// The cookie of the tc action that dropped it.
-        cookie: Option<&'a [u8]>,
-    },
-    /// A packet of a capture that has no facts of drops.
-    Unknown,
-}
-
-impl Cause<'_> {
-    /// Returns who dropped the packet.
-    pub fn origin(&self) -> Option<Origin> {
-        match self {
-            Self::Software { .. } => Some(Origin::Software),
-            Self::Hardware { .. } => Some(Origin::Hardware),
-            Self::Unknown => None,
-        }
-    }
-}
-
 /// Who dropped a packet (`NET_DM_ATTR_ORIGIN`, `enum net_dm_origin` of linux/net_dropmon.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -189,15 +135,6 @@ impl fmt::Display for Origin {
             Self::Hardware => "hardware",
         })
     }
-}
-
-/// The place in the kernel that dropped a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Location<'a> {
-    /// The return address of the call that freed the packet.
-    pub pc: Option<u64>,
-    /// The kernel's name for that address.
-    pub symbol: Option<Symbol<'a>>,
 }
 
 /// The longest name that is kept, in bytes. The kernel's names have at most 50 bytes; a longer one is
@@ -356,6 +293,16 @@ impl Link {
         Self {
             kind,
             basis: Basis::Known,
+        }
+    }
+}
+
+/// The link type, with ` (assumed)` where it is a guess.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.basis {
+            Basis::Known => self.kind.fmt(f),
+            Basis::Assumed => write!(f, "{} (assumed)", self.kind),
         }
     }
 }

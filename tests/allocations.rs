@@ -8,8 +8,8 @@ use allocation_counter::measure;
 use dwdump::net_dm::alert::{Alert, encode};
 use dwdump::net_dm::netlink::{ByteOrder, Messages};
 use dwdump::record::{
-    Basis, CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name,
-    PacketFlags, Symbol, Timestamp,
+    CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
+    Timestamp,
 };
 use dwdump::sink::{Linking, NetlinkSink, PcapSink, PcapngSink, Sink};
 use dwdump::source::savefile::{Damage, Savefile};
@@ -30,16 +30,10 @@ fn alerts() -> Vec<Vec<u8>> {
             reason: name(b"NO_SOCKET"),
         },
         input: Some(Interface::new(5, None)),
-        link: Link {
-            kind: LinkType::ETHERNET,
-            basis: Basis::Known,
-        },
         // Not what the bytes say: one more comment.
         protocol: Some(EtherType(4)),
         original_len: 1500,
-        data: &frame,
-        notes: &[],
-        flags: PacketFlags::default(),
+        ..DropRecord::new(Link::known(LinkType::ETHERNET), &frame)
     };
     let hardware = DropRecord {
         cause: Cause::Hardware {

@@ -10,8 +10,7 @@ use std::net::IpAddr;
 use dwdump::filter::{Filter, Names, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
-    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
-    Timestamp,
+    Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
 };
 
 /// The examples, as typed: the lines between .EX and .EE.
@@ -322,15 +321,8 @@ fn every_example_selects_what_the_manual_says() {
                     input: drop
                         .input
                         .map(|(index, name)| Interface::new(index, Name::new(name.as_bytes()))),
-                    link: Link {
-                        kind: drop.link,
-                        basis: Basis::Known,
-                    },
                     protocol: packet::protocol(drop.link, &drop.data),
-                    original_len: u32::try_from(drop.data.len()).unwrap(),
-                    data: &drop.data,
-                    notes: &[],
-                    flags: PacketFlags::default(),
+                    ..DropRecord::new(Link::known(drop.link), &drop.data)
                 })
             })
             .map(|drop| drop.name)

@@ -190,6 +190,6 @@ fn comments_of_one_packet() {
             facts.read(text);
         }
         black_box(facts.notes().len());
-        black_box(dwdump::comment::unescape(&"\\x41".repeat(size)));
+        black_box(dwdump::record::unescape(&"\\x41".repeat(size)));
     });
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use dwdump::record::Fact;
 use serde_json::Value;
 
 fn captures() -> Vec<String> {
@@ -58,6 +59,35 @@ fn every_object_is_what_the_schema_says() {
     let mut object = objects("fixtures/software-6.12.pcap").swap_remove(0);
     object["sport"] = "53".into();
     assert!(!validator.is_valid(&object));
+}
+
+/// What the schema says of the facts: a line each, between the time and the length.
+fn schema_of_facts() -> String {
+    let lines = Fact::ALL.iter().map(|fact| {
+        let (about, schema) = (fact.about(), fact.kind().schema());
+        let what = serde_json::to_string(about.what).unwrap();
+        format!(
+            "    \"{}\": {{ \"description\": {what}, {schema} }},\n",
+            about.name
+        )
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_schema_says_of_the_facts_what_their_description_says() {
+    let path = Path::new("fixtures/drop.schema.json");
+    let schema = std::fs::read_to_string(path).unwrap();
+    let (head, rest) = schema.split_once("    \"origin\":").unwrap();
+    let (_, tail) = rest.split_once("    \"length\":").unwrap();
+    let wanted = format!("{head}{}    \"length\":{tail}", schema_of_facts());
+    if schema != wanted {
+        std::fs::write(path, wanted).unwrap();
+        panic!(
+            "{} was stale and is rewritten: look at the difference",
+            path.display()
+        );
+    }
 }
 
 #[test]

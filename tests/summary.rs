@@ -7,9 +7,7 @@ mod pcap;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use dwdump::record::{
-    Basis, Cause, DropRecord, Link, LinkType, Location, Name, PacketFlags, Symbol, Timestamp,
-};
+use dwdump::record::{Cause, DropRecord, Link, LinkType, Location, Name, Symbol, Timestamp};
 use dwdump::summary::{Counted, Grouping, Order, Table};
 use serde_json::Value;
 
@@ -277,16 +275,8 @@ fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_
                     location,
                     reason: Name::new(b"NO_SOCKET"),
                 },
-                input: None,
-                link: Link {
-                    kind: LinkType::ETHERNET,
-                    basis: Basis::Known,
-                },
-                protocol: None,
                 original_len: 42,
-                data: &frame,
-                notes: &[],
-                flags: PacketFlags::default(),
+                ..DropRecord::new(Link::known(LinkType::ETHERNET), &frame)
             };
             table.count(&Counted::Packet(&record));
             if number % 50_000 == 0 {

@@ -236,18 +236,18 @@ pub enum DropWord {
     Reason(Glob),
     Location(Glob),
     Module(Glob),
-    Pc(u64),
     Origin(Origin),
-    Trap(Glob),
-    TrapGroup(Glob),
+    /// `trap blackhole_route`, and any other fact that is a name
+    Named(record::Fact, Glob),
+    /// `pc 0xffffffffb3d420b5`, and any other fact that is a number; `pc = ""`: a drop that could
+    /// have it and has none
+    Number(record::Fact, Option<u64>),
     /// `iface 5`
     InterfaceIndex(u32),
     /// `iface eth0`
     InterfaceName(Vec<u8>),
     /// `iface = ""`: without an input interface
     NoInterface,
-    /// `pc = ""`: of the kernel, at an unknown address
-    NoPc,
     /// `protocol 0x0800`, `protocol = ""`
     Protocol(Option<EtherType>),
     /// `reason = NO_SOCKET`, `reason = ""`

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::record::{self, Escaped, Origin};
+use crate::record::{self, Escaped, Kind, Origin};
 
 use super::ast::{
     Arith, Chain, Comparison, Connective, Direction, DropWord, Expr, Family, Flow, Header, Net,
@@ -306,15 +306,19 @@ impl fmt::Display for DropWord {
             Self::Reason(glob) => write!(f, "reason {}", Text(glob.as_bytes())),
             Self::Location(glob) => write!(f, "location {}", Text(glob.as_bytes())),
             Self::Module(glob) => write!(f, "module {}", Text(glob.as_bytes())),
-            Self::Pc(pc) => write!(f, "pc {pc:#x}"),
             Self::Origin(Origin::Software) => f.write_str("origin sw"),
             Self::Origin(Origin::Hardware) => f.write_str("origin hw"),
-            Self::Trap(glob) => write!(f, "trap {}", Text(glob.as_bytes())),
-            Self::TrapGroup(glob) => write!(f, "trap_group {}", Text(glob.as_bytes())),
+            Self::Named(fact, glob) => {
+                write!(f, "{} {}", fact.about().key, Text(glob.as_bytes()))
+            }
+            Self::Number(fact, None) => write!(f, "{} = \"\"", fact.about().key),
+            Self::Number(fact, Some(number)) => match fact.kind() {
+                Kind::Address => write!(f, "{} {number:#x}", fact.about().key),
+                _ => write!(f, "{} {number}", fact.about().key),
+            },
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
             Self::InterfaceName(name) => write!(f, "ifname {}", Text(name)),
             Self::NoInterface => f.write_str("iface = \"\""),
-            Self::NoPc => f.write_str("pc = \"\""),
             Self::Protocol(Some(protocol)) => write!(f, "protocol {protocol}"),
             Self::Protocol(None) => f.write_str("protocol = \"\""),
             Self::Exactly(fact, value) => write!(f, "{} = {}", fact.word(), Text(value)),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use winnow::stream::Location;
 
-use crate::record::{EtherType, Origin};
+use crate::record::{self, EtherType, Origin};
 
 use super::ast::{DropWord, Expr, Primitive};
 use super::fact::Fact;
@@ -18,13 +18,12 @@ pub enum TextWord {
     Reason,
     Location,
     Module,
-    Pc,
     Origin,
     Protocol,
-    Trap,
-    TrapGroup,
     Iface,
     IfName,
+    /// `trap`, `pc` and their like: a fact that is looked up as it is.
+    Fact(record::Fact),
 }
 
 impl TextWord {
@@ -33,14 +32,11 @@ impl TextWord {
             "reason" => Self::Reason,
             "location" => Self::Location,
             "module" => Self::Module,
-            "pc" => Self::Pc,
             "origin" => Self::Origin,
             "protocol" => Self::Protocol,
-            "trap" => Self::Trap,
-            "trap_group" => Self::TrapGroup,
             "iface" | "ifindex" => Self::Iface,
             "ifname" | "on" => Self::IfName,
-            _ => return None,
+            _ => Self::Fact(record::Fact::from_word(word)?),
         })
     }
 
@@ -49,13 +45,11 @@ impl TextWord {
             Self::Reason => "a drop reason, for instance NO_SOCKET",
             Self::Location => "a function of the kernel, for instance ip_rcv*",
             Self::Module => "a kernel module",
-            Self::Pc => "an address, for instance 0xffffffffb3d420b5",
             Self::Origin => "`sw` or `hw`",
             Self::Protocol => "an Ethernet type from 0 to 65535 or its name",
-            Self::Trap => "a trap, for instance blackhole_route",
-            Self::TrapGroup => "a trap group, for instance l3_drops",
             Self::Iface => "an interface name or index",
             Self::IfName => "an interface name",
+            Self::Fact(fact) => fact.about().wanted.unwrap_or("a value"),
         }
     }
 }
@@ -86,13 +80,12 @@ fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> 
         TextWord::Reason => exactly(Fact::Reason),
         TextWord::Location => exactly(Fact::Location),
         TextWord::Module => exactly(Fact::Module),
-        TextWord::Trap => exactly(Fact::Trap),
-        TextWord::TrapGroup => exactly(Fact::TrapGroup),
         TextWord::IfName => exactly(Fact::IfName),
+        TextWord::Fact(fact) if fact.kind().has_bytes() => exactly(Fact::Plain(fact)),
+        TextWord::Fact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
         TextWord::Iface if bytes.is_empty() => DropWord::NoInterface,
-        TextWord::Pc if bytes.is_empty() => DropWord::NoPc,
         TextWord::Protocol if bytes.is_empty() => DropWord::Protocol(None),
-        TextWord::Iface | TextWord::Pc | TextWord::Protocol | TextWord::Origin => {
+        TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::Fact(_) => {
             return value(word, bytes, quoted, span);
         }
     };
@@ -115,8 +108,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
         TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
-        TextWord::Trap => DropWord::Trap(Glob::new(bytes)),
-        TextWord::TrapGroup => DropWord::TrapGroup(Glob::new(bytes)),
+        TextWord::Fact(fact) if fact.kind().has_bytes() => DropWord::Named(fact, Glob::new(bytes)),
         TextWord::IfName => DropWord::InterfaceName(bytes),
         TextWord::Iface => match lex::number(plain).filter(|_| quoted == Quoted::No) {
             None => DropWord::InterfaceName(bytes),
@@ -140,10 +132,11 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
                 None => return fail(span, format!("expected {}", word.wanted())),
             }
         }
-        TextWord::Pc => {
+        TextWord::Fact(fact) => {
             let digits = plain.trim_start_matches("0x").len();
-            match lex::number(plain).filter(|_| digits <= 16) {
-                Some(address) => DropWord::Pc(address),
+            let number = lex::number(plain).filter(|_| digits <= 16);
+            match number.filter(|&number| fact.kind().join((number, &[])).is_some()) {
+                Some(number) => DropWord::Number(fact, Some(number)),
                 None => return fail(span, format!("expected {}", word.wanted())),
             }
         }

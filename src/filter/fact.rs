@@ -3,7 +3,9 @@
 
 use super::packet::{Framing, Packet};
 use crate::packet::{self, Flow};
-use crate::record::{Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol};
+use crate::record::{
+    self, Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol, Value,
+};
 use crate::symbol::sent::{Module, Sent};
 
 /// A fact that has a name.
@@ -13,9 +15,9 @@ pub enum Fact {
     /// The whole symbol: `gre_rcv+0x41/0xb0 [gre]`.
     Location,
     Module,
-    Trap,
-    TrapGroup,
     IfName,
+    /// A name that is looked up as it is.
+    Plain(record::Fact),
 }
 
 impl Fact {
@@ -24,9 +26,8 @@ impl Fact {
             Self::Reason => "reason",
             Self::Location => "location",
             Self::Module => "module",
-            Self::Trap => "trap",
-            Self::TrapGroup => "trap_group",
             Self::IfName => "ifname",
+            Self::Plain(fact) => fact.about().key,
         }
     }
 
@@ -34,8 +35,8 @@ impl Fact {
     pub fn origin(self) -> Option<Origin> {
         match self {
             Self::Reason | Self::Location | Self::Module => Some(Origin::Software),
-            Self::Trap | Self::TrapGroup => Some(Origin::Hardware),
             Self::IfName => None,
+            Self::Plain(fact) => fact.about().origin,
         }
     }
 
@@ -57,12 +58,31 @@ impl Fact {
                     value => module(symbol) == Some(value),
                 })
             }
-            (Self::Trap, Cause::Hardware { trap, .. }) => named(trap),
-            (Self::TrapGroup, Cause::Hardware { group, .. }) => named(group),
+            (Self::Plain(fact), _) => can_have(record, fact) && named(name(record, fact)),
             (Self::IfName, _) => record.input.is_some_and(|input| named(input.name())),
             _ => false,
         }
     }
+}
+
+/// Whether the drop is of the origin whose drops have the fact.
+pub fn can_have(record: &DropRecord<'_>, fact: record::Fact) -> bool {
+    let wanted = fact.about().origin;
+    wanted.is_none() || record.cause.origin() == wanted
+}
+
+/// The value of a fact that is a name.
+pub fn name<'a>(record: &DropRecord<'a>, fact: record::Fact) -> Option<Name<'a>> {
+    match fact.get(record)? {
+        Value::Name(name) | Value::Symbol(Symbol(name)) => Some(name),
+        _ => None,
+    }
+}
+
+/// The value of a fact that is a number.
+pub fn number(record: &DropRecord<'_>, fact: record::Fact) -> Option<u64> {
+    let (number, _) = fact.get(record)?.parts()?;
+    Some(number)
 }
 
 /// The module of a place, where its whole name is there.

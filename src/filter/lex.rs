@@ -193,7 +193,7 @@ pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
             return fail(start..start + 1, "this quotation mark is never closed");
         };
         return Ok(Some((
-            crate::comment::unescape(inside).into_owned(),
+            crate::record::unescape(inside).into_owned(),
             Quoted::Yes,
         )));
     }
@@ -205,7 +205,7 @@ pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
         Some(rest) if !rest.is_empty() && !rest.starts_with('x') => (rest, Quoted::Yes),
         _ => (word, Quoted::No),
     };
-    Ok(Some((crate::comment::unescape(word).into_owned(), quoted)))
+    Ok(Some((crate::record::unescape(word).into_owned(), quoted)))
 }
 
 /// Whether a name was marked as one, by quotes or a backslash.

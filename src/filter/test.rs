@@ -443,12 +443,8 @@ fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
 /// What is absent is plainly not so.
 fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
     let record = view.packet.record;
-    let (reason, pc, symbol) = match record.cause {
-        Cause::Software { location, reason } => (reason, location.pc, location.symbol),
-        _ => (None, None, None),
-    };
-    let (trap, group) = match record.cause {
-        Cause::Hardware { group, trap, .. } => (trap, group),
+    let (reason, symbol) = match record.cause {
+        Cause::Software { location, reason } => (reason, location.symbol),
         _ => (None, None),
     };
     match word {
@@ -467,10 +463,14 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
         DropWord::Module(glob) => symbol
             .and_then(fact::module)
             .is_some_and(|module| glob.matches(module)),
-        DropWord::Pc(wanted) => pc == Some(*wanted),
         DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
-        DropWord::Trap(glob) => trap.is_some_and(|trap| glob.matches(trap.as_bytes())),
-        DropWord::TrapGroup(glob) => group.is_some_and(|group| glob.matches(group.as_bytes())),
+        DropWord::Named(named, glob) => {
+            let name = fact::name(record, *named);
+            name.is_some_and(|name| glob.matches(name.as_bytes()))
+        }
+        DropWord::Number(number, wanted) => {
+            fact::can_have(record, *number) && fact::number(record, *number) == *wanted
+        }
         DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
         DropWord::InterfaceName(name) => {
             record
@@ -481,7 +481,6 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
                 || fact::is_shown_as(record.input, name)
         }
         DropWord::NoInterface => record.input.is_none(),
-        DropWord::NoPc => record.cause.origin() == Some(Origin::Software) && pc.is_none(),
         DropWord::Protocol(protocol) => record.protocol == *protocol,
         DropWord::Exactly(fact, value) => fact.is(record, value),
         DropWord::Noise => {

@@ -2,6 +2,7 @@
 //! are not supported.
 
 use super::ast::{Family, Header, Llc, Primitive};
+use crate::record::Fact;
 
 /// A protocol that can stand before `host`, `port`, `proto` or `[`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +210,8 @@ const LLC_TYPES: &[Llc] = &[
     llc_type("frmr", 0xef, 0x87),
 ];
 
-/// The words that begin a primitive or join two, beside the protocols and constants.
+/// The words that begin a primitive or join two, beside the protocols, the constants and the facts
+/// that are looked up as they are.
 const WORDS: &[&str] = &[
     "and",
     "or",
@@ -248,11 +250,8 @@ const WORDS: &[&str] = &[
     "flow",
     "location",
     "module",
-    "pc",
     "origin",
     "protocol",
-    "trap",
-    "trap_group",
     "iface",
     "inner",
 ];
@@ -365,4 +364,5 @@ pub fn is_keyword(word: &str) -> bool {
         || UNSUPPORTED.contains(&word)
         || Protocol::from_word(word).is_some()
         || constant(word).is_some()
+        || Fact::from_word(word).is_some()
 }

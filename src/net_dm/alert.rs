@@ -6,8 +6,8 @@ use super::netlink::{Attributes, ByteOrder, MessageBuilder};
 use super::{FAMILY_VERSION, ORIGIN_HW, ORIGIN_SW, attr, cmd};
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, PacketFlags,
-    Symbol, Timestamp,
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, Symbol,
+    Timestamp,
 };
 
 /// A packet alert (`NET_DM_CMD_PACKET_ALERT`), decoded but not yet judged.
@@ -273,14 +273,11 @@ impl<'a> Alert<'a> {
             input: self
                 .input
                 .map(|input| Interface::new(input.index, input.name().or(name))),
-            link,
             protocol: self
                 .protocol
                 .or_else(|| packet::protocol(link.kind, self.payload)),
             original_len,
-            data: self.payload,
-            notes: &[],
-            flags: PacketFlags::default(),
+            ..DropRecord::new(link, self.payload)
         }
     }
 
@@ -486,15 +483,12 @@ mod tests {
                 reason: name(b"NO_SOCKET"),
             },
             input: Some(Interface::new(3, None)),
-            link: crate::record::Link {
-                kind: crate::record::LinkType::ETHERNET,
-                basis: crate::record::Basis::Known,
-            },
             protocol: Some(EtherType(0x88cc)),
             original_len: 1500,
-            data: &frame,
-            notes: &[],
-            flags: PacketFlags::default(),
+            ..DropRecord::new(
+                crate::record::Link::known(crate::record::LinkType::ETHERNET),
+                &frame,
+            )
         };
         let hardware = DropRecord {
             cause: Cause::Hardware {

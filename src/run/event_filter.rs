@@ -3,7 +3,7 @@
 use super::selection::Selected;
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
-use crate::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
+use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
 
@@ -66,15 +66,12 @@ fn without_packet(cause: Cause<'_>, time: Option<Timestamp>) -> DropRecord<'_> {
     DropRecord {
         time,
         cause,
-        input: None,
-        link: Link {
-            kind: LinkType::ETHERNET,
-            basis: Basis::Assumed,
-        },
-        protocol: None,
-        original_len: 0,
-        data: &[],
-        notes: &[],
-        flags: PacketFlags::default(),
+        ..DropRecord::new(
+            Link {
+                kind: LinkType::ETHERNET,
+                basis: Basis::Assumed,
+            },
+            &[],
+        )
     }
 }

@@ -5,13 +5,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Ending, SharedFinder, Sink, Written, source_line};
-use crate::dissect::{self, Fault, ProtocolName};
+use crate::dissect::{self, ProtocolName};
 use crate::packet;
 use crate::reason;
-use crate::record::{Cause, DropRecord, Escaped, Hex, Interface, Symbol, Timestamp};
+use crate::record::{DropRecord, Fact, Timestamp, Value};
 
 /// Lines of JSON.
 pub struct JsonSink<W: Write> {
@@ -40,8 +40,8 @@ impl<W: Write> Sink for JsonSink<W> {
         let source =
             source_line(self.finder.as_ref(), record).map(|source| source.line.to_string());
         let object = Object {
-            source,
-            ..Object::new(record)
+            record,
+            source: source.as_deref(),
         };
         serde_json::to_writer(&mut self.writer, &object)?;
         self.writer.write_all(b"\n")?;
@@ -57,103 +57,49 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 }
 
-/// A drop, in the words of the packet comments and of the filters.
-#[derive(Debug, Default, Serialize)]
-struct Object {
-    /// RFC 3339, UTC, nanoseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    module: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pc: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trap: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trap_group: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cookie: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ifindex: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ifname: Option<String>,
-    link: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<String>,
-    length: u32,
-    captured: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dst: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transport: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sport: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dport: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<Fault>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    meaning: Option<&'static str>,
+/// A drop: its time, its facts, and what follows from its bytes.
+struct Object<'r, 'a> {
+    record: &'r DropRecord<'a>,
+    source: Option<&'r str>,
 }
 
-impl Object {
-    fn new(record: &DropRecord<'_>) -> Self {
+impl Serialize for Object<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = self.record;
+        let mut fields = Fields(serializer.serialize_map(None)?);
+        fields.add("time", record.time.map(rfc3339))?;
+        for &fact in Fact::ALL {
+            let value = match fact {
+                Fact::Source => self.source.map(Value::SourceLine),
+                fact => fact.get(record),
+            };
+            fields.add(fact.about().name, value.filter(Value::is_shown))?;
+        }
+        fields.add("length", Some(record.original_len))?;
+        fields.add("captured", Some(record.data.len()))?;
         let ip = packet::ip(record.link.kind, record.data);
         let (source_port, destination_port) = ip.map_or((None, None), |ip| ip.ports());
         let transport = ip.and_then(|ip| ip.protocol);
-        let object = Self {
-            time: record.time.map(rfc3339),
-            origin: text(record.cause.origin()),
-            ifindex: record
-                .input
-                .map(|input| input.index)
-                .filter(|index| *index != 0),
-            ifname: text(record.input.and_then(Interface::name)),
-            link: record.link.kind.to_string(),
-            proto: text(record.protocol),
-            length: record.original_len,
-            captured: record.data.len(),
-            src: text(ip.and_then(|ip| ip.source)),
-            dst: text(ip.and_then(|ip| ip.destination)),
-            transport: transport.map(|number| ProtocolName(number).to_string().to_lowercase()),
-            sport: source_port,
-            dport: destination_port,
-            fault: dissect::Packet::new(record).fault(),
-            meaning: reason::of_record(record),
-            ..Self::default()
-        };
-        match record.cause {
-            Cause::Software { location, reason } => Self {
-                reason: text(reason),
-                location: text(location.symbol),
-                module: location
-                    .symbol
-                    .and_then(Symbol::module)
-                    .map(|name| Escaped(name).to_string()),
-                pc: location.pc.map(|pc| format!("{pc:#018x}")),
-                ..object
-            },
-            Cause::Hardware {
-                group,
-                trap,
-                cookie,
-            } => Self {
-                trap: text(trap),
-                trap_group: text(group),
-                cookie: text(cookie.map(Hex)),
-                ..object
-            },
-            Cause::Unknown => object,
+        let transport = transport.map(|number| ProtocolName(number).to_string().to_lowercase());
+        fields.add("src", text(ip.and_then(|ip| ip.source)))?;
+        fields.add("dst", text(ip.and_then(|ip| ip.destination)))?;
+        fields.add("transport", transport)?;
+        fields.add("sport", source_port)?;
+        fields.add("dport", destination_port)?;
+        fields.add("fault", dissect::Packet::new(record).fault())?;
+        fields.add("meaning", reason::of_record(record))?;
+        fields.0.end()
+    }
+}
+
+/// The fields of an object, of which unknown ones are absent.
+struct Fields<M>(M);
+
+impl<M: SerializeMap> Fields<M> {
+    fn add(&mut self, name: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+        match value {
+            Some(value) => self.0.serialize_entry(name, &value),
+            None => Ok(()),
         }
     }
 }

@@ -11,7 +11,8 @@ use super::{Fitted, SNAPLEN};
 use crate::comment::{self, Comment};
 use crate::reason;
 use crate::recent::Recent;
-use crate::record::{Cause, DropRecord, EtherType, Location, Name, Origin, PacketFlags, Timestamp};
+use crate::record::{Cause, DropRecord, EtherType, Packed, PacketFlags, Timestamp};
+use crate::untrusted::Untrusted;
 
 /// Option codes of an Enhanced Packet Block.
 const OPT_END: u16 = 0;
@@ -28,27 +29,28 @@ const TRAILER_LEN: usize = 4;
 /// Memory is used again, so that a packet allocates nothing.
 pub struct PacketBlocks {
     commenting: Commenting,
-    /// The options of the packet at hand, when they are not known.
+    /// The options of the packet at hand, when they are not known, and its names.
     fresh: Vec<u8>,
+    names: Vec<u8>,
     /// The options of a packet, as written for packets that had the same said of them.
     known: Recent<Said, Vec<u8>>,
 }
 
-/// All that options say, less the names.
+/// What decides the options of a packet, but for names and the notes of others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Said {
-    origin: Option<Origin>,
-    pc: Option<u64>,
-    name_lengths: [Option<usize>; 3],
-    unsaid: Option<EtherType>,
+    facts: Packed,
     flags: PacketFlags,
     has_time: bool,
+    /// Whether the interface is one that all packets share.
+    is_shared: bool,
 }
 
 impl Hash for Said {
-    /// The rest hardly differs where the place and the names are the same.
+    /// The rest hardly differs where the facts are the same.
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pc.unwrap_or(0).hash(state);
+        self.facts.hash(state);
     }
 }
 
@@ -57,6 +59,7 @@ impl PacketBlocks {
         Self {
             commenting,
             fresh: Vec::new(),
+            names: Vec::new(),
             known: Recent::new(),
         }
     }
@@ -112,23 +115,40 @@ impl PacketBlocks {
         let Self {
             commenting,
             fresh,
+            names,
             known,
         } = self;
-        fresh.clear();
-        // What else is said is hardly ever the same twice.
-        if interface == MONITOR || !record.notes.is_empty() {
-            add_options(fresh, interface, record, unsaid, *commenting);
-            return fresh;
-        }
-        let (said, names) = said(record, unsaid);
-        let known = known.get(said, names, |known| {
-            known.clear();
-            add_options(known, interface, record, unsaid, *commenting);
+        let is_shared = interface == MONITOR;
+        // Options are made of these facts and of no others, so that packets with the same share them.
+        let mut said = Said {
+            facts: Packed::default(),
+            flags: flags(record),
+            has_time: record.time.is_some(),
+            is_shared,
+        };
+        let pieces = said.facts.set(&DropRecord {
+            protocol: unsaid,
+            input: record.input.filter(|_| is_shared),
+            ..*record
         });
-        known.unwrap_or_else(|| {
-            add_options(fresh, interface, record, unsaid, *commenting);
-            fresh
-        })
+        let pieces = pieces.as_slice();
+        // What else is said is hardly ever the same twice.
+        if !is_shared && record.notes.is_empty() {
+            let known = known.get(&said, pieces, |names, known| {
+                known.clear();
+                said.add_options(known, names, &[], *commenting);
+            });
+            if let Some(known) = known {
+                return known;
+            }
+        }
+        names.clear();
+        for name in pieces {
+            names.extend_from_slice(name);
+        }
+        fresh.clear();
+        said.add_options(fresh, names, record.notes, *commenting);
+        fresh
     }
 }
 
@@ -202,66 +222,38 @@ impl<'a> Body<'a> {
     }
 }
 
-/// What is to be said of a record, and the names in it.
-fn said<'a>(record: &DropRecord<'a>, unsaid: Option<EtherType>) -> (Said, [&'a [u8]; 3]) {
-    let (pc, names) = match record.cause {
-        Cause::Software {
-            location: Location { pc, symbol },
-            reason,
-        } => {
-            let symbol = symbol.map(|symbol| symbol.0.as_sent());
-            (pc, [reason.map(Name::as_sent), symbol, None])
+impl Said {
+    /// Appends the options; `names` are those of the facts.
+    fn add_options(
+        self,
+        body: &mut Vec<u8>,
+        names: &[u8],
+        notes: &[Untrusted<&str>],
+        commenting: Commenting,
+    ) {
+        let record = self.facts.record(names);
+        comment::comments(&record).for_each(|comment| add_comment(body, &comment));
+        if self.is_shared {
+            comment::interface_comments(&record).for_each(|comment| add_comment(body, &comment));
         }
-        Cause::Hardware {
-            group,
-            trap,
-            cookie,
-        } => (
-            None,
-            [group.map(Name::as_sent), trap.map(Name::as_sent), cookie],
-        ),
-        Cause::Unknown => (None, [None; 3]),
-    };
-    let said = Said {
-        origin: record.cause.origin(),
-        pc,
-        name_lengths: names.map(|name| name.map(<[u8]>::len)),
-        unsaid,
-        flags: flags(record),
-        has_time: record.time.is_some(),
-    };
-    (said, names.map(Option::unwrap_or_default))
-}
-
-fn add_options(
-    body: &mut Vec<u8>,
-    interface: u32,
-    record: &DropRecord<'_>,
-    unsaid: Option<EtherType>,
-    commenting: Commenting,
-) {
-    comment::comments(record, unsaid).for_each(|comment| add_comment(body, &comment));
-    if interface == MONITOR {
-        comment::interface_comments(record).for_each(|comment| add_comment(body, &comment));
+        if !self.has_time {
+            add_comment(body, &Comment::NoTime);
+        }
+        let meaning = match commenting {
+            Commenting::Facts => None,
+            Commenting::Meanings => reason::of_record(&record),
+        };
+        if let Some(meaning) = meaning {
+            add_comment(body, &Comment::Meaning(meaning));
+        }
+        for note in notes {
+            add_option(body, OPT_COMMENT, note.raw().as_bytes());
+        }
+        if self.flags != PacketFlags::default() {
+            add_option(body, EPB_FLAGS, &self.flags.0.to_le_bytes());
+        }
+        add_option(body, OPT_END, &[]);
     }
-    if record.time.is_none() {
-        add_comment(body, &Comment::NoTime);
-    }
-    let meaning = match commenting {
-        Commenting::Facts => None,
-        Commenting::Meanings => reason::of_record(record),
-    };
-    if let Some(meaning) = meaning {
-        add_comment(body, &Comment::Meaning(meaning));
-    }
-    for note in record.notes {
-        add_option(body, OPT_COMMENT, note.raw().as_bytes());
-    }
-    let flags = flags(record);
-    if flags != PacketFlags::default() {
-        add_option(body, EPB_FLAGS, &flags.0.to_le_bytes());
-    }
-    add_option(body, OPT_END, &[]);
 }
 
 /// The flags to write: those of the record, and the direction of a drop.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Local, TimeZone, Utc};
 use super::{Ending, SharedFinder, Sink, SourceLine, Written, source_line};
 use crate::dissect;
 use crate::reason;
-use crate::record::{Basis, Cause, DropRecord, Escaped, Hex, Timestamp};
+use crate::record::{Cause, DropRecord, Fact, Timestamp, Value};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub enum Color {
 pub struct TextSink<W: Write> {
     writer: W,
     style: TextStyle,
+    details: Vec<Fact>,
     finder: Option<SharedFinder>,
 }
 
@@ -76,6 +77,7 @@ impl<W: Write> TextSink<W> {
         Self {
             writer,
             style,
+            details: facts_of_detail(),
             finder: None,
         }
     }
@@ -106,7 +108,7 @@ impl<W: Write> Sink for TextSink<W> {
         }
         writeln!(self.writer)?;
         if self.style.detail == Detail::Full {
-            write_details(&mut self.writer, record)?;
+            write_details(&mut self.writer, record, &self.details)?;
             for frame in source.iter().flat_map(|source| &source.chain) {
                 writeln!(self.writer, "\tsource: {frame}")?;
             }
@@ -208,33 +210,24 @@ impl fmt::Display for Line<'_, '_> {
     }
 }
 
+/// The facts that have a line of their own below the first, in order.
+fn facts_of_detail() -> Vec<Fact> {
+    let facts = Fact::ALL.iter().copied();
+    let mut facts: Vec<Fact> = facts.filter(|fact| fact.about().line.is_some()).collect();
+    facts.sort_by_key(|fact| fact.about().line);
+    facts
+}
+
 /// The lines below: one fact each, in the words of the comments and of JSON.
-fn write_details(writer: &mut impl Write, record: &DropRecord<'_>) -> io::Result<()> {
-    if let Cause::Software { location, .. } = record.cause {
-        if let Some(pc) = location.pc {
-            writeln!(writer, "\tpc: {pc:#018x}")?;
+fn write_details(
+    writer: &mut impl Write,
+    record: &DropRecord<'_>,
+    facts: &[Fact],
+) -> io::Result<()> {
+    for fact in facts {
+        if let Some(value) = fact.get(record).filter(Value::is_shown) {
+            writeln!(writer, "\t{}: {value}", fact.about().name)?;
         }
-        if let Some(module) = location.symbol.and_then(crate::record::Symbol::module) {
-            writeln!(writer, "\tmodule: {}", Escaped(module))?;
-        }
-    }
-    if let Cause::Hardware {
-        cookie: Some(cookie),
-        ..
-    } = record.cause
-    {
-        writeln!(writer, "\tcookie: {}", Hex(cookie))?;
-    }
-    if let Some(input) = record.input.filter(|input| input.index != 0) {
-        writeln!(writer, "\tifindex: {}", input.index)?;
-    }
-    let assumed = match record.link.basis {
-        Basis::Known => "",
-        Basis::Assumed => " (assumed)",
-    };
-    writeln!(writer, "\tlink: {}{assumed}", record.link.kind)?;
-    if let Some(protocol) = record.protocol {
-        writeln!(writer, "\tproto: {protocol}")?;
     }
     if let Some(fault) = dissect::Packet::new(record).fault() {
         writeln!(writer, "\tfault: {}", dissect::InFull(fault))?;

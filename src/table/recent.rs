@@ -1,8 +1,6 @@
 //! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
 
-use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, Location, Name, PacketFlags, Symbol, Timestamp,
-};
+use crate::record::{DropRecord, Link, Packed, Timestamp};
 
 /// Packets that are kept.
 const PACKETS: usize = 1000;
@@ -21,22 +19,12 @@ pub struct Recent {
 #[derive(Clone, Debug)]
 struct Kept {
     time: Option<Timestamp>,
-    origin: Origin,
-    /// Reason and symbol, or trap and trap group, and the interface's name, one behind the other.
+    facts: Packed,
+    /// The names of the facts, one behind the other.
     names: Vec<u8>,
-    ends: [usize; 3],
-    input: Option<u32>,
     link: Link,
-    protocol: Option<EtherType>,
     original_len: u32,
     data: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Origin {
-    Software { pc: Option<u64> },
-    Hardware,
-    Unknown,
 }
 
 impl Recent {
@@ -61,13 +49,10 @@ impl Recent {
 impl Kept {
     fn new(record: &DropRecord<'_>) -> Self {
         let mut kept = Self {
-            time: record.time,
-            origin: Origin::Unknown,
+            time: None,
+            facts: Packed::default(),
             names: Vec::new(),
-            ends: [0; 3],
-            input: None,
             link: record.link,
-            protocol: None,
             original_len: 0,
             data: Vec::new(),
         };
@@ -76,62 +61,26 @@ impl Kept {
     }
 
     fn set(&mut self, record: &DropRecord<'_>) {
-        let (origin, why, place) = match record.cause {
-            Cause::Software { location, reason } => (
-                Origin::Software { pc: location.pc },
-                reason,
-                location.symbol.map(|symbol| symbol.0),
-            ),
-            Cause::Hardware { group, trap, .. } => (Origin::Hardware, trap, group),
-            Cause::Unknown => (Origin::Unknown, None, None),
-        };
-        let interface = record.input.and_then(Interface::name);
+        let names = self.facts.set(record);
         self.names.clear();
-        for (end, name) in self.ends.iter_mut().zip([why, place, interface]) {
-            self.names
-                .extend_from_slice(name.map_or(&[], Name::as_bytes));
-            *end = self.names.len();
+        for name in names.as_slice() {
+            self.names.extend_from_slice(name);
         }
         self.data.clear();
         self.data
             .extend_from_slice(&record.data[..record.data.len().min(BYTES)]);
         self.time = record.time;
-        self.origin = origin;
-        self.input = record.input.map(|input| input.index);
         self.link = record.link;
-        self.protocol = record.protocol;
         self.original_len = record.original_len;
     }
 
     fn record(&self) -> DropRecord<'_> {
-        let [first, second, third] = self.ends;
-        let why = Name::new(&self.names[..first]);
-        let place = Name::new(&self.names[first..second]);
-        let interface = Name::new(&self.names[second..third]);
         DropRecord {
             time: self.time,
-            cause: match self.origin {
-                Origin::Software { pc } => Cause::Software {
-                    location: Location {
-                        pc,
-                        symbol: place.map(Symbol),
-                    },
-                    reason: why,
-                },
-                Origin::Hardware => Cause::Hardware {
-                    group: place,
-                    trap: why,
-                    cookie: None,
-                },
-                Origin::Unknown => Cause::Unknown,
-            },
-            input: self.input.map(|index| Interface::new(index, interface)),
             link: self.link,
-            protocol: self.protocol,
             original_len: self.original_len,
             data: &self.data,
-            notes: &[],
-            flags: PacketFlags::default(),
+            ..self.facts.record(&self.names)
         }
     }
 }
@@ -154,9 +103,6 @@ mod tests {
                 seen += 1;
                 let mut expected = *record;
                 expected.data = &record.data[..record.data.len().min(BYTES)];
-                if let Cause::Hardware { cookie, .. } = &mut expected.cause {
-                    *cookie = None;
-                }
                 assert_eq!(recent.records().next(), Some(expected));
                 ControlFlow::<()>::Continue(())
             });

@@ -54,17 +54,8 @@ fn tcpdump(file: &Path, expression: &str, optimizer: Optimizer) -> Result<BTreeS
 fn record(link: LinkType, packet: &Packet) -> DropRecord<'_> {
     DropRecord {
         time: Some(Timestamp(0)),
-        cause: Cause::Unknown,
-        input: None,
-        link: Link {
-            kind: link,
-            basis: Basis::Known,
-        },
-        protocol: None,
         original_len: packet.original_len,
-        data: &packet.data,
-        notes: &[],
-        flags: PacketFlags::default(),
+        ..DropRecord::new(Link::known(link), &packet.data)
     }
 }
 

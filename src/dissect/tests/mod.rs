@@ -6,27 +6,20 @@ mod properties;
 
 use super::{Fault, InFull, Packet};
 use crate::packet;
-use crate::record::{Basis, Cause, DropRecord, Interface, Link, LinkType, Location, PacketFlags};
+use crate::record::{Cause, DropRecord, Interface, Link, LinkType, Location};
 use etherparse::{ArpOperation, PacketBuilder};
 
 /// A packet that came in by interface 5, of which `original_len` bytes were on the wire.
 fn received(link: LinkType, data: &[u8], original_len: usize) -> DropRecord<'_> {
     DropRecord {
-        time: None,
         cause: Cause::Software {
             location: Location::default(),
             reason: None,
         },
         input: Some(Interface::new(5, None)),
-        link: Link {
-            kind: link,
-            basis: Basis::Known,
-        },
         protocol: packet::protocol(link, data),
         original_len: u32::try_from(original_len).unwrap(),
-        data,
-        notes: &[],
-        flags: PacketFlags::default(),
+        ..DropRecord::new(Link::known(link), data)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::filter::ast::DropWord;
 use crate::filter::glob::Glob;
-use crate::record::Origin;
+use crate::record::{self, Origin};
 
 use super::facts::{ABSENT_INDEX, ABSENT_PC, Field, Numbers, Subject, TextFact, beginning};
 use super::formula::{Formula, all_of};
@@ -33,13 +33,15 @@ pub fn drop_word(word: &DropWord) -> Meaning {
     match word {
         DropWord::Reason(glob) => name(Subject::Reason, glob, Origin::Software),
         DropWord::Module(glob) => name(Subject::Module, glob, Origin::Software),
-        DropWord::Trap(glob) => name(Subject::Trap, glob, Origin::Hardware),
-        DropWord::TrapGroup(glob) => name(Subject::TrapGroup, glob, Origin::Hardware),
+        DropWord::Named(record::Fact::Trap, glob) => name(Subject::Trap, glob, Origin::Hardware),
+        DropWord::Named(record::Fact::TrapGroup, glob) => {
+            name(Subject::TrapGroup, glob, Origin::Hardware)
+        }
         DropWord::Location(glob) => Meaning::at_most(all_of([
             origin(Origin::Software),
             named(Subject::Function, &plain_function(glob), true),
         ])),
-        DropWord::Pc(pc) => Meaning {
+        DropWord::Number(record::Fact::Pc, Some(pc)) => Meaning {
             holds: all_of([
                 origin(Origin::Software),
                 number(Field::Pc, (*pc).into(), ABSENT_PC),
@@ -60,12 +62,15 @@ pub fn drop_word(word: &DropWord) -> Meaning {
         DropWord::NoInterface => {
             Meaning::exactly(number(Field::InterfaceIndex, ABSENT_INDEX, ABSENT_INDEX))
         }
-        DropWord::NoPc => Meaning::at_most(all_of([
+        DropWord::Number(record::Fact::Pc, None) => Meaning::at_most(all_of([
             origin(Origin::Software),
             number(Field::Pc, ABSENT_PC, ABSENT_PC),
         ])),
         DropWord::InterfaceName(_) | DropWord::Protocol(_) => Meaning::at_most(Formula::True),
         DropWord::Exactly(fact, _) => Meaning::at_most(fact.origin().map_or(Formula::True, origin)),
+        DropWord::Named(fact, _) | DropWord::Number(fact, _) => {
+            Meaning::at_most(fact.about().origin.map_or(Formula::True, origin))
+        }
         DropWord::Noise => Meaning::at_most(origin(Origin::Software)),
     }
 }

@@ -271,13 +271,10 @@ fn is_of(primitive: &Primitive, origin: Origin) -> bool {
         return false;
     };
     match word {
-        DropWord::Reason(_)
-        | DropWord::Location(_)
-        | DropWord::Module(_)
-        | DropWord::Pc(_)
-        | DropWord::NoPc
-        | DropWord::Noise => origin == Origin::Software,
-        DropWord::Trap(_) | DropWord::TrapGroup(_) => origin == Origin::Hardware,
+        DropWord::Reason(_) | DropWord::Location(_) | DropWord::Module(_) | DropWord::Noise => {
+            origin == Origin::Software
+        }
+        DropWord::Named(fact, _) | DropWord::Number(fact, _) => fact.about().origin == Some(origin),
         DropWord::Origin(word) => *word == origin,
         DropWord::Exactly(fact, _) => fact.origin() == Some(origin),
         DropWord::InterfaceIndex(_)

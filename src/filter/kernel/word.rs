@@ -6,7 +6,7 @@ use crate::filter::ast::DropWord;
 use crate::filter::fact::Fact;
 use crate::filter::glob::Glob;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr};
-use crate::record::Origin;
+use crate::record::{self, Origin};
 
 /// The longest beginning of a name that is compared: the kernel's own names have up to 50 bytes.
 const MAX_PREFIX: usize = 64;
@@ -29,22 +29,22 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
         }
-        DropWord::Exactly(Fact::Trap, value) => {
+        DropWord::Exactly(Fact::Plain(record::Fact::Trap), value) => {
             let name = Name::exact(value)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
-        DropWord::Trap(glob) => {
+        DropWord::Named(record::Fact::Trap, glob) => {
             let name = Name::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
-        DropWord::TrapGroup(glob) => {
+        DropWord::Named(record::Fact::TrapGroup, glob) => {
             let name = Name::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_GROUP_NAME, goal)
         }
-        DropWord::Pc(pc) => {
+        DropWord::Number(record::Fact::Pc, Some(pc)) => {
             require_origin(code, Origin::Software, goal);
             code.find(attr::PC, goal.no());
             code.require_value(8, goal.no());
@@ -72,7 +72,8 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
         | DropWord::Module(_)
         | DropWord::InterfaceName(_)
         | DropWord::NoInterface
-        | DropWord::NoPc
+        | DropWord::Named(..)
+        | DropWord::Number(..)
         | DropWord::Protocol(_)
         | DropWord::Exactly(..)
         | DropWord::Noise => None,

@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::record::{
-    Basis, Cause, DropRecord, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
-    Timestamp,
+    Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
 };
 
 pub fn name(text: &str) -> Option<Name<'_>> {
@@ -34,17 +33,7 @@ pub fn hardware() -> Cause<'static> {
 pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
     DropRecord {
         time: Some(Timestamp(0)),
-        cause: Cause::Unknown,
-        input: None,
-        link: Link {
-            kind,
-            basis: Basis::Known,
-        },
-        protocol: None,
-        original_len: u32::try_from(data.len()).unwrap(),
-        data,
-        notes: &[],
-        flags: PacketFlags::default(),
+        ..DropRecord::new(Link::known(kind), data)
     }
 }
 

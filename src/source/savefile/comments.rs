@@ -45,7 +45,7 @@ impl Comments {
         take: impl FnOnce(&Said<'_>) -> T,
     ) -> T {
         let key = (order, origin);
-        if let Some(said) = self.known.find(key, [options]) {
+        if let Some(said) = self.known.find(&key, &[options]) {
             return take(said);
         }
         let (flags, skipped) = self.texts.read(options, order);
@@ -57,13 +57,13 @@ impl Comments {
             skipped,
         };
         let taken = take(&said);
-        if let Some(facts) = said.facts.to_be_kept() {
+        if let Some(facts) = said.facts.into_owned() {
             let said = Said {
                 facts,
                 flags,
                 skipped,
             };
-            self.known.keep(key, [options], said);
+            self.known.keep(&key, &[options], said);
         }
         taken
     }
@@ -121,7 +121,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cause, Name};
+    use crate::record::{Cause, DropRecord, Link, LinkType, Name};
     use crate::untrusted::Untrusted;
 
     #[test]
@@ -161,9 +161,15 @@ mod tests {
         // The second round is remembered.
         for _ in 0..2 {
             let mut reasons = |order, origin| {
-                comments.understand(options, order, origin, |said| match said.facts.cause() {
-                    Cause::Software { reason, .. } => reason.map(|name| name.as_bytes().to_vec()),
-                    _ => None,
+                comments.understand(options, order, origin, |said| {
+                    let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &[]);
+                    said.facts.store(&mut record);
+                    match record.cause {
+                        Cause::Software { reason, .. } => {
+                            reason.map(|name| name.as_bytes().to_vec())
+                        }
+                        _ => None,
+                    }
                 })
             };
             let software = reasons(ByteOrder::Little, Some(Origin::Software));

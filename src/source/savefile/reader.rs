@@ -300,42 +300,47 @@ impl Packet<'_> {
 #[inline]
 fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks) -> DropRecord<'a> {
     let facts = &said.facts;
-    let cause = facts.cause();
-    remarks.plain_packets += u64::from(cause.origin().is_none());
-    remarks.skipped_options += said.skipped;
     let link = packet.link;
-    // What was dropped and is no packet has no headers to understand.
-    let is_no_packet = matches!(link, LinkType::NETLINK | LinkType::NO_PACKET);
-    let has_headers = !is_no_packet || cause.origin().is_none();
-    if has_headers && !packet::is_understood(link) {
-        remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
-    }
     let (data, original_len) = if link == LinkType::NETLINK {
         behind_cooked_header(packet)
     } else {
         (packet.data, packet.original_len)
     };
     let described = packet.facts;
-    let input = described.and_then(|described| described.input.as_ref());
-    let input = input.map(|(index, name)| Interface::new(*index, Name::new(name)));
-    DropRecord {
+    let mut record = DropRecord {
         time: packet.time.filter(|_| !facts.has_no_time()),
-        cause,
-        input: input.or_else(|| facts.input()),
-        link: Link {
-            kind: link,
-            basis: described.map_or(Basis::Known, |described| described.basis),
-        },
-        protocol: facts.protocol().or_else(|| packet::protocol(link, data)),
         original_len,
-        data,
         notes: facts.notes(),
-        // The direction of a drop is that of its input.
-        flags: match cause.origin() {
-            Some(_) => said.flags.with_direction(None),
-            None => said.flags,
-        },
+        ..DropRecord::new(
+            Link {
+                kind: link,
+                basis: described.map_or(Basis::Known, |described| described.basis),
+            },
+            data,
+        )
+    };
+    facts.store(&mut record);
+    let origin = record.cause.origin();
+    remarks.plain_packets += u64::from(origin.is_none());
+    remarks.skipped_options += said.skipped;
+    // What was dropped and is no packet has no headers to understand.
+    let is_no_packet = matches!(link, LinkType::NETLINK | LinkType::NO_PACKET);
+    let has_headers = !is_no_packet || origin.is_none();
+    if has_headers && !packet::is_understood(link) {
+        remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
+    if let Some((index, name)) = described.and_then(|described| described.input.as_ref()) {
+        record.input = Some(Interface::new(*index, Name::new(name)));
+    }
+    record.protocol = record
+        .protocol
+        .or_else(|| packet::protocol(link, record.data));
+    // The direction of a drop is that of its input.
+    record.flags = match origin {
+        Some(_) => said.flags.with_direction(None),
+        None => said.flags,
+    };
+    record
 }
 
 /// The netlink messages of a packet, and how many bytes they had.

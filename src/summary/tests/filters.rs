@@ -10,8 +10,7 @@ use proptest::sample::select;
 use super::{Counted, Grouping, Key, KeyView, Order, Table};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
-    Basis, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags,
-    Symbol,
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -82,7 +81,6 @@ impl Owned {
     fn record(&self) -> DropRecord<'_> {
         let [one, other, third] = self.names.map(Name::new);
         DropRecord {
-            time: None,
             cause: match self.origin {
                 0 => Cause::Software {
                     location: Location {
@@ -99,15 +97,9 @@ impl Owned {
                 _ => Cause::Unknown,
             },
             input: self.input.map(|index| Interface::new(index, third)),
-            link: Link {
-                kind: self.link,
-                basis: Basis::Known,
-            },
             protocol: self.protocol.map(EtherType),
             original_len: u32::try_from(self.len.max(self.data.len())).unwrap(),
-            data: &self.data,
-            notes: &[],
-            flags: PacketFlags::default(),
+            ..DropRecord::new(Link::known(self.link), &self.data)
         }
     }
 }

@@ -1,0 +1,240 @@
+//! The values that facts have: how each kind is written, read, taken apart and described.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
+
+/// The value of a fact. Its [`Display`](fmt::Display) is the spelling of comments, of JSON's strings
+/// and of `-v`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// `NO_SOCKET`
+    Name(Name<'a>),
+    /// `gre_rcv+0x1a2/0x2d0 [gre]`
+    Symbol(Symbol<'a>),
+    /// Part of a name, perhaps empty: the `gre` of `[gre]`.
+    Part(&'a [u8]),
+    /// `main.c:17`
+    SourceLine(&'a str),
+    /// `deadbeef00112233`
+    Bytes(&'a [u8]),
+    /// `0xffffffffb3d420b5`
+    Address(u64),
+    /// `0x0800`
+    EtherType(EtherType),
+    /// `software`
+    Origin(Origin),
+    /// A number from 0.
+    Number(u32),
+    /// An ifindex; 0 is none, and only comments say it.
+    Index(u32),
+    /// `ethernet (assumed)`
+    Link(Link),
+}
+
+/// A value without its type: a number, which is the length where there are bytes, and the bytes.
+pub type Parts<'a> = (u64, &'a [u8]);
+
+impl<'a> Value<'a> {
+    /// Takes a value apart; `None` where it is never stored.
+    #[inline]
+    pub(crate) fn parts(self) -> Option<Parts<'a>> {
+        let bytes = |bytes: &'a [u8]| (bytes.len() as u64, bytes);
+        Some(match self {
+            Self::Name(name) | Self::Symbol(Symbol(name)) => bytes(name.as_sent()),
+            Self::Bytes(value) => bytes(value),
+            Self::Address(address) => (address, &[]),
+            Self::EtherType(EtherType(number)) => (number.into(), &[]),
+            Self::Origin(Origin::Software) => (0, &[]),
+            Self::Origin(Origin::Hardware) => (1, &[]),
+            Self::Number(number) | Self::Index(number) => (number.into(), &[]),
+            Self::Part(_) | Self::SourceLine(_) | Self::Link(_) => return None,
+        })
+    }
+
+    /// Whether JSON and `-v` show it.
+    pub fn is_shown(&self) -> bool {
+        *self != Self::Index(0)
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Symbol(symbol) => symbol.fmt(f),
+            Self::Part(part) => Escaped(part).fmt(f),
+            Self::SourceLine(line) => f.write_str(line),
+            Self::Bytes(bytes) => Hex(bytes).fmt(f),
+            Self::Address(address) => write!(f, "{address:#018x}"),
+            Self::EtherType(protocol) => protocol.fmt(f),
+            Self::Origin(origin) => origin.fmt(f),
+            Self::Number(number) | Self::Index(number) => number.fmt(f),
+            Self::Link(link) => link.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) | Self::Index(number) => serializer.serialize_u32(*number),
+            Self::Link(link) => serializer.collect_str(&link.kind),
+            value => serializer.collect_str(value),
+        }
+    }
+}
+
+/// Which [`Value`] a fact has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the values say it")]
+pub enum Kind {
+    Name,
+    Symbol,
+    Part,
+    SourceLine,
+    Bytes,
+    Address,
+    EtherType,
+    Origin,
+    Number,
+    Index,
+    Link,
+}
+
+impl Kind {
+    /// Puts a value together again: the way back from [`Value::parts`].
+    #[inline]
+    pub(crate) fn join(self, (number, bytes): Parts<'_>) -> Option<Value<'_>> {
+        Some(match self {
+            Self::Name => Value::Name(Name::new(bytes)?),
+            Self::Symbol => Value::Symbol(Symbol(Name::new(bytes)?)),
+            Self::Bytes => Value::Bytes(bytes),
+            Self::Address => Value::Address(number),
+            Self::EtherType => Value::EtherType(EtherType(u16::try_from(number).ok()?)),
+            Self::Origin if number == 0 => Value::Origin(Origin::Software),
+            Self::Origin => Value::Origin(Origin::Hardware),
+            Self::Number => Value::Number(u32::try_from(number).ok()?),
+            Self::Index => Value::Index(u32::try_from(number).ok()?),
+            Self::Part | Self::SourceLine | Self::Link => return None,
+        })
+    }
+
+    /// Reads the text of a comment: the way back from the value's `Display`. `None` where that would
+    /// not have written it.
+    pub(crate) fn read(self, text: &str) -> Option<(u64, Cow<'_, [u8]>)> {
+        let bytes = |bytes: Cow<'static, [u8]>| bytes;
+        let number = |number: u64| Some((number, bytes(Cow::Borrowed(&[]))));
+        match self {
+            Self::Name | Self::Symbol => {
+                let name = read_name(text)?;
+                Some((name.len() as u64, name))
+            }
+            Self::Bytes => {
+                let bytes = read_bytes(text)?;
+                Some((bytes.len() as u64, Cow::Owned(bytes)))
+            }
+            Self::Address => number(read_hex(text)?),
+            Self::EtherType => number(u16::try_from(read_hex(text)?).ok()?.into()),
+            Self::Origin => match text {
+                "software" => number(0),
+                "hardware" => number(1),
+                _ => None,
+            },
+            Self::Number | Self::Index => number(text.parse::<u32>().ok()?.into()),
+            Self::Part | Self::SourceLine | Self::Link => None,
+        }
+    }
+
+    /// Whether records store the value: else it follows from other facts.
+    pub(super) const fn is_stored(self) -> bool {
+        !matches!(self, Self::Part | Self::SourceLine | Self::Link)
+    }
+
+    /// Whether a stored value has bytes beside its number, which is their length.
+    #[inline]
+    pub(crate) const fn has_bytes(self) -> bool {
+        matches!(self, Self::Name | Self::Symbol | Self::Bytes)
+    }
+
+    /// What JSON's schema says of the value, beside its description.
+    pub fn schema(self) -> &'static str {
+        match self {
+            Self::Name | Self::Symbol | Self::Link => r#""type": "string", "minLength": 1"#,
+            Self::Part => r#""type": "string""#,
+            Self::SourceLine => r#""type": "string", "pattern": ":[0-9]+$""#,
+            Self::Bytes => r#""type": "string", "pattern": "^([0-9a-f]{2})+$""#,
+            Self::Address => r#""type": "string", "pattern": "^0x[0-9a-f]{16}$""#,
+            Self::EtherType => r#""type": "string", "pattern": "^0x[0-9a-f]{4}$""#,
+            Self::Origin => r#""enum": ["software", "hardware"]"#,
+            Self::Number => r#""type": "integer", "minimum": 0, "maximum": 4294967295"#,
+            Self::Index => r#""type": "integer", "minimum": 1, "maximum": 4294967295"#,
+        }
+    }
+}
+
+/// The bytes of a [`Name`].
+fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
+    let mut bytes = unescape(text);
+    if bytes.is_empty() || bytes.contains(&0) {
+        return None;
+    }
+    match &mut bytes {
+        Cow::Borrowed(bytes) => *bytes = &bytes[..bytes.len().min(MAX_NAME)],
+        Cow::Owned(bytes) => bytes.truncate(MAX_NAME),
+    }
+    Some(bytes)
+}
+
+/// A number as we write it: `0x` and lower-case hexadecimal.
+fn read_hex(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    if digits.starts_with('+') {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn read_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?))
+        .collect()
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The way back from [`Escaped`]: `\xNN` is a byte, anything else itself.
+pub fn unescape(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        match *rest {
+            [b'\\', b'x', high, low, ..]
+                if hex_digit(high).is_some() && hex_digit(low).is_some() =>
+            {
+                bytes.push(hex_digit(high).unwrap_or(0) << 4 | hex_digit(low).unwrap_or(0));
+                rest = &rest[4..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(bytes)
+}
