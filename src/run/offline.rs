@@ -14,9 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::diagnostics::say;
 use super::failure::{Exit, Failure};
-use super::left_out::{tell_not_packets, tell_skipped};
+use super::left_out::{tell_count, tell_not_packets, tell_skipped};
 use super::pipeline::TEXT_CLOSED;
-use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
@@ -221,59 +220,55 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
 
 /// What the user should know of the file, whatever was done with it.
 pub fn tell(remarks: &Remarks) {
-    if remarks.plain_packets > 0 {
-        say(format_args!(
-            "{} without drop facts: why and where is not in the file",
-            Plural(remarks.plain_packets, "packet")
-        ));
-    }
+    tell_count(
+        remarks.plain_packets,
+        "packet",
+        "without drop facts: why and where is not in the file",
+    );
     if let Some((link, count)) = remarks.foreign_links {
-        say(format_args!(
-            "{} of {link}: headers are not understood, so filters on them select nothing",
-            Plural(count, "packet")
-        ));
+        tell_count(
+            count,
+            "packet",
+            format_args!(
+                "of {link}: headers are not understood, so filters on them select nothing"
+            ),
+        );
     }
     for why in &remarks.incomplete {
         say(format_args!("drops are missing in the capture: {why}"));
     }
     tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
-    if remarks.odd_times > 0 {
-        say(format_args!(
-            "{} with a time before 1970 or after 2554, which is left out",
-            Plural(remarks.odd_times, "packet")
-        ));
-    }
-    if remarks.skipped_options > 0 {
-        say(format_args!(
-            "{} skipped: cut, or of the wrong length",
-            Plural(remarks.skipped_options, "option")
-        ));
-    }
-    if remarks.skipped_blocks > 0 {
-        say(format_args!(
-            "{} skipped: no packets in them",
-            Plural(remarks.skipped_blocks, "block")
-        ));
-    }
-    if remarks.unreadable_packets > 0 {
-        say(format_args!(
-            "{} left out: of an interface that the file does not describe, or longer than their block",
-            Plural(remarks.unreadable_packets, "packet")
-        ));
-    }
-    if remarks.undecided_messages > 0 {
-        say(format_args!(
-            "{} of a family that the file does not name left out: perhaps drops",
-            Plural(remarks.undecided_messages, "netlink message")
-        ));
-    }
+    tell_count(
+        remarks.odd_times,
+        "packet",
+        "with a time before 1970 or after 2554, which is left out",
+    );
+    tell_count(
+        remarks.skipped_options,
+        "option",
+        "skipped: cut, or of the wrong length",
+    );
+    tell_count(
+        remarks.skipped_blocks,
+        "block",
+        "skipped: no packets in them",
+    );
+    tell_count(
+        remarks.unreadable_packets,
+        "packet",
+        "left out: of an interface that the file does not describe, or longer than their block",
+    );
+    tell_count(
+        remarks.undecided_messages,
+        "netlink message",
+        "of a family that the file does not name left out: perhaps drops",
+    );
     tell_skipped(remarks.skipped_attributes);
-    if remarks.damaged_messages > 0 {
-        say(format_args!(
-            "{} could not be read whole",
-            Plural(remarks.damaged_messages, "netlink record")
-        ));
-    }
+    tell_count(
+        remarks.damaged_messages,
+        "netlink record",
+        "could not be read whole",
+    );
 }
 
 /// What a wait ended with.
