@@ -200,10 +200,7 @@ pub fn infer_link(
     device: Option<ArpHardware>,
     guess: Option<ArpHardware>,
 ) -> Link {
-    let known = |kind| Link {
-        kind,
-        basis: Basis::Known,
-    };
+    let known = Link::known;
     let assumed = |kind| Link {
         kind,
         basis: Basis::Assumed,

@@ -8,7 +8,7 @@ use super::{attr, cmd};
 
 /// What the kernel holds. Clones are conversations with the same one.
 #[derive(Clone, Debug)]
-pub struct DropMonitor(Arc<Mutex<State>>);
+pub struct SimulatedMonitor(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -17,7 +17,7 @@ struct State {
     hardware: bool,
 }
 
-impl DropMonitor {
+impl SimulatedMonitor {
     /// An idle one.
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -39,7 +39,7 @@ impl DropMonitor {
     }
 }
 
-impl Conversation for DropMonitor {
+impl Conversation for SimulatedMonitor {
     fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
         let mut state = self.0.lock().unwrap();
         let value = |kind| {

@@ -6,28 +6,28 @@ use tempfile::TempDir;
 use super::*;
 use crate::net_dm::control::Control;
 use crate::net_dm::ownership::tests::{file, folder, kill, settings};
-use crate::net_dm::simulated::DropMonitor;
+use crate::net_dm::simulated::SimulatedMonitor;
 
-type Running = Monitoring<DropMonitor>;
+type Running = Monitoring<SimulatedMonitor>;
 
 const BEFORE: Settings = settings(AlertMode::Summary, 1000);
 const OFF: (bool, bool) = (false, false);
 
 /// A host with a drop monitor and a record.
 struct Host {
-    kernel: DropMonitor,
+    kernel: SimulatedMonitor,
     folder: TempDir,
 }
 
 impl Host {
     fn new() -> Self {
         Self {
-            kernel: DropMonitor::new(BEFORE),
+            kernel: SimulatedMonitor::new(BEFORE),
             folder: folder(),
         }
     }
 
-    fn control(&self) -> Control<DropMonitor> {
+    fn control(&self) -> Control<SimulatedMonitor> {
         Control::new(self.kernel.clone())
     }
 
