@@ -41,7 +41,7 @@
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
 //!    drops, or counts that the kernel made itself. [`source::savefile::Reader`] reads a capture file without I/O:
 //!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
-//!    for all packets that say the same (`recent`), on the way in and out.
+//!    for all packets that say the same (`cache`), on the way in and out.
 //! 7. [`summary`]: drops counted in tables of bounded size.
 //! 8. [`symbol`]: names for places in the running kernel, and their source lines.
 //! 9. [`table`]: the live table as state, keys and drawing; `run::table` gives it events, a clock and a
@@ -79,6 +79,7 @@
 //! - `unsafe` lives in `sys` alone.
 
 pub(crate) mod bpf;
+mod cache;
 pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
@@ -88,7 +89,7 @@ pub(crate) mod interface;
 pub mod net_dm;
 pub mod packet;
 pub mod reason;
-mod recent;
+
 pub mod record;
 pub mod run;
 pub mod sink;

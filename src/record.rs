@@ -50,7 +50,7 @@ use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
-pub use packed::{Packed, Pieces};
+pub(crate) use packed::{OwnedFacts, Packed};
 pub use value::{Kind, Value, unescape};
 
 /// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 where nothing is known.

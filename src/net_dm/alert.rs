@@ -39,24 +39,28 @@ const MAX_COOKIE: usize = 1024;
 
 impl<'a> Alert<'a> {
     /// Total: any attributes give an alert, the first of each type.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "an alert is large, and copied twice otherwise: 60 of 1100 instructions a packet"
+    )]
     pub fn decode(attributes: Attributes<'a>) -> Self {
         // Nearly always it is this machine's byte order: so no number asks for it again.
         let usual = match attributes.order() {
             ByteOrder::NATIVE => Self::in_usual_order(attributes.in_order(ByteOrder::NATIVE)),
             _ => None,
         };
-        let alert = usual.unwrap_or_else(|| Self::in_any_order(attributes));
-        alert.with_content(attributes.order())
+        let mut alert = usual.unwrap_or_else(|| Self::in_any_order(attributes));
+        alert.set_content(attributes.order());
+        alert
     }
 
-    /// Says what the payload is. Of nearly all alerts, the protocol says that it is a packet.
+    /// Decides what the payload is. In nearly all alerts, the protocol says that it is a packet.
     #[inline]
-    fn with_content(mut self, order: ByteOrder) -> Self {
+    fn set_content(&mut self, order: ByteOrder) {
         if self.protocol == Some(EtherType::NONE) {
             self.content = self.content_without_protocol(order);
         }
-        self
     }
 
     /// The kernel knows a protocol of every packet by the time it can be dropped; one that came in
@@ -83,9 +87,10 @@ impl<'a> Alert<'a> {
         }
     }
 
-    /// In the order in which the kernel puts them (`net_dm_packet_report_fill` and
-    /// `net_dm_hw_packet_report_fill`, net/core/drop_monitor.c): half the work. `None` where they
-    /// are in another one, or anything is to be skipped.
+    /// Decodes attributes in the order in which the kernel puts them (`net_dm_packet_report_fill` and
+    /// `net_dm_hw_packet_report_fill`, net/core/drop_monitor.c). Returns `None` if they are in another
+    /// order, or if any is to be skipped. Without this decoder, reading a netlink file takes 1.25 times as
+    /// long where few packets match (1440 instructions a packet instead of 1094).
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -191,7 +196,8 @@ impl<'a> Alert<'a> {
         match rest.cut() {
             Some((attr::PAYLOAD, payload)) if alert.payload.is_empty() => {
                 alert.payload = payload;
-                (alert.with_content(attributes.order()), true)
+                alert.set_content(attributes.order());
+                (alert, true)
             }
             Some(_) => (alert, false),
             // The protocol comes right before the payload, and only with one.
@@ -642,11 +648,12 @@ mod tests {
         #[test]
         fn the_usual_order_is_no_other_reading(bytes in nearly_usual()) {
             let attributes = Attributes::native(&bytes).in_order(ByteOrder::Little);
-            let any = Alert::in_any_order(attributes);
-            prop_assert_eq!(Alert::decode(attributes), any.with_content(ByteOrder::Little));
+            let mut any = Alert::in_any_order(attributes);
             if let Some(usual) = Alert::in_usual_order(attributes) {
                 prop_assert_eq!(usual, any);
             }
+            any.set_content(ByteOrder::Little);
+            prop_assert_eq!(Alert::decode(attributes), any);
         }
 
         #[test]
@@ -659,8 +666,9 @@ mod tests {
                 for message in Messages::new(bytes, ByteOrder::Big) {
                     if let Some(generic) = message.generic(ByteOrder::Big) {
                         let alert = Alert::decode(generic.attributes);
-                        if let Some(usual) = Alert::in_usual_order(generic.attributes) {
-                            prop_assert_eq!(usual.with_content(ByteOrder::Big), alert);
+                        if let Some(mut usual) = Alert::in_usual_order(generic.attributes) {
+                            usual.set_content(ByteOrder::Big);
+                            prop_assert_eq!(usual, alert);
                         }
                         let record = alert.record(Some(Timestamp(0)), None, None, None);
                         prop_assert!(record.original_len as usize >= record.data.len());

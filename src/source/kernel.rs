@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::cache::Memo;
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::content::Content;
@@ -12,7 +13,6 @@ use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
-use crate::recent::LatestFirst;
 use crate::record::{Cause, Name, Timestamp};
 use crate::symbol::Symbols;
 
@@ -189,7 +189,7 @@ impl AsFd for Kernel {
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct Devices {
-    known: LatestFirst<u32, Option<Device>>,
+    known: Memo<u32, Option<Device>>,
 }
 
 /// A device of this namespace.

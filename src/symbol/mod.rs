@@ -24,7 +24,7 @@ use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
 use self::kallsyms::{Kallsyms, Place};
-use crate::recent::LatestFirst;
+use crate::cache::Memo;
 use crate::record::{Location, Name, Symbol};
 
 /// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
@@ -45,7 +45,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// memory, and as much time as tens of thousands of drops.
 pub(crate) struct Symbols {
     table: RunningTable,
-    known: LatestFirst<u64, Known>,
+    known: Memo<u64, Known>,
     hidden: HiddenAddresses,
 }
 
@@ -91,7 +91,7 @@ impl Symbols {
                 content: None,
                 next: Instant::now(),
             },
-            known: LatestFirst::default(),
+            known: Memo::default(),
             hidden: HiddenAddresses::NotNoticed,
         }
     }
@@ -325,7 +325,7 @@ mod tests {
         check(&mut symbols, 0x30010, sent, sent);
         symbols.table.next = Instant::now();
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.known = LatestFirst::default();
+        symbols.known = Memo::default();
         let whole = format!("{sent}f+0x10/0x1000 [module]");
         check(&mut symbols, 0x30010, sent, &whole);
         check(&mut symbols, 0x1014, CUT, WHOLE);

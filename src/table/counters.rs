@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::recent::Recent;
+use super::ring::PacketRing;
 use crate::record::{Loss, Timestamp};
 use crate::summary::{Counted, Grouping, HISTORY, Key, KeyView, Row, Table};
 
@@ -15,7 +15,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 pub struct Counters {
     tables: [Table; Grouping::ALL.len()],
     /// The last packets.
-    pub recent: Recent,
+    pub recent: PacketRing,
     /// How time passes.
     pub pace: Pace,
     /// What was lost; `None` where nobody knows.
@@ -76,7 +76,7 @@ impl Counters {
     pub fn new(pace: Pace) -> Self {
         Self {
             tables: Grouping::ALL.map(Table::new),
-            recent: Recent::default(),
+            recent: PacketRing::default(),
             pace,
             loss: None,
         }

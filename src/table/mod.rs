@@ -8,7 +8,7 @@ mod input;
 mod keys;
 mod pages;
 mod paint;
-mod recent;
+mod ring;
 mod rows;
 #[cfg(test)]
 mod tests;

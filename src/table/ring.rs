@@ -1,17 +1,17 @@
-//! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
+//! Keeps the last packets, for the screen: a bounded number, and a bounded part of each.
 
-use crate::record::{DropRecord, Link, Packed, Timestamp};
+use crate::record::{DropRecord, Link, OwnedFacts, Timestamp};
 
 /// Packets that are kept.
 const PACKETS: usize = 1000;
-/// Bytes of each: headers, those in a tunnel too.
+/// Bytes that are kept of each: enough for the headers, with those inside a tunnel.
 const BYTES: usize = 256;
 
-/// The packets that were counted last.
+/// A ring of the packets that were counted last.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
+pub struct PacketRing {
     packets: Vec<Kept>,
-    /// Where the next one goes, once all places are taken: that of the oldest.
+    /// The position of the oldest packet, once the ring is full: the next one replaces it.
     next: usize,
 }
 
@@ -19,16 +19,14 @@ pub struct Recent {
 #[derive(Clone, Debug)]
 struct Kept {
     time: Option<Timestamp>,
-    facts: Packed,
-    /// The names of the facts, one behind the other.
-    names: Vec<u8>,
+    facts: OwnedFacts,
     link: Link,
     original_len: u32,
     data: Vec<u8>,
 }
 
-impl Recent {
-    /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
+impl PacketRing {
+    /// Keeps a packet. Allocates nothing once the ring is full and its buffers have grown.
     pub fn push(&mut self, record: &DropRecord<'_>) {
         if self.packets.len() < PACKETS {
             self.packets.push(Kept::new(record));
@@ -38,7 +36,7 @@ impl Recent {
         }
     }
 
-    /// The newest first.
+    /// Returns the packets, the newest first.
     pub fn records(&self) -> impl Iterator<Item = DropRecord<'_>> {
         let (newer, older) = self.packets.split_at(self.next);
         let newest_first = newer.iter().rev().chain(older.iter().rev());
@@ -50,8 +48,7 @@ impl Kept {
     fn new(record: &DropRecord<'_>) -> Self {
         let mut kept = Self {
             time: None,
-            facts: Packed::default(),
-            names: Vec::new(),
+            facts: OwnedFacts::default(),
             link: record.link,
             original_len: 0,
             data: Vec::new(),
@@ -61,11 +58,7 @@ impl Kept {
     }
 
     fn set(&mut self, record: &DropRecord<'_>) {
-        let names = self.facts.set(record);
-        self.names.clear();
-        for name in names.as_slice() {
-            self.names.extend_from_slice(name);
-        }
+        self.facts.set(record);
         self.data.clear();
         self.data
             .extend_from_slice(&record.data[..record.data.len().min(BYTES)]);
@@ -80,7 +73,7 @@ impl Kept {
             link: self.link,
             original_len: self.original_len,
             data: &self.data,
-            ..self.facts.record(&self.names)
+            ..self.facts.record()
         }
     }
 }
@@ -96,7 +89,7 @@ mod tests {
     fn the_last_packets_are_as_they_came() {
         for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
             let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
-            let mut recent = Recent::default();
+            let mut recent = PacketRing::default();
             let mut seen = 0;
             let _ = file.for_each(|record| {
                 recent.push(record);
@@ -114,7 +107,7 @@ mod tests {
     #[test]
     fn older_packets_make_room_and_no_memory_is_taken_for_it() {
         let mut file = Savefile::open(File::open("fixtures/software-6.12.pcap").unwrap()).unwrap();
-        let mut recent = Recent::default();
+        let mut recent = PacketRing::default();
         let mut number = 0;
         let _ = file.for_each(|record| {
             let mut record = *record;
