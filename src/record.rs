@@ -41,6 +41,7 @@
 use std::fmt;
 
 mod fact;
+mod owned;
 mod packed;
 mod value;
 
@@ -50,6 +51,7 @@ use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
+pub(crate) use owned::OwnedRecord;
 pub use packed::{Packed, Pieces};
 pub use value::{Kind, Value, unescape};
 

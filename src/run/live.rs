@@ -2,12 +2,11 @@
 //! every receiver.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::begin::{Beginning, Joined, Purpose, begin};
 use super::diagnostics::{hint, say};
@@ -17,6 +16,7 @@ use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
+use super::wait::wait;
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};
@@ -24,8 +24,9 @@ use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
-use crate::source::Event;
-use crate::source::kernel::{Kernel, LeftOut, Taken};
+use crate::source::net_dm::NetDm;
+use crate::source::sources::Sources;
+use crate::source::{Event, LeftOut, Taken};
 
 /// How long to wait for what may still come of what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -75,9 +76,9 @@ impl Drop for EndAtLast {
     }
 }
 
-/// Monitoring under way, and the stream of its alerts.
+/// Monitoring under way, and the sources of its events.
 pub struct Session {
-    kernel: Kernel,
+    sources: Sources,
     monitoring: Shared,
     requests: Requests,
     role: Role,
@@ -158,7 +159,10 @@ impl Opening {
         let begun = begin(live, purpose, conversation, join, announce)?;
         monitoring.set(begun.monitoring);
         Ok(Session {
-            kernel: Kernel::new(begun.joined.alerts, live.not_packets),
+            sources: Sources::new(vec![Box::new(NetDm::new(
+                begun.joined.alerts,
+                live.not_packets,
+            ))]),
             monitoring,
             requests,
             role: live.role,
@@ -221,18 +225,19 @@ impl Session {
                 return End::Stop(stop);
             }
             let woken = if has_rested || self.rest.is_zero() {
-                self.wait(receiver, Awaited::Alerts, probe.timeout())
+                self.wait(receiver, &self.sources.descriptors(), probe.timeout())
             } else {
-                self.wait(receiver, Awaited::OthersOnly, self.rest)
+                self.wait(receiver, &[], self.rest)
             };
             has_rested = true;
             match woken {
-                Ok(Woken::Receiver) => {
-                    if let ControlFlow::Break(stop) = receiver.attend(Attention::Watched, self) {
+                Ok(Some(position)) => {
+                    let attention = Attention::Watched(position);
+                    if let ControlFlow::Break(stop) = receiver.attend(attention, self) {
                         return End::Stop(stop);
                     }
                 }
-                Ok(Woken::Other) => {}
+                Ok(None) => {}
                 Err(failure) => return End::Failed(failure),
             }
         }
@@ -244,7 +249,7 @@ impl Session {
         let now = Timestamp::now();
         let mut last = Instant::now();
         while self.role != Role::Passive && last.elapsed() < SETTLED {
-            let taken = self.take_and_tell(receiver, |event| {
+            let taken = self.take_noting(receiver, |event| {
                 if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
                 }
@@ -260,22 +265,22 @@ impl Session {
     }
 
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
-        self.take_and_tell(receiver, |_| {})
+        self.take_noting(receiver, |_| {})
     }
 
-    fn take_and_tell(
+    fn take_noting(
         &mut self,
         receiver: &mut impl Receiver,
-        mut tell: impl FnMut(&Event<'_, '_>),
+        arrived: impl FnMut(&Event<'_, '_>),
     ) -> Result<Taken<Stop>, Failure> {
-        let taken = self.kernel.take(|event| {
-            tell(&event);
-            receiver.take(event)
-        });
-        if self.attached.rejects() && self.kernel.left_out().alerts_of_alerts > 0 {
-            self.attached.withdraw(&self.kernel);
+        let taken = self.sources.take(arrived, |event| receiver.take(event));
+        if self.attached.rejects() && self.sources.left_out().alerts_of_alerts > 0 {
+            let Self {
+                attached, sources, ..
+            } = self;
+            attached.withdraw(|| sources.detach_filters());
         }
-        if self.kernel.symbols_are_newly_hidden() {
+        if self.sources.symbols_are_newly_hidden() {
             say("the kernel hides its addresses from this process: long symbols stay cut");
             hint(
                 "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
@@ -286,40 +291,21 @@ impl Session {
             .map_err(Failure::from)
     }
 
+    /// Waits for an event of these descriptors, a signal, the receiver or the time. Returns which of
+    /// the receiver's descriptors is ready.
     fn wait(
         &self,
         receiver: &impl Receiver,
-        awaited: Awaited,
-        timeout: Duration,
-    ) -> Result<Woken, Failure> {
-        let end = self.deadline.into_iter().chain(receiver.due()).min();
+        descriptors: &[BorrowedFd<'_>],
+        longest: Duration,
+    ) -> Result<Option<usize>, Failure> {
+        let end = self.deadline;
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        // Rounded up, lest the last millisecond be spent in a busy loop.
-        let timeout = left.map_or(timeout, |left| left.min(timeout)) + Duration::from_millis(1);
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let alerts = match awaited {
-            Awaited::Alerts => PollFlags::POLLIN,
-            Awaited::OthersOnly => PollFlags::empty(),
-        };
-        let mut watched = vec![
-            PollFd::new(self.kernel.as_fd(), alerts),
-            PollFd::new(self.requests.as_fd(), PollFlags::POLLIN),
-        ];
-        watched.extend(receiver.watched());
-        match nix::poll::poll(&mut watched, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => {
-                let error = anyhow::Error::new(error).context("cannot wait for alerts");
-                return Err(error.into());
-            }
-        }
-        let is_receivers = watched.get(2).and_then(PollFd::any).unwrap_or(false);
-        self.requests.clear();
-        Ok(if is_receivers {
-            Woken::Receiver
-        } else {
-            Woken::Other
-        })
+        let times = left.into_iter().chain(self.sources.remaining());
+        let longest = times.fold(longest, Duration::min);
+        let ready = wait(descriptors, &self.requests, Some(receiver), Some(longest))
+            .context("cannot wait for alerts")?;
+        Ok(ready.receiver)
     }
 
     /// STOP, restore, drain; what the end means. `finish` ends the receiver's output.
@@ -334,7 +320,7 @@ impl Session {
             .with(|monitoring| monitoring.end().clone())
             .unwrap_or_default();
         // Somebody else may go on monitoring.
-        if let Err(error) = self.kernel.leave() {
+        if let Err(error) = self.sources.end() {
             say(format_args!("cannot leave the alerts' group: {error}"));
         }
         let mut failure = None;
@@ -358,7 +344,7 @@ impl Session {
             Some(Interference::Unloaded) => None,
             _ => self.loss(),
         };
-        let left_out = self.kernel.left_out();
+        let left_out = self.sources.left_out();
         if let ControlFlow::Break(Stop::Failed(error)) =
             finish(receiver, loss, left_out, ended.interference)
         {
@@ -404,8 +390,13 @@ impl Session {
             match self.take(receiver) {
                 Ok(Taken::Some) => {}
                 Ok(Taken::Break(Stop::Failed(failure))) | Err(failure) => return Some(failure),
-                Ok(Taken::Nothing | Taken::Break(_)) => return None,
+                Ok(Taken::Nothing) => break,
+                Ok(Taken::Break(_)) => return None,
             }
+        }
+        match self.sources.release_all(|event| receiver.take(event)) {
+            ControlFlow::Break(Stop::Failed(failure)) => Some(failure),
+            _ => None,
         }
     }
 }
@@ -413,16 +404,17 @@ impl Session {
 impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
-        let socket = self.kernel.lost();
+        let loss = self.sources.loss();
         // That the module is gone is told once, by the next look.
         if let Err(error) = queue.as_ref()
             && !error.is_unloaded()
         {
             say(error);
         }
+        let loss = loss.ok()?;
         Some(Loss {
-            queue: queue.ok()?,
-            socket: socket.ok()?,
+            queue: loss.queue + queue.ok()?,
+            ..loss
         })
     }
 
@@ -436,21 +428,4 @@ impl DropMonitor for Session {
             .with(|monitoring| monitoring.switch(reporting));
         switched.unwrap_or(Ok(()))
     }
-}
-
-/// What to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// Alerts, signals, what the receiver watches, the time.
-    Alerts,
-    /// All but alerts: they gather meanwhile.
-    OthersOnly,
-}
-
-/// What ended a wait.
-enum Woken {
-    /// What the receiver watches.
-    Receiver,
-    /// An alert, a signal or the time.
-    Other,
 }

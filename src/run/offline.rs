@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::diagnostics::say;
 use super::failure::{Exit, Failure};
@@ -19,6 +18,7 @@ use super::pipeline::TEXT_CLOSED;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
+use super::wait::{Ready, wait};
 use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
@@ -171,7 +171,8 @@ fn read_more<R: Receiver>(
 ) -> io::Result<ControlFlow<Option<Stop>>> {
     let mut may_wait = false;
     loop {
-        let ready = poll(file, requests, receiver.as_deref(), may_wait)?;
+        let longest = if may_wait { None } else { Some(Duration::ZERO) };
+        let ready = wait(&[file.as_fd()], requests, receiver.as_deref(), longest)?;
         if requests.end() {
             return Ok(ControlFlow::Break(None));
         }
@@ -181,7 +182,7 @@ fn read_more<R: Receiver>(
             return Ok(ControlFlow::Break(Some(stop)));
         }
         may_wait = true;
-        if !ready.file {
+        if !ready.source {
             continue;
         }
         match file.read(reader.space()) {
@@ -271,58 +272,17 @@ pub fn tell(remarks: &Remarks) {
     );
 }
 
-/// What a wait ended with.
-#[derive(Clone, Copy)]
-struct Ready {
-    /// There is something to read.
-    file: bool,
-    /// What the receiver watches is ready.
-    receiver: bool,
-}
-
-fn poll<R: Receiver>(
-    file: &File,
-    requests: &Requests,
-    receiver: Option<&R>,
-    may_wait: bool,
-) -> io::Result<Ready> {
-    let left = receiver.and_then(Receiver::due).map(|due| {
-        // Rounded up, lest the last millisecond be spent in a busy loop.
-        due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-    });
-    let timeout = match left {
-        _ if !may_wait => PollTimeout::ZERO,
-        Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
-        None => PollTimeout::NONE,
-    };
-    let mut watched = vec![
-        PollFd::new(file.as_fd(), PollFlags::POLLIN),
-        PollFd::new(requests.as_fd(), PollFlags::POLLIN),
-    ];
-    watched.extend(receiver.and_then(Receiver::watched));
-    match nix::poll::poll(&mut watched, timeout) {
-        Ok(_) | Err(nix::Error::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let is_ready = |index: usize| watched.get(index).and_then(PollFd::any) == Some(true);
-    Ok(Ready {
-        file: is_ready(0),
-        receiver: is_ready(2),
-    })
-}
-
 /// What is to be done before the next read, or while there is nothing to read.
 fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
-    if ready.receiver {
-        receiver.attend(Attention::Watched, &mut NoDropMonitor)?;
+    if let Some(position) = ready.receiver {
+        receiver.attend(Attention::Watched(position), &mut NoDropMonitor)?;
     }
     if receiver.due().is_some_and(|due| Instant::now() >= due) {
         receiver.attend(Attention::Due, &mut NoDropMonitor)?;
     }
-    if ready.file {
+    if ready.source {
         return ControlFlow::Continue(());
     }
-    requests.clear();
     if requests.counts() {
         receiver.report(None);
     }

@@ -103,6 +103,15 @@ impl Requests {
         Ok(Self { flags, wake })
     }
 
+    /// Takes over no signal. What is written into the stream wakes as a signal does.
+    #[cfg(test)]
+    pub fn simulated() -> (Self, UnixStream) {
+        let (wake, waker) = UnixStream::pair().unwrap();
+        wake.set_nonblocking(true).unwrap();
+        let flags = Arc::default();
+        (Self { flags, wake }, waker)
+    }
+
     /// Whether the run is to end.
     pub fn end(&self) -> bool {
         self.flags.end.load(Ordering::Acquire)

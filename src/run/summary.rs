@@ -314,10 +314,10 @@ impl Receiver for Counter {
         ControlFlow::Continue(())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {
@@ -331,7 +331,7 @@ impl Receiver for Counter {
         let Clock::Real { interval, began } = &mut self.clock else {
             return ControlFlow::Break(Stop::Closed);
         };
-        if why == Attention::Watched {
+        if matches!(why, Attention::Watched(_)) {
             return ControlFlow::Break(Stop::Closed);
         }
         let length = began.elapsed();

@@ -105,7 +105,7 @@ struct Devices {
     guess: Option<ArpHardware>,
 }
 
-/// Hands on the records of a message, as `source::kernel` makes them.
+/// Hands on the records of a message, as `source::net_dm` makes them.
 fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRecord<'_>)) {
     for message in Messages::new(message, ByteOrder::NATIVE) {
         let Some(generic) = message.generic(ByteOrder::NATIVE) else {

@@ -309,8 +309,9 @@ impl Receiver for LiveTable {
         self.draw()
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
-        self.screen.as_ref().map(|_| self.keyboard.watched())
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
+        let screen = self.screen.iter();
+        descriptors.extend(screen.map(|_| self.keyboard.watched()));
     }
 
     fn due(&self) -> Option<Instant> {

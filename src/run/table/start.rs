@@ -1,11 +1,9 @@
 //! Starts the table, live or for a file.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
@@ -21,6 +19,7 @@ use super::super::screen::Screen;
 use super::super::selection;
 use super::super::signals::Requests;
 use super::super::standard_streams::shown;
+use super::super::wait::wait;
 use super::{Clock, LiveTable, Next, Origin};
 use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
@@ -254,23 +253,10 @@ impl LiveTable {
     /// No more drops come: keys and signals alone, until one asks for the end or for a new reading.
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
-            requests.clear();
-            self.attend(Attention::Watched, &mut NoDropMonitor)?;
-            let left = self.due().map(|due| {
-                // Rounded up, lest the last millisecond be spent in a busy loop.
-                due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-            });
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            });
-            let mut watched = vec![PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
-            watched.extend(self.watched());
-            match nix::poll::poll(&mut watched, timeout) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => {
-                    let error = anyhow::Error::new(error).context("cannot wait for keys");
-                    return ControlFlow::Break(Stop::Failed(error.into()));
-                }
+            self.attend(Attention::Due, &mut NoDropMonitor)?;
+            if let Err(error) = wait(&[], requests, Some(self), None) {
+                let error = anyhow::Error::new(error).context("cannot wait for keys");
+                return ControlFlow::Break(Stop::Failed(error.into()));
             }
         }
         ControlFlow::Continue(())
