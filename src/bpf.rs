@@ -117,9 +117,9 @@ pub struct Encoded {
 
 /// A program: a message is delivered where it ends with anything but 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program(Vec<Instruction>);
+pub struct BpfProgram(Vec<Instruction>);
 
-impl Program {
+impl BpfProgram {
     /// Its length in instructions.
     #[allow(clippy::len_without_is_empty)] // It never is: a program ends with a return.
     pub fn len(&self) -> usize {
@@ -145,7 +145,7 @@ impl Label {
 
 /// What is written in order, with labels for what is not known yet.
 #[derive(Clone, Copy, Debug)]
-enum Item {
+enum AssemblyItem {
     Op(Op),
     Branch(Condition, Operand, Label, Label),
     Jump(Label),
@@ -155,7 +155,7 @@ enum Item {
 /// Writes a program.
 #[derive(Clone, Debug)]
 pub struct Assembler {
-    items: Vec<Item>,
+    items: Vec<AssemblyItem>,
     labels: usize,
 }
 
@@ -177,27 +177,28 @@ impl Assembler {
 
     /// The place is here. All jumps to it have been written: there are none backwards.
     pub fn bind(&mut self, label: Label) {
-        self.items.push(Item::Bound(label));
+        self.items.push(AssemblyItem::Bound(label));
     }
 
     /// Adds an operation.
     pub fn op(&mut self, op: Op) {
-        self.items.push(Item::Op(op));
+        self.items.push(AssemblyItem::Op(op));
     }
 
     /// Adds a question with two ways on.
     pub fn branch(&mut self, condition: Condition, operand: Operand, yes: Label, no: Label) {
-        self.items.push(Item::Branch(condition, operand, yes, no));
+        self.items
+            .push(AssemblyItem::Branch(condition, operand, yes, no));
     }
 
     /// Adds a jump.
     pub fn jump(&mut self, label: Label) {
-        self.items.push(Item::Jump(label));
+        self.items.push(AssemblyItem::Jump(label));
     }
 
     /// The program. From its end to its beginning, so that each jump knows how far it goes: a
     /// branch has a byte for that, and a farther one jumps to a jump behind it.
-    pub fn assemble(&self) -> Program {
+    pub fn assemble(&self) -> BpfProgram {
         let mut reversed = vec![Instruction::Return(u32::MAX), Instruction::Return(0)];
         // How many instructions there are from each label on.
         let mut left = vec![1; self.labels];
@@ -205,11 +206,11 @@ impl Assembler {
         for item in self.items.iter().rev() {
             let here = reversed.len();
             match *item {
-                Item::Op(op) => reversed.push(Instruction::Op(op)),
-                Item::Bound(label) => left[label.0] = here,
-                Item::Jump(label) if left[label.0] == here => {}
-                Item::Jump(label) => reversed.push(jump(here, left[label.0])),
-                Item::Branch(condition, operand, yes, no) => {
+                AssemblyItem::Op(op) => reversed.push(Instruction::Op(op)),
+                AssemblyItem::Bound(label) => left[label.0] = here,
+                AssemblyItem::Jump(label) if left[label.0] == here => {}
+                AssemblyItem::Jump(label) => reversed.push(jump(here, left[label.0])),
+                AssemblyItem::Branch(condition, operand, yes, no) => {
                     let mut near = |label: Label| {
                         let here = reversed.len();
                         // The other way may need a jump between.
@@ -227,7 +228,7 @@ impl Assembler {
             }
         }
         reversed.reverse();
-        Program(reversed)
+        BpfProgram(reversed)
     }
 }
 
@@ -342,7 +343,7 @@ impl Condition {
 
 /// One instruction a line, numbered, in the notation of `tcpdump -d`; attributes are found by
 /// `nla` and `nlan`, as in bpfc(8).
-impl fmt::Display for Program {
+impl fmt::Display for BpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, instruction) in self.0.iter().enumerate() {
             write!(f, "({number:03}) ")?;
@@ -424,7 +425,7 @@ mod tests {
     use super::*;
 
     /// A branch over `skipped` operations.
-    fn over(skipped: usize) -> Program {
+    fn over(skipped: usize) -> BpfProgram {
         let mut assembler = Assembler::default();
         let (far, near) = (assembler.label(), assembler.label());
         assembler.branch(Condition::Equal, Operand::Number(1), far, near);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, ValueEnum};
 
-use options::Options;
+use options::Arguments;
 pub use usage_error::UsageError;
 
 use crate::net_dm::control::Origins;
@@ -166,11 +166,11 @@ pub struct Delivery {
     /// The file to write.
     pub output: Option<Target>,
     /// Its format; `None`: by its name.
-    pub format: Option<Format>,
+    pub format: Option<OutputFormat>,
     /// Its link type.
     pub link_type: Option<LinkChoice>,
     /// How much the comments of a packet say.
-    pub comments: Comments,
+    pub comments: CommentDetail,
     /// What goes to standard output, line by line.
     pub lines: Lines,
     /// How text looks.
@@ -192,7 +192,7 @@ pub struct DebugFiles {
 
 /// How much the comments of a packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Comments {
+pub enum CommentDetail {
     /// What the kernel said
     Facts,
     /// And what it means
@@ -282,7 +282,7 @@ pub enum Flushing {
 
 /// The format of the written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Packets with comments; what Wireshark likes best
     Pcapng,
     /// Packets without comments, of one link type
@@ -291,7 +291,7 @@ pub enum Format {
     Netlink,
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for OutputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pcapng => "pcapng",
@@ -328,7 +328,7 @@ impl LinkChoice {
 
 /// The command line as clap knows it: for the manual's test and for completions.
 pub fn command() -> clap::Command {
-    Options::command()
+    Arguments::command()
 }
 
 /// Checks `arguments`, the program's name first.
@@ -337,7 +337,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         Ok(matches) => matches,
         Err(error) => return usage_error::explain(&error),
     };
-    let options = Options::from_arg_matches(&matches).map_err(|error| UsageError {
+    let options = Arguments::from_arg_matches(&matches).map_err(|error| UsageError {
         message: error.to_string(),
         hint: None,
     })?;

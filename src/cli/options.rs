@@ -11,7 +11,7 @@ use clap::Parser;
 use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
-use super::{ColorChoice, Comments, Format, LinkChoice};
+use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat};
 use crate::net_dm::control::Origins;
 use crate::summary::Grouping;
 
@@ -36,7 +36,7 @@ use crate::summary::Grouping;
 See dwdump(1), and dwdump-filter(7) for FILTER."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
-pub(super) struct Options {
+pub(super) struct Arguments {
     /// Only drops that match, in tcpdump's language and more: see dwdump-filter(7)
     #[arg(value_name = "FILTER", allow_negative_numbers = true)]
     filter: Vec<String>,
@@ -168,7 +168,7 @@ pub(super) struct Options {
 
     /// Write this format [default: pcapng; netlink for names in .pcap]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<OutputFormat>,
 
     /// Write a file of one link type, which tcpdump reads whole
     #[arg(long, value_enum, value_name = "TYPE")]
@@ -182,7 +182,7 @@ pub(super) struct Options {
         default_value = "facts",
         hide_default_value = true
     )]
-    comments: Comments,
+    comments: CommentDetail,
 
     /// Explain a drop reason or a kernel function; without NAME, list them; `noise`: the harmless
     #[arg(long, value_name = "NAME", num_args = 0..=1)]

@@ -4,17 +4,17 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::names::Mac;
-use super::{Around, Line, check};
+use super::{Around, LineWriter, check};
 use crate::packet::be16;
 
 /// The hardware and protocol address of one end, as far as they were captured.
-struct End<'a> {
+struct ArpEnd<'a> {
     hardware: Option<Mac<'a>>,
     protocol: Option<Ipv4Addr>,
 }
 
 /// Writes a message of `len` bytes.
-pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
+pub fn write(line: &mut LineWriter<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
     const IPV4: u16 = 0x0800;
     const HEADER_LEN: usize = 8;
     let fault = around.judge(|| check::arp(data, len));
@@ -34,7 +34,7 @@ pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fm
     };
     let is_ipv4 = be16(data, 2) == Some(IPV4);
     let protocol_len = if is_ipv4 { 4 } else { usize::from(data[5]) };
-    let end = |at: usize| End {
+    let end = |at: usize| ArpEnd {
         hardware: data.get(at..at + hardware_len).map(Mac),
         protocol: data
             .get(at + hardware_len..)

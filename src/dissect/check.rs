@@ -269,7 +269,7 @@ fn bad_ipv6_option(mut options: &[u8]) -> Option<u8> {
 
 /// The payload of a packet that is no fragment and whose IP headers have no fault.
 #[derive(Clone, Copy)]
-pub struct Carried<'r, 'a> {
+pub struct IpPayload<'r, 'a> {
     /// The packet.
     pub ip: &'r Ip<'a>,
     /// The payload's length on the wire, in bytes.
@@ -278,7 +278,7 @@ pub struct Carried<'r, 'a> {
     pub path: Path,
 }
 
-impl Carried<'_, '_> {
+impl IpPayload<'_, '_> {
     /// RFC 9293, 3.1; in the order of `tcp_v4_rcv` (net/ipv4/tcp_ipv4.c).
     pub fn tcp(&self) -> Option<Fault> {
         const LEN: usize = 20;

@@ -6,14 +6,14 @@ use std::ops::Range;
 use winnow::stream::Location;
 
 use super::advice;
-use super::ast::{Connective, Direction, Expr, Net, Primitive, Scope};
-use super::lex::{self, Input, Name, Parsed, expected, fail, keyword};
+use super::ast::{Connective, DirQualifier, Expr, Net, Primitive, Scope};
+use super::lex::{self, NameToken, Parsed, ParserInput, expected, fail, keyword};
 use super::words::Protocol;
 
 /// `net` under a protocol, which has to have such addresses.
 pub fn scoped(
     protocol: Option<Protocol>,
-    direction: Direction,
+    direction: DirQualifier,
     net: Net,
     span: Range<usize>,
 ) -> Parsed<Expr> {
@@ -33,10 +33,10 @@ pub fn scoped(
 }
 
 pub fn host(
-    input: &mut Input<'_>,
+    input: &mut ParserInput<'_>,
     protocol: Option<Protocol>,
-    direction: Direction,
-    name: &Name<'_>,
+    direction: DirQualifier,
+    name: &NameToken<'_>,
 ) -> Parsed<Expr> {
     if lex::peek_sign(input, "/")? {
         return fail(
@@ -69,7 +69,7 @@ pub fn host(
     })
 }
 
-fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
+fn resolve(input: &ParserInput<'_>, name: &NameToken<'_>) -> Parsed<Vec<Net>> {
     if mac(name.text).is_some() && name.text.contains(':') {
         return fail(
             name.span.clone(),
@@ -91,7 +91,7 @@ fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
 
 /// One primitive for each address of a name.
 fn any_of(
-    name: &Name<'_>,
+    name: &NameToken<'_>,
     nets: Vec<Net>,
     mut primitive: impl FnMut(Net) -> Parsed<Expr>,
 ) -> Parsed<Expr> {
@@ -126,7 +126,7 @@ impl From<IpAddr> for Net {
 
 /// An address in digits: IPv6, or two to four bytes of IPv4. `None` for anything that may be a
 /// name.
-fn literal(name: &Name<'_>) -> Parsed<Option<Net>> {
+fn literal(name: &NameToken<'_>) -> Parsed<Option<Net>> {
     if let Ok(address) = name.text.parse::<Ipv6Addr>() {
         return Ok(Some(IpAddr::V6(address).into()));
     }
@@ -165,7 +165,7 @@ fn v6_mask(bits: u32) -> u128 {
 
 /// `10`, `10.1`, `10.0.0.0/8`, `10.0.0.0 mask 255.0.0.0`, `2001:db8::/32`: the net, and all that
 /// was taken for it.
-pub fn net(input: &mut Input<'_>, name: &Name<'_>) -> Parsed<(Net, Range<usize>)> {
+pub fn net(input: &mut ParserInput<'_>, name: &NameToken<'_>) -> Parsed<(Net, Range<usize>)> {
     let short = lex::number(name.text)
         .map(u32::try_from)
         .and_then(Result::ok)
@@ -244,7 +244,7 @@ fn short_net(mut value: u32) -> Net {
 }
 
 /// `/8` directly behind an address.
-fn prefix_length(input: &mut Input<'_>, net: Net) -> Parsed<Option<u32>> {
+fn prefix_length(input: &mut ParserInput<'_>, net: Net) -> Parsed<Option<u32>> {
     let most = match net {
         Net::V4 { .. } => 32,
         Net::V6 { .. } => 128,
@@ -260,8 +260,12 @@ fn prefix_length(input: &mut Input<'_>, net: Net) -> Parsed<Option<u32>> {
 }
 
 /// An address, a net or a name.
-pub fn far(input: &mut Input<'_>, direction: Direction, name: &Name<'_>) -> Parsed<Expr> {
-    let primitive = |net| Ok(Primitive::FarAddress(direction, net).into());
+pub fn transport(
+    input: &mut ParserInput<'_>,
+    direction: DirQualifier,
+    name: &NameToken<'_>,
+) -> Parsed<Expr> {
+    let primitive = |net| Ok(Primitive::TransportAddress(direction, net).into());
     if lex::number(name.text).is_some() || literal(name)?.is_some() {
         let (net, _) = net(input, name)?;
         return primitive(net);

@@ -1,12 +1,12 @@
 //! Hints for words that users know from other tools, or in another spelling.
 
-use super::lex::{self, Input, Parsed, expected, fail, peek_character, peek_word, position};
+use super::lex::{self, Parsed, ParserInput, expected, fail, peek_character, peek_word, position};
 use super::names::Service;
 use super::words;
 use crate::reason;
 
 /// What to write for a word that is none of the language's.
-pub fn for_unknown(input: &Input<'_>, word: &str) -> String {
+pub fn for_unknown(input: &ParserInput<'_>, word: &str) -> String {
     let lower = word.to_ascii_lowercase();
     let begins = word.split('-').next().unwrap_or_default();
     if lower != word && words::is_keyword(&lower) {
@@ -38,7 +38,7 @@ pub fn for_case(name: &str) -> String {
 }
 
 /// `: …` for a service that services(5) has in another case, or a word of the language.
-pub fn for_service(input: &Input<'_>, name: &str) -> String {
+pub fn for_service(input: &ParserInput<'_>, name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if lower != name && input.state.names.service(&lower) != Service::default() {
         return format!(": `{lower}` is");
@@ -91,7 +91,7 @@ fn is_of_wireshark(word: &str) -> bool {
 
 /// What stands where `and` or `or` has to: neither, and perhaps a slip. `wanted` is all that could
 /// stand there.
-pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> {
+pub fn expected_connective<T>(input: &mut ParserInput<'_>, wanted: &str) -> Parsed<T> {
     let start = position(input)?;
     let word = peek_word(input)?;
     let hint = match word.to_ascii_lowercase().as_str() {
@@ -114,7 +114,7 @@ pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> 
 }
 
 /// A sign that stands between a word and its name in other languages.
-pub fn refuse_sign(input: &mut Input<'_>) -> Parsed<()> {
+pub fn refuse_sign(input: &mut ParserInput<'_>) -> Parsed<()> {
     for sign in ["==", "=", "!="] {
         if lex::peek_sign(input, sign)? {
             let start = position(input)?;

@@ -12,13 +12,13 @@ use winnow::token::take_while;
 
 use super::ast::{Arith, Operator, Width};
 use super::lex::{
-    Input, Parsed, expected, fail, keyword, name, nested, number, peek_character, peek_sign,
+    Parsed, ParserInput, expected, fail, keyword, name, nested, number, peek_character, peek_sign,
     peek_word, position, sign,
 };
 use super::words::{self, Protocol};
 
 /// The beginning of an arithmetic expression.
-pub struct Started<'i> {
+pub struct PartialArith<'i> {
     pub arith: Arith,
     /// Where it is nothing but a number: its text.
     pub number: Option<&'i str>,
@@ -26,17 +26,20 @@ pub struct Started<'i> {
 }
 
 /// A whole arithmetic expression.
-pub fn arithmetic(input: &mut Input<'_>) -> Parsed<Arith> {
+pub fn arithmetic(input: &mut ParserInput<'_>) -> Parsed<Arith> {
     let started = operand(input)?;
     Ok(rest(input, started)?.arith)
 }
 
 /// What follows the first operand.
-pub fn rest<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Started<'i>> {
+pub fn rest<'i>(
+    input: &mut ParserInput<'i>,
+    started: PartialArith<'i>,
+) -> Parsed<PartialArith<'i>> {
     if peek_operator(input)?.is_none() {
         return Ok(started);
     }
-    Ok(Started {
+    Ok(PartialArith {
         arith: climb(input, started.arith, 0)?,
         number: None,
         span: started.span.start..input.current_token_start(),
@@ -44,7 +47,7 @@ pub fn rest<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Started<'
 }
 
 /// Takes operators that bind tighter than `floor`.
-fn climb(input: &mut Input<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
+fn climb(input: &mut ParserInput<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
     let mut left = first;
     while let Some((operator, text)) = peek_operator(input)? {
         let precedence = operator.precedence();
@@ -106,7 +109,7 @@ fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Pars
     }
 }
 
-fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str)>> {
+fn peek_operator(input: &mut ParserInput<'_>) -> Parsed<Option<(Operator, &'static str)>> {
     const SIGNS: [(&str, Operator); 10] = [
         ("<<", Operator::ShiftLeft),
         (">>", Operator::ShiftRight),
@@ -131,7 +134,7 @@ fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str
 }
 
 /// A number, a named constant, `len`, a load, or any of them behind `-` or in parentheses.
-pub fn operand<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
+pub fn operand<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
     let mut negated = false;
     while sign(input, "-")? {
@@ -145,14 +148,14 @@ pub fn operand<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
         Arith::Negated(arith) => *arith,
         arith => Arith::Negated(Box::new(arith)),
     };
-    Ok(Started {
+    Ok(PartialArith {
         arith,
         number: started.number.filter(|_| !signed),
         span: start..input.current_token_start(),
     })
 }
 
-fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
+fn unsigned<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     const WANTED: &str = "a number, `len` or bytes such as `ip[0]`";
     let start = position(input)?;
     match peek_character(input)? {
@@ -169,7 +172,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
                     expected(input, "an operator or `)`")
                 }
             })?;
-            Ok(Started {
+            Ok(PartialArith {
                 arith,
                 number: None,
                 span: start..input.current_token_start(),
@@ -185,7 +188,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
             let span = start..start + word.len();
             if word == "len" {
                 input.next_slice(word.len());
-                return Ok(Started {
+                return Ok(PartialArith {
                     arith: Arith::Length,
                     number: None,
                     span,
@@ -193,7 +196,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
             }
             if let Some(value) = words::constant(word) {
                 input.next_slice(word.len());
-                return Ok(Started {
+                return Ok(PartialArith {
                     arith: Arith::Number(value),
                     number: None,
                     span,
@@ -221,9 +224,9 @@ pub fn operand_before_minus(word: &str) -> Option<&str> {
         .filter(|_| words::constant(word).is_none())
 }
 
-fn constant_number(text: &str, span: Range<usize>) -> Parsed<Started<'_>> {
+fn constant_number(text: &str, span: Range<usize>) -> Parsed<PartialArith<'_>> {
     match number(text).map(u32::try_from) {
-        Some(Ok(value)) => Ok(Started {
+        Some(Ok(value)) => Ok(PartialArith {
             arith: Arith::Number(value),
             number: Some(text),
             span,
@@ -235,7 +238,7 @@ fn constant_number(text: &str, span: Range<usize>) -> Parsed<Started<'_>> {
 
 /// A number where the whole word is one: `80`, but not `80-90` or `10.0.0.1`. One that does not
 /// fit 32 bits is left to whoever knows what it should be.
-pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>> {
+pub fn opt_bare_number<'i>(input: &mut ParserInput<'i>) -> Parsed<Option<PartialArith<'i>>> {
     position(input)?;
     let before = input.checkpoint();
     let Some(name) = name(input, "")? else {
@@ -245,7 +248,7 @@ pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>>
         input.reset(&before);
         return Ok(None);
     };
-    Ok(Some(Started {
+    Ok(Some(PartialArith {
         arith: Arith::Number(value),
         number: Some(name.text),
         span: name.span,
@@ -254,10 +257,10 @@ pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>>
 
 /// `[offset]` or `[offset:width]` behind the protocol at `span`.
 pub fn load<'i>(
-    input: &mut Input<'i>,
+    input: &mut ParserInput<'i>,
     protocol: Protocol,
     span: Range<usize>,
-) -> Parsed<Started<'i>> {
+) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
     if !sign(input, "[")? {
         return expected(input, "`[`");
@@ -280,7 +283,7 @@ pub fn load<'i>(
         }
         return expected(input, "an operator, `:` or `]`");
     }
-    Ok(Started {
+    Ok(PartialArith {
         arith: Arith::Load {
             header,
             offset: Box::new(offset),
@@ -291,7 +294,7 @@ pub fn load<'i>(
     })
 }
 
-fn width(input: &mut Input<'_>) -> Parsed<Width> {
+fn width(input: &mut ParserInput<'_>) -> Parsed<Width> {
     position(input)?;
     let digits =
         opt(peek(take_while(1.., |c: char| c.is_ascii_alphanumeric()))).parse_next(input)?;

@@ -4,7 +4,7 @@
 use crate::packet;
 use crate::record::{self, EtherType, Origin};
 
-use super::fact::Fact;
+use super::fact::NamedFact;
 use super::glob::Glob;
 
 /// An expression.
@@ -16,7 +16,7 @@ pub enum Expr {
     Not(Box<Expr>),
     /// `inner a`: of the packet inside the tunnel.
     Inner(Box<Expr>),
-    /// One test.
+    /// One predicate.
     Primitive(Primitive),
 }
 
@@ -68,7 +68,7 @@ impl From<Primitive> for Expr {
     }
 }
 
-/// One test of a packet or of its drop.
+/// One predicate of a packet or of its drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Primitive {
     /// `ip`, `arp`, `ether proto 0x88cc`
@@ -78,19 +78,19 @@ pub enum Primitive {
     /// `protochain 6`: any header of the chain
     ProtoChain(Family, u8),
     /// `host`, `net`
-    Address(Scope, Direction, Net),
+    Address(Scope, DirQualifier, Net),
     /// `saddr`, `daddr`, `addr`
-    FarAddress(Direction, Net),
+    TransportAddress(DirQualifier, Net),
     /// `port`, `portrange`
-    Port(PortScope, Direction, PortRange),
+    Port(PortScope, DirQualifier, PortRange),
     /// `sport`, `dport`
-    FarPort(Side, PortRange),
+    TransportPort(Side, PortRange),
     /// `flow tcp 10.0.0.1:1234 10.0.0.2:80`
-    Flow(Flow),
+    Flow(TwoWayFlow),
     /// `flow udp 10.0.0.1:53 > 10.0.0.2:1234`: one direction, as a summary counts it; `flow none`
     OneWay(Option<packet::Flow>),
     /// `ether host`
-    Mac(Direction, [u8; 6]),
+    Mac(DirQualifier, [u8; 6]),
     /// `broadcast`
     Broadcast,
     /// `ip broadcast`
@@ -135,14 +135,14 @@ pub enum Scope {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum DirQualifier {
     Either,
     Source,
     Destination,
     Both,
 }
 
-impl Direction {
+impl DirQualifier {
     /// What the two sides make together. Unknown is `None`; a known side can decide alone.
     pub fn judge(
         self,
@@ -216,7 +216,7 @@ impl PortRange {
 
 /// One conversation, both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct TwoWayFlow {
     /// Not `Any`.
     pub protocol: PortScope,
     pub one: std::net::SocketAddr,
@@ -251,7 +251,7 @@ pub enum DropWord {
     /// `protocol 0x0800`, `protocol = ""`
     Protocol(Option<EtherType>),
     /// `reason = NO_SOCKET`, `reason = ""`
-    Exactly(Fact, Vec<u8>),
+    Exactly(NamedFact, Vec<u8>),
     /// What the catalogue of reasons calls usually harmless.
     Noise,
 }
@@ -306,7 +306,7 @@ pub enum Arith {
     Length,
     /// `ip[2:2]`
     Load {
-        header: Header,
+        header: LoadBase,
         offset: Box<Arith>,
         width: Width,
     },
@@ -331,7 +331,7 @@ pub enum Width {
 
 /// The header that a load counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum LoadBase {
     /// The first byte of the frame.
     Link,
     Ip,

@@ -7,9 +7,11 @@ use winnow::stream::Location;
 use crate::record::{self, EtherType, Origin};
 
 use super::ast::{DropWord, Expr, Primitive};
-use super::fact::Fact;
+use super::fact::NamedFact;
 use super::glob::Glob;
-use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, sign, text};
+use super::lex::{
+    self, Parsed, ParserInput, Quoted, expected, fail, peek_word, position, sign, text,
+};
 use super::words;
 
 /// The words that only a drop has.
@@ -23,7 +25,7 @@ pub enum TextWord {
     Iface,
     IfName,
     /// `trap`, `pc` and their like: a fact that is looked up as it is.
-    Fact(record::Fact),
+    NamedFact(record::Fact),
 }
 
 impl TextWord {
@@ -36,7 +38,7 @@ impl TextWord {
             "protocol" => Self::Protocol,
             "iface" | "ifindex" => Self::Iface,
             "ifname" | "on" => Self::IfName,
-            _ => Self::Fact(record::Fact::from_word(word)?),
+            _ => Self::NamedFact(record::Fact::from_word(word)?),
         })
     }
 
@@ -49,13 +51,13 @@ impl TextWord {
             Self::Protocol => "an Ethernet type from 0 to 65535 or its name",
             Self::Iface => "an interface name or index",
             Self::IfName => "an interface name",
-            Self::Fact(fact) => fact.about().wanted.unwrap_or("a value"),
+            Self::NamedFact(fact) => fact.about().wanted.unwrap_or("a value"),
         }
     }
 }
 
 /// One name, or `=` and the exact one.
-pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
+pub fn single(input: &mut ParserInput<'_>, word: TextWord) -> Parsed<Expr> {
     let start = position(input)?;
     if matches!(peek_word(input)?, "and" | "or" | "not") {
         return expected(input, word.wanted());
@@ -77,15 +79,15 @@ pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
 fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let exactly = |fact| DropWord::Exactly(fact, bytes.clone());
     let asked = match word {
-        TextWord::Reason => exactly(Fact::Reason),
-        TextWord::Location => exactly(Fact::Location),
-        TextWord::Module => exactly(Fact::Module),
-        TextWord::IfName => exactly(Fact::IfName),
-        TextWord::Fact(fact) if fact.kind().has_bytes() => exactly(Fact::Plain(fact)),
-        TextWord::Fact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
+        TextWord::Reason => exactly(NamedFact::Reason),
+        TextWord::Location => exactly(NamedFact::Location),
+        TextWord::Module => exactly(NamedFact::Module),
+        TextWord::IfName => exactly(NamedFact::IfName),
+        TextWord::NamedFact(fact) if fact.kind().has_bytes() => exactly(NamedFact::Plain(fact)),
+        TextWord::NamedFact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
         TextWord::Iface if bytes.is_empty() => DropWord::NoInterface,
         TextWord::Protocol if bytes.is_empty() => DropWord::Protocol(None),
-        TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::Fact(_) => {
+        TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::NamedFact(_) => {
             return value(word, bytes, quoted, span);
         }
     };
@@ -108,7 +110,9 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
         TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
-        TextWord::Fact(fact) if fact.kind().has_bytes() => DropWord::Named(fact, Glob::new(bytes)),
+        TextWord::NamedFact(fact) if fact.kind().has_bytes() => {
+            DropWord::Named(fact, Glob::new(bytes))
+        }
         TextWord::IfName => DropWord::InterfaceName(bytes),
         TextWord::Iface => match lex::number(plain).filter(|_| quoted == Quoted::No) {
             None => DropWord::InterfaceName(bytes),
@@ -132,7 +136,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
                 None => return fail(span, format!("expected {}", word.wanted())),
             }
         }
-        TextWord::Fact(fact) => {
+        TextWord::NamedFact(fact) => {
             let digits = plain.trim_start_matches("0x").len();
             let number = lex::number(plain).filter(|_| digits <= 16);
             match number.filter(|&number| fact.kind().join((number, &[])).is_some()) {

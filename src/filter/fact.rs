@@ -1,7 +1,7 @@
 //! Exact comparisons with a fact of the drop: `reason = NO_SOCKET`, and `reason = ""` for a drop that
 //! could have a reason and has none. The filters for a summary's rows consist of them.
 
-use super::packet::{Framing, Packet};
+use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
 use crate::record::{
     self, Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol, Value,
@@ -10,7 +10,7 @@ use crate::symbol::sent::{Module, Sent};
 
 /// A fact that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
+pub enum NamedFact {
     Reason,
     /// The whole symbol: `gre_rcv+0x41/0xb0 [gre]`.
     Location,
@@ -20,7 +20,7 @@ pub enum Fact {
     Plain(record::Fact),
 }
 
-impl Fact {
+impl NamedFact {
     pub fn word(self) -> &'static str {
         match self {
             Self::Reason => "reason",
@@ -104,7 +104,7 @@ pub fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
 }
 
 /// Who talks to whom in a packet, as far as its bytes go.
-pub fn flow(packet: &Packet<'_>) -> Option<Flow> {
+pub fn flow(packet: &FramedPacket<'_>) -> Option<Flow> {
     let data = packet.bytes.0;
     if std::ptr::eq(data, packet.record.data) {
         return packet::flow(packet.record.link.kind, data);

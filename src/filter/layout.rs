@@ -2,7 +2,7 @@
 //! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not` and
 //! parentheses. So each position in the text has its own offsets, for every framing.
 
-use super::packet::{Framing, Packet};
+use super::packet::{FramedPacket, Framing};
 use crate::packet::protocol_of_family;
 use crate::record::LinkType;
 
@@ -28,7 +28,7 @@ pub const MAX_LLC_LENGTH: u16 = 1500;
 
 /// Offsets for one framing.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub struct HeaderLayout {
     pub naming: Naming,
     /// Where `ether[0]` is.
     pub header: usize,
@@ -71,7 +71,7 @@ impl Naming {
     }
 }
 
-impl Layout {
+impl HeaderLayout {
     fn of(framing: Framing) -> Self {
         let (naming, type_at, payload) = match framing {
             Framing::Ethernet => (Naming::Ethernet, 12, 14),
@@ -103,7 +103,7 @@ impl Layout {
 
     /// The link layer's own type field.
     #[inline]
-    pub fn type_field(&self, packet: &Packet<'_>) -> Option<u16> {
+    pub fn type_field(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         match self.naming {
             Naming::Ethernet | Naming::Ppp | Naming::Cooked | Naming::Cooked1 => {
                 packet.bytes.u16(self.type_at)
@@ -125,14 +125,14 @@ impl Layout {
 
     /// The Ethernet type of the network header, whatever names it.
     #[inline]
-    pub fn ether_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    pub fn ether_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.naming == Naming::Ethernet && self.labels == 0 {
             return packet.bytes.u16(self.type_at);
         }
         self.other_type(packet)
     }
 
-    fn other_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    fn other_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.labels > 0 {
             return self.labelled_type(packet);
         }
@@ -144,7 +144,7 @@ impl Layout {
     }
 
     /// Behind the bottom of the stack (RFC 3032, 2.1) the version of IP is all that tells.
-    fn labelled_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    fn labelled_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.naming == Naming::Unread {
             return None;
         }
@@ -159,7 +159,7 @@ impl Layout {
     }
 
     /// Whether this is Ethernet type or 802.2 access point `kind`.
-    pub fn is_ether_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
+    pub fn is_ether_proto(&self, packet: &FramedPacket<'_>, kind: u16) -> Option<bool> {
         match self.naming {
             // What cannot be is false even where nothing was captured.
             naming
@@ -176,11 +176,11 @@ impl Layout {
     }
 
     /// pcap-filter(7), "In the case of Ethernet".
-    fn is_ethernet_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
+    fn is_ethernet_proto(&self, packet: &FramedPacket<'_>, kind: u16) -> Option<bool> {
         /// An 802.2 frame with a SNAP header of this organization and type.
         fn is_snap(
-            layout: &Layout,
-            packet: &Packet<'_>,
+            layout: &HeaderLayout,
+            packet: &FramedPacket<'_>,
             organization: u32,
             kind: u16,
         ) -> Option<bool> {
@@ -221,7 +221,7 @@ impl Layout {
     }
 
     /// A VLAN tag here, with this id.
-    pub fn is_vlan(&self, packet: &Packet<'_>, id: Option<u16>) -> Option<bool> {
+    pub fn is_vlan(&self, packet: &FramedPacket<'_>, id: Option<u16>) -> Option<bool> {
         if !self.takes_tags() {
             return (self.naming != Naming::Unread).then_some(false);
         }
@@ -235,7 +235,7 @@ impl Layout {
     }
 
     /// A label here, of this value; behind another label, any that is not the bottom's.
-    pub fn is_mpls(&self, packet: &Packet<'_>, label: Option<u32>) -> Option<bool> {
+    pub fn is_mpls(&self, packet: &FramedPacket<'_>, label: Option<u32>) -> Option<bool> {
         let found = match self.naming {
             Naming::Unread => return None,
             Naming::Version
@@ -254,7 +254,7 @@ impl Layout {
     }
 
     /// A PPPoE session here, of this id (RFC 2516, 4).
-    pub fn is_pppoes(&self, packet: &Packet<'_>, session: Option<u16>) -> Option<bool> {
+    pub fn is_pppoes(&self, packet: &FramedPacket<'_>, session: Option<u16>) -> Option<bool> {
         let found = !self.naming.is_of_ip_alone()
             && self.labels == 0
             && self.type_field(packet)? == ether_type::PPPOE_SESSION;
@@ -353,28 +353,28 @@ fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
 
 /// The layouts of one place in the expression.
 #[derive(Clone, Copy, Debug)]
-pub struct Place([Layout; Framing::ALL.len()]);
+pub struct FramingLayouts([HeaderLayout; Framing::ALL.len()]);
 
-impl Place {
+impl FramingLayouts {
     /// The beginning of an expression.
     pub fn start() -> Self {
-        Self(Framing::ALL.map(Layout::of))
+        Self(Framing::ALL.map(HeaderLayout::of))
     }
 
     #[inline]
-    pub fn layout(&self, framing: Framing) -> &Layout {
+    pub fn layout(&self, framing: Framing) -> &HeaderLayout {
         &self.0[framing as usize]
     }
 
     pub fn behind_vlan(self) -> Self {
-        Self(self.0.map(Layout::behind_vlan))
+        Self(self.0.map(HeaderLayout::behind_vlan))
     }
 
     pub fn behind_mpls(self) -> Self {
-        Self(self.0.map(Layout::behind_mpls))
+        Self(self.0.map(HeaderLayout::behind_mpls))
     }
 
     pub fn behind_pppoes(self) -> Self {
-        Self(self.0.map(Layout::behind_pppoes))
+        Self(self.0.map(HeaderLayout::behind_pppoes))
     }
 }

@@ -9,23 +9,23 @@ use winnow::error::{ErrMode, ParserError};
 use winnow::stream::{LocatingSlice, Location, Stateful, Stream};
 use winnow::token::{any, take_while};
 
-use super::names::Names;
+use super::names::NameLookup;
 
 /// What is left of the expression.
-pub type Input<'i> = Stateful<LocatingSlice<&'i str>, State<'i>>;
+pub type ParserInput<'i> = Stateful<LocatingSlice<&'i str>, ParserState<'i>>;
 
 /// Parentheses, brackets and `inner` within each other.
 pub const MAX_NESTING: usize = 100;
 
-pub struct State<'i> {
-    pub names: &'i dyn Names,
+pub struct ParserState<'i> {
+    pub names: &'i dyn NameLookup,
     nesting: usize,
     /// Where each primitive stands, in order.
     pub primitives: Vec<Range<usize>>,
 }
 
-impl<'i> State<'i> {
-    pub fn new(names: &'i dyn Names) -> Self {
+impl<'i> ParserState<'i> {
+    pub fn new(names: &'i dyn NameLookup) -> Self {
         Self {
             names,
             nesting: 0,
@@ -34,7 +34,7 @@ impl<'i> State<'i> {
     }
 }
 
-impl fmt::Debug for State<'_> {
+impl fmt::Debug for ParserState<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
             .field("nesting", &self.nesting)
@@ -44,16 +44,16 @@ impl fmt::Debug for State<'_> {
 
 /// Why parsing stopped.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ParseFailure {
     pub message: String,
     pub span: Range<usize>,
 }
 
-impl ParserError<Input<'_>> for Failure {
+impl ParserError<ParserInput<'_>> for ParseFailure {
     type Inner = Self;
 
     /// Another alternative may fit; where none does, the caller says what was expected.
-    fn from_input(input: &Input<'_>) -> Self {
+    fn from_input(input: &ParserInput<'_>) -> Self {
         let at = input.current_token_start();
         Self {
             message: String::new(),
@@ -66,18 +66,18 @@ impl ParserError<Input<'_>> for Failure {
     }
 }
 
-pub type Parsed<T> = Result<T, ErrMode<Failure>>;
+pub type Parsed<T> = Result<T, ErrMode<ParseFailure>>;
 
 /// The final word on `span`: no alternative is tried.
 pub fn fail<T>(span: Range<usize>, message: impl Into<String>) -> Parsed<T> {
-    Err(ErrMode::Cut(Failure {
+    Err(ErrMode::Cut(ParseFailure {
         message: message.into(),
         span,
     }))
 }
 
 /// `expected {what}`, with the next word or sign as the offending part.
-pub fn expected<T>(input: &mut Input<'_>, what: &str) -> Parsed<T> {
+pub fn expected<T>(input: &mut ParserInput<'_>, what: &str) -> Parsed<T> {
     blank(input)?;
     let start = input.current_token_start();
     let len = peek(alt((
@@ -92,9 +92,9 @@ pub fn expected<T>(input: &mut Input<'_>, what: &str) -> Parsed<T> {
 
 /// Goes one level deeper for `parser`; `at` is shown when that is too deep.
 pub fn nested<'i, T>(
-    input: &mut Input<'i>,
+    input: &mut ParserInput<'i>,
     at: Range<usize>,
-    parser: impl FnOnce(&mut Input<'i>) -> Parsed<T>,
+    parser: impl FnOnce(&mut ParserInput<'i>) -> Parsed<T>,
 ) -> Parsed<T> {
     if input.state.nesting >= MAX_NESTING {
         return fail(at, too_deep());
@@ -115,27 +115,27 @@ fn is_name_character(character: char) -> bool {
 }
 
 /// Skips white space.
-pub fn blank(input: &mut Input<'_>) -> Parsed<()> {
+pub fn blank(input: &mut ParserInput<'_>) -> Parsed<()> {
     take_while(0.., |character: char| character.is_ascii_whitespace())
         .void()
         .parse_next(input)
 }
 
 /// Where the next word begins.
-pub fn position(input: &mut Input<'_>) -> Parsed<usize> {
+pub fn position(input: &mut ParserInput<'_>) -> Parsed<usize> {
     blank(input)?;
     Ok(input.current_token_start())
 }
 
 /// The next word of the language, not taken; empty where there is none.
-pub fn peek_word<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
+pub fn peek_word<'i>(input: &mut ParserInput<'i>) -> Parsed<&'i str> {
     let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     blank(input)?;
     peek(take_while(0.., letters)).parse_next(input)
 }
 
 /// Takes the next word if it is `wanted`.
-pub fn keyword(input: &mut Input<'_>, wanted: &str) -> Parsed<bool> {
+pub fn keyword(input: &mut ParserInput<'_>, wanted: &str) -> Parsed<bool> {
     if peek_word(input)? == wanted {
         input.next_slice(wanted.len());
         return Ok(true);
@@ -144,43 +144,43 @@ pub fn keyword(input: &mut Input<'_>, wanted: &str) -> Parsed<bool> {
 }
 
 /// Takes `wanted` if it is next.
-pub fn sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+pub fn sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     blank(input)?;
     Ok(opt(wanted).parse_next(input)?.is_some())
 }
 
 /// Whether `wanted` is next; nothing is taken.
-pub fn peek_sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+pub fn peek_sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     blank(input)?;
     Ok(opt(peek(wanted)).parse_next(input)?.is_some())
 }
 
 /// The next character, not taken.
-pub fn peek_character(input: &mut Input<'_>) -> Parsed<Option<char>> {
+pub fn peek_character(input: &mut ParserInput<'_>) -> Parsed<Option<char>> {
     blank(input)?;
     opt(peek(any)).parse_next(input)
 }
 
 /// A name, an address or a number, and where it stands. A backslash before it, as pcap-filter
 /// wants it before names that are words of the language, is left out. `None` where there is none.
-pub struct Name<'i> {
+pub struct NameToken<'i> {
     pub text: &'i str,
     pub span: Range<usize>,
 }
 
 /// Takes a name with `more` characters in it beside the usual ones.
-pub fn name<'i>(input: &mut Input<'i>, more: &'static str) -> Parsed<Option<Name<'i>>> {
+pub fn name<'i>(input: &mut ParserInput<'i>, more: &'static str) -> Parsed<Option<NameToken<'i>>> {
     let start = position(input)?;
     let letters = move |character: char| is_name_character(character) || more.contains(character);
     let taken = opt((opt('\\'), take_while(1.., letters))).parse_next(input)?;
-    Ok(taken.map(|(_, text)| Name {
+    Ok(taken.map(|(_, text)| NameToken {
         text,
         span: start..input.current_token_start(),
     }))
 }
 
 /// The bytes of a name of the drop: a word, or anything in double or single quotes. `\xNN` is a byte.
-pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
+pub fn text(input: &mut ParserInput<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
     if let Some(quote) = opt(alt(('"', '\''))).parse_next(input)? {
@@ -235,7 +235,7 @@ pub fn number(text: &str) -> Option<u64> {
 }
 
 /// Takes a number if one is next: `vlan`, `vlan 5`.
-pub fn opt_number(input: &mut Input<'_>) -> Parsed<Option<(u64, Range<usize>)>> {
+pub fn opt_number(input: &mut ParserInput<'_>) -> Parsed<Option<(u64, Range<usize>)>> {
     let start = position(input)?;
     let digits = preceded(
         peek(take_while(1, '0'..='9')),

@@ -2,12 +2,12 @@
 //! dwdump-filter(7) describes it.
 //!
 //! `parse` turns an expression into a syntax tree (`ast`): names are looked up, and qualifiers are
-//! carried over. `program` compiles the tree into a list of `test`s, each with a branch for "true" and
-//! one for "not true". A test has three possible answers, because bytes may be missing; a packet is
+//! carried over. `program` compiles the tree into a list of `predicate`s, each with a branch for "true" and
+//! one for "not true". A predicate has three possible answers, because bytes may be missing; a packet is
 //! kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`]. It
 //! fails on no packet and allocates nothing for one.
 //!
-//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`. `kernel` compiles the
+//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel` compiles the
 //! same expression into a program that the kernel runs on messages.
 //!
 //! # Example
@@ -64,12 +64,12 @@ mod operand;
 mod packet;
 mod parse;
 mod port;
+mod predicate;
 mod primitive;
 mod program;
 mod relation;
-mod source;
+mod source_text;
 mod suggest;
-mod test;
 #[cfg(test)]
 mod tests;
 mod transport_header;
@@ -81,16 +81,16 @@ use std::fmt;
 use crate::record::DropRecord;
 
 use ast::{Connective, DropWord, Expr, Primitive};
-use fact::Fact;
-use packet::Packet;
+use fact::NamedFact;
+use packet::FramedPacket;
 use program::Program;
-use source::Source;
+use source_text::SourceText;
 
 pub use contradiction::Contradiction;
 pub use display::Text;
 pub use error::FilterError;
-pub use kernel::{KernelFilter, NotInKernel, Part};
-pub use names::{Names, Service, SystemNames};
+pub use kernel::{KernelFilter, KernelPart, NotInKernel};
+pub use names::{NameLookup, Service, SystemNames};
 pub use port::OneWay;
 pub use suggest::nearest;
 
@@ -100,7 +100,7 @@ pub struct Filter {
     /// `None` keeps all.
     expr: Option<Expr>,
     program: Program,
-    source: Box<Source>,
+    source: Box<SourceText>,
 }
 
 /// Two filters are equal if their expressions mean the same, however they are written.
@@ -115,7 +115,7 @@ impl Eq for Filter {}
 impl Filter {
     /// Parses and compiles an expression. An empty one keeps every drop. Names are looked up here,
     /// once.
-    pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
+    pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Self, FilterError> {
         let (expr, source) = parse::parse(text, names)?;
         Ok(Self {
             source: Box::new(source),
@@ -158,7 +158,7 @@ impl Filter {
 
     /// Returns whether the drop is kept: whether the expression is certainly true.
     pub fn matches(&self, record: &DropRecord<'_>) -> bool {
-        self.program.holds(&Packet::new(record))
+        self.program.holds(&FramedPacket::new(record))
     }
 
     /// Returns whether the filter keeps every drop.
@@ -217,7 +217,7 @@ fn find_reasons(expr: &Expr, found: &mut Vec<ReasonPattern>) {
         Expr::Primitive(Primitive::Drop(DropWord::Reason(glob))) => {
             found.push(ReasonPattern(glob.clone()));
         }
-        Expr::Primitive(Primitive::Drop(DropWord::Exactly(Fact::Reason, name)))
+        Expr::Primitive(Primitive::Drop(DropWord::Exactly(NamedFact::Reason, name)))
             if !name.is_empty() =>
         {
             found.push(ReasonPattern(glob::Glob::new(name.clone())));

@@ -1,11 +1,11 @@
-//! Looks up names of hosts, services and protocols. The parser is given a [`Names`] and reads no
+//! Looks up names of hosts, services and protocols. The parser is given a [`NameLookup`] and reads no
 //! file itself.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 
 /// Looks up names for the parser.
-pub trait Names {
+pub trait NameLookup {
     /// Returns the addresses of a host, at least one.
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 
@@ -31,7 +31,7 @@ pub struct Service {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemNames;
 
-impl Names for SystemNames {
+impl NameLookup for SystemNames {
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let mut addresses = Vec::new();
         for address in (name, 0).to_socket_addrs()? {
@@ -90,12 +90,12 @@ fn find_protocol(text: &str, name: &str) -> Option<u8> {
     lines(text, name).find_map(|value| value.parse().ok())
 }
 
-/// A few names that never change, for tests.
+/// A few names that never change, for predicates.
 #[cfg(test)]
 pub(super) struct FixedNames;
 
 #[cfg(test)]
-impl Names for FixedNames {
+impl NameLookup for FixedNames {
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         match name {
             "helios" => Ok(vec![[10, 0, 0, 1].into()]),

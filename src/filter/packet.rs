@@ -1,27 +1,27 @@
-//! A packet as the tests read it: bytes that may end anywhere. Reading a byte that was not captured
-//! gives `None`, and so does every test that needs it.
+//! A packet as the predicates read it: bytes that may end anywhere. Reading a byte that was not captured
+//! gives `None`, and so does every predicate that needs it.
 
 use crate::record::{DropRecord, LinkType};
 
 /// A dropped packet, or one inside its tunnels.
 #[derive(Clone, Copy)]
-pub struct Packet<'a> {
+pub struct FramedPacket<'a> {
     pub record: &'a DropRecord<'a>,
     pub framing: Framing,
     /// The type of the first header, where [`Framing::Payload`] has none of its own.
     pub ether_type: u16,
-    pub bytes: Bytes<'a>,
+    pub bytes: CapturedBytes<'a>,
     /// Bytes of the whole packet, captured or not.
     pub len: u32,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> FramedPacket<'a> {
     pub fn new(record: &'a DropRecord<'a>) -> Self {
         Self {
             record,
             framing: Framing::of(record.link.kind),
             ether_type: 0,
-            bytes: Bytes(record.data),
+            bytes: CapturedBytes(record.data),
             len: record.original_len,
         }
     }
@@ -32,7 +32,7 @@ impl<'a> Packet<'a> {
         Self {
             framing,
             ether_type,
-            bytes: Bytes(self.bytes.0.get(offset..).unwrap_or_default()),
+            bytes: CapturedBytes(self.bytes.0.get(offset..).unwrap_or_default()),
             len: self.len.saturating_sub(removed),
             ..*self
         }
@@ -65,7 +65,7 @@ pub enum Framing {
     Ip6,
     /// What an Ethernet type announced: behind a tunnel's header.
     Payload,
-    /// A link layer that is not read: tests of the packet know nothing.
+    /// A link layer that is not read: predicates of the packet know nothing.
     Unread,
 }
 
@@ -100,9 +100,9 @@ impl Framing {
 
 /// Captured bytes; numbers are big-endian.
 #[derive(Clone, Copy)]
-pub struct Bytes<'a>(pub &'a [u8]);
+pub struct CapturedBytes<'a>(pub &'a [u8]);
 
-impl Bytes<'_> {
+impl CapturedBytes<'_> {
     #[inline]
     pub fn array<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         self.0.get(offset..)?.first_chunk().copied()

@@ -1,45 +1,45 @@
-//! The compiled form: a list of tests, each with two branches. Negations are pushed down to the tests
-//! (De Morgan's laws hold for three values, too), so that each test asks for one certain answer; an
+//! The compiled form: a list of predicates, each with two branches. Negations are pushed down to the predicates
+//! (De Morgan's laws hold for three values, too), so that each predicate asks for one certain answer; an
 //! unknown answer takes the branch of "no", whatever was asked. There is one entry point for each
-//! class of network header, which skips the tests that the class decides. Nothing is allocated for a
+//! class of network header, which skips the predicates that the class decides. Nothing is allocated for a
 //! packet.
 
 use super::ast::{Chain, Connective, Expr, PortRange, Primitive};
 use super::inner;
-use super::layout::Place;
-use super::packet::{Lookup, Packet};
-use super::test::Test;
-use super::view::{Class, View};
+use super::layout::FramingLayouts;
+use super::packet::{FramedPacket, Lookup};
+use super::predicate::Predicate;
+use super::view::{Class, PacketView};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Every step leads to one before it, or out.
-    steps: Vec<Step>,
+    steps: Vec<ProgramStep>,
     /// Where to begin with a packet of each class.
-    entries: [Target; Class::ALL.len()],
+    entries: [BranchTarget; Class::ALL.len()],
     /// The first is the beginning of the expression.
-    places: Vec<Place>,
+    places: Vec<FramingLayouts>,
     /// What is asked of packets in tunnels.
     inner: Vec<Program>,
 }
 
 #[derive(Clone, Debug)]
-struct Step {
+struct ProgramStep {
     ask: Ask,
     /// The answer asked for.
     wanted: bool,
     /// Where to go with that answer, and where with any other.
-    hit: Target,
-    miss: Target,
+    hit: BranchTarget,
+    miss: BranchTarget,
 }
 
 #[derive(Clone, Debug)]
 enum Ask {
-    /// A test at the beginning of the expression.
-    Test(Test),
-    /// A test behind a word that moved the headers.
-    Moved(Test, usize),
+    /// A predicate at the beginning of the expression.
+    Predicate(Predicate),
+    /// A predicate behind a word that moved the headers.
+    Moved(Predicate, usize),
     /// Whether there is a packet in a tunnel of which a program holds. That program is compiled
     /// for the answer wanted, so that here it is a hit either way.
     Inner(usize),
@@ -47,9 +47,9 @@ enum Ask {
 
 /// The index of a step; what is none is the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target(u32);
+struct BranchTarget(u32);
 
-impl Target {
+impl BranchTarget {
     const KEEP: Self = Self(u32::MAX);
     const REJECT: Self = Self(u32::MAX - 1);
 }
@@ -59,8 +59,8 @@ impl Program {
     pub fn all() -> Self {
         Self {
             steps: Vec::new(),
-            entries: [Target::KEEP; Class::ALL.len()],
-            places: vec![Place::start()],
+            entries: [BranchTarget::KEEP; Class::ALL.len()],
+            places: vec![FramingLayouts::start()],
             inner: Vec::new(),
         }
     }
@@ -79,7 +79,7 @@ impl Program {
                 class,
                 ports: Vec::new(),
             };
-            let entry = compiler.compile(expr, wanted, Target::KEEP, Target::REJECT);
+            let entry = compiler.compile(expr, wanted, BranchTarget::KEEP, BranchTarget::REJECT);
             program.entries[class as usize] = entry;
         }
         program
@@ -91,7 +91,7 @@ impl Program {
         expr: &Expr,
         wanted: bool,
         place: &mut usize,
-        leaves: &mut Vec<Leaf>,
+        leaves: &mut Vec<ProgramLeaf>,
     ) {
         match expr {
             Expr::Chain(chain) => {
@@ -104,10 +104,10 @@ impl Program {
             Expr::Inner(expr) => {
                 // The packet inside starts anew.
                 self.inner.push(Self::new(expr, wanted));
-                leaves.push(Leaf::Inner(self.inner.len() - 1));
+                leaves.push(ProgramLeaf::Inner(self.inner.len() - 1));
             }
             Expr::Primitive(primitive) => {
-                leaves.push(Leaf::Test(Test::new(primitive), *place));
+                leaves.push(ProgramLeaf::Predicate(Predicate::new(primitive), *place));
                 let here = self.places[*place];
                 let next = match primitive {
                     Primitive::Vlan(_) => here.behind_vlan(),
@@ -123,9 +123,9 @@ impl Program {
 
     /// Whether the packet is kept.
     #[inline]
-    pub fn holds(&self, packet: &Packet<'_>) -> bool {
+    pub fn holds(&self, packet: &FramedPacket<'_>) -> bool {
         let layout = self.places[0].layout(packet.framing);
-        let view = View {
+        let view = PacketView {
             packet,
             layout,
             kind: layout.ether_type(packet),
@@ -133,9 +133,9 @@ impl Program {
         let mut target = self.entries[Class::of(view.kind) as usize];
         while let Some(step) = self.steps.get(target.0 as usize) {
             let is_hit = match &step.ask {
-                Ask::Test(test) => test.answer(&view) == Some(step.wanted),
-                Ask::Moved(test, place) => {
-                    self.answer_at(*place, test, packet) == Some(step.wanted)
+                Ask::Predicate(predicate) => predicate.answer(&view) == Some(step.wanted),
+                Ask::Moved(predicate, place) => {
+                    self.answer_at(*place, predicate, packet) == Some(step.wanted)
                 }
                 Ask::Inner(program) => match inner::packet(packet) {
                     Some(Lookup::Found(inside)) => self.inner[*program].holds(&inside),
@@ -145,34 +145,39 @@ impl Program {
             };
             target = if is_hit { step.hit } else { step.miss };
         }
-        target == Target::KEEP
+        target == BranchTarget::KEEP
     }
 
     /// The answer behind a word that moved the headers.
     #[inline(never)]
-    fn answer_at(&self, place: usize, test: &Test, packet: &Packet<'_>) -> Option<bool> {
+    fn answer_at(
+        &self,
+        place: usize,
+        predicate: &Predicate,
+        packet: &FramedPacket<'_>,
+    ) -> Option<bool> {
         let layout = self.places[place].layout(packet.framing);
-        let view = View {
+        let view = PacketView {
             packet,
             layout,
             kind: layout.ether_type(packet),
         };
-        test.answer(&view)
+        predicate.answer(&view)
     }
 }
 
 /// What has no parts.
-enum Leaf {
-    /// A test at a place.
-    Test(Test, usize),
+enum ProgramLeaf {
+    /// A predicate at a place.
+    Predicate(Predicate, usize),
     Inner(usize),
 }
 
 /// Compiles an expression from its end to its beginning, for packets of one class.
 struct Compiler<'a> {
-    steps: &'a mut Vec<Step>,
+    steps: &'a mut Vec<ProgramStep>,
     /// Those not reached yet.
-    leaves: &'a [Leaf],
+    leaves: &'a [ProgramLeaf],
     class: Class,
     /// Ranges of ports that the leaf before asks for, too.
     ports: Vec<PortRange>,
@@ -180,7 +185,13 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     /// Adds the steps that lead to `hit` where `expr` is `wanted`, else to `miss`.
-    fn compile(&mut self, expr: &Expr, wanted: bool, hit: Target, miss: Target) -> Target {
+    fn compile(
+        &mut self,
+        expr: &Expr,
+        wanted: bool,
+        hit: BranchTarget,
+        miss: BranchTarget,
+    ) -> BranchTarget {
         match expr {
             Expr::Chain(chain) => {
                 let (mut hit, mut miss) = (hit, miss);
@@ -202,7 +213,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Takes an element that is a port as the one before it is, `or` between them: the test before
+    /// Takes an element that is a port as the one before it is, `or` between them: the predicate before
     /// will ask for both.
     fn joins_ports(&mut self, chain: &Chain, index: usize) -> bool {
         let (before, is_or) = match index.checked_sub(1).map(|before| &chain.rest[before]) {
@@ -216,8 +227,8 @@ impl Compiler<'_> {
         }
         let [
             rest @ ..,
-            Leaf::Test(first, place),
-            Leaf::Test(second, same_place),
+            ProgramLeaf::Predicate(first, place),
+            ProgramLeaf::Predicate(second, same_place),
         ] = self.leaves
         else {
             return false;
@@ -230,20 +241,22 @@ impl Compiler<'_> {
         true
     }
 
-    fn leaf(&mut self, wanted: bool, hit: Target, miss: Target) -> Target {
+    fn leaf(&mut self, wanted: bool, hit: BranchTarget, miss: BranchTarget) -> BranchTarget {
         let Some((leaf, rest)) = self.leaves.split_last() else {
             return miss;
         };
         self.leaves = rest;
         let ports = std::mem::take(&mut self.ports);
         let ask = match leaf {
-            Leaf::Test(test, 0) => match test.in_class(self.class) {
+            ProgramLeaf::Predicate(predicate, 0) => match predicate.in_class(self.class) {
                 Some(answer) if answer == wanted => return hit,
                 Some(_) => return miss,
-                None => Ask::Test(test.clone().with_ports(ports)),
+                None => Ask::Predicate(predicate.clone().with_ports(ports)),
             },
-            Leaf::Test(test, place) => Ask::Moved(test.clone().with_ports(ports), *place),
-            Leaf::Inner(program) => Ask::Inner(*program),
+            ProgramLeaf::Predicate(predicate, place) => {
+                Ask::Moved(predicate.clone().with_ports(ports), *place)
+            }
+            ProgramLeaf::Inner(program) => Ask::Inner(*program),
         };
         // Either answer would lead there.
         if hit == miss {
@@ -251,15 +264,15 @@ impl Compiler<'_> {
         }
         // No memory holds an expression of so many steps.
         let index = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
-        if index >= Target::REJECT.0 {
+        if index >= BranchTarget::REJECT.0 {
             return miss;
         }
-        self.steps.push(Step {
+        self.steps.push(ProgramStep {
             ask,
             wanted,
             hit,
             miss,
         });
-        Target(index)
+        BranchTarget(index)
     }
 }

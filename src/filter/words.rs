@@ -1,7 +1,7 @@
 //! Tables of the language's words: protocols, named constants, and the words of pcap-filter(7) that
 //! are not supported.
 
-use super::ast::{Family, Header, Llc, Primitive};
+use super::ast::{Family, Llc, LoadBase, Primitive};
 use crate::record::Fact;
 
 /// A protocol that can stand before `host`, `port`, `proto` or `[`.
@@ -57,16 +57,16 @@ impl Protocol {
     }
 
     /// The header that `word[…]` counts from.
-    pub fn header(self) -> Option<Header> {
+    pub fn header(self) -> Option<LoadBase> {
         Some(match self {
-            Self::Link => Header::Link,
-            Self::Ip => Header::Ip,
-            Self::Ip6 => Header::Ip6,
-            Self::Arp => Header::Arp,
-            Self::Rarp => Header::Rarp,
-            Self::Over(Family::Ip6, 58) => Header::Icmp6,
+            Self::Link => LoadBase::Link,
+            Self::Ip => LoadBase::Ip,
+            Self::Ip6 => LoadBase::Ip6,
+            Self::Arp => LoadBase::Arp,
+            Self::Rarp => LoadBase::Rarp,
+            Self::Over(Family::Ip6, 58) => LoadBase::Icmp6,
             Self::Over(_, number @ (1 | 2 | 6 | 9 | 17 | 103 | 112 | 132)) => {
-                Header::Transport(number)
+                LoadBase::Transport(number)
             }
             Self::Over(..) | Self::Stp => return None,
         })
@@ -205,7 +205,7 @@ const LLC_TYPES: &[Llc] = &[
     llc_type("ua", 0xef, 0x63),
     llc_type("disc", 0xef, 0x43),
     llc_type("sabme", 0xef, 0x6f),
-    llc_type("test", 0xef, 0xe3),
+    llc_type("predicate", 0xef, 0xe3),
     llc_type("xid", 0xef, 0xaf),
     llc_type("frmr", 0xef, 0x87),
 ];

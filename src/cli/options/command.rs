@@ -1,17 +1,17 @@
 //! Checks the options and turns them into a [`Command`].
 
-use super::Options;
+use super::Arguments;
 use crate::cli::{
     Capture, CaptureFile, Command, Counting, DebugFiles, Delivery, FilterText, Filtering, Flushing,
-    Format, Lines, LinkChoice, Live, Read, Role, Selection, Subject, Summary, Target, TextChoice,
-    UsageError,
+    Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection, Subject, Summary, Target,
+    TextChoice, UsageError,
 };
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
 use crate::source::NotPackets;
 use crate::summary::Grouping;
 
-impl Options {
+impl Arguments {
     pub(in crate::cli) fn check(self) -> Result<Command, UsageError> {
         if let Some(name) = &self.explain {
             return match self.other_options().find(|&option| option != "-n") {
@@ -347,13 +347,13 @@ impl Options {
     fn delivery(&self) -> Result<Delivery, UsageError> {
         let link_type = self.link_type;
         match (self.format, link_type) {
-            (Some(Format::Netlink), Some(_)) => {
+            (Some(OutputFormat::Netlink), Some(_)) => {
                 return Err(UsageError::new(
                     "--link-type does not go with --format netlink",
                     "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
                 ));
             }
-            (Some(Format::Pcap), Some(LinkChoice::Auto)) => {
+            (Some(OutputFormat::Pcap), Some(LinkChoice::Auto)) => {
                 return Err(UsageError::new(
                     "--link-type auto does not go with --format pcap",
                     "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \

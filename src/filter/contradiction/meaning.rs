@@ -1,8 +1,8 @@
 //! The meaning of a primitive as formulas, and the formulas that several primitives share.
 
-use super::facts::{Base, Numbers, PlaceId};
+use super::constraint::{Base, Numbers, PlaceId};
 use super::formula::{Formula, all_of, any_of, bytes, judged, kind};
-use crate::filter::ast::{Direction, Scope};
+use crate::filter::ast::{DirQualifier, Scope};
 use crate::filter::layout::ether_type;
 use crate::filter::offset::{arp, ipv4, ipv6};
 
@@ -16,7 +16,7 @@ pub struct Spot {
     /// The beginning of the packet.
     pub start: PlaceId,
     /// Behind all VLAN tags of the packet.
-    pub far: PlaceId,
+    pub untagged: PlaceId,
     /// Whether `mpls` is written before.
     pub is_labelled: bool,
 }
@@ -67,7 +67,7 @@ pub fn first_fragment(place: PlaceId) -> Formula {
 pub fn address4(
     here: PlaceId,
     scope: Scope,
-    direction: Direction,
+    direction: DirQualifier,
     address: u32,
     mask: u32,
 ) -> Formula {
@@ -94,7 +94,7 @@ pub fn address4(
     }
 }
 
-pub fn address6(here: PlaceId, direction: Direction, address: u128, mask: u128) -> Formula {
+pub fn address6(here: PlaceId, direction: DirQualifier, address: u128, mask: u128) -> Formula {
     let is = |offset| {
         Formula::masked(
             bytes(here, Base::Network, offset, 16),

@@ -6,8 +6,8 @@
 //! understood is taken for one that can be true, and what takes too long to decide, too.
 
 mod comparison;
+mod constraint;
 mod drop_word;
-mod facts;
 mod formula;
 mod hint;
 mod meaning;
@@ -18,9 +18,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::ast::{Connective, Expr, Primitive};
-use super::source::Source;
-use facts::{Field, Numbers, PlaceId};
-use formula::{Budget, Formula, exclude_each_other};
+use super::source_text::SourceText;
+use constraint::{Numbers, PlaceId, Variable};
+use formula::{Formula, StepBudget, exclude_each_other};
 use meaning::Spot;
 use primitive::meaning;
 use transport::tunnelled;
@@ -28,14 +28,14 @@ use transport::tunnelled;
 /// Why no drop can match a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction {
-    reasons: Vec<Reason>,
+    reasons: Vec<Conflict>,
     /// How to say what was probably meant: one line.
     pub hint: Option<String>,
 }
 
 /// Parts of an expression, as they were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Reason {
+enum Conflict {
     /// One that is never true.
     Never(String),
     /// At least two that are never true together.
@@ -61,7 +61,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = match self {
             Self::Never(name) => return write!(f, "`{}` is never true", Short(name)),
@@ -104,17 +104,17 @@ const BUDGET: usize = 50_000;
 const BUDGET_TO_EXPLAIN: usize = 100_000;
 
 /// Why `expr` is never true, if that is certain.
-pub fn contradiction(expr: &Expr, source: &Source) -> Option<Contradiction> {
+pub fn contradiction(expr: &Expr, source: &SourceText) -> Option<Contradiction> {
     if count_primitives(expr) > MAX_PRIMITIVES {
         return None;
     }
     let (formula, part) = Builder::default().whole(expr);
-    if !exclude_each_other([&formula], &mut Budget(BUDGET)) {
+    if !exclude_each_other([&formula], &mut StepBudget(BUDGET)) {
         return None;
     }
-    let mut explanation = Explanation {
+    let mut explanation = Explainer {
         source,
-        budget: Budget(BUDGET_TO_EXPLAIN),
+        budget: StepBudget(BUDGET_TO_EXPLAIN),
         reasons: Vec::new(),
         hint: None,
     };
@@ -138,7 +138,7 @@ pub(super) fn count_primitives(expr: &Expr) -> usize {
 
 /// A part of the expression, beside the formula that was made of it.
 #[derive(Debug)]
-struct Part<'e> {
+struct ExprPart<'e> {
     /// Its primitives, by their position in the expression.
     primitives: Range<usize>,
     shape: Shape<'e>,
@@ -153,9 +153,12 @@ enum Shape<'e> {
         place: PlaceId,
     },
     /// The formula is that there is a packet inside, and what it is, or that it fails either way.
-    Inner { wanted: bool, inside: Box<Part<'e>> },
+    Inner {
+        wanted: bool,
+        inside: Box<ExprPart<'e>>,
+    },
     /// A group, with a part for each part of the formula.
-    Group(Connective, Vec<Part<'e>>),
+    Group(Connective, Vec<ExprPart<'e>>),
 }
 
 /// A word that moves the headers.
@@ -165,7 +168,7 @@ enum Move {
     Mpls,
     Pppoes,
     /// Not by a word: behind all VLAN tags of the packet.
-    Far,
+    AllTags,
 }
 
 /// Makes a formula of an expression, with every negation at its primitives.
@@ -179,7 +182,7 @@ struct Builder<'e> {
 }
 
 impl<'e> Builder<'e> {
-    fn whole(&mut self, expr: &'e Expr) -> (Formula, Part<'e>) {
+    fn whole(&mut self, expr: &'e Expr) -> (Formula, ExprPart<'e>) {
         self.build(expr, true, 0, &mut Vec::new())
     }
 
@@ -200,7 +203,7 @@ impl<'e> Builder<'e> {
         wanted: bool,
         depth: usize,
         moves: &mut Vec<Move>,
-    ) -> (Formula, Part<'e>) {
+    ) -> (Formula, ExprPart<'e>) {
         match expr {
             Expr::Chain(chain) => {
                 let mut whole = self.build(&chain.first, wanted, depth, moves);
@@ -221,9 +224,9 @@ impl<'e> Builder<'e> {
         }
     }
 
-    fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, Part<'e>) {
+    fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, ExprPart<'e>) {
         let spot = self.spot(depth, &[]);
-        let has_tunnel = Formula::masked(Field::HasTunnel(depth), 1, Numbers::one(1));
+        let has_tunnel = Formula::masked(Variable::HasTunnel(depth), 1, Numbers::one(1));
         // The packet inside starts anew.
         let (inside, part) = self.build(expr, wanted, depth + 1, &mut Vec::new());
         let formula = if wanted {
@@ -236,7 +239,7 @@ impl<'e> Builder<'e> {
             wanted,
             inside: Box::new(part),
         };
-        (formula, Part { primitives, shape })
+        (formula, ExprPart { primitives, shape })
     }
 
     fn spot(&mut self, depth: usize, moves: &[Move]) -> Spot {
@@ -244,7 +247,7 @@ impl<'e> Builder<'e> {
             depth,
             here: self.place(depth, moves),
             start: self.place(depth, &[]),
-            far: self.place(depth, &[Move::Far]),
+            untagged: self.place(depth, &[Move::AllTags]),
             is_labelled: moves.contains(&Move::Mpls),
         }
     }
@@ -255,7 +258,7 @@ impl<'e> Builder<'e> {
         wanted: bool,
         depth: usize,
         moves: &mut Vec<Move>,
-    ) -> (Formula, Part<'e>) {
+    ) -> (Formula, ExprPart<'e>) {
         let spot = self.spot(depth, moves);
         let place = spot.here;
         let known = self
@@ -266,7 +269,7 @@ impl<'e> Builder<'e> {
             self.seen.push((place, primitive));
             self.seen.len() - 1
         });
-        let itself = Formula::masked(Field::Holds(number), 1, Numbers::one(wanted.into()));
+        let itself = Formula::masked(Variable::Holds(number), 1, Numbers::one(wanted.into()));
         let meaning = meaning(primitive, spot);
         let meant = if wanted { meaning.holds } else { meaning.fails };
         match primitive {
@@ -275,7 +278,7 @@ impl<'e> Builder<'e> {
             Primitive::Pppoes(_) => moves.push(Move::Pppoes),
             _ => {}
         }
-        let part = Part {
+        let part = ExprPart {
             primitives: self.primitives..self.primitives + 1,
             shape: Shape::Primitive {
                 primitive,
@@ -290,10 +293,10 @@ impl<'e> Builder<'e> {
 
 /// Two parts as one. Groups of the same kind become one group.
 fn joined<'e>(
-    (one, one_part): (Formula, Part<'e>),
+    (one, one_part): (Formula, ExprPart<'e>),
     connective: Connective,
-    (other, other_part): (Formula, Part<'e>),
-) -> (Formula, Part<'e>) {
+    (other, other_part): (Formula, ExprPart<'e>),
+) -> (Formula, ExprPart<'e>) {
     let primitives = one_part.primitives.start..other_part.primitives.end;
     let (mut formulas, mut parts) = elements(one, one_part, connective);
     let (more_formulas, more_parts) = elements(other, other_part, connective);
@@ -304,18 +307,18 @@ fn joined<'e>(
         Connective::Or => Formula::Any(formulas),
     };
     let shape = Shape::Group(connective, parts);
-    (formula, Part { primitives, shape })
+    (formula, ExprPart { primitives, shape })
 }
 
 fn elements(
     formula: Formula,
-    part: Part<'_>,
+    part: ExprPart<'_>,
     connective: Connective,
-) -> (Vec<Formula>, Vec<Part<'_>>) {
+) -> (Vec<Formula>, Vec<ExprPart<'_>>) {
     match (formula, part) {
         (
             Formula::All(formulas) | Formula::Any(formulas),
-            Part {
+            ExprPart {
                 shape: Shape::Group(same, parts),
                 ..
             },
@@ -324,16 +327,16 @@ fn elements(
     }
 }
 
-struct Explanation<'s> {
-    source: &'s Source,
-    budget: Budget,
-    reasons: Vec<Reason>,
+struct Explainer<'s> {
+    source: &'s SourceText,
+    budget: StepBudget,
+    reasons: Vec<Conflict>,
     hint: Option<String>,
 }
 
-impl Explanation<'_> {
+impl Explainer<'_> {
     /// Finds the smallest parts of one that is never true.
-    fn explain(&mut self, formula: &Formula, part: &Part<'_>) {
+    fn explain(&mut self, formula: &Formula, part: &ExprPart<'_>) {
         match (formula, &part.shape) {
             (Formula::Any(formulas), Shape::Group(Connective::Or, parts)) => {
                 for (formula, part) in formulas.iter().zip(parts) {
@@ -362,7 +365,7 @@ impl Explanation<'_> {
             _ => {
                 let name = self.source.named(part);
                 self.hint = self.hint.take().or_else(|| hint::of_one(part));
-                self.add(Reason::Never(name));
+                self.add(Conflict::Never(name));
             }
         }
     }
@@ -380,24 +383,24 @@ impl Explanation<'_> {
         needed
     }
 
-    fn excluding(&mut self, parts: &[&Part<'_>]) {
+    fn excluding(&mut self, parts: &[&ExprPart<'_>]) {
         let names: Vec<_> = parts.iter().map(|part| self.source.named(part)).collect();
         let has_option = names.iter().any(|name| name.starts_with("-i "));
         let hint = hint::of_several(parts, has_option);
         self.hint = self.hint.take().or(hint);
-        self.add(Reason::Excluding(names));
+        self.add(Conflict::Excluding(names));
     }
 
-    fn add(&mut self, reason: Reason) {
+    fn add(&mut self, reason: Conflict) {
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
     }
 }
 
-impl Source {
+impl SourceText {
     /// A part as it was written; where that would be no expression, as it was understood.
-    fn named(&self, part: &Part<'_>) -> String {
+    fn named(&self, part: &ExprPart<'_>) -> String {
         match &part.shape {
             Shape::Primitive {
                 primitive, wanted, ..
@@ -440,7 +443,7 @@ impl Source {
 }
 
 /// Whether no primitive in it is negated.
-fn is_positive(part: &Part<'_>) -> bool {
+fn is_positive(part: &ExprPart<'_>) -> bool {
     match &part.shape {
         Shape::Primitive { wanted, .. } | Shape::Inner { wanted, .. } => *wanted,
         Shape::Group(_, parts) => parts.iter().all(is_positive),

@@ -10,17 +10,17 @@ use crate::filter::offset::{ipv4, ipv6};
 use crate::record;
 
 use super::comparison::comparison;
+use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::drop_word::drop_word;
-use super::facts::{Base, Field, Numbers, PlaceId};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
 use super::meaning::{AUTHENTICATION, EXTENSIONS, Meaning, Spot, address4, address6};
-use super::transport::{far, far_address, far_ports, is_flow, port};
+use super::transport::{behind_tags, is_flow, port, transport_address, transport_ports};
 
 /// Ethernet types that 802.2 frames have, too.
 const OF_BOTH: [u16; 3] = [0x8137, 0x809b, 0x80f3];
 /// Types below 1501 that mean something else in PPP.
 const OF_PPP: [u16; 5] = [0x0021, 0x0057, 0x0025, 0x0027, 0x0029];
-/// What [`Field::Kind`] is for all types that are not told apart.
+/// What [`Variable::Kind`] is for all types that are not told apart.
 const LOW: u16 = 0;
 
 pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
@@ -35,24 +35,33 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
         &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
             Meaning::exactly(address6(here, direction, address, mask))
         }
-        &Primitive::FarAddress(direction, net) => {
-            Meaning::exactly(far(spot, |place| far_address(place, direction, net)))
+        &Primitive::TransportAddress(direction, net) => {
+            Meaning::exactly(behind_tags(spot, |place| {
+                transport_address(place, direction, net)
+            }))
         }
         &Primitive::Port(scope, direction, range) => {
             Meaning::exactly(port(here, scope, direction, range))
         }
-        &Primitive::FarPort(side, range) => Meaning::exactly(far(spot, |place| {
-            far_ports(place, spot.far, PortScope::Any, |source, destination| {
-                in_range(
-                    match side {
-                        Side::Source => source,
-                        Side::Destination => destination,
-                    },
-                    range,
-                )
-            })
+        &Primitive::TransportPort(side, range) => Meaning::exactly(behind_tags(spot, |place| {
+            transport_ports(
+                place,
+                spot.untagged,
+                PortScope::Any,
+                |source, destination| {
+                    in_range(
+                        match side {
+                            Side::Source => source,
+                            Side::Destination => destination,
+                        },
+                        range,
+                    )
+                },
+            )
         })),
-        Primitive::Flow(flow) => Meaning::exactly(far(spot, |place| is_flow(place, spot, flow))),
+        Primitive::Flow(flow) => {
+            Meaning::exactly(behind_tags(spot, |place| is_flow(place, spot, flow)))
+        }
         &Primitive::Mac(direction, mac) => {
             let mac = mac.iter().fold(0, |all, &byte| all << 8 | u128::from(byte));
             let is = |offset| is_one(bytes(here, Base::Link, offset, 6), mac);
@@ -100,7 +109,7 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
                 record::Direction::Outbound => 2,
             };
             Meaning::at_most(Formula::masked(
-                Field::PacketDirection,
+                Variable::PacketDirection,
                 3,
                 Numbers::one(number),
             ))
@@ -164,7 +173,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
 }
 
 fn with_macs(place: PlaceId, formula: Formula) -> Meaning {
-    let has_macs = Formula::masked(Field::HasMacs(place), 1, Numbers::one(1));
+    let has_macs = Formula::masked(Variable::HasMacs(place), 1, Numbers::one(1));
     Meaning::exactly(all_of([has_macs, formula]))
 }
 

@@ -1,7 +1,7 @@
 //! A program as it is written: the machine's memory, loads that cannot fail, numbers in the host's
 //! byte order.
 
-use crate::bpf::{Arithmetic, Assembler, Condition, Label, Op, Operand, Program, Size, Slot};
+use crate::bpf::{Arithmetic, Assembler, BpfProgram, Condition, Label, Op, Operand, Size, Slot};
 
 /// Where the payload begins in the message; of use where bytes of it were captured.
 pub const PAYLOAD: Slot = Slot(0);
@@ -34,8 +34,8 @@ pub const UNKNOWN_KIND: u32 = 0x1_0000;
 pub const ATTRIBUTES: u32 = 16 + 4;
 pub const VALUE: u32 = 4;
 
-/// What a test became; `None` where the kernel cannot do it.
-pub type Written = Option<()>;
+/// What a predicate became; `None` where the kernel cannot do it.
+pub type Compiled = Option<()>;
 
 /// An answer that is asked for, and where it leads; where bytes are missing there is none, and the
 /// way on is `miss`.
@@ -204,7 +204,7 @@ impl Code {
         ]);
     }
 
-    pub fn assemble(&self) -> Program {
+    pub fn assemble(&self) -> BpfProgram {
         self.0.assemble()
     }
 }

@@ -126,7 +126,7 @@ pub fn infer_link(code: &mut Code, links: Links) {
     code.except(ether_type::IPV6.into(), ip6);
     let not_raw = code.label();
     code.jump(not_raw);
-    for (label, version) in [(ip4, Version::Four), (ip6, Version::Six)] {
+    for (label, version) in [(ip4, IpVersion::Four), (ip6, IpVersion::Six)] {
         code.bind(label);
         fit_raw(code, version, not_raw, links, raw);
     }
@@ -142,20 +142,20 @@ pub fn infer_link(code: &mut Code, links: Links) {
 }
 
 #[derive(Clone, Copy)]
-enum Version {
+enum IpVersion {
     Four,
     Six,
 }
 
 /// Whether the bytes are an IP packet without a link-layer header: its first bits, then its length
 /// field beside the packet's length.
-fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw: Label) {
+fn fit_raw(code: &mut Code, version: IpVersion, not_raw: Label, links: Links, raw: Label) {
     is_ip(code, version, 0, not_raw);
     let (matching, within) = (code.label(), code.label());
     // What was cut off says nothing against it.
     let (at, header) = match version {
-        Version::Four => (2, 0),
-        Version::Six => (4, 40),
+        IpVersion::Four => (2, 0),
+        IpVersion::Six => (4, 40),
     };
     code.fetch(Size::Half, at, matching);
     code.calculate(Arithmetic::Add, header);
@@ -176,12 +176,12 @@ fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw:
 }
 
 /// Goes on where an IP header of this version begins at `at`.
-fn is_ip(code: &mut Code, version: Version, at: u32, otherwise: Label) {
+fn is_ip(code: &mut Code, version: IpVersion, at: u32, otherwise: Label) {
     code.fetch(Size::Byte, at, otherwise);
     code.calculate(Arithmetic::And, 0xf0);
     match version {
-        Version::Six => code.require(0x60, otherwise),
-        Version::Four => {
+        IpVersion::Six => code.require(0x60, otherwise),
+        IpVersion::Four => {
             code.require(0x40, otherwise);
             code.op(Op::LoadBehindX(Size::Byte, at));
             code.calculate(Arithmetic::And, 0x0f);
@@ -206,14 +206,14 @@ fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
 }
 
 /// The kind of network header behind Ethernet's, or of raw IP.
-pub fn find_kind(code: &mut Code, framing: Framing) {
+pub fn find_kind(code: &mut Code, framing: PayloadLink) {
     let (unknown, known) = (code.label(), code.label());
     match framing {
-        Framing::Ethernet => {
+        PayloadLink::Ethernet => {
             code.fetch(Size::Half, TYPE_AT, unknown);
             code.jump(known);
         }
-        Framing::Raw => {
+        PayloadLink::Raw => {
             code.fetch(Size::Byte, 0, unknown);
             code.calculate(Arithmetic::And, 0xf0);
             for (bits, kind) in [(0x40, ether_type::IPV4), (0x60, ether_type::IPV6)] {
@@ -235,12 +235,12 @@ pub fn find_kind(code: &mut Code, framing: Framing) {
 
 /// What the payload begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum PayloadLink {
     Ethernet,
     Raw,
 }
 
-impl Framing {
+impl PayloadLink {
     /// Where the network header begins.
     pub fn network(self) -> u32 {
         match self {

@@ -4,40 +4,40 @@
 //! Three things ensure that. What the kernel cannot do is left out of the expression, where that
 //! can only keep more (`part`). A message that is not one whole packet alert is accepted, and so is
 //! what its bytes leave open: the link type, which user space infers, is inferred likewise, and
-//! where it may be either, the expression has to fail for both (`message`). And a test answers from
-//! the same bytes in the same order (`test`, `address`, `transport`, `word`); what was not captured is no answer, whatever
+//! where it may be either, the expression has to fail for both (`message`). And a predicate answers from
+//! the same bytes in the same order (`predicate`, `address`, `transport`, `word`); what was not captured is no answer, whatever
 //! was asked.
 
 mod address;
 mod code;
 mod message;
 mod part;
-mod test;
 mod transport;
 mod word;
+mod writer;
 
 use std::fmt;
 
 use super::Filter;
 use super::ast::{Chain, Connective, Expr, PortRange};
-use super::test::Test;
-use crate::bpf::{Condition, Label, Op, Program};
+use super::predicate::Predicate;
+use crate::bpf::{BpfProgram, Condition, Label, Op};
 use code::{Code, Goal, UNDECIDED};
-use message::{Framing, Links};
-use test::{Subject, Tests};
+use message::{Links, PayloadLink};
+use writer::{Inspected, PredicateWriter};
 
 /// What the kernel does of a filter.
 #[derive(Clone, Debug)]
 pub struct KernelFilter {
     /// How much of it.
-    pub part: Part,
+    pub part: KernelPart,
     /// The program for the socket.
-    pub program: Program,
+    pub program: BpfProgram,
 }
 
 /// How much of a filter the kernel does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum KernelPart {
     /// All of it.
     Whole,
     /// A filter that keeps whatever the whole one keeps, and more.
@@ -54,7 +54,7 @@ pub enum NotInKernel {
 }
 
 /// `the whole filter`, or the part.
-impl fmt::Display for Part {
+impl fmt::Display for KernelPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => f.write_str("the whole filter"),
@@ -79,24 +79,24 @@ impl Filter {
         let enough = counts.get(counts.partition_point(too_long));
         let (part, program) = attempt(*enough.ok_or(NotInKernel::TooLong)?);
         let part = if part == *whole {
-            Part::Whole
+            KernelPart::Whole
         } else {
-            Part::Weaker(Self::from_expr(Some(part)))
+            KernelPart::Weaker(Self::from_expr(Some(part)))
         };
         Ok(KernelFilter { part, program })
     }
 }
 
 /// The program that accepts what `expr` keeps. All of it can be done.
-fn compile(expr: &Expr, family: u16) -> Program {
+fn compile(expr: &Expr, family: u16) -> BpfProgram {
     let mut code = Code::default();
     message::begin(&mut code, family);
     let subject = subject(expr);
-    if subject >= Subject::Length {
+    if subject >= Inspected::Length {
         message::find_packet(&mut code);
     }
-    if subject <= Subject::Length {
-        write_all(&mut code, Framing::Ethernet, expr, Label::REJECT);
+    if subject <= Inspected::Length {
+        write_all(&mut code, PayloadLink::Ethernet, expr, Label::REJECT);
         return code.assemble();
     }
     let links = Links {
@@ -108,36 +108,36 @@ fn compile(expr: &Expr, family: u16) -> Program {
     code.bind(links.both);
     code.store(UNDECIDED, 1);
     code.bind(links.ethernet);
-    message::find_kind(&mut code, Framing::Ethernet);
+    message::find_kind(&mut code, PayloadLink::Ethernet);
     let rejected = code.label();
-    write_all(&mut code, Framing::Ethernet, expr, rejected);
+    write_all(&mut code, PayloadLink::Ethernet, expr, rejected);
     code.bind(rejected);
     code.op(Op::Recall(UNDECIDED));
     code.branch(Condition::Equal, 0, Label::REJECT, links.raw);
     code.bind(links.raw);
-    message::find_kind(&mut code, Framing::Raw);
-    write_all(&mut code, Framing::Raw, expr, Label::REJECT);
+    message::find_kind(&mut code, PayloadLink::Raw);
+    write_all(&mut code, PayloadLink::Raw, expr, Label::REJECT);
     code.assemble()
 }
 
-fn write_all(code: &mut Code, framing: Framing, expr: &Expr, rejected: Label) {
+fn write_all(code: &mut Code, framing: PayloadLink, expr: &Expr, rejected: Label) {
     let goal = Goal {
         wanted: true,
         hit: Label::ACCEPT,
         miss: rejected,
     };
-    write(&mut Tests { code, framing }, expr, goal);
+    write(&mut PredicateWriter { code, framing }, expr, goal);
 }
 
 /// Writes an expression in text order. Each element leads to the ones behind it, or out.
-fn write(tests: &mut Tests<'_>, expr: &Expr, goal: Goal) {
+fn write(writer: &mut PredicateWriter<'_>, expr: &Expr, goal: Goal) {
     match expr {
         Expr::Chain(chain) => {
             let mut elements = elements(chain);
             let mut goals = Vec::with_capacity(elements.len());
             let mut first = goal;
             for element in elements.drain(1..).rev() {
-                let start = tests.code.label();
+                let start = writer.code.label();
                 let goal = first;
                 // `not (a or b)` is `not a and not b`.
                 if (element.connective == Connective::And) == goal.wanted {
@@ -148,26 +148,26 @@ fn write(tests: &mut Tests<'_>, expr: &Expr, goal: Goal) {
                 goals.push((start, element, goal));
             }
             for element in elements {
-                element.write(tests, first);
+                element.write(writer, first);
             }
             for (start, element, goal) in goals.into_iter().rev() {
-                tests.code.bind(start);
-                element.write(tests, goal);
+                writer.code.bind(start);
+                element.write(writer, goal);
             }
         }
         Expr::Not(expr) => {
             let wanted = !goal.wanted;
-            write(tests, expr, Goal { wanted, ..goal });
+            write(writer, expr, Goal { wanted, ..goal });
         }
-        Expr::Inner(_) => tests.code.jump(goal.hit),
-        Expr::Primitive(primitive) => write_test(tests, &Test::new(primitive), goal),
+        Expr::Inner(_) => writer.code.jump(goal.hit),
+        Expr::Primitive(primitive) => write_predicate(writer, &Predicate::new(primitive), goal),
     }
 }
 
 /// What could not be written would be a hit; all of it can.
-fn write_test(tests: &mut Tests<'_>, test: &Test, goal: Goal) {
-    if tests.write(test, goal).is_none() {
-        tests.code.jump(goal.hit);
+fn write_predicate(writer: &mut PredicateWriter<'_>, predicate: &Predicate, goal: Goal) {
+    if writer.write(predicate, goal).is_none() {
+        writer.code.jump(goal.hit);
     }
 }
 
@@ -200,7 +200,8 @@ fn elements(chain: &Chain) -> Vec<Element<'_>> {
                 }),
                 Expr::Primitive(primitive),
             ) if *connective == Connective::Or => {
-                if let Some(range) = Test::new(before).joined_port(&Test::new(primitive)) {
+                if let Some(range) = Predicate::new(before).joined_port(&Predicate::new(primitive))
+                {
                     ports.push(range);
                     continue;
                 }
@@ -213,26 +214,26 @@ fn elements(chain: &Chain) -> Vec<Element<'_>> {
 }
 
 impl Element<'_> {
-    fn write(self, tests: &mut Tests<'_>, goal: Goal) {
+    fn write(self, writer: &mut PredicateWriter<'_>, goal: Goal) {
         match self.expr {
             Expr::Primitive(primitive) => {
-                let test = Test::new(primitive).with_ports(self.ports);
-                write_test(tests, &test, goal);
+                let predicate = Predicate::new(primitive).with_ports(self.ports);
+                write_predicate(writer, &predicate, goal);
             }
-            expr => write(tests, expr, goal),
+            expr => write(writer, expr, goal),
         }
     }
 }
 
-/// The most that any test of an expression looks at.
-fn subject(expr: &Expr) -> Subject {
+/// The most that any predicate of an expression looks at.
+fn subject(expr: &Expr) -> Inspected {
     match expr {
         Expr::Chain(chain) => chain
             .rest
             .iter()
             .map(|(_, expr)| subject(expr))
-            .fold(subject(&chain.first), Subject::max),
+            .fold(subject(&chain.first), Inspected::max),
         Expr::Not(expr) | Expr::Inner(expr) => subject(expr),
-        Expr::Primitive(primitive) => Subject::of(&Test::new(primitive)),
+        Expr::Primitive(primitive) => Inspected::of(&Predicate::new(primitive)),
     }
 }

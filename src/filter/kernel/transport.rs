@@ -1,9 +1,9 @@
-//! Compiles tests of transport headers and their ports.
+//! Compiles writer of transport headers and their ports.
 
 use super::code::{Goal, TRANSPORT};
-use super::test::{MAX_OFFSET, Tests};
+use super::writer::{MAX_OFFSET, PredicateWriter};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
-use crate::filter::ast::{Direction, PortRange, PortScope, Side};
+use crate::filter::ast::{DirQualifier, PortRange, PortScope, Side};
 use crate::filter::layout::ether_type;
 use crate::filter::offset::{ipv4, ipv6};
 
@@ -14,11 +14,11 @@ const AUTHENTICATION: u32 = 51;
 /// Likewise, over IPv6: hop-by-hop, routing, fragment, authentication, destination options.
 const EXTENSIONS: [u32; 5] = [0, 43, 44, AUTHENTICATION, 60];
 
-impl Tests<'_> {
+impl PredicateWriter<'_> {
     pub fn port(
         &mut self,
         scope: PortScope,
-        direction: Direction,
+        direction: DirQualifier,
         ranges: &[PortRange],
         goal: Goal,
     ) {
@@ -37,8 +37,8 @@ impl Tests<'_> {
         self.judge(
             direction,
             goal,
-            |tests, goal| tests.is_port(0, ranges, goal),
-            |tests, goal| tests.is_port(2, ranges, goal),
+            |writer, goal| writer.is_port(0, ranges, goal),
+            |writer, goal| writer.is_port(2, ranges, goal),
         );
     }
 
@@ -105,9 +105,9 @@ impl Tests<'_> {
     }
 
     /// The ports behind IP itself. Behind other headers, all is possible.
-    pub fn far_port(&mut self, side: Side, range: PortRange, goal: Goal) {
+    pub fn transport_port(&mut self, side: Side, range: PortRange, goal: Goal) {
         let (ip6, found) = (self.code.label(), self.code.label());
-        self.far_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
+        self.untagged_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
         self.code.except(ether_type::IPV6.into(), ip6);
         self.find_transport(goal);
         self.hit_impossible_length(goal);

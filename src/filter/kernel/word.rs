@@ -1,9 +1,9 @@
-//! Compiles tests of the drop's facts: values of attributes, and names byte by byte.
+//! Compiles writer of the drop's facts: values of attributes, and names byte by byte.
 
-use super::code::{ATTRIBUTE, Code, Goal, ORIGIN, VALUE, Written, loaded16};
+use super::code::{ATTRIBUTE, Code, Compiled, Goal, ORIGIN, VALUE, loaded16};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::DropWord;
-use crate::filter::fact::Fact;
+use crate::filter::fact::NamedFact;
 use crate::filter::glob::Glob;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr};
 use crate::record::{self, Origin};
@@ -11,8 +11,8 @@ use crate::record::{self, Origin};
 /// The longest beginning of a name that is compared: the kernel's own names have up to 50 bytes.
 const MAX_PREFIX: usize = 64;
 
-/// Writes a test that leads to its goal.
-pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
+/// Writes a predicate that leads to its goal.
+pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Compiled {
     match word {
         DropWord::Origin(origin) => {
             code.op(Op::Recall(ORIGIN));
@@ -20,27 +20,27 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
             Some(())
         }
         DropWord::Reason(glob) => {
-            let name = Name::new(glob, Case::Ignored)?;
+            let name = NamePattern::new(glob, Case::Ignored)?;
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
         }
-        DropWord::Exactly(Fact::Reason, value) => {
-            let name = Name::exact(value)?;
+        DropWord::Exactly(NamedFact::Reason, value) => {
+            let name = NamePattern::exact(value)?;
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
         }
-        DropWord::Exactly(Fact::Plain(record::Fact::Trap), value) => {
-            let name = Name::exact(value)?;
+        DropWord::Exactly(NamedFact::Plain(record::Fact::Trap), value) => {
+            let name = NamePattern::exact(value)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
         DropWord::Named(record::Fact::Trap, glob) => {
-            let name = Name::new(glob, Case::Minded)?;
+            let name = NamePattern::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
         DropWord::Named(record::Fact::TrapGroup, glob) => {
-            let name = Name::new(glob, Case::Minded)?;
+            let name = NamePattern::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_GROUP_NAME, goal)
         }
@@ -104,7 +104,7 @@ enum Case {
 }
 
 /// How the name of an attribute begins.
-struct Name<'g> {
+struct NamePattern<'g> {
     prefix: &'g [u8],
     case: Case,
     then: Then,
@@ -119,7 +119,7 @@ enum Then {
     Anything,
 }
 
-impl<'g> Name<'g> {
+impl<'g> NamePattern<'g> {
     /// A whole name, or a beginning with one `*` behind it. Nothing else is compared here.
     fn new(glob: &'g Glob, case: Case) -> Option<Self> {
         let pattern = glob.as_bytes();
@@ -144,7 +144,7 @@ impl<'g> Name<'g> {
 
     /// Compares the value of an attribute, which is a string that ends with NUL, or with the
     /// attribute.
-    fn write(&self, code: &mut Code, kind: u16, goal: Goal) -> Written {
+    fn write(&self, code: &mut Code, kind: u16, goal: Goal) -> Compiled {
         code.find(kind, goal.no());
         // X is lost where a number is loaded.
         code.op(Op::FromX);

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::super::Filter;
-use super::super::kernel::{NotInKernel, Part};
+use super::super::kernel::{KernelPart, NotInKernel};
 use super::grammar::any_expression;
 use super::kernel_socket::{DeviceTypes, SOCKETS, delivered, for_each_record, has_no_protocol};
 use super::messages::{
-    FAMILY, Message, captured, damage, damaged, drop_of, framed, ip4, ip6, message,
+    AlertMessage, FAMILY, captured, damage, damaged, drop_of, framed, ip4, ip6, message,
     netlink_message, transport,
 };
 use super::parse;
@@ -140,8 +140,8 @@ proptest! {
             return Ok(());
         };
         let part = match part {
-            Part::Whole => parse(&text),
-            Part::Weaker(filter) => filter,
+            KernelPart::Whole => parse(&text),
+            KernelPart::Weaker(filter) => filter,
         };
         // Behind VLAN tags and extension headers these words are left to user space.
         let shown = part.to_string();
@@ -167,7 +167,7 @@ proptest! {
         devices in devices(),
     ) {
         let filter = parse(&text);
-        let Ok(Part::Weaker(part)) = filter.in_kernel(FAMILY, MAX_LEN).map(|kernel| kernel.part) else {
+        let Ok(KernelPart::Weaker(part)) = filter.in_kernel(FAMILY, MAX_LEN).map(|kernel| kernel.part) else {
             return Ok(());
         };
         for_each_record(&message.encode(), devices, |record| {
@@ -245,7 +245,7 @@ fn no_alert_about_an_alert_is_rejected() {
 #[test]
 fn what_only_this_process_sees_is_left_to_it() {
     #[track_caller]
-    fn check(text: &str, message: &Message) {
+    fn check(text: &str, message: &AlertMessage) {
         let bytes = message.encode();
         let nobody = DeviceTypes {
             named: None,
@@ -332,7 +332,7 @@ fn many_ports_are_one_test() {
     let ports: Vec<String> = (1..=400).map(|port| format!("port {port}")).collect();
     let plain = ip4(5, 17, 0, [10, 0, 0, 1], &transport(17, 0, 300, 9));
     let bytes = drop_of(0x0800, &plain).encode();
-    let whole = |is_delivered| Some((is_delivered, Part::Whole));
+    let whole = |is_delivered| Some((is_delivered, KernelPart::Whole));
     let ranges = [&ports[5..20], &ports[200..], &ports[20..200]];
     let [few, some, others] = ranges.map(|ports| ports.join(" or "));
     assert_eq!(delivered(&few, &bytes), whole(true));
@@ -407,7 +407,7 @@ fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter()
     SOCKETS.with_borrow_mut(|sockets| {
         for text in WHOLE.iter().chain(TRANSPORT_WORDS) {
             let filter = parse(text);
-            assert_eq!(sockets.attach(&filter), Some(Part::Whole), "{text}");
+            assert_eq!(sockets.attach(&filter), Some(KernelPart::Whole), "{text}");
             let mut rejected = 0;
             for message in &messages {
                 let is_delivered = sockets.delivers(message);

@@ -9,8 +9,8 @@ use nix::sys::socket::{
 };
 
 use super::super::Filter;
-use super::super::kernel::Part;
-use super::messages::{FAMILY, Message};
+use super::super::kernel::KernelPart;
+use super::messages::{AlertMessage, FAMILY};
 use super::parse;
 use crate::bpf::MAX_LEN;
 use crate::net_dm::alert::Alert;
@@ -52,7 +52,7 @@ impl Sockets {
             address,
             buffer: vec![0; 100_000],
         };
-        let message = Message::default().encode();
+        let message = AlertMessage::default().encode();
         assert!(
             sockets.delivers(&message),
             "this test needs netlink sockets that send to each other"
@@ -83,7 +83,7 @@ impl Sockets {
         }
     }
 
-    pub fn attach(&self, filter: &Filter) -> Option<Part> {
+    pub fn attach(&self, filter: &Filter) -> Option<KernelPart> {
         let kernel = filter.in_kernel(FAMILY, MAX_LEN).ok()?;
         attach_filter(self.receiver.as_fd(), &kernel.program)
             .unwrap_or_else(|error| panic!("{error}: {filter}\n{}", kernel.program));
@@ -139,7 +139,7 @@ thread_local! {
 
 /// Returns whether the kernel delivers the message with `text` as the filter, and the part that it
 /// runs; `None` where it can run no part.
-pub fn delivered(text: &str, message: &[u8]) -> Option<(bool, Part)> {
+pub fn delivered(text: &str, message: &[u8]) -> Option<(bool, KernelPart)> {
     SOCKETS.with_borrow_mut(|sockets| {
         let part = sockets.attach(&parse(text))?;
         Some((sockets.delivers(message), part))

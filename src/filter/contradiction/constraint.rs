@@ -8,7 +8,7 @@ pub struct PlaceId(pub usize);
 
 /// Something of a drop that has one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum Variable {
     /// The Ethernet type that `ether proto` would find, 0 where it is none above
     /// [`MAX_LLC_LENGTH`](crate::filter::layout::MAX_LLC_LENGTH).
     Kind(PlaceId),
@@ -52,9 +52,9 @@ pub enum Base {
     /// The control field of an 802.2 frame.
     Control,
     /// The protocol number of the header behind all extensions.
-    FarProtocol,
+    TransportProtocol,
     /// That header.
-    FarTransport,
+    TransportHeader,
 }
 
 /// A set of numbers: ranges in order, both ends included, none touching the next.
@@ -153,13 +153,13 @@ impl Numbers {
 
 /// A field under a mask is one of some numbers.
 #[derive(Clone, Debug)]
-pub struct Fact {
-    pub field: Field,
+pub struct Constraint {
+    pub field: Variable,
     pub mask: u128,
     pub numbers: Numbers,
 }
 
-impl Fact {
+impl Constraint {
     /// Whether no value of the field makes both true. Only for two masks that differ: facts under one
     /// mask are met.
     fn excludes(&self, other: &Self) -> bool {
@@ -189,7 +189,7 @@ impl Fact {
 
 /// A name of the drop that a pattern is tried on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum TextVariable {
     Reason,
     /// The function, without what the compiler added.
     Function,
@@ -201,13 +201,13 @@ pub enum Subject {
 
 /// A name fits a pattern, or does not.
 #[derive(Clone, Debug)]
-pub struct TextFact {
-    pub subject: Subject,
+pub struct TextConstraint {
+    pub subject: TextVariable,
     pub pattern: Glob,
     pub fits: bool,
 }
 
-impl TextFact {
+impl TextConstraint {
     fn excludes(&self, other: &Self) -> bool {
         if self.subject != other.subject {
             return false;
@@ -229,7 +229,7 @@ impl TextFact {
 
     fn takes(&self, name: &[u8]) -> bool {
         match self.subject {
-            Subject::Reason => self.pattern.matches_any_case(name),
+            TextVariable::Reason => self.pattern.matches_any_case(name),
             _ => self.pattern.matches(name),
         }
     }
@@ -254,18 +254,18 @@ pub fn beginning(pattern: &[u8]) -> &[u8] {
 
 /// Facts that hold together, as far as one can see.
 #[derive(Clone, Default)]
-pub struct Facts<'a> {
-    facts: Vec<Fact>,
-    texts: Vec<&'a TextFact>,
+pub struct Constraints<'a> {
+    facts: Vec<Constraint>,
+    texts: Vec<&'a TextConstraint>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Constraints<'a> {
     pub fn len(&self) -> usize {
         self.facts.len() + self.texts.len()
     }
 
     /// Whether `fact` can hold as well.
-    pub fn allow(&self, fact: &Fact) -> bool {
+    pub fn allow(&self, fact: &Constraint) -> bool {
         self.facts
             .iter()
             .filter(|known| known.field == fact.field)
@@ -279,7 +279,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Adds a fact that is allowed. What it leaves of another may not be any more: then `false`.
-    pub fn add(&mut self, fact: &Fact) -> bool {
+    pub fn add(&mut self, fact: &Constraint) -> bool {
         if !self.allow(fact) {
             return false;
         }
@@ -298,11 +298,11 @@ impl<'a> Facts<'a> {
         is_allowed
     }
 
-    pub fn allow_text(&self, fact: &TextFact) -> bool {
+    pub fn allow_text(&self, fact: &TextConstraint) -> bool {
         !self.texts.iter().any(|known| known.excludes(fact))
     }
 
-    pub fn add_text(&mut self, fact: &'a TextFact) -> bool {
+    pub fn add_text(&mut self, fact: &'a TextConstraint) -> bool {
         let is_allowed = self.allow_text(fact);
         self.texts.push(fact);
         is_allowed
@@ -314,9 +314,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fact(mask: u128, numbers: Numbers) -> Fact {
-        Fact {
-            field: Field::PacketDirection,
+    fn fact(mask: u128, numbers: Numbers) -> Constraint {
+        Constraint {
+            field: Variable::PacketDirection,
             mask,
             numbers,
         }
@@ -352,8 +352,8 @@ mod tests {
         fn facts_that_a_value_makes_true_are_allowed(
             all in proptest::collection::vec((mask(), numbers()), 1..5),
         ) {
-            let all: Vec<Fact> = all.into_iter().map(|(mask, numbers)| fact(mask, numbers)).collect();
-            let mut facts = Facts::default();
+            let all: Vec<Constraint> = all.into_iter().map(|(mask, numbers)| fact(mask, numbers)).collect();
+            let mut facts = Constraints::default();
             let are_allowed = all.iter().all(|fact| !fact.numbers.is_empty() && facts.add(fact));
             let is_possible = (0..256_u128)
                 .any(|value| all.iter().all(|fact| fact.numbers.contains(value & fact.mask)));
@@ -365,8 +365,8 @@ mod tests {
     fn names_and_patterns_exclude_each_other() {
         #[track_caller]
         fn check(one: (&str, bool), other: (&str, bool), excludes: bool) {
-            let [one, other] = [one, other].map(|(pattern, fits)| TextFact {
-                subject: Subject::Reason,
+            let [one, other] = [one, other].map(|(pattern, fits)| TextConstraint {
+                subject: TextVariable::Reason,
                 pattern: Glob::new(pattern.as_bytes().to_vec()),
                 fits,
             });

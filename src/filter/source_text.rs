@@ -7,12 +7,12 @@ use super::words;
 /// The text of an expression, and the place in it of each primitive in order. Equal for all: it says
 /// nothing of what an expression means.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct SourceText {
     text: String,
     primitives: Vec<Range<usize>>,
 }
 
-impl Source {
+impl SourceText {
     pub fn new(text: &str, primitives: Vec<Range<usize>>) -> Self {
         Self {
             text: text.to_owned(),

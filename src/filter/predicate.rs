@@ -1,25 +1,25 @@
-//! Compiled tests. A test answers a packet with true, false, or `None` where bytes are missing.
+//! Compiled predicates. A predicate answers a packet with true, false, or `None` where bytes are missing.
 
 use crate::reason;
 use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
-    Arith, Comparison, Direction, DropWord, Family, Flow, Header, Net, Operator, PortRange,
-    PortScope, Primitive, Relation, Scope, Side, Width,
+    Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Operator, PortRange,
+    PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
 use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
 use super::offset::{arp, ipv4, ipv6, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::relation;
-use super::view::{Class, View};
+use super::view::{Class, PacketView};
 use super::{fact, transport_header};
 
 /// A primitive made ready.
 #[derive(Clone, Debug)]
-pub enum Test {
+pub enum Predicate {
     /// A load at a fixed offset under a mask: nearly every relation there is.
     Field {
-        header: Header,
+        header: LoadBase,
         offset: usize,
         width: Width,
         mask: u32,
@@ -29,17 +29,17 @@ pub enum Test {
     Relation {
         relation: Box<Relation>,
         /// The headers that have to be there, in text order.
-        guards: Vec<Header>,
+        guards: Vec<LoadBase>,
     },
     Other(Box<Primitive>),
     EtherProto(u16),
     IpProto(Family, u8),
-    Address4(Scope, Direction, u32, u32),
+    Address4(Scope, DirQualifier, u32, u32),
     /// Any of the ranges; the first apart, for nearly always it is the only one.
-    Port(PortScope, Direction, PortRange, Vec<PortRange>),
+    Port(PortScope, DirQualifier, PortRange, Vec<PortRange>),
 }
 
-impl Test {
+impl Predicate {
     pub fn new(primitive: &Primitive) -> Self {
         match primitive {
             &Primitive::EtherProto(kind) => Self::EtherProto(kind),
@@ -63,14 +63,14 @@ impl Test {
         }
     }
 
-    /// The range that `other` asks for, where `self or other` is one test for ports.
+    /// The range that `other` asks for, where `self or other` is one predicate for ports.
     pub fn joined_port(&self, other: &Self) -> Option<PortRange> {
         match (self, other) {
             (
                 Self::Port(scope, direction, ..),
                 Self::Port(same_scope, same_direction, range, _),
             ) if (scope, direction) == (same_scope, same_direction)
-                && *direction != Direction::Both =>
+                && *direction != DirQualifier::Both =>
             {
                 Some(*range)
             }
@@ -78,7 +78,7 @@ impl Test {
         }
     }
 
-    /// The same test for more ports.
+    /// The same predicate for more ports.
     pub fn with_ports(mut self, ports: Vec<PortRange>) -> Self {
         if let Self::Port(_, _, _, more) = &mut self {
             more.extend(ports);
@@ -122,7 +122,7 @@ impl Test {
     }
 
     #[inline]
-    pub fn answer(&self, view: &View<'_>) -> Option<bool> {
+    pub fn answer(&self, view: &PacketView<'_>) -> Option<bool> {
         match self {
             &Self::EtherProto(kind) => view.layout.is_ether_proto(view.packet, kind),
             &Self::IpProto(family, number) => ip_proto(view, family, number),
@@ -161,8 +161,8 @@ impl Test {
     }
 }
 
-/// Returns the relation as a [`Test::Field`] if it compares one load at a constant offset.
-pub fn field(comparison: &Relation) -> Option<Test> {
+/// Returns the relation as a [`Predicate::Field`] if it compares one load at a constant offset.
+pub fn field(comparison: &Relation) -> Option<Predicate> {
     let Arith::Number(value) = comparison.right else {
         return None;
     };
@@ -181,7 +181,7 @@ pub fn field(comparison: &Relation) -> Option<Test> {
     else {
         return None;
     };
-    Some(Test::Field {
+    Some(Predicate::Field {
         header: *header,
         offset: usize::try_from(relation::constant(offset)?).ok()?,
         width: *width,
@@ -194,7 +194,7 @@ pub fn field(comparison: &Relation) -> Option<Test> {
 /// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
 /// and its manual does not say.
 #[inline]
-fn ip_proto(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+fn ip_proto(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
@@ -213,9 +213,9 @@ fn ip_proto(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
 
 #[inline]
 fn address4(
-    view: &View<'_>,
+    view: &PacketView<'_>,
     scope: Scope,
-    direction: Direction,
+    direction: DirQualifier,
     address: u32,
     mask: u32,
 ) -> Option<bool> {
@@ -233,7 +233,12 @@ fn address4(
     direction.judge(|| is(source), || is(destination))
 }
 
-fn address6(view: &View<'_>, direction: Direction, address: u128, mask: u128) -> Option<bool> {
+fn address6(
+    view: &PacketView<'_>,
+    direction: DirQualifier,
+    address: u128,
+    mask: u128,
+) -> Option<bool> {
     if view.kind? != ether_type::IPV6 {
         return Some(false);
     }
@@ -243,7 +248,7 @@ fn address6(view: &View<'_>, direction: Direction, address: u128, mask: u128) ->
 }
 
 /// Word by word: the first that differs decides, even where those behind it are missing.
-fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
+fn is_address6(view: &PacketView<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
     for word in 0..4 {
         let shift = 96 - 32 * word;
         #[expect(clippy::cast_possible_truncation, reason = "one word of four")]
@@ -258,9 +263,9 @@ fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<
 /// pcap-filter(7): the transport header of a first fragment, over IPv6 only directly behind it.
 #[inline]
 fn port(
-    view: &View<'_>,
+    view: &PacketView<'_>,
     scope: PortScope,
-    direction: Direction,
+    direction: DirQualifier,
     range: PortRange,
     more: &[PortRange],
 ) -> Option<bool> {
@@ -290,16 +295,16 @@ fn port(
     direction.judge(|| is(at), || is(at + udp::DESTINATION))
 }
 
-/// The tests that are rarer, or do little.
-fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
+/// The predicates that are rarer, or do little.
+fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
     let network = view.layout.network();
     match primitive {
         &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
             address6(view, direction, address, mask)
         }
         &Primitive::ProtoChain(family, number) => proto_chain(view, family, number),
-        &Primitive::FarAddress(direction, net) => far_address(view, direction, net),
-        &Primitive::FarPort(side, range) => {
+        &Primitive::TransportAddress(direction, net) => transport_address(view, direction, net),
+        &Primitive::TransportPort(side, range) => {
             let Found(ports) = transport_header::ports(view.packet)? else {
                 return Some(false);
             };
@@ -362,26 +367,26 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
         }
         &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),
-        // They are tests of their own.
+        // They are predicates of their own.
         Primitive::EtherProto(_)
         | Primitive::IpProto(..)
         | Primitive::Address(..)
         | Primitive::Port(..)
-        | Primitive::Relation(_) => Test::new(primitive).answer(view),
+        | Primitive::Relation(_) => Predicate::new(primitive).answer(view),
     }
 }
 
 /// What is asked of MAC addresses is false where there are none.
-fn with_macs(view: &View<'_>, test: impl FnOnce() -> Option<bool>) -> Option<bool> {
+fn with_macs(view: &PacketView<'_>, predicate: impl FnOnce() -> Option<bool>) -> Option<bool> {
     match view.layout.naming {
         Naming::Unread => None,
         _ if !view.layout.has_macs => Some(false),
-        _ => test(),
+        _ => predicate(),
     }
 }
 
 /// Any header of the chain, until one that has no next.
-fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+fn proto_chain(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     let headers = match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
@@ -400,7 +405,7 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
     Some(false)
 }
 
-fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> {
+fn transport_address(view: &PacketView<'_>, direction: DirQualifier, net: Net) -> Option<bool> {
     let (kind, network) = transport_header::network(view.packet)?;
     match (kind, net) {
         (ether_type::IPV4, Net::V4 { address, mask }) => {
@@ -419,7 +424,7 @@ fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> 
     }
 }
 
-fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
+fn is_flow(view: &PacketView<'_>, flow: &TwoWayFlow) -> Option<bool> {
     let Found(ports) = transport_header::ports(view.packet)? else {
         return Some(false);
     };
@@ -432,16 +437,16 @@ fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
         if source != from.port() || destination != to.port() {
             return Some(false);
         }
-        Direction::Both.judge(
-            || far_address(view, Direction::Source, from.ip().into()),
-            || far_address(view, Direction::Destination, to.ip().into()),
+        DirQualifier::Both.judge(
+            || transport_address(view, DirQualifier::Source, from.ip().into()),
+            || transport_address(view, DirQualifier::Destination, to.ip().into()),
         )
     };
-    Direction::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
+    DirQualifier::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
 }
 
 /// What is absent is plainly not so.
-fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
+fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
     let record = view.packet.record;
     let (reason, symbol) = match record.cause {
         Cause::Software { location, reason } => (reason, location.symbol),
