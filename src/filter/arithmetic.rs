@@ -1,7 +1,7 @@
-//! Arithmetic: `ip[0] & 0xf`, `len - 14`, `tcp[tcpflags]`.
+//! Parses arithmetic: `ip[0] & 0xf`, `len - 14`, `tcp[tcpflags]`.
 //!
-//! The precedences are those of libpcap's grammar, where `%` and `^` have none: they take all that
-//! follows for their right side.
+//! The precedences are those of libpcap's grammar, in which `%` and `^` have none: everything that
+//! follows them is their right operand.
 
 use std::ops::Range;
 
@@ -17,21 +17,21 @@ use super::lex::{
 };
 use super::words::{self, Protocol};
 
-/// The beginning of an arithmetic expression.
+/// The part of an arithmetic expression that has been parsed so far.
 pub struct PartialArith<'i> {
     pub arith: Arith,
-    /// Where it is nothing but a number: its text.
+    /// The text, if the part is a single number.
     pub number: Option<&'i str>,
     pub span: Range<usize>,
 }
 
-/// A whole arithmetic expression.
+/// Parses a whole arithmetic expression.
 pub fn arithmetic(input: &mut ParserInput<'_>) -> Parsed<Arith> {
     let started = operand(input)?;
     Ok(rest(input, started)?.arith)
 }
 
-/// What follows the first operand.
+/// Parses the rest of the expression behind its first operand.
 pub fn rest<'i>(
     input: &mut ParserInput<'i>,
     started: PartialArith<'i>,
@@ -77,7 +77,7 @@ fn climb(input: &mut ParserInput<'_>, first: Arith, floor: u8) -> Parsed<Arith> 
     Ok(left)
 }
 
-/// `left operator right`, in one list with operators of the same precedence.
+/// Builds `left operator right`, as one list if the operators of both have the same precedence.
 fn joined(left: Arith, operator: Operator, right: Arith) -> Arith {
     match left {
         Arith::Operation { first, mut rest }
@@ -96,7 +96,7 @@ fn joined(left: Arith, operator: Operator, right: Arith) -> Arith {
     }
 }
 
-/// What libpcap refuses of constants, too.
+/// Refuses the constant operands that libpcap refuses.
 fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Parsed<()> {
     match (operator, right) {
         (Operator::Divide | Operator::Remainder, Arith::Number(0)) => {
@@ -133,7 +133,8 @@ fn peek_operator(input: &mut ParserInput<'_>) -> Parsed<Option<(Operator, &'stat
     Ok(None)
 }
 
-/// A number, a named constant, `len`, a load, or any of them behind `-` or in parentheses.
+/// Parses an operand: a number, a named constant, `len`, a load, or one of them behind `-` or in
+/// parentheses.
 pub fn operand<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
     let mut negated = false;
@@ -216,7 +217,8 @@ fn unsigned<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     }
 }
 
-/// The `len` of `len-14`: an operand that a minus ends, though it could be part of the word.
+/// Returns the operand before a minus in a word such as `len-14`, where the minus could be part of
+/// the word.
 pub fn operand_before_minus(word: &str) -> Option<&str> {
     word.rmatch_indices('-')
         .map(|(at, _)| &word[..at])
@@ -236,8 +238,8 @@ fn constant_number(text: &str, span: Range<usize>) -> Parsed<PartialArith<'_>> {
     }
 }
 
-/// A number where the whole word is one: `80`, but not `80-90` or `10.0.0.1`. One that does not
-/// fit 32 bits is left to whoever knows what it should be.
+/// Takes a number if the whole word is one: `80`, but not `80-90` or `10.0.0.1`. Leaves a number of
+/// more than 32 bits to a caller that knows what it should be.
 pub fn opt_bare_number<'i>(input: &mut ParserInput<'i>) -> Parsed<Option<PartialArith<'i>>> {
     position(input)?;
     let before = input.checkpoint();
@@ -255,7 +257,7 @@ pub fn opt_bare_number<'i>(input: &mut ParserInput<'i>) -> Parsed<Option<Partial
     }))
 }
 
-/// `[offset]` or `[offset:width]` behind the protocol at `span`.
+/// Parses `[offset]` or `[offset:width]` behind the protocol at `span`.
 pub fn load<'i>(
     input: &mut ParserInput<'i>,
     protocol: Protocol,

@@ -1,5 +1,5 @@
-//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases.
-//! Parsing it gives the same tree.
+//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases. The
+//! canonical form parses to the same tree.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use super::ast::{
 };
 use super::port::OneWay;
 
-/// Up to here `a or b and c` is shown as `(a or b) and c`; beyond, parentheses no longer help.
+/// The most changes of connective for which `a or b and c` is shown as `(a or b) and c`; with more,
+/// parentheses would make the text harder to read.
 const MAX_SHOWN_GROUPS: usize = 8;
 
 impl fmt::Display for Expr {
@@ -26,7 +27,7 @@ impl fmt::Display for Expr {
 }
 
 impl Expr {
-    /// How deeply the canonical form nests, as the parser counts it.
+    /// Returns the nesting depth of the canonical form, as the parser counts it.
     pub fn nesting(&self) -> usize {
         match self {
             Self::Chain(chain) => {
@@ -52,7 +53,7 @@ impl Expr {
     }
 }
 
-/// In parentheses where it is a chain.
+/// An expression in parentheses, if it is a chain.
 struct Grouped<'a>(&'a Expr);
 
 impl Grouped<'_> {
@@ -71,7 +72,8 @@ impl fmt::Display for Grouped<'_> {
 }
 
 impl Chain {
-    /// Parentheses that show the order of evaluation: one pair for each change of connective.
+    /// Returns the number of pairs of parentheses that show the order of evaluation: one for each
+    /// change of connective.
     fn groups(&self) -> usize {
         let changes = self
             .rest
@@ -327,7 +329,7 @@ impl fmt::Display for DropWord {
     }
 }
 
-/// A name, in quotes where the parser would stop within it or take it for another word.
+/// A name, in quotes if the parser would otherwise stop within it or take it for another word.
 pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
@@ -382,7 +384,7 @@ impl fmt::Display for Arith {
             Self::Negated(arith) => write!(f, "-{}", ArithOperand(arith)),
             Self::Operation { first, rest } => {
                 match (&**first, rest.first()) {
-                    // Behind a net, `48 / 17` would be another one.
+                    // Behind a network, `48 / 17` would be read as another network.
                     (Self::Number(number), Some((Operator::Divide, _))) => write!(f, "({number})")?,
                     (first, _) => ArithOperand(first).fmt(f)?,
                 }
@@ -420,7 +422,7 @@ impl Arith {
     }
 }
 
-/// In parentheses where it is an operation.
+/// An operand in parentheses, if it is an operation.
 struct ArithOperand<'a>(&'a Arith);
 
 impl ArithOperand<'_> {
@@ -453,7 +455,7 @@ impl LoadBase {
             Self::Transport(17) => "udp",
             Self::Transport(103) => "pim",
             Self::Transport(112) => "vrrp",
-            // The parser makes no others.
+            // The parser creates no others.
             Self::Transport(_) => "sctp",
             Self::Icmp6 => "icmp6",
         }

@@ -1,4 +1,4 @@
-//! Names behind the words that only a drop has.
+//! Parses the names behind the words for facts of the drop.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use super::lex::{
 };
 use super::words;
 
-/// The words that only a drop has.
+/// A word that is followed by a name or number of the drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextWord {
     Reason,
@@ -24,7 +24,7 @@ pub enum TextWord {
     Protocol,
     Iface,
     IfName,
-    /// `trap`, `pc` and their like: a fact that is looked up as it is.
+    /// `trap`, `pc` and others: a fact that is matched unchanged.
     NamedFact(record::Fact),
 }
 
@@ -56,7 +56,7 @@ impl TextWord {
     }
 }
 
-/// One name, or `=` and the exact one.
+/// Parses one name to match, or `=` and the exact name.
 pub fn single(input: &mut ParserInput<'_>, word: TextWord) -> Parsed<Expr> {
     let start = position(input)?;
     if matches!(peek_word(input)?, "and" | "or" | "not") {
@@ -75,7 +75,7 @@ pub fn single(input: &mut ParserInput<'_>, word: TextWord) -> Parsed<Expr> {
     }
 }
 
-/// What `word = name` asks for; an empty name, for none.
+/// Builds the test for `word = name`; an empty name asks for drops without the fact.
 fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let exactly = |fact| DropWord::Exactly(fact, bytes.clone());
     let asked = match word {
@@ -94,7 +94,7 @@ fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> 
     Ok(Primitive::Drop(asked).into())
 }
 
-/// What `word` asks of a name.
+/// Builds the test for `word name`.
 pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
     if quoted == Quoted::No && plain.starts_with("!=") {
@@ -148,7 +148,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
     Ok(Primitive::Drop(asked).into())
 }
 
-/// Without the brackets in which a line shows it: `[gre]`.
+/// Removes the brackets in which a text line shows the module: `[gre]`.
 fn module(name: Vec<u8>) -> Vec<u8> {
     match &name[..] {
         [b'[', bare @ .., b']'] if !bare.is_empty() => bare.to_vec(),
@@ -156,7 +156,8 @@ fn module(name: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Upper case, without the prefix of the kernel's enumeration: how the kernel sends reasons.
+/// Converts a reason to the form in which the kernel sends it: upper case, without the prefix of
+/// its enumeration.
 fn reason(pattern: &[u8]) -> Glob {
     let upper = pattern.to_ascii_uppercase();
     let bare = upper

@@ -9,12 +9,12 @@ use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
 
-/// MPLS to several receivers (RFC 5332).
+/// The Ethernet type of MPLS multicast (RFC 5332).
 const MPLS_MULTICAST: u16 = 0x8848;
-/// More labels than this are not an honest packet.
+/// The most MPLS labels that are followed; no valid packet has more.
 const MAX_LABELS: usize = 16;
 
-/// The packet one tunnel further in.
+/// Returns the packet inside the outermost tunnel.
 pub fn packet<'a>(outer: &FramedPacket<'a>) -> Option<Lookup<FramedPacket<'a>>> {
     let (kind, at) = transport_header::network(outer)?;
     match kind {
@@ -35,7 +35,7 @@ pub fn packet<'a>(outer: &FramedPacket<'a>) -> Option<Lookup<FramedPacket<'a>>> 
     }
 }
 
-/// What an Ethernet type announces at `at`.
+/// Returns the packet at `at`, which an Ethernet type announced.
 fn announced<'a>(outer: &FramedPacket<'a>, at: usize, kind: u16) -> FramedPacket<'a> {
     match kind {
         TRANSPARENT_ETHERNET => outer.inside(at, Framing::Ethernet, 0),
@@ -43,7 +43,7 @@ fn announced<'a>(outer: &FramedPacket<'a>, at: usize, kind: u16) -> FramedPacket
     }
 }
 
-/// The packet behind a GRE header.
+/// Returns the packet behind a GRE header.
 fn gre<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     let flags = GreFlags(outer.bytes.u16(at)?);
     if !flags.is_plain() {

@@ -1,4 +1,5 @@
-//! The parser's input: words, numbers, names, and errors about what was expected instead.
+//! The lexer: reads words, numbers and names from the parser's input, and reports what was expected
+//! instead.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,16 +12,16 @@ use winnow::token::{any, take_while};
 
 use super::names::NameLookup;
 
-/// What is left of the expression.
+/// The rest of the expression, with the parser's state.
 pub type ParserInput<'i> = Stateful<LocatingSlice<&'i str>, ParserState<'i>>;
 
-/// Parentheses, brackets and `inner` within each other.
+/// The deepest nesting of parentheses, brackets and `inner`.
 pub const MAX_NESTING: usize = 100;
 
 pub struct ParserState<'i> {
     pub names: &'i dyn NameLookup,
     nesting: usize,
-    /// Where each primitive stands, in order.
+    /// The span of each primitive in the text, in order.
     pub primitives: Vec<Range<usize>>,
 }
 
@@ -42,7 +43,7 @@ impl fmt::Debug for ParserState<'_> {
     }
 }
 
-/// Why parsing stopped.
+/// The reason why parsing stopped.
 #[derive(Debug)]
 pub struct ParseFailure {
     pub message: String,
@@ -52,7 +53,8 @@ pub struct ParseFailure {
 impl ParserError<ParserInput<'_>> for ParseFailure {
     type Inner = Self;
 
-    /// Another alternative may fit; where none does, the caller says what was expected.
+    /// The message is empty because another alternative may fit; if none does, the caller says what
+    /// was expected.
     fn from_input(input: &ParserInput<'_>) -> Self {
         let at = input.current_token_start();
         Self {
@@ -68,7 +70,7 @@ impl ParserError<ParserInput<'_>> for ParseFailure {
 
 pub type Parsed<T> = Result<T, ErrMode<ParseFailure>>;
 
-/// The final word on `span`: no alternative is tried.
+/// Fails at `span` for good: no alternative is tried.
 pub fn fail<T>(span: Range<usize>, message: impl Into<String>) -> Parsed<T> {
     Err(ErrMode::Cut(ParseFailure {
         message: message.into(),
@@ -76,7 +78,7 @@ pub fn fail<T>(span: Range<usize>, message: impl Into<String>) -> Parsed<T> {
     }))
 }
 
-/// `expected {what}`, with the next word or sign as the offending part.
+/// Fails with `expected {what}`, and marks the next word or sign.
 pub fn expected<T>(input: &mut ParserInput<'_>, what: &str) -> Parsed<T> {
     blank(input)?;
     let start = input.current_token_start();
@@ -90,7 +92,7 @@ pub fn expected<T>(input: &mut ParserInput<'_>, what: &str) -> Parsed<T> {
     fail(start..start + len, format!("expected {what}"))
 }
 
-/// Goes one level deeper for `parser`; `at` is shown when that is too deep.
+/// Runs `parser` one nesting level deeper; `at` is marked if that is too deep.
 pub fn nested<'i, T>(
     input: &mut ParserInput<'i>,
     at: Range<usize>,
@@ -109,7 +111,8 @@ pub fn too_deep() -> String {
     format!("nested too deeply: at most {MAX_NESTING} levels")
 }
 
-/// What a host, service or protocol name consists of, and addresses and ranges too.
+/// Returns whether the character can be part of a host, service or protocol name, an address or a
+/// range.
 fn is_name_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "_.:-".contains(character)
 }
@@ -121,13 +124,13 @@ pub fn blank(input: &mut ParserInput<'_>) -> Parsed<()> {
         .parse_next(input)
 }
 
-/// Where the next word begins.
+/// Skips white space and returns the offset of the next word.
 pub fn position(input: &mut ParserInput<'_>) -> Parsed<usize> {
     blank(input)?;
     Ok(input.current_token_start())
 }
 
-/// The next word of the language, not taken; empty where there is none.
+/// Returns the next word of the language without taking it; empty if there is none.
 pub fn peek_word<'i>(input: &mut ParserInput<'i>) -> Parsed<&'i str> {
     let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     blank(input)?;
@@ -149,26 +152,26 @@ pub fn sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     Ok(opt(wanted).parse_next(input)?.is_some())
 }
 
-/// Whether `wanted` is next; nothing is taken.
+/// Returns whether `wanted` is next, without taking it.
 pub fn peek_sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     blank(input)?;
     Ok(opt(peek(wanted)).parse_next(input)?.is_some())
 }
 
-/// The next character, not taken.
+/// Returns the next character without taking it.
 pub fn peek_character(input: &mut ParserInput<'_>) -> Parsed<Option<char>> {
     blank(input)?;
     opt(peek(any)).parse_next(input)
 }
 
-/// A name, an address or a number, and where it stands. A backslash before it, as pcap-filter
-/// wants it before names that are words of the language, is left out. `None` where there is none.
+/// A name, an address or a number, and its span. The backslash that pcap-filter(7) requires before
+/// a name that is also a keyword is left out of the text.
 pub struct NameToken<'i> {
     pub text: &'i str,
     pub span: Range<usize>,
 }
 
-/// Takes a name with `more` characters in it beside the usual ones.
+/// Takes a name, in which the characters of `more` are allowed too; returns `None` if none is next.
 pub fn name<'i>(input: &mut ParserInput<'i>, more: &'static str) -> Parsed<Option<NameToken<'i>>> {
     let start = position(input)?;
     let letters = move |character: char| is_name_character(character) || more.contains(character);
@@ -179,7 +182,8 @@ pub fn name<'i>(input: &mut ParserInput<'i>, more: &'static str) -> Parsed<Optio
     }))
 }
 
-/// The bytes of a name of the drop: a word, or anything in double or single quotes. `\xNN` is a byte.
+/// Takes the bytes of a name that belongs to the drop: a word, or anything in double or single
+/// quotes. `\xNN` stands for a byte.
 pub fn text(input: &mut ParserInput<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
@@ -208,14 +212,15 @@ pub fn text(input: &mut ParserInput<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     Ok(Some((crate::record::unescape(word).into_owned(), quoted)))
 }
 
-/// Whether a name was marked as one, by quotes or a backslash.
+/// States whether a name was marked as one, by quotes or a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quoted {
     Yes,
     No,
 }
 
-/// A number as C writes it: decimal, `0x` hexadecimal, `0` octal. `None` where `text` is none.
+/// Parses a number as C writes it: decimal, `0x` hexadecimal, `0` octal. Returns `None` if `text`
+/// is not a number.
 pub fn number(text: &str) -> Option<u64> {
     let all = |radix| text.chars().all(|digit| digit.is_digit(radix));
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -230,7 +235,7 @@ pub fn number(text: &str) -> Option<u64> {
     } else {
         10
     };
-    // What does not fit is out of every range.
+    // A number that does not fit is outside every range that callers check.
     all(radix).then(|| u64::from_str_radix(text, radix).unwrap_or(u64::MAX))
 }
 

@@ -97,13 +97,13 @@ pub use suggest::nearest;
 /// A compiled filter expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// `None` keeps all.
+    /// `None` keeps every drop.
     expr: Option<Expr>,
     program: Program,
     source: Box<SourceText>,
 }
 
-/// Two filters are equal if their expressions mean the same, however they are written.
+/// Two filters are equal if their expressions mean the same, regardless of spelling.
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
         self.expr == other.expr
@@ -139,7 +139,7 @@ impl Filter {
     /// name or index.
     #[must_use]
     pub fn on_interface(self, name: &str) -> Self {
-        // tcpdump's word for all of them.
+        // tcpdump's word for all interfaces.
         if name == "any" {
             return self;
         }
@@ -156,7 +156,8 @@ impl Filter {
         }
     }
 
-    /// Returns whether the drop is kept: whether the expression is certainly true.
+    /// Returns whether the filter keeps the drop, that is, whether the expression is certainly
+    /// true.
     pub fn matches(&self, record: &DropRecord<'_>) -> bool {
         self.program.holds(&FramedPacket::new(record))
     }

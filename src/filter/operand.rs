@@ -11,10 +11,10 @@ use super::lex::{
 use super::words::{self, Protocol};
 use super::{address, port};
 
-/// The qualifiers of a name: those written before it, or carried over from the name before.
+/// The qualifiers of a name: written before it, or carried over from the name before.
 #[derive(Clone, Copy, Debug)]
 pub enum Qualifiers {
-    /// pcap-filter's: `tcp src port`
+    /// Qualifiers of pcap-filter(7): `tcp src port`
     Headed {
         protocol: Option<Protocol>,
         direction: DirQualifier,
@@ -24,17 +24,17 @@ pub enum Qualifiers {
     TransportAddress(DirQualifier),
     /// `sport`, `dport`
     TransportPort(Side),
-    /// `reason` and its like
+    /// A word for a name that belongs to the drop: `reason`, `location`, `trap`
     Text(TextWord),
 }
 
 impl Qualifiers {
-    /// Whether `*` can begin a name.
+    /// Returns whether a name can begin with `*`.
     pub fn takes_globs(self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether `10/8` is a name.
+    /// Returns whether a name can be a network such as `10/8`.
     pub fn takes_nets(self) -> bool {
         matches!(
             self,
@@ -47,7 +47,7 @@ impl Qualifiers {
     }
 }
 
-/// What a name behind pcap-filter's qualifiers is.
+/// The type qualifier of pcap-filter(7): what kind of thing the name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeQualifier {
     /// `src 10.0.0.1`: a host
@@ -60,7 +60,7 @@ pub enum TypeQualifier {
     ProtoChain,
 }
 
-/// One name.
+/// Parses one name.
 pub fn single(input: &mut ParserInput<'_>, carried: Qualifiers) -> Parsed<Expr> {
     match carried {
         Qualifiers::Text(word) => drop_word::single(input, word),
@@ -86,7 +86,7 @@ pub fn single(input: &mut ParserInput<'_>, carried: Qualifiers) -> Parsed<Expr> 
     }
 }
 
-/// A name that turned out to be a plain number: the `443` of `port 80 or 443`.
+/// Interprets a plain number as a name: the `443` of `port 80 or 443`.
 pub fn number(
     input: &mut ParserInput<'_>,
     carried: Qualifiers,
@@ -132,7 +132,7 @@ fn wanted(protocol: Option<Protocol>, kind: TypeQualifier) -> &'static str {
     }
 }
 
-/// The next name. A word of the language is one only behind a backslash, except for protocols
+/// Takes the next name. A keyword needs a backslash before it to be a name, except for protocols
 /// behind `proto`, where nothing else can stand.
 fn name_or<'i>(input: &mut ParserInput<'i>, wanted: &str) -> Parsed<NameToken<'i>> {
     let start = position(input)?;

@@ -1,8 +1,9 @@
-//! The grammar: pcap-filter(7)'s, with the words that only a drop has.
+//! The grammar: that of pcap-filter(7), with words for the facts of a drop.
 //!
 //! A parenthesis can open an expression, a list of names (`port (80 or 443)`) or arithmetic, and a
-//! number can be a name carried over (`port 80 or 443`) or arithmetic (`port 80 or 443 = len`).
-//! So parsing goes by [`ParsedUnit`]s, and what follows one decides what it was: nothing is read twice.
+//! number can be a name with carried-over qualifiers (`port 80 or 443`) or arithmetic (`port 80 or
+//! 443 = len`). The parser therefore reads a [`ParsedUnit`] at a time, and decides from what
+//! follows which of them it was. Nothing is read twice.
 
 use std::iter::repeat_n;
 use std::ops::Range;
@@ -24,8 +25,8 @@ use super::primitive;
 use super::source_text::SourceText;
 use super::words;
 
-/// Parses a whole expression, and says where its primitives stand; `None` where there is nothing but
-/// white space.
+/// Parses a whole expression and records the span of each primitive. Returns no expression if there
+/// is nothing but white space.
 pub fn parse(
     text: &str,
     names: &dyn NameLookup,
@@ -54,17 +55,18 @@ fn whole(input: &mut ParserInput<'_>) -> Parsed<Option<Expr>> {
     if peek_character(input)?.is_some() {
         return expected_connective(input, "`and` or `or`");
     }
-    // The canonical form has parentheses that may not have been written.
+    // The canonical form can nest more deeply than the text: it shows implied parentheses.
     if expr.nesting() > MAX_NESTING {
         return fail(start..input.current_token_start(), too_deep());
     }
     Ok(Some(expr))
 }
 
-/// What `and` and `or` join, and the qualifiers that a name behind them would take over.
+/// An operand of `and` and `or`, and the qualifiers that it passes on to the next name.
 pub type Term = (Expr, Option<Qualifiers>);
 
-/// The rest of an expression: `and` and `or` are equals and go from left to right.
+/// Parses the rest of an expression. `and` and `or` have equal precedence and group from left to
+/// right.
 fn chain(
     input: &mut ParserInput<'_>,
     first: Expr,
@@ -89,7 +91,7 @@ pub fn connective(input: &mut ParserInput<'_>) -> Parsed<Option<Connective>> {
     Ok(None)
 }
 
-/// Whether an odd number of `not`s comes next; they are taken.
+/// Takes all `not`s that come next and returns whether their number is odd.
 pub fn negation(input: &mut ParserInput<'_>) -> Parsed<bool> {
     let mut negated = false;
     while keyword(input, "not")? || (!peek_sign(input, "!=")? && sign(input, "!")?) {
@@ -108,7 +110,7 @@ pub fn term(input: &mut ParserInput<'_>, carried: Option<Qualifiers>) -> Parsed<
     Ok((if negated { expr.negated() } else { expr }, carried))
 }
 
-/// Notes where the primitives of `expr` stand, unless that was done while it was parsed.
+/// Records the span of the primitives in `expr`, unless that was done while they were parsed.
 fn remember(input: &mut ParserInput<'_>, start: usize, known: usize, expr: &Expr) {
     if input.state.primitives.len() == known {
         let span = start..input.previous_token_end();
@@ -117,18 +119,18 @@ fn remember(input: &mut ParserInput<'_>, start: usize, known: usize, expr: &Expr
     }
 }
 
-/// A term, or arithmetic that is not compared with anything yet.
+/// A term, or arithmetic that has not been compared with anything yet.
 pub enum ParsedUnit<'i> {
     Term(Term),
     Arith {
         arith: Arith,
-        /// Where it is nothing but a number, which may be a name: its text.
+        /// The text, if the arithmetic is a single number, which may turn out to be a name.
         number: Option<&'i str>,
         span: Range<usize>,
     },
 }
 
-/// The term that a unit is, when nothing that follows makes arithmetic of it.
+/// Turns a unit into a term, once it is clear that no more arithmetic follows.
 fn finished(
     input: &mut ParserInput<'_>,
     unit: ParsedUnit<'_>,
@@ -212,7 +214,8 @@ fn unit<'i>(input: &mut ParserInput<'i>, carried: Option<Qualifiers>) -> Parsed<
     }
 }
 
-/// Whether the number just taken goes on as `10/8` where nets are expected.
+/// Returns whether the number just taken begins a network such as `10/8`, where networks are
+/// expected.
 fn names_a_net(input: &mut ParserInput<'_>, carried: Option<Qualifiers>) -> Parsed<bool> {
     Ok(carried.is_some_and(Qualifiers::takes_nets) && peek_sign(input, "/")?)
 }
@@ -248,7 +251,7 @@ fn carried_name<'i>(
     Ok(ParsedUnit::Term((expr, carried)))
 }
 
-/// `( … )`
+/// Parses a group in parentheses.
 fn group<'i>(input: &mut ParserInput<'i>, carried: Option<Qualifiers>) -> Parsed<ParsedUnit<'i>> {
     let start = position(input)?;
     let opening = start..start + 1;
@@ -281,7 +284,7 @@ fn group<'i>(input: &mut ParserInput<'i>, carried: Option<Qualifiers>) -> Parsed
     })
 }
 
-/// The rest of a group. What stands within does not carry over to what follows.
+/// Parses the rest of a group. Qualifiers inside it do not carry over to what follows.
 fn grouped<'i>(
     input: &mut ParserInput<'i>,
     (first, inner): Term,
@@ -306,7 +309,7 @@ pub fn close(input: &mut ParserInput<'_>, opening: Range<usize>) -> Parsed<()> {
     }
 }
 
-/// Arithmetic that has begun, to its end, and what it is compared with.
+/// Parses the rest of arithmetic that has begun, the comparison sign and the other side.
 pub fn compared<'i>(
     input: &mut ParserInput<'i>,
     started: PartialArith<'i>,

@@ -14,7 +14,8 @@ use super::words;
 use crate::dissect::ProtocolName;
 use crate::packet;
 
-/// A port by number or service name, and the protocol that a name stands for.
+/// Parses a port number or service name. Returns the port, and the protocol that the service
+/// implies.
 pub fn single(
     input: &ParserInput<'_>,
     scope: PortScope,
@@ -49,7 +50,7 @@ fn port_number(
         PortScope::Sctp => service.sctp,
         PortScope::Any => {
             return match (service.tcp, service.udp, service.sctp) {
-                // As in tcpdump: the protocol counts too, where there is only one.
+                // As in tcpdump, a service of a single protocol implies that protocol.
                 (Some(port), None, _) => Ok((PortScope::Tcp, port)),
                 (None, Some(port), _) => Ok((PortScope::Udp, port)),
                 (None, None, Some(port)) => Ok((PortScope::Sctp, port)),
@@ -87,7 +88,8 @@ fn unknown_service<T>(input: &ParserInput<'_>, text: &str, span: &Range<usize>) 
     )
 }
 
-/// `6000-6008`; one port is a range, too. Service names may hold a `-` themselves.
+/// Parses a range such as `6000-6008`, or a single port. Service names may contain a `-`
+/// themselves.
 pub fn range(
     input: &ParserInput<'_>,
     scope: PortScope,
@@ -128,8 +130,8 @@ pub fn range(
     ))
 }
 
-/// `flow tcp 10.0.0.1:1234 10.0.0.2:80`, in both directions; `flow icmp 10.0.0.1 > 10.0.0.2`, in one,
-/// of any protocol; `flow none`.
+/// Parses the operands of `flow`: `tcp 10.0.0.1:1234 10.0.0.2:80` for both directions, `icmp
+/// 10.0.0.1 > 10.0.0.2` for one direction of any protocol, or `none`.
 pub fn flow(input: &mut ParserInput<'_>) -> Parsed<Primitive> {
     if keyword(input, "none")? {
         return Ok(Primitive::OneWay(None));
@@ -206,7 +208,7 @@ impl Endpoint {
 
 const WITH_PORT: &str = "an address and a port, for instance 10.0.0.1:80 or [2001:db8::1]:80";
 
-/// An address and its port; without one where the packets of a flow have none.
+/// Parses an address with its port, or without one for a protocol that has no ports.
 fn endpoint(input: &mut ParserInput<'_>, scope: PortScope) -> Parsed<(Endpoint, Range<usize>)> {
     let has_ports = scope != PortScope::Any;
     let wanted = if has_ports {
@@ -226,7 +228,7 @@ fn endpoint(input: &mut ParserInput<'_>, scope: PortScope) -> Parsed<(Endpoint, 
     Ok((found, name.span))
 }
 
-/// One direction of a flow, as it stands behind `flow`: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+/// One direction of a flow, displayed as the operands of `flow`: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
 pub struct OneWay(pub packet::Flow);
 
 impl fmt::Display for OneWay {

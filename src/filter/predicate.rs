@@ -1,4 +1,5 @@
-//! Compiled predicates. A predicate answers a packet with true, false, or `None` where bytes are missing.
+//! Compiled predicates. A predicate answers true or false for a packet, or `None` if bytes are
+//! missing.
 
 use crate::reason;
 use crate::record::{Cause, Name, Origin, Symbol};
@@ -14,10 +15,10 @@ use super::relation;
 use super::view::{Class, PacketView};
 use super::{fact, transport_header};
 
-/// A primitive made ready.
+/// A primitive, prepared for fast evaluation.
 #[derive(Clone, Debug)]
 pub enum Predicate {
-    /// A load at a fixed offset under a mask: nearly every relation there is.
+    /// A comparison of one load at a fixed offset, under a mask; nearly every relation is one.
     Field {
         header: LoadBase,
         offset: usize,
@@ -28,14 +29,15 @@ pub enum Predicate {
     },
     Relation {
         relation: Box<Relation>,
-        /// The headers that have to be there, in text order.
+        /// The headers that the packet must have, in text order.
         guards: Vec<LoadBase>,
     },
     Other(Box<Primitive>),
     EtherProto(u16),
     IpProto(Family, u8),
     Address4(Scope, DirQualifier, u32, u32),
-    /// Any of the ranges; the first apart, for nearly always it is the only one.
+    /// A port in any of the ranges. The first range is stored apart, because it nearly always is
+    /// the only one.
     Port(PortScope, DirQualifier, PortRange, Vec<PortRange>),
 }
 
@@ -63,7 +65,7 @@ impl Predicate {
         }
     }
 
-    /// The range that `other` asks for, where `self or other` is one predicate for ports.
+    /// Returns the range of `other`, if `self or other` can be one predicate on ports.
     pub fn joined_port(&self, other: &Self) -> Option<PortRange> {
         match (self, other) {
             (
@@ -78,7 +80,7 @@ impl Predicate {
         }
     }
 
-    /// The same predicate for more ports.
+    /// Adds port ranges to the predicate.
     pub fn with_ports(mut self, ports: Vec<PortRange>) -> Self {
         if let Self::Port(_, _, _, more) = &mut self {
             more.extend(ports);
@@ -86,7 +88,7 @@ impl Predicate {
         self
     }
 
-    /// The answer for all packets of a class, where there is only one.
+    /// Returns the answer for all packets of a class, if it is the same for all of them.
     pub fn in_class(&self, class: Class) -> Option<bool> {
         if class == Class::Unknown {
             return None;
@@ -191,8 +193,8 @@ pub fn field(comparison: &Relation) -> Option<Predicate> {
     })
 }
 
-/// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
-/// and its manual does not say.
+/// Tests the next header, as pcap-filter(7) says; over IPv6 also the header behind one fragment
+/// header, which libpcap does without mentioning it in the manual.
 #[inline]
 fn ip_proto(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
@@ -247,7 +249,8 @@ fn address6(
     direction.judge(|| is(ipv6::SOURCE), || is(ipv6::DESTINATION))
 }
 
-/// Word by word: the first that differs decides, even where those behind it are missing.
+/// Compares word by word: the first word that differs decides, even if later ones were not
+/// captured.
 fn is_address6(view: &PacketView<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
     for word in 0..4 {
         let shift = 96 - 32 * word;
@@ -260,7 +263,8 @@ fn is_address6(view: &PacketView<'_>, at: usize, address: u128, mask: u128) -> O
     Some(true)
 }
 
-/// pcap-filter(7): the transport header of a first fragment, over IPv6 only directly behind it.
+/// Tests the ports in the transport header of a first fragment, over IPv6 only directly behind the
+/// IPv6 header, as pcap-filter(7) says.
 #[inline]
 fn port(
     view: &PacketView<'_>,
@@ -295,7 +299,7 @@ fn port(
     direction.judge(|| is(at), || is(at + udp::DESTINATION))
 }
 
-/// The predicates that are rarer, or do little.
+/// Evaluates the primitives that are rare or cheap.
 fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
     let network = view.layout.network();
     match primitive {
@@ -367,7 +371,7 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
         }
         &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),
-        // They are predicates of their own.
+        // These have predicates of their own.
         Primitive::EtherProto(_)
         | Primitive::IpProto(..)
         | Primitive::Address(..)
@@ -376,7 +380,7 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
     }
 }
 
-/// What is asked of MAC addresses is false where there are none.
+/// Returns false for a link layer without MAC addresses, else the predicate's answer.
 fn with_macs(view: &PacketView<'_>, predicate: impl FnOnce() -> Option<bool>) -> Option<bool> {
     match view.layout.naming {
         Naming::Unread => None,
@@ -385,7 +389,7 @@ fn with_macs(view: &PacketView<'_>, predicate: impl FnOnce() -> Option<bool>) ->
     }
 }
 
-/// Any header of the chain, until one that has no next.
+/// Returns whether any header of the chain has the protocol number.
 fn proto_chain(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     let headers = match (view.kind?, family) {
@@ -445,7 +449,7 @@ fn is_flow(view: &PacketView<'_>, flow: &TwoWayFlow) -> Option<bool> {
     DirQualifier::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
 }
 
-/// What is absent is plainly not so.
+/// Tests a fact of the drop. A fact that is absent makes the test false.
 fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
     let record = view.packet.record;
     let (reason, symbol) = match record.cause {
@@ -457,7 +461,7 @@ fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
             reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
         }
         DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
-            // `.constprop.0` and its like: parts of a function that the compiler split off.
+            // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
             let plain = function.split(|&byte| byte == b'.').next();
             glob.matches(function)
                 || plain.is_some_and(|plain| glob.matches(plain))
@@ -495,7 +499,7 @@ fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
     }
 }
 
-/// A symbol without its module: `gre_rcv+0x41/0xb0`, as one copies it from a line.
+/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
 fn place(symbol: Symbol<'_>) -> &[u8] {
     let text = symbol.0.as_bytes();
     let end = text.iter().position(|&byte| byte == b' ');

@@ -21,7 +21,7 @@ use super::parse::{ParsedUnit, close, compared, connective, negation, term};
 use super::port;
 use super::words::{self, Protocol};
 
-/// The primitive that begins with the keyword `word`.
+/// Parses the primitive that begins with the keyword `word`.
 pub fn parse<'i>(
     input: &mut ParserInput<'i>,
     word: &str,
@@ -76,8 +76,7 @@ pub fn parse<'i>(
     }
 }
 
-/// `inner a`: what it says of the packet within carries nothing over to what is said of the one
-/// around it.
+/// Parses `inner a`. Qualifiers inside it do not carry over to what follows.
 fn inner<'i>(input: &mut ParserInput<'i>, span: Range<usize>) -> Parsed<ParsedUnit<'i>> {
     let (expr, _) = nested(input, span, |input| term(input, None))?;
     Ok(ParsedUnit::Term((Expr::Inner(Box::new(expr)), None)))
@@ -117,12 +116,13 @@ fn llc(input: &mut ParserInput<'_>) -> Parsed<Llc> {
         None if word.is_empty() || matches!(word, "and" | "or") => Ok(words::LLC),
         None => expected(
             input,
-            "an LLC type: i, s, u, rr, rnr, rej, ui, ua, disc, sabme, predicate, xid or frmr",
+            "an LLC type: i, s, u, rr, rnr, rej, ui, ua, disc, sabme, test, xid or frmr",
         ),
     }
 }
 
-/// What can begin with a protocol: `tcp`, `tcp port 80`, `ip broadcast`, `tcp[13] = 2`.
+/// Parses a primitive that can begin with a protocol: `tcp`, `tcp port 80`, `ip broadcast`,
+/// `tcp[13] = 2`.
 fn headed<'i>(
     input: &mut ParserInput<'i>,
     before: Option<(Protocol, Range<usize>)>,
@@ -198,7 +198,7 @@ fn misfit<T>(
     fail(span, format!("this does not go with `{word}`"))
 }
 
-/// `src`, `dst`, and both in either order.
+/// Takes `src`, `dst`, or both in either order.
 fn direction(input: &mut ParserInput<'_>) -> Parsed<Option<DirQualifier>> {
     let (one, second) = if keyword(input, "src")? {
         (DirQualifier::Source, "dst")
@@ -220,7 +220,7 @@ fn direction(input: &mut ParserInput<'_>) -> Parsed<Option<DirQualifier>> {
     Ok(Some(one))
 }
 
-/// The names after their qualifiers: one, `not` one, or several in parentheses.
+/// Parses the names behind their qualifiers: one, `not` one, or several in parentheses.
 fn with_names<'i>(input: &mut ParserInput<'i>, carried: Qualifiers) -> Parsed<ParsedUnit<'i>> {
     let expr = operands(input, carried)?;
     Ok(ParsedUnit::Term((expr, Some(carried))))
@@ -247,7 +247,7 @@ fn operands(input: &mut ParserInput<'_>, carried: Qualifiers) -> Parsed<Expr> {
 }
 
 impl TypeQualifier {
-    /// Whether the kind of name is one that `protocol` has.
+    /// Returns whether `protocol` has names of this type.
     fn goes_with(self, protocol: Option<Protocol>) -> bool {
         match (self, protocol) {
             (_, None) => true,

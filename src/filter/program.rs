@@ -1,8 +1,9 @@
-//! The compiled form: a list of predicates, each with two branches. Negations are pushed down to the predicates
-//! (De Morgan's laws hold for three values, too), so that each predicate asks for one certain answer; an
-//! unknown answer takes the branch of "no", whatever was asked. There is one entry point for each
-//! class of network header, which skips the predicates that the class decides. Nothing is allocated for a
-//! packet.
+//! The compiled filter: a list of predicates, each with two branches.
+//!
+//! Negations are pushed down to the predicates (De Morgan's laws hold for three truth values too),
+//! so that each predicate needs one certain answer; an unknown answer takes the `miss` branch
+//! either way. There is one entry point for each class of network header, which skips the
+//! predicates that the class decides. Nothing is allocated for a packet.
 
 use super::ast::{Chain, Connective, Expr, PortRange, Primitive};
 use super::inner;
@@ -14,38 +15,38 @@ use super::view::{Class, PacketView};
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Every step leads to one before it, or out.
+    /// The steps in reverse order: each leads to an earlier step, or ends the program.
     steps: Vec<ProgramStep>,
-    /// Where to begin with a packet of each class.
+    /// The first step for a packet of each class.
     entries: [BranchTarget; Class::ALL.len()],
-    /// The first is the beginning of the expression.
+    /// The header offsets at each position of the expression; the first entry is its beginning.
     places: Vec<FramingLayouts>,
-    /// What is asked of packets in tunnels.
+    /// The programs for packets inside tunnels.
     inner: Vec<Program>,
 }
 
 #[derive(Clone, Debug)]
 struct ProgramStep {
     ask: Ask,
-    /// The answer asked for.
+    /// The answer that counts as a hit.
     wanted: bool,
-    /// Where to go with that answer, and where with any other.
+    /// The next step on a hit.
     hit: BranchTarget,
     miss: BranchTarget,
 }
 
 #[derive(Clone, Debug)]
 enum Ask {
-    /// A predicate at the beginning of the expression.
+    /// A predicate with the offsets at the beginning of the expression.
     Predicate(Predicate),
-    /// A predicate behind a word that moved the headers.
+    /// A predicate behind a word that moved the headers, with the index of its offsets.
     Moved(Predicate, usize),
-    /// Whether there is a packet in a tunnel of which a program holds. That program is compiled
-    /// for the answer wanted, so that here it is a hit either way.
+    /// A program that runs on the packet inside the tunnel. It is compiled for the wanted answer,
+    /// so that it is a hit if it holds.
     Inner(usize),
 }
 
-/// The index of a step; what is none is the way out.
+/// The index of the next step; any other value ends the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BranchTarget(u32);
 
@@ -55,7 +56,7 @@ impl BranchTarget {
 }
 
 impl Program {
-    /// Holds for every packet.
+    /// Returns the program that keeps every packet.
     pub fn all() -> Self {
         Self {
             steps: Vec::new(),
@@ -65,10 +66,12 @@ impl Program {
         }
     }
 
-    /// Holds where `expr` certainly is `wanted`.
+    /// Compiles the program that keeps the packets for which `expr` certainly has the value
+    /// `wanted`.
     pub fn new(expr: &Expr, wanted: bool) -> Self {
         let mut program = Self::all();
-        // Text order first, for the places; then backwards, for each step must know where to go.
+        // First in text order, for the header offsets; then backwards, because each step must know
+        // the next one.
         let mut leaves = Vec::new();
         let mut place = 0;
         program.find_leaves(expr, wanted, &mut place, &mut leaves);
@@ -85,7 +88,7 @@ impl Program {
         program
     }
 
-    /// What the primitives and tunnels become, in text order.
+    /// Collects the predicates and tunnel programs in text order.
     fn find_leaves(
         &mut self,
         expr: &Expr,
@@ -102,7 +105,7 @@ impl Program {
             }
             Expr::Not(expr) => self.find_leaves(expr, !wanted, place, leaves),
             Expr::Inner(expr) => {
-                // The packet inside starts anew.
+                // The packet inside has its own offsets.
                 self.inner.push(Self::new(expr, wanted));
                 leaves.push(ProgramLeaf::Inner(self.inner.len() - 1));
             }
@@ -121,7 +124,7 @@ impl Program {
         }
     }
 
-    /// Whether the packet is kept.
+    /// Returns whether the packet is kept.
     #[inline]
     pub fn holds(&self, packet: &FramedPacket<'_>) -> bool {
         let layout = self.places[0].layout(packet.framing);
@@ -148,7 +151,7 @@ impl Program {
         target == BranchTarget::KEEP
     }
 
-    /// The answer behind a word that moved the headers.
+    /// Returns the answer of a predicate behind a word that moved the headers.
     #[inline(never)]
     fn answer_at(
         &self,
@@ -166,9 +169,9 @@ impl Program {
     }
 }
 
-/// What has no parts.
+/// A part of the expression that is not divided further.
 enum ProgramLeaf {
-    /// A predicate at a place.
+    /// A predicate, with the index of its offsets.
     Predicate(Predicate, usize),
     Inner(usize),
 }
@@ -176,10 +179,10 @@ enum ProgramLeaf {
 /// Compiles an expression from its end to its beginning, for packets of one class.
 struct Compiler<'a> {
     steps: &'a mut Vec<ProgramStep>,
-    /// Those not reached yet.
+    /// The leaves that are not compiled yet.
     leaves: &'a [ProgramLeaf],
     class: Class,
-    /// Ranges of ports that the leaf before asks for, too.
+    /// Port ranges to be merged into the next leaf.
     ports: Vec<PortRange>,
 }
 
@@ -213,8 +216,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Takes an element that is a port as the one before it is, `or` between them: the predicate before
-    /// will ask for both.
+    /// Merges an element into the one before it if `or` joins two tests of ports: the predicate
+    /// before tests both. Returns whether it did.
     fn joins_ports(&mut self, chain: &Chain, index: usize) -> bool {
         let (before, is_or) = match index.checked_sub(1).map(|before| &chain.rest[before]) {
             Some((connective, expr)) => (expr, *connective == Connective::Or),
@@ -258,11 +261,11 @@ impl Compiler<'_> {
             }
             ProgramLeaf::Inner(program) => Ask::Inner(*program),
         };
-        // Either answer would lead there.
+        // Both answers lead to the same step.
         if hit == miss {
             return hit;
         }
-        // No memory holds an expression of so many steps.
+        // No expression has so many steps: the parser's input would not fit into memory.
         let index = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         if index >= BranchTarget::REJECT.0 {
             return miss;

@@ -1,5 +1,5 @@
-//! Evaluates comparisons of arithmetic over lengths and bytes, and finds the headers from which the
-//! bytes are counted.
+//! Evaluates arithmetic over lengths and bytes, and finds the headers from which the bytes are
+//! counted.
 
 use super::ast::{Arith, LoadBase, Width};
 use super::layout::ether_type;
@@ -7,7 +7,7 @@ use super::offset::{ipv4, ipv6};
 use super::packet::Lookup::{self, Absent, Found};
 use super::view::{Class, PacketView};
 
-/// The value of arithmetic without a packet.
+/// Returns the value of arithmetic that depends on no packet; `None` for any other.
 pub fn constant(arith: &Arith) -> Option<u32> {
     match arith {
         Arith::Number(number) => Some(*number),
@@ -52,7 +52,7 @@ pub fn evaluate(arith: &Arith, view: &PacketView<'_>) -> Option<u32> {
             let offset = usize::try_from(evaluate(offset, view)?).ok()?;
             match base(view, *header)? {
                 Found(base) => load(view, base.checked_add(offset)?, *width),
-                // The guards have made sure of it.
+                // Not reached: the guards are checked first.
                 Absent => None,
             }
         }
@@ -76,7 +76,7 @@ pub fn load(view: &PacketView<'_>, at: usize, width: Width) -> Option<u32> {
     }
 }
 
-/// Where a header begins.
+/// Returns the offset of a header.
 #[inline]
 pub fn base(view: &PacketView<'_>, header: LoadBase) -> Option<Lookup<usize>> {
     let network = view.layout.network();
@@ -112,7 +112,7 @@ pub fn base(view: &PacketView<'_>, header: LoadBase) -> Option<Lookup<usize>> {
     }
 }
 
-/// Where the transport header of an IPv4 packet begins; absent in a later fragment.
+/// Returns the offset of the transport header of an IPv4 packet; absent in a later fragment.
 #[inline]
 pub fn first_fragment(view: &PacketView<'_>, network: usize) -> Option<Lookup<usize>> {
     if view.packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
@@ -122,7 +122,7 @@ pub fn first_fragment(view: &PacketView<'_>, network: usize) -> Option<Lookup<us
     Some(Found(network + 4 * words))
 }
 
-/// Whether a packet of this class can have the header.
+/// Returns whether a packet of this class can have the header.
 pub fn has_header(class: Class, header: LoadBase) -> bool {
     match header {
         LoadBase::Link => true,

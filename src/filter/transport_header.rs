@@ -1,6 +1,6 @@
 //! Finds the network and transport headers behind VLAN tags, IPv6 extension headers and
-//! authentication headers. Our own words (`saddr`, `sport`, `flow`) look there; those of
-//! pcap-filter(7) do not.
+//! authentication headers. The words `saddr`, `sport`, `flow` and their relatives look there; those
+//! of pcap-filter(7) do not.
 
 use super::layout::ether_type;
 use super::offset::{ipv4, ipv6, vlan};
@@ -45,7 +45,7 @@ fn family(packet: &FramedPacket<'_>, link: LinkType) -> Option<(u16, usize)> {
     Some((kind, FAMILY_LEN))
 }
 
-/// The ports of a packet that is whole or a first fragment.
+/// The ports of an unfragmented packet or a first fragment.
 pub struct PortFields {
     /// TCP, UDP or SCTP.
     pub protocol: u8,
@@ -123,16 +123,17 @@ pub struct Headers<'a> {
 
 enum ChainPosition {
     Header(IpNextHeader),
-    /// The one before was cut off.
+    /// Unknown: the header before was cut off.
     Unknown,
-    /// The one before was the last.
+    /// The header before was the last.
     End,
 }
 
 impl<'a> Headers<'a> {
     /// Starts behind an IPv4 header, whose only extension header is the authentication header.
     pub fn of_ipv4(packet: &FramedPacket<'a>, network: usize) -> Option<Self> {
-        // No header is shorter than five words, whatever it says: the addresses are in them.
+        // An IPv4 header has at least five words, whatever its length field says: the addresses are
+        // in them.
         let words = usize::from(packet.bytes.u8(network)? & 0x0f).max(5);
         Some(Self {
             bytes: packet.bytes,

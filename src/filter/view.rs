@@ -14,7 +14,7 @@ pub struct PacketView<'a> {
     pub kind: Option<u16>,
 }
 
-/// Kinds of network header; most predicates are for one or two of them.
+/// The class of network header; most predicates apply to one or two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Ip4,
@@ -22,7 +22,7 @@ pub enum Class {
     Arp,
     Rarp,
     Other,
-    /// The type was not captured, or is nowhere.
+    /// The type was not captured, or no header states it.
     Unknown,
 }
 
