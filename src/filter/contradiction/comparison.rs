@@ -1,5 +1,5 @@
-//! What a comparison of arithmetic says: of a number and a field under a mask, everything; of others,
-//! which headers are there.
+//! Translates comparisons of arithmetic into formulas: completely if a number is compared with a
+//! field under a mask; otherwise only the headers that must be present.
 
 use crate::filter::ast::{Arith, Comparison, LoadBase, Relation, Width};
 use crate::filter::layout::ether_type;
@@ -11,7 +11,7 @@ use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::formula::{Formula, all_of, bytes, is_one, kind};
 use super::meaning::{Meaning, Spot, first_fragment};
 
-/// Where a header is.
+/// Returns the formula for the presence of a header.
 fn present(header: LoadBase, here: PlaceId) -> Formula {
     let next = |offset, number: u8| is_one(bytes(here, Base::Network, offset, 1), number.into());
     match header {
@@ -96,11 +96,11 @@ pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
     ))
 }
 
-/// `field & mask` compared with a number.
+/// Returns the formula for the comparison of `field & mask` with a number.
 fn compared(field: Variable, mask: u32, comparison: Comparison, value: u32) -> Formula {
     let (mask, most, value) = (u128::from(mask), u128::from(u32::MAX), u128::from(value));
     let numbers = match comparison {
-        // A bit that the mask has not is never there.
+        // A bit outside the mask is never set.
         Comparison::Equal | Comparison::NotEqual if value & !mask != 0 => Numbers::of([]),
         Comparison::Equal | Comparison::NotEqual => Numbers::one(value),
         Comparison::Less | Comparison::GreaterOrEqual => {

@@ -58,9 +58,9 @@ pub fn drop_word(word: &DropWord) -> Meaning {
             (*index).into(),
             ABSENT_INDEX,
         )),
-        // `if5` may be a name, or how an interface without one is shown.
+        // `if5` may be a name, or stand for an interface without one.
         DropWord::InterfaceName(name) if name.starts_with(b"if") => Meaning::at_most(Formula::True),
-        // No wildcards there.
+        // An interface name with wildcard characters is not a pattern.
         DropWord::InterfaceName(name) if !name.iter().any(|byte| b"*?".contains(byte)) => {
             let glob = Glob::new(name.clone());
             Meaning::at_most(named(TextVariable::InterfaceName, &glob, true))
@@ -81,8 +81,8 @@ pub fn drop_word(word: &DropWord) -> Meaning {
     }
 }
 
-/// What a pattern for a place asks of the function's name up to the first dot: `location` tries
-/// `tcp_v4_rcv`, `tcp_v4_rcv.part.0` and `tcp_v4_rcv.part.0+0x1/0x2`.
+/// Returns the pattern that a location's pattern implies for the function name up to the first dot:
+/// `location` tries `tcp_v4_rcv`, `tcp_v4_rcv.part.0` and `tcp_v4_rcv.part.0+0x1/0x2`.
 fn plain_function(glob: &Glob) -> Glob {
     let beginning = beginning(glob.as_bytes());
     let is_whole = beginning.len() == glob.as_bytes().len();

@@ -1,4 +1,4 @@
-//! Formulas: conditions joined by "and" and "or", and whether a packet can satisfy them.
+//! Formulas: constraints joined by "and" and "or", and a search for a packet that satisfies them.
 
 use crate::filter::ast::{DirQualifier, PortRange};
 
@@ -6,7 +6,7 @@ use super::constraint::{
     Base, Constraint, Constraints, Numbers, PlaceId, TextConstraint, Variable,
 };
 
-/// What has to be so of a packet.
+/// A condition that a packet must satisfy.
 #[derive(Clone, Debug)]
 pub enum Formula {
     True,
@@ -18,7 +18,7 @@ pub enum Formula {
 }
 
 impl Formula {
-    /// A field under a mask is one of some numbers.
+    /// Returns the formula that a variable under a mask is one of some numbers.
     pub fn masked(field: Variable, mask: u128, numbers: Numbers) -> Self {
         let numbers = numbers.up_to(mask);
         if numbers.is_empty() {
@@ -34,7 +34,8 @@ impl Formula {
         }
     }
 
-    /// The opposite, of what is not more than the truth.
+    /// Returns the negation. It is valid only for a formula that is equivalent to its primitive,
+    /// not weaker.
     pub fn not(self) -> Self {
         match self {
             Self::True => Self::False,
@@ -80,7 +81,7 @@ pub fn bytes(place: PlaceId, base: Base, offset: usize, width: u32) -> Variable 
     }
 }
 
-/// The field, whatever its width, is one of `numbers`.
+/// Returns the formula that the whole variable is one of `numbers`.
 pub fn among(field: Variable, numbers: Numbers) -> Formula {
     let mask = match field {
         Variable::Bytes { width, .. } => all_bits(width),
@@ -113,22 +114,22 @@ pub fn judged(direction: DirQualifier, source: Formula, destination: Formula) ->
     }
 }
 
-/// How much may still be tried.
+/// The number of steps that are left for a search.
 pub struct StepBudget(pub usize);
 
 impl StepBudget {
-    /// Counts a look at all facts.
+    /// Counts one pass over all constraints; returns whether steps are left.
     fn spend(&mut self, facts: &Constraints<'_>) -> bool {
         self.0 = self.0.saturating_sub(1 + facts.len() / 16);
         self.0 > 0
     }
 }
 
-/// Choices within choices: more are not followed.
+/// The deepest nesting of choices that is searched.
 const MAX_DEPTH: usize = 400;
 
-/// Whether no packet meets all formulas: `false` where one may, or where the budget did not suffice
-/// to know.
+/// Returns whether no packet can satisfy all formulas; `false` if one may, or if the budget ran
+/// out.
 pub fn exclude_each_other<'a>(
     formulas: impl IntoIterator<Item = &'a Formula>,
     budget: &mut StepBudget,
@@ -141,7 +142,7 @@ pub fn exclude_each_other<'a>(
     !attempt.succeeds(formulas.into_iter().collect(), budget)
 }
 
-/// Some facts, and the choices that are still to be made.
+/// A set of constraints, and the choices that are still to be made.
 #[derive(Clone)]
 struct Attempt<'a> {
     facts: Constraints<'a>,
@@ -174,7 +175,7 @@ impl<'a> Attempt<'a> {
                     return false;
                 }
             }
-            // The choice that leaves least comes first.
+            // The choice with the fewest alternatives comes first.
             let mut narrowest: Option<(usize, Vec<&Formula>)> = None;
             for (index, parts) in self.choices.iter().enumerate() {
                 let left: Vec<_> = parts
@@ -210,7 +211,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether nothing known speaks against it at first sight.
+    /// Returns whether no known constraint directly contradicts the formula.
     fn allows(&self, formula: &Formula, budget: &mut StepBudget) -> bool {
         if !budget.spend(&self.facts) {
             return true;

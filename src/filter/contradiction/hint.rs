@@ -10,13 +10,13 @@ use crate::record::Origin;
 
 use super::{ExprPart, Shape};
 
-/// A primitive of one of the parts.
+/// A primitive in one of the parts that contradict each other.
 struct PartPrimitive<'e> {
     primitive: &'e Primitive,
     wanted: bool,
     place: super::PlaceId,
     position: usize,
-    /// Which of the parts.
+    /// The index of the part.
     part: usize,
 }
 
@@ -33,7 +33,7 @@ fn find_leaves<'e>(part: &ExprPart<'e>, number: usize, leaves: &mut Vec<PartPrim
             position: part.primitives.start,
             part: number,
         }),
-        // What is inside a tunnel has nothing to do with what is around it.
+        // The packet inside a tunnel is independent of the packet around it.
         Shape::Inner { .. } => {}
         Shape::Group(_, parts) => {
             for part in parts {
@@ -43,7 +43,8 @@ fn find_leaves<'e>(part: &ExprPart<'e>, number: usize, leaves: &mut Vec<PartPrim
     }
 }
 
-/// For parts that are never true together; `has_option` where `-i` is one of them.
+/// Returns a hint for parts that are never true together. `has_option` is set if `-i` is one of
+/// them.
 pub fn of_several(parts: &[&ExprPart<'_>], has_option: bool) -> Option<String> {
     let mut leaves = Vec::new();
     for (number, part) in parts.iter().enumerate() {
@@ -70,7 +71,8 @@ pub fn of_several(parts: &[&ExprPart<'_>], has_option: bool) -> Option<String> {
         })
 }
 
-/// IPv4 and IPv6 in two parts, where the one can be asked as the other is.
+/// Returns a hint if one part needs IPv4 and another IPv6, and one of them can be written for the
+/// other family.
 fn over_the_other_ip(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     for six in leaves.iter().filter(|leaf| is_ipv6(leaf.primitive)) {
         for four in leaves.iter().filter(|leaf| is_ipv4(leaf.primitive)) {
@@ -97,7 +99,7 @@ fn of_both_origins(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     })
 }
 
-/// For a part that is never true alone.
+/// Returns a hint for a part that is never true by itself.
 pub fn of_one(part: &ExprPart<'_>) -> Option<String> {
     let Shape::Primitive {
         primitive: Primitive::Relation(relation),
@@ -184,7 +186,7 @@ fn has_header(relation: &Relation, is_it: impl Fn(LoadBase) -> bool) -> bool {
     headers.into_iter().any(is_it)
 }
 
-/// How to ask the same of IPv6.
+/// Returns how to write an IPv4 test for IPv6.
 fn over_ipv6(primitive: &Primitive) -> Option<String> {
     match primitive {
         Primitive::IpProto(Family::Ip, 1) => Some(ICMP6.into()),
@@ -216,7 +218,7 @@ fn over_ipv6(primitive: &Primitive) -> Option<String> {
 
 const ICMP6: &str = "ICMP over IPv6 is `icmp6`, with types of its own";
 
-/// The same bytes behind an IPv6 header of 40 bytes.
+/// Rewrites loads from an IPv4 payload into loads behind an IPv6 header of 40 bytes.
 fn over_ipv6_header(arith: &Arith) -> Arith {
     match arith {
         Arith::Load {
@@ -249,7 +251,8 @@ fn over_ipv6_header(arith: &Arith) -> Arith {
     }
 }
 
-/// `ip and vlan`: the tag is looked for where the IP header was found.
+/// Returns a hint for words in the wrong order, such as `ip and vlan`, which looks for the tag in
+/// the place of the IP header.
 fn headers_between(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     let between = leaves.iter().find(|leaf| {
         matches!(

@@ -1,9 +1,10 @@
-//! Detects filters that no drop can match, before a capture waits for one in vain.
+//! Detects filters that no drop can match, before a capture waits in vain.
 //!
-//! What must be so for an expression to be true is a [`Formula`] over fields that have one value each:
-//! the type of a header, a byte, a reason. Where no values meet it, the expression is never true, and
-//! the parts of it that suffice for that are named. Errors go one way only: a part that is not
-//! understood is taken for one that can be true, and what takes too long to decide, too.
+//! An expression becomes a [`Formula`] over variables with one value each, such as the type of a
+//! header, a byte, or a reason. If no values satisfy the formula, the expression is never true, and
+//! the smallest contradicting parts are named. Errors go one way only: a part that is not
+//! understood counts as one that can be true, and so does an expression that takes too long to
+//! decide.
 
 mod comparison;
 mod constraint;
@@ -25,26 +26,26 @@ use meaning::Spot;
 use primitive::meaning;
 use transport::tunnelled;
 
-/// Why no drop can match a filter.
+/// The reason why no drop can match a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction {
     reasons: Vec<Conflict>,
-    /// How to say what was probably meant: one line.
+    /// A hint of one line about what was probably meant.
     pub hint: Option<String>,
 }
 
-/// Parts of an expression, as they were written.
+/// The contradicting parts of an expression, as they were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Conflict {
-    /// One that is never true.
+    /// One part that is never true.
     Never(String),
-    /// At least two that are never true together.
+    /// At least two parts that are never true together.
     Excluding(Vec<String>),
 }
 
-/// Alternatives whose contradictions are told.
+/// The most alternatives whose contradictions are reported.
 const MAX_REASONS: usize = 3;
-/// Parts of one that are named.
+/// The most parts of a contradiction that are named.
 const MAX_NAMES: usize = 8;
 
 /// `no drop can match: `a` and `b` exclude each other`
@@ -83,7 +84,7 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// A part, in a line that a terminal has room for.
+/// The text of a part, shortened to fit a terminal.
 struct Short<'a>(&'a str);
 
 impl fmt::Display for Short<'_> {
@@ -96,14 +97,14 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// Longer expressions are not examined.
+/// The most primitives of an expression that is examined.
 const MAX_PRIMITIVES: usize = 1000;
-/// Steps for finding out.
+/// The steps for detecting a contradiction.
 const BUDGET: usize = 50_000;
-/// Steps for finding out why.
+/// The steps for finding the contradicting parts.
 const BUDGET_TO_EXPLAIN: usize = 100_000;
 
-/// Why `expr` is never true, if that is certain.
+/// Returns why `expr` is never true, if that is certain.
 pub fn contradiction(expr: &Expr, source: &SourceText) -> Option<Contradiction> {
     if count_primitives(expr) > MAX_PRIMITIVES {
         return None;
@@ -136,10 +137,10 @@ pub(super) fn count_primitives(expr: &Expr) -> usize {
     }
 }
 
-/// A part of the expression, beside the formula that was made of it.
+/// A part of the expression; it mirrors the formula that was built from it.
 #[derive(Debug)]
 struct ExprPart<'e> {
-    /// Its primitives, by their position in the expression.
+    /// The positions of its primitives in the expression.
     primitives: Range<usize>,
     shape: Shape<'e>,
 }
@@ -148,16 +149,17 @@ struct ExprPart<'e> {
 enum Shape<'e> {
     Primitive {
         primitive: &'e Primitive,
-        /// The answer that is asked for.
+        /// The answer that makes the expression true.
         wanted: bool,
         place: PlaceId,
     },
-    /// The formula is that there is a packet inside, and what it is, or that it fails either way.
+    /// A packet inside a tunnel. The formula states that it exists and satisfies the expression,
+    /// or, if negated, that one of the two is false.
     Inner {
         wanted: bool,
         inside: Box<ExprPart<'e>>,
     },
-    /// A group, with a part for each part of the formula.
+    /// A group, with one part for each element of the formula.
     Group(Connective, Vec<ExprPart<'e>>),
 }
 
@@ -167,16 +169,16 @@ enum Move {
     Vlan,
     Mpls,
     Pppoes,
-    /// Not by a word: behind all VLAN tags of the packet.
+    /// All VLAN tags of the packet, without any word.
     AllTags,
 }
 
-/// Makes a formula of an expression, with every negation at its primitives.
+/// Builds the formula of an expression, with every negation pushed down to its primitives.
 #[derive(Default)]
 struct Builder<'e> {
-    /// Tunnels around, and the moves from the beginning of the packet.
+    /// The known positions: the number of tunnels, and the moves from the beginning of the packet.
     places: Vec<(usize, Vec<Move>)>,
-    /// Primitives that were seen, each with the place where it looks.
+    /// The distinct primitives so far, each with its position.
     seen: Vec<(PlaceId, &'e Primitive)>,
     primitives: usize,
 }
@@ -227,7 +229,7 @@ impl<'e> Builder<'e> {
     fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, ExprPart<'e>) {
         let spot = self.spot(depth, &[]);
         let has_tunnel = Formula::masked(Variable::HasTunnel(depth), 1, Numbers::one(1));
-        // The packet inside starts anew.
+        // No word has moved the headers of the packet inside.
         let (inside, part) = self.build(expr, wanted, depth + 1, &mut Vec::new());
         let formula = if wanted {
             Formula::All(vec![inside, has_tunnel, tunnelled(spot)])
@@ -291,7 +293,7 @@ impl<'e> Builder<'e> {
     }
 }
 
-/// Two parts as one. Groups of the same kind become one group.
+/// Joins two parts. Groups of the same connective become one group.
 fn joined<'e>(
     (one, one_part): (Formula, ExprPart<'e>),
     connective: Connective,
@@ -335,7 +337,7 @@ struct Explainer<'s> {
 }
 
 impl Explainer<'_> {
-    /// Finds the smallest parts of one that is never true.
+    /// Finds the smallest contradicting parts of a part that is never true.
     fn explain(&mut self, formula: &Formula, part: &ExprPart<'_>) {
         match (formula, &part.shape) {
             (Formula::Any(formulas), Shape::Group(Connective::Or, parts)) => {
@@ -370,10 +372,10 @@ impl Explainer<'_> {
         }
     }
 
-    /// Formulas that exclude each other, as do no fewer of them.
+    /// Returns a minimal set of formulas that contradict each other.
     fn needed(&mut self, formulas: &[Formula]) -> Vec<usize> {
         let mut needed: Vec<usize> = (0..formulas.len()).collect();
-        // From the end: what was written first stays.
+        // From the end, so that the parts that were written first stay.
         for index in (0..formulas.len()).rev() {
             let without = needed.iter().filter(|&&other| other != index);
             if exclude_each_other(without.map(|&other| &formulas[other]), &mut self.budget) {
@@ -399,7 +401,8 @@ impl Explainer<'_> {
 }
 
 impl SourceText {
-    /// A part as it was written; where that would be no expression, as it was understood.
+    /// Returns a part as it was written, or in its canonical form if the text is no complete
+    /// expression.
     fn named(&self, part: &ExprPart<'_>) -> String {
         match &part.shape {
             Shape::Primitive {
@@ -411,7 +414,7 @@ impl SourceText {
             }
             Shape::Inner { wanted, inside } => {
                 let not = if *wanted { "" } else { "not " };
-                // The negation went inside.
+                // The negation was pushed inside.
                 let name = if *wanted {
                     self.named(inside)
                 } else {
@@ -442,7 +445,7 @@ impl SourceText {
     }
 }
 
-/// Whether no primitive in it is negated.
+/// Returns whether no primitive in the part is negated.
 fn is_positive(part: &ExprPart<'_>) -> bool {
     match &part.shape {
         Shape::Primitive { wanted, .. } | Shape::Inner { wanted, .. } => *wanted,

@@ -13,7 +13,7 @@ use super::meaning::{
 /// IP protocols that can carry a packet: IPv4, IPv6, UDP for VXLAN and Geneve, GRE, MPLS.
 const TUNNELS: [u128; 5] = [4, 17, 41, 47, 137];
 
-/// IP protocols of `scope`, and `more`.
+/// Returns the IP protocols of `scope`, and those in `more`.
 fn covered(scope: PortScope, more: &[u128]) -> Numbers {
     let all = (0..=u8::MAX).filter(|&number| scope.covers(number));
     Numbers::of(all.map(u128::from).chain(more.iter().copied()))
@@ -43,7 +43,8 @@ pub fn port(here: PlaceId, scope: PortScope, direction: DirQualifier, range: Por
     ])
 }
 
-/// The network header that the words see which see further: the first, or one behind VLAN tags.
+/// Applies `formula` to the network header behind all VLAN tags, which is the first header if there
+/// is no tag.
 pub fn behind_tags(spot: Spot, formula: impl Fn(PlaceId) -> Formula) -> Formula {
     let is_untagged = kind(spot.start, &UNTAGGED);
     any_of([
@@ -59,8 +60,8 @@ pub fn transport_address(place: PlaceId, direction: DirQualifier, net: Net) -> F
     }
 }
 
-/// A TCP, UDP or SCTP header of `scope` whose ports are as `ports` has them, directly behind IP or
-/// behind extension headers.
+/// Returns the formula for a TCP, UDP or SCTP header of `scope`, directly behind IP or behind
+/// extension headers, whose ports satisfy `ports`.
 pub fn transport_ports(
     place: PlaceId,
     untagged: PlaceId,
@@ -133,7 +134,7 @@ pub fn is_flow(place: PlaceId, spot: Spot, flow: &TwoWayFlow) -> Formula {
     any_of([goes(flow.one, flow.other), goes(flow.other, flow.one)])
 }
 
-/// What follows from there being a packet in a tunnel.
+/// Returns the formula that follows from the presence of a packet inside a tunnel.
 pub fn tunnelled(spot: Spot) -> Formula {
     let start = spot.start;
     let next = |offset| bytes(start, Base::Network, offset, 1);
@@ -153,7 +154,8 @@ pub fn tunnelled(spot: Spot) -> Formula {
     ])
 }
 
-/// Where a fragment header follows IPv6 directly, the header behind it is one of `numbers`.
+/// Returns the formula that the header behind a fragment header directly behind IPv6, if there is
+/// one, is one of `numbers`.
 fn behind_fragment(place: PlaceId, numbers: Numbers) -> Formula {
     let next = |offset| bytes(place, Base::Network, offset, 1);
     any_of([

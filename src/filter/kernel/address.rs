@@ -1,4 +1,4 @@
-//! Compiles writer of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
+//! Compiles tests of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
 
 use super::code::{Goal, KIND};
 use super::message::PayloadLink;
@@ -31,9 +31,9 @@ impl PredicateWriter<'_> {
         }
     }
 
-    /// The addresses of IPv4, ARP or RARP, whichever it is.
+    /// Writes the test of the addresses of IPv4, ARP or RARP, whichever the packet has.
     fn addresses4(&mut self, direction: DirQualifier, address: u32, mask: u32, goal: Goal) {
-        // Without a link layer there is IP alone.
+        // Without a link layer there is nothing but IP.
         if self.framing == PayloadLink::Ethernet {
             let ip = self.code.label();
             self.code.op(Op::Recall(KIND));
@@ -88,7 +88,8 @@ impl PredicateWriter<'_> {
         );
     }
 
-    /// Where the kind of network header is not behind VLAN tags. Of one that is, all is possible.
+    /// Continues if the network header is one of `kinds`. A VLAN tag is a hit, because user space
+    /// looks behind it.
     pub fn untagged_kinds(&mut self, kinds: &[u16], goal: Goal) {
         if self.framing == PayloadLink::Ethernet {
             self.code.op(Op::Recall(KIND));
@@ -120,7 +121,7 @@ impl PredicateWriter<'_> {
         let [head @ .., fifth, sixth] = mac;
         let head = u32::from_be_bytes(head);
         let tail = u16::from_be_bytes([fifth, sixth]);
-        // The end first: where it was captured, so was the rest.
+        // The last bytes first: if they were captured, so were those before them.
         let is = |writer: &mut Self, at: u32, goal: Goal| {
             writer.code.fetch(Size::Half, at + 4, goal.miss);
             writer.code.require(tail.into(), goal.no());

@@ -1,12 +1,11 @@
-//! Compiles a filter for the kernel: a program for the socket, which rejects messages before they are
-//! delivered, and only messages that this process would reject.
+//! Compiles a filter for the kernel: a program for the socket that rejects messages before they are
+//! delivered, and only messages that this process would reject too.
 //!
-//! Three things ensure that. What the kernel cannot do is left out of the expression, where that
-//! can only keep more (`part`). A message that is not one whole packet alert is accepted, and so is
-//! what its bytes leave open: the link type, which user space infers, is inferred likewise, and
-//! where it may be either, the expression has to fail for both (`message`). And a predicate answers from
-//! the same bytes in the same order (`predicate`, `address`, `transport`, `word`); what was not captured is no answer, whatever
-//! was asked.
+//! Three rules ensure that. A test that the kernel cannot evaluate is left out of the expression if
+//! the rest keeps at least as much (`part`). A message that is not a single whole packet alert is
+//! accepted, and so is one whose bytes leave its link type open, unless the expression fails for
+//! both link types (`message`). And a predicate answers from the same bytes in the same order as in
+//! user space (`writer`, `address`, `transport`, `word`); missing bytes give no answer.
 
 mod address;
 mod code;
@@ -26,30 +25,30 @@ use code::{Code, Goal, UNDECIDED};
 use message::{Links, PayloadLink};
 use writer::{Inspected, PredicateWriter};
 
-/// What the kernel does of a filter.
+/// The part of a filter that runs in the kernel.
 #[derive(Clone, Debug)]
 pub struct KernelFilter {
-    /// How much of it.
+    /// The extent of the part.
     pub part: KernelPart,
     /// The program for the socket.
     pub program: BpfProgram,
 }
 
-/// How much of a filter the kernel does.
+/// The extent to which the kernel evaluates a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelPart {
-    /// All of it.
+    /// The whole filter.
     Whole,
-    /// A filter that keeps whatever the whole one keeps, and more.
+    /// A weaker filter, which keeps every drop that the whole one keeps, and more.
     Weaker(Filter),
 }
 
-/// Why the kernel does nothing of a filter.
+/// The reason why the kernel evaluates no part of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotInKernel {
-    /// It can do no part of it.
+    /// The kernel cannot evaluate any part of it.
     Nothing,
-    /// It could, but not by so few instructions.
+    /// No part of it fits into the permitted number of instructions.
     TooLong,
 }
 
@@ -64,8 +63,8 @@ impl fmt::Display for KernelPart {
 }
 
 impl Filter {
-    /// What the kernel can do of this filter by at most `max_len` instructions, for messages of
-    /// NET_DM's number `family`.
+    /// Compiles the largest part of this filter that the kernel can evaluate in at most `max_len`
+    /// instructions, for messages of NET_DM's family number `family`.
     pub fn in_kernel(&self, family: u16, max_len: usize) -> Result<KernelFilter, NotInKernel> {
         let whole = self.expr.as_ref().ok_or(NotInKernel::Nothing)?;
         let longest = part::of(whole).ok_or(NotInKernel::Nothing)?;
@@ -87,7 +86,7 @@ impl Filter {
     }
 }
 
-/// The program that accepts what `expr` keeps. All of it can be done.
+/// Compiles the program that accepts what `expr` keeps. The kernel can evaluate all of `expr`.
 fn compile(expr: &Expr, family: u16) -> BpfProgram {
     let mut code = Code::default();
     message::begin(&mut code, family);
@@ -129,7 +128,8 @@ fn write_all(code: &mut Code, framing: PayloadLink, expr: &Expr, rejected: Label
     write(&mut PredicateWriter { code, framing }, expr, goal);
 }
 
-/// Writes an expression in text order. Each element leads to the ones behind it, or out.
+/// Writes an expression in text order. Each element jumps to later elements, or out of the
+/// expression.
 fn write(writer: &mut PredicateWriter<'_>, expr: &Expr, goal: Goal) {
     match expr {
         Expr::Chain(chain) => {
@@ -164,7 +164,8 @@ fn write(writer: &mut PredicateWriter<'_>, expr: &Expr, goal: Goal) {
     }
 }
 
-/// What could not be written would be a hit; all of it can.
+/// Writes a predicate. One that could not be written would count as a hit, but `part` has left
+/// those out.
 fn write_predicate(writer: &mut PredicateWriter<'_>, predicate: &Predicate, goal: Goal) {
     if writer.write(predicate, goal).is_none() {
         writer.code.jump(goal.hit);
@@ -173,22 +174,22 @@ fn write_predicate(writer: &mut PredicateWriter<'_>, predicate: &Predicate, goal
 
 /// An element of a chain.
 struct Element<'e> {
-    /// What joins it to the elements before.
+    /// The connective between it and the elements before.
     connective: Connective,
     expr: &'e Expr,
-    /// For a port: more of them.
+    /// Further port ranges, if it is a test of ports.
     ports: Vec<PortRange>,
 }
 
-/// At least one. Ports asked for one after the other, as in `port 80 or 443`, are one element:
-/// their headers are looked for once.
+/// Returns the elements of a chain, at least one. Successive tests of ports, as in `port 80 or
+/// 443`, become one element, so that the ports are located once.
 fn elements(chain: &Chain) -> Vec<Element<'_>> {
     let element = |connective, expr| Element {
         connective,
         expr,
         ports: Vec::new(),
     };
-    // Before the first there is nothing, which is like nothing but `or`.
+    // The first element has nothing before it, which is the same as `false or`.
     let mut found = vec![element(Connective::Or, &*chain.first)];
     for (connective, expr) in &chain.rest {
         match (found.last_mut(), expr) {
@@ -225,7 +226,7 @@ impl Element<'_> {
     }
 }
 
-/// The most that any predicate of an expression looks at.
+/// Returns the deepest part of a drop that any predicate of an expression inspects.
 fn subject(expr: &Expr) -> Inspected {
     match expr {
         Expr::Chain(chain) => chain

@@ -1,5 +1,5 @@
-//! Selects the part of an expression that the kernel can predicate. The part keeps every drop that the
-//! whole expression keeps.
+//! Selects the part of an expression that the kernel can evaluate. The part keeps every drop that
+//! the whole expression keeps.
 
 use super::writer::Inspected;
 use crate::bpf::Label;
@@ -10,12 +10,13 @@ use super::code::{Code, Goal};
 use super::message::PayloadLink;
 use super::writer::PredicateWriter;
 
-/// The strongest such expression that only leaves writer out; `None` where nothing is left.
+/// Returns the strongest such part; `None` if nothing is left.
 pub fn of(expr: &Expr) -> Option<Expr> {
     PartSelector { has_moved: false }.of(expr, true)
 }
 
-/// How many elements at the end are joined by `and`: what can be left out.
+/// Returns the number of elements at the end that are joined by `and`, and that can therefore be
+/// left out.
 pub fn dispensable(expr: &Expr) -> usize {
     let Expr::Chain(chain) = expr else {
         return 0;
@@ -26,7 +27,7 @@ pub fn dispensable(expr: &Expr) -> usize {
         .count()
 }
 
-/// Without the last `count` elements, which are dispensable.
+/// Returns the expression without its last `count` elements, which are dispensable.
 pub fn shortened(expr: &Expr, count: usize) -> Expr {
     let Expr::Chain(chain) = expr else {
         return expr.clone();
@@ -37,13 +38,13 @@ pub fn shortened(expr: &Expr, count: usize) -> Expr {
 }
 
 struct PartSelector {
-    /// Whether `vlan` or its like has moved the headers, in text order.
+    /// True if `vlan`, `mpls` or `pppoes` has moved the headers, in text order.
     has_moved: bool,
 }
 
 impl PartSelector {
-    /// What is left of `expr` where it has to be `wanted`: a predicate that is left out counts as
-    /// certain to be so.
+    /// Returns the part of `expr` that is left when it should have the value `wanted`. A test that
+    /// is left out counts as having that value.
     fn of(&mut self, expr: &Expr, wanted: bool) -> Option<Expr> {
         match expr {
             Expr::Chain(chain) => {
@@ -61,7 +62,7 @@ impl PartSelector {
                 left
             }
             Expr::Not(expr) => self.of(expr, !wanted).map(Expr::negated),
-            // A packet inside another is found by walking through headers.
+            // Finding a packet inside another takes a walk through headers.
             Expr::Inner(_) => None,
             Expr::Primitive(primitive) => {
                 let predicate = Predicate::new(primitive);
@@ -77,7 +78,7 @@ impl PartSelector {
     }
 }
 
-/// Whether the predicate can be written, for packets of either framing.
+/// Returns whether the predicate can be compiled for both link types.
 fn can_do(predicate: &Predicate) -> bool {
     [PayloadLink::Ethernet, PayloadLink::Raw]
         .into_iter()

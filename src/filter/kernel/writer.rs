@@ -1,5 +1,6 @@
-//! Predicates on the packet, as [`filter::predicate`](super::super::predicate) answers them: each load is made
-//! where its bytes were captured, in the same order, so that the same answers are certain.
+//! Compiles predicates on the packet. Each load is made only if its bytes were captured, and in the
+//! same order as in [`filter::predicate`](super::super::predicate), so that the same answers are
+//! certain.
 
 use super::code::{Code, Compiled, Goal, KIND, UNKNOWN_KIND};
 use super::message::PayloadLink;
@@ -12,16 +13,16 @@ use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
 use crate::filter::offset::{ipv4, ipv6};
 use crate::filter::predicate::Predicate;
 
-/// What a predicate looks at.
+/// The part of a drop that a predicate inspects, from the cheapest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Inspected {
-    /// What the kernel said of the drop.
+    /// The facts of the drop.
     Drop,
     /// The packet's length.
     Length,
-    /// The packet, from its first byte or its outermost header on.
+    /// The packet from its first byte or its outermost header on.
     Packet,
-    /// The packet, from where `vlan` and its like have moved the headers to.
+    /// The packet from the header to which `vlan`, `mpls` or `pppoes` has moved.
     Header,
 }
 
@@ -42,7 +43,7 @@ impl Inspected {
     }
 }
 
-/// Writes writer for packets of one framing.
+/// Writes predicates for packets of one link type.
 pub struct PredicateWriter<'c> {
     pub code: &'c mut Code,
     pub framing: PayloadLink,
@@ -140,7 +141,7 @@ impl PredicateWriter<'_> {
         word::write(self.code, word, goal)
     }
 
-    /// Leads to the goal by A and a number.
+    /// Branches to the goal on a comparison of A with a number.
     pub fn ask(&mut self, condition: Condition, number: u32, goal: Goal) {
         self.code.branch(condition, number, goal.yes(), goal.no());
     }
@@ -160,8 +161,8 @@ impl PredicateWriter<'_> {
         }
     }
 
-    /// The two sides of a packet together: see [`DirQualifier::judge`]. One of them is enough for a
-    /// hit where either may be so, or where both may not.
+    /// Combines the tests of the two sides of a packet, as [`DirQualifier::judge`] does. One side
+    /// is enough for a hit if either side may match, or if both must not.
     pub fn judge(
         &mut self,
         direction: DirQualifier,
@@ -187,7 +188,7 @@ impl PredicateWriter<'_> {
         }
     }
 
-    /// Goes on for network headers of these kinds; those of no other are so.
+    /// Continues if the network header is one of these kinds; any other kind answers no.
     pub fn kinds(&mut self, kinds: &[u16], goal: Goal) {
         let next = self.code.label();
         self.code.op(Op::Recall(KIND));
@@ -200,7 +201,7 @@ impl PredicateWriter<'_> {
     }
 
     pub fn fetch_network(&mut self, size: Size, at: usize, goal: Goal) {
-        // Offsets of a header's fields.
+        // A field's offset in its header always fits.
         let at = self.framing.network() + u32::try_from(at).unwrap_or(MAX_OFFSET);
         self.code.fetch(size, at, goal.miss);
     }
@@ -211,7 +212,7 @@ impl PredicateWriter<'_> {
             self.code.jump(goal.no());
             return Some(());
         }
-        // Types that 802.2 has access points or SNAP headers for.
+        // 802.2 has access points or SNAP headers for these types.
         if kind <= MAX_LLC_LENGTH || matches!(kind, 0x809b | 0x80f3) {
             return None;
         }
@@ -246,7 +247,7 @@ impl PredicateWriter<'_> {
         }
     }
 
-    /// A becomes a field of a header, where there is that header.
+    /// Loads a header's field into A, if the packet has that header.
     fn field(&mut self, header: LoadBase, at: u32, size: Size, goal: Goal) {
         let kind = match header {
             LoadBase::Link => return self.code.fetch(size, at, goal.miss),
@@ -292,7 +293,7 @@ impl PredicateWriter<'_> {
     }
 }
 
-/// Behind any payload.
+/// An offset behind the end of every payload.
 pub const MAX_OFFSET: u32 = 0xffff;
 impl From<Width> for Size {
     fn from(width: Width) -> Self {
@@ -305,7 +306,7 @@ impl From<Width> for Size {
 }
 
 impl Size {
-    /// The largest number.
+    /// Returns the largest number of this size.
     fn all(self) -> u32 {
         match self {
             Self::Byte => 0xff,
