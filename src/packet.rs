@@ -1,5 +1,6 @@
-//! Reads the headers of a packet: infers its link type, finds its addresses and ports, and converts
-//! it to another link type. Every function is total: any bytes, cut anywhere, give an answer.
+//! Reads the headers of a packet: `inference` infers its link type, `ip` finds its addresses and
+//! ports, `conversion` converts it to another link type. Every function is total: it returns an
+//! answer for any bytes, cut anywhere.
 
 mod conversion;
 mod inference;
@@ -15,19 +16,21 @@ use ip::{Ip, Version};
 pub use conversion::{Converted, convert};
 pub use inference::{ArpHardware, infer_link};
 
-/// Bytes of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
+/// The length of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
 const ETHERNET_LEN: usize = 14;
-/// Bytes of a VLAN tag behind the first type field: control information, type (IEEE 802.1Q, 9.6).
+/// The length of a VLAN tag behind the first type field: control information, type (IEEE 802.1Q,
+/// 9.6).
 const VLAN_TAG_LEN: usize = 4;
-/// Values of the type field below this are lengths of an LLC frame (IEEE 802.3, 3.2.6).
+/// The smallest Ethernet type; smaller values of the field are lengths of an LLC frame (IEEE 802.3,
+/// 3.2.6).
 const MIN_ETHERTYPE: u16 = 0x0600;
 /// The most VLAN tags that are followed. Real packets have one or two.
 pub(crate) const MAX_VLAN_TAGS: usize = 8;
-/// Bytes of the cooked header (LINKTYPE_LINUX_SLL2).
+/// The length of the cooked header, version 2 (LINKTYPE_LINUX_SLL2).
 pub const SLL2_LEN: usize = 20;
-/// Bytes of the older cooked header (LINKTYPE_LINUX_SLL).
+/// The length of the cooked header, version 1 (LINKTYPE_LINUX_SLL).
 pub const SLL_LEN: usize = 16;
-/// Bytes of the address family before a packet of BSD's loopback devices.
+/// The length of the address family before a packet of BSD's loopback devices.
 pub const FAMILY_LEN: usize = 4;
 
 /// The header that precedes a dropped netlink message in a file (LINKTYPE_NETLINK in tcpdump.org's
@@ -60,8 +63,8 @@ fn ethernet(data: &[u8]) -> Option<Ethernet> {
     behind_tags(data, be16(data, ETHERNET_LEN - 2)?, ETHERNET_LEN)
 }
 
-/// Skips VLAN tags. `kind` is the type before `payload`: where it announces a tag, that tag begins
-/// at `payload`.
+/// Skips VLAN tags. `kind` is the type field before `payload`; if it announces a tag, the tag
+/// begins at `payload`.
 fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
     let mut header = Ethernet {
         inner: kind,

@@ -15,7 +15,7 @@ use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat};
 use crate::net_dm::control::Origins;
 use crate::summary::Grouping;
 
-/// The options, as clap sees them.
+/// The options as they were typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "dwdump",

@@ -1,4 +1,4 @@
-//! Describes messages of ARP (RFC 826) and Inverse ARP (RFC 2390).
+//! Describes ARP (RFC 826) and Inverse ARP (RFC 2390) messages.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ pub fn write(line: &mut LineWriter<'_>, data: &[u8], len: usize, around: Around)
     let Some(operation) = be16(data, 6) else {
         return write!(line.out, "length {len}");
     };
-    // A wrong length does not move the addresses of the usual kind.
+    // For Ethernet and IPv4, a wrong length field does not move the addresses.
     let hardware_len = match be16(data, 0) {
         Some(1) => 6,
         _ => usize::from(data[4]),

@@ -1,6 +1,6 @@
 //! Describes a packet in a line, as tcpdump does: `IP 10.10.2.4.34174 > 10.10.2.2.9999: UDP, length
-//! 32`. Packets inside tunnels and ICMP errors are described too, to a bounded depth. A header that
-//! no receiver accepts is marked with the fault in brackets, and dissected all the same.
+//! 32`. Packets inside tunnels and ICMP errors are described too, down to a limited depth. A header
+//! that no receiver accepts is marked with the fault in brackets, and described nevertheless.
 
 mod arp;
 mod check;
@@ -32,12 +32,12 @@ const MAX_DEPTH: u8 = 4;
 /// Bytes of an Ethernet header.
 const ETHERNET_LEN: usize = 14;
 
-/// A record's packet. Its [`Display`](fmt::Display) is one line, without a line feed.
+/// The packet of a record. Its [`Display`](fmt::Display) is one line, without a line feed.
 #[derive(Clone, Copy, Debug)]
 pub struct DissectedPacket<'a> {
     link: LinkType,
-    /// The protocol that the kernel reported, where the link type is a guess: then it is more
-    /// reliable than the bytes.
+    /// The protocol that the kernel reported, if the link type is a guess: it is then more reliable
+    /// than the bytes.
     protocol: Option<EtherType>,
     data: &'a [u8],
     original_len: u32,
@@ -67,7 +67,7 @@ impl<'a> DissectedPacket<'a> {
     pub fn fault(&self) -> Option<Fault> {
         let mut nowhere = Nowhere;
         let mut line = LineWriter::new(&mut nowhere, self.path);
-        // Nowhere takes all that is written.
+        // Writing to `Nowhere` cannot fail.
         self.write(&mut line).ok()?;
         line.fault
     }
@@ -106,7 +106,7 @@ impl fmt::Display for DissectedPacket<'_> {
     }
 }
 
-/// Discards text: for finding faults without writing a line.
+/// Discards text, to find faults without writing a line.
 struct Nowhere;
 
 impl fmt::Write for Nowhere {
@@ -127,8 +127,8 @@ struct LineWriter<'w> {
 struct Around {
     /// The number of packets around it.
     depth: u8,
-    /// Whether faults are looked for: not in a packet that an ICMP error quotes, which was cut, nor
-    /// behind another fault.
+    /// True if faults are looked for. They are not in a packet that an ICMP error quotes, which was
+    /// cut, nor behind another fault.
     is_judged: bool,
 }
 
@@ -207,7 +207,7 @@ fn write_ethernet(
     let payload = data.get(ETHERNET_LEN..).unwrap_or_default();
     let behind = len.saturating_sub(ETHERNET_LEN);
     match kind {
-        // A length: an LLC frame (IEEE 802.3, 3.2.6).
+        // The field is a length, so that this is an LLC frame (IEEE 802.3, 3.2.6).
         Some(EtherType(0..=0x5ff)) if protocol.is_none() => {
             names::write_llc(line.out, payload)?;
             write!(line.out, ", length {len}")
@@ -292,7 +292,7 @@ fn write_ip_of(
     })?;
     let fault = around.judge(|| check::ip(&ip, len, line.path));
     let Some(protocol) = ip.protocol else {
-        // The protocol's number stands before the addresses, and was not captured.
+        // The packet was cut before the protocol number, and so before the addresses.
         if fault.is_none() {
             return write!(line.out, ", length {len}");
         }

@@ -1,4 +1,4 @@
-//! Describes TCP, UDP, and the protocols of which only a name and a few numbers are shown.
+//! Describes TCP, UDP, and the protocols of which only the name and a few numbers are shown.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub fn write_udp(
     write!(line.out, "UDP, length {}", length.saturating_sub(LEN))
 }
 
-/// `Flags [S], seq 1, win 64240, length 0`: the letters are tcpdump's.
+/// Writes a TCP segment: `Flags [S], seq 1, win 64240, length 0`, with tcpdump's letters.
 pub fn write_tcp(
     line: &mut LineWriter<'_>,
     carried: &IpPayload<'_, '_>,

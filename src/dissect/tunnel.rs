@@ -10,7 +10,7 @@ use crate::packet::tunnel::{
 use crate::packet::{be16, be32};
 use crate::record::EtherType;
 
-/// GRE (RFC 2784, 2890; version 1: RFC 2637).
+/// Writes a GRE packet (RFC 2784, 2890; version 1: RFC 2637).
 pub fn write_gre(
     line: &mut LineWriter<'_>,
     carried: &IpPayload<'_, '_>,

@@ -1,14 +1,14 @@
-//! The filter language: pcap-filter(7)'s, with words for the facts that only a drop has.
+//! The filter language: that of pcap-filter(7), with words for the facts of a drop.
 //! dwdump-filter(7) describes it.
 //!
-//! `parse` turns an expression into a syntax tree (`ast`): names are looked up, and qualifiers are
-//! carried over. `program` compiles the tree into a list of `predicate`s, each with a branch for "true" and
-//! one for "not true". A predicate has three possible answers, because bytes may be missing; a packet is
-//! kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`]. It
-//! fails on no packet and allocates nothing for one.
+//! `parse` turns an expression into a syntax tree (`ast`), looks names up and carries qualifiers
+//! over. `program` compiles the tree into a list of `predicate`s, each with a branch for "true" and
+//! one for "not true". A predicate has three possible answers, because bytes may be missing; a drop
+//! is kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`],
+//! fails on no packet, and allocates nothing for one.
 //!
-//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel` compiles the
-//! same expression into a program that the kernel runs on messages.
+//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel`
+//! compiles the same expression into a program that the kernel runs on messages.
 //!
 //! # Example
 //!

@@ -7,7 +7,8 @@ use crate::record::{Direction, EtherType, Interface, LinkType};
 /// A packet converted to another link type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Converted<'a> {
-    /// The new header, to be written before [`data`](Self::data); only `sll2` has one.
+    /// The new header, which is written before [`data`](Self::data); `None` except for the cooked
+    /// header.
     pub header: Option<[u8; SLL2_LEN]>,
     /// The record's bytes that follow the new header.
     pub data: &'a [u8],
@@ -81,7 +82,7 @@ pub fn convert<'a>(
                 packet_type(&[], direction),
                 None,
             );
-            // The rest is the same in both: a packet type, and an address with its length.
+            // The other fields are the same in both headers: packet type, address length, address.
             sll2[10] = header[1];
             sll2[11] = header[5];
             sll2[12..20].copy_from_slice(&header[6..14]);
@@ -133,8 +134,8 @@ fn packet_type(ethernet: &[u8], direction: Option<Direction>) -> PacketType {
     }
 }
 
-/// Protocol, reserved, ifindex, hardware type, packet type, address length, address: all
-/// big-endian (LINKTYPE_LINUX_SLL2 in tcpdump.org's registry).
+/// Builds a cooked header, version 2: protocol, reserved, ifindex, hardware type, packet type,
+/// address length, address, all big-endian (LINKTYPE_LINUX_SLL2 in tcpdump.org's registry).
 fn sll2_header(
     protocol: u16,
     input: Option<Interface<'_>>,

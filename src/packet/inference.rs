@@ -3,7 +3,7 @@
 use super::{ETHERNET_LEN, be16, ethernet};
 use crate::record::{Basis, EtherType, Link, LinkType};
 
-/// How well bytes match an IP packet of `original_len` bytes.
+/// The degree to which bytes match an IP packet of `original_len` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum IpFit {
     /// The version does not match the protocol, or the header is impossible.
@@ -56,8 +56,9 @@ pub fn infer_link(
         if matches!(protocol, EtherType::ETH_802_2 | EtherType::ETH_802_3) {
             return known(LinkType::ETHERNET);
         }
-        // A tun packet from 8.0.1.1 has 0x0800 where Ethernet has its type: bytes 12 and 13 count
-        // only when no whole IP packet stands at the beginning, and an IP header behind them.
+        // A packet of a tun device from 8.0.1.1 has 0x0800 in the place of Ethernet's type. The
+        // type field therefore counts only if the bytes are not exactly an IP packet, and an IP
+        // header follows the Ethernet header.
         let raw = ip_fit(protocol, data, original_len);
         if raw == IpFit::Exact {
             return known(LinkType::RAW);
@@ -114,7 +115,7 @@ impl ArpHardware {
             1 | 772 => Some(LinkType::ETHERNET),
             801 => Some(LinkType::IEEE802_11),
             803 => Some(LinkType::IEEE802_11_RADIOTAP),
-            // PPP, tunnels over IPv4 and IPv6, SIT, GRE, GRE over IPv6, none at all.
+            // PPP, tunnels over IPv4 and IPv6, SIT, GRE, GRE over IPv6, no link layer.
             512 | 768 | 769 | 776 | 778 | 823 | 0xfffe => Some(LinkType::RAW),
             _ => None,
         }

@@ -60,7 +60,7 @@ impl Arguments {
         }))
     }
 
-    /// Monitoring of the running kernel.
+    /// Returns the settings for monitoring the running kernel.
     fn live(&self) -> Result<Live, UsageError> {
         let role = if self.passive {
             let settings = [
@@ -97,7 +97,7 @@ impl Arguments {
         })
     }
 
-    /// Counting instead of showing.
+    /// Returns the settings for counting drops.
     fn summary(self) -> Result<Summary, UsageError> {
         let of_packets = [
             ("-w", self.write.is_some()),
@@ -151,7 +151,8 @@ impl Arguments {
         })
     }
 
-    /// -q, -s and -e, which stand alone, since tcpdump's are other options.
+    /// Returns the command of -q, -s or -e. They stand alone, because they are other options in
+    /// tcpdump.
     fn alone(&self) -> Result<Option<Command>, UsageError> {
         let all = [
             (
@@ -192,12 +193,12 @@ impl Arguments {
         }
     }
 
-    /// Any option that is not -q, -s or -e.
+    /// Returns the first option that is not -q, -s or -e.
     fn first_other_option(&self) -> Option<&'static str> {
         self.other_options().next()
     }
 
-    /// The options given that are not -q, -s or -e.
+    /// Returns the options given that are not -q, -s or -e.
     fn other_options(&self) -> impl Iterator<Item = &'static str> {
         let given = [
             ("-w", self.write.is_some()),
@@ -295,7 +296,7 @@ impl Arguments {
         }
     }
 
-    /// A path to debug information asks for lines as well.
+    /// Returns the debug information to use. A path to it implies source lines.
     fn source_lines(&self) -> Option<DebugFiles> {
         let is_wanted = self.source_lines || self.vmlinux.is_some() || self.modules.is_some();
         is_wanted.then(|| DebugFiles {
