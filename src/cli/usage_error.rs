@@ -4,12 +4,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Command;
 
-/// A command line that makes no sense: one line, and what to do about it.
+/// An invalid command line: an error of one line, and a hint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct UsageError {
     pub(super) message: String,
-    /// What to do.
+    /// What to do about it.
     pub hint: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl UsageError {
     }
 }
 
-/// Turns clap's several lines into one, with our hints.
+/// Turns clap's error into one line with our hint, or into the help or version text.
 pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -96,7 +96,7 @@ fn first_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// Options that fingers know from tcpdump.
+/// Returns the hint for an option that exists only in tcpdump.
 fn tcpdump_hint(argument: &str) -> Option<String> {
     let hint = match argument {
         "-A" | "-X" | "-x" => {
@@ -155,7 +155,7 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
     Some(hint.into())
 }
 
-/// Options with a value here that have none in tcpdump, or another one, and what to type instead.
+/// Returns the hint for an option that takes a value here, but none or another in tcpdump.
 fn value_hint(option: &str, value: &str) -> Option<&'static str> {
     let is_option = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
     if value.is_empty() || !is_option(value) {
@@ -171,6 +171,6 @@ fn value_hint(option: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// tcpdump's `-l` and ours.
+/// The difference between tcpdump's `-l` and ours.
 const LIMIT: &str = "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
                      and -U hands on every drop, as tcpdump's -l does with lines";

@@ -1,20 +1,20 @@
-//! Describes messages of ARP (RFC 826) and Inverse ARP (RFC 2390).
+//! Describes ARP (RFC 826) and Inverse ARP (RFC 2390) messages.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::names::Mac;
-use super::{Around, Line, check};
+use super::{Around, LineWriter, check};
 use crate::packet::be16;
 
 /// The hardware and protocol address of one end, as far as they were captured.
-struct End<'a> {
+struct ArpEnd<'a> {
     hardware: Option<Mac<'a>>,
     protocol: Option<Ipv4Addr>,
 }
 
 /// Writes a message of `len` bytes.
-pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
+pub fn write(line: &mut LineWriter<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
     const IPV4: u16 = 0x0800;
     const HEADER_LEN: usize = 8;
     let fault = around.judge(|| check::arp(data, len));
@@ -27,14 +27,14 @@ pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fm
     let Some(operation) = be16(data, 6) else {
         return write!(line.out, "length {len}");
     };
-    // A wrong length does not move the addresses of the usual kind.
+    // For Ethernet and IPv4, a wrong length field does not move the addresses.
     let hardware_len = match be16(data, 0) {
         Some(1) => 6,
         _ => usize::from(data[4]),
     };
     let is_ipv4 = be16(data, 2) == Some(IPV4);
     let protocol_len = if is_ipv4 { 4 } else { usize::from(data[5]) };
-    let end = |at: usize| End {
+    let end = |at: usize| ArpEnd {
         hardware: data.get(at..at + hardware_len).map(Mac),
         protocol: data
             .get(at + hardware_len..)

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use super::check::Carried;
-use super::{Around, Line, write_ip};
+use super::check::IpPayload;
+use super::{Around, LineWriter, write_ip};
 use crate::packet::ip::Version;
 use crate::packet::{be16, be32};
 
@@ -12,7 +12,11 @@ use crate::packet::{be16, be32};
 const LEN: usize = 8;
 
 /// Writes an ICMP message (RFC 792).
-pub fn write_v4(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+pub fn write_v4(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     let is_at_home = carried.ip.version == Version::V4;
     let fault = around.judge(|| carried.icmp()).filter(|_| is_at_home);
     line.tell(fault, around)?;
@@ -25,7 +29,7 @@ pub fn write_v4(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) 
 }
 
 fn write_message_v4(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     kind: u8,
     code: u8,
     message: &[u8],
@@ -58,7 +62,11 @@ fn write_message_v4(
 }
 
 /// Writes an ICMPv6 message (RFC 4443, 4861, 2710, 3810).
-pub fn write_v6(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+pub fn write_v6(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     let is_at_home = carried.ip.version == Version::V6;
     let fault = around.judge(|| carried.icmpv6()).filter(|_| is_at_home);
     line.tell(fault, around)?;
@@ -71,7 +79,7 @@ pub fn write_v6(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) 
 }
 
 fn write_message_v6(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     kind: u8,
     code: u8,
     message: &[u8],
@@ -117,7 +125,7 @@ fn write_message_v6(
     write_quoted(line, message, around)
 }
 
-fn write_echo(line: &mut Line<'_>, name: &str, message: &[u8]) -> fmt::Result {
+fn write_echo(line: &mut LineWriter<'_>, name: &str, message: &[u8]) -> fmt::Result {
     line.out.write_str(name)?;
     if let Some(id) = be16(message, 4) {
         write!(line.out, ", id {id}")?;
@@ -130,7 +138,7 @@ fn write_echo(line: &mut Line<'_>, name: &str, message: &[u8]) -> fmt::Result {
 
 /// Writes the packet that an error quotes. Faults are not looked for: the packet was cut, and routers
 /// changed it.
-fn write_quoted(line: &mut Line<'_>, message: &[u8], around: Around) -> fmt::Result {
+fn write_quoted(line: &mut LineWriter<'_>, message: &[u8], around: Around) -> fmt::Result {
     let quoted = message.get(LEN..).unwrap_or_default();
     if quoted.is_empty() || around.is_deepest() {
         return Ok(());

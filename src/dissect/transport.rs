@@ -1,16 +1,20 @@
-//! Describes TCP, UDP, and the protocols of which only a name and a few numbers are shown.
+//! Describes TCP, UDP, and the protocols of which only the name and a few numbers are shown.
 
 use std::fmt;
 
-use super::check::{self, Carried};
+use super::check::{self, IpPayload};
 use super::fault::Layer;
 use super::names::ProtocolName;
-use super::{Around, Line, tunnel};
+use super::{Around, LineWriter, tunnel};
 use crate::packet::ip::number;
 use crate::packet::{be16, be32};
 
 /// Writes a UDP datagram. As in tcpdump, the length is the payload's according to the header.
-pub fn write_udp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+pub fn write_udp(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     const LEN: usize = 8;
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.udp());
@@ -26,8 +30,12 @@ pub fn write_udp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
     write!(line.out, "UDP, length {}", length.saturating_sub(LEN))
 }
 
-/// `Flags [S], seq 1, win 64240, length 0`: the letters are tcpdump's.
-pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+/// Writes a TCP segment: `Flags [S], seq 1, win 64240, length 0`, with tcpdump's letters.
+pub fn write_tcp(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     const LETTERS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
     const ACKNOWLEDGMENT: u8 = 0x10;
     const LEN: usize = 20;
@@ -66,9 +74,9 @@ pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
 
 /// Writes a packet that is neither TCP, UDP, ICMP nor a tunnel.
 pub fn write_other(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     protocol: u8,
-    carried: &Carried<'_, '_>,
+    carried: &IpPayload<'_, '_>,
     around: Around,
 ) -> fmt::Result {
     let data = carried.ip.payload;

@@ -2,16 +2,20 @@
 
 use std::fmt;
 
-use super::check::Carried;
-use super::{Around, Line, write_ethernet, write_payload};
+use super::check::IpPayload;
+use super::{Around, LineWriter, write_ethernet, write_payload};
 use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
 use crate::packet::{be16, be32};
 use crate::record::EtherType;
 
-/// GRE (RFC 2784, 2890; version 1: RFC 2637).
-pub fn write_gre(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+/// Writes a GRE packet (RFC 2784, 2890; version 1: RFC 2637).
+pub fn write_gre(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.gre());
     let around = line.tell(fault, around)?;
@@ -43,7 +47,7 @@ pub fn write_gre(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
 }
 
 fn write_inner(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     protocol: u16,
     inner: &[u8],
     len: usize,
@@ -59,7 +63,7 @@ fn write_inner(
 
 /// Writes a datagram of `len` bytes if it belongs to a tunnel, and returns whether it does.
 pub fn write_udp_payload(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     port: u16,
     data: &[u8],
     len: usize,

@@ -3,19 +3,19 @@
 use super::layout::ether_type;
 use super::offset::{GRE_PROTOCOL, udp};
 use super::packet::Lookup::{Absent, Found};
-use super::packet::{Framing, Lookup, Packet};
+use super::packet::{FramedPacket, Framing, Lookup};
 use super::transport_header;
 use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
 
-/// MPLS to several receivers (RFC 5332).
+/// The Ethernet type of MPLS multicast (RFC 5332).
 const MPLS_MULTICAST: u16 = 0x8848;
-/// More labels than this are not an honest packet.
+/// The most MPLS labels that are followed; no valid packet has more.
 const MAX_LABELS: usize = 16;
 
-/// The packet one tunnel further in.
-pub fn packet<'a>(outer: &Packet<'a>) -> Option<Lookup<Packet<'a>>> {
+/// Returns the packet inside the outermost tunnel.
+pub fn packet<'a>(outer: &FramedPacket<'a>) -> Option<Lookup<FramedPacket<'a>>> {
     let (kind, at) = transport_header::network(outer)?;
     match kind {
         ether_type::MPLS | MPLS_MULTICAST => return mpls(outer, at),
@@ -35,16 +35,16 @@ pub fn packet<'a>(outer: &Packet<'a>) -> Option<Lookup<Packet<'a>>> {
     }
 }
 
-/// What an Ethernet type announces at `at`.
-fn announced<'a>(outer: &Packet<'a>, at: usize, kind: u16) -> Packet<'a> {
+/// Returns the packet at `at`, which an Ethernet type announced.
+fn announced<'a>(outer: &FramedPacket<'a>, at: usize, kind: u16) -> FramedPacket<'a> {
     match kind {
         TRANSPARENT_ETHERNET => outer.inside(at, Framing::Ethernet, 0),
         kind => outer.inside(at, Framing::Payload, kind),
     }
 }
 
-/// The packet behind a GRE header.
-fn gre<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+/// Returns the packet behind a GRE header.
+fn gre<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     let flags = GreFlags(outer.bytes.u16(at)?);
     if !flags.is_plain() {
         return Some(Absent);
@@ -53,7 +53,7 @@ fn gre<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
     Some(Found(announced(outer, at + flags.header_len(), kind)))
 }
 
-fn over_udp<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+fn over_udp<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     let port = outer.bytes.u16(at + udp::DESTINATION)?;
     let tunnel = at + udp::LEN;
     if matches!(port, VXLAN_PORT | VXLAN_PORT_OLD) {
@@ -79,7 +79,7 @@ fn over_udp<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
 }
 
 /// RFC 2516, 4: six bytes, then PPP's protocol.
-fn pppoe<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+fn pppoe<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     let kind = match outer.bytes.u16(at + 6)? {
         0x0021 => ether_type::IPV4,
         0x0057 => ether_type::IPV6,
@@ -91,7 +91,7 @@ fn pppoe<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
 }
 
 /// RFC 3032, 2.1: labels up to the one with the bottom's bit; then the version of IP tells.
-fn mpls<'a>(outer: &Packet<'a>, at: usize) -> Option<Lookup<Packet<'a>>> {
+fn mpls<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     for label in 0..MAX_LABELS {
         let behind = at + 4 * (label + 1);
         if outer.bytes.u8(behind - 2)? & 1 == 0 {

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use super::control::{AnswerBytes, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
-use crate::bpf::Program;
+use crate::bpf::BpfProgram;
 use crate::sys;
 
 /// Attribute types and commands are ours, so neli's are the bare numbers.
@@ -298,7 +298,7 @@ impl AlertSocket {
 
     /// Has the kernel reject messages before they get here: they are not counted as lost, nor at
     /// all.
-    pub fn attach_filter(&self, program: &Program) -> io::Result<()> {
+    pub fn attach_filter(&self, program: &BpfProgram) -> io::Result<()> {
         attach_filter(self.as_fd(), program)
     }
 
@@ -343,7 +343,7 @@ impl AlertSocket {
 }
 
 /// Has the kernel run a program on each message for the socket.
-pub fn attach_filter(socket: BorrowedFd<'_>, program: &Program) -> io::Result<()> {
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &BpfProgram) -> io::Result<()> {
     let instructions: Vec<libc::sock_filter> = program
         .encode()
         .into_iter()

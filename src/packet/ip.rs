@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Ports, be16};
 
-/// Bytes of an IPv4 header without options (RFC 791, 3.1), and of an IPv6 header (RFC 8200, 3).
+/// The lengths of an IPv4 header without options (RFC 791, 3.1) and of an IPv6 header (RFC 8200,
+/// 3).
 pub(crate) const IPV4_LEN: usize = 20;
 pub(crate) const IPV6_LEN: usize = 40;
 
@@ -52,7 +53,7 @@ pub struct Fragment {
 /// An IP packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Ip<'a> {
-    /// The layout.
+    /// The layout of the header.
     pub version: Version,
     /// The captured bytes from the header to the end of the frame.
     pub bytes: &'a [u8],
@@ -118,7 +119,7 @@ impl<'a> Ip<'a> {
             Some(IpAddr::from(Ipv6Addr::from(bytes)))
         };
         let protocol = bytes.get(6).copied();
-        // 0 stands for more than the field can say (RFC 2675, 3).
+        // A length of 0 stands for a jumbogram, whose length does not fit (RFC 2675, 3).
         let stated_end = be16(bytes, 4)
             .filter(|&len| len != 0 || protocol == Some(number::NO_NEXT_HEADER))
             .map(|len| IPV6_LEN + usize::from(len));
@@ -196,7 +197,7 @@ pub fn stated_header_len(bytes: &[u8]) -> Option<usize> {
     bytes.first().map(|first| usize::from(first & 0x0f) * 4)
 }
 
-/// Iterates over the extension headers behind an IP header, up to the first header that is none or
+/// Iterates over the extension headers behind an IP header, up to the first other header or one
 /// that was cut off.
 #[derive(Clone, Debug)]
 pub struct Extensions<'a> {
@@ -209,14 +210,15 @@ pub struct Extensions<'a> {
 /// An extension header.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension<'a> {
-    /// Its protocol number.
+    /// The header's own protocol number.
     pub number: u8,
     /// The whole header.
     pub bytes: &'a [u8],
 }
 
 impl Extension<'_> {
-    /// RFC 8200, 4.5: the offset in the upper 13 bits, in units of 8 bytes.
+    /// Returns the fragment's position; the offset is in the upper 13 bits, in units of 8 bytes
+    /// (RFC 8200, 4.5).
     fn fragment(&self) -> Option<Fragment> {
         let field = be16(self.bytes, 2).filter(|_| self.number == number::FRAGMENT)?;
         Some(Fragment {

@@ -7,7 +7,7 @@ use super::diagnostics::{hint, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::errno::strerror;
-use crate::filter::{Filter, NotInKernel, Part};
+use crate::filter::{Filter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
 
@@ -26,7 +26,7 @@ pub enum Attached {
     /// This many others listen, and the kernel would report to them whatever it rejects here.
     Disturbing(usize),
     /// The kernel rejects what this part does not keep.
-    Part(Part),
+    Part(KernelPart),
     /// It rejected something until it turned out to report that.
     Withdrawn,
 }
@@ -118,7 +118,7 @@ impl Attached {
                 ));
                 hint(REPORTED_AS_DROPS);
             }
-            Self::Part(Part::Whole) => say("filtering in the kernel: the whole filter"),
+            Self::Part(KernelPart::Whole) => say("filtering in the kernel: the whole filter"),
             Self::Part(part) => {
                 say(format_args!(
                     "filtering in the kernel: {part}; the rest here"
