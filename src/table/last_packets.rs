@@ -9,13 +9,13 @@ const BYTES: usize = 256;
 
 /// The packets that were counted last.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
+pub struct LastPackets {
     packets: Vec<OwnedRecord>,
     /// Where the next one goes, once all places are taken: that of the oldest.
     next: usize,
 }
 
-impl Recent {
+impl LastPackets {
     /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
     pub fn push(&mut self, record: &DropRecord<'_>) {
         let record = shortened(record);
@@ -53,7 +53,7 @@ mod tests {
     fn the_last_packets_are_as_they_came() {
         for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
             let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
-            let mut recent = Recent::default();
+            let mut recent = LastPackets::default();
             let mut seen = 0;
             let _ = file.for_each(|record| {
                 recent.push(record);
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn older_packets_make_room_and_no_memory_is_taken_for_it() {
         let mut file = Savefile::open(File::open("fixtures/software-6.12.pcap").unwrap()).unwrap();
-        let mut recent = Recent::default();
+        let mut recent = LastPackets::default();
         let mut number = 0;
         let _ = file.for_each(|record| {
             let mut record = *record;

@@ -15,7 +15,7 @@ use crate::symbol::sent::{Module, Sent};
 /// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
 /// nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key<B = Box<[u8]>> {
+pub enum GroupKey<B = Box<[u8]>> {
     /// A drop reason; empty where the kernel gave none.
     Reason(B),
     /// A device's trap.
@@ -55,9 +55,9 @@ pub enum Key<B = Box<[u8]>> {
 }
 
 /// A key that borrows the names of a record.
-pub type KeyView<'a> = Key<&'a [u8]>;
+pub type GroupKeyView<'a> = GroupKey<&'a [u8]>;
 
-impl<'a> KeyView<'a> {
+impl<'a> GroupKeyView<'a> {
     /// Returns the key of the row that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
@@ -110,7 +110,7 @@ impl<'a> KeyView<'a> {
     }
 
     /// The same, for keeping.
-    pub fn to_owned(self) -> Key {
+    pub fn to_owned(self) -> GroupKey {
         self.map(Box::from)
     }
 }
@@ -119,52 +119,52 @@ fn bytes(name: Option<Name<'_>>) -> &[u8] {
     name.map_or(&[], Name::as_bytes)
 }
 
-impl<B> Key<B> {
-    fn map<C>(self, name: impl FnOnce(B) -> C) -> Key<C> {
+impl<B> GroupKey<B> {
+    fn map<C>(self, name: impl FnOnce(B) -> C) -> GroupKey<C> {
         match self {
-            Self::Reason(reason) => Key::Reason(name(reason)),
-            Self::Trap(trap) => Key::Trap(name(trap)),
-            Self::Place { pc, symbol } => Key::Place {
+            Self::Reason(reason) => GroupKey::Reason(name(reason)),
+            Self::Trap(trap) => GroupKey::Trap(name(trap)),
+            Self::Place { pc, symbol } => GroupKey::Place {
                 pc,
                 symbol: name(symbol),
             },
-            Self::Interface { index, name: text } => Key::Interface {
+            Self::Interface { index, name: text } => GroupKey::Interface {
                 index,
                 name: name(text),
             },
-            Self::Local => Key::Local,
-            Self::Flow(flow) => Key::Flow(flow),
-            Self::OtherProtocol(protocol) => Key::OtherProtocol(protocol),
-            Self::Kernel => Key::Kernel,
-            Self::Module(module) => Key::Module(name(module)),
-            Self::UnknownModule => Key::UnknownModule,
-            Self::Device => Key::Device,
-            Self::NotDropped => Key::NotDropped,
-            Self::Unseen => Key::Unseen,
+            Self::Local => GroupKey::Local,
+            Self::Flow(flow) => GroupKey::Flow(flow),
+            Self::OtherProtocol(protocol) => GroupKey::OtherProtocol(protocol),
+            Self::Kernel => GroupKey::Kernel,
+            Self::Module(module) => GroupKey::Module(name(module)),
+            Self::UnknownModule => GroupKey::UnknownModule,
+            Self::Device => GroupKey::Device,
+            Self::NotDropped => GroupKey::NotDropped,
+            Self::Unseen => GroupKey::Unseen,
         }
     }
 }
 
-impl Key {
+impl GroupKey {
     /// The same, borrowed.
-    pub fn view(&self) -> KeyView<'_> {
+    pub fn view(&self) -> GroupKeyView<'_> {
         match self {
-            Self::Reason(name) => Key::Reason(name),
-            Self::Trap(name) => Key::Trap(name),
-            Self::Place { pc, symbol } => Key::Place { pc: *pc, symbol },
-            Self::Interface { index, name } => Key::Interface {
+            Self::Reason(name) => GroupKey::Reason(name),
+            Self::Trap(name) => GroupKey::Trap(name),
+            Self::Place { pc, symbol } => GroupKey::Place { pc: *pc, symbol },
+            Self::Interface { index, name } => GroupKey::Interface {
                 index: *index,
                 name,
             },
-            Self::Module(name) => Key::Module(name),
-            Self::Local => Key::Local,
-            Self::Flow(flow) => Key::Flow(*flow),
-            Self::OtherProtocol(protocol) => Key::OtherProtocol(*protocol),
-            Self::Kernel => Key::Kernel,
-            Self::UnknownModule => Key::UnknownModule,
-            Self::Device => Key::Device,
-            Self::NotDropped => Key::NotDropped,
-            Self::Unseen => Key::Unseen,
+            Self::Module(name) => GroupKey::Module(name),
+            Self::Local => GroupKey::Local,
+            Self::Flow(flow) => GroupKey::Flow(*flow),
+            Self::OtherProtocol(protocol) => GroupKey::OtherProtocol(*protocol),
+            Self::Kernel => GroupKey::Kernel,
+            Self::UnknownModule => GroupKey::UnknownModule,
+            Self::Device => GroupKey::Device,
+            Self::NotDropped => GroupKey::NotDropped,
+            Self::Unseen => GroupKey::Unseen,
         }
     }
 
@@ -214,14 +214,14 @@ impl Key {
     }
 }
 
-impl Equivalent<Key> for KeyView<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<GroupKey> for GroupKeyView<'_> {
+    fn equivalent(&self, key: &GroupKey) -> bool {
         *self == key.view()
     }
 }
 
 /// Shows the row's name: one line, safe for a terminal.
-impl fmt::Display for Key {
+impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
