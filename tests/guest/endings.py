@@ -9,8 +9,8 @@ import drops
 import harness
 import pcapng
 from harness import (
-    ALERT_MODE, CONFIG, START, SW_DROPS, CTool, Running, SessionTest, dwdump, net_dm, settings,
-    small_disk, wait_until,
+    ALERT_MODE, CONFIG, START, SW_DROPS, TALK, CTool, Running, SessionTest, dwdump, net_dm,
+    settings, small_disk, wait_until,
 )
 
 
@@ -110,12 +110,13 @@ class Busy(SessionTest):
 
     def test_a_killed_dwdump_is_no_dead_end(self):
         before = settings()
-        run = Running("-w", harness.OUT / "killed.pcapng")
+        file = TALK / "killed.pcapng"
+        run = Running("-w", file)
         drops.marker("before the kill")
-        time.sleep(1)
+        # Flushed while idle.
+        wait_until(lambda: b"before the kill" in file.read_bytes())
         self.assertLess(run.stop(signal.SIGKILL)[0], 0)
-        # What was flushed while idle is there.
-        self.assertTrue(pcapng.read(harness.OUT / "killed.pcapng")["packets"])
+        self.assertTrue(pcapng.read(file)["packets"])
 
         unharmed = harness.OUT / "unharmed.pcapng"
         unharmed.write_text("somebody's file")
