@@ -220,8 +220,8 @@ impl Object {
                 pc: pc.map(|pc| format!("{pc:#018x}")),
                 ..object
             },
-            Key::Interface { index, name: given } => Self {
-                ifindex: Some(*index).filter(|index| *index != 0),
+            Key::Interface { key, name: given } => Self {
+                ifindex: Some(key.index).filter(|index| *index != 0),
                 ifname: name(given),
                 ..object
             },

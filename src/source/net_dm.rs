@@ -13,7 +13,7 @@ use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::recent::LatestFirst;
-use crate::record::{Cause, Loss, Name, Timestamp};
+use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
 use crate::symbol::Symbols;
 
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
@@ -157,7 +157,7 @@ fn count(
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct Devices {
-    known: LatestFirst<u32, Option<Device>>,
+    known: LatestFirst<InterfaceKey, Option<Device>>,
 }
 
 /// A device of this namespace.
@@ -186,13 +186,13 @@ impl Devices {
         let Some(input) = alert.input else {
             return Found::default();
         };
-        let look_up = || Device::look_up(input.index);
-        let Some(device) = self.known.get(input.index, look_up) else {
+        let look_up = || Device::look_up(input.key.index);
+        let Some(device) = self.known.get(input.key, look_up) else {
             return Found::default();
         };
         let name = Name::new(&device.name);
         let is_certain =
-            input.index == LOOPBACK || (input.name().is_some() && input.name() == name);
+            input.key.index == LOOPBACK || (input.name().is_some() && input.name() == name);
         Found {
             certain: device.hardware.filter(|_| is_certain),
             guess: device.hardware,

@@ -116,7 +116,7 @@ fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRe
         }
         let alert = Alert::decode(generic.attributes);
         let certain = match alert.input {
-            Some(input) if input.index == 1 => Some(ArpHardware(772)),
+            Some(input) if input.key.index == 1 => Some(ArpHardware(772)),
             Some(input) if input.name().is_some() => devices.named,
             _ => None,
         };
