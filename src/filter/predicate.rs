@@ -480,7 +480,9 @@ fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
         DropWord::Number(number, wanted) => {
             fact::can_have(record, *number) && fact::number(record, *number) == *wanted
         }
-        DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
+        DropWord::InterfaceIndex(index) => {
+            record.input.is_some_and(|input| input.key.index == *index)
+        }
         DropWord::InterfaceName(name) => {
             record
                 .input

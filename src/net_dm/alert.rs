@@ -220,7 +220,7 @@ impl<'a> Alert<'a> {
             cause,
             input: self
                 .input
-                .map(|input| Interface::new(input.index, input.name().or(name))),
+                .map(|input| Interface::new(input.key, input.name().or(name))),
             protocol: self
                 .protocol
                 .or_else(|| packet::protocol(link.kind, self.payload)),

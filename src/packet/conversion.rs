@@ -145,7 +145,7 @@ fn sll2_header(
 ) -> [u8; SLL2_LEN] {
     let mut header = [0; SLL2_LEN];
     header[0..2].copy_from_slice(&protocol.to_be_bytes());
-    header[4..8].copy_from_slice(&input.map_or(0, |input| input.index).to_be_bytes());
+    header[4..8].copy_from_slice(&input.map_or(0, |input| input.key.index).to_be_bytes());
     header[8..10].copy_from_slice(&hardware.0.to_be_bytes());
     header[10] = packet_type as u8;
     if let Some(source) = source {

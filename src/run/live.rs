@@ -28,37 +28,37 @@ use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
 
-/// How long to wait for what may still come of what was dropped before the end.
+/// How long to wait between two attempts to take what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When nothing that was dropped before the end has come for so long, nothing will.
+/// When no drop from before the end has come for this long, none will.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Why the event loop was left.
-pub enum End {
+pub enum LoopEnd {
     /// A signal.
     Signal,
     /// `--duration` is over.
     Duration,
     /// Another process took the drop monitor.
     Disturbed,
-    /// The pipeline wants no more.
+    /// The receiver wants no more.
     Stop(Stop),
-    /// The socket failed.
+    /// A source failed.
     Failed(Failure),
 }
 
-/// Monitoring that ends with this process, shared with the thread that takes the signals.
+/// The monitoring, once it is on, shared with the thread that handles the signals.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
+struct SharedMonitoring(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
 
-impl Shared {
+impl SharedMonitoring {
     fn set(&self, monitoring: Monitoring<KernelConversation>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
     }
 
-    /// Does something with the monitoring, once there is one.
+    /// Calls `act` with the monitoring, once it is on.
     fn with<T>(&self, act: impl FnOnce(&mut Monitoring<KernelConversation>) -> T) -> Option<T> {
-        // A poisoned lock: some thread panicked, and the settings still have to be put back.
+        // A poisoned lock means that a thread panicked; the settings still have to be restored.
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -68,9 +68,9 @@ impl Shared {
 }
 
 /// Ends the monitoring when the capture is left by an error or a panic.
-struct EndAtLast(Shared);
+struct EndOnDrop(SharedMonitoring);
 
-impl Drop for EndAtLast {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.with(|monitoring| monitoring.end().clone());
     }
@@ -79,53 +79,53 @@ impl Drop for EndAtLast {
 /// Monitoring under way, and the sources of its events.
 pub struct Session {
     sources: Sources,
-    monitoring: Shared,
+    monitoring: SharedMonitoring,
     requests: Requests,
     role: Role,
     took_over: bool,
     /// Monitoring was on at the beginning, as far as this process may ask.
     was_on: bool,
-    /// What the kernel does of the filter.
+    /// The part of the filter that the kernel runs.
     pub attached: Attached,
     deadline: Option<Instant>,
-    /// When all alerts are taken and more may follow at once, how long to let them gather: without
-    /// this, each of 20,000 drops a second wakes this process, which costs more than the drop.
+    /// How long alerts may gather after all were taken. Without this, each of 20,000 drops a second
+    /// wakes this process, which costs more than the drop.
     rest: Duration,
     /// When it began.
     pub started: Timestamp,
     /// NET_DM's number.
     pub family: u16,
-    /// Last, so that whatever panics before it is dropped leaves nothing behind.
-    _last: EndAtLast,
+    /// Declared last, so that it is dropped after everything that can panic.
+    _last: EndOnDrop,
 }
 
-/// How a run ended.
-pub struct Finished {
+/// The result of a run.
+pub struct RunEnd {
     /// The exit status, unless it failed.
     pub exit: Exit,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
 
-/// A run that can begin: the signals are taken, NET_DM is found, and nothing is changed yet.
+/// A run before its start: the signals are handled and NET_DM is found, but nothing is changed yet.
 pub struct Opening {
-    monitoring: Shared,
+    monitoring: SharedMonitoring,
     requests: Requests,
     conversation: KernelConversation,
-    last: EndAtLast,
+    last: EndOnDrop,
 }
 
 impl Opening {
-    /// Takes the signals and finds NET_DM.
+    /// Takes over the signals and finds NET_DM.
     pub fn new() -> Result<Self, Failure> {
-        let monitoring = Shared(Arc::default());
+        let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
         let requests = Requests::listen(at_end).context("cannot take over the signals")?;
         let conversation = KernelConversation::open()?;
-        let last = EndAtLast(monitoring.clone());
+        let last = EndOnDrop(monitoring.clone());
         Ok(Self {
             monitoring,
             requests,
@@ -134,13 +134,13 @@ impl Opening {
         })
     }
 
-    /// What signals ask for meanwhile.
+    /// Returns what signals have asked for.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
-    /// is taken. The kernel rejects what it can of `in_kernel`.
+    /// Starts monitoring, or joins somebody else's, and calls `announce` before the first alert is
+    /// taken. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         self,
         live: &Live,
@@ -179,19 +179,20 @@ impl Opening {
 }
 
 impl Session {
-    /// The event loop: alerts as long as there are some; when there are none, flush, rest and wait.
-    pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
+    /// Runs the event loop. It takes alerts as long as there are some; then it flushes, lets alerts
+    /// gather, and waits.
+    pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
         let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
         let mut has_rested = true;
         loop {
             if self.requests.end() {
-                return self.settle(End::Signal, receiver);
+                return self.settle(LoopEnd::Signal, receiver);
             }
             let now = Instant::now();
             if probe.is_due(now)
                 && let Some(Some(_)) = self.monitoring.with(|monitoring| probe.look(monitoring))
             {
-                return End::Disturbed;
+                return LoopEnd::Disturbed;
             }
             if self.requests.counts() {
                 let loss = self.loss();
@@ -199,17 +200,17 @@ impl Session {
             }
             let due = receiver.due();
             if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return self.settle(End::Duration, receiver);
+                return self.settle(LoopEnd::Duration, receiver);
             }
             if due.is_some_and(|due| now >= due)
                 && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
             {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
             {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             match self.take(receiver) {
                 Ok(Taken::Some) => {
@@ -218,11 +219,11 @@ impl Session {
                     continue;
                 }
                 Ok(Taken::Nothing) => {}
-                Ok(Taken::Break(stop)) => return End::Stop(stop),
-                Err(failure) => return End::Failed(failure),
+                Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
+                Err(failure) => return LoopEnd::Failed(failure),
             }
             if let ControlFlow::Break(stop) = receiver.flush() {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             let woken = if has_rested || self.rest.is_zero() {
                 self.wait(receiver, &self.sources.descriptors(), probe.timeout())
@@ -234,18 +235,18 @@ impl Session {
                 Ok(Some(position)) => {
                     let attention = Attention::Watched(position);
                     if let ControlFlow::Break(stop) = receiver.attend(attention, self) {
-                        return End::Stop(stop);
+                        return LoopEnd::Stop(stop);
                     }
                 }
                 Ok(None) => {}
-                Err(failure) => return End::Failed(failure),
+                Err(failure) => return LoopEnd::Failed(failure),
             }
         }
     }
 
-    /// Takes what was dropped until now. STOP throws away what waits in the kernel's queues, counted
-    /// nowhere, and a flood leaves a second of work there.
-    fn settle(&mut self, end: End, receiver: &mut impl Receiver) -> End {
+    /// Takes what was dropped until now. STOP discards uncounted what waits in the kernel's queues, and
+    /// after a flood the kernel needs a second to send that.
+    fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
         while self.role != Role::Passive && last.elapsed() < SETTLED {
@@ -257,8 +258,8 @@ impl Session {
             match taken {
                 Ok(Taken::Some) => {}
                 Ok(Taken::Nothing) => std::thread::sleep(PAUSE),
-                Ok(Taken::Break(stop)) => return End::Stop(stop),
-                Err(failure) => return End::Failed(failure),
+                Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
+                Err(failure) => return LoopEnd::Failed(failure),
             }
         }
         end
@@ -308,13 +309,14 @@ impl Session {
         Ok(ready.receiver)
     }
 
-    /// STOP, restore, drain; what the end means. `finish` ends the receiver's output.
+    /// Ends the monitoring, restores the settings, takes what still waits, and reports. `finish` ends
+    /// the receiver's output.
     pub fn finish<R: Receiver>(
         &mut self,
-        end: End,
+        end: LoopEnd,
         receiver: &mut R,
         finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Interference>) -> ControlFlow<Stop>,
-    ) -> Finished {
+    ) -> RunEnd {
         let ended = self
             .monitoring
             .with(|monitoring| monitoring.end().clone())
@@ -325,13 +327,16 @@ impl Session {
         }
         let mut failure = None;
         let is_open = match end {
-            End::Signal | End::Duration | End::Disturbed | End::Stop(Stop::Asked) => true,
-            End::Stop(Stop::Count | Stop::Closed) => false,
-            End::Stop(Stop::TextClosed) => {
+            LoopEnd::Signal
+            | LoopEnd::Duration
+            | LoopEnd::Disturbed
+            | LoopEnd::Stop(Stop::Asked) => true,
+            LoopEnd::Stop(Stop::Count | Stop::Closed) => false,
+            LoopEnd::Stop(Stop::TextClosed) => {
                 say(TEXT_CLOSED);
                 false
             }
-            End::Stop(Stop::Failed(error)) | End::Failed(error) => {
+            LoopEnd::Stop(Stop::Failed(error)) | LoopEnd::Failed(error) => {
                 failure = Some(error);
                 false
             }
@@ -339,7 +344,7 @@ impl Session {
         if is_open {
             failure = failure.or_else(|| self.drain(receiver));
         }
-        // The numbers went with the module.
+        // The statistics are gone with the module.
         let loss = match ended.interference {
             Some(Interference::Unloaded) => None,
             _ => self.loss(),
@@ -357,10 +362,10 @@ impl Session {
         } else {
             Exit::Success
         };
-        Finished { exit, failure }
+        RunEnd { exit, failure }
     }
 
-    /// What the user should know of the end.
+    /// Reports what happened to the monitoring.
     fn tell(&self, ended: &Ended) {
         if let Some(interference) = ended.interference {
             say(interference);
@@ -384,7 +389,7 @@ impl Session {
         }
     }
 
-    /// What was sent before STOP was acknowledged waits in the socket.
+    /// Takes what the kernel sent before it acknowledged STOP, and what waits for its turn.
     fn drain(&mut self, receiver: &mut impl Receiver) -> Option<Failure> {
         loop {
             match self.take(receiver) {
@@ -405,7 +410,7 @@ impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
         let loss = self.sources.loss();
-        // That the module is gone is told once, by the next look.
+        // The probe reports that the module is gone.
         if let Err(error) = queue.as_ref()
             && !error.is_unloaded()
         {

@@ -27,18 +27,17 @@ use crate::source::NotPackets;
 use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
 
 /// An open capture file.
-pub struct Input {
-    /// What to call it.
+pub struct CaptureInput {
+    /// Its name in messages.
     pub name: String,
     /// The file.
     pub file: File,
     not_packets: NotPackets,
 }
 
-/// What is known when the file was read.
-pub struct Finished<R> {
-    /// The receiver, and what the file told beside drops; `None` where a signal came before the
-    /// file's header.
+/// The result of reading a file.
+pub struct ReadEnd<R> {
+    /// The receiver and the remarks on the file; `None` where a signal came before the file's header.
     pub read: Option<(R, Remarks)>,
     /// The exit status, unless it failed.
     pub exit: Exit,
@@ -46,9 +45,9 @@ pub struct Finished<R> {
     pub failure: Option<Failure>,
 }
 
-impl Input {
-    /// Opens it. A FIFO is opened without waiting for somebody to write to it: that is waited for as for the
-    /// bytes, so that a signal ends it.
+impl CaptureInput {
+    /// Opens a file. A FIFO is opened even if nobody writes to it yet; the event loop waits for the
+    /// writer, so that a signal can end the wait.
     pub fn open(input: &CaptureFile) -> Result<Self, Failure> {
         let (name, file) = match &input.target {
             Target::Standard => ("standard input".into(), standard_input()),
@@ -62,12 +61,12 @@ impl Input {
         })
     }
 
-    /// Reads to the end. `prepare` makes the receiver when the header is known.
+    /// Reads the file to its end. `prepare` makes the receiver once the header was read.
     pub fn read<R: Receiver>(
         self,
         requests: &Requests,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
-    ) -> Result<Finished<R>, Failure> {
+    ) -> Result<ReadEnd<R>, Failure> {
         let Self {
             name,
             file,
@@ -85,7 +84,7 @@ impl Input {
                 Ok(ControlFlow::Continue(())) => {}
                 // The end was ours, not the file's.
                 Ok(ControlFlow::Break(_)) => {
-                    return Ok(Finished {
+                    return Ok(ReadEnd {
                         read: None,
                         exit: Exit::Success,
                         failure: None,
@@ -116,7 +115,7 @@ impl Input {
         if remarks.damaged_messages + remarks.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
-        Ok(Finished {
+        Ok(ReadEnd {
             read: Some((receiver, remarks)),
             exit,
             failure,
@@ -133,7 +132,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Hands on all events, to the end of the file, of the run, or to the damage.
+/// Gives the receiver all events up to the end of the file, the end of the run, or the damage.
 fn read_events<R: Receiver>(
     file: &File,
     reader: &mut Reader,
@@ -161,8 +160,8 @@ fn read_events<R: Receiver>(
     }
 }
 
-/// Gives the reader what is there of the file. While there is nothing, what was written before is handed on, and
-/// the receiver gets what it waits for; breaks when the run is to end.
+/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks when
+/// the run is to end.
 fn read_more<R: Receiver>(
     mut file: &File,
     reader: &mut Reader,
@@ -219,7 +218,7 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
     Failure::new(error.context(format!("cannot read {name}")), hint)
 }
 
-/// What the user should know of the file, whatever was done with it.
+/// Reports the remarks on a file.
 pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.plain_packets,
@@ -272,7 +271,7 @@ pub fn tell(remarks: &Remarks) {
     );
 }
 
-/// What is to be done before the next read, or while there is nothing to read.
+/// Attends to the receiver before the next read, and flushes while nothing can be read.
 fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
     if let Some(position) = ready.receiver {
         receiver.attend(Attention::Watched(position), &mut NoDropMonitor)?;

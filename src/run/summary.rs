@@ -16,7 +16,7 @@ use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::Opening;
-use super::offline::{self, Input};
+use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
@@ -132,7 +132,7 @@ fn announce(beginning: Beginning, command: &Summary) {
 }
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
-    let input = Input::open(file)?;
+    let input = CaptureInput::open(file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {

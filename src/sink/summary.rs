@@ -227,8 +227,8 @@ impl GroupObject {
                 pc: pc.map(|pc| format!("{pc:#018x}")),
                 ..object
             },
-            GroupKey::Interface { index, name: given } => Self {
-                ifindex: Some(*index).filter(|index| *index != 0),
+            GroupKey::Interface { key, name: given } => Self {
+                ifindex: Some(key.index).filter(|index| *index != 0),
                 ifname: name(given),
                 ..object
             },

@@ -13,7 +13,7 @@ use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::recent::LatestFirst;
-use crate::record::{Cause, Loss, Name, Timestamp};
+use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
 use crate::symbol::Symbols;
 
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
@@ -21,7 +21,7 @@ use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 /// The stream of the drop monitor's alerts.
 pub struct NetDm {
     alerts: AlertSocket,
-    devices: Devices,
+    devices: DeviceTable,
     symbols: Symbols,
     not_packets: NotPackets,
     left_out: LeftOut,
@@ -32,7 +32,7 @@ impl NetDm {
     pub fn new(alerts: AlertSocket, not_packets: NotPackets) -> Self {
         Self {
             alerts,
-            devices: Devices::default(),
+            devices: DeviceTable::default(),
             symbols: Symbols::of_running_kernel(),
             not_packets,
             left_out: LeftOut::default(),
@@ -82,7 +82,7 @@ impl Source for NetDm {
                 self.left_out.skipped_attributes += u64::from(alert.skipped);
                 match alert.content {
                     Content::Packet => {}
-                    // Never a drop, even where all else is wanted: a listener made it.
+                    // Caused by a listener's filter or exit, so it is no drop, even with --all.
                     Content::Netlink { kind } if kind == family => {
                         self.left_out.alerts_of_alerts += 1;
                         continue;
@@ -96,7 +96,7 @@ impl Source for NetDm {
                 }
                 alert.location = self.symbols.complete(alert.location);
                 let found = self.devices.find(&alert);
-                // The kernel says the time: the clock would be asked for nothing.
+                // The clock is read only where the kernel sent no time.
                 let time = alert.time.unwrap_or_else(Timestamp::now);
                 let record = alert.record(Some(time), found.certain, found.guess, found.name);
                 if let ControlFlow::Break(()) = receive(Event::Drop(&record)) {
@@ -132,7 +132,7 @@ impl Source for NetDm {
     }
 }
 
-/// Hands on what a summary alert counts, with the names of the places.
+/// Hands on the counts of a summary alert, with the symbols of their locations.
 fn count(
     alert: &SummaryAlert<'_>,
     symbols: &mut Symbols,
@@ -156,8 +156,8 @@ fn count(
 
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
-struct Devices {
-    known: LatestFirst<u32, Option<Device>>,
+struct DeviceTable {
+    known: LatestFirst<InterfaceKey, Option<Device>>,
 }
 
 /// A device of this namespace.
@@ -166,12 +166,12 @@ struct Device {
     hardware: Option<ArpHardware>,
 }
 
-/// What a lookup says of an alert's input device.
+/// What is known of an alert's input device.
 #[derive(Default)]
-struct Found<'d> {
-    /// Its hardware type, where it is certainly the device of the alert.
+struct DeviceFacts<'d> {
+    /// The hardware type, where the device is certainly that of the alert.
     certain: Option<ArpHardware>,
-    /// The hardware type of what has its index here.
+    /// The hardware type of the device with its index in this network namespace.
     guess: Option<ArpHardware>,
     name: Option<Name<'d>>,
 }
@@ -179,21 +179,22 @@ struct Found<'d> {
 /// The loopback device's index, in every network namespace (`LOOPBACK_IFINDEX`, net/flow.h).
 const LOOPBACK: u32 = 1;
 
-impl Devices {
-    /// A software drop's index belongs to the packet's own namespace, which the kernel does not
-    /// name: only loopback is certain. A hardware drop's is certain where its name fits.
-    fn find(&mut self, alert: &Alert<'_>) -> Found<'_> {
+impl DeviceTable {
+    /// Returns what is known of an alert's input device. The index of a software drop belongs to the
+    /// packet's network namespace, which the kernel does not send, so that only loopback is certain.
+    /// For a hardware drop the device is certain where the names match.
+    fn find(&mut self, alert: &Alert<'_>) -> DeviceFacts<'_> {
         let Some(input) = alert.input else {
-            return Found::default();
+            return DeviceFacts::default();
         };
-        let look_up = || Device::look_up(input.index);
-        let Some(device) = self.known.get(input.index, look_up) else {
-            return Found::default();
+        let look_up = || Device::look_up(input.key.index);
+        let Some(device) = self.known.get(input.key, look_up) else {
+            return DeviceFacts::default();
         };
         let name = Name::new(&device.name);
         let is_certain =
-            input.index == LOOPBACK || (input.name().is_some() && input.name() == name);
-        Found {
+            input.key.index == LOOPBACK || (input.name().is_some() && input.name() == name);
+        DeviceFacts {
             certain: device.hardware.filter(|_| is_certain),
             guess: device.hardware,
             name,

@@ -9,7 +9,7 @@ use super::{Counted, Grouping};
 use crate::dissect::ProtocolName;
 use crate::filter;
 use crate::packet::Flow;
-use crate::record::{Cause, Escaped, EtherType, Interface, Location, Name, Symbol};
+use crate::record::{Cause, Escaped, EtherType, Interface, InterfaceKey, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
 /// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
@@ -29,8 +29,8 @@ pub enum GroupKey<B = Box<[u8]>> {
     },
     /// The interface that the packets came in by.
     Interface {
-        /// Its ifindex.
-        index: u32,
+        /// The number that identifies it.
+        key: InterfaceKey,
         /// Its name.
         name: B,
     },
@@ -80,7 +80,7 @@ impl<'a> GroupKeyView<'a> {
             },
             Grouping::Interface => match counted.input() {
                 Some(input) => Self::Interface {
-                    index: input.index,
+                    key: input.key,
                     name: bytes(input.name()),
                 },
                 None if counted.is_unseen() => Self::Unseen,
@@ -128,8 +128,8 @@ impl<B> GroupKey<B> {
                 pc,
                 symbol: name(symbol),
             },
-            Self::Interface { index, name: text } => GroupKey::Interface {
-                index,
+            Self::Interface { key, name: text } => GroupKey::Interface {
+                key,
                 name: name(text),
             },
             Self::Local => GroupKey::Local,
@@ -152,10 +152,7 @@ impl GroupKey {
             Self::Reason(name) => GroupKey::Reason(name),
             Self::Trap(name) => GroupKey::Trap(name),
             Self::Place { pc, symbol } => GroupKey::Place { pc: *pc, symbol },
-            Self::Interface { index, name } => GroupKey::Interface {
-                index: *index,
-                name,
-            },
+            Self::Interface { key, name } => GroupKey::Interface { key: *key, name },
             Self::Module(name) => GroupKey::Module(name),
             Self::Local => GroupKey::Local,
             Self::Flow(flow) => GroupKey::Flow(*flow),
@@ -193,8 +190,8 @@ impl GroupKey {
                 };
                 format!("{pc} and {}", exactly("location", symbol))
             }
-            Self::Interface { index, name } => {
-                format!("iface {index} and {}", exactly("ifname", name))
+            Self::Interface { key, name } => {
+                format!("iface {key} and {}", exactly("ifname", name))
             }
             Self::Local => seen(exactly("iface", b"")),
             Self::Flow(flow) => format!("flow {}", filter::OneWay(*flow)),
@@ -233,7 +230,7 @@ impl fmt::Display for GroupKey {
                 (true, Some(pc)) => write!(f, "{pc:#x}"),
                 (true, None) => f.write_str("unknown place"),
             },
-            Self::Interface { index, name } => Interface::new(*index, Name::new(name)).fmt(f),
+            Self::Interface { key, name } => Interface::new(*key, Name::new(name)).fmt(f),
             Self::Local => f.write_str("local"),
             Self::Flow(flow) => write_flow(f, flow),
             Self::OtherProtocol(Some(protocol)) => write!(f, "protocol {protocol}"),

@@ -202,13 +202,13 @@ fn check_interface(record: &DropRecord<'_>, name: &str, description: Option<&str
         None => b"local".to_vec(),
         Some(input) => match input.name() {
             Some(name) => name.as_bytes().to_vec(),
-            None => format!("if{}", input.index).into_bytes(),
+            None => format!("if{}", input.key).into_bytes(),
         },
     };
     assert_eq!(unescaped(name), expected_name);
     let place = match record.input {
         None => "locally generated".to_owned(),
-        Some(input) => format!("ifindex {}", input.index),
+        Some(input) => format!("ifindex {}", input.key),
     };
     let origin = match record.cause {
         Cause::Software { .. } => ", software",

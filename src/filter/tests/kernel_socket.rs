@@ -110,7 +110,7 @@ pub fn for_each_record(message: &[u8], devices: DeviceTypes, mut act: impl FnMut
         }
         let alert = Alert::decode(generic.attributes);
         let certain = match alert.input {
-            Some(input) if input.index == 1 => Some(ArpHardware(772)),
+            Some(input) if input.key.index == 1 => Some(ArpHardware(772)),
             Some(input) if input.name().is_some() => devices.named,
             _ => None,
         };

@@ -55,8 +55,11 @@ pub fn encode(record: &DropRecord<'_>, family: u16, buffer: &mut Vec<u8>) -> boo
     }
     message.nest(attr::IN_PORT, |nest| {
         if let Some(input) = record.input {
-            if input.index != 0 {
-                nest.attribute(attr::in_port::NETDEV_IFINDEX, &input.index.to_ne_bytes());
+            if input.key.index != 0 {
+                nest.attribute(
+                    attr::in_port::NETDEV_IFINDEX,
+                    &input.key.index.to_ne_bytes(),
+                );
             }
             if let Some(name) = name {
                 nest.string(attr::in_port::NETDEV_NAME, name.as_bytes());

@@ -12,7 +12,7 @@ use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_left_out;
 use super::super::live::Opening;
-use super::super::offline::{self, Input, NoDropMonitor};
+use super::super::offline::{self, CaptureInput, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
@@ -199,7 +199,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let mut table: Option<LiveTable> = None;
     loop {
-        let input = Input::open(file)?;
+        let input = CaptureInput::open(file)?;
         let origin = match file.target {
             Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
                 TableInput::File
