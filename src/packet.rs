@@ -5,6 +5,7 @@
 mod conversion;
 mod inference;
 pub mod ip;
+pub(crate) mod offset;
 pub(crate) mod tunnel;
 
 use std::net::IpAddr;
@@ -12,24 +13,20 @@ use std::net::IpAddr;
 use crate::record::{Direction, DropRecord, EtherType, LinkType};
 use conversion::PacketType;
 use ip::{Ip, Version};
+use offset::{ethernet, sll, sll2, vlan};
 
 pub use conversion::{Converted, convert};
 pub use inference::{ArpHardware, infer_link};
 
-/// The length of an Ethernet header: destination, source, type (IEEE 802.3, 3.1.1).
-const ETHERNET_LEN: usize = 14;
-/// The length of a VLAN tag behind the first type field: control information, type (IEEE 802.1Q,
-/// 9.6).
-const VLAN_TAG_LEN: usize = 4;
 /// The smallest Ethernet type; smaller values of the field are lengths of an LLC frame (IEEE 802.3,
 /// 3.2.6).
 const MIN_ETHERTYPE: u16 = 0x0600;
 /// The most VLAN tags that are followed. Real packets have one or two.
 pub(crate) const MAX_VLAN_TAGS: usize = 8;
 /// The length of the cooked header, version 2 (LINKTYPE_LINUX_SLL2).
-pub const SLL2_LEN: usize = 20;
+pub const SLL2_LEN: usize = sll2::LEN;
 /// The length of the cooked header, version 1 (LINKTYPE_LINUX_SLL).
-pub const SLL_LEN: usize = 16;
+pub const SLL_LEN: usize = sll::LEN;
 /// The length of the address family before a packet of BSD's loopback devices.
 pub const FAMILY_LEN: usize = 4;
 
@@ -59,8 +56,8 @@ struct Ethernet {
     payload: usize,
 }
 
-fn ethernet(data: &[u8]) -> Option<Ethernet> {
-    behind_tags(data, be16(data, ETHERNET_LEN - 2)?, ETHERNET_LEN)
+fn ethernet_payload(data: &[u8]) -> Option<Ethernet> {
+    behind_tags(data, be16(data, ethernet::TYPE)?, ethernet::LEN)
 }
 
 /// Skips VLAN tags. `kind` is the type field before `payload`; if it announces a tag, the tag
@@ -74,8 +71,8 @@ fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
         if !EtherType(header.inner).is_vlan_tag() {
             return Some(header);
         }
-        header.payload += VLAN_TAG_LEN;
-        header.inner = be16(data, header.payload - 2)?;
+        header.inner = be16(data, header.payload + vlan::INNER_TYPE)?;
+        header.payload += vlan::LEN;
     }
     None
 }
@@ -98,7 +95,7 @@ impl DropRecord<'_> {
 /// `skb->protocol`.
 pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     match link {
-        LinkType::ETHERNET => be16(data, 12)
+        LinkType::ETHERNET => be16(data, ethernet::TYPE)
             .filter(|&kind| kind >= MIN_ETHERTYPE)
             .map(EtherType),
         LinkType::RAW => match data.first()? >> 4 {
@@ -106,8 +103,8 @@ pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
             6 => Some(EtherType::IPV6),
             _ => None,
         },
-        LinkType::LINUX_SLL2 => be16(data, 0).map(EtherType),
-        LinkType::LINUX_SLL => be16(data, 14).map(EtherType),
+        LinkType::LINUX_SLL2 => be16(data, sll2::PROTOCOL.start).map(EtherType),
+        LinkType::LINUX_SLL => be16(data, sll::PROTOCOL).map(EtherType),
         LinkType::NULL | LinkType::LOOP => family_protocol(link, data),
         LinkType::IPV4 => Some(EtherType::IPV4),
         LinkType::IPV6 => Some(EtherType::IPV6),
@@ -157,8 +154,8 @@ pub fn header_len(link: LinkType) -> Option<usize> {
 /// Returns the direction that a packet's cooked header states.
 pub fn direction(link: LinkType, data: &[u8]) -> Option<Direction> {
     let packet_type = match link {
-        LinkType::LINUX_SLL => be16(data, 0)?,
-        LinkType::LINUX_SLL2 => u16::from(*data.get(10)?),
+        LinkType::LINUX_SLL => be16(data, sll::PACKET_TYPE)?,
+        LinkType::LINUX_SLL2 => u16::from(*data.get(sll2::PACKET_TYPE)?),
         _ => return None,
     };
     Some(if packet_type == PacketType::Outgoing as u16 {
@@ -187,7 +184,7 @@ pub type Ports = (Option<u16>, Option<u16>);
 /// Finds the outermost IP packet; `None` where there is none.
 pub fn ip(link: LinkType, data: &[u8]) -> Option<Ip<'_>> {
     let network = match link {
-        LinkType::ETHERNET => ethernet(data)?,
+        LinkType::ETHERNET => ethernet_payload(data)?,
         other => behind_tags(data, protocol(other, data)?.0, header_len(other)?)?,
     };
     ip_of(network, data)

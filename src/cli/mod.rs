@@ -194,9 +194,9 @@ pub struct DebugFiles {
 /// The detail of a packet's comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CommentDetail {
-    /// What the kernel said
+    /// The facts that the kernel reported
     Facts,
-    /// And what it means
+    /// The facts and what they mean
     Full,
 }
 
@@ -229,9 +229,9 @@ pub struct TextChoice {
 pub enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Wherever it goes
+    /// Everywhere
     Always,
-    /// Not at all
+    /// Nowhere
     Never,
 }
 
@@ -284,11 +284,11 @@ pub enum Flushing {
 /// The format of the written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// Packets with comments; what Wireshark likes best
+    /// Packets with comments; best for Wireshark
     Pcapng,
     /// Packets without comments, of one link type
     Pcap,
-    /// Netlink messages in pcap: the format of the C dwdump
+    /// Netlink messages in pcap, as the C dwdump writes them
     Netlink,
 }
 
@@ -305,7 +305,7 @@ impl fmt::Display for OutputFormat {
 /// The link type of the written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LinkChoice {
-    /// Each packet its own; tcpdump stops at the first that differs
+    /// Each packet keeps its own; tcpdump stops at the first that differs
     Auto,
     /// Ethernet frames only
     Ethernet,

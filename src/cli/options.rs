@@ -29,15 +29,15 @@ use crate::summary::Grouping;
   dwdump -w drops.pcapng            capture them for Wireshark
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
-  dwdump -w - | tshark -r -         look on, live
-  dwdump --summary                  where drops happen, and how many
+  dwdump -w - | tshark -r -         watch drops in tshark, live
+  dwdump --summary                  count drops by place
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
 pub(super) struct Arguments {
-    /// Only drops that match, in tcpdump's language and more: see dwdump-filter(7)
+    /// Keep only matching drops; tcpdump's language and more, see dwdump-filter(7)
     #[arg(value_name = "FILTER", allow_negative_numbers = true)]
     filter: Vec<String>,
 
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
     duration: Option<Duration>,
 
-    /// Count drops by place, every SECONDS [default: 1]; on a terminal, in a live table
+    /// Count drops by place every SECONDS [default: 1]; on a terminal, in a live table
     #[arg(
         long,
         value_name = "SECONDS",
@@ -68,11 +68,11 @@ pub(super) struct Arguments {
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     summary: Option<Option<Duration>>,
 
-    /// Count drops by this, packet by packet
+    /// Count drops packet by packet, grouped by WHAT
     #[arg(long, value_enum, value_name = "WHAT")]
     by: Option<Grouping>,
 
-    /// Only drops of packets that came in by NAME (or by the interface with this index)
+    /// Keep only packets that arrived on the interface NAME, a name or an index
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
@@ -80,19 +80,19 @@ pub(super) struct Arguments {
     #[arg(short = 'F', value_name = "FILE")]
     filter_file: Option<PathBuf>,
 
-    /// Print what was understood of the filter and exit
+    /// Print the filter as it was understood, and exit
     #[arg(short = 'd')]
     show_filter: bool,
 
-    /// Filter in the kernel as well, as far as it can; what it rejects is not counted
+    /// Filter in the kernel too, as far as possible; drops it rejects are not counted
     #[arg(long)]
     kernel_filter: bool,
 
-    /// Take what never was a packet, too: netlink messages, data between local sockets
+    /// Keep reports that are not packets too: netlink messages, data of local sockets
     #[arg(long)]
     all: bool,
 
-    /// Only drops by the kernel (sw) or by devices (hw) [default: both]
+    /// Keep only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
     origin: Option<Origins>,
 
@@ -100,19 +100,19 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "LEN", value_parser = parse_trunc_len)]
     trunc: Option<u32>,
 
-    /// Queue N packets on each CPU before losing some [default: up to 100000]
+    /// Queue up to N packets on each CPU [default: up to 100000]
     #[arg(short, long, value_name = "N", value_parser = parse_queue_len)]
     limit: Option<u32>,
 
-    /// Use a socket buffer of BYTES, with k or M [default: up to 64M]
+    /// Use a socket buffer of BYTES, with suffix k or M [default: up to 64M]
     #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
     bufsize: Option<u32>,
 
-    /// Listen along with somebody else's monitoring; change and stop nothing
+    /// Listen to monitoring that is already on; start, change and stop nothing
     #[arg(short, long)]
     passive: bool,
 
-    /// Take over where drops are monitored already
+    /// Take over if drops are monitored already
     #[arg(long)]
     force: bool,
 
@@ -140,7 +140,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
 
-    /// Do not look up names: they are never looked up, but fingers type it
+    /// Accepted for compatibility with tcpdump: names are never looked up
     #[arg(short = 'n', action = clap::ArgAction::Count)]
     no_names: u8,
 
@@ -162,19 +162,19 @@ pub(super) struct Arguments {
     )]
     color: ColorChoice,
 
-    /// Hand on every drop at once, not only when idle
+    /// Flush output after every drop, not only when idle
     #[arg(short = 'U', long)]
     packet_buffered: bool,
 
-    /// Write this format [default: pcapng; netlink for names in .pcap]
+    /// Write this format [default: pcapng; netlink if the name ends in .pcap]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<OutputFormat>,
 
-    /// Write a file of one link type, which tcpdump reads whole
+    /// Write a file of one link type, so that tcpdump can read all of it
     #[arg(long, value_enum, value_name = "TYPE")]
     link_type: Option<LinkChoice>,
 
-    /// Comments on each packet: what the kernel said, or also what it means
+    /// Choose the comments of each packet: the facts, or their meaning too
     #[arg(
         long,
         value_enum,
@@ -184,7 +184,7 @@ pub(super) struct Arguments {
     )]
     comments: CommentDetail,
 
-    /// Explain a drop reason or a kernel function; without NAME, list them; `noise`: the harmless
+    /// Explain a drop reason or kernel function; list all without NAME, harmless ones with `noise`
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     explain: Option<Option<String>>,

@@ -8,6 +8,7 @@ use crate::packet::be16;
 use crate::packet::ip::{
     Extension, IPV4_LEN, IPV6_LEN, Ip, Version, is_extension, number, stated_header_len,
 };
+use crate::packet::offset::{arp, gre, icmp, ipv4, ipv6, tcp, udp};
 use crate::packet::tunnel::{GreFlags, is_tunnel_port};
 
 /// The largest IP packet whose lengths and checksums are checked. Receive offload joins packets into
@@ -104,7 +105,7 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
         ));
     }
     if let Some(header) = ip.bytes.get(..header_len) {
-        let found = be16(header, 10)?;
+        let found = be16(header, ipv4::CHECKSUM)?;
         let right = Sum::default().bytes(header).expected(found);
         if let Some(right) = right.filter(|_| path.has_final_checksum(found)) {
             return Some(fault(
@@ -115,7 +116,7 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             ));
         }
     }
-    let total = usize::from(be16(ip.bytes, 2)?);
+    let total = usize::from(be16(ip.bytes, ipv4::TOTAL_LENGTH)?);
     // Segmentation offload leaves 0 if the length does not fit the field.
     if total < header_len && (total != 0 || len <= LARGEST_ON_WIRE) {
         return Some(fault(
@@ -136,7 +137,7 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(kind) = options.and_then(bad_option) {
         return Some(fault(Layer::Ip, Field::Option, kind.into(), None));
     }
-    is_expired(ip, 8, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
+    is_expired(ip, ipv4::TTL, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
 }
 
 /// Checks in the order of `ip6_rcv_core` (net/ipv6/ip6_input.c).
@@ -153,7 +154,7 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             Bound::Expected(6),
         ));
     }
-    let payload = usize::from(be16(ip.bytes, 4)?);
+    let payload = usize::from(be16(ip.bytes, ipv6::PAYLOAD_LENGTH)?);
     let room = len - IPV6_LEN;
     if payload > room {
         return Some(fault(
@@ -163,7 +164,7 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             at_most(room),
         ));
     }
-    let first = *ip.bytes.get(6)?;
+    let first = *ip.bytes.get(ipv6::NEXT_HEADER)?;
     // 0 is correct with a jumbo payload option (RFC 2675) and without a payload; segmentation
     // offload leaves it too.
     let is_carrying = !matches!(first, number::HOP_BY_HOP | number::NO_NEXT_HEADER);
@@ -181,7 +182,8 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(fault) = fragment_offset(Layer::Ip6, ip, len) {
         return Some(fault);
     }
-    is_expired(ip, 7, path).then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
+    is_expired(ip, ipv6::HOP_LIMIT, path)
+        .then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
 }
 
 /// Returns whether the time to live, at `at`, is 0 and the packet is no multicast: only a multicast
@@ -284,17 +286,16 @@ pub struct IpPayload<'r, 'a> {
 impl IpPayload<'_, '_> {
     /// Checks TCP (RFC 9293, 3.1) in the order of `tcp_v4_rcv` (net/ipv4/tcp_ipv4.c).
     pub fn tcp(&self) -> Option<Fault> {
-        const LEN: usize = 20;
-        if let Some(fault) = size(Layer::Tcp, self.len, LEN) {
+        if let Some(fault) = size(Layer::Tcp, self.len, tcp::LEN) {
             return Some(fault);
         }
-        let header_len = usize::from(self.ip.payload.get(12)? >> 4) * 4;
-        if header_len < LEN {
+        let header_len = usize::from(self.ip.payload.get(tcp::DATA_OFFSET)? >> 4) * 4;
+        if header_len < tcp::LEN {
             return Some(fault(
                 Layer::Tcp,
                 Field::HeaderLength,
                 header_len,
-                at_least(LEN),
+                at_least(tcp::LEN),
             ));
         }
         if header_len > self.len {
@@ -305,72 +306,80 @@ impl IpPayload<'_, '_> {
                 at_most(self.len),
             ));
         }
-        if let Some(fault) = self.checksum(Layer::Tcp, 16, self.len, true) {
+        if let Some(fault) = self.checksum(Layer::Tcp, tcp::CHECKSUM, self.len, true) {
             return Some(fault);
         }
-        let kind = self.ip.payload.get(LEN..header_len).and_then(bad_option)?;
+        let kind = self
+            .ip
+            .payload
+            .get(tcp::LEN..header_len)
+            .and_then(bad_option)?;
         Some(fault(Layer::Tcp, Field::Option, kind.into(), None))
     }
 
     /// Checks UDP (RFC 768).
     pub fn udp(&self) -> Option<Fault> {
-        const LEN: usize = 8;
-        if let Some(fault) = size(Layer::Udp, self.len, LEN) {
+        if let Some(fault) = size(Layer::Udp, self.len, udp::LEN) {
             return Some(fault);
         }
-        let length = usize::from(be16(self.ip.payload, 4)?);
+        let length = usize::from(be16(self.ip.payload, udp::LENGTH)?);
         // 0 is correct in a jumbogram (RFC 2675, 4).
         if length == 0 && self.len > LARGEST_ON_WIRE {
             return None;
         }
-        if length < LEN {
-            return Some(fault(Layer::Udp, Field::Length, length, at_least(LEN)));
+        if length < udp::LEN {
+            return Some(fault(Layer::Udp, Field::Length, length, at_least(udp::LEN)));
         }
         if length > self.len {
             return Some(fault(Layer::Udp, Field::Length, length, at_most(self.len)));
         }
-        let is_tunnel = be16(self.ip.payload, 2).is_some_and(is_tunnel_port);
-        let is_unused = be16(self.ip.payload, 6)? == 0;
+        let is_tunnel = be16(self.ip.payload, udp::DESTINATION).is_some_and(is_tunnel_port);
+        let is_unused = be16(self.ip.payload, udp::CHECKSUM)? == 0;
         // The packet inside a tunnel may not have its checksum yet, which changes the tunnel's. 0
         // means no checksum, which IPv6 allows only in tunnels (RFC 8200, 8.1; RFC 6935).
         if is_tunnel || (is_unused && self.ip.version == Version::V4) {
             return None;
         }
-        self.checksum(Layer::Udp, 6, length, true)
+        self.checksum(Layer::Udp, udp::CHECKSUM, length, true)
     }
 
     /// Checks ICMP (RFC 792). An error quotes at least an IP header.
     pub fn icmp(&self) -> Option<Fault> {
         let quotes = matches!(self.ip.payload.first(), Some(3 | 4 | 5 | 11 | 12));
-        let least = if quotes { 8 + IPV4_LEN } else { 8 };
+        let least = if quotes {
+            icmp::LEN + IPV4_LEN
+        } else {
+            icmp::LEN
+        };
         size(Layer::Icmp, self.len, least)
-            .or_else(|| self.checksum(Layer::Icmp, 2, self.len, false))
+            .or_else(|| self.checksum(Layer::Icmp, icmp::CHECKSUM, self.len, false))
     }
 
     /// Checks ICMPv6 (RFC 4443, RFC 4861).
     pub fn icmpv6(&self) -> Option<Fault> {
         let least = match self.ip.payload.first() {
-            Some(1..=4) => 8 + IPV6_LEN,
+            Some(1..=4) => icmp::LEN + IPV6_LEN,
             Some(134) => 16,
             Some(135 | 136) => 24,
             Some(137) => 40,
-            _ => 8,
+            _ => icmp::LEN,
         };
         size(Layer::Icmp6, self.len, least)
-            .or_else(|| self.checksum(Layer::Icmp6, 2, self.len, true))
+            .or_else(|| self.checksum(Layer::Icmp6, icmp::CHECKSUM, self.len, true))
     }
 
     /// Checks IGMP (RFC 2236).
     pub fn igmp(&self) -> Option<Fault> {
-        size(Layer::Igmp, self.len, 8).or_else(|| self.checksum(Layer::Igmp, 2, self.len, false))
+        size(Layer::Igmp, self.len, icmp::LEN)
+            .or_else(|| self.checksum(Layer::Igmp, icmp::CHECKSUM, self.len, false))
     }
 
     /// Checks GRE (RFC 2784, 2890; version 1: RFC 2637).
     pub fn gre(&self) -> Option<Fault> {
-        if let Some(fault) = size(Layer::Gre, self.len, 4) {
+        if let Some(fault) = size(Layer::Gre, self.len, gre::LEN) {
             return Some(fault);
         }
-        let flags = GreFlags(be16(self.ip.payload, 0)?);
+        let flags = GreFlags(be16(self.ip.payload, gre::FLAGS)?);
         match flags.version() {
             0 => {}
             1 => return None,
@@ -461,11 +470,17 @@ pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
     const IPV4: u16 = 0x0800;
     let wrong =
         |field, value: u8, right| fault(Layer::Arp, field, value.into(), Bound::Expected(right));
-    if let Some(fault) = size(Layer::Arp, len, 8) {
+    if let Some(fault) = size(Layer::Arp, len, arp::LEN) {
         return Some(fault);
     }
-    let (hardware, protocol) = (be16(bytes, 0)?, be16(bytes, 2)?);
-    let (hardware_len, protocol_len) = (*bytes.get(4)?, *bytes.get(5)?);
+    let (hardware, protocol) = (
+        be16(bytes, arp::HARDWARE_TYPE)?,
+        be16(bytes, arp::PROTOCOL_TYPE)?,
+    );
+    let (hardware_len, protocol_len) = (
+        *bytes.get(arp::HARDWARE_LEN)?,
+        *bytes.get(arp::PROTOCOL_LEN)?,
+    );
     if hardware == ETHERNET && hardware_len != 6 {
         return Some(wrong(Field::HardwareLength, hardware_len, 6));
     }
@@ -473,5 +488,5 @@ pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
         return Some(wrong(Field::ProtocolLength, protocol_len, 4));
     }
     let addresses = 2 * (usize::from(hardware_len) + usize::from(protocol_len));
-    size(Layer::Arp, len, 8 + addresses)
+    size(Layer::Arp, len, arp::LEN + addresses)
 }

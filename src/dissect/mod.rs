@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::ip::{Ip, Version, number};
+use crate::packet::offset::{ethernet, vlan};
 use crate::packet::{self, MAX_VLAN_TAGS, be16};
 use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
 use check::{IpPayload, Path};
@@ -29,8 +30,6 @@ pub use names::ProtocolName;
 
 /// The depth to which packets inside packets are described; deeper ones show only their length.
 const MAX_DEPTH: u8 = 4;
-/// Bytes of an Ethernet header.
-const ETHERNET_LEN: usize = 14;
 
 /// The packet of a record. Its [`Display`](fmt::Display) is one line, without a line feed.
 #[derive(Clone, Copy, Debug)]
@@ -203,9 +202,9 @@ fn write_ethernet(
     protocol: Option<EtherType>,
     around: Around,
 ) -> fmt::Result {
-    let kind = be16(data, ETHERNET_LEN - 2).map(EtherType);
-    let payload = data.get(ETHERNET_LEN..).unwrap_or_default();
-    let behind = len.saturating_sub(ETHERNET_LEN);
+    let kind = be16(data, ethernet::TYPE).map(EtherType);
+    let payload = data.get(ethernet::LEN..).unwrap_or_default();
+    let behind = len.saturating_sub(ethernet::LEN);
     match kind {
         // The field is a length, so that this is an LLC frame (IEEE 802.3, 3.2.6).
         Some(EtherType(0..=0x5ff)) if protocol.is_none() => {
@@ -230,7 +229,6 @@ fn write_payload(
     mut len: usize,
     around: Around,
 ) -> fmt::Result {
-    const TAG_LEN: usize = 4;
     let Some(mut protocol) = protocol else {
         return write_other(line, None, len);
     };
@@ -238,17 +236,16 @@ fn write_payload(
         if !protocol.is_vlan_tag() {
             break;
         }
-        let Some(control) = be16(data, 0) else {
+        let Some(control) = be16(data, vlan::CONTROL) else {
             break;
         };
-        // IEEE 802.1Q, 9.6: the identifier in the lower 12 bits.
-        write!(line.out, "vlan {} ", control & 0x0fff)?;
-        let Some(inner) = be16(data, 2) else {
+        write!(line.out, "vlan {} ", control & vlan::ID)?;
+        let Some(inner) = be16(data, vlan::INNER_TYPE) else {
             return write_other(line, None, len);
         };
         protocol = EtherType(inner);
-        data = &data[TAG_LEN..];
-        len = len.saturating_sub(TAG_LEN);
+        data = &data[vlan::LEN..];
+        len = len.saturating_sub(vlan::LEN);
     }
     match protocol {
         EtherType::IPV4 => write_ip_of(line, Version::V4, data, len, around),
@@ -316,8 +313,8 @@ fn write_ip_of(
     match protocol {
         number::TCP => transport::write_tcp(line, &carried, around),
         number::UDP => transport::write_udp(line, &carried, around),
-        number::ICMP => icmp::write_v4(line, &carried, around),
-        number::ICMPV6 => icmp::write_v6(line, &carried, around),
+        number::ICMP => icmp::write(line, &carried, Version::V4, around),
+        number::ICMPV6 => icmp::write(line, &carried, Version::V6, around),
         number::GRE => tunnel::write_gre(line, &carried, around),
         number::IPIP | number::IPV6 if !around.is_deepest() && !ip.payload.is_empty() => {
             write!(line.out, "{} ", ProtocolName(protocol))?;

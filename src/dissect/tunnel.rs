@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::check::IpPayload;
 use super::{Around, LineWriter, write_ethernet, write_payload};
+use crate::packet::offset::{geneve, gre, vxlan};
 use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
@@ -19,7 +20,7 @@ pub fn write_gre(
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.gre());
     let around = line.tell(fault, around)?;
-    let (Some(flags), Some(protocol)) = (be16(data, 0), be16(data, 2)) else {
+    let (Some(flags), Some(protocol)) = (be16(data, gre::FLAGS), be16(data, gre::PROTOCOL)) else {
         return write!(line.out, "GRE, length {}", carried.len);
     };
     let flags = GreFlags(flags);
@@ -69,38 +70,40 @@ pub fn write_udp_payload(
     len: usize,
     around: Around,
 ) -> Result<bool, fmt::Error> {
-    const LEN: usize = 8;
     if around.is_deepest() {
         return Ok(false);
     }
     match port {
-        // RFC 7348, 5: flags with the I bit, reserved, a network identifier of 24 bits.
         VXLAN_PORT | VXLAN_PORT_OLD => {
-            let (Some(8), Some(vni)) = (data.first().map(|flags| flags & 8), be32(data, 4)) else {
+            let (Some(flags), Some(vni)) = (data.get(vxlan::FLAGS), be32(data, vxlan::VNI)) else {
                 return Ok(false);
             };
-            write!(line.out, "VXLAN, vni {}: ", vni >> 8)?;
-            let inner = data.get(LEN..).unwrap_or_default();
+            if flags & vxlan::HAS_VNI == 0 {
+                return Ok(false);
+            }
+            write!(line.out, "VXLAN, vni {}: ", vni >> vxlan::VNI_SHIFT)?;
+            let inner = data.get(vxlan::LEN..).unwrap_or_default();
             write_inner(
                 line,
                 TRANSPARENT_ETHERNET,
                 inner,
-                len.saturating_sub(LEN),
+                len.saturating_sub(vxlan::LEN),
                 around,
             )?;
         }
-        // RFC 8926, 3.4: version and options' length in words, protocol, network identifier.
         GENEVE_PORT => {
-            let (Some(first), Some(protocol), Some(vni)) =
-                (data.first(), be16(data, 2), be32(data, 4))
-            else {
+            let (Some(first), Some(protocol), Some(vni)) = (
+                data.get(geneve::VERSION_AND_LENGTH),
+                be16(data, geneve::PROTOCOL),
+                be32(data, geneve::VNI),
+            ) else {
                 return Ok(false);
             };
-            if first >> 6 != 0 {
+            if first >> geneve::VERSION_SHIFT != 0 {
                 return Ok(false);
             }
-            write!(line.out, "Geneve, vni {}: ", vni >> 8)?;
-            let header_len = LEN + usize::from(first & 0x3f) * 4;
+            write!(line.out, "Geneve, vni {}: ", vni >> geneve::VNI_SHIFT)?;
+            let header_len = geneve::LEN + usize::from(first & geneve::OPTIONS_WORDS) * 4;
             let inner = data.get(header_len..).unwrap_or_default();
             write_inner(
                 line,

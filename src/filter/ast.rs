@@ -2,7 +2,7 @@
 //! aliases are replaced, so that two expressions with the same meaning in the manual have the same
 //! tree.
 
-use crate::packet;
+use crate::packet::{self, ip::number};
 use crate::record::{self, EtherType, Origin};
 
 use super::fact::NamedFact;
@@ -192,13 +192,13 @@ pub enum PortScope {
 }
 
 impl PortScope {
-    /// Returns whether IP protocol `number` is in the scope.
-    pub fn covers(self, number: u8) -> bool {
+    /// Returns whether the IP protocol is in the scope.
+    pub fn covers(self, protocol: u8) -> bool {
         match self {
-            Self::Any => matches!(number, 6 | 17 | 132),
-            Self::Tcp => number == 6,
-            Self::Udp => number == 17,
-            Self::Sctp => number == 132,
+            Self::Any => matches!(protocol, number::TCP | number::UDP | number::SCTP),
+            Self::Tcp => protocol == number::TCP,
+            Self::Udp => protocol == number::UDP,
+            Self::Sctp => protocol == number::SCTP,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! framing.
 
 use super::packet::{FramedPacket, Framing};
-use crate::packet::protocol_of_family;
+use crate::packet::offset::{ethernet, mpls, pppoe, sll, sll2, vlan};
+use crate::packet::{FAMILY_LEN, protocol_of_family};
 use crate::record::LinkType;
 
 /// Ethernet types.
@@ -76,12 +77,12 @@ impl Naming {
 impl HeaderLayout {
     fn of(framing: Framing) -> Self {
         let (naming, type_at, payload) = match framing {
-            Framing::Ethernet => (Naming::Ethernet, 12, 14),
+            Framing::Ethernet => (Naming::Ethernet, ethernet::TYPE, ethernet::LEN),
             Framing::Ip => (Naming::Version, 0, 0),
-            Framing::Sll2 => (Naming::Cooked, 0, 20),
-            Framing::Sll => (Naming::Cooked1, 14, 16),
-            Framing::Null => (Naming::Family(LinkType::NULL), 0, 4),
-            Framing::Loop => (Naming::Family(LinkType::LOOP), 0, 4),
+            Framing::Sll2 => (Naming::Cooked, sll2::PROTOCOL.start, sll2::LEN),
+            Framing::Sll => (Naming::Cooked1, sll::PROTOCOL, sll::LEN),
+            Framing::Null => (Naming::Family(LinkType::NULL), 0, FAMILY_LEN),
+            Framing::Loop => (Naming::Family(LinkType::LOOP), 0, FAMILY_LEN),
             Framing::Ip4 => (Naming::Always(ether_type::IPV4), 0, 0),
             Framing::Ip6 => (Naming::Always(ether_type::IPV6), 0, 0),
             Framing::Payload => (Naming::Given, 0, 0),
@@ -100,7 +101,7 @@ impl HeaderLayout {
     /// Returns the offset of the network header.
     #[inline]
     pub fn network(&self) -> usize {
-        self.payload + 4 * self.labels
+        self.payload + mpls::LEN * self.labels
     }
 
     /// Returns the value of the link layer's own type field.
@@ -151,7 +152,7 @@ impl HeaderLayout {
         if self.naming == Naming::Unread {
             return None;
         }
-        if packet.bytes.u8(self.network() - 2)? & 1 == 0 {
+        if !self.is_behind_bottom(packet)? {
             return Some(ether_type::NONE);
         }
         Some(match packet.bytes.u8(self.network())? >> 4 {
@@ -233,7 +234,7 @@ impl HeaderLayout {
         }
         match id {
             None => Some(true),
-            Some(id) => Some(packet.bytes.u16(self.payload)? & 0x0fff == id),
+            Some(id) => Some(packet.bytes.u16(self.payload)? & vlan::ID == id),
         }
     }
 
@@ -247,12 +248,14 @@ impl HeaderLayout {
             | Naming::Cooked1
             | Naming::Family(_)
             | Naming::Always(_) => false,
-            _ if self.labels > 0 => packet.bytes.u8(self.network() - 2)? & 1 == 0,
-            Naming::Ppp => self.type_field(packet)? == PPP_MPLS,
+            _ if self.labels > 0 => !self.is_behind_bottom(packet)?,
+            Naming::Ppp => self.type_field(packet)? == ppp::MPLS,
             Naming::Ethernet | Naming::Given => self.type_field(packet)? == ether_type::MPLS,
         };
         match label {
-            Some(label) if found => Some(packet.bytes.u32(self.network())? >> 12 == label),
+            Some(label) if found => {
+                Some(packet.bytes.u32(self.network())? >> mpls::LABEL_SHIFT == label)
+            }
             _ => Some(found),
         }
     }
@@ -263,9 +266,18 @@ impl HeaderLayout {
             && self.labels == 0
             && self.type_field(packet)? == ether_type::PPPOE_SESSION;
         match session {
-            Some(session) if found => Some(packet.bytes.u16(self.payload + 2)? == session),
+            Some(session) if found => {
+                Some(packet.bytes.u16(self.payload + pppoe::SESSION)? == session)
+            }
             _ => Some(found),
         }
+    }
+
+    /// Returns whether the MPLS label before the network header is the bottom of the stack.
+    fn is_behind_bottom(&self, packet: &FramedPacket<'_>) -> Option<bool> {
+        let last_label = self.network() - mpls::LEN;
+        let flags = packet.bytes.u8(last_label + mpls::BOTTOM)?;
+        Some(flags & mpls::BOTTOM_BIT != 0)
     }
 
     fn takes_tags(&self) -> bool {
@@ -275,15 +287,15 @@ impl HeaderLayout {
     fn behind_vlan(self) -> Self {
         match self.naming {
             Naming::Ethernet if self.takes_tags() => Self {
-                type_at: self.type_at + 4,
-                payload: self.payload + 4,
+                type_at: self.type_at + vlan::LEN,
+                payload: self.payload + vlan::LEN,
                 ..self
             },
             // A tag stands in place of the announced header: control information, then a type.
             Naming::Given if self.takes_tags() => Self {
                 naming: Naming::Ethernet,
-                type_at: self.payload + 2,
-                payload: self.payload + 4,
+                type_at: self.payload + vlan::INNER_TYPE,
+                payload: self.payload + vlan::LEN,
                 ..self
             },
             _ => self,
@@ -304,25 +316,30 @@ impl HeaderLayout {
         if self.labels > 0 || self.naming == Naming::Unread {
             return self;
         }
-        let header = self.network() + 6;
+        let session = self.network();
+        let header = session + pppoe::PROTOCOL;
         Self {
             naming: Naming::Ppp,
             header,
             type_at: header,
-            payload: header + 2,
+            payload: session + pppoe::LEN,
             labels: 0,
             has_macs: false,
         }
     }
 }
 
-/// PPP's protocol number for MPLS (RFC 3032, 4.2).
-const PPP_MPLS: u16 = 0x0281;
+/// PPP's protocol numbers (IANA; MPLS: RFC 3032, 4.2).
+pub mod ppp {
+    pub const IPV4: u16 = 0x0021;
+    pub const IPV6: u16 = 0x0057;
+    pub const MPLS: u16 = 0x0281;
+}
 
 /// PPP's protocol numbers for some Ethernet types and access points (IANA's PPP numbers).
 const PPP_TYPES: [(u16, u16); 8] = [
-    (0x0021, ether_type::IPV4),
-    (0x0057, ether_type::IPV6),
+    (ppp::IPV4, ether_type::IPV4),
+    (ppp::IPV6, ether_type::IPV6),
     (0x0023, 0x00fe),
     (0x0025, 0x0600),
     (0x0027, 0x6003),
@@ -339,8 +356,8 @@ fn to_ppp(kind: u16) -> u16 {
 /// Converts PPP's protocol numbers of IPv4 and IPv6 to Ethernet types.
 fn from_ppp(kind: u16) -> u16 {
     match kind {
-        0x0021 => ether_type::IPV4,
-        0x0057 => ether_type::IPV6,
+        ppp::IPV4 => ether_type::IPV4,
+        ppp::IPV6 => ether_type::IPV6,
         ether_type::IPV4 | ether_type::IPV6 => ether_type::NONE,
         kind => kind,
     }

@@ -59,7 +59,6 @@ mod kernel;
 mod layout;
 mod lex;
 mod names;
-mod offset;
 mod operand;
 mod packet;
 mod parse;

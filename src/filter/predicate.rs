@@ -9,11 +9,11 @@ use super::ast::{
     PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
 use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
-use super::offset::{arp, ipv4, ipv6, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::relation;
 use super::view::{Class, PacketView};
 use super::{fact, transport_header};
+use crate::packet::offset::{LLC_CONTROL, arp, ethernet, ipv4, ipv6, udp};
 
 /// A primitive, prepared for fast evaluation.
 #[derive(Clone, Debug)]
@@ -313,8 +313,8 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
                 return Some(false);
             };
             let offset = match side {
-                Side::Source => 0,
-                Side::Destination => 2,
+                Side::Source => udp::SOURCE,
+                Side::Destination => udp::DESTINATION,
             };
             Some(range.contains(view.packet.bytes.u16(ports.at + offset)?))
         }
@@ -325,7 +325,9 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
                 let found: [u8; 6] = view.packet.bytes.array(view.layout.header + at)?;
                 Some(found == mac)
             };
-            with_macs(view, || direction.judge(|| is(6), || is(0)))
+            with_macs(view, || {
+                direction.judge(|| is(ethernet::SOURCE), || is(ethernet::DESTINATION))
+            })
         }
         Primitive::Broadcast => with_macs(view, || {
             Some(view.packet.bytes.array(view.layout.header)? == [0xff; 6])
@@ -367,7 +369,7 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
             if llc.mask == 0 {
                 return Some(true);
             }
-            Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
+            Some(view.packet.bytes.u8(view.layout.payload + LLC_CONTROL)? & llc.mask == llc.value)
         }
         &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),

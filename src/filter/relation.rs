@@ -3,9 +3,10 @@
 
 use super::ast::{Arith, LoadBase, Width};
 use super::layout::ether_type;
-use super::offset::{ipv4, ipv6};
 use super::packet::Lookup::{self, Absent, Found};
 use super::view::{Class, PacketView};
+use crate::packet::ip::number;
+use crate::packet::offset::{ipv4, ipv6};
 
 /// Returns the value of arithmetic that depends on no packet; `None` for any other.
 pub fn constant(arith: &Arith) -> Option<u32> {
@@ -101,7 +102,7 @@ pub fn base(view: &PacketView<'_>, header: LoadBase) -> Option<Lookup<usize>> {
             first_fragment(view, network)
         }
         LoadBase::Icmp6 => {
-            let is_icmp6 = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)? == 58;
+            let is_icmp6 = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)? == number::ICMPV6;
             Some(if is_icmp6 {
                 Found(network + ipv6::LEN)
             } else {

@@ -3,18 +3,19 @@
 //! of pcap-filter(7) do not.
 
 use super::layout::ether_type;
-use super::offset::{ipv4, ipv6, vlan};
 use super::packet::Lookup::{Absent, Found};
 use super::packet::{CapturedBytes, FramedPacket, Framing, Lookup};
+use crate::packet::ip::number;
+use crate::packet::offset::{ethernet, ipv4, ipv6, sll, sll2, vlan};
 use crate::packet::{FAMILY_LEN, MAX_VLAN_TAGS, protocol_of_family};
 use crate::record::{EtherType, LinkType};
 
 /// Returns the Ethernet type behind all VLAN tags, and the offset of its header.
 pub fn network(packet: &FramedPacket<'_>) -> Option<(u16, usize)> {
     let (mut kind, mut at) = match packet.framing {
-        Framing::Ethernet => (packet.bytes.u16(12)?, 14),
-        Framing::Sll2 => (packet.bytes.u16(0)?, 20),
-        Framing::Sll => (packet.bytes.u16(14)?, 16),
+        Framing::Ethernet => (packet.bytes.u16(ethernet::TYPE)?, ethernet::LEN),
+        Framing::Sll2 => (packet.bytes.u16(sll2::PROTOCOL.start)?, sll2::LEN),
+        Framing::Sll => (packet.bytes.u16(sll::PROTOCOL)?, sll::LEN),
         Framing::Null => family(packet, LinkType::NULL)?,
         Framing::Loop => family(packet, LinkType::LOOP)?,
         Framing::Ip4 => (ether_type::IPV4, 0),
@@ -58,7 +59,7 @@ pub fn ports(packet: &FramedPacket<'_>) -> Option<Lookup<PortFields>> {
     let (kind, at) = network(packet)?;
     Some(match transport(packet, kind, at)? {
         Found(IpNextHeader {
-            number: protocol @ (6 | 17 | 132),
+            number: protocol @ (number::TCP | number::UDP | number::SCTP),
             at,
         }) => Found(PortFields { protocol, at }),
         _ => Absent,
@@ -85,7 +86,7 @@ pub fn transport(
     let mut last = Absent;
     for header in headers {
         let header = header?;
-        if header.number == FRAGMENT && is_later_fragment(packet, header.at)? {
+        if header.number == number::FRAGMENT && is_later_fragment(packet, header.at)? {
             return Some(Absent);
         }
         last = Found(header);
@@ -105,12 +106,6 @@ pub struct IpNextHeader {
     /// Its offset.
     pub at: usize,
 }
-
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// Iterates over the headers behind IP: all extension headers, then the first other one. Yields
 /// `None` for a header that was cut off. Each extension header has at least 8 bytes, so the packet's
@@ -160,12 +155,12 @@ impl<'a> Headers<'a> {
     fn behind(&self, header: IpNextHeader) -> ChainPosition {
         let len = match header.number {
             // RFC 8200, 4.3: units of 8 bytes, the first not counted.
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if self.is_ipv6 => {
+            number::HOP_BY_HOP | number::ROUTING | number::DESTINATION_OPTIONS if self.is_ipv6 => {
                 self.length(header).map(|length| 8 * (length + 1))
             }
-            FRAGMENT if self.is_ipv6 => Some(8),
+            number::FRAGMENT if self.is_ipv6 => Some(8),
             // RFC 4302, 2.2: units of 4 bytes, less 2.
-            AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
+            number::AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
             _ => return ChainPosition::End,
         };
         let next = self.bytes.u8(header.at).zip(len);

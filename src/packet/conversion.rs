@@ -1,7 +1,8 @@
 //! Converts a packet to another link type: raw IP, or Linux's cooked header.
 
 use super::inference::ArpHardware;
-use super::{ETHERNET_LEN, MIN_ETHERTYPE, SLL_LEN, SLL2_LEN, be16, ethernet, header_len, protocol};
+use super::offset::{ethernet, sll, sll2};
+use super::{MIN_ETHERTYPE, SLL2_LEN, be16, ethernet_payload, header_len, protocol};
 use crate::record::{Direction, EtherType, Interface, LinkType};
 
 /// A packet converted to another link type.
@@ -14,6 +15,18 @@ pub struct Converted<'a> {
     pub data: &'a [u8],
     /// The original length after the conversion.
     pub original_len: u32,
+}
+
+impl<'a> Converted<'a> {
+    /// Puts a cooked header before a packet without its link-layer header.
+    fn cooked(header: [u8; SLL2_LEN], data: &'a [u8], len: u32) -> Self {
+        let header_len = u32::try_from(SLL2_LEN).unwrap_or(u32::MAX);
+        Self {
+            header: Some(header),
+            data,
+            original_len: len.saturating_add(header_len),
+        }
+    }
 }
 
 /// Converts a packet to the link type `target`; `None` where `target` cannot represent it.
@@ -38,7 +51,7 @@ pub fn convert<'a>(
     }
     match (target, link) {
         (LinkType::RAW, LinkType::ETHERNET) => {
-            let header = ethernet(data)?;
+            let header = ethernet_payload(data)?;
             if !matches!(EtherType(header.inner), EtherType::IPV4 | EtherType::IPV6) {
                 return None;
             }
@@ -50,15 +63,15 @@ pub fn convert<'a>(
             })
         }
         (LinkType::LINUX_SLL2, LinkType::ETHERNET) => {
-            let kind = be16(data, 12)?;
-            let (rest, original_len) = cut(ETHERNET_LEN)?;
+            let kind = be16(data, ethernet::TYPE)?;
+            let (rest, original_len) = cut(ethernet::LEN)?;
             let protocol = match kind {
                 MIN_ETHERTYPE.. => kind,
                 // The registry's rule for LINKTYPE_LINUX_SLL: 1 for Novell's raw frames, else 4.
                 _ if rest.starts_with(&[0xff, 0xff]) => EtherType::ETH_802_3.0,
                 _ => EtherType::ETH_802_2.0,
             };
-            let source = <[u8; 6]>::try_from(&data[6..12]).ok()?;
+            let source = <[u8; 6]>::try_from(&data[ethernet::SOURCE..ethernet::TYPE]).ok()?;
             let header = sll2_header(
                 protocol,
                 input,
@@ -66,42 +79,30 @@ pub fn convert<'a>(
                 packet_type(data, direction),
                 Some(source),
             );
-            Some(Converted {
-                header: Some(header),
-                data: rest,
-                original_len: original_len.saturating_add(20),
-            })
+            Some(Converted::cooked(header, rest, original_len))
         }
         (LinkType::LINUX_SLL2, LinkType::LINUX_SLL) => {
-            let (header, _) = data.split_at_checked(SLL_LEN)?;
-            let (rest, original_len) = cut(SLL_LEN)?;
-            let mut sll2 = sll2_header(
-                be16(header, 14)?,
+            let (header, _) = data.split_at_checked(sll::LEN)?;
+            let (rest, original_len) = cut(sll::LEN)?;
+            let mut cooked_header = sll2_header(
+                be16(header, sll::PROTOCOL)?,
                 input,
-                ArpHardware(be16(header, 2)?),
+                ArpHardware(be16(header, sll::HARDWARE)?),
                 packet_type(&[], direction),
                 None,
             );
             // The other fields are the same in both headers: packet type, address length, address.
-            sll2[10] = header[1];
-            sll2[11] = header[5];
-            sll2[12..20].copy_from_slice(&header[6..14]);
-            Some(Converted {
-                header: Some(sll2),
-                data: rest,
-                original_len: original_len.saturating_add(20),
-            })
+            cooked_header[sll2::PACKET_TYPE] = header[sll::PACKET_TYPE + 1];
+            cooked_header[sll2::ADDRESS_LEN] = header[sll::ADDRESS_LEN + 1];
+            cooked_header[sll2::ADDRESS].copy_from_slice(&header[sll::ADDRESS]);
+            Some(Converted::cooked(cooked_header, rest, original_len))
         }
         (LinkType::LINUX_SLL2, _) => {
             let protocol = protocol(link, data)?;
             let (data, original_len) = cut(header_len(link)?)?;
             let direction = packet_type(&[], direction);
             let header = sll2_header(protocol.0, input, ArpHardware::NONE, direction, None);
-            Some(Converted {
-                header: Some(header),
-                data,
-                original_len: original_len.saturating_add(20),
-            })
+            Some(Converted::cooked(header, data, original_len))
         }
         (LinkType::RAW, _) => {
             let is_ip = matches!(protocol(link, data)?, EtherType::IPV4 | EtherType::IPV6);
@@ -125,8 +126,8 @@ pub(super) enum PacketType {
     Outgoing = 4,
 }
 
-fn packet_type(ethernet: &[u8], direction: Option<Direction>) -> PacketType {
-    match ethernet.get(..6) {
+fn packet_type(frame: &[u8], direction: Option<Direction>) -> PacketType {
+    match frame.get(ethernet::DESTINATION..ethernet::SOURCE) {
         _ if direction == Some(Direction::Outbound) => PacketType::Outgoing,
         Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => PacketType::Broadcast,
         Some([first, ..]) if first & 1 == 1 => PacketType::Multicast,
@@ -144,13 +145,13 @@ fn sll2_header(
     source: Option<[u8; 6]>,
 ) -> [u8; SLL2_LEN] {
     let mut header = [0; SLL2_LEN];
-    header[0..2].copy_from_slice(&protocol.to_be_bytes());
-    header[4..8].copy_from_slice(&input.map_or(0, |input| input.key.index).to_be_bytes());
-    header[8..10].copy_from_slice(&hardware.0.to_be_bytes());
-    header[10] = packet_type as u8;
+    header[sll2::PROTOCOL].copy_from_slice(&protocol.to_be_bytes());
+    header[sll2::IFINDEX].copy_from_slice(&input.map_or(0, |input| input.key.index).to_be_bytes());
+    header[sll2::HARDWARE].copy_from_slice(&hardware.0.to_be_bytes());
+    header[sll2::PACKET_TYPE] = packet_type as u8;
     if let Some(source) = source {
-        header[11] = 6;
-        header[12..18].copy_from_slice(&source);
+        header[sll2::ADDRESS_LEN] = 6;
+        header[sll2::ADDRESS][..6].copy_from_slice(&source);
     }
     header
 }

@@ -1,6 +1,7 @@
 //! Infers the link type of a dropped packet, which the kernel does not report.
 
-use super::{ETHERNET_LEN, be16, ethernet};
+use super::offset::{ethernet, ipv4, ipv6};
+use super::{be16, ethernet_payload};
 use crate::record::{Basis, EtherType, Link, LinkType};
 
 /// The degree to which bytes match an IP packet of `original_len` bytes.
@@ -21,12 +22,17 @@ fn ip_fit(protocol: EtherType, data: &[u8], original_len: u32) -> IpFit {
         return IpFit::No;
     };
     let length = match (protocol, first >> 4) {
-        // RFC 791, 3.1: total length at 2, header length in words of 4 bytes, at least 5.
-        (EtherType::IPV4, 4) if first & 0x0f >= 5 => be16(data, 2).map(u32::from),
-        // RFC 8200, 3: payload length at 4, without the 40 bytes of the header.
-        (EtherType::IPV6, 6) => be16(data, 4).map(|length| u32::from(length) + 40),
+        // RFC 791, 3.1: the header has at least 5 words.
+        (EtherType::IPV4, 4) if first & 0x0f >= 5 => {
+            be16(data, ipv4::TOTAL_LENGTH).map(usize::from)
+        }
+        // RFC 8200, 3: the payload length does not count the header.
+        (EtherType::IPV6, 6) => {
+            be16(data, ipv6::PAYLOAD_LENGTH).map(|length| ipv6::LEN + usize::from(length))
+        }
         _ => return IpFit::No,
     };
+    let original_len = original_len as usize;
     match length {
         Some(length) if length == original_len => IpFit::Exact,
         Some(length) if length < original_len => IpFit::Within,
@@ -63,8 +69,8 @@ pub fn infer_link(
         if raw == IpFit::Exact {
             return known(LinkType::RAW);
         }
-        let tagged = ethernet(data);
-        let names_protocol = be16(data, 12) == Some(protocol.0)
+        let tagged = ethernet_payload(data);
+        let names_protocol = be16(data, ethernet::TYPE) == Some(protocol.0)
             || tagged.is_some_and(|header| header.inner == protocol.0);
         if names_protocol {
             let behind = || {
@@ -90,7 +96,7 @@ pub fn infer_link(
     if let Some(kind) = guess.and_then(ArpHardware::link_type) {
         return assumed(kind);
     }
-    if original_len as usize >= ETHERNET_LEN {
+    if original_len as usize >= ethernet::LEN {
         assumed(LinkType::ETHERNET)
     } else {
         assumed(LinkType::RAW)

@@ -18,7 +18,7 @@ impl Arguments {
                 None => Ok(Command::Explain(name.clone())),
                 Some(other) => Err(UsageError::new(
                     format!("--explain and {other} do not go together"),
-                    "--explain prints what is known of a drop reason or a function, and does nothing else",
+                    "--explain explains a drop reason or a function and does nothing else",
                 )),
             };
         }
@@ -31,7 +31,7 @@ impl Arguments {
                 None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
                 Some(other) => Err(UsageError::new(
                     format!("-d and {other} do not go together"),
-                    "-d prints what was understood of the filter, with -i, -F and --kernel-filter, and does nothing else",
+                    "-d prints the filter as it was understood, with -i, -F and --kernel-filter, and does nothing else",
                 )),
             };
         }

@@ -3,9 +3,10 @@
 
 use crate::filter::ast::{Arith, Comparison, LoadBase, Relation, Width};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
 use crate::filter::predicate::{self, Predicate};
 use crate::filter::relation;
+use crate::packet::ip::number;
+use crate::packet::offset::{ipv4, ipv6};
 
 use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::formula::{Formula, all_of, bytes, is_one, kind};
@@ -13,7 +14,8 @@ use super::meaning::{Meaning, Spot, first_fragment};
 
 /// Returns the formula for the presence of a header.
 fn present(header: LoadBase, here: PlaceId) -> Formula {
-    let next = |offset, number: u8| is_one(bytes(here, Base::Network, offset, 1), number.into());
+    let next =
+        |offset, protocol: u8| is_one(bytes(here, Base::Network, offset, 1), protocol.into());
     match header {
         LoadBase::Link => Formula::True,
         LoadBase::Ip => kind(here, &[ether_type::IPV4]),
@@ -25,7 +27,10 @@ fn present(header: LoadBase, here: PlaceId) -> Formula {
             next(ipv4::PROTOCOL, number),
             first_fragment(here),
         ]),
-        LoadBase::Icmp6 => all_of([kind(here, &[ether_type::IPV6]), next(ipv6::NEXT_HEADER, 58)]),
+        LoadBase::Icmp6 => all_of([
+            kind(here, &[ether_type::IPV6]),
+            next(ipv6::NEXT_HEADER, number::ICMPV6),
+        ]),
     }
 }
 

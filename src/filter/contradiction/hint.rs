@@ -218,7 +218,10 @@ fn over_ipv6(primitive: &Primitive) -> Option<String> {
 
 const ICMP6: &str = "ICMP over IPv6 is `icmp6`, with types of its own";
 
-/// Rewrites loads from an IPv4 payload into loads behind an IPv6 header of 40 bytes.
+/// The length of an IPv6 header (RFC 8200, 3).
+const IPV6_LEN: u32 = 40;
+
+/// Rewrites loads from an IPv4 payload into loads behind an IPv6 header.
 fn over_ipv6_header(arith: &Arith) -> Arith {
     match arith {
         Arith::Load {
@@ -227,9 +230,9 @@ fn over_ipv6_header(arith: &Arith) -> Arith {
             width,
         } => {
             let offset = match &**offset {
-                Arith::Number(number) => Arith::Number(number.saturating_add(40)),
+                Arith::Number(number) => Arith::Number(number.saturating_add(IPV6_LEN)),
                 offset => Arith::Operation {
-                    first: Box::new(Arith::Number(40)),
+                    first: Box::new(Arith::Number(IPV6_LEN)),
                     rest: vec![(Operator::Add, over_ipv6_header(offset))],
                 },
             };

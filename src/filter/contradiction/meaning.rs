@@ -4,7 +4,7 @@ use super::constraint::{Base, Numbers, PlaceId};
 use super::formula::{Formula, all_of, any_of, bytes, judged, kind};
 use crate::filter::ast::{DirQualifier, Scope};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{arp, ipv4, ipv6};
+use crate::packet::offset::{arp, ipv4, ipv6};
 
 /// The positions at which a primitive looks at a packet.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 
 use crate::filter::ast::{Family, Net, PortScope, Primitive, Side};
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ethernet, ipv4, ipv6, mpls, pppoe, vlan};
 use crate::record;
 
 use super::comparison::comparison;
@@ -64,7 +64,10 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
         &Primitive::Mac(direction, mac) => {
             let mac = mac.iter().fold(0, |all, &byte| all << 8 | u128::from(byte));
             let is = |offset| is_one(bytes(here, Base::Link, offset, 6), mac);
-            with_macs(here, judged(direction, is(6), is(0)))
+            with_macs(
+                here,
+                judged(direction, is(ethernet::SOURCE), is(ethernet::DESTINATION)),
+            )
         }
         Primitive::Broadcast => with_macs(
             here,
@@ -130,7 +133,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
             match id {
                 Some(id) => Formula::masked(
                     bytes(here, Base::Network, 0, 2),
-                    0x0fff,
+                    vlan::ID.into(),
                     Numbers::one(id.into()),
                 ),
                 None => Formula::True,
@@ -143,7 +146,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
                 Some(label) => Formula::masked(
                     bytes(here, Base::Network, 0, 4),
                     0xffff_f000,
-                    Numbers::one(u128::from(label) << 12),
+                    Numbers::one(u128::from(label) << mpls::LABEL_SHIFT),
                 ),
                 None => Formula::True,
             },
@@ -151,7 +154,10 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
         &Primitive::Pppoes(session) => all_of([
             kind(here, &[ether_type::PPPOE_SESSION]),
             match session {
-                Some(session) => is_one(bytes(here, Base::Network, 2, 2), session.into()),
+                Some(session) => is_one(
+                    bytes(here, Base::Network, pppoe::SESSION, 2),
+                    session.into(),
+                ),
                 None => Formula::True,
             },
         ]),

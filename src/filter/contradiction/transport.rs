@@ -2,7 +2,7 @@
 
 use crate::filter::ast::{DirQualifier, Net, PortRange, PortScope, Scope, TwoWayFlow};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ipv4, ipv6, udp};
 
 use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
@@ -25,7 +25,7 @@ pub fn port(here: PlaceId, scope: PortScope, direction: DirQualifier, range: Por
         judged(
             direction,
             in_range(bytes(here, base, source, 2), range),
-            in_range(bytes(here, base, source + 2, 2), range),
+            in_range(bytes(here, base, source + udp::DESTINATION, 2), range),
         )
     };
     any_of([
@@ -83,7 +83,7 @@ pub fn transport_ports(
                 among(next, covered(scope, &[])),
                 ports(
                     bytes(place, base, source, 2),
-                    bytes(place, base, source + 2, 2),
+                    bytes(place, base, source + udp::DESTINATION, 2),
                 ),
             ]),
             all_of([extensions, behind_extensions.clone()]),

@@ -1,12 +1,12 @@
 //! Compiles tests of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
 
-use super::code::{Goal, KIND};
+use super::code::{Goal, KIND, field_offset};
 use super::message::PayloadLink;
 use super::writer::PredicateWriter;
 use crate::bpf::{Condition, Op, Size};
 use crate::filter::ast::{DirQualifier, Net, Scope};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{arp, ipv4, ipv6};
+use crate::packet::offset::{arp, ethernet, ipv4, ipv6};
 
 impl PredicateWriter<'_> {
     pub fn address4(
@@ -122,7 +122,8 @@ impl PredicateWriter<'_> {
         let head = u32::from_be_bytes(head);
         let tail = u16::from_be_bytes([fifth, sixth]);
         // The last bytes first: if they were captured, so were those before them.
-        let is = |writer: &mut Self, at: u32, goal: Goal| {
+        let is = |writer: &mut Self, at: usize, goal: Goal| {
+            let at = field_offset(at);
             writer.code.fetch(Size::Half, at + 4, goal.miss);
             writer.code.require(tail.into(), goal.no());
             writer.code.op(Op::LoadBehindX(Size::Word, at));
@@ -131,8 +132,8 @@ impl PredicateWriter<'_> {
         self.judge(
             direction,
             goal,
-            |writer, goal| is(writer, 6, goal),
-            |writer, goal| is(writer, 0, goal),
+            |writer, goal| is(writer, ethernet::SOURCE, goal),
+            |writer, goal| is(writer, ethernet::DESTINATION, goal),
         );
     }
 }

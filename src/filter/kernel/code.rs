@@ -32,8 +32,21 @@ pub const UNKNOWN_KIND: u32 = 0x1_0000;
 /// The offset of the attributes in a generic netlink message (`struct nlmsghdr`, linux/netlink.h,
 /// and `struct genlmsghdr`, linux/genetlink.h), and the offset of the value in an attribute
 /// (`struct nlattr`).
-pub const ATTRIBUTES: u32 = 16 + 4;
+pub const ATTRIBUTES: u32 = nlmsg::LEN + 4;
 pub const VALUE: u32 = 4;
+
+/// Offsets of `struct nlmsghdr` (linux/netlink.h); `struct genlmsghdr` begins behind it.
+pub mod nlmsg {
+    pub const TOTAL_LEN: u32 = 0;
+    pub const TYPE: u32 = 4;
+    pub const LEN: u32 = 16;
+}
+
+/// The offset of the command in `struct genlmsghdr` (linux/genetlink.h).
+pub const GENL_COMMAND: u32 = 0;
+
+/// The offset of the length in `struct nlattr` (linux/netlink.h), and the header's length.
+pub const NLA_LEN: u32 = 0;
 
 /// The result of compiling a predicate; `None` if the kernel cannot evaluate it.
 pub type Compiled = Option<()>;
@@ -55,6 +68,12 @@ impl Goal {
     pub fn no(self) -> Label {
         if self.wanted { self.miss } else { self.hit }
     }
+}
+
+/// Returns the offset of a header's field as the operand of a load.
+#[expect(clippy::cast_possible_truncation, reason = "offsets within a header")]
+pub const fn field_offset(at: usize) -> u32 {
+    at as u32
 }
 
 /// Returns the result of loading a number that the kernel wrote in this host's byte order.
@@ -176,7 +195,7 @@ impl Code {
     /// Continues if the attribute at X has a value of `len` bytes.
     pub fn require_value(&mut self, len: u16, otherwise: Label) {
         const HEADER: u16 = 4;
-        self.op(Op::LoadBehindX(Size::Half, 0));
+        self.op(Op::LoadBehindX(Size::Half, NLA_LEN));
         self.require(loaded16(HEADER + len), otherwise);
     }
 

@@ -2,17 +2,18 @@
 //! that user space may infer.
 
 use super::code::{
-    ATTRIBUTES, CAPTURED, Code, KIND, LENGTH, ORIGIN, PAYLOAD, PROTOCOL, UNKNOWN_KIND, VALUE,
-    loaded16,
+    ATTRIBUTES, CAPTURED, Code, GENL_COMMAND, KIND, LENGTH, NLA_LEN, ORIGIN, PAYLOAD, PROTOCOL,
+    UNKNOWN_KIND, VALUE, field_offset, loaded16, nlmsg,
 };
 use crate::bpf::{Arithmetic, Condition, Label, Op, Size};
 use crate::filter::layout::ether_type;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr, cmd};
+use crate::packet::offset::{ethernet, ipv4, ipv6};
 use crate::record::EtherType;
 
 /// The offset of Ethernet's type field, and the length of the header (IEEE 802.3, 3.1.1).
-const TYPE_AT: u32 = 12;
-const ETHERNET_LEN: u32 = 14;
+const TYPE_AT: u32 = field_offset(ethernet::TYPE);
+const ETHERNET_LEN: u32 = field_offset(ethernet::LEN);
 
 /// Continues for a single whole packet alert of `family` with an origin; accepts any other message.
 /// The kernel always sends the origin. If it is not found, no other attribute may be taken for
@@ -25,14 +26,14 @@ pub fn begin(code: &mut Code, family: u16) {
     code.clear();
     // nlmsg_len equals the length: no second message follows.
     code.op(Op::NumberToX(0));
-    code.load_host(Size::Word, 0);
+    code.load_host(Size::Word, nlmsg::TOTAL_LEN);
     code.ops([Op::ToX, Op::Length]);
     let next = code.label();
     code.branch_x(Condition::Equal, next, Label::ACCEPT);
     code.bind(next);
-    code.op(Op::Load(Size::Half, 4));
+    code.op(Op::Load(Size::Half, nlmsg::TYPE));
     code.require(loaded16(family), Label::ACCEPT);
-    code.op(Op::Load(Size::Byte, 16));
+    code.op(Op::Load(Size::Byte, nlmsg::LEN + GENL_COMMAND));
     code.require(cmd::PACKET_ALERT.into(), Label::ACCEPT);
     code.find(attr::ORIGIN, Label::ACCEPT);
     code.require_value(2, Label::ACCEPT);
@@ -49,16 +50,14 @@ pub fn begin(code: &mut Code, family: u16) {
 /// cause another one, and so on endlessly. Such an alert is recognised by protocol 0 and by the
 /// type of the netlink message in its payload; by protocol 0 alone if the type was cut off.
 fn accept_alert_of_alert(code: &mut Code, family: u16) {
-    /// The end and the offset of `nlmsg_type` in the message.
-    const TYPE_END: u32 = 6;
-    const TYPE: u32 = 4;
+    const TYPE_END: u32 = nlmsg::TYPE + 2;
     let goes_on = code.label();
     code.find(attr::PROTO, goes_on);
     code.require_value(2, goes_on);
     code.op(Op::LoadBehindX(Size::Half, VALUE));
     code.require(EtherType::NONE.0.into(), goes_on);
     code.find(attr::PAYLOAD, goes_on);
-    code.load_host(Size::Half, 0);
+    code.load_host(Size::Half, NLA_LEN);
     let has_type = code.label();
     code.branch(
         Condition::GreaterOrEqual,
@@ -68,7 +67,7 @@ fn accept_alert_of_alert(code: &mut Code, family: u16) {
     );
     code.bind(has_type);
     code.find(attr::PAYLOAD, goes_on);
-    code.op(Op::LoadBehindX(Size::Half, VALUE + TYPE));
+    code.op(Op::LoadBehindX(Size::Half, VALUE + nlmsg::TYPE));
     code.except(loaded16(family), Label::ACCEPT);
     code.bind(goes_on);
 }
@@ -80,7 +79,7 @@ pub fn find_packet(code: &mut Code) {
     code.op(Op::FromX);
     code.calculate(Arithmetic::Add, VALUE);
     code.op(Op::Store(PAYLOAD));
-    code.load_host(Size::Half, 0);
+    code.load_host(Size::Half, NLA_LEN);
     code.calculate(Arithmetic::Subtract, VALUE);
     code.op(Op::Store(CAPTURED));
     code.bind(absent);
@@ -155,11 +154,11 @@ fn fit_raw(code: &mut Code, version: IpVersion, not_raw: Label, links: Links, ra
     let (matching, within) = (code.label(), code.label());
     // A length field that was cut off does not contradict.
     let (at, header) = match version {
-        IpVersion::Four => (2, 0),
-        IpVersion::Six => (4, 40),
+        IpVersion::Four => (ipv4::TOTAL_LENGTH, 0),
+        IpVersion::Six => (ipv6::PAYLOAD_LENGTH, ipv6::LEN),
     };
-    code.fetch(Size::Half, at, matching);
-    code.calculate(Arithmetic::Add, header);
+    code.fetch(Size::Half, field_offset(at), matching);
+    code.calculate(Arithmetic::Add, field_offset(header));
     code.op(Op::RecallToX(LENGTH));
     let differs = code.label();
     code.branch_x(Condition::Equal, raw, differs);

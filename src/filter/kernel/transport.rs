@@ -1,11 +1,11 @@
 //! Compiles tests of transport headers and their ports.
 
-use super::code::{Goal, TRANSPORT};
-use super::writer::{MAX_OFFSET, PredicateWriter};
+use super::code::{Goal, TRANSPORT, field_offset};
+use super::writer::PredicateWriter;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::{DirQualifier, PortRange, PortScope, Side};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ipv4, ipv6, udp};
 
 /// The IP protocols with ports: TCP, UDP, SCTP.
 const TRANSPORTS: [u8; 3] = [6, 17, 132];
@@ -38,8 +38,8 @@ impl PredicateWriter<'_> {
         self.judge(
             direction,
             goal,
-            |writer, goal| writer.is_port(0, ranges, goal),
-            |writer, goal| writer.is_port(2, ranges, goal),
+            |writer, goal| writer.is_port(udp::SOURCE, ranges, goal),
+            |writer, goal| writer.is_port(udp::DESTINATION, ranges, goal),
         );
     }
 
@@ -70,8 +70,7 @@ impl PredicateWriter<'_> {
     }
 
     pub fn store_behind_ip6(&mut self) {
-        // The constant 40 always fits.
-        let len = u32::try_from(ipv6::LEN).unwrap_or(MAX_OFFSET);
+        let len = field_offset(ipv6::LEN);
         self.code.store(TRANSPORT, self.framing.network() + len);
     }
 
@@ -88,8 +87,9 @@ impl PredicateWriter<'_> {
     }
 
     /// Tests whether a port is in any of the ranges.
-    fn is_port(&mut self, at: u32, ranges: &[PortRange], goal: Goal) {
-        self.code.fetch_transport(Size::Half, at, goal.miss);
+    fn is_port(&mut self, at: usize, ranges: &[PortRange], goal: Goal) {
+        self.code
+            .fetch_transport(Size::Half, field_offset(at), goal.miss);
         for range in ranges {
             let (first, last) = (range.first.into(), range.last.into());
             if first == last {
@@ -126,8 +126,8 @@ impl PredicateWriter<'_> {
         self.store_behind_ip6();
         self.code.bind(found);
         let at = match side {
-            Side::Source => 0,
-            Side::Destination => 2,
+            Side::Source => udp::SOURCE,
+            Side::Destination => udp::DESTINATION,
         };
         self.is_port(at, &[range], goal);
     }

@@ -1,6 +1,6 @@
 //! Compiles tests of the drop's facts: values of attributes, and names byte by byte.
 
-use super::code::{ATTRIBUTE, Code, Compiled, Goal, ORIGIN, VALUE, loaded16};
+use super::code::{ATTRIBUTE, Code, Compiled, Goal, NLA_LEN, ORIGIN, VALUE, loaded16};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::DropWord;
 use crate::filter::fact::NamedFact;
@@ -150,7 +150,7 @@ impl<'g> NamePattern<'g> {
         // Loading a number overwrites X.
         code.op(Op::FromX);
         code.op(Op::Store(ATTRIBUTE));
-        code.load_host(Size::Half, 0);
+        code.load_host(Size::Half, NLA_LEN);
         let end = VALUE + u32::try_from(self.prefix.len()).ok()?;
         let long_enough = code.label();
         code.branch(Condition::GreaterOrEqual, end, long_enough, goal.no());
@@ -178,7 +178,7 @@ impl<'g> NamePattern<'g> {
             code.jump(goal.yes());
             return Some(());
         }
-        code.load_host(Size::Half, 0);
+        code.load_host(Size::Half, NLA_LEN);
         code.except(end, goal.yes());
         code.op(Op::RecallToX(ATTRIBUTE));
         code.op(Op::LoadBehindX(Size::Byte, end));

@@ -2,7 +2,7 @@
 //! same order as in [`filter::predicate`](super::super::predicate), so that the same answers are
 //! certain.
 
-use super::code::{Code, Compiled, Goal, KIND, UNKNOWN_KIND};
+use super::code::{Code, Compiled, Goal, KIND, UNKNOWN_KIND, field_offset};
 use super::message::PayloadLink;
 use super::word;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
@@ -10,8 +10,9 @@ use crate::filter::ast::{
     Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Primitive, Width,
 };
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::offset::{ipv4, ipv6};
 use crate::filter::predicate::Predicate;
+use crate::packet::ip::number;
+use crate::packet::offset::{ethernet, ipv4, ipv6, vlan};
 
 /// The part of a drop that a predicate inspects, from the cheapest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,14 +103,15 @@ impl PredicateWriter<'_> {
                 self.address6(direction, address, mask, goal);
             }
             &Primitive::TransportAddress(direction, net) => {
-                self.transport_address(direction, net, goal)
+                self.transport_address(direction, net, goal);
             }
             &Primitive::TransportPort(side, range) => self.transport_port(side, range, goal),
             &Primitive::Mac(direction, mac) => self.mac(direction, mac, goal),
             Primitive::Broadcast => self.mac(DirQualifier::Destination, [0xff; 6], goal),
             Primitive::Multicast => {
                 if self.framing == PayloadLink::Ethernet {
-                    self.code.fetch(Size::Byte, 0, goal.miss);
+                    self.code
+                        .fetch(Size::Byte, field_offset(ethernet::DESTINATION), goal.miss);
                     self.ask(Condition::AnyBit, 1, goal);
                 } else {
                     self.code.jump(goal.no());
@@ -201,8 +203,7 @@ impl PredicateWriter<'_> {
     }
 
     pub fn fetch_network(&mut self, size: Size, at: usize, goal: Goal) {
-        // A field's offset in its header always fits.
-        let at = self.framing.network() + u32::try_from(at).unwrap_or(MAX_OFFSET);
+        let at = self.framing.network() + field_offset(at);
         self.code.fetch(size, at, goal.miss);
     }
 
@@ -269,7 +270,7 @@ impl PredicateWriter<'_> {
             }
             LoadBase::Icmp6 => {
                 self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
-                self.code.require(58, goal.no());
+                self.code.require(number::ICMPV6.into(), goal.no());
                 self.store_behind_ip6();
                 self.code.fetch_transport(size, at, goal.miss);
             }
@@ -287,8 +288,8 @@ impl PredicateWriter<'_> {
         let Some(id) = id else {
             return self.code.jump(goal.yes());
         };
-        self.fetch_network(Size::Half, 0, goal);
-        self.code.calculate(Arithmetic::And, 0x0fff);
+        self.fetch_network(Size::Half, vlan::CONTROL, goal);
+        self.code.calculate(Arithmetic::And, vlan::ID.into());
         self.ask(Condition::Equal, id.into(), goal);
     }
 }
