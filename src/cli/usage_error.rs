@@ -41,7 +41,7 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
             let hint = tcpdump_hint(&argument).unwrap_or_else(|| {
                 match context(ContextKind::SuggestedArg) {
                     suggestion if suggestion.is_empty() => general(),
-                    suggestion => format!("there is {suggestion}"),
+                    suggestion => format!("did you mean {suggestion}?"),
                 }
             });
             (format!("unknown option {argument}"), hint)
@@ -119,37 +119,37 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
             "files are not rotated: `--duration SECONDS` or `-c N` ends one, \
              and a loop in the shell begins the next"
         }
-        "-Z" | "--relinquish-privileges" => "the user stays the same: leave it out",
+        "-Z" | "--relinquish-privileges" => "dwdump never changes its user: leave it out",
         "-S" | "--absolute-tcp-sequence-numbers" => {
             "TCP's sequence numbers are absolute here: leave it out"
         }
         "-f" | "-N" => "names are never looked up: leave it out",
-        "-K" | "--dont-verify-checksums" => "checksums are not what decides here: leave it out",
-        "-O" | "--no-optimize" => "nothing has to be switched off: leave it out",
+        "-K" | "--dont-verify-checksums" => "checksums are always checked: leave it out",
+        "-O" | "--no-optimize" => "filters are never optimized: leave it out",
         "-I" | "--monitor-mode" | "--no-promiscuous-mode" => {
-            "no interface is opened, the kernel reports its drops: leave it out"
+            "dwdump opens no interface, because the kernel reports the drops: leave it out"
         }
         "-Q" | "-P" | "--direction" => {
-            "the filters `inbound` and `outbound` say it: packets with an input interface, and without"
+            "use the filters `inbound` (packets with an input interface) and `outbound` (without one)"
         }
         "-j" | "-J" | "--time-stamp-type" | "--list-time-stamp-types" => {
-            "times are the kernel's, of the drop itself: leave it out"
+            "the kernel itself takes the time of each drop: leave it out"
         }
         "--time-stamp-precision" | "--nanosecond-time-stamp-precision" => {
             "files have nanoseconds in any case; --nano shows them"
         }
         "--immediate-mode" | "--line-buffered" => {
-            "output is handed on whenever no drop waits, and with -U every drop at once"
+            "output is flushed whenever no drop is waiting, and with -U after every drop"
         }
         "-y" | "--linktype" => "--link-type TYPE writes a file of one link type",
         "-E" | "-M" | "-T" | "-m" => {
-            "packets are not decoded so far: write pcapng, and open the file in tshark or Wireshark"
+            "dwdump has no such decoders: write pcapng, and open the file in tshark or Wireshark"
         }
         "-#" | "--number" => "`dwdump … --print | cat -n` numbers the lines",
         "--count" => {
             "the last lines say how many drops there were; `--summary` and `--by WHAT` count alone"
         }
-        "--verbose" => "there is -v",
+        "--verbose" => "use -v",
         _ => return None,
     };
     Some(hint.into())
@@ -172,5 +172,5 @@ fn value_hint(option: &str, value: &str) -> Option<&'static str> {
 }
 
 /// tcpdump's `-l` and ours.
-const LIMIT: &str = "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
-                     and -U hands on every drop, as tcpdump's -l does with lines";
+const LIMIT: &str = "-l N sets the kernel's queue length; output is flushed whenever no drop is waiting, \
+                     and with -U after every drop, like tcpdump's -l";

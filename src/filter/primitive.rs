@@ -181,7 +181,7 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
 fn misfit<T>(input: &Input<'_>, before: Option<(Protocol, Range<usize>)>, word: &str) -> Parsed<T> {
     let at = input.current_token_start();
     let span = before.map_or(at..at, |(_, span)| span);
-    fail(span, format!("this does not go with `{word}`"))
+    fail(span, format!("this cannot be used with `{word}`"))
 }
 
 /// `src`, `dst`, and both in either order.

@@ -1,4 +1,4 @@
-//! The keys of rows, one kind for each grouping: borrowed for looking up, owned in the table.
+//! The keys of groups of drops: borrowed from a record for looking a group up, owned in the counts.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,45 +12,47 @@ use crate::packet::Flow;
 use crate::record::{Cause, Escaped, EtherType, Interface, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
-/// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
-/// nothing is known.
+/// What the drops of a group have in common. `B` holds names, which are bytes from outside and empty
+/// where nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GroupKey<B = Box<[u8]>> {
     /// A drop reason; empty where the kernel gave none.
     Reason(B),
-    /// A device's trap.
+    /// A trap of a device.
     Trap(B),
-    /// A place in the kernel.
+    /// A location in the kernel.
     Place {
-        /// Its address.
+        /// The address.
         pc: Option<u64>,
-        /// Its symbol.
+        /// The symbol.
         symbol: B,
     },
-    /// The interface that the packets came in by.
+    /// The input interface of the packets.
     Interface {
-        /// Its ifindex.
+        /// The ifindex.
         index: u32,
-        /// Its name.
+        /// The name.
         name: B,
     },
     /// Packets without an input interface.
     Local,
     /// Packets from one address to another.
     Flow(Flow),
-    /// Packets that are not IP, of this protocol.
+    /// Packets of this protocol, which is not IP.
     OtherProtocol(Option<EtherType>),
-    /// The kernel itself, no module.
+    /// The kernel itself, outside of modules.
     Kernel,
     /// A kernel module.
     Module(B),
-    /// A place whose module is not known.
+    /// A location whose module is not known.
     UnknownModule,
-    /// A device, where modules are counted.
+    /// A device, where drops are grouped by module.
     Device,
-    /// Packets of a capture that says nothing of drops.
+    /// Packets of a capture without drop facts.
     NotDropped,
-    /// Counted by the kernel, which showed no packet; a packet of no byte tells no more.
+    /// Drops that the kernel counted without sending the packet, and packets of length 0, of which no
+    /// more is known.
     Unseen,
 }
 
@@ -58,7 +60,7 @@ pub enum GroupKey<B = Box<[u8]>> {
 pub type GroupKeyView<'a> = GroupKey<&'a [u8]>;
 
 impl<'a> GroupKeyView<'a> {
-    /// Returns the key of the row that `counted` belongs to.
+    /// Returns the key of the group that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
         match grouping {
@@ -109,7 +111,7 @@ impl<'a> GroupKeyView<'a> {
         }
     }
 
-    /// The same, for keeping.
+    /// Copies the names.
     pub fn to_owned(self) -> GroupKey {
         self.map(Box::from)
     }
@@ -146,7 +148,7 @@ impl<B> GroupKey<B> {
 }
 
 impl GroupKey {
-    /// The same, borrowed.
+    /// Returns the key with borrowed names.
     pub fn view(&self) -> GroupKeyView<'_> {
         match self {
             Self::Reason(name) => GroupKey::Reason(name),
@@ -168,7 +170,7 @@ impl GroupKey {
         }
     }
 
-    /// The symbol, where the key is a place that has one.
+    /// Returns the symbol, where the key is a location that has one.
     pub fn symbol(&self) -> Option<Symbol<'_>> {
         match self {
             Self::Place { symbol, .. } => Name::new(symbol).map(Symbol),
@@ -176,7 +178,7 @@ impl GroupKey {
         }
     }
 
-    /// The filter that keeps the drops of this row of a table by `grouping`, and no others.
+    /// Returns the filter that keeps exactly the drops of this group of a `grouping`.
     pub fn filter(&self, grouping: Grouping) -> String {
         let exactly = |word: &str, name: &[u8]| format!("{word} = {}", filter::Text(name));
         let seen = |filter: String| filter + " and len != 0";
@@ -220,7 +222,7 @@ impl Equivalent<GroupKey> for GroupKeyView<'_> {
     }
 }
 
-/// Shows the row's name: one line, safe for a terminal.
+/// Shows the group's name in one line, escaped.
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -247,7 +249,7 @@ impl fmt::Display for GroupKey {
     }
 }
 
-/// As a person says it: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+/// Writes a flow: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
 fn write_flow(f: &mut fmt::Formatter<'_>, flow: &Flow) -> fmt::Result {
     let protocol = ProtocolName(flow.transport).to_string().to_lowercase();
     match flow.ports {

@@ -1,4 +1,4 @@
-//! Tables, on the project's own captures and on made-up floods.
+//! Tests the counts with the project's own captures and with made-up floods.
 
 use std::fs::File;
 use std::ops::ControlFlow;

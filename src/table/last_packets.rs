@@ -1,17 +1,17 @@
-//! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
+//! Keeps the last packets for the pages of rows, in a ring of buffers that are used again.
 
 use crate::record::{DropRecord, Link, Packed, Timestamp};
 
-/// Packets that are kept.
+/// The number of packets that are kept.
 const PACKETS: usize = 1000;
-/// Bytes of each: headers, those in a tunnel too.
+/// The bytes that are kept of each packet: enough for its headers, also inside a tunnel.
 const BYTES: usize = 256;
 
 /// The packets that were counted last.
 #[derive(Clone, Debug, Default)]
 pub struct LastPackets {
     packets: Vec<Kept>,
-    /// Where the next one goes, once all places are taken: that of the oldest.
+    /// The position of the oldest packet, which the next one replaces once the ring is full.
     next: usize,
 }
 
@@ -20,7 +20,7 @@ pub struct LastPackets {
 struct Kept {
     time: Option<Timestamp>,
     facts: Packed,
-    /// The names of the facts, one behind the other.
+    /// The names of the facts, concatenated.
     names: Vec<u8>,
     link: Link,
     original_len: u32,
@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl LastPackets {
-    /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
+    /// Keeps a packet. Allocates nothing once the buffers have grown to their final size.
     pub fn push(&mut self, record: &DropRecord<'_>) {
         if self.packets.len() < PACKETS {
             self.packets.push(Kept::new(record));
@@ -38,7 +38,7 @@ impl LastPackets {
         }
     }
 
-    /// The newest first.
+    /// Returns the packets, the newest first.
     pub fn records(&self) -> impl Iterator<Item = DropRecord<'_>> {
         let (newer, older) = self.packets.split_at(self.next);
         let newest_first = newer.iter().rev().chain(older.iter().rev());

@@ -374,7 +374,7 @@ class Busy(SessionTest):
         unharmed.write_text("somebody's file")
         status, _, talk = dwdump("-w", unharmed)
         self.assertEqual(status, 1)
-        self.assertIn("drops are being monitored already", talk)
+        self.assertIn("drops are already being monitored", talk)
         for way_out in ("-p", "--force", "-e"):
             self.assertIn(way_out, talk)
         self.assertEqual(unharmed.read_text(), "somebody's file")
@@ -413,7 +413,7 @@ class Busy(SessionTest):
 
     def test_a_passive_listener_outlives_a_stop(self):
         run = Running("-p", "-w", OUT / "patient.pcapng")
-        run.wait_for("monitoring is off: nothing arrives until somebody starts it")
+        run.wait_for("monitoring is off: no drops arrive until a program starts it")
         active = Running("-c", "1", "-w", "/dev/null")
         drops.marker("for both")
         active.wait()
@@ -669,7 +669,7 @@ class Filters(SessionTest):
     def test_an_unknown_reason_is_doubted(self):
         status, _, talk = dwdump("--duration", "0.1", "-w", "/dev/null", "reason", "NETFILTER_DORP")
         self.assertEqual(status, 0, talk)
-        self.assertIn("no kernel known here has the drop reason NETFILTER_DORP", talk)
+        self.assertIn("no known kernel has the drop reason NETFILTER_DORP", talk)
         self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
 
 
@@ -689,7 +689,7 @@ class KernelFilters(SessionTest):
             lambda alert: alert["reason"] == "NETFILTER_DROP" and addresses(alert)[2] == 6,
         ),
         "saddr 10.10.2.2 and module gre": (
-            "saddr 10.10.2.2; the rest here",
+            "saddr 10.10.2.2; dwdump filters the rest",
             lambda alert: (
                 addresses(alert)[0] == socket.inet_aton("10.10.2.2")
                 and alert["symbol"].endswith(" [gre]")
@@ -805,11 +805,11 @@ class KernelFilters(SessionTest):
         sysctl.write_text("20480")
         hosts = " or ".join(f"host 10.0.0.{number}" for number in range(2, 42))
         for words, said in (
-            (f"ip and ({hosts})", "dwdump: filtering in the kernel: ip; the rest here\n"),
+            (f"ip and ({hosts})", "dwdump: filtering in the kernel: ip; dwdump filters the rest\n"),
             (
                 hosts,
                 "dwdump: --kernel-filter: cannot attach the filter to the socket: Cannot allocate memory\n"
-                "hint: it is too long for `sysctl net.core.optmem_max`",
+                "hint: it is too long for the sysctl net.core.optmem_max",
             ),
         ):
             with self.subTest(filter=words):

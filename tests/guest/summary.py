@@ -125,7 +125,7 @@ class Summary(session.SessionTest):
         before = session.settings()
         talk = self.check_counts("--summary", "-o", "sw")
         self.assertIn("counting software drops by location, in the kernel", talk)
-        self.assertIn("thrown away when monitoring stopped", talk)
+        self.assertIn("of the last second when monitoring stopped", talk)
         self.assertEqual(session.settings(), before)
 
     def test_our_counts_of_packets_are_exact(self):
@@ -242,13 +242,13 @@ class Summary(session.SessionTest):
             run = session.Running("--summary", stdout=nowhere, started="counting")
             status, _, talk = session.dwdump("-w", "/tmp/x.pcapng")
             self.assertEqual(status, 1)
-            self.assertIn("now it counts for somebody", talk)
+            self.assertIn("it counts for another program now", talk)
             status, _, talk = session.dwdump("--summary")
             self.assertEqual(status, 1)
             self.assertIn("`dwdump --summary -p` counts along", talk)
             # Only places are known then.
             reasons = session.Running("--by", "reason", "-p", stdout=nowhere, started="counting")
-            reasons.wait_for("the kernel is in summary mode: only the places of drops are known")
+            reasons.wait_for("the kernel is in summary mode: only the locations of drops are known")
             self.assertEqual(reasons.stop()[0], 0)
             self.assertEqual(run.stop()[0], 0)
 

@@ -249,10 +249,10 @@ const PORTS: &[Row] = &[
         "expected a range of ports, for instance 6000-6008",
         "          ^^^",
     ),
-    ("ip port 80", "this does not go with `port`", "^^"),
-    ("icmp port 80", "this does not go with `port`", "^^^^"),
-    ("gre port 80", "this does not go with `port`", "^^^"),
-    ("ether port 80", "this does not go with `port`", "^^^^^"),
+    ("ip port 80", "this cannot be used with `port`", "^^"),
+    ("icmp port 80", "this cannot be used with `port`", "^^^^"),
+    ("gre port 80", "this cannot be used with `port`", "^^^"),
+    ("ether port 80", "this cannot be used with `port`", "^^^^^"),
     (
         "sport",
         "expected a port number from 0 to 65535 or a range",
@@ -490,7 +490,7 @@ const ETHERNET: &[Row] = &[
 ];
 
 const PROTOCOLS: &[Row] = &[
-    ("arp proto 1", "this does not go with `proto`", "^^^"),
+    ("arp proto 1", "this cannot be used with `proto`", "^^^"),
     (
         "ip proto 256",
         "expected an IP protocol from 0 to 255 or its name",
@@ -506,17 +506,33 @@ const PROTOCOLS: &[Row] = &[
         "expected an IP protocol from 0 to 255 or its name",
         "     ^",
     ),
-    ("tcp proto 6", "this does not go with `proto`", "^^^"),
-    ("tcp broadcast", "this does not go with `broadcast`", "^^^"),
-    ("ip6 broadcast", "this does not go with `broadcast`", "^^^"),
-    ("arp multicast", "this does not go with `multicast`", "^^^"),
+    ("tcp proto 6", "this cannot be used with `proto`", "^^^"),
+    (
+        "tcp broadcast",
+        "this cannot be used with `broadcast`",
+        "^^^",
+    ),
+    (
+        "ip6 broadcast",
+        "this cannot be used with `broadcast`",
+        "^^^",
+    ),
+    (
+        "arp multicast",
+        "this cannot be used with `multicast`",
+        "^^^",
+    ),
 ];
 
 const ADDRESSES: &[Row] = &[
-    ("tcp host 10.0.0.1", "this does not go with `host`", "^^^"),
+    (
+        "tcp host 10.0.0.1",
+        "this cannot be used with `host`",
+        "^^^",
+    ),
     (
         "tcp src 10.0.0.1",
-        "this does not go with `src` or `dst`",
+        "this cannot be used with `src` or `dst`",
         "^^^",
     ),
     ("host", "expected an IP address or a host name", "    ^"),
