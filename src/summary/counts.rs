@@ -155,7 +155,7 @@ impl GroupedCounts {
     }
 
     /// Joins every two past intervals into one, so that half of the history becomes free. Does nothing
-    /// unless exactly [`HISTORY`] intervals are over.
+    /// unless exactly 16 intervals are over, the length of the history.
     pub fn join_intervals(&mut self) {
         if self.sum.intervals != HISTORY {
             return;

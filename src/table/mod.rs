@@ -1,4 +1,4 @@
-//! The live table of `--summary`: its state in [`TableView`], its keys, and its drawing. There is no
+//! The live table of `--summary`: its state in `TableView`, its keys, and its drawing. There is no
 //! I/O: `run::table` owns the terminal, the events and the clock.
 
 mod column_text;
