@@ -41,19 +41,19 @@
 //! # Reading order
 //!
 //! 1. [`record`]: a dropped packet and its facts. A [`record::DropRecord`] borrows the bytes that it
-//!    was decoded from. Each [`record::Fact`] of it is described by one row: its comment, its JSON, its
-//!    line of `-v`, its word in the filter.
-//! 2. [`comment`] and `interface`: how a record's facts are written into a capture file and read
-//!    back. This, not the Rust code, is the format that others rely on.
-//! 3. [`packet`]: headers: link type inference, conversion, [`packet::ip::Ip`]; `dissect`: a packet
-//!    described in a line, with its faults; [`reason`]: what a drop means, from the catalogue in
+//!    was decoded from. One row describes each [`record::Fact`]: its comment, its JSON, its line of
+//!    `-v`, its word in the filter.
+//! 2. [`comment`] and `interface` write a record's facts into a capture file and read them back. Other
+//!    programs rely on this format.
+//! 3. [`packet`] parses headers: link type inference, conversion, [`packet::ip::Ip`]. `dissect`
+//!    describes a packet and its faults in a line. [`reason`] explains a drop, from the catalogue in
 //!    `reasons.txt` and `functions.txt`.
-//! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
-//!    `net_dm::content` tells packets from what never was one, `net_dm::monitoring` is the life
-//!    cycle, `net_dm::ownership` the record that the dwdumps of a host share, `net_dm::control`
-//!    the requests and what each refusal means, `net_dm::socket` the two sockets.
-//! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of `bpf`
-//!    that the kernel runs on a message.
+//! 4. [`net_dm`] speaks the kernel's protocol. [`net_dm::alert`] decodes messages into records,
+//!    `net_dm::content` recognises messages that are not about packets, `net_dm::monitoring` starts and
+//!    ends monitoring, `net_dm::ownership` keeps the file that all dwdumps of a host share,
+//!    `net_dm::control` sends requests and explains refusals, `net_dm::socket` has the two sockets.
+//! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
+//!    `bpf` that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
 //!    drops, or counts that the kernel made itself. [`source::savefile::Reader`] reads a capture file without I/O:
 //!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once

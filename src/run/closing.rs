@@ -94,7 +94,7 @@ impl Closing<'_> {
                 counts.grouping().plural()
             ));
         }
-        let counter = GroupKey::Place {
+        let counter = GroupKey::Location {
             pc: Some(0),
             symbol: Box::default(),
         };

@@ -62,11 +62,11 @@ pub struct LastDrop {
     /// The reason or the trap; empty where none is known.
     pub reason: Vec<u8>,
     /// The symbol or the trap group; empty where none is known.
-    pub place: Vec<u8>,
+    pub location: Vec<u8>,
     /// Whether the group has drops with another reason.
     pub several_reasons: bool,
     /// Whether the group has drops at another location.
-    pub several_places: bool,
+    pub several_locations: bool,
 }
 
 /// The order in which groups are listed; those with equal counts are sorted by name.
@@ -137,7 +137,7 @@ impl GroupedCounts {
         group.current_error = group.error.min(self.others.current);
         // The buffers are used again.
         group.last.reason = std::mem::take(&mut replaced.last.reason);
-        group.last.place = std::mem::take(&mut replaced.last.place);
+        group.last.location = std::mem::take(&mut replaced.last.location);
         group.count(counted);
         *replaced = group;
         // No other group has this key, because it was not found above.
@@ -224,7 +224,7 @@ impl GroupCounts {
         let is_first = self.total == 0;
         self.total = self.total.saturating_add(counted.count());
         self.current = self.current.saturating_add(counted.count());
-        let (reason, place) = match counted.cause() {
+        let (reason, location_name) = match counted.cause() {
             Cause::Software { location, reason } => {
                 (reason, location.symbol.map(|symbol| symbol.0))
             }
@@ -234,9 +234,9 @@ impl GroupCounts {
         let LastDrop {
             time,
             reason: last_reason,
-            place: last_place,
+            location: last_location,
             several_reasons,
-            several_places,
+            several_locations,
         } = &mut self.last;
         *time = match counted {
             Counted::Packet(record) => record.time,
@@ -244,7 +244,7 @@ impl GroupCounts {
         };
         for (last, now, several) in [
             (last_reason, reason, several_reasons),
-            (last_place, place, several_places),
+            (last_location, location_name, several_locations),
         ] {
             let now = now.map_or(&[][..], |name| name.as_bytes());
             if *last != now {

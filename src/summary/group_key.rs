@@ -22,7 +22,7 @@ pub enum GroupKey<B = Box<[u8]>> {
     /// A trap of a device.
     Trap(B),
     /// A location in the kernel.
-    Place {
+    Location {
         /// The address.
         pc: Option<u64>,
         /// The symbol.
@@ -65,7 +65,7 @@ impl<'a> GroupKeyView<'a> {
         let cause = counted.cause();
         match grouping {
             Grouping::Location => match cause {
-                Cause::Software { location, .. } => Self::place(location),
+                Cause::Software { location, .. } => Self::location(location),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
             },
@@ -96,8 +96,8 @@ impl<'a> GroupKeyView<'a> {
         }
     }
 
-    fn place(location: Location<'a>) -> Self {
-        Self::Place {
+    fn location(location: Location<'a>) -> Self {
+        Self::Location {
             pc: location.pc,
             symbol: location.symbol.map_or(&[], |symbol| symbol.0.as_bytes()),
         }
@@ -126,7 +126,7 @@ impl<B> GroupKey<B> {
         match self {
             Self::Reason(reason) => GroupKey::Reason(name(reason)),
             Self::Trap(trap) => GroupKey::Trap(name(trap)),
-            Self::Place { pc, symbol } => GroupKey::Place {
+            Self::Location { pc, symbol } => GroupKey::Location {
                 pc,
                 symbol: name(symbol),
             },
@@ -153,7 +153,7 @@ impl GroupKey {
         match self {
             Self::Reason(name) => GroupKey::Reason(name),
             Self::Trap(name) => GroupKey::Trap(name),
-            Self::Place { pc, symbol } => GroupKey::Place { pc: *pc, symbol },
+            Self::Location { pc, symbol } => GroupKey::Location { pc: *pc, symbol },
             Self::Interface { index, name } => GroupKey::Interface {
                 index: *index,
                 name,
@@ -173,7 +173,7 @@ impl GroupKey {
     /// Returns the symbol, where the key is a location that has one.
     pub fn symbol(&self) -> Option<Symbol<'_>> {
         match self {
-            Self::Place { symbol, .. } => Name::new(symbol).map(Symbol),
+            Self::Location { symbol, .. } => Name::new(symbol).map(Symbol),
             _ => None,
         }
     }
@@ -188,7 +188,7 @@ impl GroupKey {
             Self::Reason(name) if name.is_empty() => seen(exactly("reason", name)),
             Self::Reason(name) => exactly("reason", name),
             Self::Trap(name) => exactly("trap", name),
-            Self::Place { pc, symbol } => {
+            Self::Location { pc, symbol } => {
                 let pc = match pc {
                     Some(pc) => format!("pc {pc:#x}"),
                     None => exactly("pc", b""),
@@ -229,11 +229,11 @@ impl fmt::Display for GroupKey {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
             Self::Trap(name) if name.is_empty() => f.write_str("a trap without a name"),
             Self::Reason(name) | Self::Trap(name) | Self::Module(name) => Escaped(name).fmt(f),
-            Self::Place { pc: Some(0), .. } => f.write_str("rx_dropped"),
-            Self::Place { pc, symbol } => match (symbol.is_empty(), pc) {
+            Self::Location { pc: Some(0), .. } => f.write_str("rx_dropped"),
+            Self::Location { pc, symbol } => match (symbol.is_empty(), pc) {
                 (false, _) => Escaped(symbol).fmt(f),
                 (true, Some(pc)) => write!(f, "{pc:#x}"),
-                (true, None) => f.write_str("unknown place"),
+                (true, None) => f.write_str("unknown location"),
             },
             Self::Interface { index, name } => Interface::new(*index, Name::new(name)).fmt(f),
             Self::Local => f.write_str("local"),

@@ -78,7 +78,7 @@ impl Grouping {
     /// Returns the noun for several groups.
     pub fn plural(self) -> &'static str {
         match self {
-            Self::Location => "places",
+            Self::Location => "locations",
             Self::Reason => "reasons",
             Self::Interface => "interfaces",
             Self::Flow => "flows",

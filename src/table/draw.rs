@@ -302,7 +302,7 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
         // An empty line separates it from the rows.
         line = 1;
         let mut parts = vec![key.to_string()];
-        for part in [explain::reason_column(row), explain::place_column(row)] {
+        for part in [explain::reason_column(row), explain::location_column(row)] {
             if !part.is_empty() && !parts.contains(&part) {
                 parts.push(part);
             }

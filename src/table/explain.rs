@@ -23,9 +23,9 @@ impl<'a> SharedNames<'a> {
             _ => known(&last.reason).filter(|_| !last.several_reasons),
         };
         let function = match key {
-            GroupKey::Place { symbol, .. } => known(symbol),
+            GroupKey::Location { symbol, .. } => known(symbol),
             GroupKey::Trap(_) => None,
-            _ => known(&last.place).filter(|_| !last.several_places),
+            _ => known(&last.location).filter(|_| !last.several_locations),
         };
         let function = function.map(|symbol| {
             let end = symbol.iter().position(|byte| matches!(byte, b'+' | b' '));
@@ -57,14 +57,14 @@ pub fn meaning(key: &GroupKey, row: &GroupCounts) -> String {
         GroupKey::Trap(_) => {
             "A device dropped the packets and reported them to the kernel by this trap.".into()
         }
-        GroupKey::Place { pc: Some(0), .. } => {
+        GroupKey::Location { pc: Some(0), .. } => {
             "A network device's own counter of dropped packets rose.".into()
         }
         GroupKey::NotDropped => {
             "The file does not say why or where these packets were dropped.".into()
         }
         GroupKey::Unseen => "The kernel counted these drops without sending the packets.".into(),
-        _ if row.last.several_reasons || row.last.several_places => {
+        _ if row.last.several_reasons || row.last.several_locations => {
             "Several reasons or locations: g changes the grouping, / filters.".into()
         }
         _ => "The catalogue has no entry for this reason or location.".into(),
@@ -105,8 +105,8 @@ pub fn reason_column(row: &GroupCounts) -> String {
 }
 
 /// Returns the location of a row for a column, with `+` where there are others.
-pub fn place_column(row: &GroupCounts) -> String {
-    marked(&row.last.place, row.last.several_places)
+pub fn location_column(row: &GroupCounts) -> String {
+    marked(&row.last.location, row.last.several_locations)
 }
 
 fn marked(name: &[u8], has_several: bool) -> String {

@@ -213,7 +213,7 @@ fn heads(view: &TableView) -> Cells {
 /// Returns a row's numbers, reason and location, without its name.
 fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let counters = view.shown();
-    let (reason, place) = (explain::reason_column(row), explain::place_column(row));
+    let (reason, place) = (explain::reason_column(row), explain::location_column(row));
     let (second, third) = match view.grouping {
         Grouping::Location => (reason, String::new()),
         Grouping::Reason => (place, String::new()),

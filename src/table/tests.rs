@@ -226,7 +226,7 @@ fn names_from_outside_move_no_cursor_and_keep_their_columns() {
 #[test]
 fn a_files_name_is_made_of_harmless_letters() {
     let stem = |key: GroupKey| file_stem(&key);
-    let place = |symbol: &str| GroupKey::Place {
+    let place = |symbol: &str| GroupKey::Location {
         pc: Some(1),
         symbol: symbol.as_bytes().into(),
     };
@@ -303,7 +303,7 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
         "{shown:?}"
     );
     let counts = view.counters.by(Grouping::Location);
-    let key = crate::summary::GroupKey::Place {
+    let key = crate::summary::GroupKey::Location {
         pc: Some(u64::MAX),
         symbol: Box::default(),
     };

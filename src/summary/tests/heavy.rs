@@ -14,7 +14,7 @@ fn count(counts: &mut GroupedCounts, key: u64, count: u64) {
 
 fn number_of(key: &GroupKey) -> u64 {
     match key {
-        GroupKey::Place { pc, .. } => pc.unwrap(),
+        GroupKey::Location { pc, .. } => pc.unwrap(),
         _ => unreachable!("only places are counted here"),
     }
 }
