@@ -36,7 +36,9 @@ pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
         DropWord::Number(number, wanted) => {
             fact::can_have(record, *number) && fact::number(record, *number) == *wanted
         }
-        DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
+        DropWord::InterfaceIndex(index) => {
+            record.input.is_some_and(|input| input.key.index == *index)
+        }
         DropWord::InterfaceName(name) => {
             record
                 .input

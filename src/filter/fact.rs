@@ -97,10 +97,7 @@ pub fn module(symbol: Symbol<'_>) -> Option<&[u8]> {
 /// Returns whether the interface has no name and is shown by this one: `if5`.
 pub fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
     input.is_some_and(|input| {
-        input.name().is_none()
-            && Interface::new(input.index, Name::new(name))
-                .name()
-                .is_none()
+        input.name().is_none() && Interface::new(input.key, Name::new(name)).name().is_none()
     })
 }
 

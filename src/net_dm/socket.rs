@@ -15,7 +15,7 @@ use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, sockopt,
 };
 
-use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
+use super::control::{AnswerBytes, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
 use crate::bpf::BpfProgram;
@@ -80,7 +80,7 @@ impl KernelConversation {
         self.family
     }
 
-    fn exchange(&mut self, request: &Request, version: u8) -> Result<Answer, Refusal> {
+    fn exchange(&mut self, request: &Request, version: u8) -> Result<AnswerBytes, Refusal> {
         self.sequence = self.sequence.wrapping_add(1);
         let message = self.message(request, version).ok_or(Refusal {
             errno: libc::EINVAL,
@@ -89,7 +89,7 @@ impl KernelConversation {
         self.socket
             .send(&message)
             .map_err(|error| refusal(&error))?;
-        let mut answer = Answer::new();
+        let mut answer = AnswerBytes::new();
         loop {
             let (messages, _) = self
                 .socket
@@ -153,13 +153,13 @@ impl KernelConversation {
 }
 
 impl Conversation for KernelConversation {
-    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+    fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         self.exchange(request, FAMILY_VERSION)
     }
 }
 
 /// The attributes of an answer, laid out as they were on the wire.
-fn answer_of(message: &GenericMessage) -> Answer {
+fn answer_of(message: &GenericMessage) -> AnswerBytes {
     let mut bytes = Vec::new();
     let mut builder = MessageBuilder::new(&mut bytes, 0, *message.cmd(), *message.version());
     for attribute in message.attrs().iter() {

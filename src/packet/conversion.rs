@@ -146,7 +146,7 @@ fn sll2_header(
 ) -> [u8; SLL2_LEN] {
     let mut header = [0; SLL2_LEN];
     header[sll2::PROTOCOL].copy_from_slice(&protocol.to_be_bytes());
-    header[sll2::IFINDEX].copy_from_slice(&input.map_or(0, |input| input.index).to_be_bytes());
+    header[sll2::IFINDEX].copy_from_slice(&input.map_or(0, |input| input.key.index).to_be_bytes());
     header[sll2::HARDWARE].copy_from_slice(&hardware.0.to_be_bytes());
     header[sll2::PACKET_TYPE] = packet_type as u8;
     if let Some(source) = source {

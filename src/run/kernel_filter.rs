@@ -10,7 +10,6 @@ use crate::errno::strerror;
 use crate::filter::{Filter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
-use crate::source::kernel::Kernel;
 
 /// Why one listener's filter in the kernel disturbs the others.
 const REPORTED_AS_DROPS: &str = "when several programs listen, this kernel reports an alert that one of them took and \
@@ -63,10 +62,10 @@ impl Attached {
 
     /// Takes the filter off: an alert that it rejected became a drop of its own. This process goes on
     /// filtering.
-    pub fn withdraw(&mut self, kernel: &Kernel) {
+    pub fn withdraw(&mut self, detach: impl FnOnce() -> io::Result<()>) {
         say("the filter in the kernel is off now: drops are filtered here alone");
         hint(REPORTED_AS_DROPS);
-        if let Err(error) = kernel.detach_filter() {
+        if let Err(error) = detach() {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             say(format_args!(
                 "cannot detach the filter from the socket: {}",

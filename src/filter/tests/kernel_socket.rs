@@ -99,7 +99,7 @@ pub struct DeviceTypes {
     pub guess: Option<ArpHardware>,
 }
 
-/// Calls `act` with the records of a message, as `source::kernel` makes them.
+/// Calls `act` with the records of a message, as `source::net_dm` makes them.
 pub fn for_each_record(message: &[u8], devices: DeviceTypes, mut act: impl FnMut(&DropRecord<'_>)) {
     for message in Messages::new(message, ByteOrder::NATIVE) {
         let Some(generic) = message.generic(ByteOrder::NATIVE) else {
@@ -110,7 +110,7 @@ pub fn for_each_record(message: &[u8], devices: DeviceTypes, mut act: impl FnMut
         }
         let alert = Alert::decode(generic.attributes);
         let certain = match alert.input {
-            Some(input) if input.index == 1 => Some(ArpHardware(772)),
+            Some(input) if input.key.index == 1 => Some(ArpHardware(772)),
             Some(input) if input.name().is_some() => devices.named,
             _ => None,
         };
