@@ -1,11 +1,11 @@
-//! The program: parse the arguments, run, print the error, choose the exit status.
+//! The program: parses the arguments, runs the command, prints an error, and returns the exit status.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use dwdump::run::Exit;
-use dwdump::untrusted::Message;
+use dwdump::untrusted::EscapedMessage;
 use dwdump::{cli, run};
 
 fn main() -> ExitCode {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = fail(&error, Exit::Usage);
             if let Some(hint) = &error.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {}", Message(hint));
+                let _ = writeln!(std::io::stderr(), "hint: {}", EscapedMessage(hint));
             }
             exit
         }
@@ -25,8 +25,8 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(exit))
 }
 
-/// Nobody may be listening on standard error: that is no reason to panic.
+/// Prints an error. A failure to print is ignored, because standard error may be closed.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", Message(error));
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     exit
 }

@@ -132,6 +132,11 @@ impl OwnedFacts {
         self.packed.store(&self.names, record);
     }
 
+    /// Returns how many bytes the facts own beside their own size.
+    pub fn byte_count(&self) -> usize {
+        self.names.capacity()
+    }
+
     /// Returns a record that has these facts and nothing else.
     pub fn record(&self) -> DropRecord<'_> {
         self.packed.record(&self.names)

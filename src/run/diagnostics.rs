@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::untrusted::Message;
+use crate::untrusted::EscapedMessage;
 
 /// The most lines that are held. The first ones are kept: they name the cause.
 const MAX_HELD: usize = 100;
@@ -27,7 +27,7 @@ pub fn hint(line: impl fmt::Display) {
 }
 
 fn tell(line: String) {
-    let line = Message(line).to_string();
+    let line = EscapedMessage(line).to_string();
     match held().as_mut() {
         Some(lines) if lines.len() < MAX_HELD => lines.push(line),
         Some(_) => {}

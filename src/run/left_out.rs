@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::diagnostics::say;
 use super::plural::Plural;
-use crate::source::kernel::LeftOut;
+use crate::source::LeftOut;
 
 /// Says how many there are, and `what` of them; nothing where there are none.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {
@@ -33,12 +33,12 @@ pub fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
     tell_count(
         not_packets,
         "drop",
-        "of no packet left out (netlink messages, data between local sockets): --all takes them",
+        "left out: netlink messages and data between local sockets are not packets (--all keeps them)",
     );
     tell_count(
         alerts_of_alerts,
         "alert",
-        "about alerts left out: the kernel reports an alert that a listener's filter rejects, \
-         or that a listener leaves unread, as one more drop",
+        "left out: about dropped alerts, not packets (the kernel drops an alert when a \
+         listener's filter rejects it or a listener does not read it)",
     );
 }

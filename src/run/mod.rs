@@ -30,6 +30,7 @@ mod standard_streams;
 mod summary;
 mod table;
 mod tally;
+mod wait;
 
 pub use failure::{Exit, Failure};
 

@@ -54,7 +54,8 @@ pub struct Counts {
 }
 
 /// Said where the end of one output is the end of the other.
-pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
+pub const TEXT_CLOSED: &str =
+    "standard output has no reader any more: the capture file ends here too";
 
 impl Pipeline {
     /// Delivers into `output` what `filter` and `origins` select.
@@ -181,10 +182,10 @@ impl Receiver for Pipeline {
         self.each(|sink| sink.sink.flush())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {
@@ -214,10 +215,10 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "what was written stays readable: all but the last 256 kB of what is counted; write to another file system, or keep less with -t or -c",
+            "the file can be read, without up to 256 kB at its end; write to another file system, or capture less with -t or -c",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "files may not grow further here (`ulimit -f`, LimitFSIZE= in a systemd unit): what was written stays readable; raise the limit, or keep less with -t or -c",
+            "the size of files is limited (`ulimit -f`, LimitFSIZE= in a systemd unit), but what was written can be read; raise the limit, or capture less with -t or -c",
         ),
         _ => None,
     };
@@ -244,11 +245,11 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
-                "{} of them left out: they have no {link} form",
+                "{} of them left out, because link type {link} cannot hold them",
                 counts.left_out
             ),
             None => format!(
-                "{} of them left out: the kernel could not have sent them",
+                "{} of them left out, because the kernel's message format cannot hold them",
                 counts.left_out
             ),
         });
@@ -262,7 +263,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     }
     if counts.without_time > 0 {
         lines.push(format!(
-            "{} of them left out: they have no time that this format can hold",
+            "{} of them left out, because this format cannot hold their time",
             counts.without_time
         ));
         if counts.left_out == 0 {

@@ -21,7 +21,9 @@ use pcap_file::{DataLink, Endianness};
 use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
+use crate::record::{
+    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Origin, Timestamp,
+};
 
 /// The most interfaces of a section. A reader has to keep them; further ones begin another section.
 const MAX_INTERFACES: usize = 50_000;
@@ -34,7 +36,7 @@ pub struct PcapngSink<W: Write> {
     /// The interface of this section, if it is one for packets without a time.
     timeless: Option<Timeless>,
     /// The packets written on each interface. The interface's number is the position plus one.
-    interfaces: IndexMap<OwnedInterfaceKey, u64, RandomState>,
+    interfaces: IndexMap<OwnedIdentity, u64, RandomState>,
     /// The position of the last packet's interface.
     latest: usize,
     packets: PacketBlocks,
@@ -45,25 +47,25 @@ pub struct PcapngSink<W: Write> {
 
 /// What tells the interfaces of a file apart.
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
-struct InterfaceKey<N> {
-    index: Option<u32>,
+struct InterfaceIdentity<N> {
+    key: Option<InterfaceKey>,
     name: N,
     link: Link,
     origin: Option<Origin>,
 }
 
-type OwnedInterfaceKey = InterfaceKey<Option<Vec<u8>>>;
+type OwnedIdentity = InterfaceIdentity<Option<Vec<u8>>>;
 
 /// Interface 0 of a section of packets without a time.
 struct Timeless {
-    key: OwnedInterfaceKey,
+    key: OwnedIdentity,
     snaplen: u32,
 }
 
-/// Returns the key of the record's interface, in a file that holds its packet with this link type.
-fn interface_key<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceKey<Option<Name<'a>>> {
-    InterfaceKey {
-        index: record.input.map(|input| input.index),
+/// What the record's interface is told by, in a file that holds its packet as one of this link type.
+fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
+    InterfaceIdentity {
+        key: record.input.map(|input| input.key),
         name: record.input.and_then(Interface::name),
         link: Link {
             kind: link,
@@ -73,10 +75,10 @@ fn interface_key<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceKey<Op
     }
 }
 
-impl<N> InterfaceKey<N> {
-    fn with_name<M>(&self, name: M) -> InterfaceKey<M> {
-        InterfaceKey {
-            index: self.index,
+impl<N> InterfaceIdentity<N> {
+    fn with_name<M>(&self, name: M) -> InterfaceIdentity<M> {
+        InterfaceIdentity {
+            key: self.key,
             name,
             link: self.link,
             origin: self.origin,
@@ -84,21 +86,21 @@ impl<N> InterfaceKey<N> {
     }
 }
 
-impl InterfaceKey<Option<Name<'_>>> {
-    fn is(&self, key: &OwnedInterfaceKey) -> bool {
+impl InterfaceIdentity<Option<Name<'_>>> {
+    fn is(&self, key: &OwnedIdentity) -> bool {
         let is_named = match (self.name, &key.name) {
             (Some(name), Some(key)) => name.is(key),
             (None, None) => true,
             _ => false,
         };
-        is_named && (self.index, self.link, self.origin) == (key.index, key.link, key.origin)
+        is_named && (self.key, self.link, self.origin) == (key.key, key.link, key.origin)
     }
 }
 
-impl Equivalent<OwnedInterfaceKey> for InterfaceKey<Option<&[u8]>> {
-    fn equivalent(&self, key: &OwnedInterfaceKey) -> bool {
-        (self.index, self.name, self.link, self.origin)
-            == (key.index, key.name.as_deref(), key.link, key.origin)
+impl Equivalent<OwnedIdentity> for InterfaceIdentity<Option<&[u8]>> {
+    fn equivalent(&self, key: &OwnedIdentity) -> bool {
+        (self.key, self.name, self.link, self.origin)
+            == (key.key, key.name.as_deref(), key.link, key.origin)
     }
 }
 
@@ -184,7 +186,7 @@ impl<W: Write> PcapngSink<W> {
     /// Writes a packet without a time. Only a Simple Packet Block has none, and it always belongs to interface 0.
     /// So each interface of such packets begins a section of its own.
     fn write_timeless(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
-        let key = interface_key(record, packet.link);
+        let key = identity(record, packet.link);
         let snaplen = packet_block::snaplen(packet);
         let is_at_hand = self
             .timeless
@@ -242,7 +244,7 @@ impl<W: Write> PcapngSink<W> {
 
     /// Returns the number of the record's interface, and describes a new one.
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
-        let key = interface_key(record, link);
+        let key = identity(record, link);
         // Most packets are of the interface of the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
         if let Some((_, count)) = latest.filter(|(latest, _)| key.is(latest)) {

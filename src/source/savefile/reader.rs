@@ -85,7 +85,8 @@ impl Reader {
 
     /// There are more bytes, but they cannot be read.
     pub fn fail(&mut self, error: &std::io::Error) {
-        self.input.end(Some(format!("cannot read on: {error}")));
+        self.input
+            .end(Some(format!("cannot read further: {error}")));
     }
 
     /// Looks at the header, and as far as the first packet: in the C tool's files that one tells the number of
@@ -334,8 +335,8 @@ fn record<'a>(
     if has_headers && !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
-    if let Some((index, name)) = described.and_then(|described| described.input.as_ref()) {
-        record.input = Some(Interface::new(*index, Name::new(name)));
+    if let Some((key, name)) = described.and_then(|described| described.input.as_ref()) {
+        record.input = Some(Interface::new(*key, Name::new(name)));
     }
     record.protocol = record
         .protocol
