@@ -3,7 +3,7 @@
 //! The kernel's drop monitor (generic netlink family NET_DM) reports every packet that the kernel
 //! drops, with the place and the reason. This crate reads those reports, live or from a file, and
 //! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
-//! calls [`cli::parse`] and [`run::run`].
+//! calls [`cli::parse`] and [`run::run`], or [`extcap::answer`] where Wireshark started it.
 //!
 //! # The picture
 //!
@@ -49,10 +49,11 @@
 //! 10. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
 //!     `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
 //!     pipeline of a capture, the counter of a summary, or the table.
+//! 11. [`extcap`]: the other front end, Wireshark's. It makes a command line of what the dialog says.
 //!
 //! # Invariants
 //!
-//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `filter` → `net_dm` →
+//! - Imports point one way: `main` → `extcap` → `run` → `cli` → `source`, `sink` → `filter` → `net_dm` →
 //!   `record`. `tests/imports.rs` has the layers and fails on an import that points up. Sources and
 //!   sinks know records, never each other. [`filter`] knows records; the program that it compiles
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
@@ -83,6 +84,7 @@ pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
 mod errno;
+pub mod extcap;
 pub mod filter;
 pub(crate) mod interface;
 pub mod net_dm;

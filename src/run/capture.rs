@@ -1,7 +1,7 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
 use super::begin::{Beginning, Purpose};
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_left_out, tell_skipped};
 use super::live::Opening;
@@ -79,7 +79,7 @@ fn announce(beginning: Beginning, plan: &Plan) {
         } => {
             plan.announce(&format!("capturing {origins} drops"));
             if without_hardware {
-                say("this kernel has no hardware drops: capturing software drops alone");
+                note("this kernel has no hardware drops: capturing software drops alone");
             }
         }
         Beginning::Listening(settings) => {
@@ -114,7 +114,7 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut)
     let counts = pipeline.counts();
     let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
     if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
-        say("nothing was dropped that the kernel reports packet by packet");
+        note("nothing was dropped that the kernel reports packet by packet");
         hint(
             "`dwdump --summary` counts what has no link-layer header too: drops by the OUTPUT and POSTROUTING hooks \
              (`nft list ruleset`), neighbours that do not answer (`ip neigh`); never reported: no route \

@@ -31,7 +31,12 @@ mod summary;
 mod table;
 mod tally;
 
+pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
 pub use failure::{Exit, Failure};
+pub(crate) use output_file::OutputFile;
+pub(crate) use selection::drop_reasons;
+pub(crate) use signals::Requests;
+pub(crate) use standard_streams::standard_input;
 
 use crate::cli::Command;
 use crate::sys;

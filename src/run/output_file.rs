@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 
-use super::diagnostics::say;
+use super::diagnostics::{note, say};
 use super::failure::Failure;
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_output};
@@ -157,7 +157,7 @@ fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<
             return Err(cannot_create(name, error));
         }
         if !has_waited {
-            say(format_args!("waiting for a reader of {name}"));
+            note(format_args!("waiting for a reader of {name}"));
             has_waited = true;
         }
         let mut watched = [PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
