@@ -92,6 +92,7 @@ pub mod packet;
 pub mod reason;
 mod recent;
 pub mod record;
+mod rights;
 pub mod run;
 pub mod sink;
 pub mod source;

@@ -9,6 +9,7 @@ use dwdump::untrusted::Message;
 use dwdump::{cli, extcap, run};
 
 fn main() -> ExitCode {
+    run::distrust_environment();
     let arguments: Vec<_> = std::env::args_os().collect();
     if extcap::is_call(&arguments) {
         return ExitCode::from(u8::from(extcap::answer(arguments)));

@@ -12,6 +12,7 @@ use std::path::Path;
 /// its own layer. `main` is above all and imports only `cli`, `extcap`, `run` and `untrusted`.
 const LAYERS: &[&[&str]] = &[
     &["bpf", "errno", "sys", "untrusted"],
+    &["rights"],
     &["record"],
     &["packet", "reason", "recent"],
     &["comment", "net_dm"],

@@ -1,11 +1,16 @@
 //! Captures this host's drops: makes the command line that the options stand for, and runs it.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::expression;
 use super::request::Request;
 use super::watch;
 use crate::cli;
+use crate::rights;
 use crate::run::{self, Exit, Failure};
 
 /// Captures until Wireshark, or the connection that asked for it, ends it.
@@ -40,6 +45,32 @@ pub fn check(request: &Request) -> Result<(), Failure> {
         return Err(wrong(format!("there is no FIFO {name}")));
     }
     Ok(())
+}
+
+/// Opens the FIFO and closes it, so that dumpcap sees its end: for a writer that never was it would
+/// wait for ever, and tshark with it.
+pub fn end_fifo(fifo: &Path) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const INTERVAL: Duration = Duration::from_millis(10);
+    if !fifo.metadata().is_ok_and(|data| data.file_type().is_fifo()) {
+        return;
+    }
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rights::of_caller(|| options.open(fifo)) {
+            // dumpcap has not opened it yet.
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENXIO) && Instant::now() < deadline =>
+            {
+                std::thread::sleep(INTERVAL);
+            }
+            _ => return,
+        }
+    }
 }
 
 /// Returns the arguments, the program's name first, that mean the same as the request.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::request::Request;
+use crate::rights;
 use crate::run::{self, Destination, Severity};
 
 /// The number of the toolbar's log button.
@@ -109,10 +110,10 @@ impl Window {
             };
         };
         let mut options = OpenOptions::new();
-        let toolbar = options
+        options
             .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(input);
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let toolbar = rights::of_caller(|| options.open(input));
         Self {
             toolbar: toolbar.ok(),
             output: Output::Waiting {
@@ -131,7 +132,11 @@ impl Window {
             Severity::Warning => Action::Warning,
             Severity::Error => Action::Error,
         };
-        packets.extend(packet(action, 0, text));
+        let text_shown = match action {
+            Action::StatusBar => text.replace('\n', ", "),
+            _ => text.to_owned(),
+        };
+        packets.extend(packet(action, 0, &text_shown));
         match &mut self.output {
             Output::Waiting {
                 pending,
@@ -163,10 +168,10 @@ impl Window {
             return;
         };
         let mut options = OpenOptions::new();
-        let opened = options
+        options
             .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path);
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let opened = rights::of_caller(|| options.open(path));
         if let Ok(mut file) = opened
             && send(&mut file, pending).is_ok()
         {

@@ -5,9 +5,8 @@ use crate::record::Escaped;
 
 /// Checks a filter. The error is one line that says where in words: Wireshark shows no carets.
 pub fn check(text: &str) -> Result<(), String> {
-    let error = match Filter::parse(text, &SystemNames) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let Err(error) = Filter::parse(text, &SystemNames) else {
+        return Ok(());
     };
     let span = error.span();
     let column = text.get(..span.start).unwrap_or(text).chars().count() + 1;

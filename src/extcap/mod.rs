@@ -73,6 +73,7 @@ fn run_capture(request: &Request) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             run::tell(Severity::Error, &format!("dwdump: {failure}"));
+            capture::end_fifo(&request.fifo);
             failure.exit
         }
     };

@@ -192,8 +192,8 @@ impl Row {
 /// Returns the choices of reasons with these names.
 pub fn reasons(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
     let any = (String::new(), "any".to_owned());
-    let named = names.map(|name| (name.clone(), name));
-    std::iter::once(any).chain(named).collect()
+    let each = names.map(|name| (name.clone(), name));
+    std::iter::once(any).chain(each).collect()
 }
 
 /// Returns the command line as clap knows it.

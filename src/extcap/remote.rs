@@ -47,7 +47,7 @@ pub fn capture(request: &Request) -> Result<Exit, Failure> {
     };
     let fifo = fifo.begin().context("cannot write to the FIFO")?;
     let pipe = fifo.try_clone().context("cannot write to the FIFO")?;
-    let words = connection.capture_words(request);
+    let words = Connection::capture_words(request);
     let mut command = connection.ssh(&words)?;
     command
         .stdin(Stdio::piped())
@@ -163,7 +163,7 @@ impl<'r> Connection<'r> {
     }
 
     /// The words of the capture over there, behind the program.
-    fn capture_words(&self, request: &Request) -> Vec<String> {
+    fn capture_words(request: &Request) -> Vec<String> {
         let mut words = ["--capture", "--extcap-interface=drops", "--fifo=-"]
             .map(String::from)
             .to_vec();

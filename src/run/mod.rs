@@ -7,6 +7,7 @@ mod capacity;
 mod capture;
 mod closing;
 mod diagnostics;
+mod elevated;
 mod event_filter;
 mod failure;
 mod kernel_filter;
@@ -39,11 +40,18 @@ pub(crate) use signals::Requests;
 pub(crate) use standard_streams::standard_input;
 
 use crate::cli::Command;
-use crate::sys;
+use crate::{rights, sys};
+
+/// Forgets variables of the environment that are not to be trusted, where this program's file gives it
+/// more rights than its caller has. Called before any thread starts.
+pub fn distrust_environment() {
+    rights::distrust_environment();
+}
 
 /// Does what the command says.
 pub fn run(command: &Command) -> Result<Exit, Failure> {
     sys::ignore_file_size_signal();
+    elevated::check(command)?;
     match command {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),

@@ -244,12 +244,13 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
         }) => Severity::Note,
         Some(_) => Severity::Warning,
     };
-    let lost = loss.into_iter().flat_map(loss_lines);
-    tell_lines(severity, lost.chain(loss_hints(loss)).collect());
-    tell_lines(Severity::Warning, left_out_lines(counts, link));
+    let of_loss = loss.into_iter().flat_map(loss_lines);
+    let of_loss: Vec<_> = of_loss.chain(loss_hints(loss)).collect();
+    tell_lines(severity, &of_loss);
+    tell_lines(Severity::Warning, &left_out_lines(counts, link));
 }
 
-fn tell_lines(severity: Severity, lines: Vec<String>) {
+fn tell_lines(severity: Severity, lines: &[String]) {
     if !lines.is_empty() {
         tell(severity, &lines.join("\n"));
     }

@@ -12,6 +12,7 @@ use crate::filter::{self, Filter, SystemNames};
 use crate::net_dm::control::Origins;
 use crate::reason;
 use crate::record::{DropRecord, Escaped};
+use crate::rights;
 
 /// Where the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
@@ -62,7 +63,9 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
             let read = standard_input().and_then(|mut input| input.read_to_end(&mut bytes));
             ("standard input".into(), read.map(|_| bytes))
         }
-        FilterText::File(Target::File(path)) => (shown(path), std::fs::read(path)),
+        FilterText::File(Target::File(path)) => {
+            (shown(path), rights::of_caller(|| std::fs::read(path)))
+        }
     };
     let bytes = bytes.with_context(|| format!("cannot read the filter from {name}"))?;
     match String::from_utf8(bytes) {

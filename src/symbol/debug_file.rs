@@ -24,6 +24,7 @@ use super::source::Frame;
 use super::source_path;
 use super::unpack::{Budget, Format, UnpackError};
 use crate::errno::describe;
+use crate::rights;
 use crate::sys::Bytes;
 
 type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
@@ -73,7 +74,7 @@ impl DebugFile {
     /// Opens a file that has debug information, compressed or not, and keeps no more bytes of it than
     /// the budget allows.
     pub fn open(path: &Path, budget: Budget) -> Result<Self, OpenError> {
-        let mut bytes = Bytes::map(&File::open(path)?)?;
+        let mut bytes = Bytes::map(&rights::of_caller(|| File::open(path))?)?;
         let whole = budget.of_file(bytes.len() as u64);
         let mut budget = whole;
         if let Some(format) = Format::of_file(&bytes) {

@@ -108,6 +108,25 @@ fn a_capture_refuses_a_filter_in_one_line() {
     }
 }
 
+/// dumpcap would wait for ever for a writer that never was.
+#[test]
+fn a_capture_that_fails_ends_its_fifo() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    make_fifo(&fifo);
+    let path = fifo.clone();
+    let reader = std::thread::spawn(move || std::fs::read(path).unwrap());
+    let fifo = fifo.to_str().unwrap();
+    run(&[
+        "--capture",
+        "--extcap-interface=drops",
+        "--fifo",
+        fifo,
+        "--extcap-capture-filter=port",
+    ]);
+    assert_eq!(reader.join().unwrap(), b"");
+}
+
 #[test]
 fn a_fifo_that_is_gone_does_not_become_a_file() {
     let folder = tempfile::tempdir().unwrap();

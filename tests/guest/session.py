@@ -957,15 +957,18 @@ class ForTheHost(SessionTest):
 def suite(only):
     """All tests; those of hardware drops where there is a simulated switch. Or only these."""
     loader = unittest.defaultTestLoader
-    import flood  # Not before: they build on what is defined here.
+    import extcap  # Not before: they build on what is defined here.
+    import flood
     import no_packets
+    import rights
     import sharing
+    import ssh
     import summary
     import symbols
     import table
 
     kinds = [BesideTheCTool, Busy, Endings, Filters, ForTheHost, KernelFilters, Live, Loss]
-    kinds += [no_packets.AlertsAboutAlerts, no_packets.NotPackets]
+    kinds += [extcap.Extcap, rights.Rights, ssh.Ssh, no_packets.AlertsAboutAlerts, no_packets.NotPackets]
     kinds += [Reasons, Refusals, flood.Floods, sharing.Sharing, summary.Summary]
     kinds += [symbols.Symbols, table.Table]
     # The simulated switch is made by the first.
