@@ -1,7 +1,7 @@
 //! Names and describes the interfaces of a capture file after the input and origin of their records,
 //! and parses the descriptions again. Others rely on the descriptions' exact spelling.
 
-use crate::record::{Basis, Interface, Link, Name, Origin, unescape};
+use crate::record::{Basis, Interface, InterfaceKey, Link, Name, Origin, unescape};
 
 /// `if_name` of interface 0, by which readers recognise our files. It has no packets; its statistics
 /// hold the loss.
@@ -23,7 +23,7 @@ pub fn describe(
     };
     let place = input.map_or_else(
         || "locally generated".into(),
-        |input| format!("ifindex {}", input.index),
+        |input| format!("ifindex {}", input.key),
     );
     let name = match (input, origin) {
         (Some(input), _) => input.to_string(),
@@ -43,9 +43,9 @@ pub fn describe(
 /// The facts that [`describe`] has put into `if_name` and `if_description`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts {
-    /// The ifindex and the unescaped name, which may be empty; `None` for packets that were generated
+    /// The key and the unescaped name, which may be empty; `None` for packets that were generated
     /// locally.
-    pub input: Option<(u32, Vec<u8>)>,
+    pub input: Option<(InterfaceKey, Vec<u8>)>,
     /// Who dropped the packets; `None` for captures of other packets.
     pub origin: Option<Origin>,
     /// Whether the link type is a guess.
@@ -67,12 +67,12 @@ impl InterfaceFacts {
         };
         let input = match place.strip_prefix("ifindex ") {
             Some(index) => {
-                let index = index.parse().ok()?;
+                let key = InterfaceKey::from(index.parse::<u32>().ok()?);
                 let name = unescape(name);
                 // A placeholder is not a name, and looked at once here.
-                let name = Interface::new(index, Name::new(&name)).name();
+                let name = Interface::new(key, Name::new(&name)).name();
                 Some((
-                    index,
+                    key,
                     name.map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
                 ))
             }
@@ -113,7 +113,7 @@ mod tests {
             let read = facts
                 .input
                 .as_ref()
-                .map(|(index, name)| Interface::new(*index, Name::new(name)));
+                .map(|(key, name)| Interface::new(*key, Name::new(name)));
             assert_eq!(
                 (read, facts.origin, facts.basis),
                 (interface, origin, basis)

@@ -15,9 +15,9 @@
 //!                  │
 //!     sources      │ DropRecord        sinks
 //!   ┌──────────────┴───────────┐   ┌───────────────────────────────┐
-//!   │ source::kernel           │   │ sink::PcapngSink   comments   │
-//!   │   net_dm: socket, alert, │──▶│ sink::PcapSink     one link   │
-//!   │   control, monitoring    │   │ sink::NetlinkSink  C tool     │
+//!   │ source::sources: by time │   │ sink::PcapngSink   comments   │
+//!   │   source::net_dm         │──▶│ sink::PcapSink     one link   │
+//!   │                          │   │ sink::NetlinkSink  C tool     │
 //!   │ source::savefile         │   │ sink::TextSink     lines      │
 //!   └──────────────────────────┘   └───────────────────────────────┘
 //! ```
@@ -39,7 +39,9 @@
 //! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of `bpf`
 //!    that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
-//!    drops, or counts that the kernel made itself. [`source::savefile::Reader`] reads a capture file without I/O:
+//!    drops, or counts that the kernel made itself. `source::Source` is what an event loop asks of a
+//!    live one, `source::net_dm` the drop monitor's; `source::sources` is the list of a run, and
+//!    `source::merge` orders the events of several by time. [`source::savefile::Reader`] reads a capture file without I/O:
 //!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
 //!    for all packets that say the same (`recent`), on the way in and out.
 //! 7. [`summary`]: drops counted in tables of bounded size.
@@ -47,8 +49,8 @@
 //! 9. [`table`]: the live table as state, keys and drawing; `run::table` gives it events, a clock and a
 //!    terminal.
 //! 10. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
-//!     `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
-//!     pipeline of a capture, the counter of a summary, or the table.
+//!     `run::offline` are the two event loops, both wait in `run::wait`; what they feed is a
+//!     `run::receiver::Receiver`: the pipeline of a capture, the counter of a summary, or the table.
 //! 11. [`extcap`]: the other front end, Wireshark's. It makes a command line of what the dialog says.
 //!
 //! # Invariants
@@ -59,12 +61,13 @@
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O on a record, and cannot fail on a packet: any
 //!   bytes, cut anywhere, have an answer.
-//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
+//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::net_dm` read what it shows in
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
 //!   Standard output is data, or a table on a terminal, which is given back on every way out: see
 //!   `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: one receive buffer, one of
-//!   options, both reused. Nor between file and file, but for a cause not seen lately.
+//!   options, both reused. Nor between file and file, but for a cause not seen lately. Several live
+//!   sources in one run copy each record once, to order them.
 //! - What is read back from a file of ours is the record that was written, in every field.
 //! - The kernel's settings are put back on every way out, by the thread that takes the signals if
 //!   the other one is stuck in a write: see `net_dm::monitoring` and `run::signals`. Monitoring that

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use dwdump::run::Exit;
-use dwdump::untrusted::Message;
+use dwdump::untrusted::EscapedMessage;
 use dwdump::{cli, extcap, run};
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = fail(&error, Exit::Usage);
             if let Some(hint) = &error.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {}", Message(hint));
+                let _ = writeln!(std::io::stderr(), "hint: {}", EscapedMessage(hint));
             }
             exit
         }
@@ -32,6 +32,6 @@ fn main() -> ExitCode {
 
 /// Nobody may be listening on standard error: that is no reason to panic.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", Message(error));
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     exit
 }

@@ -215,7 +215,7 @@ extern "C" fn look_at_streams() {
 }
 
 #[cfg(feature = "source-lines")]
-pub use mapped::Bytes;
+pub use mapped::SharedBytes;
 
 #[cfg(feature = "source-lines")]
 mod mapped {
@@ -227,9 +227,9 @@ mod mapped {
     use gimli::{CloneStableDeref, StableDeref};
     use memmap2::Mmap;
 
-    /// Bytes that stay where they are: a file's, or somebody's own. A clone is the same bytes.
+    /// SharedBytes that stay where they are: a file's, or somebody's own. A clone is the same bytes.
     #[derive(Clone, Debug)]
-    pub struct Bytes(Rc<Storage>);
+    pub struct SharedBytes(Rc<Storage>);
 
     #[derive(Debug)]
     enum Storage {
@@ -237,7 +237,7 @@ mod mapped {
         Owned(Box<[u8]>),
     }
 
-    impl Bytes {
+    impl SharedBytes {
         /// A file's, of which only what is looked at gets into memory.
         pub fn map(file: &File) -> io::Result<Self> {
             // SAFETY: the bytes are only read, and any bytes are valid. Whoever changes a file of
@@ -248,13 +248,13 @@ mod mapped {
         }
     }
 
-    impl From<Vec<u8>> for Bytes {
+    impl From<Vec<u8>> for SharedBytes {
         fn from(bytes: Vec<u8>) -> Self {
             Self(Rc::new(Storage::Owned(bytes.into())))
         }
     }
 
-    impl Deref for Bytes {
+    impl Deref for SharedBytes {
         type Target = [u8];
 
         fn deref(&self) -> &[u8] {
@@ -267,8 +267,8 @@ mod mapped {
 
     // SAFETY: the bytes are a mapping or an allocation that nothing changes or moves as long as
     // there is an Rc, wherever the Rc itself goes.
-    unsafe impl StableDeref for Bytes {}
+    unsafe impl StableDeref for SharedBytes {}
 
     // SAFETY: a clone is another Rc of the same bytes.
-    unsafe impl CloneStableDeref for Bytes {}
+    unsafe impl CloneStableDeref for SharedBytes {}
 }

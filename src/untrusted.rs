@@ -49,9 +49,9 @@ impl<T: AsRef<str>> fmt::Debug for Untrusted<T> {
 /// A message that holds texts from outside, which should be escaped already. What is still in it and
 /// must not reach a terminal is escaped now; line ends and backslashes stay. The last thing before
 /// standard error.
-pub struct Message<T>(pub T);
+pub struct EscapedMessage<T>(pub T);
 
-impl<T: fmt::Display> fmt::Display for Message<T> {
+impl<T: fmt::Display> fmt::Display for EscapedMessage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.to_string().chars() {
             if is_showable(character) || character == '\n' {
@@ -146,6 +146,6 @@ mod tests {
     fn a_message_keeps_its_lines_and_what_is_escaped() {
         let message = format!("cannot read {HOSTILE}: ž\nhint: \\x1b");
         let shown = "cannot read a\\x1b[31m\\xc2\\x9b0m\\xe2\\x80\\xa8\\xe2\\x80\\xae\\xe2\\x80\\x8b\\x7f\\x0d\n\\b: ž\nhint: \\x1b";
-        assert_eq!(Message(message).to_string(), shown);
+        assert_eq!(EscapedMessage(message).to_string(), shown);
     }
 }

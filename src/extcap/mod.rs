@@ -25,7 +25,7 @@ use interface::Interface;
 use request::{Call, Request};
 
 use crate::run::{self, Exit, Severity};
-use crate::untrusted::Message;
+use crate::untrusted::EscapedMessage;
 
 /// Returns whether arguments, the program's name first, belong to the extcap protocol.
 pub fn is_call(arguments: &[OsString]) -> bool {
@@ -54,7 +54,7 @@ pub fn answer(arguments: Vec<OsString>) -> Exit {
         },
         Call::CheckFilter => expression::check(&request.filter)
             .err()
-            .map_or_else(String::new, |error| format!("{}\n", Message(error))),
+            .map_or_else(String::new, |error| format!("{}\n", EscapedMessage(error))),
         Call::Nothing => String::new(),
     };
     // Whoever asked may be gone.
@@ -83,6 +83,6 @@ fn run_capture(request: &Request) -> Exit {
 
 /// A call that makes no sense.
 fn fail(error: &impl std::fmt::Display) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", Message(error));
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     Exit::Usage
 }

@@ -6,22 +6,22 @@
 
 use std::sync::LazyLock;
 
-use super::{Entry, Noise, Place};
+use super::{FunctionEntry, Noise, ReasonEntry};
 
 /// Every reason of Linux 5.17 to 7.2, sorted by name.
-pub(super) static REASONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+pub(super) static REASONS: LazyLock<Vec<ReasonEntry>> = LazyLock::new(|| {
     let sections = sections("reasons.txt", include_str!("reasons.txt"));
-    sections.map(Section::into_entry).collect()
+    sections.map(CatalogueSection::into_reason).collect()
 });
 
 /// The functions that drop packets, sorted by name.
-pub(super) static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
+pub(super) static FUNCTIONS: LazyLock<Vec<FunctionEntry>> = LazyLock::new(|| {
     let sections = sections("functions.txt", include_str!("functions.txt"));
-    sections.map(Section::into_place).collect()
+    sections.map(CatalogueSection::into_function).collect()
 });
 
 /// A name in brackets and the lines below it.
-struct Section {
+struct CatalogueSection {
     /// `reasons.txt:22`, for the message about a mistake.
     position: String,
     name: &'static str,
@@ -30,8 +30,8 @@ struct Section {
 }
 
 /// The sections of a file.
-fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
-    let mut sections: Vec<Section> = Vec::new();
+fn sections(file: &str, text: &'static str) -> impl Iterator<Item = CatalogueSection> {
+    let mut sections: Vec<CatalogueSection> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -41,7 +41,7 @@ fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if let Some(name) = heading {
-            sections.push(Section {
+            sections.push(CatalogueSection {
                 position,
                 name,
                 fields: Vec::new(),
@@ -59,9 +59,9 @@ fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
     sections.into_iter()
 }
 
-impl Section {
-    fn into_entry(mut self) -> Entry {
-        let entry = Entry {
+impl CatalogueSection {
+    fn into_reason(mut self) -> ReasonEntry {
+        let entry = ReasonEntry {
             name: self.name,
             since: self.required("since"),
             until: self.optional("until"),
@@ -75,8 +75,8 @@ impl Section {
         entry
     }
 
-    fn into_place(mut self) -> Place {
-        let place = Place {
+    fn into_function(mut self) -> FunctionEntry {
+        let place = FunctionEntry {
             function: self.name,
             meaning: self.required("meaning"),
             causes: self.all("cause"),
@@ -135,17 +135,20 @@ mod tests {
     const WHOLE: &str = "[A]\nsince: 5.18\nmeaning: M.\ncause: c\ncheck: ip\nit depends: w\n";
 
     /// What the parser says about a text.
-    fn parse(text: String) -> Result<Vec<Entry>, String> {
+    fn parse(text: String) -> Result<Vec<ReasonEntry>, String> {
         let text: &'static str = text.leak();
-        let parsed =
-            std::panic::catch_unwind(|| sections("f.txt", text).map(Section::into_entry).collect());
+        let parsed = std::panic::catch_unwind(|| {
+            sections("f.txt", text)
+                .map(CatalogueSection::into_reason)
+                .collect()
+        });
         parsed.map_err(|panic| *panic.downcast::<String>().unwrap())
     }
 
     #[test]
     fn an_entry_is_read_in_every_field() {
         let text = format!("# a comment\n\n{WHOLE}cause: d\nuntil: 6.1\nrenamed: B\n");
-        let entry = Entry {
+        let entry = ReasonEntry {
             name: "A",
             since: "5.18",
             until: Some("6.1"),

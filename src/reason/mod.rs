@@ -41,7 +41,7 @@ const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 /// What is known of one drop reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct ReasonEntry {
     /// As it arrives: `NETFILTER_DROP`.
     pub name: &'static str,
     /// The first mainline kernel that has it, `5.18`; `6.13..6.19` where only the range is known.
@@ -64,7 +64,7 @@ pub struct Entry {
 /// What it means when a function of the kernel drops a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Place {
+pub struct FunctionEntry {
     /// Without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,
     /// What it means, in one sentence or two.
@@ -123,7 +123,7 @@ impl fmt::Display for Noise {
 }
 
 /// Every reason there is an entry for, sorted by name.
-pub fn all() -> &'static [Entry] {
+pub fn all() -> &'static [ReasonEntry] {
     &catalogue::REASONS
 }
 
@@ -139,12 +139,12 @@ pub fn of_record(record: &DropRecord<'_>) -> Option<&'static str> {
 }
 
 /// Every function there is an entry for, sorted by name.
-pub fn places() -> &'static [Place] {
-    &catalogue::PLACES
+pub fn functions() -> &'static [FunctionEntry] {
+    &catalogue::FUNCTIONS
 }
 
 /// The entry of a reason, in any case, with or without `SKB_DROP_REASON_`.
-pub fn explain(name: &[u8]) -> Option<&'static Entry> {
+pub fn explain(name: &[u8]) -> Option<&'static ReasonEntry> {
     let name = without_prefix(name);
     let found = all().binary_search_by(|entry| ignoring_case(entry.name, name));
     found.ok().map(|index| &all()[index])
@@ -152,10 +152,10 @@ pub fn explain(name: &[u8]) -> Option<&'static Entry> {
 
 /// The entry of a function. What a compiler appends (`.constprop.0`, `.isra.0`, `.cold`) and an
 /// offset (`+0x14/0xdf0`) are left out of account.
-pub fn explain_function(function: &[u8]) -> Option<&'static Place> {
+pub fn explain_function(function: &[u8]) -> Option<&'static FunctionEntry> {
     let function = without_suffix(function);
-    let found = places().binary_search_by(|place| place.function.as_bytes().cmp(function));
-    found.ok().map(|index| &places()[index])
+    let found = functions().binary_search_by(|place| place.function.as_bytes().cmp(function));
+    found.ok().map(|index| &functions()[index])
 }
 
 /// What a drop means: the reason's words, or the function's where the reason says nothing. `None`
@@ -185,9 +185,9 @@ pub fn is_noise(reason: Option<&[u8]>, function: Option<&[u8]>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Explanation {
     /// The name is a reason.
-    Reason(&'static Entry),
+    Reason(&'static ReasonEntry),
     /// The name is a function of the kernel.
-    Function(&'static Place),
+    Function(&'static FunctionEntry),
     /// The name is `noise`: all that is usually harmless.
     Noise,
 }
@@ -239,7 +239,7 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
         return None;
     }
     let reasons = all().iter().map(|entry| entry.name);
-    let functions = places().iter().map(|place| place.function);
+    let functions = functions().iter().map(|place| place.function);
     let names = || reasons.clone().chain(functions.clone());
     let typed = String::from_utf8_lossy(name).to_ascii_lowercase();
     let closest = names()
@@ -300,7 +300,7 @@ impl fmt::Display for Explanation {
 }
 
 /// The whole entry, wrapped for a terminal, with a line feed at its end.
-impl fmt::Display for Entry {
+impl fmt::Display for ReasonEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.name)?;
         write_body(f, self.meaning, &self.causes, &self.checks, self.noise)?;
@@ -322,7 +322,7 @@ impl fmt::Display for Entry {
 }
 
 /// The whole entry, wrapped for a terminal, with a line feed at its end.
-impl fmt::Display for Place {
+impl fmt::Display for FunctionEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (function)", self.function)?;
         write_body(f, self.meaning, &self.causes, &self.checks, self.noise)
@@ -380,7 +380,7 @@ impl fmt::Display for List {
             write_line(f, entry.name, entry.noise.word(), entry.meaning)?;
         }
         f.write_str("# functions, for drops without a reason: name, verdict, meaning\n")?;
-        for place in places() {
+        for place in functions() {
             write_line(f, place.function, place.noise.word(), place.meaning)?;
         }
         Ok(())
@@ -400,7 +400,7 @@ impl fmt::Display for NoiseList {
             }
         }
         f.write_str("# usually harmless functions, for drops without a reason: name, why\n")?;
-        for place in places() {
+        for place in functions() {
             if let Noise::Usually(why) = place.noise {
                 writeln!(f, "{:<35} {why}", place.function)?;
             }

@@ -25,7 +25,7 @@ fn texts() -> impl Iterator<
     let reasons = all()
         .iter()
         .map(|e| (e.name, e.meaning, [&e.causes[..], &e.checks], e.noise));
-    let places = places()
+    let places = functions()
         .iter()
         .map(|p| (p.function, p.meaning, [&p.causes[..], &p.checks], p.noise));
     reasons.chain(places)
@@ -78,11 +78,11 @@ fn every_place_that_the_captures_drop_at_without_a_reason_has_an_entry() {
 fn entries_are_sorted_unique_and_well_formed() {
     assert!(all().windows(2).all(|pair| pair[0].name < pair[1].name));
     assert!(
-        places()
+        functions()
             .windows(2)
             .all(|pair| pair[0].function < pair[1].function)
     );
-    assert!(places().len() >= 60);
+    assert!(functions().len() >= 60);
     let is_version = |version: &str| {
         let mut ends = version.splitn(2, "..");
         ends.all(|end| {
@@ -103,7 +103,7 @@ fn entries_are_sorted_unique_and_well_formed() {
             assert!(explain(renamed.as_bytes()).is_some(), "{name}: {renamed}");
         }
     }
-    for place in places() {
+    for place in functions() {
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         assert!(place.function.chars().all(lower), "{}", place.function);
     }
@@ -223,7 +223,7 @@ fn every_entry_is_found_by_its_name() {
             Ok(Explanation::Reason(entry))
         );
     }
-    for place in places() {
+    for place in functions() {
         assert_eq!(explain_function(place.function.as_bytes()), Some(place));
         let found = look_up(place.function.as_bytes());
         assert_eq!(found, Ok(Explanation::Function(place)));
@@ -339,7 +339,7 @@ fn rendered_texts_are_as_in_the_golden_files() {
 #[test]
 fn rendered_prose_fits_a_terminal() {
     let reasons = all().iter().map(|entry| (entry.to_string(), &entry.checks));
-    let places = places()
+    let places = functions()
         .iter()
         .map(|place| (place.to_string(), &place.checks));
     for (shown, checks) in reasons.chain(places) {

@@ -379,7 +379,7 @@ fn module<'a>(record: &DropRecord<'a>) -> Option<&'a [u8]> {
 }
 
 fn ifindex(record: &DropRecord<'_>) -> Option<u32> {
-    record.input.map(|input| input.index)
+    record.input.map(|input| input.key.index)
 }
 
 fn set_ifindex(record: &mut DropRecord<'_>, index: u32) {
@@ -392,5 +392,5 @@ fn ifname<'a>(record: &DropRecord<'a>) -> Option<Name<'a>> {
 
 fn set_ifname<'a>(record: &mut DropRecord<'a>, name: Name<'a>) {
     let input = record.input;
-    record.input = input.map(|input| Interface::new(input.index, Some(name)));
+    record.input = input.map(|input| Interface::new(input.key, Some(name)));
 }

@@ -19,10 +19,10 @@ use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 /// Bytes of each packet that is only counted: headers, those in a tunnel too.
 pub const COUNTED_LEN: u32 = 256;
 
-/// What a run needs of the kernel.
+/// What a run needs from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Packets, of so many bytes unless the user said how many; 0 means all of it.
+    /// Packets, cut to this many bytes where the user did not say a length; 0 means whole packets.
     Packets(u32),
     /// Counts for each place.
     Counts,
@@ -38,7 +38,7 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
-    /// What the kernel is to send.
+    /// Returns what the kernel is to send.
     pub fn reporting(self, role: Role) -> Reporting {
         let (trunc_len, queue_len) = match role {
             Role::Owner {
@@ -63,7 +63,7 @@ impl Purpose {
 pub enum Beginning {
     /// Monitoring was started.
     Started {
-        /// Of what.
+        /// The origins that are monitored.
         origins: Origins,
         /// Hardware drops were not asked for, and the kernel knows none.
         without_hardware: bool,
@@ -72,19 +72,19 @@ pub enum Beginning {
     Listening(Settings),
 }
 
-/// A socket that alerts come to.
+/// A socket that receives alerts.
 pub struct Joined {
     /// The socket.
     pub alerts: AlertSocket,
     buffer: ReceiveBuffer,
     /// How long alerts may gather there.
     pub rest: Duration,
-    /// What the kernel does of the filter.
+    /// The part of the filter that the kernel runs.
     pub attached: Attached,
 }
 
 impl Joined {
-    /// Joins the group. The kernel rejects what it can of `in_kernel`.
+    /// Joins the group. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
         let alerts = AlertSocket::join(family)?;
         let bytes = live.buffer.unwrap_or_else(capacity::buffer_bytes);
@@ -97,7 +97,7 @@ impl Joined {
                     words: None,
                 },
             })?;
-        // Nothing arrives yet, or what does is filtered here.
+        // What arrives before the filter is attached is filtered by this process.
         let attached = Attached::new(&alerts, in_kernel);
         let rest = capacity::rest(alerts.receive_buffer().unwrap_or(0));
         Ok(Self {
@@ -111,7 +111,7 @@ impl Joined {
 
 /// Monitoring that was begun.
 pub struct Begun {
-    /// Its life.
+    /// Its life cycle.
     pub monitoring: Monitoring<KernelConversation>,
     /// Its alerts.
     pub joined: Joined,
@@ -121,7 +121,7 @@ pub struct Begun {
     pub is_on: bool,
 }
 
-/// Starts monitoring, or joins somebody else's, and has it announced.
+/// Starts monitoring, or joins somebody else's, and announces it.
 pub fn begin(
     live: &Live,
     purpose: Purpose,
@@ -176,7 +176,8 @@ pub fn begin(
     })
 }
 
-/// Why it could not begin. The kernel either counts or sends packets, to all who listen.
+/// Explains why monitoring could not begin. The kernel either counts or sends packets, to all
+/// listeners.
 fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {

@@ -15,7 +15,7 @@ use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::sink::{Ending, Rejected};
-use crate::source::kernel::LeftOut;
+use crate::source::LeftOut;
 
 /// Captures until told to stop.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::untrusted::Message;
+use crate::untrusted::EscapedMessage;
 
 /// The most lines that are held. The first ones are kept: they name the cause.
 const MAX_HELD: usize = 100;
@@ -66,7 +66,7 @@ pub fn hint(line: impl fmt::Display) {
 
 /// Prints a text as it is, or holds it.
 pub fn tell(severity: Severity, text: &str) {
-    let line = Message(text).to_string();
+    let line = EscapedMessage(text).to_string();
     if let Some((destination, last)) = redirected().as_mut() {
         *last = severity;
         destination.take(severity, &line);

@@ -7,10 +7,9 @@ use super::diagnostics::{hint, note, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::errno::strerror;
-use crate::filter::{Filter, NotInKernel, Part};
+use crate::filter::{Filter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
-use crate::source::kernel::Kernel;
 
 /// Why one listener's filter in the kernel disturbs the others.
 const REPORTED_AS_DROPS: &str = "when several programs listen, this kernel reports an alert that one of them took and \
@@ -27,7 +26,7 @@ pub enum Attached {
     /// This many others listen, and the kernel would report to them whatever it rejects here.
     Disturbing(usize),
     /// The kernel rejects what this part does not keep.
-    Part(Part),
+    Part(KernelPart),
     /// It rejected something until it turned out to report that.
     Withdrawn,
 }
@@ -63,10 +62,10 @@ impl Attached {
 
     /// Takes the filter off: an alert that it rejected became a drop of its own. This process goes on
     /// filtering.
-    pub fn withdraw(&mut self, kernel: &Kernel) {
+    pub fn withdraw(&mut self, detach: impl FnOnce() -> io::Result<()>) {
         say("the filter in the kernel is off now: drops are filtered here alone");
         hint(REPORTED_AS_DROPS);
-        if let Err(error) = kernel.detach_filter() {
+        if let Err(error) = detach() {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             say(format_args!(
                 "cannot detach the filter from the socket: {}",
@@ -119,7 +118,7 @@ impl Attached {
                 ));
                 hint(REPORTED_AS_DROPS);
             }
-            Self::Part(Part::Whole) => note("filtering in the kernel: the whole filter"),
+            Self::Part(KernelPart::Whole) => note("filtering in the kernel: the whole filter"),
             Self::Part(part) => {
                 note(format_args!(
                     "filtering in the kernel: {part}; the rest here"

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::diagnostics::{note, say};
 use super::plural::Plural;
-use crate::source::kernel::LeftOut;
+use crate::source::LeftOut;
 
 /// Notes how many there are, and `what` of them; nothing where there are none.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {

@@ -31,6 +31,7 @@ mod standard_streams;
 mod summary;
 mod table;
 mod tally;
+mod wait;
 
 pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
 pub use failure::{Exit, Failure};

@@ -14,7 +14,8 @@ use super::output_file::OutputFile;
 use super::signals::Requests;
 use super::standard_streams::{pipe, shown, standard_output};
 use crate::cli::{
-    ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
+    ColorChoice, CommentDetail, Delivery, Lines, LinkChoice, OutputFormat, Target, TextChoice,
+    UsageError,
 };
 use crate::net_dm::family;
 use crate::record::{CaptureHost, LinkType};
@@ -397,14 +398,14 @@ fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
     let is_pcap = is_pcap(path);
     let link = delivery.link_type.and_then(LinkChoice::link_type);
     match delivery.format {
-        Some(Format::Netlink) => Layout::Netlink(Choice::Option),
+        Some(OutputFormat::Netlink) => Layout::Netlink(Choice::Option),
         None if is_pcap && delivery.link_type.is_none() => Layout::Netlink(Choice::Name),
-        Some(Format::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
+        Some(OutputFormat::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
         None if is_pcap && link.is_some() => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
-        Some(Format::Pcapng) | None => {
+        Some(OutputFormat::Pcapng) | None => {
             let commenting = match delivery.comments {
-                Comments::Facts => Commenting::Facts,
-                Comments::Full => Commenting::Meanings,
+                CommentDetail::Facts => Commenting::Facts,
+                CommentDetail::Full => Commenting::Meanings,
             };
             Layout::Pcapng(link.map_or(Linking::Auto, Linking::One), commenting)
         }

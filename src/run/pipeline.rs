@@ -182,10 +182,10 @@ impl Receiver for Pipeline {
         self.each(|sink| sink.sink.flush())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
-use super::offline::{self, Input};
+use super::offline::{self, CaptureInput};
 use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
 use super::plural::Plural;
@@ -25,7 +25,7 @@ use crate::source::savefile::{Remarks, Savefile};
 pub fn read(command: &Read) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     let filter = selection::filter(&command.delivery.selection)?;
-    let input = Input::open(&command.file)?;
+    let input = CaptureInput::open(&command.file)?;
     plan.refuse_input(&input.file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let Some(prepared) = plan.prepare(&requests)? else {

@@ -16,7 +16,7 @@ use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::Opening;
-use super::offline::{self, Input};
+use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
@@ -29,7 +29,7 @@ use crate::record::{Loss, Timestamp};
 use crate::sink::Detail;
 use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
-use crate::summary::Table;
+use crate::summary::GroupedCounts;
 
 /// How often the counts are written where the user did not say.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         _ => Source::Packets,
     };
     let interval = command.interval.unwrap_or(INTERVAL);
-    counter.clock = Clock::Real {
+    counter.clock = IntervalTime::Real {
         interval,
         began: Instant::now(),
     };
@@ -132,7 +132,7 @@ fn announce(beginning: Beginning, command: &Summary) {
 }
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
-    let input = Input::open(file)?;
+    let input = CaptureInput::open(file)?;
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
@@ -141,7 +141,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
             command.grouping
         ));
         let mut counter = Counter::new(command, file.origins, filter)?;
-        counter.clock = Clock::Recorded {
+        counter.clock = IntervalTime::Recorded {
             interval: command.interval,
             began: None,
             last: Timestamp::default(),
@@ -161,12 +161,12 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
 
 /// Counts, and writes them when an interval ends.
 struct Counter {
-    table: Table,
+    counts: GroupedCounts,
     event_filter: EventFilter,
     form: Form,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
-    clock: Clock,
+    clock: IntervalTime,
     limit: Option<u64>,
     /// Whether the totals were the only interval, and are not worth saying again.
     intervals: u64,
@@ -180,7 +180,7 @@ enum Form {
 }
 
 /// Whose time an interval is measured in.
-enum Clock {
+enum IntervalTime {
     /// This machine's.
     Real { interval: Duration, began: Instant },
     /// The drops'. Without an interval the file is one.
@@ -195,7 +195,7 @@ impl Counter {
     fn new(command: &Summary, origins: Option<Origins>, filter: Filter) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
-            table: Table::new(command.grouping),
+            counts: GroupedCounts::new(command.grouping),
             event_filter: EventFilter::new(filter, origins),
             form: match command.lines {
                 Lines::Json => Form::Json,
@@ -203,7 +203,7 @@ impl Counter {
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
-            clock: Clock::Real {
+            clock: IntervalTime::Real {
                 interval: INTERVAL,
                 began: Instant::now(),
             },
@@ -214,12 +214,12 @@ impl Counter {
 
     /// Writes the interval that ends at `time`, and begins the next.
     fn end_interval(&mut self, time: Timestamp, length: Duration) -> ControlFlow<Stop> {
-        let table = &mut self.table;
+        let counts = &mut self.counts;
         let written = match self.form {
-            Form::Lines(detail) => write_lines(&mut self.writer, table, detail),
-            Form::Json => write_object(&mut self.writer, table, time, length),
+            Form::Lines(detail) => write_lines(&mut self.writer, counts, detail),
+            Form::Json => write_object(&mut self.writer, counts, time, length),
         };
-        table.end_interval();
+        counts.end_interval();
         self.intervals += 1;
         match written.and_then(|()| self.writer.flush()) {
             Ok(()) => ControlFlow::Continue(()),
@@ -233,7 +233,7 @@ impl Counter {
         let Some(time) = time else {
             return ControlFlow::Continue(());
         };
-        let Clock::Recorded {
+        let IntervalTime::Recorded {
             interval,
             began,
             last,
@@ -252,7 +252,7 @@ impl Counter {
             return ControlFlow::Continue(());
         }
         let end = Timestamp(start.0.saturating_add(length));
-        // Intervals without drops are not written: a file may span years.
+        // IntervalTime without drops are not written: a file may span years.
         *began = Some(Timestamp(
             start.0.saturating_add(passed.saturating_mul(length)),
         ));
@@ -261,12 +261,14 @@ impl Counter {
 
     /// Writes what was counted since the last interval.
     fn finish(&mut self) -> ControlFlow<Stop> {
-        if self.table.sum().current == 0 {
+        if self.counts.sum().current == 0 {
             return ControlFlow::Continue(());
         }
         match self.clock {
-            Clock::Real { began, .. } => self.end_interval(Timestamp::now(), began.elapsed()),
-            Clock::Recorded { began, last, .. } => {
+            IntervalTime::Real { began, .. } => {
+                self.end_interval(Timestamp::now(), began.elapsed())
+            }
+            IntervalTime::Recorded { began, last, .. } => {
                 let began = began.unwrap_or(last);
                 let length = Duration::from_nanos(last.0.saturating_sub(began.0));
                 self.end_interval(last, length)
@@ -277,7 +279,7 @@ impl Counter {
     /// The closing lines; `source` is what ended.
     fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
-            table: &self.table,
+            counts: &self.counts,
             event_filter: &self.event_filter,
             totals: if self.intervals > 1 {
                 Totals::Shown
@@ -298,7 +300,7 @@ impl Receiver for Counter {
             Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
-            self.table.count(&counted);
+            self.counts.count(&counted);
         }
         if self
             .limit
@@ -314,24 +316,24 @@ impl Receiver for Counter {
         ControlFlow::Continue(())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {
         match self.clock {
-            Clock::Real { interval, began } => began.checked_add(interval),
-            Clock::Recorded { .. } => None,
+            IntervalTime::Real { interval, began } => began.checked_add(interval),
+            IntervalTime::Recorded { .. } => None,
         }
     }
 
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
-        let Clock::Real { interval, began } = &mut self.clock else {
+        let IntervalTime::Real { interval, began } = &mut self.clock else {
             return ControlFlow::Break(Stop::Closed);
         };
-        if why == Attention::Watched {
+        if matches!(why, Attention::Watched(_)) {
             return ControlFlow::Break(Stop::Closed);
         }
         let length = began.elapsed();

@@ -86,7 +86,7 @@ impl Serialize for Object<'_, '_> {
         fields.add("transport", transport)?;
         fields.add("sport", source_port)?;
         fields.add("dport", destination_port)?;
-        fields.add("fault", dissect::Packet::new(record).fault())?;
+        fields.add("fault", dissect::DissectedPacket::new(record).fault())?;
         fields.add("meaning", reason::of_record(record))?;
         fields.0.end()
     }

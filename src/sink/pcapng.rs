@@ -21,7 +21,9 @@ use pcap_file::{DataLink, Endianness};
 use super::packet_block::{self, PacketBlocks};
 use super::{Ending, Fitted, Linking, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
+use crate::record::{
+    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Origin, Timestamp,
+};
 
 /// The number of the first interface: it says what program wrote the file, and what was lost.
 pub(super) const MONITOR: u32 = 0;
@@ -57,7 +59,7 @@ pub enum Commenting {
 /// What has an interface of its own in the file.
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
 struct Source<N> {
-    index: Option<u32>,
+    key: Option<InterfaceKey>,
     name: N,
     link: Link,
     origin: Option<Origin>,
@@ -74,7 +76,7 @@ struct Timeless {
 /// What the record's interface is told by, in a file that holds its packet as one of this link type.
 fn source<'a>(record: &DropRecord<'a>, link: LinkType) -> Source<Option<Name<'a>>> {
     Source {
-        index: record.input.map(|input| input.index),
+        key: record.input.map(|input| input.key),
         name: record.input.and_then(Interface::name),
         link: Link {
             kind: link,
@@ -87,7 +89,7 @@ fn source<'a>(record: &DropRecord<'a>, link: LinkType) -> Source<Option<Name<'a>
 impl<N> Source<N> {
     fn with_name<M>(&self, name: M) -> Source<M> {
         Source {
-            index: self.index,
+            key: self.key,
             name,
             link: self.link,
             origin: self.origin,
@@ -102,14 +104,14 @@ impl Source<Option<Name<'_>>> {
             (None, None) => true,
             _ => false,
         };
-        is_named && (self.index, self.link, self.origin) == (key.index, key.link, key.origin)
+        is_named && (self.key, self.link, self.origin) == (key.key, key.link, key.origin)
     }
 }
 
 impl Equivalent<OwnedSource> for Source<Option<&[u8]>> {
     fn equivalent(&self, key: &OwnedSource) -> bool {
-        (self.index, self.name, self.link, self.origin)
-            == (key.index, key.name.as_deref(), key.link, key.origin)
+        (self.key, self.name, self.link, self.origin)
+            == (key.key, key.name.as_deref(), key.link, key.origin)
     }
 }
 

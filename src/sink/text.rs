@@ -182,7 +182,7 @@ impl fmt::Display for Line<'_, '_> {
             (None, Cause::Unknown) => {}
             (None, _) => f.write_str("local ")?,
         }
-        write!(f, "{}", dissect::Packet::new(record))?;
+        write!(f, "{}", dissect::DissectedPacket::new(record))?;
         match record.cause {
             Cause::Software { location, reason } => {
                 if let Some(reason) = reason {
@@ -229,7 +229,7 @@ fn write_details(
             writeln!(writer, "\t{}: {value}", fact.about().name)?;
         }
     }
-    if let Some(fault) = dissect::Packet::new(record).fault() {
+    if let Some(fault) = dissect::DissectedPacket::new(record).fault() {
         writeln!(writer, "\tfault: {}", dissect::InFull(fault))?;
     }
     if let Some(meaning) = reason::of_record(record) {

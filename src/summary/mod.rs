@@ -1,14 +1,14 @@
 //! Counts drops by place, reason, interface, flow or module, in bounded memory.
 //!
-//! There is no I/O and no clock: [`Table`] counts the drops that it is given, and its owner ends the
+//! There is no I/O and no clock: [`GroupedCounts`] counts the drops that it is given, and its owner ends the
 //! intervals.
 
-mod key;
+mod counts;
+mod group_key;
 mod lightest;
-mod table;
 
-pub use key::{Key, KeyView};
-pub use table::{HISTORY, MAX_ROWS, Order, Row, Table};
+pub use counts::{GroupCounts, GroupOrder, GroupedCounts, HISTORY, MAX_GROUPS};
+pub use group_key::{GroupKey, GroupKeyView};
 
 #[cfg(test)]
 mod tests;

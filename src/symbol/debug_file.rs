@@ -19,19 +19,19 @@ use object::{
 };
 use thiserror::Error;
 
-use super::functions::{Extent, Function, Functions, Symbol};
-use super::source::Frame;
+use super::functions::{ElfSymbol, Extent, Function, Functions};
+use super::source_location::Frame;
 use super::source_path;
-use super::unpack::{Budget, Format, UnpackError};
+use super::unpack::{MemoryBudget, PackedFormat, UnpackError};
 use crate::errno::describe;
 use crate::rights;
-use crate::sys::Bytes;
+use crate::sys::SharedBytes;
 
-type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
+type DwarfReader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
 
 /// Why a file is of no use.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum DebugFileError {
     /// It cannot be read.
     #[error("{}", describe(.0))]
     Io(#[from] io::Error),
@@ -59,8 +59,8 @@ pub enum OpenError {
 pub struct DebugFile {
     /// Where it is.
     pub path: PathBuf,
-    bytes: Bytes,
-    context: Context<Reader>,
+    bytes: SharedBytes,
+    context: Context<DwarfReader>,
     /// Where each section starts, by its number, less what its symbols count already.
     bases: Vec<u64>,
     /// The code: parts that keep their distances when they are loaded. Sorted.
@@ -73,18 +73,18 @@ pub struct DebugFile {
 impl DebugFile {
     /// Opens a file that has debug information, compressed or not, and keeps no more bytes of it than
     /// the budget allows.
-    pub fn open(path: &Path, budget: Budget) -> Result<Self, OpenError> {
-        let mut bytes = Bytes::map(&rights::of_caller(|| File::open(path))?)?;
+    pub fn open(path: &Path, budget: MemoryBudget) -> Result<Self, DebugFileError> {
+        let mut bytes = SharedBytes::map(&rights::of_caller(|| File::open(path))?)?;
         let whole = budget.of_file(bytes.len() as u64);
         let mut budget = whole;
-        if let Some(format) = Format::of_file(&bytes) {
+        if let Some(format) = PackedFormat::of_file(&bytes) {
             bytes = budget.file(format, &bytes)?;
         }
         let elf = object::File::parse(&*bytes)?;
         let has_lines = debug_section(&elf, ".debug_info").is_some()
             && debug_section(&elf, ".debug_line").is_some();
         if !has_lines {
-            return Err(OpenError::NoDebugInformation);
+            return Err(DebugFileError::NoDebugInformation);
         }
         let (bases, regions) = lay_out(&elf);
         let dwarf = gimli::Dwarf::load(|id| section(&elf, &bytes, id.name(), &bases, &mut budget))?;
@@ -128,7 +128,7 @@ impl DebugFile {
                 let file = self.bytes.as_ptr().addr();
                 symbols.extend(elf.symbols().filter_map(|symbol| {
                     let name = symbol.name_bytes().ok()?;
-                    Some(Symbol {
+                    Some(ElfSymbol {
                         address: self.address(&symbol)?,
                         size: symbol.size(),
                         name: (name.as_ptr().addr().checked_sub(file)?, name.len()),
@@ -256,17 +256,17 @@ fn debug_section<'f, 'b>(elf: &'f object::File<'b>, name: &str) -> Option<object
 /// A section of debug information: mapped where it can be used as it is, else a copy.
 fn section(
     elf: &object::File<'_>,
-    bytes: &Bytes,
+    bytes: &SharedBytes,
     name: &str,
     bases: &[u64],
-    budget: &mut Budget,
-) -> Result<Reader, OpenError> {
+    budget: &mut MemoryBudget,
+) -> Result<DwarfReader, DebugFileError> {
     let endian = if elf.is_little_endian() {
         RunTimeEndian::Little
     } else {
         RunTimeEndian::Big
     };
-    let reader = |bytes: Bytes| gimli::EndianReader::new(bytes, endian);
+    let reader = |bytes: SharedBytes| gimli::EndianReader::new(bytes, endian);
     let Some(section) = debug_section(elf, name) else {
         return Ok(reader(Vec::new().into()));
     };
@@ -286,9 +286,9 @@ fn section(
     let size = packed.uncompressed_size;
     let mut data = match packed.format {
         CompressionFormat::None => budget.copy(packed.data)?,
-        CompressionFormat::Zlib => budget.section(Format::Zlib, packed.data, size)?,
-        CompressionFormat::Zstandard => budget.section(Format::Zstd, packed.data, size)?,
-        _ => return Err(OpenError::Compression),
+        CompressionFormat::Zlib => budget.section(PackedFormat::Zlib, packed.data, size)?,
+        CompressionFormat::Zstandard => budget.section(PackedFormat::Zstd, packed.data, size)?,
+        _ => return Err(DebugFileError::Compression),
     };
     if !is_linked {
         relocate(elf, &section, &mut data, bases)?;
@@ -302,7 +302,7 @@ fn relocate(
     section: &object::Section<'_, '_>,
     data: &mut [u8],
     bases: &[u64],
-) -> Result<(), OpenError> {
+) -> Result<(), DebugFileError> {
     let base = |section: object::SectionIndex| bases.get(section.0).copied().unwrap_or(0);
     for (offset, relocation) in section.relocations() {
         let target = match (relocation.kind(), relocation.target()) {
@@ -314,7 +314,7 @@ fn relocate(
             }
             (RelocationKind::Absolute, RelocationTarget::Section(number)) => base(number),
             (RelocationKind::Absolute, RelocationTarget::Absolute) => 0,
-            _ => return Err(OpenError::Relocation),
+            _ => return Err(DebugFileError::Relocation),
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let len = usize::from(relocation.size() / 8);
@@ -322,7 +322,7 @@ fn relocate(
             .checked_add(len)
             .and_then(|end| data.get_mut(start..end))
             .filter(|_| len == 4 || len == 8)
-            .ok_or(OpenError::Relocation)?;
+            .ok_or(DebugFileError::Relocation)?;
         let is_little = elf.is_little_endian();
         let mut value = target.wrapping_add_signed(relocation.addend());
         if relocation.has_implicit_addend() {

@@ -12,7 +12,7 @@ use crate::untrusted::Untrusted;
 
 /// The kernel whose debug information is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedKernel {
     /// The one that runs here.
     Running,
     /// Another machine's, or one that ran before: what `uname -r` said there.
@@ -21,7 +21,7 @@ pub enum Wanted {
     Unknown,
 }
 
-impl Wanted {
+impl WantedKernel {
     /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
     pub fn of_host(host: &CaptureHost) -> Self {
         let os = host.os.as_ref().map(Untrusted::raw);
@@ -36,7 +36,7 @@ impl Wanted {
 /// Where to look.
 #[derive(Clone, Debug)]
 pub struct Search {
-    wanted: Wanted,
+    wanted: WantedKernel,
     release: Option<String>,
     vmlinux: Option<PathBuf>,
     modules: Option<PathBuf>,
@@ -48,11 +48,11 @@ pub struct Search {
 impl Search {
     /// `vmlinux` is a file, `modules` a folder with the modules somewhere below; where one is
     /// given, nothing else is looked at.
-    pub fn new(wanted: Wanted, vmlinux: Option<PathBuf>, modules: Option<PathBuf>) -> Self {
+    pub fn new(wanted: WantedKernel, vmlinux: Option<PathBuf>, modules: Option<PathBuf>) -> Self {
         let release = match &wanted {
-            Wanted::Running => running_release(),
-            Wanted::Release(release) => Some(release.clone()),
-            Wanted::Unknown => None,
+            WantedKernel::Running => running_release(),
+            WantedKernel::Release(release) => Some(release.clone()),
+            WantedKernel::Unknown => None,
         };
         // It becomes a part of paths.
         let release = release.filter(|release| !release.contains('/') && !release.is_empty());
@@ -152,7 +152,7 @@ impl Search {
 
     /// What the running kernel, or a module that is loaded, says of its build.
     pub fn build_id(&self, module: Option<&str>) -> Option<Vec<u8>> {
-        if self.wanted != Wanted::Running {
+        if self.wanted != WantedKernel::Running {
             return None;
         }
         let path = match module {
@@ -307,7 +307,7 @@ mod tests {
     fn the_package_that_helps_is_named() {
         #[track_caller]
         fn check(release: &str, wanted: &str) {
-            let search = Search::new(Wanted::Release(release.into()), None, None);
+            let search = Search::new(WantedKernel::Release(release.into()), None, None);
             let advice = search.advice();
             assert!(advice.contains(wanted), "{advice}");
             assert!(advice.contains("--vmlinux FILE"), "{advice}");
@@ -325,7 +325,7 @@ mod tests {
         check("5.14.0-503.11.1.el9_5.x86_64", "kernel-debuginfo");
         check("6.4.0-150600.21-default", "kernel-default-debuginfo");
         check("6.18.1-me", "this kernel's package");
-        let unknown = Search::new(Wanted::Unknown, None, None);
+        let unknown = Search::new(WantedKernel::Unknown, None, None);
         assert!(unknown.advice().contains("--vmlinux FILE"));
     }
 
@@ -344,7 +344,7 @@ mod tests {
         );
         let installed = touch("lib/modules/6.1/kernel/net/nf_tables.ko.xz", b"");
         touch("lib/modules/6.1/modules.dep", b"");
-        let of_6_1 = || Search::new(Wanted::Release("6.1".into()), None, None);
+        let of_6_1 = || Search::new(WantedKernel::Release("6.1".into()), None, None);
         let mut search = of_6_1().below(root.path().into());
         assert_eq!(search.module("nf_tables"), [debug, installed]);
         assert_eq!(search.modules_with_prefix("nf_t"), ["nf_tables"]);
@@ -352,7 +352,11 @@ mod tests {
         let usual = root.path().join("usr/lib/debug/boot/vmlinux-6.1");
         assert_eq!(search.vmlinux()[0], usual);
         // Given ones alone.
-        let given = Search::new(Wanted::Unknown, Some("a".into()), Some(root.path().into()));
+        let given = Search::new(
+            WantedKernel::Unknown,
+            Some("a".into()),
+            Some(root.path().into()),
+        );
         let mut given = given.below("/nonexistent".into());
         assert_eq!(given.vmlinux(), [Path::new("a")]);
         assert_eq!(given.module("nf_tables").len(), 2);
@@ -366,11 +370,11 @@ mod tests {
         }
         note.extend(b"GNU\0\xab\xcd");
         touch("sys/kernel/notes", &note);
-        let running = Search::new(Wanted::Running, None, None).below(root.path().into());
+        let running = Search::new(WantedKernel::Running, None, None).below(root.path().into());
         assert_eq!(running.build_id(None).unwrap(), [0xab, 0xcd]);
         assert!(running.vmlinux()[0].ends_with("usr/lib/debug/.build-id/ab/cd.debug"));
         // A capture may claim any release.
-        let hostile = Search::new(Wanted::Release("../../x".into()), None, None);
+        let hostile = Search::new(WantedKernel::Release("../../x".into()), None, None);
         assert!(hostile.vmlinux().is_empty());
     }
 
@@ -393,16 +397,16 @@ mod tests {
     #[test]
     fn a_capture_says_which_kernel_made_it() {
         let wanted = |os: Option<&str>| {
-            Wanted::of_host(&CaptureHost {
+            WantedKernel::of_host(&CaptureHost {
                 hardware: None,
                 os: os.map(|os| os.to_owned().into()),
             })
         };
-        let release = Wanted::Release("6.1.0-55-amd64".into());
+        let release = WantedKernel::Release("6.1.0-55-amd64".into());
         assert_eq!(wanted(Some("Linux 6.1.0-55-amd64")), release);
-        assert_eq!(wanted(Some("Linux ")), Wanted::Unknown);
-        assert_eq!(wanted(Some("Windows 11")), Wanted::Unknown);
-        assert_eq!(wanted(None), Wanted::Unknown);
+        assert_eq!(wanted(Some("Linux ")), WantedKernel::Unknown);
+        assert_eq!(wanted(Some("Windows 11")), WantedKernel::Unknown);
+        assert_eq!(wanted(None), WantedKernel::Unknown);
     }
 
     proptest! {

@@ -16,7 +16,7 @@ pub struct Function {
 
 /// A symbol of the code. Its name lies in the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Symbol {
+pub struct ElfSymbol {
     /// Where it is.
     pub address: u64,
     /// As in the file.
@@ -28,7 +28,7 @@ pub struct Symbol {
 /// The symbols of a file, sorted.
 pub struct Functions {
     /// By address, then by name.
-    symbols: Vec<Symbol>,
+    symbols: Vec<ElfSymbol>,
     /// The distance of each to the next address of its region.
     distances: Vec<Option<u64>>,
     /// Positions in `symbols`, by name, then by address.
@@ -46,13 +46,13 @@ impl Functions {
     /// Sorts the symbols of a file; `file` is all its bytes, `same_region` whether two addresses
     /// keep their distance when the code is loaded.
     pub fn new(
-        mut symbols: Vec<Symbol>,
+        mut symbols: Vec<ElfSymbol>,
         file: &[u8],
         same_region: impl Fn(u64, u64) -> bool,
     ) -> Self {
         // More symbols than that no file has room for in memory.
         symbols.truncate(u32::MAX as usize);
-        let key = |symbol: &Symbol| (symbol.address, name(file, symbol));
+        let key = |symbol: &ElfSymbol| (symbol.address, name(file, symbol));
         symbols.sort_unstable_by(|one, other| key(one).cmp(&key(other)));
         let mut distances = vec![None; symbols.len()];
         for at in (1..symbols.len()).rev() {
@@ -127,7 +127,7 @@ impl Functions {
     }
 
     fn function(&self, at: usize) -> Function {
-        let Symbol { address, size, .. } = self.symbols[at];
+        let ElfSymbol { address, size, .. } = self.symbols[at];
         Function {
             address,
             size,
@@ -136,7 +136,7 @@ impl Functions {
     }
 }
 
-fn name<'b>(file: &'b [u8], symbol: &Symbol) -> &'b [u8] {
+fn name<'b>(file: &'b [u8], symbol: &ElfSymbol) -> &'b [u8] {
     let (start, len) = symbol.name;
     file.get(start..)
         .and_then(|bytes| bytes.get(..len))
@@ -151,7 +151,7 @@ mod tests {
     const NAMES: &[u8] = b"abcabcd";
 
     fn functions(symbols: &[(u64, usize, usize)]) -> Functions {
-        let symbols = symbols.iter().map(|&(address, start, len)| Symbol {
+        let symbols = symbols.iter().map(|&(address, start, len)| ElfSymbol {
             address,
             size: 1,
             name: (start, len),

@@ -1,4 +1,4 @@
-//! The kernel's symbol table. `/proc/kallsyms` is parsed once into a compact, sorted table, which
+//! The kernel's symbol functions. `/proc/kallsyms` is parsed once into a compact, sorted functions, which
 //! gives the name that `%pS` would print for an address.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 #[derive(Debug)]
 pub enum Kallsyms {
     /// Functions with their addresses.
-    Visible(Table),
+    Visible(KernelFunctions),
     /// All addresses are zero: the kernel hides them from this process.
     Hidden,
     /// No function at all: another file, or a kernel without CONFIG_KALLSYMS.
@@ -20,19 +20,19 @@ pub enum Kallsyms {
 /// Names lie behind one another in one buffer. A kernel with 250,000 symbols, 150,000 of them
 /// functions, takes 6 MB.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct KernelFunctions {
     /// By address; of several symbols at an address the first of the file comes first.
-    functions: Vec<Function>,
+    functions: Vec<CompactFunction>,
     names: Vec<u8>,
-    /// Names of the modules; [`Function::module`] counts from 1.
+    /// Names of the modules; [`CompactFunction::module`] counts from 1.
     modules: Vec<Box<[u8]>>,
 }
 
 /// 16 bytes, and there are many.
 #[derive(Clone, Copy, Debug)]
-struct Function {
+struct CompactFunction {
     address: u64,
-    /// Where its name starts in [`Table::names`].
+    /// Where its name starts in [`KernelFunctions::names`].
     name: u32,
     name_len: u16,
     /// 0 is the kernel itself.
@@ -42,7 +42,7 @@ struct Function {
 /// A place in a function, in the words of the kernel's `%pS` (`__sprint_symbol`,
 /// kernel/kallsyms.c): `gre_rcv+0x41/0xb0 [gre]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'t> {
+pub struct ResolvedSymbol<'t> {
     /// The function's name, with a compiler's suffix (`.isra.0`) where it has one.
     pub function: &'t [u8],
     /// Bytes from the function's start.
@@ -53,7 +53,7 @@ pub struct Place<'t> {
     pub module: Option<&'t [u8]>,
 }
 
-impl Place<'_> {
+impl ResolvedSymbol<'_> {
     /// Appends `function+0x41/0xb0 [module]`.
     pub fn write(&self, text: &mut Vec<u8>) {
         use io::Write;
@@ -68,7 +68,7 @@ impl Place<'_> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ResolvedSymbol<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::new();
         self.write(&mut text);
@@ -81,14 +81,14 @@ impl fmt::Display for Place<'_> {
 const MAX_LINE: u64 = 1024;
 /// Code is mapped by pages; a page may be larger, then the last function seems shorter.
 const PAGE: u64 = 4096;
-/// The last function of the kernel or of a module has no end in the table. What lies further
-/// behind its start is in something that the table does not know.
+/// The last function of the kernel or of a module has no end in the functions. What lies further
+/// behind its start is in something that the functions does not know.
 const MAX_LAST_FUNCTION: u64 = 64 * 1024;
 
 impl Kallsyms {
     /// Reads lines as `ffffffffc0561160 t gre_rcv [gre]`. Lines that look otherwise are skipped.
     pub fn read(input: impl Read) -> io::Result<Self> {
-        let mut table = Table::default();
+        let mut functions = KernelFunctions::default();
         let mut is_hidden = false;
         let mut input = BufReader::with_capacity(64 * 1024, input);
         let mut line = Vec::new();
@@ -103,14 +103,14 @@ impl Kallsyms {
             }
             match parse(&line) {
                 Some(symbol) if symbol.address == 0 => is_hidden = true,
-                Some(symbol) => table.add(&symbol),
+                Some(symbol) => functions.add(&symbol),
                 None => {}
             }
         }
         // Stable: the file's order says which of several names the kernel takes.
-        table.functions.sort_by_key(|function| function.address);
-        Ok(if !table.functions.is_empty() {
-            Self::Visible(table)
+        functions.functions.sort_by_key(|function| function.address);
+        Ok(if !functions.functions.is_empty() {
+            Self::Visible(functions)
         } else if is_hidden {
             Self::Hidden
         } else {
@@ -120,14 +120,14 @@ impl Kallsyms {
 }
 
 /// One line.
-struct Symbol<'l> {
+struct KallsymsLine<'l> {
     address: u64,
     name: &'l [u8],
     module: Option<&'l [u8]>,
 }
 
 /// The function that a line names, if it names one.
-fn parse(line: &[u8]) -> Option<Symbol<'_>> {
+fn parse(line: &[u8]) -> Option<KallsymsLine<'_>> {
     let mut words = line
         .split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty());
@@ -153,15 +153,15 @@ fn parse(line: &[u8]) -> Option<Symbol<'_>> {
     };
     // BPF programs stand in the file as if they were a module; `%pS` does not call them one.
     let module = module.filter(|module| !module.is_empty() && *module != b"bpf");
-    Some(Symbol {
+    Some(KallsymsLine {
         address,
         name,
         module,
     })
 }
 
-impl Table {
-    fn add(&mut self, symbol: &Symbol<'_>) {
+impl KernelFunctions {
+    fn add(&mut self, symbol: &KallsymsLine<'_>) {
         let module = match symbol.module {
             None => Some(0),
             Some(name) => self.module_number(name),
@@ -175,7 +175,7 @@ impl Table {
             return;
         };
         self.names.extend_from_slice(symbol.name);
-        self.functions.push(Function {
+        self.functions.push(CompactFunction {
             address: symbol.address,
             name,
             name_len,
@@ -192,7 +192,7 @@ impl Table {
     }
 
     /// The function that holds `pc`, as the kernel itself would name it.
-    pub fn find(&self, pc: u64) -> Option<Place<'_>> {
+    pub fn find(&self, pc: u64) -> Option<ResolvedSymbol<'_>> {
         let end = self
             .functions
             .partition_point(|function| function.address <= pc);
@@ -209,7 +209,7 @@ impl Table {
             Some(next) => next.address.min(page_end),
             None => page_end,
         };
-        Some(Place {
+        Some(ResolvedSymbol {
             function: self.name(function),
             offset,
             size: end - address,
@@ -220,15 +220,15 @@ impl Table {
         })
     }
 
-    fn is_same_module(&self, one: Function, other: Function) -> bool {
-        let name = |function: Function| {
+    fn is_same_module(&self, one: CompactFunction, other: CompactFunction) -> bool {
+        let name = |function: CompactFunction| {
             let number = usize::from(function.module).checked_sub(1)?;
             Some(&self.modules[number])
         };
         one.module == other.module || name(one) == name(other)
     }
 
-    fn name(&self, function: Function) -> &[u8] {
+    fn name(&self, function: CompactFunction) -> &[u8] {
         let start = function.name as usize;
         &self.names[start..start + usize::from(function.name_len)]
     }
@@ -238,7 +238,7 @@ impl Table {
         self.functions.len()
     }
 
-    /// Whether there is no function; [`Kallsyms::read`] gives no such table.
+    /// Whether there is no function; [`Kallsyms::read`] gives no such functions.
     pub fn is_empty(&self) -> bool {
         self.functions.is_empty()
     }
@@ -251,18 +251,18 @@ mod tests {
 
     const FIXTURE: &[u8] = include_bytes!("../../fixtures/kallsyms.txt");
 
-    fn table(text: &[u8]) -> Table {
+    fn functions(text: &[u8]) -> KernelFunctions {
         match Kallsyms::read(text).unwrap() {
-            Kallsyms::Visible(table) => table,
+            Kallsyms::Visible(functions) => functions,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn places_are_named_as_the_kernel_names_them() {
-        let table = table(FIXTURE);
+        let functions = functions(FIXTURE);
         let check = |pc, shown| {
-            let place = table.find(pc).map(|place| place.to_string());
+            let place = functions.find(pc).map(|place| place.to_string());
             assert_eq!(place.as_deref().unwrap_or("unknown"), shown, "{pc:#x}");
         };
         // What the kernel's own string has no room for.
@@ -308,9 +308,12 @@ mod tests {
         let mut text = b"1000 T a\n".to_vec();
         text.extend(std::iter::repeat_n(b'x', 5000));
         text.extend(b" 2000 T hidden_in_it\n3000 T b\n");
-        let table = table(&text);
-        assert_eq!(table.len(), 2);
-        assert_eq!(table.find(0x2000).unwrap().to_string(), "a+0x1000/0x2000");
+        let functions = functions(&text);
+        assert_eq!(functions.len(), 2);
+        assert_eq!(
+            functions.find(0x2000).unwrap().to_string(),
+            "a+0x1000/0x2000"
+        );
     }
 
     proptest! {
@@ -325,8 +328,8 @@ mod tests {
             let end = damaged.len().min(start + bytes.len());
             damaged[start..end].copy_from_slice(&bytes[..end - start]);
             for text in [&bytes, &damaged] {
-                if let Kallsyms::Visible(table) = Kallsyms::read(&text[..]).unwrap()
-                    && let Some(place) = table.find(pc)
+                if let Kallsyms::Visible(functions) = Kallsyms::read(&text[..]).unwrap()
+                    && let Some(place) = functions.find(pc)
                 {
                     prop_assert!(place.offset < place.size);
                     prop_assert!(!place.function.is_empty());

@@ -11,9 +11,9 @@ pub mod kallsyms;
 mod modules;
 pub(crate) mod sent;
 #[cfg(feature = "source-lines")]
-pub(crate) mod source;
-#[cfg(feature = "source-lines")]
 pub mod source_line;
+#[cfg(feature = "source-lines")]
+pub(crate) mod source_location;
 #[cfg(feature = "source-lines")]
 mod source_path;
 #[cfg(feature = "source-lines")]
@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
-use self::kallsyms::{Kallsyms, Place};
+use self::kallsyms::{Kallsyms, ResolvedSymbol};
 use crate::recent::LatestFirst;
 use crate::record::{Location, Name, Symbol};
 
@@ -44,7 +44,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// else: then a module was loaded meanwhile. Where it can be done without, it is: the table takes
 /// memory, and as much time as tens of thousands of drops.
 pub(crate) struct Symbols {
-    table: RunningTable,
+    kallsyms: RunningKallsyms,
     known: LatestFirst<u64, Known>,
     hidden: HiddenAddresses,
 }
@@ -64,13 +64,13 @@ enum HiddenAddresses {
 struct Known {
     /// The symbol that the kernel sent; empty where it sent none.
     sent: Box<[u8]>,
-    answer: Answer,
+    best_name: BestName,
 }
 
 /// The best known name of a place.
-enum Answer {
+enum BestName {
     /// The symbol table's name, or the kernel's with the module's name completed.
-    Table(Box<[u8]>),
+    Completed(Box<[u8]>),
     /// The kernel's, which is whole or cannot be completed.
     Sent,
     /// The kernel's, until the table may be read again at this time.
@@ -86,7 +86,7 @@ impl Symbols {
 
     fn new(file: Option<File>) -> Self {
         Self {
-            table: RunningTable {
+            kallsyms: RunningKallsyms {
                 file,
                 content: None,
                 next: Instant::now(),
@@ -105,27 +105,29 @@ impl Symbols {
         let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
         let known = self.known.get(pc, Known::nothing);
         let is_settled = *known.sent == *sent
-            && match known.answer {
-                Answer::Table(_) | Answer::Sent => true,
-                Answer::SentUntil(time) => Instant::now() < time,
+            && match known.best_name {
+                BestName::Completed(_) | BestName::Sent => true,
+                BestName::SentUntil(time) => Instant::now() < time,
             };
         if !is_settled {
             let name = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
             *known = Known {
                 sent: sent.into(),
-                answer: self.table.learn(pc, name),
+                best_name: self.kallsyms.learn(pc, name),
             };
-            if self.hidden == HiddenAddresses::NotNoticed && self.table.is_hidden() && is_cut(name)
+            if self.hidden == HiddenAddresses::NotNoticed
+                && self.kallsyms.is_hidden()
+                && is_cut(name)
             {
                 self.hidden = HiddenAddresses::Noticed;
             }
         }
-        match &known.answer {
-            Answer::Table(text) => Location {
+        match &known.best_name {
+            BestName::Completed(text) => Location {
                 symbol: Name::new(text).map(Symbol),
                 ..location
             },
-            Answer::Sent | Answer::SentUntil(_) => location,
+            BestName::Sent | BestName::SentUntil(_) => location,
         }
     }
 
@@ -160,17 +162,17 @@ fn is_cut(sent: &[u8]) -> bool {
 }
 
 impl Known {
-    /// For a place without a name this is never settled: the answer has no time left.
+    /// For a place without a name this is never settled: the name has no time left.
     fn nothing() -> Self {
         Self {
             sent: Box::default(),
-            answer: Answer::SentUntil(Instant::now()),
+            best_name: BestName::SentUntil(Instant::now()),
         }
     }
 }
 
 /// The kernel's table, read when it is needed.
-struct RunningTable {
+struct RunningKallsyms {
     file: Option<File>,
     /// `None` before the first look.
     content: Option<Kallsyms>,
@@ -178,13 +180,13 @@ struct RunningTable {
     next: Instant,
 }
 
-impl RunningTable {
-    fn learn(&mut self, pc: u64, sent: &[u8]) -> Answer {
+impl RunningKallsyms {
+    fn learn(&mut self, pc: u64, sent: &[u8]) -> BestName {
         if is_whole(sent) {
-            return Answer::Sent;
+            return BestName::Sent;
         }
         if let Some(text) = whole_by_modules(sent) {
-            return Answer::Table(text);
+            return BestName::Completed(text);
         }
         let mut is_fresh = self.content.is_none() && self.read();
         loop {
@@ -193,22 +195,22 @@ impl RunningTable {
             if let Some(place) = place.filter(|place| is_fresh || agrees(place, sent)) {
                 let mut text = Vec::new();
                 place.write(&mut text);
-                break Answer::Table(text.into());
+                break BestName::Completed(text.into());
             }
             if is_fresh || !self.may_change() {
-                break Answer::Sent;
+                break BestName::Sent;
             }
             if Instant::now() < self.next {
-                break Answer::SentUntil(self.next);
+                break BestName::SentUntil(self.next);
             }
             is_fresh = self.read();
             if !is_fresh {
-                break Answer::SentUntil(self.next);
+                break BestName::SentUntil(self.next);
             }
         }
     }
 
-    fn find(&self, pc: u64) -> Option<Place<'_>> {
+    fn find(&self, pc: u64) -> Option<ResolvedSymbol<'_>> {
         match &self.content {
             Some(Kallsyms::Visible(table)) => table.find(pc),
             _ => None,
@@ -245,7 +247,7 @@ impl RunningTable {
 }
 
 /// Whether the kernel's string, cut as it may be, names the same function.
-fn agrees(place: &Place<'_>, sent: &[u8]) -> bool {
+fn agrees(place: &ResolvedSymbol<'_>, sent: &[u8]) -> bool {
     match sent.iter().position(|&byte| byte == b'+') {
         Some(end) => sent[..end] == *place.function,
         None => is_cut(sent) && place.function.starts_with(sent) || sent.is_empty(),
@@ -310,9 +312,9 @@ mod tests {
         let (mut symbols, _) = symbols(KERNEL);
         check(&mut symbols, 0x2001, "alias+0x1/0x100", "alias+0x1/0x100");
         check(&mut symbols, 0x2002, "a+0x1/0x2 [gre]", "a+0x1/0x2 [gre]");
-        assert!(symbols.table.content.is_none());
+        assert!(symbols.kallsyms.content.is_none());
         check(&mut symbols, 0x2003, "next", "next+0x3/0x100");
-        assert!(symbols.table.content.is_some());
+        assert!(symbols.kallsyms.content.is_some());
     }
 
     #[test]
@@ -323,7 +325,7 @@ mod tests {
         writeln!(file, "30000 t {sent}f\t[module]").unwrap();
         // Not again at once; and then not before the time has come.
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.table.next = Instant::now();
+        symbols.kallsyms.next = Instant::now();
         check(&mut symbols, 0x30010, sent, sent);
         symbols.known = LatestFirst::default();
         let whole = format!("{sent}f+0x10/0x1000 [module]");
@@ -333,7 +335,7 @@ mod tests {
         file.set_len(KERNEL.len() as u64).unwrap();
         file.seek(io::SeekFrom::End(0)).unwrap();
         writeln!(file, "30000 t other\t[other]\n30020 t end\t[other]").unwrap();
-        symbols.table.next = Instant::now();
+        symbols.kallsyms.next = Instant::now();
         let sent = "other+0x10/0x20 [other]";
         check(&mut symbols, 0x30010, sent, sent);
     }

@@ -9,12 +9,12 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
-use super::debug_file::{DebugFile, OpenError};
+use super::debug_file::{DebugFile, DebugFileError};
 use super::debug_search::Search;
 use super::functions::{Extent, Function};
 use super::sent::{Module, Sent};
-use super::source::Source;
-use super::unpack::Budget;
+use super::source_location::SourceLocation;
+use super::unpack::MemoryBudget;
 use crate::record::{Escaped, Location, Name, Symbol};
 
 /// Functions of one name that are told apart by their sizes. A kernel has a hundred of some names; of
@@ -31,7 +31,7 @@ pub struct SourceLines {
     files: HashMap<Vec<u8>, Option<usize>>,
     opened: Vec<DebugFile>,
     /// Bytes that further files may keep in memory.
-    budget: Budget,
+    budget: MemoryBudget,
     slides: Vec<Slide>,
     /// Places that may tell more slides, and were not looked at yet.
     hints: HashMap<u64, Box<[u8]>>,
@@ -52,7 +52,7 @@ struct Slide {
 /// What was found out about a symbol that says where it is.
 enum BySymbol {
     /// Its source, if it has one.
-    Source(Option<Source>),
+    Known(Option<SourceLocation>),
     /// Static functions of two source files have this name, and the same size: the address has to
     /// tell them apart.
     Ambiguous,
@@ -81,7 +81,7 @@ enum Misfit {
 /// What was found out about an address whose symbol is not enough.
 struct ByPc {
     symbol: Box<[u8]>,
-    source: Option<Source>,
+    source: Option<SourceLocation>,
     /// How much was known then: [`SourceLines::knowledge`].
     knowledge: usize,
 }
@@ -102,7 +102,7 @@ impl SourceLines {
             search,
             files: HashMap::new(),
             opened: Vec::new(),
-            budget: Budget::new(),
+            budget: MemoryBudget::new(),
             slides: Vec::new(),
             hints: HashMap::new(),
             by_symbol: HashMap::new(),
@@ -126,7 +126,7 @@ impl SourceLines {
 
     /// The source of a place, where it can be told. A place that cannot be told now may be later,
     /// when more symbols were seen.
-    pub fn find(&mut self, location: Location<'_>) -> Option<&Source> {
+    pub fn find(&mut self, location: Location<'_>) -> Option<&SourceLocation> {
         let Some(symbol) = location.symbol else {
             return self.find_by_pc(location, None);
         };
@@ -137,13 +137,13 @@ impl SourceLines {
                 return self.find_by_pc(location, Some(&sent));
             }
             let known = match self.locate(&sent, location.pc) {
-                Located::At(file, address) => BySymbol::Source(self.source(file, address)),
+                Located::At(file, address) => BySymbol::Known(self.source(file, address)),
                 Located::Ambiguous => BySymbol::Ambiguous,
                 Located::Missing(file, misfit) => {
                     self.report_misfit(file, &sent, &misfit);
-                    BySymbol::Source(None)
+                    BySymbol::Known(None)
                 }
-                Located::Nowhere => BySymbol::Source(None),
+                Located::Nowhere => BySymbol::Known(None),
             };
             self.by_symbol.insert(text.into(), known);
         }
@@ -151,12 +151,16 @@ impl SourceLines {
             return self.find_by_pc(location, Some(&Sent::new(symbol)));
         }
         match &self.by_symbol[text] {
-            BySymbol::Source(source) => source.as_ref(),
+            BySymbol::Known(source) => source.as_ref(),
             BySymbol::Ambiguous => None,
         }
     }
 
-    fn find_by_pc(&mut self, location: Location<'_>, sent: Option<&Sent<'_>>) -> Option<&Source> {
+    fn find_by_pc(
+        &mut self,
+        location: Location<'_>,
+        sent: Option<&Sent<'_>>,
+    ) -> Option<&SourceLocation> {
         let text = location
             .symbol
             .map_or(&[][..], |symbol| symbol.0.as_bytes());
@@ -193,8 +197,8 @@ impl SourceLines {
     }
 
     /// An address is where the kernel would have gone on: the call that dropped is before it.
-    fn source(&self, file: usize, address: u64) -> Option<Source> {
-        Source::new(self.opened[file].frames(address.checked_sub(1)?))
+    fn source(&self, file: usize, address: u64) -> Option<SourceLocation> {
+        SourceLocation::new(self.opened[file].frames(address.checked_sub(1)?))
     }
 
     /// The file and address of a whole symbol.
@@ -316,7 +320,7 @@ impl SourceLines {
                     self.opened.push(file);
                     return Some(self.opened.len() - 1);
                 }
-                Err(OpenError::Io(error))
+                Err(DebugFileError::Io(error))
                     if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
                 Err(error) => found.push(format!("{}: {error}", shown(&path))),
             }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
-use crate::sys::Bytes;
+use crate::sys::SharedBytes;
 
 /// The most that zlib can make of a byte (zlib's manual, "Maximum Compression Factor"). xz and zstd
 /// can make more of constant bytes, which debug information is not.
@@ -37,14 +37,14 @@ pub enum UnpackError {
 
 /// How something is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum PackedFormat {
     Gzip,
     Zlib,
     Xz,
     Zstd,
 }
 
-impl Format {
+impl PackedFormat {
     /// The format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format, 2.1.1.1;
     /// RFC 8878, 3.1.1).
     pub fn of_file(bytes: &[u8]) -> Option<Self> {
@@ -76,9 +76,9 @@ impl Format {
 
 /// Bytes that may still be unpacked.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget(u64);
+pub struct MemoryBudget(u64);
 
-impl Budget {
+impl MemoryBudget {
     /// Of a run.
     pub fn new() -> Self {
         Self(MAX_UNPACKED)
@@ -107,14 +107,18 @@ impl Budget {
     }
 
     /// Unpacks a whole file, and spends what that takes.
-    pub fn file(&mut self, format: Format, packed: &[u8]) -> Result<Bytes, UnpackError> {
+    pub fn file(
+        &mut self,
+        format: PackedFormat,
+        packed: &[u8],
+    ) -> Result<SharedBytes, UnpackError> {
         Ok(self.unpack(format, packed, None)?.into())
     }
 
     /// Unpacks a section that claims to have `size` bytes.
     pub fn section(
         &mut self,
-        format: Format,
+        format: PackedFormat,
         packed: &[u8],
         size: u64,
     ) -> Result<Vec<u8>, UnpackError> {
@@ -123,7 +127,7 @@ impl Budget {
 
     fn unpack(
         &mut self,
-        format: Format,
+        format: PackedFormat,
         packed: &[u8],
         size: Option<u64>,
     ) -> Result<Vec<u8>, UnpackError> {
@@ -170,22 +174,22 @@ mod tests {
     fn what_is_claimed_is_not_allocated() {
         let packed = zlib(b"a few bytes");
         for claim in [u64::MAX, 4 << 30, 100 << 20] {
-            let mut budget = Budget::new();
+            let mut budget = MemoryBudget::new();
             let taken = allocation_counter::measure(|| {
-                let unpacked = budget.section(Format::Zlib, &packed, claim);
+                let unpacked = budget.section(PackedFormat::Zlib, &packed, claim);
                 assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
             });
             assert_eq!(taken.bytes_max, 0, "{claim}");
         }
         // A size that is possible costs what is really there.
         let taken = allocation_counter::measure(|| {
-            let unpacked = Budget::new().section(Format::Zlib, &packed, 16 << 20);
+            let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 16 << 20);
             assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
         });
         assert!(taken.bytes_max < 200_000, "{} bytes", taken.bytes_max);
-        let unpacked = Budget::new().section(Format::Zlib, &packed, 11);
+        let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 11);
         assert_eq!(unpacked.unwrap(), b"a few bytes");
-        let unpacked = Budget::new().section(Format::Zlib, &packed, 10);
+        let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 10);
         assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
     }
 
@@ -196,18 +200,21 @@ mod tests {
         let packed = zstd::encode_all(&zeros[..], 3).unwrap();
         assert!(packed.len() < 16_000);
         let taken = allocation_counter::measure(|| {
-            let unpacked = Budget::new().file(Format::Zstd, &packed);
+            let unpacked = MemoryBudget::new().file(PackedFormat::Zstd, &packed);
             assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
         });
         assert!(taken.bytes_max < 4 * SMALL, "{} bytes", taken.bytes_max);
         // What all files may have together is spent.
         let packed = gzip(&zeros[..1 << 20]);
-        let mut budget = Budget(3 << 20);
+        let mut budget = MemoryBudget(3 << 20);
         for _ in 0..3 {
-            assert_eq!(budget.file(Format::Gzip, &packed).unwrap().len(), 1 << 20);
+            assert_eq!(
+                budget.file(PackedFormat::Gzip, &packed).unwrap().len(),
+                1 << 20
+            );
         }
         assert!(matches!(
-            budget.file(Format::Gzip, &packed),
+            budget.file(PackedFormat::Gzip, &packed),
             Err(UnpackError::TooLarge)
         ));
     }
@@ -235,8 +242,8 @@ mod tests {
             (&[XZ, XZ].concat(), text.repeat(2)),
             (&[&zstd[..], &zstd].concat(), text.repeat(2)),
         ] {
-            let format = Format::of_file(packed).unwrap();
-            let unpacked = Budget::new().file(format, packed).unwrap();
+            let format = PackedFormat::of_file(packed).unwrap();
+            let unpacked = MemoryBudget::new().file(format, packed).unwrap();
             assert_eq!(&unpacked[..], wanted, "{format:?}");
         }
     }
@@ -259,8 +266,8 @@ mod tests {
                 if is_cut {
                     packed.truncate(6 + end.index(packed.len() - 6));
                 }
-                let format = Format::of_file(&packed).unwrap();
-                let mut budget = Budget::new();
+                let format = PackedFormat::of_file(&packed).unwrap();
+                let mut budget = MemoryBudget::new();
                 if let Ok(bytes) = budget.file(format, &packed) {
                     prop_assert!(bytes.len() as u64 <= SMALL);
                 }
@@ -270,11 +277,14 @@ mod tests {
 
     #[test]
     fn formats_are_told_by_their_first_bytes() {
-        assert_eq!(Format::of_file(&gzip(b"")), Some(Format::Gzip));
-        assert_eq!(Format::of_file(b"\xfd7zXZ\0\0"), Some(Format::Xz));
+        assert_eq!(PackedFormat::of_file(&gzip(b"")), Some(PackedFormat::Gzip));
+        assert_eq!(
+            PackedFormat::of_file(b"\xfd7zXZ\0\0"),
+            Some(PackedFormat::Xz)
+        );
         let packed = zstd::encode_all(&b""[..], 3).unwrap();
-        assert_eq!(Format::of_file(&packed), Some(Format::Zstd));
-        assert_eq!(Format::of_file(b"\x7fELF"), None);
-        assert_eq!(Format::of_file(b""), None);
+        assert_eq!(PackedFormat::of_file(&packed), Some(PackedFormat::Zstd));
+        assert_eq!(PackedFormat::of_file(b"\x7fELF"), None);
+        assert_eq!(PackedFormat::of_file(b""), None);
     }
 }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use super::recent::Recent;
+use super::last_packets::LastPackets;
 use crate::record::{Loss, Timestamp};
-use crate::summary::{Counted, Grouping, HISTORY, Key, KeyView, Row, Table};
+use crate::summary::{
+    Counted, GroupCounts, GroupKey, GroupKeyView, GroupedCounts, Grouping, HISTORY,
+};
 
 /// The first interval of a file whose intervals nobody chose: they grow with the file.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
@@ -13,9 +15,9 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 /// Everything that was counted.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    tables: [Table; Grouping::ALL.len()],
+    by_grouping: [GroupedCounts; Grouping::ALL.len()],
     /// The last packets.
-    pub recent: Recent,
+    pub recent: LastPackets,
     /// How time passes.
     pub pace: Pace,
     /// What was lost; `None` where nobody knows.
@@ -75,8 +77,8 @@ impl Counters {
     /// Nothing counted yet.
     pub fn new(pace: Pace) -> Self {
         Self {
-            tables: Grouping::ALL.map(Table::new),
-            recent: Recent::default(),
+            by_grouping: Grouping::ALL.map(GroupedCounts::new),
+            recent: LastPackets::default(),
             pace,
             loss: None,
         }
@@ -84,8 +86,8 @@ impl Counters {
 
     /// Counts. Allocates nothing for a packet whose keys all have rows.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
-        for table in &mut self.tables {
-            table.count(counted);
+        for counts in &mut self.by_grouping {
+            counts.count(counted);
         }
         if let Counted::Packet(record) = counted {
             self.recent.push(record);
@@ -93,18 +95,20 @@ impl Counters {
     }
 
     /// Of one grouping.
-    pub fn table(&self, grouping: Grouping) -> &Table {
-        let table = self
-            .tables
+    pub fn by(&self, grouping: Grouping) -> &GroupedCounts {
+        let counts = self
+            .by_grouping
             .iter()
-            .find(|table| table.grouping() == grouping);
+            .find(|counts| counts.grouping() == grouping);
         // There is one for each.
-        table.unwrap_or(&self.tables[0])
+        counts.unwrap_or(&self.by_grouping[0])
     }
 
     /// Ends the interval.
     pub fn end_interval(&mut self) {
-        self.tables.iter_mut().for_each(Table::end_interval);
+        self.by_grouping
+            .iter_mut()
+            .for_each(GroupedCounts::end_interval);
     }
 
     /// A drop was recorded then: ends the intervals that are over. Several CPUs' drops are not quite
@@ -125,10 +129,12 @@ impl Counters {
         recording.period = Some((first.min(time), last.max(time)));
         let mut ended = 0;
         while now >= recording.end {
-            if recording.grows && self.tables[0].intervals() == HISTORY {
-                self.tables.iter_mut().for_each(Table::join_intervals);
+            if recording.grows && self.by_grouping[0].intervals() == HISTORY {
+                self.by_grouping
+                    .iter_mut()
+                    .for_each(GroupedCounts::join_intervals);
                 recording.interval *= 2;
-                let over = self.tables[0].intervals() as u128;
+                let over = self.by_grouping[0].intervals() as u128;
                 recording.end = recording.start + (over + 1) * recording.interval;
             } else if !recording.grows && ended == HISTORY {
                 // So long without a drop that nothing of before is seen.
@@ -148,14 +154,16 @@ impl Counters {
         let Pace::Recorded(recording) = &self.pace else {
             return;
         };
-        if recording.grows && self.tables[0].intervals() == HISTORY {
-            self.tables.iter_mut().for_each(Table::join_intervals);
+        if recording.grows && self.by_grouping[0].intervals() == HISTORY {
+            self.by_grouping
+                .iter_mut()
+                .for_each(GroupedCounts::join_intervals);
         }
         self.end_interval();
     }
 
     /// Drops a second: `None` where no time has passed.
-    pub fn rate(&self, row: &Row) -> Option<f64> {
+    pub fn rate(&self, row: &GroupCounts) -> Option<f64> {
         let (drops, length) = match &self.pace {
             Pace::Clock { last, .. } => (row.last_interval(), Some(*last)),
             Pace::Recorded(recording) => (row.total, recording.length()),
@@ -166,11 +174,11 @@ impl Counters {
     }
 
     /// The keys of the rows in this order; equal ones by their totals, then by name.
-    pub fn keys(&self, grouping: Grouping, order: Order) -> Vec<Key> {
-        let table = self.table(grouping);
-        let mut rows = table.rows(match order {
-            Order::Rate | Order::Total => crate::summary::Order::Total,
-            Order::Name => crate::summary::Order::Name,
+    pub fn keys(&self, grouping: Grouping, order: Order) -> Vec<GroupKey> {
+        let counts = self.by(grouping);
+        let mut rows = counts.groups(match order {
+            Order::Rate | Order::Total => crate::summary::GroupOrder::Total,
+            Order::Name => crate::summary::GroupOrder::Name,
         });
         if order == Order::Rate && matches!(self.pace, Pace::Clock { .. }) {
             rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.last_interval()));
@@ -182,10 +190,12 @@ impl Counters {
     pub fn packets_of<'b>(
         &'b self,
         grouping: Grouping,
-        key: &'b Key,
+        key: &'b GroupKey,
     ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
         let records = self.recent.records();
-        records.filter(move |record| KeyView::of(grouping, &Counted::Packet(record)) == key.view())
+        records.filter(move |record| {
+            GroupKeyView::of(grouping, &Counted::Packet(record)) == key.view()
+        })
     }
 }
 
@@ -228,7 +238,7 @@ mod tests {
     }
 
     fn history(counters: &Counters) -> Vec<u64> {
-        counters.table(Grouping::Location).sum().history().collect()
+        counters.by(Grouping::Location).sum().history().collect()
     }
 
     #[test]
@@ -243,7 +253,7 @@ mod tests {
             let history = history(&counters);
             assert_eq!(history.iter().sum::<u64>(), 1001, "{length}");
             assert!((8..=16).contains(&history.len()), "{length}: {history:?}");
-            let row = counters.table(Grouping::Location).sum();
+            let row = counters.by(Grouping::Location).sum();
             let rate = counters.rate(row).unwrap();
             #[allow(clippy::cast_precision_loss)]
             let expected = 1001.0 / length as f64;
@@ -281,7 +291,7 @@ mod tests {
                 count(&mut counters, time);
             }
             counters.end_recording();
-            assert_eq!(counters.table(Grouping::Flow).sum().total, 5);
+            assert_eq!(counters.by(Grouping::Flow).sum().total, 5);
         }
     }
 }

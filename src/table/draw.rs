@@ -8,17 +8,17 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color as Hue, Modifier, Style};
 use unicode_width::UnicodeWidthChar;
 
-use super::input::Input;
+use super::column_text::{count, fit, rate, width, wrap};
 use super::keys::KEYS;
+use super::line_editor::LineEditor;
 use super::pages::{row_page, text_page};
 use super::paint::{WIDE, bold, put, take_top};
 use super::rows::rows;
-use super::text::{count, fit, rate, width, wrap};
-use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
+use super::{ColorSupport, CountedBy, Glyphs, Pace, Page, Prompt, TableView, explain};
 use crate::untrusted::is_showable;
 
 /// Draws everything. What does not fit is left out, the least useful first.
-pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
+pub fn draw(frame: &mut Frame<'_>, view: &mut TableView) {
     if view.is_stale() {
         view.arrange();
     }
@@ -68,15 +68,15 @@ fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     }
 }
 
-fn style(view: &View, hue: Hue) -> Style {
+fn style(view: &TableView, hue: Hue) -> Style {
     match view.look.color {
-        Color::Yes => Style::new().fg(hue),
-        Color::No => Style::new(),
+        ColorSupport::Yes => Style::new().fg(hue),
+        ColorSupport::No => Style::new(),
     }
 }
 
 /// What is counted, how much of it, what was lost, and what is not as usual.
-fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let states = states(view);
     let has_states = !states.is_empty();
     let lines = match rest.height {
@@ -99,7 +99,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
         line = 1;
     }
     let counters = view.shown();
-    let sum = counters.table(view.grouping).sum();
+    let sum = counters.by(view.grouping).sum();
     let mut text = format!("{} drops, {}/s", count(sum.total), rate(counters.rate(sum)));
     if lines == 1 && view.is_paused() {
         text.insert_str(0, "paused: ");
@@ -144,7 +144,7 @@ fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &st
     }
 }
 
-fn source(view: &View) -> &'static str {
+fn source(view: &TableView) -> &'static str {
     match (view.counted_by, view.shown().pace) {
         (CountedBy::Kernel, Pace::Clock { .. }) => ", counted by the kernel",
         _ => "",
@@ -152,7 +152,7 @@ fn source(view: &View) -> &'static str {
 }
 
 /// How long it has been, or how long the recording is.
-fn time(view: &View) -> String {
+fn time(view: &TableView) -> String {
     match &view.shown().pace {
         Pace::Clock { elapsed, .. } => {
             let seconds = elapsed.as_secs();
@@ -168,7 +168,7 @@ fn time(view: &View) -> String {
 }
 
 /// What is not as usual.
-fn states(view: &View) -> Vec<String> {
+fn states(view: &TableView) -> Vec<String> {
     let mut states = Vec::new();
     if view.is_paused() {
         states.push("paused, counting goes on".to_owned());
@@ -187,7 +187,7 @@ fn states(view: &View) -> Vec<String> {
 }
 
 /// What is typed, what happened, or the keys. Gives the place of the cursor.
-fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &View) -> Option<Position> {
+fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) -> Option<Position> {
     if let Some(prompt) = &view.prompt {
         return prompt_lines(buffer, rest, view, prompt);
     }
@@ -235,7 +235,7 @@ fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &View) -> Option<Position>
 fn prompt_lines(
     buffer: &mut Buffer,
     rest: &mut Rect,
-    view: &View,
+    view: &TableView,
     prompt: &Prompt,
 ) -> Option<Position> {
     let input = prompt.input();
@@ -273,7 +273,7 @@ fn prompt_lines(
 }
 
 /// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
-fn skipped(input: &Input, room: usize) -> usize {
+fn skipped(input: &LineEditor, room: usize) -> usize {
     let before = input.before_cursor();
     let mut columns = 0;
     let backwards = before.char_indices().rev();
@@ -285,7 +285,7 @@ fn skipped(input: &Input, room: usize) -> usize {
 }
 
 /// The selected row's whole name, and what it means.
-fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let lines = match rest.height {
         0..=5 => 0,
         6..=8 => 1,

@@ -1,30 +1,30 @@
 //! Explains a row: in the line below the rows, and on its page.
 
-use super::View;
-use super::text::{fit, wrap};
+use super::TableView;
+use super::column_text::{fit, wrap};
 use crate::reason::{self, Explanation};
 use crate::record::{DropRecord, Escaped};
 use crate::sink::{Sink, TextSink};
-use crate::summary::{Key, Row};
+use crate::summary::{GroupCounts, GroupKey};
 
 /// The reason and the function that a row's drops have in common.
-struct Names<'a> {
+struct SharedNames<'a> {
     reason: Option<&'a [u8]>,
     function: Option<&'a [u8]>,
 }
 
-impl<'a> Names<'a> {
-    fn of(key: &'a Key, row: &'a Row) -> Self {
+impl<'a> SharedNames<'a> {
+    fn of(key: &'a GroupKey, row: &'a GroupCounts) -> Self {
         let last = &row.last;
         let known = |name: &'a [u8]| (!name.is_empty()).then_some(name);
         let reason = match key {
-            Key::Reason(name) => known(name),
-            Key::Trap(_) => None,
+            GroupKey::Reason(name) => known(name),
+            GroupKey::Trap(_) => None,
             _ => known(&last.reason).filter(|_| !last.several_reasons),
         };
         let function = match key {
-            Key::Place { symbol, .. } => known(symbol),
-            Key::Trap(_) => None,
+            GroupKey::Place { symbol, .. } => known(symbol),
+            GroupKey::Trap(_) => None,
             _ => known(&last.place).filter(|_| !last.several_places),
         };
         let function = function.map(|symbol| {
@@ -48,18 +48,20 @@ impl<'a> Names<'a> {
 }
 
 /// What the drops of a row mean, in a sentence or two.
-pub fn meaning(key: &Key, row: &Row) -> String {
-    let names = Names::of(key, row);
+pub fn meaning(key: &GroupKey, row: &GroupCounts) -> String {
+    let names = SharedNames::of(key, row);
     if let Some(meaning) = reason::meaning(names.reason, names.function) {
         return meaning.to_owned();
     }
     match key {
-        Key::Trap(_) => "A device dropped the packets, and told the kernel by this trap.".into(),
-        Key::Place { pc: Some(0), .. } => {
+        GroupKey::Trap(_) => {
+            "A device dropped the packets, and told the kernel by this trap.".into()
+        }
+        GroupKey::Place { pc: Some(0), .. } => {
             "A network device's own counter of dropped packets rose.".into()
         }
-        Key::NotDropped => "The file says nothing of drops.".into(),
-        Key::Unseen => "The kernel counted these, and showed no packet.".into(),
+        GroupKey::NotDropped => "The file says nothing of drops.".into(),
+        GroupKey::Unseen => "The kernel counted these, and showed no packet.".into(),
         _ if row.last.several_reasons || row.last.several_places => {
             "Several reasons or places: g counts by another, / filters.".into()
         }
@@ -68,8 +70,8 @@ pub fn meaning(key: &Key, row: &Row) -> String {
 }
 
 /// The lines of a row's page above its packets.
-pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
-    let mut text = match Names::of(key, row).explanation() {
+pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize) -> Vec<String> {
+    let mut text = match SharedNames::of(key, row).explanation() {
         Some(explanation) => explanation.to_string(),
         None => meaning(key, row) + "\n",
     };
@@ -88,7 +90,7 @@ pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
 }
 
 /// A packet in one line.
-pub fn packet_line(view: &View, record: &DropRecord<'_>) -> String {
+pub fn packet_line(view: &TableView, record: &DropRecord<'_>) -> String {
     let mut line = Vec::new();
     // Writing into memory cannot fail.
     let _ = TextSink::new(&mut line, view.look.text).write(record);
@@ -96,12 +98,12 @@ pub fn packet_line(view: &View, record: &DropRecord<'_>) -> String {
 }
 
 /// The reason of a row, as far as a column has room: `+` where there are others.
-pub fn reason_column(row: &Row) -> String {
+pub fn reason_column(row: &GroupCounts) -> String {
     marked(&row.last.reason, row.last.several_reasons)
 }
 
 /// The place of a row.
-pub fn place_column(row: &Row) -> String {
+pub fn place_column(row: &GroupCounts) -> String {
     marked(&row.last.place, row.last.several_places)
 }
 

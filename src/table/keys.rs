@@ -2,8 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::input::{Input, Typed};
-use super::{CountedBy, Page, Prompt, View};
+use super::line_editor::{LineEditor, Typed};
+use super::{CountedBy, Page, Prompt, TableView};
 use crate::summary::Grouping;
 
 /// What a key asks of whoever owns the view.
@@ -54,7 +54,7 @@ pub const KEYS: [(&str, &str); 16] = [
     ("q Ctrl-C", "quit"),
 ];
 
-impl View {
+impl TableView {
     /// Takes a key; what it asks for that the view cannot do itself.
     pub fn key(&mut self, key: KeyEvent) -> Option<Action> {
         if let Some(prompt) = &mut self.prompt {
@@ -80,7 +80,7 @@ impl View {
                 self.arrange();
             }
             KeyCode::Char('/') => {
-                self.prompt = Some(Prompt::Filter(Input::new(self.filter.clone())));
+                self.prompt = Some(Prompt::Filter(LineEditor::new(self.filter.clone())));
             }
             KeyCode::Char('w') => return self.write(),
             KeyCode::Char('i') => return Some(Action::ShowSettings),

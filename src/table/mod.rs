@@ -1,33 +1,33 @@
 //! The live table of `--summary`: what it shows, what each key does, and how it is drawn. No I/O:
 //! `run` owns the terminal, the events and the clock.
 
+mod column_text;
 mod counters;
 mod draw;
 mod explain;
-mod input;
 mod keys;
+mod last_packets;
+mod line_editor;
 mod pages;
 mod paint;
-mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
-mod text;
 
+pub(crate) use column_text::Glyphs;
 pub(crate) use counters::{Counters, Order, Pace, Recording};
 pub(crate) use draw::draw;
-pub(crate) use input::{Input, InputError};
 pub(crate) use keys::Action;
 pub use keys::KEYS;
-pub(crate) use text::Glyphs;
+pub(crate) use line_editor::{LineEditor, LineError};
 
 use crate::record::Escaped;
 use crate::sink::TextStyle;
-use crate::summary::{Grouping, Key, Row};
+use crate::summary::{GroupCounts, GroupKey, Grouping};
 
 /// What the table shows.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct TableView {
     /// What is counted: `software drops`, or a file's name.
     pub subject: String,
     /// Who counts.
@@ -41,10 +41,10 @@ pub struct View {
     order: Order,
     is_reversed: bool,
     /// The rows, sorted.
-    keys: Vec<Key>,
-    /// [`Table::changes`](crate::summary::Table::changes) when they were sorted.
+    keys: Vec<GroupKey>,
+    /// [`GroupedCounts::changes`](crate::summary::GroupedCounts::changes) when they were sorted.
     changes: u64,
-    selected: Option<Key>,
+    selected: Option<GroupKey>,
     /// Its position among the rows.
     position: usize,
     /// The first row on the screen.
@@ -62,7 +62,7 @@ pub struct View {
     /// Drops of the rows are read no more: the end of the file.
     pub is_over: bool,
     /// How it looks.
-    pub look: Look,
+    pub look: Appearance,
 }
 
 /// Who counts drops.
@@ -85,9 +85,9 @@ pub struct Writing {
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct Appearance {
     /// Whether colours are used.
-    pub color: Color,
+    pub color: ColorSupport,
     /// What the terminal can show.
     pub glyphs: Glyphs,
     /// How a packet's line looks.
@@ -96,7 +96,7 @@ pub struct Look {
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
+pub enum ColorSupport {
     /// Colours are used.
     Yes,
     /// Bold and reverse video alone.
@@ -120,9 +120,9 @@ enum Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Prompt {
     /// A filter.
-    Filter(Input),
+    Filter(LineEditor),
     /// The name of a file for the row's packets.
-    FileName(Input),
+    FileName(LineEditor),
 }
 
 impl Prompt {
@@ -133,28 +133,28 @@ impl Prompt {
         }
     }
 
-    fn input(&self) -> &Input {
+    fn input(&self) -> &LineEditor {
         match self {
             Self::Filter(input) | Self::FileName(input) => input,
         }
     }
 
-    fn input_mut(&mut self) -> &mut Input {
+    fn input_mut(&mut self) -> &mut LineEditor {
         match self {
             Self::Filter(input) | Self::FileName(input) => input,
         }
     }
 }
 
-impl View {
+impl TableView {
     /// Returns the selected row, unless it is no longer counted.
-    fn selected_row(&self) -> Option<(&Key, &Row)> {
+    fn selected_row(&self) -> Option<(&GroupKey, &GroupCounts)> {
         let key = self.selected.as_ref()?;
-        Some((key, self.shown().table(self.grouping).row(key)?))
+        Some((key, self.shown().by(self.grouping).group(key)?))
     }
 
     /// Nothing counted yet.
-    pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Look) -> Self {
+    pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Appearance) -> Self {
         Self {
             subject,
             counted_by,
@@ -190,7 +190,7 @@ impl View {
     }
 
     /// The key of the selected row.
-    pub fn selected(&self) -> Option<&Key> {
+    pub fn selected(&self) -> Option<&GroupKey> {
         self.selected.as_ref()
     }
 
@@ -205,7 +205,7 @@ impl View {
     /// Sorts the rows; the selection stays with its row, or where that was.
     pub fn arrange(&mut self) {
         self.keys = self.shown().keys(self.grouping, self.order);
-        self.changes = self.shown().table(self.grouping).changes();
+        self.changes = self.shown().by(self.grouping).changes();
         if self.is_reversed {
             self.keys.reverse();
         }
@@ -228,20 +228,20 @@ impl View {
 
     /// Rows were added or replaced since they were sorted.
     fn is_stale(&self) -> bool {
-        self.changes != self.shown().table(self.grouping).changes()
+        self.changes != self.shown().by(self.grouping).changes()
     }
 
     /// What a filter was refused for; the one before stays.
-    pub fn refuse_filter(&mut self, text: &str, error: InputError) {
-        let mut input = Input::new(text);
+    pub fn refuse_filter(&mut self, text: &str, error: LineError) {
+        let mut input = LineEditor::new(text);
         input.error = Some(error);
         self.prompt = Some(Prompt::Filter(input));
     }
 
     /// What a file name was refused for.
     pub fn refuse_name(&mut self, name: &str, message: String) {
-        let mut input = Input::new(name);
-        input.error = Some(InputError {
+        let mut input = LineEditor::new(name);
+        input.error = Some(LineError {
             message,
             span: None,
         });
@@ -264,20 +264,20 @@ impl View {
 
     /// Asks for the name of a file, and proposes one.
     pub fn ask_name(&mut self, proposal: String) {
-        self.prompt = Some(Prompt::FileName(Input::new(proposal)));
+        self.prompt = Some(Prompt::FileName(LineEditor::new(proposal)));
     }
 
     /// What to call the selected row.
     fn selected_name(&self) -> String {
         self.selected
             .as_ref()
-            .map(Key::to_string)
+            .map(GroupKey::to_string)
             .unwrap_or_default()
     }
 }
 
 /// A part of a file's name for a key: letters, digits and what is harmless in a shell.
-pub fn file_stem(key: &Key) -> String {
+pub fn file_stem(key: &GroupKey) -> String {
     const LONGEST: usize = 40;
 
     let name = match key.symbol() {

@@ -4,13 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
+use super::column_text::{count, rate, width, wrap};
 use super::paint::{bold, put, take_top};
-use super::text::{count, rate, width, wrap};
-use super::{Page, View, explain};
+use super::{Page, TableView, explain};
 use crate::record::DropRecord;
 
 /// What a row means, and its last packets.
-pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let Page::Row(scrolled) = view.page else {
         return;
     };
@@ -57,7 +57,7 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
 pub(super) fn text_page(
     buffer: &mut Buffer,
     mut rest: Rect,
-    view: &mut View,
+    view: &mut TableView,
     title: &str,
     lines: &[String],
     scrolled: usize,

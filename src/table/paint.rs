@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::text::fit;
+use super::column_text::fit;
 
 /// Columns from which rows show shares and histories.
 pub(super) const WIDE: u16 = 60;

@@ -4,11 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color as Hue, Modifier, Style};
 
+use super::column_text::{count, fit, history, rate, share, width};
 use super::paint::{WIDE, bold, put, take_top};
-use super::text::{count, fit, history, rate, share, width};
-use super::{Color, Order, Pace, View, explain};
+use super::{ColorSupport, Order, Pace, TableView, explain};
 use crate::sink::summary::Elsewhere;
-use crate::summary::{Grouping, Row};
+use crate::summary::{GroupCounts, Grouping};
 
 /// Columns from which histories are long, and a row has both reason and place.
 const VERY_WIDE: u16 = 110;
@@ -123,12 +123,12 @@ fn fit_to(text: &str, columns: usize) -> String {
 }
 
 /// The table itself.
-pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let columns = Columns::new(rest.width, view.grouping);
     let head = take_top(&mut rest, 1, 2);
     let underlined = Style::new().add_modifier(Modifier::UNDERLINED);
     put(buffer, head, 0, &columns.line(&heads(view)), underlined);
-    let others = view.shown().table(view.grouping).others().total;
+    let others = view.shown().by(view.grouping).others().total;
     let height = usize::from(rest.height);
     let has_others = others > 0 && height > 2;
     let height = height - usize::from(has_others);
@@ -140,7 +140,7 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     }
     for (line, position) in (view.top..view.keys.len()).take(height).enumerate() {
         let key = &view.keys[position];
-        let Some(row) = view.shown().table(view.grouping).row(key) else {
+        let Some(row) = view.shown().by(view.grouping).group(key) else {
             continue;
         };
         let is_selected = position == view.position;
@@ -171,7 +171,7 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
 }
 
 /// The first row on the screen, so that the selected one is on it.
-fn scroll(view: &mut View, height: usize) {
+fn scroll(view: &mut TableView, height: usize) {
     let height = height.max(1);
     let last = view.keys.len().saturating_sub(height);
     view.top = view
@@ -182,7 +182,7 @@ fn scroll(view: &mut View, height: usize) {
 }
 
 /// The heads of the columns; the one that rows are sorted by is marked.
-fn heads(view: &View) -> Cells {
+fn heads(view: &TableView) -> Cells {
     let mark = |order: Order, head: &str| {
         let sign = match (view.order == order, view.is_reversed) {
             (false, _) => "",
@@ -211,7 +211,7 @@ fn heads(view: &View) -> Cells {
 }
 
 /// A row's numbers and what it is about, without its name.
-fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
+fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let counters = view.shown();
     let (reason, place) = (explain::reason_column(row), explain::place_column(row));
     let (second, third) = match view.grouping {
@@ -222,7 +222,7 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
     Cells {
         marker: String::new(),
         rate: rate(counters.rate(row)),
-        share: share(row.total, counters.table(view.grouping).sum().total),
+        share: share(row.total, counters.by(view.grouping).sum().total),
         total: match row.error {
             0 => count(row.total),
             _ => format!("{}+", count(row.total)),
@@ -238,13 +238,13 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
 }
 
 /// The last intervals, as many as there is room for.
-fn newest(row: &Row, columns: usize) -> Vec<u64> {
+fn newest(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let skipped = row.history().len().saturating_sub(columns);
     row.history().skip(skipped).collect()
 }
 
 /// All intervals, several in one where there is no room for each.
-fn joined(row: &Row, columns: usize) -> Vec<u64> {
+fn joined(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let counts: Vec<u64> = row.history().collect();
     let together = counts.len().div_ceil(columns.max(1)).max(1);
     let joined = counts.chunks(together);
@@ -252,8 +252,8 @@ fn joined(row: &Row, columns: usize) -> Vec<u64> {
 }
 
 /// Reasons red, places cyan, as in the lines of packets.
-fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &View, columns: &Columns) {
-    let (Color::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
+fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &TableView, columns: &Columns) {
+    let (ColorSupport::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
         return;
     };
     let gaps = 1 + usize::from(columns.history > 0);

@@ -15,8 +15,8 @@ use crate::sink::Zone;
 use crate::source::savefile::Savefile;
 use crate::summary::Counted;
 
-const LOOK: Look = Look {
-    color: Color::Yes,
+const LOOK: Appearance = Appearance {
+    color: ColorSupport::Yes,
     glyphs: Glyphs::Unicode,
     text: TextStyle {
         zone: Zone::Utc,
@@ -26,15 +26,15 @@ const LOOK: Look = Look {
     },
 };
 
-fn live(counted_by: CountedBy) -> View {
+fn live(counted_by: CountedBy) -> TableView {
     let pace = Pace::Clock {
         last: Duration::ZERO,
         elapsed: Duration::ZERO,
     };
-    View::new("software drops".into(), counted_by, pace, LOOK)
+    TableView::new("software drops".into(), counted_by, pace, LOOK)
 }
 
-fn count(view: &mut View, symbol: &str, count: u64) {
+fn count(view: &mut TableView, symbol: &str, count: u64) {
     view.counters.count(&Counted::Kernel {
         cause: Cause::Software {
             location: Location {
@@ -47,7 +47,7 @@ fn count(view: &mut View, symbol: &str, count: u64) {
     });
 }
 
-fn tick(view: &mut View, seconds: u64) {
+fn tick(view: &mut TableView, seconds: u64) {
     view.counters.end_interval();
     view.counters.pace = Pace::Clock {
         last: Duration::from_secs(1),
@@ -56,7 +56,7 @@ fn tick(view: &mut View, seconds: u64) {
     view.arrange();
 }
 
-fn captured() -> View {
+fn captured() -> TableView {
     let mut view = live(CountedBy::Packets);
     for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
         let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
@@ -69,7 +69,7 @@ fn captured() -> View {
     view
 }
 
-fn screen(view: &mut View, columns: u16, rows: u16) -> Vec<String> {
+fn screen(view: &mut TableView, columns: u16, rows: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
     terminal.draw(|frame| draw(frame, view)).unwrap();
     let buffer = terminal.backend().buffer();
@@ -80,7 +80,7 @@ fn screen(view: &mut View, columns: u16, rows: u16) -> Vec<String> {
         .collect()
 }
 
-fn press(view: &mut View, code: KeyCode) -> Option<Action> {
+fn press(view: &mut TableView, code: KeyCode) -> Option<Action> {
     view.key(KeyEvent::from(code))
 }
 
@@ -225,18 +225,18 @@ fn names_from_outside_move_no_cursor_and_keep_their_columns() {
 
 #[test]
 fn a_files_name_is_made_of_harmless_letters() {
-    let stem = |key: Key| file_stem(&key);
-    let place = |symbol: &str| Key::Place {
+    let stem = |key: GroupKey| file_stem(&key);
+    let place = |symbol: &str| GroupKey::Place {
         pc: Some(1),
         symbol: symbol.as_bytes().into(),
     };
     assert_eq!(stem(place("gre_rcv+0x41/0xb0 [gre]")), "gre_rcv");
-    assert_eq!(stem(Key::Reason((*b"NO_SOCKET").into())), "NO_SOCKET");
+    assert_eq!(stem(GroupKey::Reason((*b"NO_SOCKET").into())), "NO_SOCKET");
     assert_eq!(
-        stem(Key::Reason((*b"../../etc/x;rm -rf").into())),
+        stem(GroupKey::Reason((*b"../../etc/x;rm -rf").into())),
         "etc-x-rm-rf"
     );
-    assert_eq!(stem(Key::Reason((*b"\x1b[0m").into())), "x1b-0m");
+    assert_eq!(stem(GroupKey::Reason((*b"\x1b[0m").into())), "x1b-0m");
     assert!(stem(place(&"x".repeat(500))).len() <= 40);
 }
 
@@ -268,7 +268,7 @@ fn no_packet_allocates_once_its_rows_are_there() {
 #[test]
 fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
     let mut view = live(CountedBy::Packets);
-    let at = |view: &mut View, pc, count| {
+    let at = |view: &mut TableView, pc, count| {
         view.counters.count(&Counted::Kernel {
             cause: Cause::Software {
                 location: Location {
@@ -302,15 +302,18 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
         first.contains(" 500000+ ") && first.contains("0xffffffffffffffff"),
         "{shown:?}"
     );
-    let table = view.counters.table(Grouping::Location);
-    let key = crate::summary::Key::Place {
+    let counts = view.counters.by(Grouping::Location);
+    let key = crate::summary::GroupKey::Place {
         pc: Some(u64::MAX),
         symbol: Box::default(),
     };
-    let row = table.row(&key).unwrap();
+    let row = counts.group(&key).unwrap();
     assert_eq!(row.history().collect::<Vec<_>>(), [0, 500_000]);
     assert_eq!(view.counters.rate(row), Some(500_000.0));
-    assert_eq!(table.sum().history().collect::<Vec<_>>(), [10_000, 505_000]);
+    assert_eq!(
+        counts.sum().history().collect::<Vec<_>>(),
+        [10_000, 505_000]
+    );
 }
 
 proptest! {
@@ -340,7 +343,7 @@ proptest! {
             match press(&mut view, codes[key]) {
                 Some(Action::ProposeName) => view.ask_name("drops.pcapng".into()),
                 Some(Action::Filter(text)) => {
-                    let error = InputError { message: "expected x".into(), span: Some(0..99) };
+                    let error = LineError { message: "expected x".into(), span: Some(0..99) };
                     view.refuse_filter(&text, error);
                 }
                 Some(Action::Write(name)) => view.refuse_name(&name, "cannot".into()),

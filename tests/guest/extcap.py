@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: dwdump as a capture interface of tshark, by the extcap
 protocol."""
 
-import __main__ as session  # Its settings are known only there.
 import contextlib
 import os
 import pathlib
@@ -13,8 +12,9 @@ import subprocess
 import tempfile
 import time
 
-import drops
+import harness
 import pcapng
+import registry
 
 # What the kernel's settings may take to be back, and a packet to arrive: less than a second, in a guest that is
 # emulated, on a machine that others use, too.
@@ -47,7 +47,7 @@ class Fifo:
         self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self.data = b""
 
-    def wait_for(self, what, patience=session.PATIENCE):
+    def wait_for(self, what, patience=harness.PATIENCE):
         deadline = time.monotonic() + patience
         while what not in self.data:
             left = deadline - time.monotonic()
@@ -60,7 +60,7 @@ class Fifo:
         os.close(self.fd)
 
 
-class Extcap(session.SessionTest):
+class Extcap(harness.SessionTest):
     """In tshark, and with tshark's part played here."""
 
     @classmethod
@@ -69,36 +69,36 @@ class Extcap(session.SessionTest):
         folder.mkdir(parents=True, exist_ok=True)
         # In the guest's memory.
         cls.link = folder / "dwdump"
-        cls.link.symlink_to(session.DWDUMP)
-        cls.before = session.settings()
+        cls.link.symlink_to(harness.DWDUMP)
+        cls.before = harness.settings()
 
     @classmethod
     def tearDownClass(cls):
         cls.link.unlink()
 
     def setUp(self):
-        self.users = session.references()
+        self.users = harness.references()
 
     def monitoring_is_on(self):
-        return session.references() > self.users
+        return harness.references() > self.users
 
     def check_soon_restored(self, begin=None):
         """Monitoring is off, and the settings are as before, within a second."""
         begin = begin or time.monotonic()
-        while self.monitoring_is_on() and time.monotonic() < begin + session.PATIENCE:
+        while self.monitoring_is_on() and time.monotonic() < begin + harness.PATIENCE:
             time.sleep(0.01)
         took = time.monotonic() - begin
         print(f"{took:.2f} s", end=" ", flush=True)
-        self.assertEqual(session.settings(), self.before)
+        self.assertEqual(harness.settings(), self.before)
         self.assertLess(took, SOON)
 
     def tshark(self, *arguments):
         """A tshark that captures, when its extcap has begun."""
-        log = (session.TALK / f"tshark-{time.monotonic_ns()}").open("w+")
+        log = (harness.TALK / f"tshark-{time.monotonic_ns()}").open("w+")
         process = subprocess.Popen(["tshark", *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
-        session.PROCESSES.append(process)
+        harness.PROCESSES.append(process)
         process.talk = lambda: pathlib.Path(log.name).read_text()
-        deadline = time.monotonic() + 4 * session.PATIENCE
+        deadline = time.monotonic() + 4 * harness.PATIENCE
         while not self.monitoring_is_on():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(process.talk())
@@ -108,11 +108,11 @@ class Extcap(session.SessionTest):
     def capture(self, *arguments):
         """A capture as tshark starts it, and its FIFO, once it has begun."""
         fifo = Fifo()
-        run = session.Running(
+        run = harness.Running(
             "--capture", *INTERFACE, "--fifo", fifo.path, *arguments, started=None
         )
         fifo.wait_for(b"\x0a\x0d\x0d\x0a")
-        session.wait_until(self.monitoring_is_on)
+        harness.wait_until(self.monitoring_is_on)
         return run, fifo
 
     def test_tshark_lists_the_interfaces(self):
@@ -123,15 +123,15 @@ class Extcap(session.SessionTest):
         self.assertIn("EN10MB", links.stdout + links.stderr)
 
     def test_tshark_captures_what_a_filter_keeps(self):
-        file = session.OUT / "extcap.pcapng"
+        file = harness.OUT / "extcap.pcapng"
         tshark = self.tshark("-i", "drops", "-f", "saddr 10.10.2.4", "-w", file)
         time.sleep(1)
-        drops.marker("one that is kept")
-        list(drops.run(["udp-closed-v6", "udp-closed-v4"]))
+        registry.marker("one that is kept")
+        list(registry.run(["udp-closed-v6", "udp-closed-v4"]))
         time.sleep(3)
         begin = time.monotonic()
         tshark.send_signal(signal.SIGINT)
-        tshark.wait(session.PATIENCE)
+        tshark.wait(harness.PATIENCE)
         self.check_soon_restored(begin)
         self.assertEqual(tshark.returncode, 0, tshark.talk())
         packets = pcapng.read(file)["packets"]
@@ -144,21 +144,21 @@ class Extcap(session.SessionTest):
     def test_tshark_shows_what_is_wrong_with_a_filter(self):
         done = subprocess.run(
             ["tshark", "-i", "drops", "-f", "port 70000"],
-            capture_output=True, text=True, timeout=4 * session.PATIENCE,
+            capture_output=True, text=True, timeout=4 * harness.PATIENCE,
         )
         self.assertIn("expected a port number from 0 to 65535, at column 6 (70000)", done.stderr)
         self.assertFalse(self.monitoring_is_on())
 
     def test_beside_an_interface(self):
-        file = session.OUT / "extcap-both.pcapng"
+        file = harness.OUT / "extcap-both.pcapng"
         tshark = self.tshark("-i", "lo", "-i", "drops", "-w", file)
         time.sleep(2)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
             link.sendto(b"on lo", ("127.0.0.1", 9))
-        drops.marker("beside lo")
+        registry.marker("beside lo")
         time.sleep(3)
         tshark.send_signal(signal.SIGINT)
-        tshark.wait(session.PATIENCE)
+        tshark.wait(harness.PATIENCE)
         self.check_soon_restored()
         read = subprocess.run(
             ["tshark", "-r", file, "-T", "fields", "-e", "frame.interface_name", "-e", "frame.comment"],
@@ -169,14 +169,14 @@ class Extcap(session.SessionTest):
         self.assertRegex(read, r"reason: NO_SOCKET|location: ")
 
     def test_dumpcap_is_killed_without_traffic(self):
-        tshark = self.tshark("-i", "drops", "-f", "port 1", "-w", session.TALK / "killed.pcapng")
+        tshark = self.tshark("-i", "drops", "-f", "port 1", "-w", harness.TALK / "killed.pcapng")
         time.sleep(1)
         begin = time.monotonic()
         os.kill(children(tshark.pid)["dumpcap"], signal.SIGKILL)
         self.check_soon_restored(begin)
 
     def test_tshark_is_killed_without_traffic(self):
-        tshark = self.tshark("-i", "drops", "-f", "port 1", "-w", session.TALK / "killed.pcapng")
+        tshark = self.tshark("-i", "drops", "-f", "port 1", "-w", harness.TALK / "killed.pcapng")
         time.sleep(1)
         begin = time.monotonic()
         tshark.kill()
@@ -199,23 +199,23 @@ class Extcap(session.SessionTest):
     def test_a_drop_arrives_at_once(self):
         run, fifo = self.capture("--reason", "NO_SOCKET", "--extcap-capture-filter", "udp or tcp")
         begin = time.monotonic()
-        drops.marker("at once")
+        registry.marker("at once")
         fifo.wait_for(b"at once", patience=10)
         self.assertLess(time.monotonic() - begin, SOON)
         run.stop(signal.SIGTERM)
 
     def test_the_other_end_of_a_connection(self):
         """`--fifo -`, as drops-ssh starts it on the other host: the end of the input is the end."""
-        with (session.TALK / "far").open("w") as log:
+        with (harness.TALK / "far").open("w") as log:
             far = subprocess.Popen(
-                [session.DWDUMP, "--capture", *INTERFACE, "--fifo", "-", "--extcap-capture-filter=port 1"],
+                [harness.DWDUMP, "--capture", *INTERFACE, "--fifo", "-", "--extcap-capture-filter=port 1"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )
-        session.PROCESSES.append(far)
-        session.wait_until(self.monitoring_is_on)
+        harness.PROCESSES.append(far)
+        harness.wait_until(self.monitoring_is_on)
         begin = time.monotonic()
         far.stdin.close()
         self.check_soon_restored(begin)
         self.assertEqual(far.stdout.read()[:4], b"\x0a\x0d\x0d\x0a")
-        self.assertEqual(far.wait(session.PATIENCE), 0)
-        self.assertEqual((session.TALK / "far").read_text(), "")
+        self.assertEqual(far.wait(harness.PATIENCE), 0)
+        self.assertEqual((harness.TALK / "far").read_text(), "")

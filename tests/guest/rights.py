@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: a copy of dwdump that may capture by its file's
 capabilities, used by somebody who may do nothing."""
 
-import __main__ as session  # Its settings are known only there.
 import os
 import pathlib
 import shutil
@@ -9,8 +8,9 @@ import subprocess
 import tempfile
 import time
 
-import drops
+import harness
 import pcapng
+import registry
 
 NOBODY = 65534
 CAPABILITIES = "cap_net_admin,cap_sys_admin,cap_syslog=ep"
@@ -18,7 +18,7 @@ KPTR_RESTRICT = pathlib.Path("/proc/sys/kernel/kptr_restrict")
 FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "fixtures/made/own.pcapng"
 
 
-class Rights(session.SessionTest):
+class Rights(harness.SessionTest):
     """What such a copy does for everybody, and what not."""
 
     @classmethod
@@ -28,13 +28,15 @@ class Rights(session.SessionTest):
         subprocess.run(["mount", "-t", "tmpfs", "rights", cls.folder], check=True)
         cls.folder.chmod(0o755)
         cls.program = cls.folder / "dwdump"
-        shutil.copy(session.DWDUMP, cls.program)
+        shutil.copy(harness.DWDUMP, cls.program)
         cls.program.chmod(0o755)
         subprocess.run(["setcap", CAPABILITIES, cls.program], check=True)
+        cls.capture = cls.folder / "capture.pcapng"
+        shutil.copy(FIXTURE, cls.capture)
         cls.home = cls.folder / "home"
         cls.home.mkdir()
         os.chown(cls.home, NOBODY, NOBODY)
-        cls.before = session.settings()
+        cls.before = harness.settings()
 
     @classmethod
     def tearDownClass(cls):
@@ -46,31 +48,31 @@ class Rights(session.SessionTest):
 
     def run_copy(self, *arguments, **environment):
         return subprocess.run(
-            self.words(*arguments), capture_output=True, text=True, timeout=session.PATIENCE,
+            self.words(*arguments), capture_output=True, text=True, timeout=harness.PATIENCE,
             env={**os.environ, **environment},
         )
 
     def test_everybody_may_capture(self):
         file = self.home / "drops.pcapng"
-        users = session.references()
+        users = harness.references()
         run = subprocess.Popen(
             self.words("-o", "sw", "-c", "1", "-w", file, "udp port 9"),
             stderr=subprocess.PIPE, text=True,
         )
-        session.PROCESSES.append(run)
-        session.wait_until(lambda: session.references() > users)
-        deadline = time.monotonic() + session.PATIENCE
+        harness.PROCESSES.append(run)
+        harness.wait_until(lambda: harness.references() > users)
+        deadline = time.monotonic() + harness.PATIENCE
         while run.poll() is None and time.monotonic() < deadline:
-            drops.marker("by nobody")
+            registry.marker("by nobody")
             time.sleep(0.2)
         talk = run.communicate()[1]
         self.assertEqual(run.returncode, 0, talk)
         self.assertEqual(len(pcapng.read(file)["packets"]), 1)
         self.assertEqual(file.stat().st_uid, NOBODY)
-        self.assertEqual(session.settings(), self.before)
+        self.assertEqual(harness.settings(), self.before)
 
     def test_what_disturbs_others_is_refused(self):
-        other = session.Running("-o", "sw", "-w", "/dev/null")
+        other = harness.Running("-o", "sw", "-w", "/dev/null")
         for option in (["-e"], ["--force", "-w", "/dev/null"], ["--summary", "--force"],
                        ["-b", "1000M", "-w", "/dev/null"]):
             done = self.run_copy(*option)
@@ -91,7 +93,7 @@ class Rights(session.SessionTest):
         try:
             # The error shows the beginning of the file: to those with CAP_SYSLOG, addresses.
             root = subprocess.run(
-                [session.DWDUMP, "-d", "-F", "/proc/kallsyms"], capture_output=True, text=True
+                [harness.DWDUMP, "-d", "-F", "/proc/kallsyms"], capture_output=True, text=True
             ).stderr
             self.assertRegex(root, r"[1-9a-f][0-9a-f]{3,15} [A-Za-z] ")
             for more in (["-d"], ["-w", "/dev/null"]):
@@ -105,7 +107,7 @@ class Rights(session.SessionTest):
         zone = self.home / "zone"
         shutil.copy("/usr/share/zoneinfo/Asia/Tokyo", zone)
         shown = {
-            value: self.run_copy("-r", FIXTURE, "--print", TZ=value).stdout
+            value: self.run_copy("-r", self.capture, "--print", TZ=value).stdout
             for value in ("UTC", "Asia/Tokyo", str(zone), f":{zone}")
         }
         self.assertTrue(shown["UTC"])

@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: drops of another host, which is this one, through a
 real sshd that only this one can reach."""
 
-import __main__ as session  # Its settings are known only there.
 import os
 import pathlib
 import select
@@ -10,8 +9,9 @@ import subprocess
 import tempfile
 import time
 
-import drops
+import harness
 import pcapng
+import registry
 from extcap import Fifo, children
 
 PORT = 2222
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 SOON = 8
 
 
-class Ssh(session.SessionTest):
+class Ssh(harness.SessionTest):
     """The interface drops-ssh."""
 
     @classmethod
@@ -39,10 +39,10 @@ class Ssh(session.SessionTest):
             ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", cls.folder / "host", "-p", str(PORT),
              "-o", f"ListenAddress={HOST}", "-o", "PermitRootLogin=yes", "-o", "StrictModes=no",
              "-o", "PasswordAuthentication=no", "-o", "Banner=/etc/hostname"],
-            stderr=(session.TALK / "sshd").open("w"),
+            stderr=(harness.TALK / "sshd").open("w"),
         )
-        session.wait_until(lambda: "listening" in (session.TALK / "sshd").read_text())
-        cls.before = session.settings()
+        harness.wait_until(lambda: "listening" in (harness.TALK / "sshd").read_text())
+        cls.before = harness.settings()
 
     @classmethod
     def tearDownClass(cls):
@@ -50,16 +50,16 @@ class Ssh(session.SessionTest):
         cls.sshd.wait()
 
     def setUp(self):
-        self.users = session.references()
+        self.users = harness.references()
         key = (self.folder / "host.pub").read_text().split()
         self.known.write_text(f"[{HOST}]:{PORT} {key[0]} {key[1]}\n")
 
     def begin(self, *arguments, started=True):
         fifo = Fifo()
-        run = session.Running(
+        run = harness.Running(
             "--capture", "--extcap-interface", "drops-ssh", "--fifo", fifo.path,
             "--remote-host", HOST, "--remote-port", PORT, "--ssh-key", self.folder / "user",
-            "--remote-program", session.DWDUMP, *arguments, started=None,
+            "--remote-program", harness.DWDUMP, *arguments, started=None,
         )
         if started:
             try:
@@ -69,16 +69,16 @@ class Ssh(session.SessionTest):
         return run, fifo
 
     def check_soon_restored(self, begin):
-        while session.references() > self.users and time.monotonic() < begin + session.PATIENCE:
+        while harness.references() > self.users and time.monotonic() < begin + harness.PATIENCE:
             time.sleep(0.01)
         took = time.monotonic() - begin
         print(f"{took:.2f} s", end=" ", flush=True)
-        self.assertEqual(session.settings(), self.before)
+        self.assertEqual(harness.settings(), self.before)
         self.assertLess(took, SOON)
 
     def test_packets_reasons_and_loss_come(self):
         run, fifo = self.begin("--extcap-capture-filter", "udp port 9 and reason != \"'; touch x\"")
-        drops.marker("from afar")
+        registry.marker("from afar")
         fifo.wait_for(b"from afar")
         fifo.wait_for(b"reason: NO_SOCKET")
         begin = time.monotonic()
@@ -88,7 +88,7 @@ class Ssh(session.SessionTest):
         # The statistics are the last block: dumpcap's part reads on.
         while select.select([fifo.fd], [], [], 1)[0] and (more := os.read(fifo.fd, 65536)):
             fifo.data += more
-        file = session.OUT / "ssh.pcapng"
+        file = harness.OUT / "ssh.pcapng"
         file.write_bytes(fifo.data)
         captured = pcapng.read(file)
         self.assertEqual(captured["loss"], {"queue": 0, "socket": 0})

@@ -4,7 +4,7 @@ use super::super::Filter;
 use super::super::names::FixedNames;
 
 /// An expression, what is said of it, and the part that is marked.
-type Row = (&'static str, &'static str, &'static str);
+type AdviceRow = (&'static str, &'static str, &'static str);
 
 #[test]
 fn slips_are_told_with_what_to_type() {
@@ -16,7 +16,7 @@ fn slips_are_told_with_what_to_type() {
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[AdviceRow] = &[
     // The case of words.
     ("TCP", "unknown word `TCP`: words are written in lower case: `tcp`", "TCP"),
     ("Port 80", "unknown word `Port`: words are written in lower case: `port`", "Port"),

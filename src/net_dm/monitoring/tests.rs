@@ -50,7 +50,7 @@ fn end() -> Vec<Step> {
     .concat()
 }
 
-fn begin(script: &Script, wanted: Wanted) -> Result<(Monitoring<Script>, Started), BeginError> {
+fn begin(script: &Script, wanted: Wanted) -> Result<(Monitoring<Script>, StartReport), BeginError> {
     let none = OwnershipFile::none();
     Monitoring::begin(Control::new(script.clone()), &none, wanted, || Ok(()))
         .map(|(monitoring, (), started)| (monitoring, started))
@@ -75,7 +75,7 @@ fn the_settings_of_before_are_put_back() {
     let (mut monitoring, started) = begin(&script, WANTED).unwrap();
     assert_eq!(
         started,
-        Started {
+        StartReport {
             origins: Origins::Both,
             without_hardware: false,
             took_over: false
@@ -148,7 +148,7 @@ fn without_devlink_software_drops_are_captured_alone() {
     let (monitoring, started) = begin(&script, WANTED).unwrap();
     assert_eq!(
         started,
-        Started {
+        StartReport {
             origins: Origins::Software,
             without_hardware: true,
             took_over: false
@@ -342,7 +342,7 @@ fn disturbed(look: Vec<Step>, end: Vec<Step>) -> (Interference, Ended, Script) {
 fn what_did_not_change_is_no_interference() {
     let steps = [start(), undisturbed(Origins::Both), end()].concat();
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-    let look = Look {
+    let look = Inspection {
         is_on: Some(true),
         mode: AlertMode::Packet,
         interference: None,

@@ -11,13 +11,13 @@ use super::super::plural::Plural;
 use super::super::receiver::{DropMonitor, Stop};
 use super::super::selection;
 use super::capture::RowCapture;
-use super::{LiveTable, Next, Origin};
+use super::{AfterReading, LiveTable, TableInput};
 use crate::cli::Role;
 use crate::errno::describe;
 use crate::filter::{Filter, SystemNames};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
-use crate::table::{Action, CountedBy, InputError, file_stem};
+use crate::table::{Action, CountedBy, LineError, file_stem};
 
 impl LiveTable {
     /// Does what a key asks for.
@@ -28,7 +28,7 @@ impl LiveTable {
     ) -> ControlFlow<Stop> {
         match action {
             Action::Quit => {
-                self.next = Some(Next::Quit);
+                self.next = Some(AfterReading::Quit);
                 return ControlFlow::Break(Stop::Asked);
             }
             Action::Suspend => return self.suspend(),
@@ -69,7 +69,7 @@ impl LiveTable {
     fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
-            Origin::Kernel(role @ Role::Owner { .. }) => {
+            TableInput::Kernel(role @ Role::Owner { .. }) => {
                 let was_counting = self.view.counted_by == CountedBy::Kernel;
                 if !was_counting && !is_whole {
                     return;
@@ -83,11 +83,11 @@ impl LiveTable {
                     Err(error) => self.view.status = error.to_string(),
                 }
             }
-            Origin::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
+            TableInput::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
                 self.view.status =
                     "somebody else's monitoring sends counts: no packets are known".into();
             }
-            Origin::Kernel(Role::Passive) | Origin::File | Origin::Pipe => {}
+            TableInput::Kernel(Role::Passive) | TableInput::File | TableInput::Pipe => {}
         }
     }
 
@@ -95,7 +95,7 @@ impl LiveTable {
         let filter = match Filter::parse(text, &SystemNames) {
             Ok(filter) => filter,
             Err(error) => {
-                let error = InputError {
+                let error = LineError {
                     message: error.message().to_owned(),
                     span: Some(error.span()),
                 };
@@ -112,7 +112,7 @@ impl LiveTable {
         };
         let contradiction = filter.contradiction();
         self.event_filter.selected.filter = filter;
-        if self.origin == Origin::File
+        if self.origin == TableInput::File
             && let Some(line) = self.end_capture(None)
         {
             // Read again, the file would be written twice.
@@ -122,7 +122,7 @@ impl LiveTable {
         if !keeps_all {
             self.need_packets(Purpose::Packets(COUNTED_LEN), monitor);
         }
-        if self.origin == Origin::Pipe && self.view.status.is_empty() {
+        if self.origin == TableInput::Pipe && self.view.status.is_empty() {
             self.view.status = "the filter applies from now on".into();
         }
         if let Some(contradiction) = contradiction {
@@ -133,10 +133,10 @@ impl LiveTable {
 
     /// What was read counts anew; of a file that can be read again.
     fn read_again(&mut self) -> ControlFlow<Stop> {
-        if self.origin != Origin::File {
+        if self.origin != TableInput::File {
             return ControlFlow::Continue(());
         }
-        self.next = Some(Next::Again);
+        self.next = Some(AfterReading::ReadAgain);
         ControlFlow::Break(Stop::Asked)
     }
 
@@ -163,8 +163,8 @@ impl LiveTable {
             return ControlFlow::Continue(());
         };
         let began = match self.origin {
-            Origin::File => None,
-            Origin::Kernel(_) | Origin::Pipe => Some((Timestamp::now(), monitor.loss())),
+            TableInput::File => None,
+            TableInput::Kernel(_) | TableInput::Pipe => Some((Timestamp::now(), monitor.loss())),
         };
         let grouping = self.view.grouping;
         match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
@@ -176,7 +176,7 @@ impl LiveTable {
             }
         }
         self.need_packets(Purpose::Packets(0), monitor);
-        if self.origin == Origin::File {
+        if self.origin == TableInput::File {
             self.begin_anew();
         }
         self.read_again()
@@ -185,7 +185,7 @@ impl LiveTable {
     fn stop_writing(&mut self, monitor: &mut dyn DropMonitor) {
         let loss = monitor.loss();
         let line = self.end_capture(loss);
-        if let Origin::Kernel(role @ Role::Owner { .. }) = self.origin {
+        if let TableInput::Kernel(role @ Role::Owner { .. }) = self.origin {
             let reporting = Purpose::Packets(COUNTED_LEN).reporting(role);
             if let Err(error) = monitor.switch(reporting) {
                 self.view.status = error.to_string();
@@ -196,7 +196,7 @@ impl LiveTable {
     }
 
     fn clear(&mut self) {
-        if self.view.is_over || self.origin == Origin::File {
+        if self.view.is_over || self.origin == TableInput::File {
             self.view.status = "a file's counts stay: / filters them".into();
         } else {
             self.begin_anew();
@@ -212,13 +212,13 @@ impl LiveTable {
             self.shown_time(self.started, "%Y-%m-%d %H:%M:%S")
         ));
         match self.origin {
-            Origin::Kernel(Role::Owner { .. }) => {
+            TableInput::Kernel(Role::Owner { .. }) => {
                 lines.push("monitoring     our own, it ends with this program".into());
             }
-            Origin::Kernel(Role::Passive) => {
+            TableInput::Kernel(Role::Passive) => {
                 lines.push("monitoring     somebody else's, nothing is changed".into());
             }
-            Origin::File | Origin::Pipe => {
+            TableInput::File | TableInput::Pipe => {
                 let Self { host, .. } = self;
                 let host = [&host.os, &host.hardware];
                 let host = host.map(|part| part.as_ref().map_or("-".into(), ToString::to_string));

@@ -10,13 +10,13 @@ use super::super::standard_streams::shown;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};
-use crate::summary::{Counted, Grouping, Key, KeyView};
+use crate::summary::{Counted, GroupKey, GroupKeyView, Grouping};
 
 /// A file that is being written.
 pub struct RowCapture {
     sink: PcapngSink<BufWriter<File>>,
     grouping: Grouping,
-    key: Key,
+    key: GroupKey,
     /// Its name, safe for a terminal.
     pub name: String,
     /// Packets in it.
@@ -33,7 +33,7 @@ impl RowCapture {
     pub fn create(
         path: &Path,
         grouping: Grouping,
-        key: Key,
+        key: GroupKey,
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
@@ -57,7 +57,7 @@ impl RowCapture {
 
     /// Writes a drop, if it belongs to the row.
     pub fn take(&mut self, record: &DropRecord<'_>) -> io::Result<()> {
-        if KeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
+        if GroupKeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
             self.rejected += 1;
             return Ok(());
         }
@@ -100,7 +100,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("row.pcapng.GZ");
         let host = CaptureHost::default();
-        let error = RowCapture::create(&path, Grouping::Reason, Key::Local, &host, None);
+        let error = RowCapture::create(&path, Grouping::Reason, GroupKey::Local, &host, None);
         let error = error.map(drop).unwrap_err();
         assert!(error.to_string().contains("not compressed"), "{error}");
         assert!(!path.exists());

@@ -28,19 +28,19 @@ use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
-use crate::table::{CountedBy, Pace, Recording, View, Writing, draw};
+use crate::table::{CountedBy, Pace, Recording, TableView, Writing, draw};
 
 /// Between two pictures, at least: nobody reads faster.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The table, and what it is made of.
 pub struct LiveTable {
-    view: View,
+    view: TableView,
     event_filter: EventFilter,
     /// `None` once the terminal was given back.
     screen: Option<Screen>,
     keyboard: Keyboard,
-    origin: Origin,
+    origin: TableInput,
     /// Ends intervals; `None` where the drops' own times do, and when no more drops come.
     clock: Option<Clock>,
     interval: Option<Duration>,
@@ -58,14 +58,14 @@ pub struct LiveTable {
     is_busy: bool,
     drawn: Instant,
     /// What a key asked for that ends the reading.
-    next: Option<Next>,
+    next: Option<AfterReading>,
     /// Diagnostic lines that were shown.
     said: usize,
 }
 
 /// Where the drops come from, as far as keys depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum TableInput {
     /// The running kernel.
     Kernel(Role),
     /// A file that can be read again.
@@ -76,11 +76,11 @@ enum Origin {
 
 /// The end of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum AfterReading {
     /// And of the table.
     Quit,
     /// Once more, from the beginning.
-    Again,
+    ReadAgain,
 }
 
 /// This machine's time.
@@ -107,8 +107,8 @@ impl LiveTable {
     /// How time passes from the beginning.
     fn pace(&self) -> Pace {
         match self.origin {
-            Origin::File => Pace::Recorded(Recording::new(self.interval)),
-            Origin::Kernel(_) | Origin::Pipe => Pace::Clock {
+            TableInput::File => Pace::Recorded(Recording::new(self.interval)),
+            TableInput::Kernel(_) | TableInput::Pipe => Pace::Clock {
                 last: Duration::ZERO,
                 elapsed: Duration::ZERO,
             },
@@ -165,7 +165,7 @@ impl LiveTable {
     /// No more drops come.
     fn end_of_input(&mut self, loss: Option<Loss>) {
         match (self.origin, self.clock) {
-            (Origin::File, _) => self.view.counters.end_recording(),
+            (TableInput::File, _) => self.view.counters.end_recording(),
             (_, Some(clock)) => self.end_interval(clock.began.elapsed()),
             (_, None) => {}
         }
@@ -203,7 +203,7 @@ impl LiveTable {
             match pressed {
                 Pressed::Resized => {}
                 Pressed::Gone => {
-                    self.next = Some(Next::Quit);
+                    self.next = Some(AfterReading::Quit);
                     return ControlFlow::Break(Stop::Closed);
                 }
                 Pressed::Key(key) => {
@@ -258,11 +258,11 @@ impl LiveTable {
             say(line);
         }
         let closing = Closing {
-            table: self.view.counters.table(self.view.grouping),
+            counts: self.view.counters.by(self.view.grouping),
             event_filter: &self.event_filter,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
-                (Origin::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
+                (TableInput::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
                 _ => Source::Packets,
             },
         };
@@ -309,8 +309,9 @@ impl Receiver for LiveTable {
         self.draw()
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
-        self.screen.as_ref().map(|_| self.keyboard.watched())
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
+        let screen = self.screen.iter();
+        descriptors.extend(screen.map(|_| self.keyboard.watched()));
     }
 
     fn due(&self) -> Option<Instant> {

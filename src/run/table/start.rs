@@ -1,11 +1,9 @@
 //! Starts the table, live or for a file.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
@@ -14,20 +12,21 @@ use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_left_out;
 use super::super::live::Opening;
-use super::super::offline::{self, Input, NoDropMonitor};
+use super::super::offline::{self, CaptureInput, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
 use super::super::selection;
 use super::super::signals::Requests;
 use super::super::standard_streams::shown;
-use super::{Clock, LiveTable, Next, Origin};
+use super::super::wait::wait;
+use super::{AfterReading, Clock, LiveTable, TableInput};
 use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{CaptureHost, Timestamp};
 use crate::sink::{self, TextStyle};
-use crate::table::{Color, CountedBy, Glyphs, Look, Pace, View};
+use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView};
 
 /// How often rates are worked out where the user did not say.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +35,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 struct Beginnings<'a> {
     command: &'a Summary,
     filter: Filter,
-    origin: Origin,
+    origin: TableInput,
     origins: Option<Origins>,
     subject: String,
     counted_by: CountedBy,
@@ -53,7 +52,7 @@ impl LiveTable {
             last: Duration::ZERO,
             elapsed: Duration::ZERO,
         };
-        let mut view = View::new(
+        let mut view = TableView::new(
             beginnings.subject,
             beginnings.counted_by,
             pace,
@@ -82,8 +81,8 @@ impl LiveTable {
             keyboard: Keyboard::listen()?,
             origin,
             clock: match origin {
-                Origin::File => None,
-                Origin::Kernel(_) | Origin::Pipe => {
+                TableInput::File => None,
+                TableInput::Kernel(_) | TableInput::Pipe => {
                     Some(Clock::new(command.interval.unwrap_or(INTERVAL)))
                 }
             },
@@ -106,14 +105,14 @@ impl LiveTable {
 }
 
 /// How the terminal is to be used.
-fn look(command: &Summary) -> Look {
+fn look(command: &Summary) -> Appearance {
     let style = text_style(command.text, true);
     let color = match style.color {
-        sink::Color::Always => Color::Yes,
-        sink::Color::Never => Color::No,
+        sink::Color::Always => ColorSupport::Yes,
+        sink::Color::Never => ColorSupport::No,
     };
     // It has its own opinion of NO_COLOR, which --color overrules.
-    crossterm::style::force_color_output(color == Color::Yes);
+    crossterm::style::force_color_output(color == ColorSupport::Yes);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .filter_map(std::env::var_os)
@@ -121,7 +120,7 @@ fn look(command: &Summary) -> Look {
         .unwrap_or_default();
     let locale = locale.to_string_lossy().to_lowercase();
     let is_unicode = locale.contains("utf-8") || locale.contains("utf8");
-    Look {
+    Appearance {
         color,
         glyphs: if is_unicode {
             Glyphs::Unicode
@@ -177,7 +176,7 @@ pub fn show_live(
     let mut table = LiveTable::enter(Beginnings {
         command,
         filter,
-        origin: Origin::Kernel(live.role),
+        origin: TableInput::Kernel(live.role),
         origins: live.origins,
         subject,
         counted_by,
@@ -200,12 +199,12 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
     let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
     let mut table: Option<LiveTable> = None;
     loop {
-        let input = Input::open(file)?;
+        let input = CaptureInput::open(file)?;
         let origin = match file.target {
             Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
-                Origin::File
+                TableInput::File
             }
-            _ => Origin::Pipe,
+            _ => TableInput::Pipe,
         };
         let name = input.name.clone();
         let finished = input.read(&requests, |remarks, _| match table.take() {
@@ -240,7 +239,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                 return Err(failure);
             }
         }
-        if read.next.take() == Some(Next::Again) {
+        if read.next.take() == Some(AfterReading::ReadAgain) {
             table = Some(read);
             continue;
         }
@@ -254,23 +253,10 @@ impl LiveTable {
     /// No more drops come: keys and signals alone, until one asks for the end or for a new reading.
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
-            requests.clear();
-            self.attend(Attention::Watched, &mut NoDropMonitor)?;
-            let left = self.due().map(|due| {
-                // Rounded up, lest the last millisecond be spent in a busy loop.
-                due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-            });
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            });
-            let mut watched = vec![PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
-            watched.extend(self.watched());
-            match nix::poll::poll(&mut watched, timeout) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => {
-                    let error = anyhow::Error::new(error).context("cannot wait for keys");
-                    return ControlFlow::Break(Stop::Failed(error.into()));
-                }
+            self.attend(Attention::Due, &mut NoDropMonitor)?;
+            if let Err(error) = wait(&[], requests, Some(self), None) {
+                let error = anyhow::Error::new(error).context("cannot wait for keys");
+                return ControlFlow::Break(Stop::Failed(error.into()));
             }
         }
         ControlFlow::Continue(())

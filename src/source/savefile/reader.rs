@@ -329,8 +329,8 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
     if has_headers && !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
-    if let Some((index, name)) = described.and_then(|described| described.input.as_ref()) {
-        record.input = Some(Interface::new(*index, Name::new(name)));
+    if let Some((key, name)) = described.and_then(|described| described.input.as_ref()) {
+        record.input = Some(Interface::new(*key, Name::new(name)));
     }
     record.protocol = record
         .protocol

@@ -17,7 +17,7 @@ pub struct Frame {
 
 /// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceLocation {
     chain: Box<[Frame]>,
     shown: usize,
 }
@@ -55,7 +55,7 @@ const WRAPPERS: [&str; 27] = [
     "trace_kfree_skb",
 ];
 
-impl Source {
+impl SourceLocation {
     /// `None` where there is no frame.
     pub(super) fn new(chain: Vec<Frame>) -> Option<Self> {
         let is_wrapper = |frame: &Frame| WRAPPERS.contains(&frame.function.raw());
@@ -79,7 +79,7 @@ impl Source {
 }
 
 /// `net/ipv4/gre_demux.c:170`.
-impl fmt::Display for Source {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.frame().fmt(f)
     }
@@ -113,7 +113,7 @@ mod tests {
             file: format!("{function}.c").into(),
             line: Some(7),
         });
-        Some(Source::new(frames.collect())?.to_string())
+        Some(SourceLocation::new(frames.collect())?.to_string())
     }
 
     #[test]

@@ -1,18 +1,17 @@
-//! The positions of an expression's primitives in its text, for messages about them.
+//! The text of an expression and the positions of its primitives, for messages about them.
 
 use std::ops::Range;
 
 use super::words;
 
-/// The text of an expression, and the place in it of each primitive in order. Equal for all: it says
-/// nothing of what an expression means.
+/// The text of an expression, and the span of each primitive in order.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct SourceText {
     text: String,
     primitives: Vec<Range<usize>>,
 }
 
-impl Source {
+impl SourceText {
     pub fn new(text: &str, primitives: Vec<Range<usize>>) -> Self {
         Self {
             text: text.to_owned(),
@@ -20,7 +19,8 @@ impl Source {
         }
     }
 
-    /// The same behind one more primitive, which was written as `text` elsewhere.
+    /// Returns the text with one more primitive at its beginning, which was given as `text`
+    /// elsewhere.
     pub fn behind(mut self, text: &str) -> Self {
         let start = self.text.len();
         self.text.push_str(text);
@@ -28,12 +28,13 @@ impl Source {
         self
     }
 
-    /// What was written for these primitives, in one line, if it can stand alone: `port 443`, but not
-    /// the `443` of `port 80 or 443`.
+    /// Returns the text of these primitives, in one line, if it can stand alone: `port 443`, but
+    /// not the `443` of `port 80 or 443`.
     pub fn text(&self, primitives: Range<usize>) -> Option<&str> {
         let written = self.primitives.get(primitives.clone())?;
         let (first, last) = (written.first()?, written.last()?);
-        // A list, or the addresses of one name: not all of them are meant.
+        // Primitives that share a span are a list or the addresses of one name, and not all of them
+        // are meant.
         let shared = |outside: Option<usize>, inside: &Range<usize>| {
             outside.and_then(|at| self.primitives.get(at)) == Some(inside)
         };

@@ -1,38 +1,40 @@
-//! Tests of the packet, as [`filter::test`](super::super::test) answers them: each load is made
-//! where its bytes were captured, in the same order, so that the same answers are certain.
+//! Compiles predicates on the packet. Each load is made only if its bytes were captured, and in the
+//! same order as in [`filter::predicate`](super::super::predicate), so that the same answers are
+//! certain.
 
-use super::code::{Code, Goal, KIND, UNKNOWN_KIND, Written};
-use super::message::Framing;
+use super::code::{Code, Compiled, Goal, KIND, UNKNOWN_KIND, field_offset};
+use super::message::PayloadLink;
 use super::word;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::{
-    Arith, Comparison, Direction, DropWord, Family, Header, Net, Primitive, Width,
+    Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Primitive, Width,
 };
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::offset::{ipv4, ipv6};
-use crate::filter::test::Test;
+use crate::filter::predicate::Predicate;
+use crate::packet::ip::number;
+use crate::packet::offset::{ethernet, ipv4, ipv6, vlan};
 
-/// What a test looks at.
+/// The part of a drop that a predicate inspects, from the cheapest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// What the kernel said of the drop.
+pub enum Inspected {
+    /// The facts of the drop.
     Drop,
     /// The packet's length.
     Length,
-    /// The packet, from its first byte or its outermost header on.
+    /// The packet from its first byte or its outermost header on.
     Packet,
-    /// The packet, from where `vlan` and its like have moved the headers to.
+    /// The packet from the header to which `vlan`, `mpls` or `pppoes` has moved.
     Header,
 }
 
-impl Subject {
-    pub fn of(test: &Test) -> Self {
-        match test {
-            Test::Relation { guards, .. } if guards.is_empty() => Self::Length,
-            Test::Other(primitive) => match **primitive {
+impl Inspected {
+    pub fn of(predicate: &Predicate) -> Self {
+        match predicate {
+            Predicate::Relation { guards, .. } if guards.is_empty() => Self::Length,
+            Predicate::Other(primitive) => match **primitive {
                 Primitive::Drop(_) | Primitive::Direction(_) => Self::Drop,
-                Primitive::FarAddress(..)
-                | Primitive::FarPort(..)
+                Primitive::TransportAddress(..)
+                | Primitive::TransportPort(..)
                 | Primitive::Flow(_)
                 | Primitive::OneWay(_) => Self::Packet,
                 _ => Self::Header,
@@ -42,31 +44,31 @@ impl Subject {
     }
 }
 
-/// Writes tests for packets of one framing.
-pub struct Tests<'c> {
+/// Writes predicates for packets of one link type.
+pub struct PredicateWriter<'c> {
     pub code: &'c mut Code,
-    pub framing: Framing,
+    pub framing: PayloadLink,
 }
 
-impl Tests<'_> {
-    /// Writes a test that leads to its goal.
-    pub fn write(&mut self, test: &Test, goal: Goal) -> Written {
-        match test {
-            &Test::EtherProto(kind) => self.ether_proto(kind, goal),
-            &Test::IpProto(family, number) => {
+impl PredicateWriter<'_> {
+    /// Writes a predicate that leads to its goal.
+    pub fn write(&mut self, predicate: &Predicate, goal: Goal) -> Compiled {
+        match predicate {
+            &Predicate::EtherProto(kind) => self.ether_proto(kind, goal),
+            &Predicate::IpProto(family, number) => {
                 self.ip_proto(family, number, goal);
                 Some(())
             }
-            &Test::Address4(scope, direction, address, mask) => {
+            &Predicate::Address4(scope, direction, address, mask) => {
                 self.address4(scope, direction, address, mask, goal);
                 Some(())
             }
-            Test::Port(scope, direction, range, more) => {
+            Predicate::Port(scope, direction, range, more) => {
                 let ranges = [std::slice::from_ref(range), more].concat();
                 self.port(*scope, *direction, &ranges, goal);
                 Some(())
             }
-            &Test::Field {
+            &Predicate::Field {
                 header,
                 offset,
                 width,
@@ -81,7 +83,7 @@ impl Tests<'_> {
                 self.compare(comparison, value, goal);
                 Some(())
             }
-            Test::Relation { relation, .. } => match (&relation.left, &relation.right) {
+            Predicate::Relation { relation, .. } => match (&relation.left, &relation.right) {
                 (Arith::Length, &Arith::Number(number)) => {
                     self.code.op(Op::Recall(super::code::LENGTH));
                     self.compare(relation.comparison, number, goal);
@@ -89,24 +91,27 @@ impl Tests<'_> {
                 }
                 _ => None,
             },
-            Test::Other(primitive) => self.other(primitive, goal),
+            Predicate::Other(primitive) => self.other(primitive, goal),
         }
     }
 
-    fn other(&mut self, primitive: &Primitive, goal: Goal) -> Written {
+    fn other(&mut self, primitive: &Primitive, goal: Goal) -> Compiled {
         match primitive {
             Primitive::Drop(word) => return self.drop_word(word, goal),
             &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
                 self.kinds(&[ether_type::IPV6], goal);
                 self.address6(direction, address, mask, goal);
             }
-            &Primitive::FarAddress(direction, net) => self.far_address(direction, net, goal),
-            &Primitive::FarPort(side, range) => self.far_port(side, range, goal),
+            &Primitive::TransportAddress(direction, net) => {
+                self.transport_address(direction, net, goal);
+            }
+            &Primitive::TransportPort(side, range) => self.transport_port(side, range, goal),
             &Primitive::Mac(direction, mac) => self.mac(direction, mac, goal),
-            Primitive::Broadcast => self.mac(Direction::Destination, [0xff; 6], goal),
+            Primitive::Broadcast => self.mac(DirQualifier::Destination, [0xff; 6], goal),
             Primitive::Multicast => {
-                if self.framing == Framing::Ethernet {
-                    self.code.fetch(Size::Byte, 0, goal.miss);
+                if self.framing == PayloadLink::Ethernet {
+                    self.code
+                        .fetch(Size::Byte, field_offset(ethernet::DESTINATION), goal.miss);
                     self.ask(Condition::AnyBit, 1, goal);
                 } else {
                     self.code.jump(goal.no());
@@ -134,11 +139,11 @@ impl Tests<'_> {
         Some(())
     }
 
-    fn drop_word(&mut self, word: &DropWord, goal: Goal) -> Written {
+    fn drop_word(&mut self, word: &DropWord, goal: Goal) -> Compiled {
         word::write(self.code, word, goal)
     }
 
-    /// Leads to the goal by A and a number.
+    /// Branches to the goal on a comparison of A with a number.
     pub fn ask(&mut self, condition: Condition, number: u32, goal: Goal) {
         self.code.branch(condition, number, goal.yes(), goal.no());
     }
@@ -158,21 +163,21 @@ impl Tests<'_> {
         }
     }
 
-    /// The two sides of a packet together: see [`Direction::judge`]. One of them is enough for a
-    /// hit where either may be so, or where both may not.
+    /// Combines the tests of the two sides of a packet, as [`DirQualifier::judge`] does. One side
+    /// is enough for a hit if either side may match, or if both must not.
     pub fn judge(
         &mut self,
-        direction: Direction,
+        direction: DirQualifier,
         goal: Goal,
         source: impl FnOnce(&mut Self, Goal),
         destination: impl FnOnce(&mut Self, Goal),
     ) {
         match direction {
-            Direction::Source => source(self, goal),
-            Direction::Destination => destination(self, goal),
-            Direction::Either | Direction::Both => {
+            DirQualifier::Source => source(self, goal),
+            DirQualifier::Destination => destination(self, goal),
+            DirQualifier::Either | DirQualifier::Both => {
                 let next = self.code.label();
-                let is_enough = (direction == Direction::Either) == goal.wanted;
+                let is_enough = (direction == DirQualifier::Either) == goal.wanted;
                 let first = if is_enough {
                     Goal { miss: next, ..goal }
                 } else {
@@ -185,7 +190,7 @@ impl Tests<'_> {
         }
     }
 
-    /// Goes on for network headers of these kinds; those of no other are so.
+    /// Continues if the network header is one of these kinds; any other kind answers no.
     pub fn kinds(&mut self, kinds: &[u16], goal: Goal) {
         let next = self.code.label();
         self.code.op(Op::Recall(KIND));
@@ -198,18 +203,17 @@ impl Tests<'_> {
     }
 
     pub fn fetch_network(&mut self, size: Size, at: usize, goal: Goal) {
-        // Offsets of a header's fields.
-        let at = self.framing.network() + u32::try_from(at).unwrap_or(MAX_OFFSET);
+        let at = self.framing.network() + field_offset(at);
         self.code.fetch(size, at, goal.miss);
     }
 
-    fn ether_proto(&mut self, kind: u16, goal: Goal) -> Written {
+    fn ether_proto(&mut self, kind: u16, goal: Goal) -> Compiled {
         let is_ip = matches!(kind, ether_type::IPV4 | ether_type::IPV6);
-        if self.framing == Framing::Raw && !is_ip {
+        if self.framing == PayloadLink::Raw && !is_ip {
             self.code.jump(goal.no());
             return Some(());
         }
-        // Types that 802.2 has access points or SNAP headers for.
+        // 802.2 has access points or SNAP headers for these types.
         if kind <= MAX_LLC_LENGTH || matches!(kind, 0x809b | 0x80f3) {
             return None;
         }
@@ -244,29 +248,29 @@ impl Tests<'_> {
         }
     }
 
-    /// A becomes a field of a header, where there is that header.
-    fn field(&mut self, header: Header, at: u32, size: Size, goal: Goal) {
+    /// Loads a header's field into A, if the packet has that header.
+    fn field(&mut self, header: LoadBase, at: u32, size: Size, goal: Goal) {
         let kind = match header {
-            Header::Link => return self.code.fetch(size, at, goal.miss),
-            Header::Ip | Header::Transport(_) => ether_type::IPV4,
-            Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
-            Header::Arp | Header::Rarp if self.framing == Framing::Raw => {
+            LoadBase::Link => return self.code.fetch(size, at, goal.miss),
+            LoadBase::Ip | LoadBase::Transport(_) => ether_type::IPV4,
+            LoadBase::Ip6 | LoadBase::Icmp6 => ether_type::IPV6,
+            LoadBase::Arp | LoadBase::Rarp if self.framing == PayloadLink::Raw => {
                 return self.code.jump(goal.no());
             }
-            Header::Arp => ether_type::ARP,
-            Header::Rarp => ether_type::RARP,
+            LoadBase::Arp => ether_type::ARP,
+            LoadBase::Rarp => ether_type::RARP,
         };
         self.kinds(&[kind], goal);
         match header {
-            Header::Transport(number) => {
+            LoadBase::Transport(number) => {
                 self.fetch_network(Size::Byte, ipv4::PROTOCOL, goal);
                 self.code.require(number.into(), goal.no());
                 self.find_transport(goal);
                 self.code.fetch_transport(size, at, goal.miss);
             }
-            Header::Icmp6 => {
+            LoadBase::Icmp6 => {
                 self.fetch_network(Size::Byte, ipv6::NEXT_HEADER, goal);
-                self.code.require(58, goal.no());
+                self.code.require(number::ICMPV6.into(), goal.no());
                 self.store_behind_ip6();
                 self.code.fetch_transport(size, at, goal.miss);
             }
@@ -277,20 +281,20 @@ impl Tests<'_> {
     }
 
     fn vlan(&mut self, id: Option<u16>, goal: Goal) {
-        if self.framing == Framing::Raw {
+        if self.framing == PayloadLink::Raw {
             return self.code.jump(goal.no());
         }
         self.kinds(&ether_type::VLAN_TAGS, goal);
         let Some(id) = id else {
             return self.code.jump(goal.yes());
         };
-        self.fetch_network(Size::Half, 0, goal);
-        self.code.calculate(Arithmetic::And, 0x0fff);
+        self.fetch_network(Size::Half, vlan::CONTROL, goal);
+        self.code.calculate(Arithmetic::And, vlan::ID.into());
         self.ask(Condition::Equal, id.into(), goal);
     }
 }
 
-/// Behind any payload.
+/// An offset behind the end of every payload.
 pub const MAX_OFFSET: u32 = 0xffff;
 impl From<Width> for Size {
     fn from(width: Width) -> Self {
@@ -303,7 +307,7 @@ impl From<Width> for Size {
 }
 
 impl Size {
-    /// The largest number.
+    /// Returns the largest number of this size.
     fn all(self) -> u32 {
         match self {
             Self::Byte => 0xff,

@@ -1,6 +1,6 @@
 //! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
 
-use crate::record::{DropRecord, Link, Packed, Timestamp};
+use crate::record::{DropRecord, OwnedRecord};
 
 /// Packets that are kept.
 const PACKETS: usize = 1000;
@@ -9,31 +9,20 @@ const BYTES: usize = 256;
 
 /// The packets that were counted last.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
-    packets: Vec<Kept>,
+pub struct LastPackets {
+    packets: Vec<OwnedRecord>,
     /// Where the next one goes, once all places are taken: that of the oldest.
     next: usize,
 }
 
-/// A record that owns its bytes.
-#[derive(Clone, Debug)]
-struct Kept {
-    time: Option<Timestamp>,
-    facts: Packed,
-    /// The names of the facts, one behind the other.
-    names: Vec<u8>,
-    link: Link,
-    original_len: u32,
-    data: Vec<u8>,
-}
-
-impl Recent {
+impl LastPackets {
     /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
     pub fn push(&mut self, record: &DropRecord<'_>) {
+        let record = shortened(record);
         if self.packets.len() < PACKETS {
-            self.packets.push(Kept::new(record));
+            self.packets.push(OwnedRecord::new(&record));
         } else {
-            self.packets[self.next].set(record);
+            self.packets[self.next].set(&record);
             self.next = (self.next + 1) % PACKETS;
         }
     }
@@ -42,52 +31,20 @@ impl Recent {
     pub fn records(&self) -> impl Iterator<Item = DropRecord<'_>> {
         let (newer, older) = self.packets.split_at(self.next);
         let newest_first = newer.iter().rev().chain(older.iter().rev());
-        newest_first.map(Kept::record)
+        newest_first.map(OwnedRecord::record)
     }
 }
 
-impl Kept {
-    fn new(record: &DropRecord<'_>) -> Self {
-        let mut kept = Self {
-            time: None,
-            facts: Packed::default(),
-            names: Vec::new(),
-            link: record.link,
-            original_len: 0,
-            data: Vec::new(),
-        };
-        kept.set(record);
-        kept
-    }
-
-    fn set(&mut self, record: &DropRecord<'_>) {
-        let names = self.facts.set(record);
-        self.names.clear();
-        for name in names.as_slice() {
-            self.names.extend_from_slice(name);
-        }
-        self.data.clear();
-        self.data
-            .extend_from_slice(&record.data[..record.data.len().min(BYTES)]);
-        self.time = record.time;
-        self.link = record.link;
-        self.original_len = record.original_len;
-    }
-
-    fn record(&self) -> DropRecord<'_> {
-        DropRecord {
-            time: self.time,
-            link: self.link,
-            original_len: self.original_len,
-            data: &self.data,
-            ..self.facts.record(&self.names)
-        }
-    }
+/// Returns the record with the part of its bytes that is kept.
+fn shortened<'a>(record: &DropRecord<'a>) -> DropRecord<'a> {
+    let data = &record.data[..record.data.len().min(BYTES)];
+    DropRecord { data, ..*record }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Timestamp;
     use crate::source::savefile::Savefile;
     use std::fs::File;
     use std::ops::ControlFlow;
@@ -96,14 +53,12 @@ mod tests {
     fn the_last_packets_are_as_they_came() {
         for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
             let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
-            let mut recent = Recent::default();
+            let mut recent = LastPackets::default();
             let mut seen = 0;
             let _ = file.for_each(|record| {
                 recent.push(record);
                 seen += 1;
-                let mut expected = *record;
-                expected.data = &record.data[..record.data.len().min(BYTES)];
-                assert_eq!(recent.records().next(), Some(expected));
+                assert_eq!(recent.records().next(), Some(shortened(record)));
                 ControlFlow::<()>::Continue(())
             });
             assert!(seen > 50, "{path}");
@@ -114,7 +69,7 @@ mod tests {
     #[test]
     fn older_packets_make_room_and_no_memory_is_taken_for_it() {
         let mut file = Savefile::open(File::open("fixtures/software-6.12.pcap").unwrap()).unwrap();
-        let mut recent = Recent::default();
+        let mut recent = LastPackets::default();
         let mut number = 0;
         let _ = file.for_each(|record| {
             let mut record = *record;

@@ -1,48 +1,48 @@
-//! Decides whether a set of conditions on one packet can hold together.
+//! Decides whether a set of constraints on one packet can hold together.
 
 use crate::filter::glob::Glob;
 
-/// Where in the expression, and in how many tunnels, a packet is looked at.
+/// A position in the expression and a number of tunnels around the packet, by their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaceId(pub usize);
 
-/// Something of a drop that has one value.
+/// A property of a drop that has exactly one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// The Ethernet type that `ether proto` would find, 0 where it is none above
+pub enum Variable {
+    /// The Ethernet type that `ether proto` finds; 0 for all values up to
     /// [`MAX_LLC_LENGTH`](crate::filter::layout::MAX_LLC_LENGTH).
     Kind(PlaceId),
-    /// Whether there are MAC addresses.
+    /// 1 if the link layer has MAC addresses, else 0.
     HasMacs(PlaceId),
-    /// `width` bytes, counted from a header.
+    /// `width` bytes at an offset from a header.
     Bytes {
         place: PlaceId,
         base: Base,
         offset: usize,
         width: u32,
     },
-    /// Bytes of the whole packet inside so many tunnels.
+    /// The length in bytes of the packet inside this many tunnels.
     Length(usize),
-    /// Whether there is a packet inside a tunnel, this many tunnels deep.
+    /// 1 if the packet inside this many tunnels is a tunnel itself, else 0.
     HasTunnel(usize),
-    /// Inbound or outbound.
+    /// 1 for inbound, 2 for outbound.
     PacketDirection,
-    /// 1 the kernel, 2 a device, 0 nobody knows.
+    /// 1 for a drop by the kernel, 2 by a device, 0 if unknown.
     Origin,
     /// The address in the kernel; [`ABSENT_PC`] for none.
     Pc,
     /// The index of the input interface; [`ABSENT_INDEX`] for none.
     InterfaceIndex,
-    /// Whether a primitive is true, by its number.
+    /// 1 if the primitive with this number is true, else 0.
     Holds(usize),
 }
 
-/// More than every address.
+/// A value above every address.
 pub const ABSENT_PC: u128 = 1 << 64;
-/// More than every index.
+/// A value above every index.
 pub const ABSENT_INDEX: u128 = 1 << 32;
 
-/// What bytes are counted from.
+/// The header from which bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     Link,
@@ -51,13 +51,13 @@ pub enum Base {
     BehindIpv4,
     /// The control field of an 802.2 frame.
     Control,
-    /// The protocol number of the header behind all extensions.
-    FarProtocol,
-    /// That header.
-    FarTransport,
+    /// The protocol number of the header behind all extension headers.
+    TransportProtocol,
+    /// The header behind all extension headers.
+    TransportHeader,
 }
 
-/// A set of numbers: ranges in order, both ends included, none touching the next.
+/// A set of numbers as sorted ranges, both ends included, none touching the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(Vec<(u128, u128)>);
 
@@ -91,7 +91,7 @@ impl Numbers {
             .any(|&(first, last)| (first..=last).contains(&number))
     }
 
-    /// All from 0 to `most` that are not in it.
+    /// Returns all numbers from 0 to `most` that are not in the set.
     pub fn complement(&self, most: u128) -> Self {
         let mut ranges = Vec::new();
         let mut next = Some(0);
@@ -108,7 +108,7 @@ impl Numbers {
         Self(ranges)
     }
 
-    /// Without those above `most`.
+    /// Removes the numbers above `most`.
     pub fn up_to(mut self, most: u128) -> Self {
         self.0.retain(|&(first, _)| first <= most);
         if let Some((_, last)) = self.0.last_mut() {
@@ -140,7 +140,8 @@ impl Numbers {
         }
     }
 
-    /// The numbers that begin with one of these, `free` being the bits behind.
+    /// Returns the numbers that equal one of these in all bits but those of `free`, which are the
+    /// lowest.
     fn widened(&self, free: u128) -> Self {
         Self(
             self.0
@@ -151,17 +152,17 @@ impl Numbers {
     }
 }
 
-/// A field under a mask is one of some numbers.
+/// The constraint that a variable under a mask is one of some numbers.
 #[derive(Clone, Debug)]
-pub struct Fact {
-    pub field: Field,
+pub struct Constraint {
+    pub field: Variable,
     pub mask: u128,
     pub numbers: Numbers,
 }
 
-impl Fact {
-    /// Whether no value of the field makes both true. Only for two masks that differ: facts under one
-    /// mask are met.
+impl Constraint {
+    /// Returns whether no value of the variable satisfies both constraints. Called only for
+    /// different masks: constraints with the same mask are intersected.
     fn excludes(&self, other: &Self) -> bool {
         let (one, two) = (self.numbers.only(), other.numbers.only());
         if let (Some(one), Some(two)) = (one, two)
@@ -172,7 +173,7 @@ impl Fact {
         self.decides_against(other) || other.decides_against(self)
     }
 
-    /// Whether this fact alone tells what `other` asks, and the answer is no.
+    /// Returns whether this constraint alone decides `other`, and decides it false.
     fn decides_against(&self, other: &Self) -> bool {
         if let Some(number) = self.numbers.only()
             && other.mask & !self.mask == 0
@@ -187,11 +188,11 @@ impl Fact {
     }
 }
 
-/// A name of the drop that a pattern is tried on.
+/// A name of the drop that is matched with a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum TextVariable {
     Reason,
-    /// The function, without what the compiler added.
+    /// The function, without the compiler's suffix.
     Function,
     Module,
     Trap,
@@ -199,15 +200,15 @@ pub enum Subject {
     InterfaceName,
 }
 
-/// A name fits a pattern, or does not.
+/// The constraint that a name fits a pattern, or does not.
 #[derive(Clone, Debug)]
-pub struct TextFact {
-    pub subject: Subject,
+pub struct TextConstraint {
+    pub subject: TextVariable,
     pub pattern: Glob,
     pub fits: bool,
 }
 
-impl TextFact {
+impl TextConstraint {
     fn excludes(&self, other: &Self) -> bool {
         if self.subject != other.subject {
             return false;
@@ -229,43 +230,43 @@ impl TextFact {
 
     fn takes(&self, name: &[u8]) -> bool {
         match self.subject {
-            Subject::Reason => self.pattern.matches_any_case(name),
+            TextVariable::Reason => self.pattern.matches_any_case(name),
             _ => self.pattern.matches(name),
         }
     }
 
-    /// The pattern, where it fits one name alone.
+    /// Returns the pattern, if it fits only one name.
     fn name(&self) -> Option<&[u8]> {
         let pattern = self.pattern.as_bytes();
         (self.beginning().len() == pattern.len()).then_some(pattern)
     }
 
-    /// What every name that fits begins with.
+    /// Returns the prefix of every name that fits.
     fn beginning(&self) -> &[u8] {
         beginning(self.pattern.as_bytes())
     }
 }
 
-/// A pattern up to its first wildcard.
+/// Returns the part of a pattern before its first wildcard.
 pub fn beginning(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|byte| b"*?".contains(byte));
     &pattern[..end.unwrap_or(pattern.len())]
 }
 
-/// Facts that hold together, as far as one can see.
+/// Constraints that do not visibly contradict each other.
 #[derive(Clone, Default)]
-pub struct Facts<'a> {
-    facts: Vec<Fact>,
-    texts: Vec<&'a TextFact>,
+pub struct Constraints<'a> {
+    facts: Vec<Constraint>,
+    texts: Vec<&'a TextConstraint>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Constraints<'a> {
     pub fn len(&self) -> usize {
         self.facts.len() + self.texts.len()
     }
 
-    /// Whether `fact` can hold as well.
-    pub fn allow(&self, fact: &Fact) -> bool {
+    /// Returns whether the constraint does not visibly contradict the others.
+    pub fn allow(&self, fact: &Constraint) -> bool {
         self.facts
             .iter()
             .filter(|known| known.field == fact.field)
@@ -278,8 +279,9 @@ impl<'a> Facts<'a> {
             })
     }
 
-    /// Adds a fact that is allowed. What it leaves of another may not be any more: then `false`.
-    pub fn add(&mut self, fact: &Fact) -> bool {
+    /// Adds a constraint. Returns `false` if it contradicts the others, or if its intersection with
+    /// one of them does.
+    pub fn add(&mut self, fact: &Constraint) -> bool {
         if !self.allow(fact) {
             return false;
         }
@@ -298,11 +300,11 @@ impl<'a> Facts<'a> {
         is_allowed
     }
 
-    pub fn allow_text(&self, fact: &TextFact) -> bool {
+    pub fn allow_text(&self, fact: &TextConstraint) -> bool {
         !self.texts.iter().any(|known| known.excludes(fact))
     }
 
-    pub fn add_text(&mut self, fact: &'a TextFact) -> bool {
+    pub fn add_text(&mut self, fact: &'a TextConstraint) -> bool {
         let is_allowed = self.allow_text(fact);
         self.texts.push(fact);
         is_allowed
@@ -314,9 +316,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fact(mask: u128, numbers: Numbers) -> Fact {
-        Fact {
-            field: Field::PacketDirection,
+    fn fact(mask: u128, numbers: Numbers) -> Constraint {
+        Constraint {
+            field: Variable::PacketDirection,
             mask,
             numbers,
         }
@@ -347,13 +349,13 @@ mod tests {
             }
         }
 
-        /// Every value of a byte is tried on facts that are said to exclude each other.
+        /// Tries every value of a byte on constraints that are said to contradict each other.
         #[test]
         fn facts_that_a_value_makes_true_are_allowed(
             all in proptest::collection::vec((mask(), numbers()), 1..5),
         ) {
-            let all: Vec<Fact> = all.into_iter().map(|(mask, numbers)| fact(mask, numbers)).collect();
-            let mut facts = Facts::default();
+            let all: Vec<Constraint> = all.into_iter().map(|(mask, numbers)| fact(mask, numbers)).collect();
+            let mut facts = Constraints::default();
             let are_allowed = all.iter().all(|fact| !fact.numbers.is_empty() && facts.add(fact));
             let is_possible = (0..256_u128)
                 .any(|value| all.iter().all(|fact| fact.numbers.contains(value & fact.mask)));
@@ -365,8 +367,8 @@ mod tests {
     fn names_and_patterns_exclude_each_other() {
         #[track_caller]
         fn check(one: (&str, bool), other: (&str, bool), excludes: bool) {
-            let [one, other] = [one, other].map(|(pattern, fits)| TextFact {
-                subject: Subject::Reason,
+            let [one, other] = [one, other].map(|(pattern, fits)| TextConstraint {
+                subject: TextVariable::Reason,
                 pattern: Glob::new(pattern.as_bytes().to_vec()),
                 fits,
             });

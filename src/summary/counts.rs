@@ -1,42 +1,42 @@
-//! A table of counts, with a history of the last intervals.
+//! Drops counted by group, with a history of the last intervals.
 //!
-//! Up to [`MAX_ROWS`] keys every count is exact. Beyond that, a new key replaces the row with the
+//! Up to [`MAX_GROUPS`] keys every count is exact. Beyond that, a new key replaces the group with the
 //! smallest count (the Space-Saving algorithm: Metwally, Agrawal and El Abbadi, "Efficient computation
-//! of frequent and top-k elements in data streams", 2005), whose drops go to [`Table::others`]. So a
-//! key with more than one of [`MAX_ROWS`] drops always has a row, and each row knows how many drops
-//! of its key can be among the others at most: [`Row::error`]. The rows and the others together are
+//! of frequent and top-k elements in data streams", 2005), whose drops go to [`GroupedCounts::others`]. So a
+//! key with more than one of [`MAX_GROUPS`] drops always has a group, and each group knows how many drops
+//! of its key can be among the others at most: [`GroupCounts::error`]. The groups and the others together are
 //! always all drops.
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::lightest::Lightest;
-use super::{Counted, Grouping, Key, KeyView};
+use super::{Counted, GroupKey, GroupKeyView, Grouping};
 use crate::record::{Cause, Timestamp};
 
-/// The most rows of a table.
-pub const MAX_ROWS: usize = 10_000;
-/// Past intervals that a row remembers.
+/// The most groups that are counted one by one.
+pub const MAX_GROUPS: usize = 10_000;
+/// Past intervals that a group remembers.
 pub const HISTORY: usize = 16;
 
 /// Drops counted by one grouping.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct GroupedCounts {
     grouping: Grouping,
-    /// The most rows.
+    /// The most groups.
     room: usize,
-    rows: IndexMap<Key, Row, RandomState>,
+    groups: IndexMap<GroupKey, GroupCounts, RandomState>,
     lightest: Lightest,
-    /// Rows that gave their place to another key.
+    /// Groups that gave their place to another key.
     replaced: u64,
-    others: Row,
-    sum: Row,
+    others: GroupCounts,
+    sum: GroupCounts,
 }
 
 /// What is known of the drops with one key.
 #[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// Drops since the beginning, as far as they were counted in this row.
+pub struct GroupCounts {
+    /// Drops since the beginning, as far as they were counted in this group.
     pub total: u64,
     /// Drops in the interval that is not over yet, likewise.
     pub current: u64,
@@ -49,27 +49,27 @@ pub struct Row {
     /// Intervals that were ended.
     intervals: usize,
     /// Of the drop seen last.
-    pub last: Seen,
+    pub last: LastDrop,
 }
 
-/// What the last drop of a row was.
+/// What the last drop of a group was.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct LastDrop {
     /// When; `None` where the kernel counted.
     pub time: Option<Timestamp>,
     /// Its reason, or its trap; empty where none is known.
     pub reason: Vec<u8>,
     /// Its symbol, or its trap group; empty where none is known.
     pub place: Vec<u8>,
-    /// Whether the row has drops with another reason.
+    /// Whether the group has drops with another reason.
     pub several_reasons: bool,
-    /// Whether the row has drops at another place.
+    /// Whether the group has drops at another place.
     pub several_places: bool,
 }
 
-/// How rows are sorted; equal ones by their name.
+/// How groups are sorted; equal ones by their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum GroupOrder {
     /// Most drops in the interval that is not over yet first.
     Current,
     /// Most drops in the last interval first.
@@ -80,72 +80,72 @@ pub enum Order {
     Name,
 }
 
-impl Table {
+impl GroupedCounts {
     /// Nothing counted yet.
     pub fn new(grouping: Grouping) -> Self {
-        Self::with_room(grouping, MAX_ROWS)
+        Self::with_room(grouping, MAX_GROUPS)
     }
 
-    /// Nothing counted yet, with at most so many rows.
+    /// Nothing counted yet, with at most so many groups.
     pub(super) fn with_room(grouping: Grouping, room: usize) -> Self {
         Self {
             grouping,
             room,
-            rows: IndexMap::default(),
+            groups: IndexMap::default(),
             lightest: Lightest::default(),
             replaced: 0,
-            others: Row::default(),
-            sum: Row::default(),
+            others: GroupCounts::default(),
+            sum: GroupCounts::default(),
         }
     }
 
-    /// What rows are.
+    /// What groups are.
     pub fn grouping(&self) -> Grouping {
         self.grouping
     }
 
-    /// Counts. Allocates nothing for a key that has a row.
+    /// Counts. Allocates nothing for a key that has a group.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
         self.sum.count(counted);
-        let key = KeyView::of(self.grouping, counted);
-        if let Some(row) = self.rows.get_mut(&key) {
-            row.count(counted);
+        let key = GroupKeyView::of(self.grouping, counted);
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.count(counted);
             return;
         }
-        let mut row = Row {
+        let mut group = GroupCounts {
             intervals: self.sum.intervals,
-            ..Row::default()
+            ..GroupCounts::default()
         };
-        let rows = self.rows.len();
-        let lightest = if rows < self.room {
+        let groups = self.groups.len();
+        let lightest = if groups < self.room {
             None
         } else {
-            self.lightest.find(rows, |at| self.rows[at].weight())
+            self.lightest.find(groups, |at| self.groups[at].weight())
         };
         let Some(at) = lightest else {
-            row.count(counted);
-            self.rows.insert(key.to_owned(), row);
+            group.count(counted);
+            self.groups.insert(key.to_owned(), group);
             return;
         };
-        let replaced = &mut self.rows[at];
+        let replaced = &mut self.groups[at];
         self.others.add(replaced);
-        // No key without a row has more drops than the lightest row may have.
-        row.error = replaced.weight();
-        row.current_error = row.error.min(self.others.current);
+        // No key without a group has more drops than the lightest group may have.
+        group.error = replaced.weight();
+        group.current_error = group.error.min(self.others.current);
         // Its buffers serve again.
-        row.last.reason = std::mem::take(&mut replaced.last.reason);
-        row.last.place = std::mem::take(&mut replaced.last.place);
-        row.count(counted);
-        *replaced = row;
-        // The key is new: it cannot be another row's.
-        let _ = self.rows.replace_index(at, key.to_owned());
+        group.last.reason = std::mem::take(&mut replaced.last.reason);
+        group.last.place = std::mem::take(&mut replaced.last.place);
+        group.count(counted);
+        *replaced = group;
+        // The key is new: it cannot be another group's.
+        let _ = self.groups.replace_index(at, key.to_owned());
         self.replaced += 1;
     }
 
     /// Ends the interval: what was current becomes the past.
     pub fn end_interval(&mut self) {
-        for row in self.rows.values_mut() {
-            row.end_interval();
+        for group in self.groups.values_mut() {
+            group.end_interval();
         }
         self.others.end_interval();
         self.sum.end_interval();
@@ -157,8 +157,8 @@ impl Table {
         if self.sum.intervals != HISTORY {
             return;
         }
-        for row in self.rows.values_mut() {
-            row.join_intervals();
+        for group in self.groups.values_mut() {
+            group.join_intervals();
         }
         self.others.join_intervals();
         self.sum.join_intervals();
@@ -169,53 +169,53 @@ impl Table {
         self.sum.intervals
     }
 
-    /// The rows in this order.
-    pub fn rows(&self, order: Order) -> Vec<(&Key, &Row)> {
-        let mut rows: Vec<_> = self.rows.iter().collect();
-        rows.sort_by_cached_key(|(key, row)| {
+    /// The groups in this order.
+    pub fn groups(&self, order: GroupOrder) -> Vec<(&GroupKey, &GroupCounts)> {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_by_cached_key(|(key, group)| {
             let most_first = match order {
-                Order::Current => row.current,
-                Order::Rate => row.last_interval(),
-                Order::Total => row.total,
-                Order::Name => 0,
+                GroupOrder::Current => group.current,
+                GroupOrder::Rate => group.last_interval(),
+                GroupOrder::Total => group.total,
+                GroupOrder::Name => 0,
             };
             (std::cmp::Reverse(most_first), key.to_string())
         });
-        rows
+        groups
     }
 
-    /// How many rows there are.
+    /// How many groups there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.groups.len()
     }
 
-    /// How often the keys of the rows changed, so that a sorted list of them can be told to be stale.
+    /// How often the keys of the groups changed, so that a sorted list of them can be told to be stale.
     pub fn changes(&self) -> u64 {
-        self.replaced.saturating_add(self.rows.len() as u64)
+        self.replaced.saturating_add(self.groups.len() as u64)
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.groups.is_empty()
     }
 
-    /// The row of a key.
-    pub fn row(&self, key: &Key) -> Option<&Row> {
-        self.rows.get(key)
+    /// The group of a key.
+    pub fn group(&self, key: &GroupKey) -> Option<&GroupCounts> {
+        self.groups.get(key)
     }
 
-    /// Drops whose keys have no row.
-    pub fn others(&self) -> &Row {
+    /// Drops whose keys have no group.
+    pub fn others(&self) -> &GroupCounts {
         &self.others
     }
 
     /// All drops.
-    pub fn sum(&self) -> &Row {
+    pub fn sum(&self) -> &GroupCounts {
         &self.sum
     }
 }
 
-impl Row {
+impl GroupCounts {
     fn count(&mut self, counted: &Counted<'_, '_>) {
         let is_first = self.total == 0;
         self.total = self.total.saturating_add(counted.count());
@@ -227,7 +227,7 @@ impl Row {
             Cause::Hardware { trap, group, .. } => (trap, group),
             Cause::Unknown => (None, None),
         };
-        let Seen {
+        let LastDrop {
             time,
             reason: last_reason,
             place: last_place,
@@ -266,12 +266,12 @@ impl Row {
         self.intervals = HISTORY / 2;
     }
 
-    /// The most drops that the row's key may have.
+    /// The most drops that the group's key may have.
     fn weight(&self) -> u64 {
         self.total.saturating_add(self.error)
     }
 
-    /// Takes over another row's counts.
+    /// Takes over another group's counts.
     fn add(&mut self, other: &Self) {
         self.total = self.total.saturating_add(other.total);
         self.current = self.current.saturating_add(other.current);

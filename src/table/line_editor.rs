@@ -9,17 +9,17 @@ const MAX_LEN: usize = 4096;
 
 /// What is typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Input {
+pub struct LineEditor {
     text: String,
     /// Where the next character goes, in bytes.
     cursor: usize,
     /// What is wrong with it, and where.
-    pub error: Option<InputError>,
+    pub error: Option<LineError>,
 }
 
 /// Why a line was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputError {
+pub struct LineError {
     /// Lower case, no full stop.
     pub message: String,
     /// The offending bytes; `None` where it is all of it.
@@ -37,7 +37,7 @@ pub enum Typed {
     Cancelled,
 }
 
-impl Input {
+impl LineEditor {
     /// Begins with a proposal.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn keys_do_what_fingers_know() {
-        let mut input = Input::new("tcp");
+        let mut input = LineEditor::new("tcp");
         let mut press = |keys: &[KeyEvent]| {
             for key in keys {
                 assert_eq!(input.key(*key), Typed::On);
@@ -181,7 +181,7 @@ mod tests {
                 control('w'),
                 KeyEvent::from(KeyCode::F(1)),
             ];
-            let mut input = Input::new(text);
+            let mut input = LineEditor::new(text);
             for key in keys {
                 input.key(codes[key]);
                 prop_assert!(input.text().starts_with(input.before_cursor()));

@@ -9,13 +9,13 @@ use super::{Counted, Grouping};
 use crate::dissect::ProtocolName;
 use crate::filter;
 use crate::packet::Flow;
-use crate::record::{Cause, Escaped, EtherType, Interface, Location, Name, Symbol};
+use crate::record::{Cause, Escaped, EtherType, Interface, InterfaceKey, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
 /// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
 /// nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key<B = Box<[u8]>> {
+pub enum GroupKey<B = Box<[u8]>> {
     /// A drop reason; empty where the kernel gave none.
     Reason(B),
     /// A device's trap.
@@ -29,8 +29,8 @@ pub enum Key<B = Box<[u8]>> {
     },
     /// The interface that the packets came in by.
     Interface {
-        /// Its ifindex.
-        index: u32,
+        /// The number that identifies it.
+        key: InterfaceKey,
         /// Its name.
         name: B,
     },
@@ -55,9 +55,9 @@ pub enum Key<B = Box<[u8]>> {
 }
 
 /// A key that borrows the names of a record.
-pub type KeyView<'a> = Key<&'a [u8]>;
+pub type GroupKeyView<'a> = GroupKey<&'a [u8]>;
 
-impl<'a> KeyView<'a> {
+impl<'a> GroupKeyView<'a> {
     /// Returns the key of the row that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
@@ -80,7 +80,7 @@ impl<'a> KeyView<'a> {
             },
             Grouping::Interface => match counted.input() {
                 Some(input) => Self::Interface {
-                    index: input.index,
+                    key: input.key,
                     name: bytes(input.name()),
                 },
                 None if counted.is_unseen() => Self::Unseen,
@@ -110,7 +110,7 @@ impl<'a> KeyView<'a> {
     }
 
     /// The same, for keeping.
-    pub fn to_owned(self) -> Key {
+    pub fn to_owned(self) -> GroupKey {
         self.map(Box::from)
     }
 }
@@ -119,52 +119,49 @@ fn bytes(name: Option<Name<'_>>) -> &[u8] {
     name.map_or(&[], Name::as_bytes)
 }
 
-impl<B> Key<B> {
-    fn map<C>(self, name: impl FnOnce(B) -> C) -> Key<C> {
+impl<B> GroupKey<B> {
+    fn map<C>(self, name: impl FnOnce(B) -> C) -> GroupKey<C> {
         match self {
-            Self::Reason(reason) => Key::Reason(name(reason)),
-            Self::Trap(trap) => Key::Trap(name(trap)),
-            Self::Place { pc, symbol } => Key::Place {
+            Self::Reason(reason) => GroupKey::Reason(name(reason)),
+            Self::Trap(trap) => GroupKey::Trap(name(trap)),
+            Self::Place { pc, symbol } => GroupKey::Place {
                 pc,
                 symbol: name(symbol),
             },
-            Self::Interface { index, name: text } => Key::Interface {
-                index,
+            Self::Interface { key, name: text } => GroupKey::Interface {
+                key,
                 name: name(text),
             },
-            Self::Local => Key::Local,
-            Self::Flow(flow) => Key::Flow(flow),
-            Self::OtherProtocol(protocol) => Key::OtherProtocol(protocol),
-            Self::Kernel => Key::Kernel,
-            Self::Module(module) => Key::Module(name(module)),
-            Self::UnknownModule => Key::UnknownModule,
-            Self::Device => Key::Device,
-            Self::NotDropped => Key::NotDropped,
-            Self::Unseen => Key::Unseen,
+            Self::Local => GroupKey::Local,
+            Self::Flow(flow) => GroupKey::Flow(flow),
+            Self::OtherProtocol(protocol) => GroupKey::OtherProtocol(protocol),
+            Self::Kernel => GroupKey::Kernel,
+            Self::Module(module) => GroupKey::Module(name(module)),
+            Self::UnknownModule => GroupKey::UnknownModule,
+            Self::Device => GroupKey::Device,
+            Self::NotDropped => GroupKey::NotDropped,
+            Self::Unseen => GroupKey::Unseen,
         }
     }
 }
 
-impl Key {
+impl GroupKey {
     /// The same, borrowed.
-    pub fn view(&self) -> KeyView<'_> {
+    pub fn view(&self) -> GroupKeyView<'_> {
         match self {
-            Self::Reason(name) => Key::Reason(name),
-            Self::Trap(name) => Key::Trap(name),
-            Self::Place { pc, symbol } => Key::Place { pc: *pc, symbol },
-            Self::Interface { index, name } => Key::Interface {
-                index: *index,
-                name,
-            },
-            Self::Module(name) => Key::Module(name),
-            Self::Local => Key::Local,
-            Self::Flow(flow) => Key::Flow(*flow),
-            Self::OtherProtocol(protocol) => Key::OtherProtocol(*protocol),
-            Self::Kernel => Key::Kernel,
-            Self::UnknownModule => Key::UnknownModule,
-            Self::Device => Key::Device,
-            Self::NotDropped => Key::NotDropped,
-            Self::Unseen => Key::Unseen,
+            Self::Reason(name) => GroupKey::Reason(name),
+            Self::Trap(name) => GroupKey::Trap(name),
+            Self::Place { pc, symbol } => GroupKey::Place { pc: *pc, symbol },
+            Self::Interface { key, name } => GroupKey::Interface { key: *key, name },
+            Self::Module(name) => GroupKey::Module(name),
+            Self::Local => GroupKey::Local,
+            Self::Flow(flow) => GroupKey::Flow(*flow),
+            Self::OtherProtocol(protocol) => GroupKey::OtherProtocol(*protocol),
+            Self::Kernel => GroupKey::Kernel,
+            Self::UnknownModule => GroupKey::UnknownModule,
+            Self::Device => GroupKey::Device,
+            Self::NotDropped => GroupKey::NotDropped,
+            Self::Unseen => GroupKey::Unseen,
         }
     }
 
@@ -193,8 +190,8 @@ impl Key {
                 };
                 format!("{pc} and {}", exactly("location", symbol))
             }
-            Self::Interface { index, name } => {
-                format!("iface {index} and {}", exactly("ifname", name))
+            Self::Interface { key, name } => {
+                format!("iface {key} and {}", exactly("ifname", name))
             }
             Self::Local => seen(exactly("iface", b"")),
             Self::Flow(flow) => format!("flow {}", filter::OneWay(*flow)),
@@ -214,14 +211,14 @@ impl Key {
     }
 }
 
-impl Equivalent<Key> for KeyView<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<GroupKey> for GroupKeyView<'_> {
+    fn equivalent(&self, key: &GroupKey) -> bool {
         *self == key.view()
     }
 }
 
 /// Shows the row's name: one line, safe for a terminal.
-impl fmt::Display for Key {
+impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
@@ -233,7 +230,7 @@ impl fmt::Display for Key {
                 (true, Some(pc)) => write!(f, "{pc:#x}"),
                 (true, None) => f.write_str("unknown place"),
             },
-            Self::Interface { index, name } => Interface::new(*index, Name::new(name)).fmt(f),
+            Self::Interface { key, name } => Interface::new(*key, Name::new(name)).fmt(f),
             Self::Local => f.write_str("local"),
             Self::Flow(flow) => write_flow(f, flow),
             Self::OtherProtocol(Some(protocol)) => write!(f, "protocol {protocol}"),

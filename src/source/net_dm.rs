@@ -1,5 +1,5 @@
-//! The running kernel as a source: its drop monitor's alerts, and the names and types of this
-//! machine's interfaces.
+//! The source of the kernel's drop monitor: receives its alerts and completes them with the symbols of
+//! the running kernel and the names and types of this machine's interfaces.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,63 +13,39 @@ use crate::net_dm::socket::{AlertSocket, Datagram};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::recent::LatestFirst;
-use crate::record::{Cause, Name, Timestamp};
+use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
 use crate::symbol::Symbols;
 
-use super::{Event, NotPackets};
+use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 
-/// The stream of drops, and what it came across beside them.
-pub struct Kernel {
+/// The stream of the drop monitor's alerts.
+pub struct NetDm {
     alerts: AlertSocket,
-    devices: Devices,
+    devices: DeviceTable,
     symbols: Symbols,
     not_packets: NotPackets,
     left_out: LeftOut,
 }
 
-/// Counts of what was received and gave no record.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LeftOut {
-    /// Attributes that were skipped: unknown, or of the wrong size.
-    pub skipped_attributes: u64,
-    /// Summary alerts: the kernel is in summary mode.
-    pub summaries: u64,
-    /// Datagrams that did not fit the buffer, or ended in an impossible length.
-    pub damaged_messages: u64,
-    /// Alerts of what never was a packet, left out.
-    pub not_packets: u64,
-    /// Alerts of alerts that the kernel freed as dropped, left out.
-    pub alerts_of_alerts: u64,
-}
-
-/// What one look into the socket gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken<B> {
-    /// Records were handed on, or something else was skipped; there may be more.
-    Some,
-    /// Nothing was waiting.
-    Nothing,
-    /// The receiver wants no more.
-    Break(B),
-}
-
-impl Kernel {
+impl NetDm {
     /// Reads from a socket that joined the group.
     pub fn new(alerts: AlertSocket, not_packets: NotPackets) -> Self {
         Self {
             alerts,
-            devices: Devices::default(),
+            devices: DeviceTable::default(),
             symbols: Symbols::of_running_kernel(),
             not_packets,
             left_out: LeftOut::default(),
         }
     }
+}
 
-    /// Hands what some of the waiting datagrams tell to `take`, without waiting for any.
-    pub fn take<B>(
-        &mut self,
-        mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
-    ) -> io::Result<Taken<B>> {
+impl Source for NetDm {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        descriptors.push(self.alerts.as_fd());
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
         let family = self.alerts.family();
         let datagrams = self.alerts.receive()?;
         if datagrams.len() == 0 {
@@ -90,10 +66,10 @@ impl Kernel {
                         self.left_out.summaries += 1;
                         match SummaryAlert::decode(&generic) {
                             Some(alert) => {
-                                if let ControlFlow::Break(value) =
-                                    count(&alert, &mut self.symbols, &mut take)
+                                if let ControlFlow::Break(()) =
+                                    count(&alert, &mut self.symbols, receive)
                                 {
-                                    return Ok(Taken::Break(value));
+                                    return Ok(Taken::Break(()));
                                 }
                             }
                             None => self.left_out.damaged_messages += 1,
@@ -106,7 +82,7 @@ impl Kernel {
                 self.left_out.skipped_attributes += u64::from(alert.skipped);
                 match alert.content {
                     Content::Packet => {}
-                    // Never a drop, even where all else is wanted: a listener made it.
+                    // Caused by a listener's filter or exit, so it is no drop, even with --all.
                     Content::Netlink { kind } if kind == family => {
                         self.left_out.alerts_of_alerts += 1;
                         continue;
@@ -120,11 +96,11 @@ impl Kernel {
                 }
                 alert.location = self.symbols.complete(alert.location);
                 let found = self.devices.find(&alert);
-                // The kernel says the time: the clock would be asked for nothing.
+                // The clock is read only where the kernel sent no time.
                 let time = alert.time.unwrap_or_else(Timestamp::now);
                 let record = alert.record(Some(time), found.certain, found.guess, found.name);
-                if let ControlFlow::Break(value) = take(Event::Drop(&record)) {
-                    return Ok(Taken::Break(value));
+                if let ControlFlow::Break(()) = receive(Event::Drop(&record)) {
+                    return Ok(Taken::Break(()));
                 }
             }
             self.left_out.damaged_messages += u64::from(!messages.rest().is_empty());
@@ -132,38 +108,36 @@ impl Kernel {
         Ok(Taken::Some)
     }
 
-    /// Leaves the group: what waits can still be taken, and no more comes.
-    pub fn leave(&self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         self.alerts.leave()
     }
 
-    /// What came across so far.
-    pub fn left_out(&self) -> LeftOut {
+    fn loss(&self) -> io::Result<Loss> {
+        Ok(Loss {
+            queue: 0,
+            socket: self.alerts.lost()?,
+        })
+    }
+
+    fn left_out(&self) -> LeftOut {
         self.left_out
     }
 
-    /// Whether a symbol stays cut because this process may not see addresses. True once.
-    pub fn symbols_are_newly_hidden(&mut self) -> bool {
+    fn symbols_are_newly_hidden(&mut self) -> bool {
         self.symbols.are_newly_hidden()
     }
 
-    /// Has the kernel deliver all alerts again: detaches the filter.
-    pub fn detach_filter(&self) -> io::Result<()> {
+    fn detach_filter(&self) -> io::Result<()> {
         self.alerts.detach_filter()
-    }
-
-    /// Alerts lost in the socket's buffer so far.
-    pub fn lost(&self) -> io::Result<u64> {
-        self.alerts.lost()
     }
 }
 
-/// Hands on what a summary alert counts, with the names of the places.
-fn count<B>(
+/// Hands on the counts of a summary alert, with the symbols of their locations.
+fn count(
     alert: &SummaryAlert<'_>,
     symbols: &mut Symbols,
-    take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
-) -> ControlFlow<B> {
+    receive: &mut Receive<'_>,
+) -> ControlFlow<()> {
     let time = Some(Timestamp::now());
     alert.try_for_each(|cause, count| {
         let cause = match cause {
@@ -173,23 +147,17 @@ fn count<B>(
             },
             other => other,
         };
-        take(Event::Count { cause, count, time })
+        receive(Event::Count { cause, count, time })
     })?;
-    take(Event::EndOfCounts {
+    receive(Event::EndOfCounts {
         is_full: alert.is_full(),
     })
 }
 
-impl AsFd for Kernel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.alerts.as_fd()
-    }
-}
-
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
-struct Devices {
-    known: LatestFirst<u32, Option<Device>>,
+struct DeviceTable {
+    known: LatestFirst<InterfaceKey, Option<Device>>,
 }
 
 /// A device of this namespace.
@@ -198,12 +166,12 @@ struct Device {
     hardware: Option<ArpHardware>,
 }
 
-/// What a lookup says of an alert's input device.
+/// What is known of an alert's input device.
 #[derive(Default)]
-struct Found<'d> {
-    /// Its hardware type, where it is certainly the device of the alert.
+struct DeviceFacts<'d> {
+    /// The hardware type, where the device is certainly that of the alert.
     certain: Option<ArpHardware>,
-    /// The hardware type of what has its index here.
+    /// The hardware type of the device with its index in this network namespace.
     guess: Option<ArpHardware>,
     name: Option<Name<'d>>,
 }
@@ -211,21 +179,22 @@ struct Found<'d> {
 /// The loopback device's index, in every network namespace (`LOOPBACK_IFINDEX`, net/flow.h).
 const LOOPBACK: u32 = 1;
 
-impl Devices {
-    /// A software drop's index belongs to the packet's own namespace, which the kernel does not
-    /// name: only loopback is certain. A hardware drop's is certain where its name fits.
-    fn find(&mut self, alert: &Alert<'_>) -> Found<'_> {
+impl DeviceTable {
+    /// Returns what is known of an alert's input device. The index of a software drop belongs to the
+    /// packet's network namespace, which the kernel does not send, so that only loopback is certain.
+    /// For a hardware drop the device is certain where the names match.
+    fn find(&mut self, alert: &Alert<'_>) -> DeviceFacts<'_> {
         let Some(input) = alert.input else {
-            return Found::default();
+            return DeviceFacts::default();
         };
-        let look_up = || Device::look_up(input.index);
-        let Some(device) = self.known.get(input.index, look_up) else {
-            return Found::default();
+        let look_up = || Device::look_up(input.key.index);
+        let Some(device) = self.known.get(input.key, look_up) else {
+            return DeviceFacts::default();
         };
         let name = Name::new(&device.name);
         let is_certain =
-            input.index == LOOPBACK || (input.name().is_some() && input.name() == name);
-        Found {
+            input.key.index == LOOPBACK || (input.name().is_some() && input.name() == name);
+        DeviceFacts {
             certain: device.hardware.filter(|_| is_certain),
             guess: device.hardware,
             name,

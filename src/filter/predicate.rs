@@ -1,25 +1,26 @@
-//! Compiled tests. A test answers a packet with true, false, or `None` where bytes are missing.
+//! Compiled predicates. A predicate answers true or false for a packet, or `None` if bytes are
+//! missing.
 
 use crate::reason;
 use crate::record::{Cause, Name, Origin, Symbol};
 
 use super::ast::{
-    Arith, Comparison, Direction, DropWord, Family, Flow, Header, Net, Operator, PortRange,
-    PortScope, Primitive, Relation, Scope, Side, Width,
+    Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Operator, PortRange,
+    PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
 use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
-use super::offset::{arp, ipv4, ipv6, udp};
 use super::packet::Lookup::{Absent, Found};
 use super::relation;
-use super::view::{Class, View};
+use super::view::{Class, PacketView};
 use super::{fact, transport_header};
+use crate::packet::offset::{LLC_CONTROL, arp, ethernet, ipv4, ipv6, udp};
 
-/// A primitive made ready.
+/// A primitive, prepared for fast evaluation.
 #[derive(Clone, Debug)]
-pub enum Test {
-    /// A load at a fixed offset under a mask: nearly every relation there is.
+pub enum Predicate {
+    /// A comparison of one load at a fixed offset, under a mask; nearly every relation is one.
     Field {
-        header: Header,
+        header: LoadBase,
         offset: usize,
         width: Width,
         mask: u32,
@@ -28,18 +29,19 @@ pub enum Test {
     },
     Relation {
         relation: Box<Relation>,
-        /// The headers that have to be there, in text order.
-        guards: Vec<Header>,
+        /// The headers that the packet must have, in text order.
+        guards: Vec<LoadBase>,
     },
     Other(Box<Primitive>),
     EtherProto(u16),
     IpProto(Family, u8),
-    Address4(Scope, Direction, u32, u32),
-    /// Any of the ranges; the first apart, for nearly always it is the only one.
-    Port(PortScope, Direction, PortRange, Vec<PortRange>),
+    Address4(Scope, DirQualifier, u32, u32),
+    /// A port in any of the ranges. The first range is stored apart, because it nearly always is
+    /// the only one.
+    Port(PortScope, DirQualifier, PortRange, Vec<PortRange>),
 }
 
-impl Test {
+impl Predicate {
     pub fn new(primitive: &Primitive) -> Self {
         match primitive {
             &Primitive::EtherProto(kind) => Self::EtherProto(kind),
@@ -63,14 +65,14 @@ impl Test {
         }
     }
 
-    /// The range that `other` asks for, where `self or other` is one test for ports.
+    /// Returns the range of `other`, if `self or other` can be one predicate on ports.
     pub fn joined_port(&self, other: &Self) -> Option<PortRange> {
         match (self, other) {
             (
                 Self::Port(scope, direction, ..),
                 Self::Port(same_scope, same_direction, range, _),
             ) if (scope, direction) == (same_scope, same_direction)
-                && *direction != Direction::Both =>
+                && *direction != DirQualifier::Both =>
             {
                 Some(*range)
             }
@@ -78,7 +80,7 @@ impl Test {
         }
     }
 
-    /// The same test for more ports.
+    /// Adds port ranges to the predicate.
     pub fn with_ports(mut self, ports: Vec<PortRange>) -> Self {
         if let Self::Port(_, _, _, more) = &mut self {
             more.extend(ports);
@@ -86,7 +88,7 @@ impl Test {
         self
     }
 
-    /// The answer for all packets of a class, where there is only one.
+    /// Returns the answer for all packets of a class, if it is the same for all of them.
     pub fn in_class(&self, class: Class) -> Option<bool> {
         if class == Class::Unknown {
             return None;
@@ -122,7 +124,7 @@ impl Test {
     }
 
     #[inline]
-    pub fn answer(&self, view: &View<'_>) -> Option<bool> {
+    pub fn answer(&self, view: &PacketView<'_>) -> Option<bool> {
         match self {
             &Self::EtherProto(kind) => view.layout.is_ether_proto(view.packet, kind),
             &Self::IpProto(family, number) => ip_proto(view, family, number),
@@ -161,8 +163,8 @@ impl Test {
     }
 }
 
-/// Returns the relation as a [`Test::Field`] if it compares one load at a constant offset.
-pub fn field(comparison: &Relation) -> Option<Test> {
+/// Returns the relation as a [`Predicate::Field`] if it compares one load at a constant offset.
+pub fn field(comparison: &Relation) -> Option<Predicate> {
     let Arith::Number(value) = comparison.right else {
         return None;
     };
@@ -181,7 +183,7 @@ pub fn field(comparison: &Relation) -> Option<Test> {
     else {
         return None;
     };
-    Some(Test::Field {
+    Some(Predicate::Field {
         header: *header,
         offset: usize::try_from(relation::constant(offset)?).ok()?,
         width: *width,
@@ -191,10 +193,10 @@ pub fn field(comparison: &Relation) -> Option<Test> {
     })
 }
 
-/// pcap-filter(7): the next header; over IPv6 behind one fragment header, too, which libpcap does
-/// and its manual does not say.
+/// Tests the next header, as pcap-filter(7) says; over IPv6 also the header behind one fragment
+/// header, which libpcap does without mentioning it in the manual.
 #[inline]
-fn ip_proto(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+fn ip_proto(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
@@ -213,9 +215,9 @@ fn ip_proto(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
 
 #[inline]
 fn address4(
-    view: &View<'_>,
+    view: &PacketView<'_>,
     scope: Scope,
-    direction: Direction,
+    direction: DirQualifier,
     address: u32,
     mask: u32,
 ) -> Option<bool> {
@@ -233,7 +235,12 @@ fn address4(
     direction.judge(|| is(source), || is(destination))
 }
 
-fn address6(view: &View<'_>, direction: Direction, address: u128, mask: u128) -> Option<bool> {
+fn address6(
+    view: &PacketView<'_>,
+    direction: DirQualifier,
+    address: u128,
+    mask: u128,
+) -> Option<bool> {
     if view.kind? != ether_type::IPV6 {
         return Some(false);
     }
@@ -242,8 +249,9 @@ fn address6(view: &View<'_>, direction: Direction, address: u128, mask: u128) ->
     direction.judge(|| is(ipv6::SOURCE), || is(ipv6::DESTINATION))
 }
 
-/// Word by word: the first that differs decides, even where those behind it are missing.
-fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
+/// Compares word by word: the first word that differs decides, even if later ones were not
+/// captured.
+fn is_address6(view: &PacketView<'_>, at: usize, address: u128, mask: u128) -> Option<bool> {
     for word in 0..4 {
         let shift = 96 - 32 * word;
         #[expect(clippy::cast_possible_truncation, reason = "one word of four")]
@@ -255,12 +263,13 @@ fn is_address6(view: &View<'_>, at: usize, address: u128, mask: u128) -> Option<
     Some(true)
 }
 
-/// pcap-filter(7): the transport header of a first fragment, over IPv6 only directly behind it.
+/// Tests the ports in the transport header of a first fragment, over IPv6 only directly behind the
+/// IPv6 header, as pcap-filter(7) says.
 #[inline]
 fn port(
-    view: &View<'_>,
+    view: &PacketView<'_>,
     scope: PortScope,
-    direction: Direction,
+    direction: DirQualifier,
     range: PortRange,
     more: &[PortRange],
 ) -> Option<bool> {
@@ -290,22 +299,22 @@ fn port(
     direction.judge(|| is(at), || is(at + udp::DESTINATION))
 }
 
-/// The tests that are rarer, or do little.
-fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
+/// Evaluates the primitives that are rare or cheap.
+fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
     let network = view.layout.network();
     match primitive {
         &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
             address6(view, direction, address, mask)
         }
         &Primitive::ProtoChain(family, number) => proto_chain(view, family, number),
-        &Primitive::FarAddress(direction, net) => far_address(view, direction, net),
-        &Primitive::FarPort(side, range) => {
+        &Primitive::TransportAddress(direction, net) => transport_address(view, direction, net),
+        &Primitive::TransportPort(side, range) => {
             let Found(ports) = transport_header::ports(view.packet)? else {
                 return Some(false);
             };
             let offset = match side {
-                Side::Source => 0,
-                Side::Destination => 2,
+                Side::Source => udp::SOURCE,
+                Side::Destination => udp::DESTINATION,
             };
             Some(range.contains(view.packet.bytes.u16(ports.at + offset)?))
         }
@@ -316,7 +325,9 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
                 let found: [u8; 6] = view.packet.bytes.array(view.layout.header + at)?;
                 Some(found == mac)
             };
-            with_macs(view, || direction.judge(|| is(6), || is(0)))
+            with_macs(view, || {
+                direction.judge(|| is(ethernet::SOURCE), || is(ethernet::DESTINATION))
+            })
         }
         Primitive::Broadcast => with_macs(view, || {
             Some(view.packet.bytes.array(view.layout.header)? == [0xff; 6])
@@ -358,30 +369,30 @@ fn other(primitive: &Primitive, view: &View<'_>) -> Option<bool> {
             if llc.mask == 0 {
                 return Some(true);
             }
-            Some(view.packet.bytes.u8(view.layout.payload + 2)? & llc.mask == llc.value)
+            Some(view.packet.bytes.u8(view.layout.payload + LLC_CONTROL)? & llc.mask == llc.value)
         }
         &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
         Primitive::Drop(word) => Some(drop_word(word, view)),
-        // They are tests of their own.
+        // These have predicates of their own.
         Primitive::EtherProto(_)
         | Primitive::IpProto(..)
         | Primitive::Address(..)
         | Primitive::Port(..)
-        | Primitive::Relation(_) => Test::new(primitive).answer(view),
+        | Primitive::Relation(_) => Predicate::new(primitive).answer(view),
     }
 }
 
-/// What is asked of MAC addresses is false where there are none.
-fn with_macs(view: &View<'_>, test: impl FnOnce() -> Option<bool>) -> Option<bool> {
+/// Returns false for a link layer without MAC addresses, else the predicate's answer.
+fn with_macs(view: &PacketView<'_>, predicate: impl FnOnce() -> Option<bool>) -> Option<bool> {
     match view.layout.naming {
         Naming::Unread => None,
         _ if !view.layout.has_macs => Some(false),
-        _ => test(),
+        _ => predicate(),
     }
 }
 
-/// Any header of the chain, until one that has no next.
-fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
+/// Returns whether any header of the chain has the protocol number.
+fn proto_chain(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
     let network = view.layout.network();
     let headers = match (view.kind?, family) {
         (ether_type::IPV4, Family::Ip | Family::Either) => {
@@ -400,7 +411,7 @@ fn proto_chain(view: &View<'_>, family: Family, number: u8) -> Option<bool> {
     Some(false)
 }
 
-fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> {
+fn transport_address(view: &PacketView<'_>, direction: DirQualifier, net: Net) -> Option<bool> {
     let (kind, network) = transport_header::network(view.packet)?;
     match (kind, net) {
         (ether_type::IPV4, Net::V4 { address, mask }) => {
@@ -419,7 +430,7 @@ fn far_address(view: &View<'_>, direction: Direction, net: Net) -> Option<bool> 
     }
 }
 
-fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
+fn is_flow(view: &PacketView<'_>, flow: &TwoWayFlow) -> Option<bool> {
     let Found(ports) = transport_header::ports(view.packet)? else {
         return Some(false);
     };
@@ -432,16 +443,16 @@ fn is_flow(view: &View<'_>, flow: &Flow) -> Option<bool> {
         if source != from.port() || destination != to.port() {
             return Some(false);
         }
-        Direction::Both.judge(
-            || far_address(view, Direction::Source, from.ip().into()),
-            || far_address(view, Direction::Destination, to.ip().into()),
+        DirQualifier::Both.judge(
+            || transport_address(view, DirQualifier::Source, from.ip().into()),
+            || transport_address(view, DirQualifier::Destination, to.ip().into()),
         )
     };
-    Direction::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
+    DirQualifier::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
 }
 
-/// What is absent is plainly not so.
-fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
+/// Tests a fact of the drop. A fact that is absent makes the test false.
+fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
     let record = view.packet.record;
     let (reason, symbol) = match record.cause {
         Cause::Software { location, reason } => (reason, location.symbol),
@@ -452,7 +463,7 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
             reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
         }
         DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
-            // `.constprop.0` and its like: parts of a function that the compiler split off.
+            // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
             let plain = function.split(|&byte| byte == b'.').next();
             glob.matches(function)
                 || plain.is_some_and(|plain| glob.matches(plain))
@@ -471,7 +482,9 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
         DropWord::Number(number, wanted) => {
             fact::can_have(record, *number) && fact::number(record, *number) == *wanted
         }
-        DropWord::InterfaceIndex(index) => record.input.is_some_and(|input| input.index == *index),
+        DropWord::InterfaceIndex(index) => {
+            record.input.is_some_and(|input| input.key.index == *index)
+        }
         DropWord::InterfaceName(name) => {
             record
                 .input
@@ -490,7 +503,7 @@ fn drop_word(word: &DropWord, view: &View<'_>) -> bool {
     }
 }
 
-/// A symbol without its module: `gre_rcv+0x41/0xb0`, as one copies it from a line.
+/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
 fn place(symbol: Symbol<'_>) -> &[u8] {
     let text = symbol.0.as_bytes();
     let end = text.iter().position(|&byte| byte == b' ');
