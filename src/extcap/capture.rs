@@ -88,7 +88,7 @@ fn command_line(request: &Request) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Command, FilterText, Format, Role, Target};
+    use crate::cli::{Command, FilterText, OutputFormat, Role, Target};
     use crate::net_dm::control::Origins;
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
             }
         ));
         assert_eq!(capture.delivery.output, Some(Target::File("/tmp/f".into())));
-        assert_eq!(capture.delivery.format, Some(Format::Pcapng));
+        assert_eq!(capture.delivery.format, Some(OutputFormat::Pcapng));
         assert_eq!(capture.delivery.selection.interface.as_deref(), Some("-1"));
         let filter = FilterText::Words("tcp or udp".into());
         assert_eq!(capture.delivery.selection.filter, filter);

@@ -41,6 +41,11 @@ pub fn redirect(destination: Box<dyn Destination>) {
     *redirected() = Some((destination, Severity::Note));
 }
 
+/// Returns whether diagnostics go to another place.
+pub fn is_redirected() -> bool {
+    redirected().is_some()
+}
+
 fn redirected() -> std::sync::MutexGuard<'static, Option<(Box<dyn Destination>, Severity)>> {
     REDIRECTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,7 @@ mod kernel_filter;
 mod keyboard;
 mod left_out;
 mod live;
+mod loss_watch;
 mod offline;
 mod output;
 mod output_file;

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+import drops
 import harness
 import pcapng
 import registry
@@ -127,7 +128,7 @@ class Extcap(harness.SessionTest):
         tshark = self.tshark("-i", "drops", "-f", "saddr 10.10.2.4", "-w", file)
         time.sleep(1)
         registry.marker("one that is kept")
-        list(registry.run(["udp-closed-v6", "udp-closed-v4"]))
+        list(drops.run(["udp-closed-v6", "udp-closed-v4"]))
         time.sleep(3)
         begin = time.monotonic()
         tshark.send_signal(signal.SIGINT)
