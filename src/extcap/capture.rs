@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::expression;
-use super::request::Request;
+use super::request::ExtcapCall;
 use super::watch;
 use crate::cli;
 use crate::rights;
 use crate::run::{self, Exit, Failure};
 
 /// Captures until Wireshark, or the connection that asked for it, ends it.
-pub fn capture(request: &Request) -> Result<Exit, Failure> {
+pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     check(request)?;
     if request.fifo.as_os_str() == "-" {
         watch::end_with_input();
@@ -33,7 +33,7 @@ pub fn capture(request: &Request) -> Result<Exit, Failure> {
 }
 
 /// Checks what a capture needs.
-pub fn check(request: &Request) -> Result<(), Failure> {
+pub fn check(request: &ExtcapCall) -> Result<(), Failure> {
     let wrong = |message: String| Failure::usage(anyhow::Error::msg(message), None::<String>);
     expression::check(&request.filter).map_err(wrong)?;
     if request.fifo.as_os_str().is_empty() {
@@ -74,7 +74,7 @@ pub fn end_fifo(fifo: &Path) {
 }
 
 /// Returns the arguments, the program's name first, that mean the same as the request.
-fn command_line(request: &Request) -> Vec<OsString> {
+fn command_line(request: &ExtcapCall) -> Vec<OsString> {
     let mut words: Vec<OsString> = ["dwdump", "--format=pcapng", "--write"]
         .map(Into::into)
         .into();
@@ -97,7 +97,7 @@ mod tests {
                      --interface -1 --extcap-capture-filter";
         let mut words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
         words.push("tcp or udp".into());
-        let request = Request::parse(words).unwrap();
+        let request = ExtcapCall::parse(words).unwrap();
         let Command::Capture(capture) = cli::parse(command_line(&request)).unwrap() else {
             panic!("not a capture");
         };

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::control::LOGGER;
-use super::interface::Interface;
+use super::interface::ExtcapInterface;
 use super::options::{self, Entry, Row};
 use crate::run;
 
 /// The sentences on the program, its interfaces and its toolbar.
 pub fn interfaces() -> String {
     let mut text = format!("extcap {{version={}}}\n", env!("CARGO_PKG_VERSION"));
-    for interface in Interface::ALL {
+    for interface in ExtcapInterface::ALL {
         let _ = writeln!(
             text,
             "interface {{value={}}}{{display={}}}",
@@ -32,7 +32,7 @@ pub fn link_types() -> String {
 }
 
 /// The sentences on an interface's options.
-pub fn options(interface: Interface) -> String {
+pub fn options(interface: ExtcapInterface) -> String {
     let command_line = options::command_line();
     let mut text = String::new();
     let mut values = String::new();
@@ -77,7 +77,7 @@ pub fn values(row: Option<&'static Row>) -> String {
         Entry::Reason => options::reasons(run::drop_reasons().into_iter()),
         _ => row.choices(&options::command_line()),
     };
-    let mut rows = options::rows(Interface::Drops);
+    let mut rows = options::rows(ExtcapInterface::Drops);
     let number = rows.position(|other| other.name == row.name);
     sentences(number.unwrap_or(0), row, &choices)
 }
@@ -140,7 +140,7 @@ mod tests {
     fn answers_are_sentences() {
         check_sentences(&interfaces());
         check_sentences(&link_types());
-        for interface in Interface::ALL {
+        for interface in ExtcapInterface::ALL {
             check_sentences(&options(interface));
             for row in options::rows(interface) {
                 check_sentences(&values(Some(row)));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn reloaded_values_belong_to_their_option() {
-        let config = options(Interface::Drops);
+        let config = options(ExtcapInterface::Drops);
         for name in ["interface", "reason"] {
             let arg = config
                 .lines()

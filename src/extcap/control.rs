@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use super::request::Request;
+use super::request::ExtcapCall;
 use crate::rights;
 use crate::run::{self, Destination, Severity};
 
@@ -22,7 +22,7 @@ pub const LOGGER: u8 = 0;
 
 /// What a packet tells Wireshark to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+enum ControlCommand {
     /// Add to the text of a control.
     Add = 2,
     /// Show in the status bar.
@@ -46,17 +46,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Where a capture's diagnostics go, until [`close`](Self::close).
-pub struct Control(Arc<Mutex<Window>>);
+pub struct ControlPipes(Arc<Mutex<Window>>);
 
-impl Control {
+impl ControlPipes {
     /// Opens the pipes, where there are some, and has all diagnostics come here.
-    pub fn open(request: &Request) -> Self {
+    pub fn open(request: &ExtcapCall) -> Self {
         let pipes = request
             .control_in
             .as_deref()
             .zip(request.control_out.as_deref());
         let window = Arc::new(Mutex::new(Window::new(pipes)));
-        run::redirect(Box::new(Shared(Arc::clone(&window))));
+        run::redirect(Box::new(SharedWindow(Arc::clone(&window))));
         Self(window)
     }
 
@@ -67,9 +67,9 @@ impl Control {
     }
 }
 
-struct Shared(Arc<Mutex<Window>>);
+struct SharedWindow(Arc<Mutex<Window>>);
 
-impl Destination for Shared {
+impl Destination for SharedWindow {
     fn take(&mut self, severity: Severity, text: &str) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         window.show(severity, text, &mut io::stderr());
@@ -81,11 +81,11 @@ struct Window {
     /// The pipe from its toolbar. Nothing that comes there is for us, but Wireshark opens it, and
     /// waits for a reader.
     toolbar: Option<File>,
-    output: Output,
+    output: WindowPipe,
 }
 
 /// The pipe to the window.
-enum Output {
+enum WindowPipe {
     /// Nobody reads it yet.
     Waiting {
         path: PathBuf,
@@ -106,7 +106,7 @@ impl Window {
         else {
             return Self {
                 toolbar: None,
-                output: Output::None,
+                output: WindowPipe::None,
             };
         };
         let mut options = OpenOptions::new();
@@ -116,7 +116,7 @@ impl Window {
         let toolbar = rights::of_caller(|| options.open(input));
         Self {
             toolbar: toolbar.ok(),
-            output: Output::Waiting {
+            output: WindowPipe::Waiting {
                 path: output.to_owned(),
                 pending: Vec::new(),
                 for_stderr: Vec::new(),
@@ -126,19 +126,19 @@ impl Window {
 
     fn show(&mut self, severity: Severity, text: &str, stderr: &mut impl Write) {
         self.look_for_reader();
-        let mut packets = packet(Action::Add, LOGGER, &format!("{text}\n"));
+        let mut packets = packet(ControlCommand::Add, LOGGER, &format!("{text}\n"));
         let action = match severity {
-            Severity::Note => Action::StatusBar,
-            Severity::Warning => Action::Warning,
-            Severity::Error => Action::Error,
+            Severity::Note => ControlCommand::StatusBar,
+            Severity::Warning => ControlCommand::Warning,
+            Severity::Error => ControlCommand::Error,
         };
         let text_shown = match action {
-            Action::StatusBar => text.replace('\n', ", "),
+            ControlCommand::StatusBar => text.replace('\n', ", "),
             _ => text.to_owned(),
         };
         packets.extend(packet(action, 0, &text_shown));
         match &mut self.output {
-            Output::Waiting {
+            WindowPipe::Waiting {
                 pending,
                 for_stderr,
                 ..
@@ -151,11 +151,11 @@ impl Window {
                 }
                 return;
             }
-            Output::Open(file) => match send(file, &packets) {
+            WindowPipe::Open(file) => match send(file, &packets) {
                 Ok(()) => return,
-                Err(_) => self.output = Output::None,
+                Err(_) => self.output = WindowPipe::None,
             },
-            Output::None => {}
+            WindowPipe::None => {}
         }
         if severity != Severity::Note {
             let _ = writeln!(stderr, "{text}");
@@ -164,7 +164,7 @@ impl Window {
 
     /// Opens the pipe where somebody reads it by now, and hands on what waits.
     fn look_for_reader(&mut self) {
-        let Output::Waiting { path, pending, .. } = &self.output else {
+        let WindowPipe::Waiting { path, pending, .. } = &self.output else {
             return;
         };
         let mut options = OpenOptions::new();
@@ -175,7 +175,7 @@ impl Window {
         if let Ok(mut file) = opened
             && send(&mut file, pending).is_ok()
         {
-            self.output = Output::Open(file);
+            self.output = WindowPipe::Open(file);
         }
     }
 
@@ -183,12 +183,12 @@ impl Window {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.look_for_reader();
-            if !matches!(self.output, Output::Waiting { .. }) || Instant::now() >= deadline {
+            if !matches!(self.output, WindowPipe::Waiting { .. }) || Instant::now() >= deadline {
                 break;
             }
             std::thread::sleep(INTERVAL);
         }
-        if let Output::Waiting { for_stderr, .. } = &self.output {
+        if let WindowPipe::Waiting { for_stderr, .. } = &self.output {
             let _ = stderr.write_all(for_stderr);
         } else if let Some(toolbar) = &self.toolbar {
             // The window says when it is ready.
@@ -199,7 +199,7 @@ impl Window {
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
             );
         }
-        self.output = Output::None;
+        self.output = WindowPipe::None;
     }
 }
 
@@ -219,7 +219,7 @@ fn send(file: &mut File, packets: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a packet, of as much of the text as fits.
-fn packet(action: Action, control: u8, text: &str) -> Vec<u8> {
+fn packet(action: ControlCommand, control: u8, text: &str) -> Vec<u8> {
     let text = &text[..text.floor_char_boundary(MAX_PACKET - HEADER_LEN)];
     let len = u32::try_from(text.len() + 2).unwrap_or(0).to_be_bytes();
     let mut packet = vec![b'T', len[1], len[2], len[3], control, action as u8];
@@ -272,8 +272,11 @@ mod tests {
 
     #[test]
     fn a_packet_has_the_protocols_form() {
-        assert_eq!(packet(Action::Warning, 0, "abc"), b"T\0\0\x05\0\x08abc");
-        let long = packet(Action::Add, LOGGER, &"é".repeat(MAX_PACKET));
+        assert_eq!(
+            packet(ControlCommand::Warning, 0, "abc"),
+            b"T\0\0\x05\0\x08abc"
+        );
+        let long = packet(ControlCommand::Add, LOGGER, &"é".repeat(MAX_PACKET));
         assert_eq!(packet_len(&long), Some(long.len()));
         assert!((MAX_PACKET - 1..=MAX_PACKET).contains(&long.len()));
     }

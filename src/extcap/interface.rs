@@ -2,14 +2,14 @@
 
 /// An interface of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interface {
+pub enum ExtcapInterface {
     /// What this host's kernel drops.
     Drops,
     /// What another host's kernel drops.
     DropsSsh,
 }
 
-impl Interface {
+impl ExtcapInterface {
     /// All of them, in the order of the list.
     pub const ALL: [Self; 2] = [Self::Drops, Self::DropsSsh];
 

@@ -21,8 +21,8 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write;
 
-use interface::Interface;
-use request::{Call, Request};
+use interface::ExtcapInterface;
+use request::{Call, ExtcapCall};
 
 use crate::run::{self, Exit, Severity};
 use crate::untrusted::EscapedMessage;
@@ -39,7 +39,7 @@ pub fn is_call(arguments: &[OsString]) -> bool {
 /// Does what a call asks for. Calls that only ask succeed in any case: with another status
 /// Wireshark would not show the answer.
 pub fn answer(arguments: Vec<OsString>) -> Exit {
-    let request = match Request::parse(arguments) {
+    let request = match ExtcapCall::parse(arguments) {
         Ok(request) => request,
         Err(error) => return fail(&error),
     };
@@ -49,8 +49,8 @@ pub fn answer(arguments: Vec<OsString>) -> Exit {
         Call::LinkTypes => config::link_types(),
         Call::Config => config::options(request.interface),
         Call::Reload => match request.interface {
-            Interface::Drops => config::values(request.reload),
-            Interface::DropsSsh => remote::values(&request),
+            ExtcapInterface::Drops => config::values(request.reload),
+            ExtcapInterface::DropsSsh => remote::values(&request),
         },
         Call::CheckFilter => expression::check(&request.filter)
             .err()
@@ -62,12 +62,12 @@ pub fn answer(arguments: Vec<OsString>) -> Exit {
     Exit::Success
 }
 
-fn run_capture(request: &Request) -> Exit {
+fn run_capture(request: &ExtcapCall) -> Exit {
     watch::end_with_parent();
-    let told = control::Control::open(request);
+    let told = control::ControlPipes::open(request);
     let result = match request.interface {
-        Interface::Drops => capture::capture(request),
-        Interface::DropsSsh => remote::capture(request),
+        ExtcapInterface::Drops => capture::capture(request),
+        ExtcapInterface::DropsSsh => remote::capture(request),
     };
     let exit = match result {
         Ok(exit) => exit,

@@ -1,7 +1,7 @@
 //! The options in Wireshark's dialog, one row each. A row that stands for an option of the command
 //! line takes its explanation and its choices from there.
 
-use super::interface::Interface;
+use super::interface::ExtcapInterface;
 use crate::cli;
 
 /// An option of the dialog.
@@ -17,7 +17,7 @@ pub struct Row {
     /// What can be entered.
     pub entry: Entry,
     /// What is done with it.
-    pub meaning: Meaning,
+    pub target: OptionTarget,
 }
 
 /// What can be entered.
@@ -43,7 +43,7 @@ pub enum Entry {
 
 /// What an option is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum OptionTarget {
     /// It is the option of the command line with the same long name.
     CommandLine,
     /// It is a term of the filter, and this is its explanation.
@@ -61,49 +61,49 @@ const KERNEL: &str = "Kernel";
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     Row { name: HOST, display: "Host", tab: CONNECTION, entry: Entry::Text("server.example"),
-          meaning: Meaning::Connection("A name or an address, or a Host of ~/.ssh/config") },
+          target: OptionTarget::Connection("A name or an address, or a Host of ~/.ssh/config") },
     Row { name: USER, display: "User", tab: CONNECTION, entry: Entry::Text("the one of ~/.ssh/config"),
-          meaning: Meaning::Connection("The user on that host") },
+          target: OptionTarget::Connection("The user on that host") },
     Row { name: PORT, display: "Port", tab: CONNECTION, entry: Entry::Number("0,65535", "0"),
-          meaning: Meaning::Connection("The port of its SSH server; 0 is the one of ~/.ssh/config, or 22") },
+          target: OptionTarget::Connection("The port of its SSH server; 0 is the one of ~/.ssh/config, or 22") },
     Row { name: KEY, display: "Key file", tab: CONNECTION, entry: Entry::File,
-          meaning: Meaning::Connection("A private key; without one, those of the agent and of ~/.ssh are tried") },
+          target: OptionTarget::Connection("A private key; without one, those of the agent and of ~/.ssh are tried") },
     Row { name: PRIVILEGE, display: "Privileges by", tab: CONNECTION, entry: Entry::Choice(&[
               ("none", "none: the user is root, or dwdump has its capabilities there"),
               ("sudo", "sudo -n"), ("doas", "doas -n")]),
-          meaning: Meaning::Connection("How dwdump becomes root on that host, without a password") },
+          target: OptionTarget::Connection("How dwdump becomes root on that host, without a password") },
     Row { name: PROGRAM, display: "Program", tab: CONNECTION, entry: Entry::Text("dwdump"),
-          meaning: Meaning::Connection("The path of dwdump on that host, where it is not in the PATH") },
+          target: OptionTarget::Connection("The path of dwdump on that host, where it is not in the PATH") },
 
     Row { name: "interface", display: "Input interface", tab: DROPS, entry: Entry::NetworkInterface,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: REASON, display: "Drop reason", tab: DROPS, entry: Entry::Reason,
-          meaning: Meaning::Filter("Only drops for this reason") },
+          target: OptionTarget::Filter("Only drops for this reason") },
     Row { name: "origin", display: "Dropped by", tab: DROPS, entry: Entry::Choice(&[
               ("", "the kernel and devices"), ("sw", "the kernel"), ("hw", "devices")]),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "all", display: "What never was a packet, too", tab: DROPS, entry: Entry::Flag,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
 
     Row { name: "trunc", display: "Bytes of each packet", tab: PACKETS, entry: Entry::Number("0,65527", "0"),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "comments", display: "Explanations", tab: PACKETS, entry: Entry::ChoiceOfCommandLine("facts"),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "source-lines", display: "Source lines", tab: PACKETS, entry: Entry::Flag,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "vmlinux", display: "Debug information", tab: PACKETS, entry: Entry::File,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "modules", display: "That of modules below", tab: PACKETS, entry: Entry::Text("/usr/lib/debug/lib/modules"),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
 
     Row { name: "kernel-filter", display: "Filter in the kernel, too", tab: KERNEL, entry: Entry::Flag,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "passive", display: "Listen to somebody else's monitoring", tab: KERNEL, entry: Entry::Flag,
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "limit", display: "Queue of each CPU, in packets", tab: KERNEL, entry: Entry::Text("up to 100000"),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
     Row { name: "bufsize", display: "Socket buffer", tab: KERNEL, entry: Entry::Text("up to 64M"),
-          meaning: Meaning::CommandLine },
+          target: OptionTarget::CommandLine },
 ];
 
 /// The other host.
@@ -122,9 +122,9 @@ pub const PROGRAM: &str = "remote-program";
 pub const REASON: &str = "reason";
 
 /// Returns the rows of an interface's dialog.
-pub fn rows(interface: Interface) -> impl Iterator<Item = &'static Row> {
+pub fn rows(interface: ExtcapInterface) -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(move |row| {
-        interface == Interface::DropsSsh || !matches!(row.meaning, Meaning::Connection(_))
+        interface == ExtcapInterface::DropsSsh || !matches!(row.target, OptionTarget::Connection(_))
     })
 }
 
@@ -146,9 +146,9 @@ impl Row {
 
     /// Returns what the dialog explains.
     pub fn tooltip(&self, command_line: &clap::Command) -> String {
-        match self.meaning {
-            Meaning::Filter(text) | Meaning::Connection(text) => text.to_owned(),
-            Meaning::CommandLine => {
+        match self.target {
+            OptionTarget::Filter(text) | OptionTarget::Connection(text) => text.to_owned(),
+            OptionTarget::CommandLine => {
                 let help = self.argument(command_line).and_then(clap::Arg::get_help);
                 help.map(ToString::to_string).unwrap_or_default()
             }
@@ -236,13 +236,13 @@ mod tests {
         let command_line = command_line();
         let long = command_line.get_arguments().filter_map(clap::Arg::get_long);
         for name in long {
-            let is_row = row(name).is_some_and(|row| row.meaning == Meaning::CommandLine);
+            let is_row = row(name).is_some_and(|row| row.target == OptionTarget::CommandLine);
             let is_elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
             assert!(is_row != is_elsewhere, "--{name}");
         }
         for row in ROWS
             .iter()
-            .filter(|row| row.meaning == Meaning::CommandLine)
+            .filter(|row| row.target == OptionTarget::CommandLine)
         {
             let argument = row.argument(&command_line);
             assert!(argument.is_some(), "{}", row.name);

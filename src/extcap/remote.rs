@@ -16,9 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::config;
-use super::interface::Interface;
-use super::options::{self, Meaning};
-use super::request::Request;
+use super::interface::ExtcapInterface;
+use super::options::{self, OptionTarget};
+use super::request::ExtcapCall;
 use super::{capture::check, trouble};
 use crate::cli::UsageError;
 use crate::record::Escaped;
@@ -35,7 +35,7 @@ const MAX_LINES: usize = 20;
 const MAX_LINE: usize = 1000;
 
 /// Captures until Wireshark ends it, or the other host does.
-pub fn capture(request: &Request) -> Result<Exit, Failure> {
+pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     check(request)?;
     let connection = Connection::new(request)?;
     let ssh = Ssh::default();
@@ -64,7 +64,7 @@ pub fn capture(request: &Request) -> Result<Exit, Failure> {
 
 /// Returns the values of a selector that is reloaded: what there is on the other host. Where it does
 /// not answer, they are those that this program knows.
-pub fn values(request: &Request) -> String {
+pub fn values(request: &ExtcapCall) -> String {
     let own = || config::values(request.reload.filter(|row| row.name == options::REASON));
     let Some(row) = request.reload else {
         return String::new();
@@ -77,7 +77,7 @@ pub fn values(request: &Request) -> String {
         return own();
     };
     let answer = String::from_utf8_lossy(&output.stdout);
-    let mut rows = options::rows(Interface::DropsSsh);
+    let mut rows = options::rows(ExtcapInterface::DropsSsh);
     let number = rows.position(|other| other.name == row.name).unwrap_or(0);
     let values: String = answer
         .lines()
@@ -105,7 +105,7 @@ struct Connection<'r> {
 }
 
 impl<'r> Connection<'r> {
-    fn new(request: &'r Request) -> Result<Self, Failure> {
+    fn new(request: &'r ExtcapCall) -> Result<Self, Failure> {
         let text = |name: &str| match request.setting(name).map(|value| value.to_str()) {
             None => Ok(None),
             Some(Some(text)) => Ok(Some(text)),
@@ -163,12 +163,13 @@ impl<'r> Connection<'r> {
     }
 
     /// The words of the capture over there, behind the program.
-    fn capture_words(request: &Request) -> Vec<String> {
+    fn capture_words(request: &ExtcapCall) -> Vec<String> {
         let mut words = ["--capture", "--extcap-interface=drops", "--fifo=-"]
             .map(String::from)
             .to_vec();
         let settings = request.settings.iter();
-        let own = settings.filter(|setting| !matches!(setting.row.meaning, Meaning::Connection(_)));
+        let own =
+            settings.filter(|setting| !matches!(setting.row.target, OptionTarget::Connection(_)));
         words.extend(own.map(|setting| setting.word().to_string_lossy().into_owned()));
         if !request.filter.is_empty() {
             words.push(format!("--extcap-capture-filter={}", request.filter));
@@ -211,7 +212,7 @@ impl<'r> Connection<'r> {
 struct Ssh(Arc<Mutex<Option<Child>>>);
 
 /// How ssh ended: its status, its last lines, and whether it was asked to.
-type Ended = (ExitStatus, Vec<String>, bool);
+type SshEnd = (ExitStatus, Vec<String>, bool);
 
 impl Ssh {
     fn with<T>(&self, act: impl FnOnce(&mut Child) -> T) -> Option<T> {
@@ -237,7 +238,7 @@ impl Ssh {
         requests: &Requests,
         fifo: &File,
         host: &str,
-    ) -> io::Result<Ended> {
+    ) -> io::Result<SshEnd> {
         let mut talk = Talk::new(host, child.stderr.take());
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let ended = pid

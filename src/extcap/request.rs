@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::interface::Interface;
-use super::options::{self, Entry, Meaning, Row};
+use super::interface::ExtcapInterface;
+use super::options::{self, Entry, OptionTarget, Row};
 use crate::record::Escaped;
 
 /// A call by Wireshark or tshark.
 #[derive(Debug)]
-pub struct Request {
+pub struct ExtcapCall {
     /// What it asks for.
     pub call: Call,
     /// The interface that it is about.
-    pub interface: Interface,
+    pub interface: ExtcapInterface,
     /// The capture filter; empty keeps all.
     pub filter: String,
     /// The FIFO to write to; `-` is standard output.
@@ -63,14 +63,14 @@ pub enum Call {
 #[error("{0}")]
 pub struct RequestError(String);
 
-impl Request {
+impl ExtcapCall {
     /// Parses arguments, the program's name first. Unknown words are tolerated unless a capture is
     /// asked for; those of the protocol itself, `--extcap-…`, are in any case.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, RequestError> {
         let mut words = Words::default();
         let mut request = Self {
             call: Call::Nothing,
-            interface: Interface::Drops,
+            interface: ExtcapInterface::Drops,
             filter: String::new(),
             fifo: PathBuf::new(),
             control_in: None,
@@ -108,7 +108,7 @@ impl Request {
             "extcap-version" => drop(parser.optional_value()),
             "extcap-interface" => {
                 let name = words.text(name, parser);
-                match Interface::of_name(&name) {
+                match ExtcapInterface::of_name(&name) {
                     Some(interface) => self.interface = interface,
                     None => words.wrong(format!("there is no interface {}", shown(&name))),
                 }
@@ -135,7 +135,8 @@ impl Request {
                 }
                 Some(row) => {
                     let value = words.value(name, parser);
-                    if Some(value.as_os_str()) != row.default().map(OsStr::new) {
+                    if !value.is_empty() && Some(value.as_os_str()) != row.default().map(OsStr::new)
+                    {
                         self.set(row, value);
                     }
                 }
@@ -176,7 +177,7 @@ impl Request {
     /// Returns the words of the settings that are options of the command line.
     pub fn command_line_words(&self) -> Vec<OsString> {
         let settings = self.settings.iter();
-        let own = settings.filter(|setting| setting.row.meaning == Meaning::CommandLine);
+        let own = settings.filter(|setting| setting.row.target == OptionTarget::CommandLine);
         own.map(Setting::word).collect()
     }
 }
@@ -264,9 +265,9 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(line: &[&str]) -> Result<Request, RequestError> {
+    fn parse(line: &[&str]) -> Result<ExtcapCall, RequestError> {
         let words = ["dwdump"].iter().chain(line);
-        Request::parse(words.map(OsString::from).collect())
+        ExtcapCall::parse(words.map(OsString::from).collect())
     }
 
     #[test]
@@ -345,6 +346,16 @@ mod tests {
             "--origin",
             "",
             "--limit=",
+        ]);
+        assert!(request.unwrap().settings.is_empty());
+        // As tshark's preferences say it of a selector.
+        let request = parse(&[
+            "--capture",
+            "--comments",
+            "",
+            "--trunc",
+            "",
+            "--remote-privilege=",
         ]);
         assert!(request.unwrap().settings.is_empty());
     }

@@ -21,9 +21,9 @@ fn packets(mut bytes: &[u8]) -> Vec<(u8, u8, String)> {
 fn an_error_is_shown_in_the_window_alone() {
     let folder = tempfile::tempdir().unwrap();
     let [fifo, input, output] = ["fifo", "in", "out"].map(|name| folder.path().join(name));
-    [&fifo, &input, &output]
-        .into_iter()
-        .for_each(|path| make_fifo(path));
+    for path in [&fifo, &input, &output] {
+        make_fifo(path);
+    }
     let mut window = reader(&output);
     // Wireshark opens its end as soon as somebody has the other.
     let toolbar = input.clone();
@@ -61,9 +61,9 @@ fn an_error_is_shown_in_the_window_alone() {
 fn a_window_that_never_opens_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     let [fifo, input, output] = ["fifo", "in", "out"].map(|name| folder.path().join(name));
-    [&fifo, &input, &output]
-        .into_iter()
-        .for_each(|path| make_fifo(path));
+    for path in [&fifo, &input, &output] {
+        make_fifo(path);
+    }
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let start = Instant::now();
     let done = run(&[

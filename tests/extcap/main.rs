@@ -47,7 +47,7 @@ fn reader(path: &Path) -> File {
 
 /// Reads until so many bytes have come.
 fn read(reader: &mut File, len: usize) -> Vec<u8> {
-    let (mut found, mut bytes) = (Vec::new(), [0; 65536]);
+    let (mut found, mut bytes) = (Vec::new(), [0; 4096]);
     wait_until("the bytes", || {
         if let Ok(len) = reader.read(&mut bytes) {
             found.extend(&bytes[..len]);

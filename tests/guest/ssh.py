@@ -16,6 +16,7 @@ from extcap import Fifo, children
 
 PORT = 2222
 HOST = "127.0.0.1"
+CONFIG = pathlib.Path("/etc/ssh/ssh_config.d")
 # What an ended connection may take on the other host: less than two seconds, but this is emulated.
 SOON = 8
 
@@ -30,15 +31,16 @@ class Ssh(harness.SessionTest):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", cls.folder / name], check=True
             )
-        cls.home = pathlib.Path("/root/.ssh")
-        cls.home.mkdir(mode=0o700, exist_ok=True)
-        cls.known = cls.home / "known_hosts"
-        (cls.home / "authorized_keys").write_text((cls.folder / "user.pub").read_text())
+        # The user's own folder is the host's, which is read only.
+        cls.known = cls.folder / "known_hosts"
+        subprocess.run(["mount", "-t", "tmpfs", "ssh", CONFIG], check=True)
+        (CONFIG / "dwdump.conf").write_text(f"UserKnownHostsFile {cls.known}\n")
         pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         cls.sshd = subprocess.Popen(
             ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", cls.folder / "host", "-p", str(PORT),
              "-o", f"ListenAddress={HOST}", "-o", "PermitRootLogin=yes", "-o", "StrictModes=no",
-             "-o", "PasswordAuthentication=no", "-o", "Banner=/etc/hostname"],
+             "-o", f"AuthorizedKeysFile={cls.folder / 'user.pub'}", "-o", "PasswordAuthentication=no",
+             "-o", "Banner=/etc/hostname"],
             stderr=(harness.TALK / "sshd").open("w"),
         )
         harness.wait_until(lambda: "listening" in (harness.TALK / "sshd").read_text())
@@ -48,6 +50,7 @@ class Ssh(harness.SessionTest):
     def tearDownClass(cls):
         cls.sshd.terminate()
         cls.sshd.wait()
+        subprocess.run(["umount", CONFIG], check=True)
 
     def setUp(self):
         self.users = harness.references()
