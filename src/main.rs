@@ -1,4 +1,4 @@
-//! The program: parse the arguments, run, print the error, choose the exit status.
+//! The program: parses the arguments, runs the command, prints an error, and returns the exit status.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(exit))
 }
 
-/// Nobody may be listening on standard error: that is no reason to panic.
+/// Prints an error. A failure to print is ignored, because standard error may be closed.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
     let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     exit

@@ -140,7 +140,7 @@ fn a_claim_of_gigabytes_gets_none() {
             });
             assert!(taken.bytes_max < 1 << 20, "{} bytes", taken.bytes_max);
             assert!(
-                problems[0].message.contains("too large, unpacked"),
+                problems[0].message.contains("too large when unpacked"),
                 "{problems:?}"
             );
         }

@@ -103,7 +103,7 @@ pub struct CaptureFile {
     pub target: Target,
     /// The origin of the drops to read; `None` means all, including packets of unknown origin.
     pub origins: Option<Origins>,
-    /// Whether what never was a packet is wanted, too.
+    /// The treatment of socket buffers that never were packets.
     pub not_packets: NotPackets,
 }
 

@@ -41,7 +41,7 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
             let hint = tcpdump_hint(&argument).unwrap_or_else(|| {
                 match context(ContextKind::SuggestedArg) {
                     suggestion if suggestion.is_empty() => general(),
-                    suggestion => format!("there is {suggestion}"),
+                    suggestion => format!("did you mean {suggestion}?"),
                 }
             });
             (format!("unknown option {argument}"), hint)
@@ -149,7 +149,7 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
         "--count" => {
             "the last lines show the number of drops; `--summary` and `--by WHAT` only count"
         }
-        "--verbose" => "there is -v",
+        "--verbose" => "use -v",
         _ => return None,
     };
     Some(hint.into())

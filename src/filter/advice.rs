@@ -72,7 +72,7 @@ fn known_elsewhere(word: &str) -> Option<&'static str> {
         "sip" | "srcip" | "source" => "a source address is `src host`: `src host 10.0.0.1`",
         "dip" | "dstip" | "destination" => "a destination is `dst host`: `dst host 10.0.0.1`",
         word if is_of_wireshark(word) => {
-            "fields are Wireshark's: here it is `tcp port 80`, `src host 10.0.0.1`, `len > 100`"
+            "this is a Wireshark field; write `tcp port 80`, `src host 10.0.0.1`, `len > 100`"
         }
         _ => return None,
     })
@@ -101,7 +101,7 @@ pub fn expected_connective<T>(input: &mut ParserInput<'_>, wanted: &str) -> Pars
             Some(',') => Some("names are joined by `or`".to_owned()),
             Some('|') => Some("it is written `or` or `||`".to_owned()),
             Some('&') => Some("it is written `and` or `&&`".to_owned()),
-            Some('[') => Some("names with blanks stand in double quotes".to_owned()),
+            Some('[') => Some("put names with blanks in double quotes".to_owned()),
             _ => None,
         },
     };
@@ -125,4 +125,4 @@ pub fn refuse_sign(input: &mut ParserInput<'_>) -> Parsed<()> {
     Ok(())
 }
 
-pub const WITHOUT_SIGN: &str = "expected a name right behind the word, without a sign";
+pub const WITHOUT_SIGN: &str = "expected a name directly after the word, without a sign";

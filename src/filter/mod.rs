@@ -50,6 +50,7 @@ mod arithmetic;
 mod ast;
 mod contradiction;
 mod display;
+mod drop_predicate;
 mod drop_word;
 mod error;
 mod fact;

@@ -1,18 +1,15 @@
 //! Compiled predicates. A predicate answers true or false for a packet, or `None` if bytes are
 //! missing.
 
-use crate::reason;
-use crate::record::{Cause, Name, Origin, Symbol};
-
 use super::ast::{
-    Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Operator, PortRange,
-    PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
+    Arith, Comparison, DirQualifier, Family, LoadBase, Net, Operator, PortRange, PortScope,
+    Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
 use super::layout::{MAX_LLC_LENGTH, Naming, ether_type};
 use super::packet::Lookup::{Absent, Found};
 use super::relation;
 use super::view::{Class, PacketView};
-use super::{fact, transport_header};
+use super::{drop_predicate, fact, transport_header};
 use crate::packet::offset::{LLC_CONTROL, arp, ethernet, ipv4, ipv6, udp};
 
 /// A primitive, prepared for fast evaluation.
@@ -372,7 +369,7 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
             Some(view.packet.bytes.u8(view.layout.payload + LLC_CONTROL)? & llc.mask == llc.value)
         }
         &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
-        Primitive::Drop(word) => Some(drop_word(word, view)),
+        Primitive::Drop(word) => Some(drop_predicate::holds(word, view.packet.record)),
         // These have predicates of their own.
         Primitive::EtherProto(_)
         | Primitive::IpProto(..)
@@ -449,63 +446,4 @@ fn is_flow(view: &PacketView<'_>, flow: &TwoWayFlow) -> Option<bool> {
         )
     };
     DirQualifier::Either.judge(|| is(&flow.one, &flow.other), || is(&flow.other, &flow.one))
-}
-
-/// Tests a fact of the drop. A fact that is absent makes the test false.
-fn drop_word(word: &DropWord, view: &PacketView<'_>) -> bool {
-    let record = view.packet.record;
-    let (reason, symbol) = match record.cause {
-        Cause::Software { location, reason } => (reason, location.symbol),
-        _ => (None, None),
-    };
-    match word {
-        DropWord::Reason(glob) => {
-            reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
-        }
-        DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
-            // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
-            let plain = function.split(|&byte| byte == b'.').next();
-            glob.matches(function)
-                || plain.is_some_and(|plain| glob.matches(plain))
-                || symbol.is_some_and(|symbol| {
-                    glob.matches(place(symbol)) || glob.matches(symbol.0.as_bytes())
-                })
-        }),
-        DropWord::Module(glob) => symbol
-            .and_then(fact::module)
-            .is_some_and(|module| glob.matches(module)),
-        DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
-        DropWord::Named(named, glob) => {
-            let name = fact::name(record, *named);
-            name.is_some_and(|name| glob.matches(name.as_bytes()))
-        }
-        DropWord::Number(number, wanted) => {
-            fact::can_have(record, *number) && fact::number(record, *number) == *wanted
-        }
-        DropWord::InterfaceIndex(index) => {
-            record.input.is_some_and(|input| input.key.index == *index)
-        }
-        DropWord::InterfaceName(name) => {
-            record
-                .input
-                .and_then(crate::record::Interface::name)
-                .map(Name::as_bytes)
-                .is_some_and(|found| found == name)
-                || fact::is_shown_as(record.input, name)
-        }
-        DropWord::NoInterface => record.input.is_none(),
-        DropWord::Protocol(protocol) => record.protocol == *protocol,
-        DropWord::Exactly(fact, value) => fact.is(record, value),
-        DropWord::Noise => {
-            record.cause.origin() == Some(Origin::Software)
-                && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
-        }
-    }
-}
-
-/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
-fn place(symbol: Symbol<'_>) -> &[u8] {
-    let text = symbol.0.as_bytes();
-    let end = text.iter().position(|&byte| byte == b' ');
-    &text[..end.unwrap_or(text.len())]
 }

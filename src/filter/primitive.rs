@@ -195,7 +195,7 @@ fn misfit<T>(
 ) -> Parsed<T> {
     let at = input.current_token_start();
     let span = before.map_or(at..at, |(_, span)| span);
-    fail(span, format!("this does not go with `{word}`"))
+    fail(span, format!("this cannot be used with `{word}`"))
 }
 
 /// Takes `src`, `dst`, or both in either order.

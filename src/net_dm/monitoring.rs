@@ -115,7 +115,7 @@ pub struct StartReport {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
     /// Monitoring is on, and sends this.
-    #[error("drops are being monitored already, {1}")]
+    #[error("drops are already being monitored, {1}")]
     Busy(AlertMode, Holder),
     /// The kernel refused a request.
     #[error(transparent)]

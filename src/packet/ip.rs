@@ -48,7 +48,7 @@ pub enum Version {
 pub struct Fragment {
     /// The fragment's offset in the whole packet's payload, in bytes.
     pub offset: u16,
-    /// Whether more fragments follow.
+    /// True if more fragments follow.
     pub more: bool,
 }
 

@@ -1,20 +1,20 @@
-//! Parses the catalogue: `reasons.txt` and `functions.txt`, which are compiled in. The files' own
-//! heads describe the form.
+//! Parses the catalogue: `reasons.txt` and `functions.txt`, which are compiled in. The comments at the
+//! top of the files describe their format.
 //!
-//! They are parsed once, when the first question is asked: capturing without names or `--explain`
-//! never does. A mistake in them panics with the line's number; a test parses both whole.
+//! They are parsed once, at the first lookup. A mistake in them panics with the number of the line; a
+//! test parses both files.
 
 use std::sync::LazyLock;
 
 use super::{FunctionEntry, Noise, ReasonEntry};
 
-/// Every reason of Linux 5.17 to 7.2, sorted by name.
+/// The entries of every reason of Linux 5.17 to 7.2, sorted by name.
 pub(super) static REASONS: LazyLock<Vec<ReasonEntry>> = LazyLock::new(|| {
     let sections = sections("reasons.txt", include_str!("reasons.txt"));
     sections.map(CatalogueSection::into_reason).collect()
 });
 
-/// The functions that drop packets, sorted by name.
+/// The entries of functions that drop packets, sorted by name.
 pub(super) static FUNCTIONS: LazyLock<Vec<FunctionEntry>> = LazyLock::new(|| {
     let sections = sections("functions.txt", include_str!("functions.txt"));
     sections.map(CatalogueSection::into_function).collect()
@@ -25,11 +25,11 @@ struct CatalogueSection {
     /// `reasons.txt:22`, for the message about a mistake.
     position: String,
     name: &'static str,
-    /// Keys and values, in the file's order.
+    /// The keys and values, in the order of the file.
     fields: Vec<(&'static str, &'static str)>,
 }
 
-/// The sections of a file.
+/// Splits a file into its sections.
 fn sections(file: &str, text: &'static str) -> impl Iterator<Item = CatalogueSection> {
     let mut sections: Vec<CatalogueSection> = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -93,7 +93,7 @@ impl CatalogueSection {
         taken.map(|(_, value)| value).collect()
     }
 
-    /// Takes the value of a key that may stand once.
+    /// Takes the value of a key that may occur once.
     fn optional(&mut self, key: &str) -> Option<&'static str> {
         match self.all(key)[..] {
             [] => None,
@@ -102,7 +102,7 @@ impl CatalogueSection {
         }
     }
 
-    /// Takes the value of a key that has to stand once.
+    /// Takes the value of a key that has to occur once.
     fn required(&mut self, key: &str) -> &'static str {
         let value = self.optional(key);
         value.unwrap_or_else(|| panic!("{}: `{key}` is missing", self.position))
@@ -120,7 +120,7 @@ impl CatalogueSection {
         }
     }
 
-    /// Refuses keys that nobody took.
+    /// Panics if a key is left, which is unknown then.
     fn finish(self) {
         if let Some((key, _)) = self.fields.first() {
             panic!("{}: `{key}` is not known here", self.position);
@@ -134,7 +134,7 @@ mod tests {
 
     const WHOLE: &str = "[A]\nsince: 5.18\nmeaning: M.\ncause: c\ncheck: ip\nit depends: w\n";
 
-    /// What the parser says about a text.
+    /// Parses a text; a panic's message is the error.
     fn parse(text: String) -> Result<Vec<ReasonEntry>, String> {
         let text: &'static str = text.leak();
         let parsed = std::panic::catch_unwind(|| {

@@ -141,7 +141,7 @@ pub fn begin(
             let begun = Monitoring::begin(control, &ownership, wanted, join);
             let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
             if started.took_over {
-                say("took over: the monitoring that was on is stopped");
+                say("took over the drop monitor: the earlier monitoring was stopped");
             }
             announce(Beginning::Started {
                 origins: started.origins,
@@ -154,18 +154,16 @@ pub fn begin(
             announce(Beginning::Listening(settings));
             let is_on = monitoring.is_on() != Some(false);
             if !is_on {
-                say("monitoring is off: nothing arrives until somebody starts it");
+                say("monitoring is off: no drops arrive until a program starts it");
             }
             (monitoring, joined, false, is_on)
         }
     };
     if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
         say(format_args!(
-            "the socket buffer is {got} bytes, not the {asked} asked for"
+            "the socket buffer has {got} bytes instead of {asked}"
         ));
-        hint(
-            "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
-        );
+        hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
     }
     joined.attached.tell();
     Ok(Begun {
@@ -181,12 +179,12 @@ pub fn begin(
 fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {
-            "the kernel either counts drops or sends packets, and now it sends packets to somebody: \
+            "the kernel either counts drops or sends packets, and it sends packets to another program now: \
              `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
         (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_)) => {
-            "the kernel either counts drops or sends packets, and now it counts for somebody \
+            "the kernel either counts drops or sends packets, and it counts for another program now \
              (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
              `--force` takes over (and stops the other), `dwdump -e` stops it"
         }

@@ -80,7 +80,7 @@ impl Closing<'_> {
         } = self;
         if event_filter.full_alerts > 0 {
             say(format_args!(
-                "{} had no room for another place: drops elsewhere may be missing",
+                "{} could not name every location: drops at others may be missing",
                 Plural(event_filter.full_alerts, "alert")
             ));
             hint("--by location counts packet by packet, and has no such limit");
@@ -94,18 +94,18 @@ impl Closing<'_> {
                 counts.grouping().plural()
             ));
         }
-        let counter = GroupKey::Place {
+        let counter = GroupKey::Location {
             pc: Some(0),
             symbol: Box::default(),
         };
         if counts.group(&counter).is_some() {
-            say("rx_dropped: a network device's own counter of dropped packets rose so many times");
-            hint("`ip -s -s link` shows whose, `ethtool -S` why");
+            say(
+                "rx_dropped counts how often a network device's own counter of dropped packets rose",
+            );
+            hint("`ip -s -s link` shows which device it was, `ethtool -S` why");
         }
         if self.source == Source::KernelCounts {
-            say(
-                "what the kernel counted in its last second was thrown away when monitoring stopped",
-            );
+            say("the kernel discarded its counts of the last second when monitoring stopped");
         }
     }
 }

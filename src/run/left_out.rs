@@ -32,12 +32,12 @@ pub fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
     tell_count(
         not_packets,
         "drop",
-        "of no packet left out (netlink messages, data between local sockets): --all takes them",
+        "left out: netlink messages and data between local sockets are not packets (--all keeps them)",
     );
     tell_count(
         alerts_of_alerts,
         "alert",
-        "about alerts left out: the kernel reports an alert that a listener's filter rejects, \
-         or that a listener leaves unread, as one more drop",
+        "left out: about dropped alerts, not packets (the kernel drops an alert when a \
+         listener's filter rejects it or a listener does not read it)",
     );
 }

@@ -124,7 +124,7 @@ impl Opening {
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
-        let requests = Requests::listen(at_end).context("cannot take over the signals")?;
+        let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
         let conversation = KernelConversation::open()?;
         let last = EndOnDrop(monitoring.clone());
         Ok(Self {
@@ -328,7 +328,9 @@ impl Session {
             .unwrap_or_default();
         // Somebody else may go on monitoring.
         if let Err(error) = self.sources.end() {
-            say(format_args!("cannot leave the alerts' group: {error}"));
+            say(format_args!(
+                "cannot leave the multicast group of alerts: {error}"
+            ));
         }
         let mut failure = None;
         let is_open = match end {
@@ -376,10 +378,10 @@ impl Session {
             say(interference);
             hint(match interference {
                 Interference::Stopped | Interference::Unloaded => {
-                    "drops since then are missing: capture again once the other is done"
+                    "drops since then are missing: capture again when the other program is done"
                 }
                 Interference::TakenOver | Interference::Reconfigured(_) => {
-                    "drops since then may be missing or cut; the other's monitoring was left as it is"
+                    "drops since then may be missing or cut; the other program's monitoring was left as it is"
                 }
             });
         }
@@ -390,7 +392,9 @@ impl Session {
             }
         }
         if ended.stop.is_none() && ended.interference.is_none() && self.took_over {
-            say("monitoring is off now: whoever was monitoring before has to start it again");
+            say(
+                "monitoring is off now: the program that dwdump took over from has to start it again",
+            );
         }
     }
 

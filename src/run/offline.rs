@@ -223,35 +223,35 @@ pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.plain_packets,
         "packet",
-        "without drop facts: why and where is not in the file",
+        "without drop facts: the file does not say why or where packets were dropped",
     );
     if let Some((link, count)) = remarks.foreign_links {
         tell_count(
             count,
             "packet",
             format_args!(
-                "of {link}: headers are not understood, so filters on them select nothing"
+                "of link type {link}, which dwdump cannot parse: filters on headers do not match"
             ),
         );
     }
     for why in &remarks.incomplete {
-        say(format_args!("drops are missing in the capture: {why}"));
+        say(format_args!("drops are missing from the capture: {why}"));
     }
     tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
     tell_count(
         remarks.odd_times,
         "packet",
-        "with a time before 1970 or after 2554, which is left out",
+        "with a time before 1970 or after 2554: the time is left out",
     );
     tell_count(
         remarks.skipped_options,
         "option",
-        "skipped: cut, or of the wrong length",
+        "skipped: cut or of the wrong length",
     );
     tell_count(
         remarks.skipped_blocks,
         "block",
-        "skipped: no packets in them",
+        "skipped: of a type without packets",
     );
     tell_count(
         remarks.unreadable_packets,
@@ -261,13 +261,13 @@ pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.undecided_messages,
         "netlink message",
-        "of a family that the file does not name left out: perhaps drops",
+        "left out: of a family that the file does not name, perhaps drops",
     );
     tell_skipped(remarks.skipped_attributes);
     tell_count(
         remarks.damaged_messages,
         "netlink record",
-        "could not be read whole",
+        "could only be read in part",
     );
 }
 

@@ -90,8 +90,8 @@ impl Plan {
             }
             Some(Target::Standard) if lines.is_some() => {
                 return Err(UsageError::new(
-                    "--print and --json do not go with -w -",
-                    "both would write to standard output: give -w a file name",
+                    "--print and --json cannot be used with -w -",
+                    "both would write to standard output: choose a file for -w",
                 ));
             }
             Some(Target::Standard) => None,
@@ -105,14 +105,14 @@ impl Plan {
         };
         if lines.is_none() && delivery.source_lines.is_some() {
             return Err(UsageError::new(
-                "source lines need text or JSON",
-                "a file has no place for them: add --print or --json, or read the file with --source-lines",
+                "--source-lines needs text or JSON output",
+                "capture files cannot hold source lines: add --print or --json, or read the file later with --source-lines",
             ));
         }
         if let Some(name) = path.as_deref().filter(|path| names_other_compression(path)) {
             return Err(UsageError::new(
                 format!("{} would not be compressed", shown(name)),
-                "dwdump writes .gz and .zst; or choose a name in .pcapng, and compress the file afterwards",
+                "dwdump compresses to .gz and .zst only: choose one of these, or a name in .pcapng and compress the file afterwards",
             ));
         }
         let layout = layout(delivery, path.as_deref());
@@ -121,7 +121,7 @@ impl Plan {
             && is_pcap(path.as_deref())
         {
             return Err(UsageError::new(
-                "--link-type auto does not go with a name in .pcap",
+                "--link-type auto cannot be used with a name in .pcap",
                 "a pcap file has one link type: choose it, or a name ending in .pcapng",
             ));
         }
@@ -242,8 +242,8 @@ impl Plan {
         };
         let (path, plain) = (shown(path), shown(&plain));
         Err(UsageError::new(
-            format!("{path} would be compressed, which a live capture is not"),
-            format!("write {plain}, and when it has ended `dwdump -r {plain} -w {path}`"),
+            format!("{path}: a live capture cannot be compressed"),
+            format!("capture into {plain}, then compress it with `dwdump -r {plain} -w {path}`"),
         ))
     }
 
@@ -273,8 +273,8 @@ impl Plan {
         // Reading from and writing to one terminal or /dev/null is fine.
         if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) {
             return Err(UsageError::new(
-                format!("{name} is read and written at once"),
-                "write to another file: this one would be destroyed while it is read",
+                format!("{name} is both input and output"),
+                "choose another file for -w: this one would be emptied before it is read",
             ));
         }
         Ok(())

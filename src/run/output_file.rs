@@ -52,7 +52,7 @@ impl OutputFile {
         };
         if file.is_terminal() {
             return Err(UsageError::new(
-                format!("packets are not written to a terminal, which {name} is"),
+                format!("{name} is a terminal, to which no packets are written"),
                 "write to a file, or to a pipe: `dwdump -w - | tshark -r -`",
             )
             .into());
@@ -74,8 +74,8 @@ impl OutputFile {
         let keeps_bytes = !file.file_type().is_char_device();
         if keeps_bytes && (stdout.dev(), stdout.ino()) == (file.dev(), file.ino()) {
             return Err(UsageError::new(
-                format!("--print and --json do not go with -w {}", self.name),
-                "both would write to standard output: give -w another file name",
+                format!("--print and --json cannot be used with -w {}", self.name),
+                "both would write to standard output: choose another file for -w",
             )
             .into());
         }

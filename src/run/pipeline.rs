@@ -55,7 +55,8 @@ pub struct Counts {
 }
 
 /// Said where the end of one output is the end of the other.
-pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
+pub const TEXT_CLOSED: &str =
+    "standard output has no reader any more: the capture file ends here too";
 
 impl Pipeline {
     /// Delivers into `output` what `filter` and `origins` select.
@@ -215,10 +216,10 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "what was written stays readable: all but the last 256 kB of what is counted; write to another file system, or keep less with -t or -c",
+            "the file can be read, without up to 256 kB at its end; write to another file system, or capture less with -t or -c",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "files may not grow further here (`ulimit -f`, LimitFSIZE= in a systemd unit): what was written stays readable; raise the limit, or keep less with -t or -c",
+            "the size of files is limited (`ulimit -f`, LimitFSIZE= in a systemd unit), but what was written can be read; raise the limit, or capture less with -t or -c",
         ),
         _ => None,
     };
@@ -262,11 +263,11 @@ fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
-                "{} of them left out: they have no {link} form",
+                "{} of them left out, because link type {link} cannot hold them",
                 counts.left_out
             ),
             None => format!(
-                "{} of them left out: the kernel could not have sent them",
+                "{} of them left out, because the kernel's message format cannot hold them",
                 counts.left_out
             ),
         });
@@ -280,7 +281,7 @@ fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
     }
     if counts.without_time > 0 {
         lines.push(format!(
-            "{} of them left out: they have no time that this format can hold",
+            "{} of them left out, because this format cannot hold their time",
             counts.without_time
         ));
         if counts.left_out == 0 {

@@ -54,7 +54,7 @@ impl Probe {
         }
         let is_on = look.is_on.unwrap_or(self.was_on);
         if self.was_on && !is_on {
-            say("monitoring is off: nothing arrives until somebody starts it");
+            say("monitoring is off: no drops arrive until a program starts it");
         }
         self.was_on = is_on;
         let before = self.mode.replace(look.mode);

@@ -72,10 +72,10 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
         Ok(text) => Ok(without_comments(&text)),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8: byte {at}");
+            let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8 at byte {at}");
             Err(Failure::usage(
                 error,
-                Some("a name's other bytes are written \\xNN"),
+                Some("write bytes of a name that are not UTF-8 as \\xNN"),
             ))
         }
     }
@@ -116,7 +116,7 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
             continue;
         }
         say(format_args!(
-            "no kernel known here has the drop reason {pattern}"
+            "no known kernel has the drop reason {pattern}"
         ));
         if let Some(nearest) = filter::nearest(&pattern.to_string(), known.iter().copied()) {
             hint(format_args!("did you mean {nearest}?"));
@@ -169,10 +169,10 @@ pub fn warn_of_unknown_interface(name: &str) {
     let is_index = name.parse::<u32>().is_ok();
     if !is_index && nix::net::if_::if_nametoindex(name).is_err() {
         say(format_args!(
-            "no interface here is called {}",
+            "this host has no interface named {}",
             Escaped(name.as_bytes())
         ));
-        hint("`ip link` lists them; for one in another network namespace give its index: -i 5");
+        hint("`ip link` lists them; for one in another network namespace, use its index: -i 5");
     }
 }
 

@@ -91,7 +91,9 @@ impl Requests {
                             screen::leave();
                             // A terminal that takes nothing must not keep this process.
                             if diagnostics::is_heard() {
-                                say("interrupted again: what was not written yet is lost");
+                                say(
+                                    "interrupted again: packets that were not written yet are lost",
+                                );
                             }
                             std::process::exit(1);
                         }

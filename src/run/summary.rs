@@ -31,10 +31,10 @@ use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
 use crate::summary::GroupedCounts;
 
-/// How often the counts are written where the user did not say.
+/// The interval at which counts are written unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts until told to stop, or to the end of the file.
+/// Counts drops until a signal, a limit or the end of the file.
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     if shows_table(command) {
         return match &command.subject {
@@ -51,15 +51,16 @@ pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     }
 }
 
-/// Whether there is a terminal, and nobody asked for lines.
+/// Returns whether the live table is shown: standard output is a terminal, and no option asks for
+/// lines.
 fn shows_table(command: &Summary) -> bool {
     if command.lines != Lines::Auto || !stdout_is_terminal() {
         return false;
     }
     let obstacle = screen::obstacle();
     if let Some(obstacle) = obstacle {
-        say(format_args!("{obstacle}: counting in lines"));
-        hint("a table needs a terminal for input and output, and TERM; --print asks for lines");
+        say(format_args!("{obstacle}: printing counts as lines"));
+        hint("a table needs a terminal for input and output, and TERM set; --print chooses lines");
     }
     obstacle.is_none()
 }
@@ -112,19 +113,19 @@ fn announce(beginning: Beginning, command: &Summary) {
                 )),
             }
             if without_hardware {
-                say("this kernel has no hardware drops: counting software drops alone");
+                say("this kernel does not report hardware drops: counting software drops only");
             }
         }
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };
             say(format_args!(
-                "listening to somebody else's monitoring, which sends {what}: counting by {by}"
+                "listening to another program's monitoring, which sends {what}: counting by {by}"
             ));
             if is_summary && counting == Counting::Packets {
-                say("the kernel is in summary mode: only the places of drops are known");
+                say("the kernel is in summary mode: only the locations of drops are known");
                 hint(
-                    "whoever started the monitoring has to choose packet mode, as dwdump --by does",
+                    "the program that started the monitoring has to choose packet mode, as `dwdump --by` does",
                 );
             }
         }
@@ -133,7 +134,7 @@ fn announce(beginning: Beginning, command: &Summary) {
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
     let input = CaptureInput::open(file)?;
-    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(
@@ -159,7 +160,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
     failure.map_or(Ok(finished.exit), Err)
 }
 
-/// Counts, and writes them when an interval ends.
+/// Counts drops, and writes the counts when an interval ends.
 struct Counter {
     counts: GroupedCounts,
     event_filter: EventFilter,
@@ -168,22 +169,22 @@ struct Counter {
     pipe: Option<OwnedFd>,
     clock: IntervalTime,
     limit: Option<u64>,
-    /// Whether the totals were the only interval, and are not worth saying again.
+    /// The number of intervals that were written. After a single one the totals are not repeated.
     intervals: u64,
 }
 
-/// What goes to standard output.
+/// The format of the counts on standard output.
 #[derive(Clone, Copy)]
 enum Form {
     Lines(Detail),
     Json,
 }
 
-/// Whose time an interval is measured in.
+/// The source of time for the intervals.
 enum IntervalTime {
-    /// This machine's.
+    /// This machine's clock.
     Real { interval: Duration, began: Instant },
-    /// The drops'. Without an interval the file is one.
+    /// The times of the drops in a file. Without an interval the whole file is one.
     Recorded {
         interval: Option<Duration>,
         began: Option<Timestamp>,
@@ -212,7 +213,7 @@ impl Counter {
         })
     }
 
-    /// Writes the interval that ends at `time`, and begins the next.
+    /// Writes the counts of the interval that ends at `time`, and begins the next one.
     fn end_interval(&mut self, time: Timestamp, length: Duration) -> ControlFlow<Stop> {
         let counts = &mut self.counts;
         let written = match self.form {
@@ -227,8 +228,8 @@ impl Counter {
         }
     }
 
-    /// In a file the drops' own times end the intervals. Those of several CPUs are not quite in
-    /// order; one that comes late counts where it comes.
+    /// Ends the intervals of a file before the time of a drop. The drops of several CPUs are not quite
+    /// in order; one that comes late is counted in the current interval.
     fn advance(&mut self, time: Option<Timestamp>) -> ControlFlow<Stop> {
         let Some(time) = time else {
             return ControlFlow::Continue(());
@@ -259,7 +260,7 @@ impl Counter {
         self.end_interval(end, interval)
     }
 
-    /// Writes what was counted since the last interval.
+    /// Writes the counts since the last interval.
     fn finish(&mut self) -> ControlFlow<Stop> {
         if self.counts.sum().current == 0 {
             return ControlFlow::Continue(());
@@ -276,7 +277,7 @@ impl Counter {
         }
     }
 
-    /// The closing lines; `source` is what ended.
+    /// Prints the closing lines; `source` is what ended.
     fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
             counts: &self.counts,
@@ -311,7 +312,7 @@ impl Receiver for Counter {
         ControlFlow::Continue(())
     }
 
-    /// What is complete was written: there is nothing to hand on within an interval.
+    /// Does nothing: counts are written at the end of each interval.
     fn flush(&mut self) -> ControlFlow<Stop> {
         ControlFlow::Continue(())
     }
@@ -337,7 +338,7 @@ impl Receiver for Counter {
             return ControlFlow::Break(Stop::Closed);
         }
         let length = began.elapsed();
-        // Where the machine was too busy for an interval, it is longer; the next ones stay in step.
+        // An interval is longer when the machine was too busy; the next ones end at the planned times.
         let passed = length.as_nanos() / interval.as_nanos().max(1);
         *began += *interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(Timestamp::now(), length)

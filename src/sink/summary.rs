@@ -46,8 +46,8 @@ pub struct Where<'a> {
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {
-            GroupKey::Place { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
-            GroupKey::Place {
+            GroupKey::Location { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
+            GroupKey::Location {
                 pc: Some(pc),
                 symbol,
             } => {
@@ -57,7 +57,7 @@ impl fmt::Display for Where<'_> {
                 }
                 write!(f, " ({pc:#x}) [software]")
             }
-            key @ GroupKey::Place { pc: None, .. } => write!(f, "at {key} [software]"),
+            key @ GroupKey::Location { pc: None, .. } => write!(f, "at {key} [software]"),
             key @ GroupKey::Trap(_) => write!(f, "at {key} [hardware]"),
             key @ GroupKey::Reason(_) => write!(f, "for {key} [software]"),
             key @ (GroupKey::Interface { .. } | GroupKey::Local) => write!(f, "on {key}"),
@@ -104,7 +104,7 @@ pub struct Elsewhere(pub Grouping);
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Grouping::Location => f.write_str("at other places"),
+            Grouping::Location => f.write_str("at other locations"),
             Grouping::Reason => f.write_str("for other reasons"),
             Grouping::Interface => f.write_str("on other interfaces"),
             Grouping::Flow => f.write_str("of other flows"),
@@ -220,7 +220,7 @@ impl GroupObject {
                 trap: name(trap),
                 ..object
             },
-            GroupKey::Place { pc, .. } => Self {
+            GroupKey::Location { pc, .. } => Self {
                 origin: Some("software"),
                 location: text(key.symbol()),
                 module: text(key.symbol().and_then(Symbol::module).map(Escaped)),
@@ -267,7 +267,7 @@ fn is_zero(number: &u64) -> bool {
 fn meaning(key: &GroupKey) -> Option<&'static str> {
     match key {
         GroupKey::Reason(reason) => reason::meaning(Some(reason), None),
-        GroupKey::Place { .. } => reason::meaning(None, Some(key.symbol()?.function())),
+        GroupKey::Location { .. } => reason::meaning(None, Some(key.symbol()?.function())),
         _ => None,
     }
 }

@@ -45,7 +45,7 @@ pub enum Event<'r, 'a> {
     },
     /// The end of the counts of one summary alert.
     EndOfCounts {
-        /// The alert had no room for another place, so some may be missing.
+        /// The alert could not name every location, so some may be missing.
         is_full: bool,
     },
 }

@@ -1,11 +1,11 @@
 //! Drops counted by group, with a history of the last intervals.
 //!
 //! Up to [`MAX_GROUPS`] keys every count is exact. Beyond that, a new key replaces the group with the
-//! smallest count (the Space-Saving algorithm: Metwally, Agrawal and El Abbadi, "Efficient computation
-//! of frequent and top-k elements in data streams", 2005), whose drops go to [`GroupedCounts::others`]. So a
-//! key with more than one of [`MAX_GROUPS`] drops always has a group, and each group knows how many drops
-//! of its key can be among the others at most: [`GroupCounts::error`]. The groups and the others together are
-//! always all drops.
+//! smallest count, whose drops go to [`GroupedCounts::others`] (the Space-Saving algorithm: Metwally,
+//! Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
+//! 2005). So a key with more than one of [`MAX_GROUPS`] drops always has a group, and each group knows
+//! how many drops of its key are among the others at most: [`GroupCounts::error`]. The sum of all groups
+//! and the others is always the number of all drops.
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -16,61 +16,64 @@ use crate::record::{Cause, Timestamp};
 
 /// The most groups that are counted one by one.
 pub const MAX_GROUPS: usize = 10_000;
-/// Past intervals that a group remembers.
+/// The number of past intervals that a group remembers.
 pub const HISTORY: usize = 16;
 
 /// Drops counted by one grouping.
 #[derive(Clone, Debug)]
 pub struct GroupedCounts {
     grouping: Grouping,
-    /// The most groups.
+    /// The largest number of groups.
     room: usize,
     groups: IndexMap<GroupKey, GroupCounts, RandomState>,
     lightest: Lightest,
-    /// Groups that gave their place to another key.
+    /// The number of groups that were replaced.
     replaced: u64,
     others: GroupCounts,
     sum: GroupCounts,
 }
 
-/// What is known of the drops with one key.
+/// The counts of the drops with one key.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct GroupCounts {
-    /// Drops since the beginning, as far as they were counted in this group.
+    /// The drops since the beginning that were counted in this group.
     pub total: u64,
-    /// Drops in the interval that is not over yet, likewise.
+    /// The drops of the current interval that were counted in this group.
     pub current: u64,
-    /// Drops of the same key that were counted among the others instead, at most.
+    /// The largest possible number of drops of this key that were counted among the others.
     pub error: u64,
-    /// Those of the interval that is not over yet, at most.
+    /// The same for the current interval.
     pub current_error: u64,
-    /// Drops in past intervals, at positions that go round.
+    /// The drops of past intervals, as a ring.
     past: [u32; HISTORY],
-    /// Intervals that were ended.
+    /// The number of past intervals.
     intervals: usize,
-    /// Of the drop seen last.
+    /// The last drop.
     pub last: LastDrop,
 }
 
-/// What the last drop of a group was.
+/// The facts of a group's last drop, and whether they differ from those of the others.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LastDrop {
-    /// When; `None` where the kernel counted.
+    /// The time; `None` where the kernel counted the drop.
     pub time: Option<Timestamp>,
-    /// Its reason, or its trap; empty where none is known.
+    /// The reason or the trap; empty where none is known.
     pub reason: Vec<u8>,
-    /// Its symbol, or its trap group; empty where none is known.
-    pub place: Vec<u8>,
+    /// The symbol or the trap group; empty where none is known.
+    pub location: Vec<u8>,
     /// Whether the group has drops with another reason.
     pub several_reasons: bool,
-    /// Whether the group has drops at another place.
-    pub several_places: bool,
+    /// Whether the group has drops at another location.
+    pub several_locations: bool,
 }
 
-/// How groups are sorted; equal ones by their name.
+/// The order in which groups are listed; those with equal counts are sorted by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GroupOrder {
-    /// Most drops in the interval that is not over yet first.
+    /// Most drops in the current interval first.
     Current,
     /// Most drops in the last interval first.
     Rate,
@@ -81,12 +84,12 @@ pub enum GroupOrder {
 }
 
 impl GroupedCounts {
-    /// Nothing counted yet.
+    /// Creates counts without any drop.
     pub fn new(grouping: Grouping) -> Self {
         Self::with_room(grouping, MAX_GROUPS)
     }
 
-    /// Nothing counted yet, with at most so many groups.
+    /// Creates counts of at most `room` groups.
     pub(super) fn with_room(grouping: Grouping, room: usize) -> Self {
         Self {
             grouping,
@@ -99,12 +102,12 @@ impl GroupedCounts {
         }
     }
 
-    /// What groups are.
+    /// Returns the property by which drops are grouped.
     pub fn grouping(&self) -> Grouping {
         self.grouping
     }
 
-    /// Counts. Allocates nothing for a key that has a group.
+    /// Counts a drop. Allocates nothing if its key has a group.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
         self.sum.count(counted);
         let key = GroupKeyView::of(self.grouping, counted);
@@ -129,20 +132,20 @@ impl GroupedCounts {
         };
         let replaced = &mut self.groups[at];
         self.others.add(replaced);
-        // No key without a group has more drops than the lightest group may have.
+        // A key without a group has at most as many drops as the lightest group.
         group.error = replaced.weight();
         group.current_error = group.error.min(self.others.current);
-        // Its buffers serve again.
+        // The buffers are used again.
         group.last.reason = std::mem::take(&mut replaced.last.reason);
-        group.last.place = std::mem::take(&mut replaced.last.place);
+        group.last.location = std::mem::take(&mut replaced.last.location);
         group.count(counted);
         *replaced = group;
-        // The key is new: it cannot be another group's.
+        // No other group has this key, because it was not found above.
         let _ = self.groups.replace_index(at, key.to_owned());
         self.replaced += 1;
     }
 
-    /// Ends the interval: what was current becomes the past.
+    /// Ends the current interval, which becomes the last past one.
     pub fn end_interval(&mut self) {
         for group in self.groups.values_mut() {
             group.end_interval();
@@ -151,8 +154,8 @@ impl GroupedCounts {
         self.sum.end_interval();
     }
 
-    /// Makes one interval of every two, so that as many as before find room: possible when
-    /// [`HISTORY`] intervals are over, no more and no less.
+    /// Joins every two past intervals into one, so that half of the history becomes free. Does nothing
+    /// unless exactly 16 intervals are over, the length of the history.
     pub fn join_intervals(&mut self) {
         if self.sum.intervals != HISTORY {
             return;
@@ -164,12 +167,12 @@ impl GroupedCounts {
         self.sum.join_intervals();
     }
 
-    /// Intervals that are over.
+    /// Returns the number of past intervals.
     pub fn intervals(&self) -> usize {
         self.sum.intervals
     }
 
-    /// The groups in this order.
+    /// Returns the groups in the given order.
     pub fn groups(&self, order: GroupOrder) -> Vec<(&GroupKey, &GroupCounts)> {
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort_by_cached_key(|(key, group)| {
@@ -184,32 +187,33 @@ impl GroupedCounts {
         groups
     }
 
-    /// How many groups there are.
+    /// Returns the number of groups.
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// How often the keys of the groups changed, so that a sorted list of them can be told to be stale.
+    /// Returns a number that grows whenever a group is added or replaced, so that a reader knows when a
+    /// sorted list of the keys is stale.
     pub fn changes(&self) -> u64 {
         self.replaced.saturating_add(self.groups.len() as u64)
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// The group of a key.
+    /// Returns the group of a key.
     pub fn group(&self, key: &GroupKey) -> Option<&GroupCounts> {
         self.groups.get(key)
     }
 
-    /// Drops whose keys have no group.
+    /// Returns the counts of all drops whose keys have no group.
     pub fn others(&self) -> &GroupCounts {
         &self.others
     }
 
-    /// All drops.
+    /// Returns the counts of all drops.
     pub fn sum(&self) -> &GroupCounts {
         &self.sum
     }
@@ -220,7 +224,7 @@ impl GroupCounts {
         let is_first = self.total == 0;
         self.total = self.total.saturating_add(counted.count());
         self.current = self.current.saturating_add(counted.count());
-        let (reason, place) = match counted.cause() {
+        let (reason, location_name) = match counted.cause() {
             Cause::Software { location, reason } => {
                 (reason, location.symbol.map(|symbol| symbol.0))
             }
@@ -230,9 +234,9 @@ impl GroupCounts {
         let LastDrop {
             time,
             reason: last_reason,
-            place: last_place,
+            location: last_location,
             several_reasons,
-            several_places,
+            several_locations,
         } = &mut self.last;
         *time = match counted {
             Counted::Packet(record) => record.time,
@@ -240,7 +244,7 @@ impl GroupCounts {
         };
         for (last, now, several) in [
             (last_reason, reason, several_reasons),
-            (last_place, place, several_places),
+            (last_location, location_name, several_locations),
         ] {
             let now = now.map_or(&[][..], |name| name.as_bytes());
             if *last != now {
@@ -266,12 +270,12 @@ impl GroupCounts {
         self.intervals = HISTORY / 2;
     }
 
-    /// The most drops that the group's key may have.
+    /// Returns the largest possible number of drops of the group's key.
     fn weight(&self) -> u64 {
         self.total.saturating_add(self.error)
     }
 
-    /// Takes over another group's counts.
+    /// Adds the counts of another group.
     fn add(&mut self, other: &Self) {
         self.total = self.total.saturating_add(other.total);
         self.current = self.current.saturating_add(other.current);
@@ -280,12 +284,12 @@ impl GroupCounts {
         }
     }
 
-    /// Drops in the interval before the current one.
+    /// Returns the drops in the interval before the current one.
     pub fn last_interval(&self) -> u64 {
         self.history().last().unwrap_or(0)
     }
 
-    /// Drops in each of the last intervals, the oldest first, without the current one.
+    /// Returns the drops in each of the past intervals that are remembered, the oldest first.
     pub fn history(&self) -> impl ExactSizeIterator<Item = u64> {
         let first = self.intervals.saturating_sub(HISTORY);
         (first..self.intervals).map(|interval| u64::from(self.past[interval % HISTORY]))

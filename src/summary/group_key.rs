@@ -1,4 +1,4 @@
-//! The keys of rows, one kind for each grouping: borrowed for looking up, owned in the table.
+//! The keys of groups of drops: borrowed from a record for looking a group up, owned in the counts.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,45 +12,47 @@ use crate::packet::Flow;
 use crate::record::{Cause, Escaped, EtherType, Interface, InterfaceKey, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
-/// What the drops of one row have in common. `B` holds names: bytes from outside, empty where
-/// nothing is known.
+/// What the drops of a group have in common. `B` holds names, which are bytes from outside and empty
+/// where nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GroupKey<B = Box<[u8]>> {
     /// A drop reason; empty where the kernel gave none.
     Reason(B),
-    /// A device's trap.
+    /// A trap of a device.
     Trap(B),
-    /// A place in the kernel.
-    Place {
-        /// Its address.
+    /// A location in the kernel.
+    Location {
+        /// The address.
         pc: Option<u64>,
-        /// Its symbol.
+        /// The symbol.
         symbol: B,
     },
-    /// The interface that the packets came in by.
+    /// The input interface of the packets.
     Interface {
-        /// The number that identifies it.
+        /// The key of the interface.
         key: InterfaceKey,
-        /// Its name.
+        /// The name.
         name: B,
     },
     /// Packets without an input interface.
     Local,
     /// Packets from one address to another.
     Flow(Flow),
-    /// Packets that are not IP, of this protocol.
+    /// Packets of this protocol, which is not IP.
     OtherProtocol(Option<EtherType>),
-    /// The kernel itself, no module.
+    /// The kernel itself, outside of modules.
     Kernel,
     /// A kernel module.
     Module(B),
-    /// A place whose module is not known.
+    /// A location whose module is not known.
     UnknownModule,
-    /// A device, where modules are counted.
+    /// A device, where drops are grouped by module.
     Device,
-    /// Packets of a capture that says nothing of drops.
+    /// Packets of a capture without drop facts.
     NotDropped,
-    /// Counted by the kernel, which showed no packet; a packet of no byte tells no more.
+    /// Drops that the kernel counted without sending the packet, and packets of length 0, of which no
+    /// more is known.
     Unseen,
 }
 
@@ -58,12 +60,12 @@ pub enum GroupKey<B = Box<[u8]>> {
 pub type GroupKeyView<'a> = GroupKey<&'a [u8]>;
 
 impl<'a> GroupKeyView<'a> {
-    /// Returns the key of the row that `counted` belongs to.
+    /// Returns the key of the group that `counted` belongs to.
     pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
         let cause = counted.cause();
         match grouping {
             Grouping::Location => match cause {
-                Cause::Software { location, .. } => Self::place(location),
+                Cause::Software { location, .. } => Self::location(location),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
             },
@@ -94,8 +96,8 @@ impl<'a> GroupKeyView<'a> {
         }
     }
 
-    fn place(location: Location<'a>) -> Self {
-        Self::Place {
+    fn location(location: Location<'a>) -> Self {
+        Self::Location {
             pc: location.pc,
             symbol: location.symbol.map_or(&[], |symbol| symbol.0.as_bytes()),
         }
@@ -109,7 +111,7 @@ impl<'a> GroupKeyView<'a> {
         }
     }
 
-    /// The same, for keeping.
+    /// Copies the names.
     pub fn to_owned(self) -> GroupKey {
         self.map(Box::from)
     }
@@ -124,7 +126,7 @@ impl<B> GroupKey<B> {
         match self {
             Self::Reason(reason) => GroupKey::Reason(name(reason)),
             Self::Trap(trap) => GroupKey::Trap(name(trap)),
-            Self::Place { pc, symbol } => GroupKey::Place {
+            Self::Location { pc, symbol } => GroupKey::Location {
                 pc,
                 symbol: name(symbol),
             },
@@ -146,12 +148,12 @@ impl<B> GroupKey<B> {
 }
 
 impl GroupKey {
-    /// The same, borrowed.
+    /// Returns the key with borrowed names.
     pub fn view(&self) -> GroupKeyView<'_> {
         match self {
             Self::Reason(name) => GroupKey::Reason(name),
             Self::Trap(name) => GroupKey::Trap(name),
-            Self::Place { pc, symbol } => GroupKey::Place { pc: *pc, symbol },
+            Self::Location { pc, symbol } => GroupKey::Location { pc: *pc, symbol },
             Self::Interface { key, name } => GroupKey::Interface { key: *key, name },
             Self::Module(name) => GroupKey::Module(name),
             Self::Local => GroupKey::Local,
@@ -165,15 +167,15 @@ impl GroupKey {
         }
     }
 
-    /// The symbol, where the key is a place that has one.
+    /// Returns the symbol, where the key is a location that has one.
     pub fn symbol(&self) -> Option<Symbol<'_>> {
         match self {
-            Self::Place { symbol, .. } => Name::new(symbol).map(Symbol),
+            Self::Location { symbol, .. } => Name::new(symbol).map(Symbol),
             _ => None,
         }
     }
 
-    /// The filter that keeps the drops of this row of a table by `grouping`, and no others.
+    /// Returns the filter that keeps exactly the drops of this group of a `grouping`.
     pub fn filter(&self, grouping: Grouping) -> String {
         let exactly = |word: &str, name: &[u8]| format!("{word} = {}", filter::Text(name));
         let seen = |filter: String| filter + " and len != 0";
@@ -183,7 +185,7 @@ impl GroupKey {
             Self::Reason(name) if name.is_empty() => seen(exactly("reason", name)),
             Self::Reason(name) => exactly("reason", name),
             Self::Trap(name) => exactly("trap", name),
-            Self::Place { pc, symbol } => {
+            Self::Location { pc, symbol } => {
                 let pc = match pc {
                     Some(pc) => format!("pc {pc:#x}"),
                     None => exactly("pc", b""),
@@ -217,18 +219,18 @@ impl Equivalent<GroupKey> for GroupKeyView<'_> {
     }
 }
 
-/// Shows the row's name: one line, safe for a terminal.
+/// Shows the group's name in one line, escaped.
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
             Self::Trap(name) if name.is_empty() => f.write_str("a trap without a name"),
             Self::Reason(name) | Self::Trap(name) | Self::Module(name) => Escaped(name).fmt(f),
-            Self::Place { pc: Some(0), .. } => f.write_str("rx_dropped"),
-            Self::Place { pc, symbol } => match (symbol.is_empty(), pc) {
+            Self::Location { pc: Some(0), .. } => f.write_str("rx_dropped"),
+            Self::Location { pc, symbol } => match (symbol.is_empty(), pc) {
                 (false, _) => Escaped(symbol).fmt(f),
                 (true, Some(pc)) => write!(f, "{pc:#x}"),
-                (true, None) => f.write_str("unknown place"),
+                (true, None) => f.write_str("unknown location"),
             },
             Self::Interface { key, name } => Interface::new(*key, Name::new(name)).fmt(f),
             Self::Local => f.write_str("local"),
@@ -244,7 +246,7 @@ impl fmt::Display for GroupKey {
     }
 }
 
-/// As a person says it: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+/// Writes a flow: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
 fn write_flow(f: &mut fmt::Formatter<'_>, flow: &Flow) -> fmt::Result {
     let protocol = ProtocolName(flow.transport).to_string().to_lowercase();
     match flow.ports {

@@ -1,4 +1,4 @@
-//! Tables, on the project's own captures and on made-up floods.
+//! Tests the counts with the project's own captures and with made-up floods.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -120,7 +120,7 @@ fn a_row_knows_its_last_drop_and_whether_there_were_others() {
     let mut counts = GroupedCounts::new(Grouping::Interface);
     each_record(|record| counts.count(&Counted::Packet(record)));
     let local = counts.group(&GroupKey::Local).unwrap();
-    assert!(local.last.several_places);
+    assert!(local.last.several_locations);
     let mut counts = GroupedCounts::new(Grouping::Reason);
     each_record(|record| counts.count(&Counted::Packet(record)));
     let row = counts

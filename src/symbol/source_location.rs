@@ -1,4 +1,4 @@
-//! A place in the kernel's source: a line, and the functions that were inlined there.
+//! A location in the kernel's source: a line, and the functions that were inlined there.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use crate::untrusted::Untrusted;
 /// A line of source code, and the function that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// The function, inlined or not, without a compiler's suffix. Empty where it is not known.
+    /// The function, inlined or not, without a compiler's suffix. Empty where it is unknown.
     pub function: Untrusted,
-    /// Relative to the kernel's source where it can be told: `net/ipv4/gre_demux.c`.
+    /// The file, relative to the kernel's source where possible: `net/ipv4/gre_demux.c`.
     pub file: Untrusted,
-    /// The line; `None` where the compiler did not say.
+    /// The line; `None` where the debug information has none.
     pub line: Option<u32>,
 }
 
-/// A place in the source.
+/// A location in the source, with all functions that were inlined into one another there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLocation {
     chain: Box<[Frame]>,
     shown: usize,
 }
 
-/// Functions of the kernel that only free a packet, for somebody else: kfree_skb and its like
+/// The kernel's functions that only free a packet on behalf of their caller, such as kfree_skb
 /// (linux/skbuff.h, skb_array.h, netfilter.h and netdevice.h, net/core/skbuff.c and dev.c,
 /// net/ipv4/tcp_input.c).
 const WRAPPERS: [&str; 27] = [
@@ -56,7 +56,7 @@ const WRAPPERS: [&str; 27] = [
 ];
 
 impl SourceLocation {
-    /// `None` where there is no frame.
+    /// Joins the frames of an address, the innermost first; `None` where there is no frame.
     pub(super) fn new(chain: Vec<Frame>) -> Option<Self> {
         let is_wrapper = |frame: &Frame| WRAPPERS.contains(&frame.function.raw());
         let outside = chain.iter().position(|frame| !is_wrapper(frame));
@@ -67,18 +67,18 @@ impl SourceLocation {
         })
     }
 
-    /// The line that dropped the packet: outside of kfree_skb and its like.
+    /// Returns the line that dropped the packet: the innermost one outside kfree_skb and the like.
     pub fn frame(&self) -> &Frame {
         &self.chain[self.shown]
     }
 
-    /// All functions that were inlined into one another there, the innermost first.
+    /// Returns all functions that were inlined into one another there, the innermost first.
     pub fn chain(&self) -> &[Frame] {
         &self.chain
     }
 }
 
-/// `net/ipv4/gre_demux.c:170`.
+/// Shows file and line: `net/ipv4/gre_demux.c:170`.
 impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.frame().fmt(f)
@@ -86,7 +86,7 @@ impl fmt::Display for SourceLocation {
 }
 
 impl Frame {
-    /// `net/ipv4/gre_demux.c:170`, to be shown by whoever shows it.
+    /// Returns file and line, unescaped: `net/ipv4/gre_demux.c:170`.
     pub fn place(&self) -> Untrusted {
         let file = self.file.raw();
         match self.line {
@@ -96,7 +96,7 @@ impl Frame {
     }
 }
 
-/// `net/ipv4/gre_demux.c:170`.
+/// Shows file and line: `net/ipv4/gre_demux.c:170`.
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.place().fmt(f)

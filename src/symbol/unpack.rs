@@ -1,7 +1,7 @@
 //! Decompresses files and sections of debug information into bounded memory.
 //!
-//! The size that a file claims is never trusted: memory grows with the bytes that come out, up to the
-//! most that real debug information of that compressed size has.
+//! The size that a file states is never trusted: memory grows with the unpacked bytes, up to the most
+//! that real debug information of that compressed size has.
 
 use std::io::{self, Read};
 
@@ -9,33 +9,33 @@ use thiserror::Error;
 
 use crate::sys::SharedBytes;
 
-/// The most that zlib can make of a byte (zlib's manual, "Maximum Compression Factor"). xz and zstd
-/// can make more of constant bytes, which debug information is not.
+/// The largest ratio of zlib (its manual, "Maximum Compression Factor"). xz and zstd reach larger
+/// ones only with constant bytes, which debug information does not consist of.
 const MAX_RATIO: u64 = 1032;
-/// Up to here no ratio counts: a section of a module may be nearly all zeros.
+/// The size up to which any ratio is accepted: a section of a module may be nearly all zeros.
 const SMALL: u64 = 16 << 20;
-/// The most that is unpacked of all files of a run. The debug information of a distribution's vmlinux
-/// has 400 MB to 1 GB.
+/// The most bytes that a run unpacks, all files together. The debug information of a distribution's
+/// vmlinux has 400 MB to 1 GB.
 pub const MAX_UNPACKED: u64 = 3 << 30;
-/// The longest window that is kept while xz or zstd are unpacked; both use 128 MB at most without
-/// being asked for more.
+/// The logarithm of the largest window for xz and zstd, 128 MB. Neither program uses a larger one
+/// unless it is asked to.
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// Why something compressed was not unpacked.
+/// Why a compressed file or section could not be unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
-    /// The data are damaged, or of a variant that nobody reads.
+    /// The data is damaged, or of an unsupported variant.
     #[error("it cannot be unpacked: {0}")]
     Damaged(#[from] io::Error),
-    /// More bytes come out than there is room for.
-    #[error("it would be too large, unpacked")]
+    /// More bytes would come out than the budget allows.
+    #[error("it would be too large when unpacked")]
     TooLarge,
-    /// A section does not have the size that its header says.
-    #[error("it does not unpack to the size that it claims")]
+    /// A section does not have the size that its header states.
+    #[error("its unpacked size is not the one that it states")]
     WrongSize,
 }
 
-/// How something is compressed.
+/// The format of a compressed file or section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackedFormat {
     Gzip,
@@ -45,8 +45,8 @@ pub enum PackedFormat {
 }
 
 impl PackedFormat {
-    /// The format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format, 2.1.1.1;
-    /// RFC 8878, 3.1.1).
+    /// Returns the format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format,
+    /// 2.1.1.1; RFC 8878, 3.1.1).
     pub fn of_file(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -61,7 +61,7 @@ impl PackedFormat {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
             Self::Zlib => Box::new(flate2::read::ZlibDecoder::new(packed)),
             Self::Xz => {
-                // In KiB, with a little for the rest of the decoder.
+                // In KiB: the window and the rest of the decoder.
                 let limit = (1 << (MAX_WINDOW_LOG - 10)) + 1024;
                 Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
             }
@@ -74,27 +74,27 @@ impl PackedFormat {
     }
 }
 
-/// Bytes that may still be unpacked.
+/// The number of bytes that may still be unpacked.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryBudget(u64);
 
 impl MemoryBudget {
-    /// Of a run.
+    /// Returns the budget of a run.
     pub fn new() -> Self {
         Self(MAX_UNPACKED)
     }
 
-    /// Of one file with so many bytes, out of that of the run.
+    /// Returns the part of the run's budget for one file of so many bytes.
     pub fn of_file(self, bytes: u64) -> Self {
         Self(self.0.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)))
     }
 
-    /// What is left when so many bytes were kept.
+    /// Returns what is left when so many bytes were kept.
     pub fn less(self, kept: u64) -> Self {
         Self(self.0.saturating_sub(kept))
     }
 
-    /// What was spent of this, where `left` is left.
+    /// Returns how many bytes of this budget were spent if `left` is left.
     pub fn spent(self, left: Self) -> u64 {
         self.0.saturating_sub(left.0)
     }
@@ -106,7 +106,7 @@ impl MemoryBudget {
         Ok(bytes.to_vec())
     }
 
-    /// Unpacks a whole file, and spends what that takes.
+    /// Unpacks a whole file, and spends the unpacked bytes.
     pub fn file(
         &mut self,
         format: PackedFormat,
@@ -115,7 +115,7 @@ impl MemoryBudget {
         Ok(self.unpack(format, packed, None)?.into())
     }
 
-    /// Unpacks a section that claims to have `size` bytes.
+    /// Unpacks a section whose header states `size` bytes.
     pub fn section(
         &mut self,
         format: PackedFormat,
@@ -136,7 +136,7 @@ impl MemoryBudget {
         if size.is_some_and(|size| size > limit) {
             return Err(UnpackError::TooLarge);
         }
-        // One byte more tells that there are more.
+        // Reading one byte more shows whether there are more.
         let limit = size.unwrap_or(limit);
         let mut bytes = Vec::new();
         let mut reader = format.reader(packed)?.take(limit.saturating_add(1));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_claimed_is_not_allocated() {
+    fn the_stated_size_is_not_allocated() {
         let packed = zlib(b"a few bytes");
         for claim in [u64::MAX, 4 << 30, 100 << 20] {
             let mut budget = MemoryBudget::new();
@@ -181,7 +181,7 @@ mod tests {
             });
             assert_eq!(taken.bytes_max, 0, "{claim}");
         }
-        // A size that is possible costs what is really there.
+        // A possible size takes only the memory of the bytes that really come out.
         let taken = allocation_counter::measure(|| {
             let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 16 << 20);
             assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
@@ -204,7 +204,7 @@ mod tests {
             assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
         });
         assert!(taken.bytes_max < 4 * SMALL, "{} bytes", taken.bytes_max);
-        // What all files may have together is spent.
+        // The budget of all files together is used up.
         let packed = gzip(&zeros[..1 << 20]);
         let mut budget = MemoryBudget(3 << 20);
         for _ in 0..3 {
@@ -232,7 +232,7 @@ mod tests {
     fn every_format_is_unpacked() {
         let text = TEXT.repeat(8);
         let zstd = zstd::encode_all(&text[..], 19).unwrap();
-        // Several streams in a file are one behind the other.
+        // A file may consist of several streams.
         let twice = [gzip(&text), gzip(&text)].concat();
         for (packed, wanted) in [
             (XZ, text.clone()),

@@ -2,12 +2,12 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The columns that a text takes.
+/// Returns the number of columns that a text takes.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// At most so many columns; what is cut ends in `…`.
+/// Cuts a text to at most so many columns; a cut text ends in `…`.
 pub fn fit(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -27,8 +27,8 @@ pub fn fit(text: &str, columns: usize) -> String {
     fitting
 }
 
-/// Lines of at most so many columns. A line keeps its indentation, and what is longer than a line
-/// is broken.
+/// Wraps a text into lines of at most so many columns. Lines keep their indentation, and words that are
+/// longer than a line are broken.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = Vec::new();
@@ -64,7 +64,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A count in at most six columns: `123456`, `1.23M`, `45.6G`.
+/// Formats a count in at most six columns: `123456`, `1.23M`, `45.6G`.
 pub fn count(count: u64) -> String {
     if count < 1_000_000 {
         return count.to_string();
@@ -73,7 +73,7 @@ pub fn count(count: u64) -> String {
     scaled(count as f64)
 }
 
-/// A rate in at most six columns: `0.05`, `12.3`, `4567`, `1.23M`; `-` where there is none.
+/// Formats a rate in at most six columns: `0.05`, `12.3`, `4567`, `1.23M`; `-` where there is none.
 pub fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "-".into(),
@@ -86,7 +86,7 @@ pub fn rate(rate: Option<f64>) -> String {
     }
 }
 
-/// Three digits, and by how much they are to be multiplied.
+/// Formats a number with three digits and the sign of its magnitude.
 fn scaled(mut number: f64) -> String {
     let mut sign = ' ';
     for next in ['k', 'M', 'G', 'T', 'P', 'E'] {
@@ -105,7 +105,7 @@ fn scaled(mut number: f64) -> String {
     }
 }
 
-/// How much of `whole` that is: `4.2%`, `100%`.
+/// Formats the share of `part` in `whole`: `4.2%`, `100%`.
 pub fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".into();
@@ -121,12 +121,12 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// A character for each number: the higher, the more.
+/// Draws a character for each number, the higher the larger the number.
 pub fn history(counts: &[u64], glyphs: Glyphs) -> String {
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let levels = glyphs.levels();
     let level = |count: u64| {
-        // The smallest is never nothing, and only the highest is the highest.
+        // Only 0 is drawn as nothing, and only the maximum at full height.
         let level = (u128::from(count) * levels.len() as u128).div_ceil(most.into());
         usize::try_from(level).unwrap_or(0).min(levels.len())
     };
@@ -137,12 +137,12 @@ pub fn history(counts: &[u64], glyphs: Glyphs) -> String {
     shown.collect()
 }
 
-/// What a terminal can show.
+/// The characters that a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glyphs {
-    /// Everything.
+    /// All of Unicode.
     Unicode,
-    /// ASCII alone.
+    /// Only ASCII.
     Ascii,
 }
 

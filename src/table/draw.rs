@@ -1,4 +1,4 @@
-//! Draws the screen at any size: header, rows or a page, the meaning of the selected row, keys.
+//! Draws the live table at any size: header, rows or a page, the meaning of the selected row, keys.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::rows::rows;
 use super::{ColorSupport, CountedBy, Glyphs, Pace, Page, Prompt, TableView, explain};
 use crate::untrusted::is_showable;
 
-/// Draws everything. What does not fit is left out, the least useful first.
+/// Draws the whole screen. Parts that do not fit are left out, the least useful first.
 pub fn draw(frame: &mut Frame<'_>, view: &mut TableView) {
     if view.is_stale() {
         view.arrange();
@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut TableView) {
     }
 }
 
-/// Takes lines off the bottom, where there are more than `spare` left.
+/// Takes up to `lines` lines off the bottom of an area, so that at least `spare` remain.
 fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     let height = lines.min(rest.height.saturating_sub(spare));
     rest.height -= height;
@@ -75,7 +75,7 @@ fn style(view: &TableView, hue: Hue) -> Style {
     }
 }
 
-/// What is counted, how much of it, what was lost, and what is not as usual.
+/// Draws the header: what is counted, totals, loss, and the states of [`states`].
 fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let states = states(view);
     let has_states = !states.is_empty();
@@ -129,7 +129,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     }
 }
 
-/// Text behind others on a line.
+/// Writes text into a line of an area, starting at a column.
 fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &str, style: Style) {
     let Ok(column) = u16::try_from(column) else {
         return;
@@ -151,7 +151,7 @@ fn source(view: &TableView) -> &'static str {
     }
 }
 
-/// How long it has been, or how long the recording is.
+/// Returns the time since the beginning, or the length of the capture file.
 fn time(view: &TableView) -> String {
     match &view.shown().pace {
         Pace::Clock { elapsed, .. } => {
@@ -167,11 +167,11 @@ fn time(view: &TableView) -> String {
     }
 }
 
-/// What is not as usual.
+/// Returns the states that the user should keep in mind: a pause, a capture, a filter.
 fn states(view: &TableView) -> Vec<String> {
     let mut states = Vec::new();
     if view.is_paused() {
-        states.push("paused, counting goes on".to_owned());
+        states.push("paused, still counting".to_owned());
     }
     if let Some(writing) = &view.writing {
         let packets = count(writing.packets);
@@ -186,7 +186,7 @@ fn states(view: &TableView) -> Vec<String> {
     states
 }
 
-/// What is typed, what happened, or the keys. Gives the place of the cursor.
+/// Draws the last line: a prompt, the status, or the keys. Returns the position of the cursor.
 fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) -> Option<Position> {
     if let Some(prompt) = &view.prompt {
         return prompt_lines(buffer, rest, view, prompt);
@@ -231,7 +231,7 @@ fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) -> Option<Posi
     None
 }
 
-/// The line that is typed, and below it what is wrong with it, and where.
+/// Draws the line that is typed, and its error below. Returns the position of the cursor.
 fn prompt_lines(
     buffer: &mut Buffer,
     rest: &mut Rect,
@@ -272,7 +272,7 @@ fn prompt_lines(
     (area.height > 0).then_some(Position::new(area.x + column, area.y))
 }
 
-/// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
+/// Returns how many bytes at the start of the text are scrolled out, so that the cursor is visible.
 fn skipped(input: &LineEditor, room: usize) -> usize {
     let before = input.before_cursor();
     let mut columns = 0;
@@ -284,7 +284,7 @@ fn skipped(input: &LineEditor, room: usize) -> usize {
     fitting.last().map_or(before.len(), |(at, _)| at)
 }
 
-/// The selected row's whole name, and what it means.
+/// Draws the selected row's whole name, and what it means.
 fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let lines = match rest.height {
         0..=5 => 0,
@@ -299,10 +299,10 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let columns = usize::from(area.width);
     let mut line = 0;
     if lines > 3 {
-        // An empty line sets it off from the rows.
+        // An empty line separates it from the rows.
         line = 1;
         let mut parts = vec![key.to_string()];
-        for part in [explain::reason_column(row), explain::place_column(row)] {
+        for part in [explain::reason_column(row), explain::location_column(row)] {
             if !part.is_empty() && !parts.contains(&part) {
                 parts.push(part);
             }
@@ -323,8 +323,8 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     }
 }
 
-/// What comes from outside is escaped where it is taken. Here nothing reaches the terminal that it
-/// could obey or that would deceive a reader, wherever it came from: what is typed, for one.
+/// Replaces characters that a terminal would obey or that could deceive a reader. Text from outside
+/// is escaped where it enters the program; this also covers what the user types.
 fn hide_unprintable(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().chars().all(is_showable) {
@@ -333,7 +333,7 @@ fn hide_unprintable(buffer: &mut Buffer) {
     }
 }
 
-/// For terminals that show nothing else.
+/// Replaces what is not ASCII, for terminals that show nothing else.
 fn to_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         let shown = match cell.symbol() {

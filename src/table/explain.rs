@@ -1,4 +1,4 @@
-//! Explains a row: in the line below the rows, and on its page.
+//! Explains a row, below the rows and on the row's own page.
 
 use super::TableView;
 use super::column_text::{fit, wrap};
@@ -23,9 +23,9 @@ impl<'a> SharedNames<'a> {
             _ => known(&last.reason).filter(|_| !last.several_reasons),
         };
         let function = match key {
-            GroupKey::Place { symbol, .. } => known(symbol),
+            GroupKey::Location { symbol, .. } => known(symbol),
             GroupKey::Trap(_) => None,
-            _ => known(&last.place).filter(|_| !last.several_places),
+            _ => known(&last.location).filter(|_| !last.several_locations),
         };
         let function = function.map(|symbol| {
             let end = symbol.iter().position(|byte| matches!(byte, b'+' | b' '));
@@ -34,7 +34,7 @@ impl<'a> SharedNames<'a> {
         Self { reason, function }
     }
 
-    /// Of the reason, or of the function where the reason says nothing.
+    /// Returns the explanation of the reason, or of the function where the reason says nothing.
     fn explanation(&self) -> Option<Explanation> {
         let reason = self.reason.and_then(reason::explain);
         let place = self.function.and_then(reason::explain_function);
@@ -47,7 +47,7 @@ impl<'a> SharedNames<'a> {
     }
 }
 
-/// What the drops of a row mean, in a sentence or two.
+/// Returns what the drops of a row mean, in a sentence or two.
 pub fn meaning(key: &GroupKey, row: &GroupCounts) -> String {
     let names = SharedNames::of(key, row);
     if let Some(meaning) = reason::meaning(names.reason, names.function) {
@@ -55,21 +55,23 @@ pub fn meaning(key: &GroupKey, row: &GroupCounts) -> String {
     }
     match key {
         GroupKey::Trap(_) => {
-            "A device dropped the packets, and told the kernel by this trap.".into()
+            "A device dropped the packets and reported them to the kernel by this trap.".into()
         }
-        GroupKey::Place { pc: Some(0), .. } => {
+        GroupKey::Location { pc: Some(0), .. } => {
             "A network device's own counter of dropped packets rose.".into()
         }
-        GroupKey::NotDropped => "The file says nothing of drops.".into(),
-        GroupKey::Unseen => "The kernel counted these, and showed no packet.".into(),
-        _ if row.last.several_reasons || row.last.several_places => {
-            "Several reasons or places: g counts by another, / filters.".into()
+        GroupKey::NotDropped => {
+            "The file does not say why or where these packets were dropped.".into()
         }
-        _ => "The catalogue has no entry for this reason or place.".into(),
+        GroupKey::Unseen => "The kernel counted these drops without sending the packets.".into(),
+        _ if row.last.several_reasons || row.last.several_locations => {
+            "Several reasons or locations: g changes the grouping, / filters.".into()
+        }
+        _ => "The catalogue has no entry for this reason or location.".into(),
     }
 }
 
-/// The lines of a row's page above its packets.
+/// Returns the lines above the packets on a row's page.
 pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize) -> Vec<String> {
     let mut text = match SharedNames::of(key, row).explanation() {
         Some(explanation) => explanation.to_string(),
@@ -82,14 +84,14 @@ pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize
     let seen = view.shown().packets_of(view.grouping, key).count();
     lines.push(String::new());
     lines.push(match seen {
-        0 => fit("None of the last packets is of this row.", columns),
+        0 => fit("None of the last packets belongs to this row.", columns),
         1 => fit("Last packet:", columns),
         _ => fit(&format!("Last {seen} packets, the newest first:"), columns),
     });
     lines
 }
 
-/// A packet in one line.
+/// Returns a packet in one line.
 pub fn packet_line(view: &TableView, record: &DropRecord<'_>) -> String {
     let mut line = Vec::new();
     // Writing into memory cannot fail.
@@ -97,14 +99,14 @@ pub fn packet_line(view: &TableView, record: &DropRecord<'_>) -> String {
     String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
-/// The reason of a row, as far as a column has room: `+` where there are others.
+/// Returns the reason of a row for a column, with `+` where there are others.
 pub fn reason_column(row: &GroupCounts) -> String {
     marked(&row.last.reason, row.last.several_reasons)
 }
 
-/// The place of a row.
-pub fn place_column(row: &GroupCounts) -> String {
-    marked(&row.last.place, row.last.several_places)
+/// Returns the location of a row for a column, with `+` where there are others.
+pub fn location_column(row: &GroupCounts) -> String {
+    marked(&row.last.location, row.last.several_locations)
 }
 
 fn marked(name: &[u8], has_several: bool) -> String {

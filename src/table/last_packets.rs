@@ -1,10 +1,10 @@
-//! The last packets, kept to be shown: so many, so much of each, in buffers that are used again.
+//! Keeps the last packets for the pages of rows, in a ring of buffers that are used again.
 
 use crate::record::{DropRecord, OwnedRecord};
 
-/// Packets that are kept.
+/// The number of packets that are kept.
 const PACKETS: usize = 1000;
-/// Bytes of each: headers, those in a tunnel too.
+/// The bytes that are kept of each packet: enough for its headers, also inside a tunnel.
 const BYTES: usize = 256;
 
 /// The packets that were counted last.
@@ -16,7 +16,7 @@ pub struct LastPackets {
 }
 
 impl LastPackets {
-    /// Keeps a packet. Allocates nothing once the buffers are as large as they get.
+    /// Keeps a packet. Allocates nothing once the buffers have grown to their final size.
     pub fn push(&mut self, record: &DropRecord<'_>) {
         let record = shortened(record);
         if self.packets.len() < PACKETS {
@@ -27,7 +27,7 @@ impl LastPackets {
         }
     }
 
-    /// The newest first.
+    /// Returns the packets, the newest first.
     pub fn records(&self) -> impl Iterator<Item = DropRecord<'_>> {
         let (newer, older) = self.packets.split_at(self.next);
         let newest_first = newer.iter().rev().chain(older.iter().rev());

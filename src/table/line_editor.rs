@@ -1,44 +1,44 @@
-//! A line editor with the keys of a shell.
+//! A line editor with the usual keys of a shell.
 
 use std::ops::Range;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// The longest line: nobody types a longer one.
+/// The longest line in bytes; longer ones are not typed by hand.
 const MAX_LEN: usize = 4096;
 
-/// What is typed.
+/// A line that is being typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineEditor {
     text: String,
-    /// Where the next character goes, in bytes.
+    /// The byte position of the next character.
     cursor: usize,
-    /// What is wrong with it, and where.
+    /// The error in the line, which is shown until a key changes the line.
     pub error: Option<LineError>,
 }
 
-/// Why a line was not taken.
+/// Why a line was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineError {
-    /// Lower case, no full stop.
+    /// The message, in lower case and without a full stop.
     pub message: String,
-    /// The offending bytes; `None` where it is all of it.
+    /// The offending bytes; `None` where the whole line is wrong.
     pub span: Option<Range<usize>>,
 }
 
-/// What a key does to a line.
+/// The state of a line after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// It goes on.
+    /// The line is still being typed.
     On,
-    /// It is complete.
+    /// The line is complete.
     Done,
-    /// It was given up.
+    /// The line was given up.
     Cancelled,
 }
 
 impl LineEditor {
-    /// Begins with a proposal.
+    /// Creates an editor with a proposed text.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
@@ -48,17 +48,17 @@ impl LineEditor {
         }
     }
 
-    /// What stands there.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What stands before the cursor.
+    /// Returns the text before the cursor.
     pub fn before_cursor(&self) -> &str {
         &self.text[..self.cursor]
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Typed {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
@@ -89,7 +89,7 @@ impl LineEditor {
             }
             _ => return Typed::On,
         }
-        // What it was about may have changed.
+        // The error may no longer apply to the changed text.
         self.error = None;
         Typed::On
     }
@@ -115,7 +115,7 @@ impl LineEditor {
         self.text.drain(self.cursor..end);
     }
 
-    /// Back to the blank before the last word.
+    /// Deletes the word before the cursor.
     fn delete_word(&mut self) {
         let before = self.text[..self.cursor].trim_end();
         let start = before.rfind(char::is_whitespace).map_or(0, |blank| {

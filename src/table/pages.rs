@@ -1,4 +1,4 @@
-//! Draws the pages that replace the rows: one row with its packets, or lines of text.
+//! Draws the pages that replace the rows: one row with its packets, or a page of text.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,7 +9,7 @@ use super::paint::{bold, put, take_top};
 use super::{Page, TableView, explain};
 use crate::record::DropRecord;
 
-/// What a row means, and its last packets.
+/// Draws the page of the selected row: what it means, and its last packets.
 pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let Page::Row(scrolled) = view.page else {
         return;
@@ -53,7 +53,7 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView
     view.page = Page::Row(scrolled);
 }
 
-/// Lines that are scrolled; by how many they are.
+/// Draws a page of text. Returns how many lines it is scrolled by, at most up to its end.
 pub(super) fn text_page(
     buffer: &mut Buffer,
     mut rest: Rect,

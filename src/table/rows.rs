@@ -1,4 +1,4 @@
-//! Draws the rows: chooses the columns that fit, and fills them.
+//! Draws the rows of the live table: chooses the columns that fit, and fills them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,10 +10,10 @@ use super::{ColorSupport, Order, Pace, TableView, explain};
 use crate::sink::summary::Elsewhere;
 use crate::summary::{GroupCounts, Grouping};
 
-/// Columns from which histories are long, and a row has both reason and place.
+/// The width in columns from which histories are long, and a row has both reason and location.
 const VERY_WIDE: u16 = 110;
 
-/// Which columns there is room for.
+/// The width of each column; 0 where there is no room for it.
 struct Columns {
     marker: usize,
     rate: usize,
@@ -64,7 +64,7 @@ impl Columns {
         columns
     }
 
-    /// A line of the table; names are cut, numbers stand at the right.
+    /// Returns a line of the table, with names cut and numbers aligned to the right.
     fn line(&self, cells: &Cells) -> String {
         let mut line = fit_to(&cells.marker, self.marker);
         for (text, columns) in [
@@ -90,7 +90,7 @@ impl Columns {
             (&cells.second, self.second),
             (&cells.third, self.third),
         ] {
-            // A column's last place keeps it from the next one.
+            // The last character of a column separates it from the next one.
             if columns > 1 {
                 line.push_str(&fit_to(&fit(text, columns - 1), columns));
             } else {
@@ -101,7 +101,7 @@ impl Columns {
     }
 }
 
-/// What stands in a line.
+/// The texts of a line.
 #[derive(Default)]
 struct Cells {
     marker: String,
@@ -114,7 +114,7 @@ struct Cells {
     third: String,
 }
 
-/// Cut or filled up to exactly so many columns.
+/// Cuts or fills a text to exactly so many columns.
 fn fit_to(text: &str, columns: usize) -> String {
     let mut text = fit(text, columns);
     let missing = columns.saturating_sub(width(&text));
@@ -122,7 +122,7 @@ fn fit_to(text: &str, columns: usize) -> String {
     text
 }
 
-/// The table itself.
+/// Draws the heads and the rows.
 pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let columns = Columns::new(rest.width, view.grouping);
     let head = take_top(&mut rest, 1, 2);
@@ -170,7 +170,7 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     }
 }
 
-/// The first row on the screen, so that the selected one is on it.
+/// Sets the first row on the screen so that the selected one is visible.
 fn scroll(view: &mut TableView, height: usize) {
     let height = height.max(1);
     let last = view.keys.len().saturating_sub(height);
@@ -181,7 +181,7 @@ fn scroll(view: &mut TableView, height: usize) {
         .min(last);
 }
 
-/// The heads of the columns; the one that rows are sorted by is marked.
+/// Returns the heads of the columns; the one that rows are sorted by is marked.
 fn heads(view: &TableView) -> Cells {
     let mark = |order: Order, head: &str| {
         let sign = match (view.order == order, view.is_reversed) {
@@ -210,10 +210,10 @@ fn heads(view: &TableView) -> Cells {
     }
 }
 
-/// A row's numbers and what it is about, without its name.
+/// Returns a row's numbers, reason and location, without its name.
 fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let counters = view.shown();
-    let (reason, place) = (explain::reason_column(row), explain::place_column(row));
+    let (reason, place) = (explain::reason_column(row), explain::location_column(row));
     let (second, third) = match view.grouping {
         Grouping::Location => (reason, String::new()),
         Grouping::Reason => (place, String::new()),
@@ -237,13 +237,13 @@ fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     }
 }
 
-/// The last intervals, as many as there is room for.
+/// Returns the counts of the last intervals, as many as there is room for.
 fn newest(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let skipped = row.history().len().saturating_sub(columns);
     row.history().skip(skipped).collect()
 }
 
-/// All intervals, several in one where there is no room for each.
+/// Returns the counts of all intervals, joined where there is no room for each.
 fn joined(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let counts: Vec<u64> = row.history().collect();
     let together = counts.len().div_ceil(columns.max(1)).max(1);
@@ -251,7 +251,7 @@ fn joined(row: &GroupCounts, columns: usize) -> Vec<u64> {
     joined.map(|counts| counts.iter().sum()).collect()
 }
 
-/// Reasons red, places cyan, as in the lines of packets.
+/// Colours reasons red and locations cyan, as in the lines of packets.
 fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &TableView, columns: &Columns) {
     let (ColorSupport::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
         return;

@@ -1,4 +1,4 @@
-//! The view on terminals of every size, and with names that no terminal must see.
+//! Tests the view on terminals of every size, and with names that no terminal must see.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -185,7 +185,7 @@ fn a_row_that_is_gone_leaves_the_selection_where_it_was() {
     let mut view = captured();
     press(&mut view, KeyCode::End);
     assert!(view.position > 10);
-    view.begin_anew(view.counters.pace);
+    view.reset(view.counters.pace);
     assert_eq!(view.position, 0);
     screen(&mut view, 80, 24);
     count(&mut view, "f", 1);
@@ -226,7 +226,7 @@ fn names_from_outside_move_no_cursor_and_keep_their_columns() {
 #[test]
 fn a_files_name_is_made_of_harmless_letters() {
     let stem = |key: GroupKey| file_stem(&key);
-    let place = |symbol: &str| GroupKey::Place {
+    let place = |symbol: &str| GroupKey::Location {
         pc: Some(1),
         symbol: symbol.as_bytes().into(),
     };
@@ -247,7 +247,7 @@ fn no_packet_allocates_once_its_rows_are_there() {
     let mut counters = view.counters.clone();
     let mut counted = 0;
     let _ = file.for_each(|record| {
-        // The first time makes room for a place in the ring.
+        // The buffers of the ring are allocated at first use.
         counters.count(&Counted::Packet(record));
         counted += 1;
         ControlFlow::<()>::Continue(())
@@ -286,14 +286,14 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
     tick(&mut view, 1);
     let has_first = |lines: &[String]| lines.iter().any(|line| line.ends_with(" 0x1"));
     assert!(has_first(&screen(&mut view, 80, 24)));
-    // Between two ticks of the clock: one that comes late and is heavy, and thousands of others.
+    // Between two ticks of the clock, a late key with many drops and thousands of others arrive.
     for pc in 20_000..25_000 {
         at(&mut view, pc, 1);
         at(&mut view, u64::MAX, 100);
     }
     let shown = screen(&mut view, 80, 24);
     assert!(!has_first(&shown), "{shown:?}");
-    // Its rate is known at the end of the interval.
+    // The rate is known at the end of the interval.
     tick(&mut view, 2);
     press(&mut view, KeyCode::Home);
     let shown = screen(&mut view, 80, 24);
@@ -303,7 +303,7 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
         "{shown:?}"
     );
     let counts = view.counters.by(Grouping::Location);
-    let key = crate::summary::GroupKey::Place {
+    let key = crate::summary::GroupKey::Location {
         pc: Some(u64::MAX),
         symbol: Box::default(),
     };

@@ -122,7 +122,7 @@ class Busy(SessionTest):
         unharmed.write_text("somebody's file")
         status, _, talk = dwdump("-w", unharmed)
         self.assertEqual(status, 1)
-        self.assertIn("drops are being monitored already", talk)
+        self.assertIn("drops are already being monitored", talk)
         for way_out in ("-p", "--force", "-e"):
             self.assertIn(way_out, talk)
         self.assertEqual(unharmed.read_text(), "somebody's file")
@@ -161,7 +161,7 @@ class Busy(SessionTest):
 
     def test_a_passive_listener_outlives_a_stop(self):
         run = Running("-p", "-w", harness.OUT / "patient.pcapng")
-        run.wait_for("monitoring is off: nothing arrives until somebody starts it")
+        run.wait_for("monitoring is off: no drops arrive until a program starts it")
         active = Running("-c", "1", "-w", "/dev/null")
         drops.marker("for both")
         active.wait()

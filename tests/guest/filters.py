@@ -107,7 +107,7 @@ class Filters(SessionTest):
     def test_an_unknown_reason_is_doubted(self):
         status, _, talk = dwdump("--duration", "0.1", "-w", "/dev/null", "reason", "NETFILTER_DORP")
         self.assertEqual(status, 0, talk)
-        self.assertIn("no kernel known here has the drop reason NETFILTER_DORP", talk)
+        self.assertIn("no known kernel has the drop reason NETFILTER_DORP", talk)
         self.assertIn("hint: did you mean NETFILTER_DROP?", talk)
 
 
@@ -127,7 +127,7 @@ class KernelFilters(SessionTest):
             lambda alert: alert["reason"] == "NETFILTER_DROP" and addresses(alert)[2] == 6,
         ),
         "saddr 10.10.2.2 and module gre": (
-            "saddr 10.10.2.2; the rest here",
+            "saddr 10.10.2.2; dwdump filters the rest",
             lambda alert: (
                 addresses(alert)[0] == socket.inet_aton("10.10.2.2")
                 and alert["symbol"].endswith(" [gre]")
@@ -242,11 +242,11 @@ class KernelFilters(SessionTest):
         sysctl.write_text("20480")
         hosts = " or ".join(f"host 10.0.0.{number}" for number in range(2, 42))
         for words, said in (
-            (f"ip and ({hosts})", "dwdump: filtering in the kernel: ip; the rest here\n"),
+            (f"ip and ({hosts})", "dwdump: filtering in the kernel: ip; dwdump filters the rest\n"),
             (
                 hosts,
                 "dwdump: --kernel-filter: cannot attach the filter to the socket: Cannot allocate memory\n"
-                "hint: it is too long for `sysctl net.core.optmem_max`",
+                "hint: it is too long for the sysctl net.core.optmem_max",
             ),
         ):
             with self.subTest(filter=words):

@@ -115,12 +115,12 @@ class Sharing(SessionTest):
                 new.unlink(missing_ok=True)
                 status, _, talk = dwdump("-w", new)
                 self.assertEqual(status, 1)
-                self.assertIn("already, left on by a dwdump that was killed\n", talk)
+                self.assertIn("monitored, left on by a dwdump that was killed\n", talk)
                 self.assertFalse(new.exists())
                 if end == "-e":
                     status, _, talk = dwdump("-e")
                     self.assertEqual(status, 0, talk)
-                    self.assertIn("that was killed had changed the settings", talk)
+                    self.assertIn("restored the settings that a killed dwdump had changed", talk)
                 else:
                     if end != "force":
                         net_dm(STOP, BOTH)
@@ -133,7 +133,7 @@ class Sharing(SessionTest):
         run = Running("-w", self.file("named"))
         status, _, talk = dwdump("-w", "/tmp/x.pcapng")
         self.assertEqual(status, 1)
-        self.assertIn(f"already, by another dwdump (process {run.process.pid})\n", talk)
+        self.assertIn(f"monitored, by another dwdump (process {run.process.pid})\n", talk)
         self.assertEqual(run.stop()[0], 0)
         self.check_restored()
         state = pathlib.Path("/run/dwdump.state")

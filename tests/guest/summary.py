@@ -128,7 +128,7 @@ class Summary(harness.SessionTest):
         before = harness.settings()
         talk = self.check_counts("--summary", "-o", "sw")
         self.assertIn("counting software drops by location, in the kernel", talk)
-        self.assertIn("thrown away when monitoring stopped", talk)
+        self.assertIn("of the last second when monitoring stopped", talk)
         self.assertEqual(harness.settings(), before)
 
     def test_our_counts_of_packets_are_exact(self):
@@ -245,13 +245,13 @@ class Summary(harness.SessionTest):
             run = harness.Running("--summary", stdout=nowhere, started="counting")
             status, _, talk = harness.dwdump("-w", "/tmp/x.pcapng")
             self.assertEqual(status, 1)
-            self.assertIn("now it counts for somebody", talk)
+            self.assertIn("it counts for another program now", talk)
             status, _, talk = harness.dwdump("--summary")
             self.assertEqual(status, 1)
             self.assertIn("`dwdump --summary -p` counts along", talk)
             # Only places are known then.
             reasons = harness.Running("--by", "reason", "-p", stdout=nowhere, started="counting")
-            reasons.wait_for("the kernel is in summary mode: only the places of drops are known")
+            reasons.wait_for("the kernel is in summary mode: only the locations of drops are known")
             self.assertEqual(reasons.stop()[0], 0)
             self.assertEqual(run.stop()[0], 0)
 

@@ -286,7 +286,7 @@ fn what_is_missing_is_told_once() {
     let module = built.folder().join("modules/gre.ko");
     check(
         built.folder(),
-        &["gre.ko has another gre_rcv: it is of another build"],
+        &["gre.ko has a function gre_rcv of another size, so it is of another build"],
     );
     let path = module.to_str().unwrap();
     build::run("objcopy", &["--strip-debug", path]);

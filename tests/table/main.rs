@@ -171,7 +171,7 @@ fn a_terminal_that_can_show_no_table_gets_lines() {
         screen.contains("NETFILTER_DROP") || screen.contains("drops at"),
         "{screen}"
     );
-    assert!(terminal.has_written(b"counting in lines"));
+    assert!(terminal.has_written(b"printing counts as lines"));
     assert!(terminal.has_written(b"hint: "));
     assert!(!terminal.has_written(b"\x1b[?1049h"));
 }
@@ -241,7 +241,7 @@ fn keys_change_the_grouping_and_the_order() {
         places.is_sorted() && places[0].is_some() && selected(screen).contains("NO_SOCKET")
     });
     terminal.press_for("r", "▲reason");
-    terminal.wait("names the other way round", |screen| {
+    terminal.wait("names in reverse order", |screen| {
         let names = ["UNHANDLED_PROTO", "NO_SOCKET", "IP_CSUM", "INVALID_PROTO"];
         let places = names.map(|name| screen.find(name));
         places.is_sorted() && places[0].is_some() && selected(screen).contains("NO_SOCKET")
@@ -270,20 +270,20 @@ fn a_row_is_opened_and_closed() {
 fn help_and_settings_are_shown() {
     let mut terminal = table(80, 24);
     for key in ["?", "h"] {
-        terminal.press_for(key, "pause the view and go on");
+        terminal.press_for(key, "pause or continue the view");
         terminal.press(ESCAPE);
         wait_for_selected(&terminal, "__udp4_lib_rcv");
     }
     terminal.press_for("i", "not counted    0 drops");
     terminal.wait_for("counted        software-6.12.pcap");
     terminal.press_for(ESCAPE, "mean/s");
-    terminal.press_for("c", "a file's counts stay");
+    terminal.press_for("c", "the counts of a file cannot be reset");
     // Draws everything again, and nothing changes.
     let before = terminal.screen();
     terminal.press("\x0c");
     terminal.press_for("?", "Ctrl-L");
     terminal.press(ESCAPE);
-    let before = before.replace("a file's counts stay: / filters them", "");
+    let before = before.replace("the counts of a file cannot be reset; / filters them", "");
     terminal.wait("the same rows", |screen| {
         screen.lines().take(20).eq(before.lines().take(20))
     });

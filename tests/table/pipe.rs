@@ -38,8 +38,8 @@ fn a_pipe_is_a_live_table() {
     terminal.wait_for("91 drops, 0/s");
     pipe.write_all(&packets).unwrap();
     terminal.wait_for("182 drops");
-    // Counting goes on behind a view that stands still.
-    terminal.press_for(" ", "paused, counting goes on");
+    // Counting goes on behind a paused view.
+    terminal.press_for(" ", "paused, still counting");
     pipe.write_all(&packets).unwrap();
     terminal.press_for("g", "by reason");
     let marked = folder.path().join("marked.pcapng");
@@ -60,7 +60,7 @@ fn a_pipe_is_a_live_table() {
     terminal.wait_for("0 drops, ");
     pipe.write_all(&packets).unwrap();
     terminal.wait_for("7 drops, ");
-    terminal.press_for("c", "counting anew");
+    terminal.press_for("c", "counts were reset");
     terminal.wait_for("0 drops, ");
     pipe.write_all(&packets).unwrap();
     terminal.wait_for("7 drops, ");

@@ -54,7 +54,7 @@ fn dwdump(arguments: &[&str]) -> (usize, usize) {
         line.split(' ').next()?.parse::<usize>().ok()
     };
     let kept = count(" kept").unwrap();
-    (kept, count(" left out: they have no").unwrap_or(0))
+    (kept, count(" left out, because link type").unwrap_or(0))
 }
 
 fn fixture(name: &str) -> String {

@@ -17,7 +17,7 @@ impl Arguments {
             return match self.other_options().find(|&option| option != "-n") {
                 None => Ok(Command::Explain(name.clone())),
                 Some(other) => Err(UsageError::new(
-                    format!("--explain and {other} do not go together"),
+                    format!("--explain and {other} cannot be used together"),
                     "--explain explains a drop reason or a function and does nothing else",
                 )),
             };
@@ -30,8 +30,8 @@ impl Arguments {
             {
                 None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
                 Some(other) => Err(UsageError::new(
-                    format!("-d and {other} do not go together"),
-                    "-d prints the filter as it was understood, with -i, -F and --kernel-filter, and does nothing else",
+                    format!("-d and {other} cannot be used together"),
+                    "-d prints the parsed filter, with -i, -F and --kernel-filter, and does nothing else",
                 )),
             };
         }
@@ -70,7 +70,7 @@ impl Arguments {
             ];
             if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
                 return Err(UsageError::new(
-                    format!("{option} does not go with -p"),
+                    format!("{option} cannot be used with -p"),
                     "a passive listener changes nothing in the kernel: \
                      its settings are those of whoever started the monitoring",
                 ));
@@ -108,14 +108,14 @@ impl Arguments {
         ];
         if let Some((option, _)) = of_packets.into_iter().find(|(_, given)| *given) {
             return Err(UsageError::new(
-                format!("{option} does not go with --summary"),
+                format!("{option} cannot be used with --summary"),
                 "a summary counts drops and writes no packets: \
                  capture into a file first, then `dwdump -r FILE --summary` counts what is in it",
             ));
         }
         if self.kernel_filter {
             return Err(UsageError::new(
-                "--kernel-filter does not go with --summary",
+                "--kernel-filter cannot be used with --summary",
                 "a summary also counts what its filter rejects, and the kernel does not",
             ));
         }
@@ -130,7 +130,7 @@ impl Arguments {
         let useless = of_alerts.into_iter().find(|(_, given)| *given);
         if let (Counting::Kernel, None, Some((option, _))) = (counting, &self.read, useless) {
             return Err(UsageError::new(
-                format!("{option} does not go with --summary alone"),
+                format!("{option} cannot be used with --summary alone"),
                 "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
             ));
         }
@@ -185,7 +185,7 @@ impl Arguments {
         match second.or_else(|| self.first_other_option()) {
             None => Ok(Some(command)),
             Some(other) => Err(UsageError::new(
-                format!("{option} and {other} do not go together"),
+                format!("{option} and {other} cannot be used together"),
                 format!(
                     "{option} {ours} and does nothing else; tcpdump's {option}, which {tcpdumps}, does not exist here"
                 ),
@@ -249,7 +249,7 @@ impl Arguments {
         match live.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
             Some((option, _)) => Err(UsageError::new(
-                format!("{option} does not go with -r"),
+                format!("{option} cannot be used with -r"),
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
         }
@@ -287,7 +287,7 @@ impl Arguments {
     fn lines(&self) -> Result<Lines, UsageError> {
         match (self.print, self.json) {
             (true, true) => Err(UsageError::new(
-                "--print and --json do not go together",
+                "--print and --json cannot be used together",
                 "both write to standard output: text for people, or JSON for programs",
             )),
             (_, true) => Ok(Lines::Json),
@@ -327,13 +327,13 @@ impl Arguments {
             None => FilterText::Words(self.filter.join(" ")),
             Some(_) if !self.filter.is_empty() => {
                 return Err(UsageError::new(
-                    "-F and a filter do not go together",
+                    "-F and a filter cannot be used together",
                     "put the whole filter into the file, or on the command line",
                 ));
             }
             Some(path) if path.as_os_str() == "-" && self.read.as_ref() == Some(path) => {
                 return Err(UsageError::new(
-                    "-F - and -r - do not go together",
+                    "-F - and -r - cannot be used together",
                     "both would read standard input: put one of them into a file",
                 ));
             }
@@ -350,13 +350,13 @@ impl Arguments {
         match (self.format, link_type) {
             (Some(OutputFormat::Netlink), Some(_)) => {
                 return Err(UsageError::new(
-                    "--link-type does not go with --format netlink",
+                    "--link-type cannot be used with --format netlink",
                     "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
                 ));
             }
             (Some(OutputFormat::Pcap), Some(LinkChoice::Auto)) => {
                 return Err(UsageError::new(
-                    "--link-type auto does not go with --format pcap",
+                    "--link-type auto cannot be used with --format pcap",
                     "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \
                      or use --format pcapng",
                 ));

@@ -165,7 +165,7 @@ const PARENTHESES: &[RejectRow] = &[
 ];
 
 const PROTOCOLS: &[RejectRow] = &[
-    ("arp proto 1", "this does not go with `proto`", "^^^"),
+    ("arp proto 1", "this cannot be used with `proto`", "^^^"),
     (
         "ip proto 256",
         "expected an IP protocol from 0 to 255 or its name",
@@ -181,10 +181,22 @@ const PROTOCOLS: &[RejectRow] = &[
         "expected an IP protocol from 0 to 255 or its name",
         "     ^",
     ),
-    ("tcp proto 6", "this does not go with `proto`", "^^^"),
-    ("tcp broadcast", "this does not go with `broadcast`", "^^^"),
-    ("ip6 broadcast", "this does not go with `broadcast`", "^^^"),
-    ("arp multicast", "this does not go with `multicast`", "^^^"),
+    ("tcp proto 6", "this cannot be used with `proto`", "^^^"),
+    (
+        "tcp broadcast",
+        "this cannot be used with `broadcast`",
+        "^^^",
+    ),
+    (
+        "ip6 broadcast",
+        "this cannot be used with `broadcast`",
+        "^^^",
+    ),
+    (
+        "arp multicast",
+        "this cannot be used with `multicast`",
+        "^^^",
+    ),
 ];
 
 const WHAT_ONLY_A_DROP_HAS: &[RejectRow] = &[

@@ -89,10 +89,10 @@ const PORTS: &[RejectRow] = &[
         "expected a range of ports, for instance 6000-6008",
         "          ^^^",
     ),
-    ("ip port 80", "this does not go with `port`", "^^"),
-    ("icmp port 80", "this does not go with `port`", "^^^^"),
-    ("gre port 80", "this does not go with `port`", "^^^"),
-    ("ether port 80", "this does not go with `port`", "^^^^^"),
+    ("ip port 80", "this cannot be used with `port`", "^^"),
+    ("icmp port 80", "this cannot be used with `port`", "^^^^"),
+    ("gre port 80", "this cannot be used with `port`", "^^^"),
+    ("ether port 80", "this cannot be used with `port`", "^^^^^"),
     (
         "sport",
         "expected a port number from 0 to 65535 or a range",
@@ -330,10 +330,14 @@ const ETHERNET: &[RejectRow] = &[
 ];
 
 const ADDRESSES: &[RejectRow] = &[
-    ("tcp host 10.0.0.1", "this does not go with `host`", "^^^"),
+    (
+        "tcp host 10.0.0.1",
+        "this cannot be used with `host`",
+        "^^^",
+    ),
     (
         "tcp src 10.0.0.1",
-        "this does not go with `src` or `dst`",
+        "this cannot be used with `src` or `dst`",
         "^^^",
     ),
     ("host", "expected an IP address or a host name", "    ^"),

@@ -27,7 +27,7 @@ impl ControlError {
         const ADMIN: &str = "this needs CAP_NET_ADMIN in the initial user namespace: run as root";
         const TOO_OLD: &str =
             "packets need Linux 5.4 or later: this kernel's drop monitor only counts";
-        const BUSY: &str = "somebody else turned monitoring on meanwhile: \
+        const BUSY: &str = "another program turned monitoring on in the meantime: \
                             `dwdump -p` listens along, `--force` takes over, `dwdump -e` stops it";
         Some(match (self.operation, self.refusal.errno) {
             (Operation::Resolve, libc::ENOENT) => {
@@ -37,7 +37,7 @@ impl ControlError {
                 "since Linux 6.7 listening needs CAP_SYS_ADMIN in the initial user namespace: run as root"
             }
             (Operation::Restore, libc::EBUSY) => {
-                "somebody else turned monitoring on meanwhile: the settings are left to them"
+                "another program turned monitoring on in the meantime: the settings are left as they are"
             }
             (_, libc::EPERM) => ADMIN,
             (
@@ -86,9 +86,9 @@ impl Operation {
             Self::Resolve => "cannot find the NET_DM netlink family".into(),
             Self::ReadSettings => "cannot read the drop monitor's settings".into(),
             Self::ReadStatistics => "cannot read the drop monitor's statistics".into(),
-            Self::Probe => "cannot ask whether monitoring is on".into(),
+            Self::Probe => "cannot find out whether monitoring is on".into(),
             Self::Configure => "cannot configure the drop monitor".into(),
-            Self::Restore => "cannot put the drop monitor's settings back".into(),
+            Self::Restore => "cannot restore the drop monitor's settings".into(),
             Self::Join => "cannot listen to the drop monitor".into(),
             Self::Start(origins) => format!("cannot start monitoring {origins} drops"),
             Self::Stop => "cannot stop monitoring".into(),
@@ -157,7 +157,7 @@ mod tests {
         check(
             Probe,
             libc::EPERM,
-            "cannot ask whether monitoring is on: Operation not permitted",
+            "cannot find out whether monitoring is on: Operation not permitted",
             "CAP_NET_ADMIN",
         );
         check(
@@ -170,13 +170,13 @@ mod tests {
             Configure,
             libc::EBUSY,
             "cannot configure the drop monitor: Device or resource busy",
-            "meanwhile",
+            "in the meantime",
         );
         check(
             Restore,
             libc::EBUSY,
-            "cannot put the drop monitor's settings back: Device or resource busy",
-            "left to them",
+            "cannot restore the drop monitor's settings: Device or resource busy",
+            "left as they are",
         );
         check(
             ReadSettings,

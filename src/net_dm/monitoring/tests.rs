@@ -251,7 +251,7 @@ fn a_race_at_the_end_is_reported_not_fatal() {
     let ended = monitoring.end();
     assert_eq!(ended.stop, None);
     let restore = ended.restore.as_ref().unwrap();
-    assert!(restore.hint().unwrap().contains("left to them"));
+    assert!(restore.hint().unwrap().contains("left as they are"));
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn monitoring_that_another_started_again_is_left_on() {
             .unwrap()
             .hint()
             .unwrap()
-            .contains("left to them")
+            .contains("left as they are")
     );
     assert!(!script.commands().contains(&STOP));
 }

@@ -20,7 +20,7 @@ use crate::sink::Zone;
 use crate::table::{Action, CountedBy, LineError, file_stem};
 
 impl LiveTable {
-    /// Does what a key asks for.
+    /// Carries out an action.
     pub(super) fn act(
         &mut self,
         action: Action,
@@ -57,15 +57,15 @@ impl LiveTable {
         match screen.suspend() {
             Ok(screen) => {
                 self.screen = Some(screen);
-                // What was said is on the other screen.
-                self.said = 0;
+                // Diagnostics were printed on the other screen.
+                self.shown_diagnostics = 0;
                 ControlFlow::Continue(())
             }
             Err(failure) => ControlFlow::Break(Stop::Failed(failure)),
         }
     }
 
-    /// Has the kernel send packets, if it only counts.
+    /// Makes the kernel send packets, if it only counts.
     fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
@@ -85,7 +85,7 @@ impl LiveTable {
             }
             TableInput::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
                 self.view.status =
-                    "somebody else's monitoring sends counts: no packets are known".into();
+                    "another program's monitoring sends counts without packets".into();
             }
             TableInput::Kernel(Role::Passive) | TableInput::File | TableInput::Pipe => {}
         }
@@ -115,10 +115,10 @@ impl LiveTable {
         if self.origin == TableInput::File
             && let Some(line) = self.end_capture(None)
         {
-            // Read again, the file would be written twice.
+            // The packets would be written a second time when the file is read again.
             self.view.status = line;
         }
-        self.begin_anew();
+        self.reset();
         if !keeps_all {
             self.need_packets(Purpose::Packets(COUNTED_LEN), monitor);
         }
@@ -131,7 +131,7 @@ impl LiveTable {
         self.read_again()
     }
 
-    /// What was read counts anew; of a file that can be read again.
+    /// Ends this reading and starts another, if the input is a file that can be read again.
     fn read_again(&mut self) -> ControlFlow<Stop> {
         if self.origin != TableInput::File {
             return ControlFlow::Continue(());
@@ -149,7 +149,7 @@ impl LiveTable {
         self.view.ask_name(format!("drops-{stem}-{time}.pcapng"));
     }
 
-    /// In the zone that was chosen.
+    /// Formats a time in the time zone that the user chose.
     fn shown_time(&self, time: Timestamp, format: &str) -> String {
         let time = DateTime::from(time);
         match self.view.look.text.zone {
@@ -177,7 +177,7 @@ impl LiveTable {
         }
         self.need_packets(Purpose::Packets(0), monitor);
         if self.origin == TableInput::File {
-            self.begin_anew();
+            self.reset();
         }
         self.read_again()
     }
@@ -197,14 +197,14 @@ impl LiveTable {
 
     fn clear(&mut self) {
         if self.view.is_over || self.origin == TableInput::File {
-            self.view.status = "a file's counts stay: / filters them".into();
+            self.view.status = "the counts of a file cannot be reset; / filters them".into();
         } else {
-            self.begin_anew();
-            self.view.status = "counting anew".into();
+            self.reset();
+            self.view.status = "counts were reset".into();
         }
     }
 
-    /// dropwatch's `show` and `stats`.
+    /// Shows the settings and statistics, like `show` and `stats` in dropwatch.
     pub(super) fn show_settings(&mut self, monitor: &mut dyn DropMonitor) {
         let mut lines = vec![format!("counted        {}", self.view.subject)];
         lines.push(format!(
@@ -213,10 +213,10 @@ impl LiveTable {
         ));
         match self.origin {
             TableInput::Kernel(Role::Owner { .. }) => {
-                lines.push("monitoring     our own, it ends with this program".into());
+                lines.push("monitoring     started by this dwdump, ends with it".into());
             }
             TableInput::Kernel(Role::Passive) => {
-                lines.push("monitoring     somebody else's, nothing is changed".into());
+                lines.push("monitoring     another program's, left as it is".into());
             }
             TableInput::File | TableInput::Pipe => {
                 let Self { host, .. } = self;
@@ -228,7 +228,7 @@ impl LiveTable {
         if let Some(settings) = monitor.settings() {
             lines.push(format!("alert mode     {}", settings.mode));
             lines.push(match settings.trunc_len {
-                0 => "truncation     none, whole packets".into(),
+                0 => "truncation     none: whole packets".into(),
                 len => format!("truncation     {len} bytes of each packet"),
             });
             lines.push(format!(
@@ -244,7 +244,7 @@ impl LiveTable {
         ));
         if self.event_filter.full_alerts > 0 {
             lines.push(format!(
-                "full alerts    {}: drops elsewhere may be missing",
+                "full alerts    {}: drops at other locations may be missing",
                 self.event_filter.full_alerts
             ));
         }

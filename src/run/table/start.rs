@@ -1,4 +1,4 @@
-//! Starts the table, live or for a file.
+//! Starts the live table for the running kernel or for a file.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -28,11 +28,11 @@ use crate::record::{CaptureHost, Timestamp};
 use crate::sink::{self, TextStyle};
 use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView};
 
-/// How often rates are worked out where the user did not say.
+/// The interval of rates unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is known before the table is on the screen.
-struct Beginnings<'a> {
+/// What the table needs to start.
+struct TableStart<'a> {
     command: &'a Summary,
     filter: Filter,
     origin: TableInput,
@@ -43,40 +43,35 @@ struct Beginnings<'a> {
 }
 
 impl LiveTable {
-    /// Takes the terminal.
-    fn enter(beginnings: Beginnings<'_>) -> Result<Self, Failure> {
-        let Beginnings {
+    /// Takes the terminal and creates the table.
+    fn enter(start: TableStart<'_>) -> Result<Self, Failure> {
+        let TableStart {
             command, origin, ..
-        } = beginnings;
+        } = start;
         let pace = Pace::Clock {
             last: Duration::ZERO,
             elapsed: Duration::ZERO,
         };
-        let mut view = TableView::new(
-            beginnings.subject,
-            beginnings.counted_by,
-            pace,
-            look(command),
-        );
+        let mut view = TableView::new(start.subject, start.counted_by, pace, look(command));
         view.grouping = command.grouping;
-        view.filter = beginnings.filter.to_string();
+        view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
             Some(name) => {
-                // What the filter says alone was told when it was parsed.
-                let was_possible = beginnings.filter.contradiction().is_none();
-                let filter = beginnings.filter.on_interface(name);
+                // A contradiction within the filter itself was reported when it was parsed.
+                let was_possible = start.filter.contradiction().is_none();
+                let filter = start.filter.on_interface(name);
                 if was_possible {
                     selection::warn_of_contradiction(&filter);
                 }
                 filter
             }
-            None => beginnings.filter,
+            None => start.filter,
         };
-        // Diagnostics are held from then on; the keys' thread tells nothing.
+        // From here on diagnostics are held. The thread that reads the keys prints none.
         let screen = Screen::enter()?;
         let mut table = Self {
             view,
-            event_filter: EventFilter::new(filter, beginnings.origins),
+            event_filter: EventFilter::new(filter, start.origins),
             screen: Some(screen),
             keyboard: Keyboard::listen()?,
             origin,
@@ -88,7 +83,7 @@ impl LiveTable {
             },
             interval: command.interval,
             interface: command.selection.interface.clone(),
-            host: beginnings.host,
+            host: start.host,
             capture: None,
             interference: None,
             limit: command.count,
@@ -97,21 +92,21 @@ impl LiveTable {
             is_busy: false,
             drawn: Instant::now(),
             next: None,
-            said: 0,
+            shown_diagnostics: 0,
         };
-        table.view.begin_anew(table.pace());
+        table.view.reset(table.pace());
         Ok(table)
     }
 }
 
-/// How the terminal is to be used.
+/// Chooses how the table looks on this terminal.
 fn look(command: &Summary) -> Appearance {
     let style = text_style(command.text, true);
     let color = match style.color {
         sink::Color::Always => ColorSupport::Yes,
         sink::Color::Never => ColorSupport::No,
     };
-    // It has its own opinion of NO_COLOR, which --color overrules.
+    // crossterm obeys NO_COLOR on its own, but --color has precedence.
     crossterm::style::force_color_output(color == ColorSupport::Yes);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -135,7 +130,7 @@ fn look(command: &Summary) -> Appearance {
     }
 }
 
-/// The filter that was typed, without `-i`: the one can be changed, the other stays.
+/// Returns the filter of the command line without `-i`: a key can change the filter, but not `-i`.
 fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
     selection::filter(&Selection {
         interface: None,
@@ -143,7 +138,7 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
     })
 }
 
-/// A table of what the kernel drops, until a key or a signal.
+/// Shows a table of what the kernel drops, until a key or a signal ends it.
 pub fn show_live(
     command: &Summary,
     live: &Live,
@@ -160,7 +155,7 @@ pub fn show_live(
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
             Beginning::Listening(settings) => {
-                subject = "drops that somebody monitors".into();
+                subject = "drops of another program's monitoring".into();
                 counted_by = match settings.mode {
                     AlertMode::Summary => CountedBy::Kernel,
                     AlertMode::Packet | AlertMode::Other(_) => CountedBy::Packets,
@@ -172,8 +167,8 @@ pub fn show_live(
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    // Declared behind the session: in a panic the terminal is given back first.
-    let mut table = LiveTable::enter(Beginnings {
+    // Declared after the session, so that a panic gives the terminal back first.
+    let mut table = LiveTable::enter(TableStart {
         command,
         filter,
         origin: TableInput::Kernel(live.role),
@@ -193,10 +188,10 @@ pub fn show_live(
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-/// A table of what is in a file, or comes through a pipe, until a key or a signal.
+/// Shows a table of what a file or a pipe contains, until a key or a signal ends it.
 pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
     let mut table: Option<LiveTable> = None;
     loop {
         let input = CaptureInput::open(file)?;
@@ -209,7 +204,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
         let name = input.name.clone();
         let finished = input.read(&requests, |remarks, _| match table.take() {
             Some(table) => Ok(table),
-            None => LiveTable::enter(Beginnings {
+            None => LiveTable::enter(TableStart {
                 command,
                 filter: filter.clone(),
                 origin,
@@ -224,7 +219,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                 host: remarks.host.clone(),
             }),
         })?;
-        // A signal came before the file's header.
+        // A signal arrived before the file's header.
         let Some((mut read, remarks)) = finished.read else {
             return Ok(finished.exit);
         };
@@ -250,7 +245,8 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
 }
 
 impl LiveTable {
-    /// No more drops come: keys and signals alone, until one asks for the end or for a new reading.
+    /// Waits for keys and signals after the end of the input, until one asks for the end or for another
+    /// reading.
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
             self.attend(Attention::Due, &mut NoDropMonitor)?;

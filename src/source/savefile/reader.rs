@@ -84,7 +84,8 @@ impl Reader {
 
     /// There are more bytes, but they cannot be read.
     pub fn fail(&mut self, error: &std::io::Error) {
-        self.input.end(Some(format!("cannot read on: {error}")));
+        self.input
+            .end(Some(format!("cannot read further: {error}")));
     }
 
     /// Looks at the header, and as far as the first packet: in the C tool's files that one tells the number of

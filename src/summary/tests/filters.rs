@@ -1,4 +1,4 @@
-//! Each row's own filter keeps exactly the row's drops.
+//! Checks that each group's filter keeps exactly the group's drops.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ use crate::record::{
 };
 use crate::source::savefile::Savefile;
 
-/// All captures of the project that can be opened.
+/// Returns all captures of the project that can be opened.
 fn captures() -> Vec<PathBuf> {
     let folders = ["fixtures", "fixtures/made"];
     let files = folders
@@ -33,7 +33,7 @@ fn each_record(take: &mut dyn FnMut(&DropRecord<'_>)) {
         let Ok(mut file) = Savefile::open(File::open(path).unwrap()) else {
             continue;
         };
-        // What comes before the damage counts.
+        // The records before the damage are used.
         let _ = file.for_each(|record| {
             take(record);
             ControlFlow::<()>::Continue(())
@@ -104,7 +104,7 @@ impl Owned {
     }
 }
 
-/// Names of the kernel's, names that differ little, and names that mean something elsewhere.
+/// Generates names of the kernel, similar names, and names with a meaning elsewhere in the language.
 const NAMES: [&[u8]; 22] = [
     b"",
     b"NO_SOCKET",
@@ -127,7 +127,7 @@ const NAMES: [&[u8]; 22] = [
     b"gre_rcv+0x41/0xb0 [gre]",
     b"gre_rcv+0x41/0xb0 [*]",
     b"f []",
-    // As long as the kernel's cut leaves a name.
+    // At most the length that the kernel leaves of a name.
     b"a_function_of_some_module_xyz+0x1a/0x23",
 ];
 
@@ -218,7 +218,7 @@ proptest! {
                     let is_own = GroupKeyView::of(grouping, &Counted::Packet(&other)) == key.view();
                     prop_assert_eq!(filter.matches(&other), is_own, "{} on {:?}", filter, other);
                 }
-                // It is shown as it is understood.
+                // The filter is shown in its canonical form.
                 let shown = filter.to_string();
                 prop_assert_eq!(Filter::parse(&shown, &SystemNames).unwrap(), filter, "{}", shown);
             }

@@ -1,4 +1,4 @@
-//! More keys than the counts have groups: those with the most drops stay, and no drop is lost.
+//! Counts more keys than there can be groups: those with the most drops stay, and no drop is lost.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn count(counts: &mut GroupedCounts, key: u64, count: u64) {
 
 fn number_of(key: &GroupKey) -> u64 {
     match key {
-        GroupKey::Place { pc, .. } => pc.unwrap(),
+        GroupKey::Location { pc, .. } => pc.unwrap(),
         _ => unreachable!("only places are counted here"),
     }
 }
@@ -77,7 +77,7 @@ fn the_heavy_stay_among_a_million_that_come_once() {
     assert_eq!(counts.sum().total, 1_014_000);
 }
 
-/// What counts of unlimited size would hold.
+/// The exact counts of all keys.
 #[derive(Default)]
 struct Exact {
     total: BTreeMap<u64, u64>,
