@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use super::diagnostics::say;
+use super::diagnostics::{note, say};
 use super::plural::Plural;
 use crate::source::LeftOut;
 
-/// Says how many there are, and `what` of them; nothing where there are none.
+/// Notes how many there are, and `what` of them; nothing where there are none.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {
     if count > 0 {
-        say(format_args!("{} {what}", Plural(count, noun)));
+        note(format_args!("{} {what}", Plural(count, noun)));
     }
 }
 
@@ -21,11 +21,10 @@ pub fn tell_skipped(attributes: u64) {
 /// Says what a live run came across beside drops.
 pub fn tell_left_out(left_out: LeftOut) {
     tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
-    tell_count(
-        left_out.damaged_messages,
-        "damaged message",
-        "could not be read",
-    );
+    if left_out.damaged_messages > 0 {
+        let damaged = Plural(left_out.damaged_messages, "damaged message");
+        say(format_args!("{damaged} could not be read"));
+    }
 }
 
 /// Says how many alerts were left out because they tell of no packet.
