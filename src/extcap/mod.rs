@@ -5,7 +5,7 @@
 //! standard output, one captures into a FIFO. [`request`] parses the arguments; [`options`] has one
 //! row for each option that Wireshark's dialog shows, from which follow the dialog ([`config`]), the
 //! parsing, and the command line that a capture stands for; [`capture`] and [`remote`] run it, and
-//! [`control`] takes what they have to say to Wireshark's window.
+//! `control` takes what they have to say to Wireshark's window.
 
 mod capture;
 mod config;
