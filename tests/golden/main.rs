@@ -365,6 +365,18 @@ fn of_this_build(name: &str) -> PathBuf {
     }
 }
 
+/// The program; where it is built for another machine, `tests/big_endian/run` names what runs it.
+fn program() -> Command {
+    let path = env!("CARGO_BIN_EXE_dwdump");
+    let Ok(runner) = std::env::var("DWDUMP_TEST_RUNNER") else {
+        return Command::new(path);
+    };
+    let mut words = runner.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg(path);
+    command
+}
+
 /// Runs the program in a folder of its own. All that comes out of it, as text.
 fn run(arguments: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -373,7 +385,7 @@ fn run(arguments: &str) -> String {
     let own = folder.path().join("own.pcapng");
     std::fs::copy(fixtures.join("made/own.pcapng"), &own).unwrap();
 
-    let output = Command::new(env!("CARGO_BIN_EXE_dwdump"))
+    let output = program()
         .args(arguments.split(' '))
         .current_dir(folder.path())
         .env("TZ", "UTC")
