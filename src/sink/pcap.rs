@@ -60,7 +60,8 @@ impl<W: Write> Sink for PcapSink<W> {
     }
 }
 
-/// The header of every pcap file of ours.
+/// The header of every pcap file of ours: in this machine's byte order, as readers of netlink messages take it
+/// for theirs.
 pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader {
     PcapHeader {
         version_major: 2,
@@ -70,7 +71,7 @@ pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader
         snaplen: SNAPLEN,
         datalink: DataLink::from(u32::from(link.0)),
         ts_resolution: resolution,
-        endianness: Endianness::Little,
+        endianness: Endianness::native(),
     }
 }
 
