@@ -178,7 +178,8 @@ fn the_busiest_row_of_a_file_is_shown_however_many_there_are() {
     let sum: u64 = counts.map(|count| count.parse::<u64>().unwrap()).sum();
     assert_eq!(sum, 40_000);
     assert!(talk.contains("40000 drops counted\n"), "{talk}");
-    let others = "1 drop of other flows: only the 10000 flows with the most drops are counted one by one\n";
+    let others =
+        "1 drop of other flows: only the 10000 flows with the most drops are counted one by one\n";
     assert!(talk.contains(others), "{talk}");
 }
 

@@ -15,11 +15,7 @@ use dwdump::packet;
 use dwdump::record::{Basis, CaptureHost, Cause, DropRecord, Loss, Name, Timestamp};
 use dwdump::sink::{Ending, Linking, NetlinkSink, PcapngSink, Rejected, Sink, Written};
 use dwdump::source::savefile::{Damage, Savefile};
-#[cfg(target_endian = "big")]
-use pcap_parser::parse_block_be as parse_block;
-#[cfg(target_endian = "little")]
-use pcap_parser::parse_block_le as parse_block;
-use pcap_parser::{Block, OptionCode, PcapNGOption};
+use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -84,7 +80,7 @@ proptest! {
         let (mut interfaces, mut packets, mut statistics) = (Vec::new(), 0, Vec::new());
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let (behind, block) = parse_block(rest).unwrap();
+            let (behind, block) = parse_block_le(rest).unwrap();
             rest = behind;
             match block {
                 Block::InterfaceDescription(block) => {
@@ -122,7 +118,7 @@ fn monitor_statistics(bytes: &[u8]) -> Vec<PcapNGOption<'_>> {
     let mut rest = bytes;
     let mut found = None;
     while !rest.is_empty() {
-        let (behind, block) = parse_block(rest).unwrap();
+        let (behind, block) = parse_block_le(rest).unwrap();
         rest = behind;
         if let Block::InterfaceStatistics(block) = block
             && block.if_id == 0
@@ -179,7 +175,7 @@ fn packets_received_are_counted_only_where_the_rejected_ones_are() {
         let bytes = pcapng(&[], &CaptureHost::default(), &ending);
         let found = monitor_statistics(&bytes);
         let count = found.iter().find(|option| option.code.0 == RECEIVED);
-        let count = count.map(|option| u64::from_ne_bytes(option.value[..8].try_into().unwrap()));
+        let count = count.map(|option| u64::from_le_bytes(option.value[..8].try_into().unwrap()));
         assert_eq!(count, received);
         let is_said = found.iter().any(|option| {
             option.code == OptionCode::Comment && option.value.starts_with(IS_SAID.as_bytes())

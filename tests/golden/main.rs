@@ -354,26 +354,32 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.out"))
 }
 
-/// A build without source lines says so where they are asked for.
+/// A build without source lines says so where they are asked for; a big-endian kernel gets other filters.
 fn of_this_build(name: &str) -> PathBuf {
     let usual = golden(name);
-    let without = usual.with_file_name(format!("without-source-lines/{name}.out"));
-    if !cfg!(feature = "source-lines") && without.exists() {
-        without
+    let folder = if big_endian_program().is_some() {
+        "big-endian"
+    } else if cfg!(feature = "source-lines") {
+        return usual;
     } else {
-        usual
-    }
+        "without-source-lines"
+    };
+    let special = usual.with_file_name(format!("{folder}/{name}.out"));
+    if special.exists() { special } else { usual }
 }
 
-/// The program; where it is built for another machine, `tests/big_endian/run` names what runs it.
+/// The command that `tests/big_endian/run` gives, of a program that was built for a big-endian machine.
+fn big_endian_program() -> Option<String> {
+    std::env::var("DWDUMP_BIG_ENDIAN").ok()
+}
+
 fn program() -> Command {
-    let path = env!("CARGO_BIN_EXE_dwdump");
-    let Ok(runner) = std::env::var("DWDUMP_TEST_RUNNER") else {
-        return Command::new(path);
+    let Some(words) = big_endian_program() else {
+        return Command::new(env!("CARGO_BIN_EXE_dwdump"));
     };
-    let mut words = runner.split(' ');
+    let mut words = words.split(' ');
     let mut command = Command::new(words.next().unwrap());
-    command.args(words).arg(path);
+    command.args(words);
     command
 }
 

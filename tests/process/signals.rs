@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-#[cfg(target_endian = "big")]
-use pcap_parser::parse_block_be as parse_block;
-#[cfg(target_endian = "little")]
-use pcap_parser::parse_block_le as parse_block;
 
 use crate::{big_capture, check_status, dwdump, fixture, shell, text};
 
@@ -117,7 +113,7 @@ fn wait_until(what: &str, mut is_done: impl FnMut() -> bool) {
 fn statistics(file: &[u8]) -> usize {
     let (mut rest, mut count) = (file, 0);
     while !rest.is_empty() {
-        let (behind, block) = parse_block(rest).unwrap();
+        let (behind, block) = pcap_parser::parse_block_le(rest).unwrap();
         count += usize::from(matches!(block, pcap_parser::Block::InterfaceStatistics(_)));
         rest = behind;
     }
