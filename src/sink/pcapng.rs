@@ -123,8 +123,8 @@ impl<W: Write> PcapngSink<W> {
             .map(|text| SectionHeaderOption::OS(text.raw().to_owned().into()));
         let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
-            // The library's default is big-endian.
-            endianness: Endianness::Little,
+            // The library's default is big-endian; netlink messages that were dropped have this machine's.
+            endianness: Endianness::native(),
             options: hardware
                 .into_iter()
                 .chain(os)

@@ -88,6 +88,21 @@ fn read(bytes: &[u8]) -> (Given, Remarks) {
 }
 
 #[test]
+fn netlink_messages_of_either_byte_order_tell_the_same() {
+    let (little, _) = read(&fixture("made/little-endian.pcap"));
+    assert_eq!((little.records.len(), &little.damage), (2, &None));
+    // In a big-endian file, and in a little-endian one into which they were copied.
+    for name in ["made/big-endian.pcap", "made/rewritten.pcap"] {
+        assert_eq!(read(&fixture(name)).0, little, "{name}");
+    }
+    // Two sections, the second one big-endian, and a packet between them.
+    let (sections, _) = read(&fixture("made/netlink.pcapng"));
+    assert_eq!(sections.records.len(), 5);
+    assert_eq!(sections.records[..2], little.records);
+    assert_eq!(sections.records[3..], little.records);
+}
+
+#[test]
 fn bytes_that_come_one_at_a_time_tell_the_same() {
     for name in [
         "made/own.pcapng",
