@@ -2,9 +2,9 @@
 //! capture interfaces: `drops`, of this host, and `drops-ssh`, of another.
 //!
 //! The protocol is a command line (extcap(4)). Most calls ask for a description and are answered on
-//! standard output; one captures into a FIFO. [`request`] parses the arguments. [`options`] has one row
-//! for each option of Wireshark's dialog; the description of the dialog ([`config`]), the parsing and the
-//! command line of a capture follow from it. [`capture`] and [`remote`] capture, and [`control`] sends
+//! standard output; one captures into a FIFO. `request` parses the arguments. `options` has one row
+//! for each option of Wireshark's dialog; the description of the dialog (`config`), the parsing and the
+//! command line of a capture follow from it. `capture` and `remote` capture, and `control` sends
 //! their diagnostics to Wireshark's window.
 
 mod capture;

@@ -22,6 +22,7 @@ use super::request::ExtcapCall;
 use super::{capture::check, trouble};
 use crate::cli::UsageError;
 use crate::record::Escaped;
+use crate::rights;
 use crate::run::{self, Exit, Failure, OutputFile, Requests, Severity};
 
 /// The longest time for the other host to send its last packets. Then the connection is closed, and the
@@ -37,6 +38,8 @@ const MAX_LINE: usize = 1000;
 /// Captures until Wireshark or the other host ends the capture.
 pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     check(request)?;
+    // Nothing on this host needs them, and ssh is the caller's.
+    rights::give_up().context("cannot give up capabilities")?;
     let connection = Connection::new(request)?;
     let ssh = Ssh::default();
     let at_end = ssh.clone();

@@ -16,6 +16,7 @@ from extcap import Fifo, children
 
 PORT = 2222
 HOST = "127.0.0.1"
+SHADOW = "/etc/shadow"
 CONFIG = pathlib.Path("/etc/ssh/ssh_config.d")
 # What an ended connection may take on the other host: less than two seconds, but this is emulated.
 SOON = 8
@@ -35,6 +36,10 @@ class Ssh(harness.SessionTest):
         cls.known = cls.folder / "known_hosts"
         subprocess.run(["mount", "-t", "tmpfs", "ssh", CONFIG], check=True)
         (CONFIG / "dwdump.conf").write_text(f"UserKnownHostsFile {cls.known}\n")
+        # The guest's own says that all accounts are locked, and sshd lets nobody in then.
+        shadow = cls.folder / "shadow"
+        shadow.write_text("root:*:::::::\nsshd:*:::::::\n")
+        subprocess.run(["mount", "--bind", shadow, SHADOW], check=True)
         pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         cls.sshd = subprocess.Popen(
             ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", cls.folder / "host", "-p", str(PORT),
@@ -50,7 +55,7 @@ class Ssh(harness.SessionTest):
     def tearDownClass(cls):
         cls.sshd.terminate()
         cls.sshd.wait()
-        subprocess.run(["umount", CONFIG], check=True)
+        subprocess.run(["umount", CONFIG, SHADOW], check=True)
 
     def setUp(self):
         self.users = harness.references()
