@@ -16,14 +16,14 @@ const MAX_HELD: usize = 100;
 /// The held lines; `None` while no table has the screen.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It belongs to a run without trouble.
+    /// A line of a run without trouble.
     Note,
-    /// The user should know.
+    /// Something that the user should know.
     Warning,
-    /// The run failed.
+    /// The reason why the run failed.
     Error,
 }
 
@@ -33,15 +33,15 @@ pub trait Destination: Send {
     fn take(&mut self, severity: Severity, text: &str);
 }
 
-/// Where diagnostics go instead of standard error, and the severity of the last one.
+/// The place for diagnostics instead of standard error, and the severity of the last one.
 static REDIRECTED: Mutex<Option<(Box<dyn Destination>, Severity)>> = Mutex::new(None);
 
-/// Has all later diagnostics go to another place.
+/// Redirects all later diagnostics to another place.
 pub fn redirect(destination: Box<dyn Destination>) {
     *redirected() = Some((destination, Severity::Note));
 }
 
-/// Returns whether diagnostics go to another place.
+/// Returns whether diagnostics are redirected.
 pub fn is_redirected() -> bool {
     redirected().is_some()
 }
@@ -69,7 +69,7 @@ pub fn hint(line: impl fmt::Display) {
     );
 }
 
-/// Prints a text as it is, or holds it.
+/// Prints a text as it is, without the program's name, or holds it.
 pub fn tell(severity: Severity, text: &str) {
     let line = EscapedMessage(text).to_string();
     if let Some((destination, last)) = redirected().as_mut() {
