@@ -9,7 +9,7 @@ use super::Command;
 #[error("{message}")]
 pub struct UsageError {
     pub(super) message: String,
-    /// What to do about it.
+    /// The hint for the user.
     pub hint: Option<String>,
 }
 

@@ -11,22 +11,22 @@ use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, Elsewhere, Where};
 use crate::summary::{GroupKey, GroupOrder, GroupedCounts, MAX_GROUPS};
 
-/// Rows of the totals.
+/// The most rows of the totals.
 const SHOWN: usize = 20;
 
-/// What was counted, at the end or on the way.
+/// The closing lines of a count, at the end of the run or on the way.
 pub struct Closing<'a> {
     /// The counts.
     pub counts: &'a GroupedCounts,
-    /// What was not counted.
+    /// The selection, with the numbers of drops that were not counted.
     pub event_filter: &'a EventFilter,
-    /// Whether the rows are shown.
+    /// The rows with the most drops are shown, or left out.
     pub totals: Totals,
-    /// Who counted.
-    pub source: Source,
+    /// The completeness of the counts of the last second.
+    pub last_second: LastSecond,
 }
 
-/// Whether the rows are shown that counted most.
+/// The treatment of the rows with the most drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totals {
     /// The rows are shown.
@@ -35,13 +35,13 @@ pub enum Totals {
     LeftOut,
 }
 
-/// What ended, as far as there is something to say about it.
+/// The completeness of the counts of the last second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Counting in the kernel: ours, and stopped.
-    KernelCounts,
-    /// Anything else, or nothing yet.
-    Packets,
+pub enum LastSecond {
+    /// The kernel counted, and discarded its last counts when this process stopped the monitoring.
+    Discarded,
+    /// Nothing was discarded.
+    Counted,
 }
 
 impl Closing<'_> {
@@ -71,7 +71,7 @@ impl Closing<'_> {
         self.remark();
     }
 
-    /// What the numbers do not say.
+    /// Explains the limits of the numbers.
     fn remark(&self) {
         let Self {
             counts,
@@ -104,13 +104,13 @@ impl Closing<'_> {
             );
             hint("`ip -s -s link` shows which device it was, `ethtool -S` why");
         }
-        if self.source == Source::KernelCounts {
+        if self.last_second == LastSecond::Discarded {
             say("the kernel discarded its counts of the last second when monitoring stopped");
         }
     }
 }
 
-/// The rows that counted most, all intervals together.
+/// Writes the rows with the most drops over all intervals.
 fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<()> {
     let rows = counts.groups(GroupOrder::Total);
     let width = rows

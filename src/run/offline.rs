@@ -1,5 +1,5 @@
-//! A run on a capture file: opens it and feeds its events to any receiver, to its end or to its
-//! damage.
+//! A run on a capture file: opens the file and passes its events to any receiver, up to its end or
+//! to damaged data.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Rema
 
 /// An open capture file.
 pub struct CaptureInput {
-    /// Its name in messages.
+    /// The file's name in messages.
     pub name: String,
     /// The file.
     pub file: File,
@@ -37,11 +37,11 @@ pub struct CaptureInput {
 
 /// The result of reading a file.
 pub struct ReadEnd<R> {
-    /// The receiver and the remarks on the file; `None` where a signal came before the file's header.
+    /// The receiver and the file's report; `None` if a signal came before the file's header.
     pub read: Option<(R, Remarks)>,
     /// The exit status, unless it failed.
     pub exit: Exit,
-    /// Why it failed.
+    /// The error that ended the run.
     pub failure: Option<Failure>,
 }
 
@@ -61,7 +61,7 @@ impl CaptureInput {
         })
     }
 
-    /// Reads the file to its end. `prepare` makes the receiver once the header was read.
+    /// Reads the file to its end. `prepare` creates the receiver once the header has been read.
     pub fn read<R: Receiver>(
         self,
         requests: &Requests,
@@ -82,7 +82,7 @@ impl CaptureInput {
             }
             match read_more(&file, &mut reader, requests, nobody.as_mut()) {
                 Ok(ControlFlow::Continue(())) => {}
-                // The end was ours, not the file's.
+                // The run ended before the file did.
                 Ok(ControlFlow::Break(_)) => {
                     return Ok(ReadEnd {
                         read: None,
@@ -132,7 +132,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Gives the receiver all events up to the end of the file, the end of the run, or the damage.
+/// Passes events to the receiver up to the end of the file, the end of the run, or damaged data.
 fn read_events<R: Receiver>(
     file: &File,
     reader: &mut Reader,
@@ -160,8 +160,8 @@ fn read_events<R: Receiver>(
     }
 }
 
-/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks when
-/// the run is to end.
+/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks
+/// when the run has to end.
 fn read_more<R: Receiver>(
     mut file: &File,
     reader: &mut Reader,
@@ -218,7 +218,7 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
     Failure::new(error.context(format!("cannot read {name}")), hint)
 }
 
-/// Reports the remarks on a file.
+/// Prints the report on a file.
 pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.plain_packets,
@@ -285,12 +285,12 @@ fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> C
     if requests.counts() {
         receiver.report(None);
     }
-    // Flushed below in any case.
+    // A flush follows in any case.
     requests.flush();
     receiver.flush()
 }
 
-/// A file has no drop monitor.
+/// The drop monitor of a file: there is none.
 pub struct NoDropMonitor;
 
 impl DropMonitor for NoDropMonitor {

@@ -74,8 +74,8 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     failure.map_or(Ok(finished.exit), Err)
 }
 
-/// Reads the file once before: any whole place in it tells where the kernel was loaded, and a place
-/// that was cut can be found then. What is read from a pipe is there but once.
+/// Reads the file once in advance: any complete location in it shows where the kernel was loaded,
+/// and then truncated ones can be found as well. A pipe can be read only once.
 fn learn_places(input: &Target, finder: &Finder) {
     let Target::File(path) = input else { return };
     if !path.metadata().is_ok_and(|data| data.is_file()) {
@@ -85,7 +85,7 @@ fn learn_places(input: &Target, finder: &Finder) {
     let Ok(mut savefile) = Savefile::open(file) else {
         return;
     };
-    // Damage is told when the file is read for good.
+    // Damaged data is reported by the second reading.
     let _ = savefile.for_each(|record| {
         if let Cause::Software { location, .. } = record.cause {
             finder.learn(location);
@@ -94,7 +94,7 @@ fn learn_places(input: &Target, finder: &Finder) {
     });
 }
 
-/// What the user should know of the file.
+/// Prints messages about the file.
 fn tell(remarks: &Remarks) {
     if remarks.summaries > 0 {
         say(format_args!(

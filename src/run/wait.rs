@@ -1,4 +1,4 @@
-//! Waits until there is something to do: the only `poll` of a run.
+//! Waits for the next event: the only call of `poll` in a run.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,17 +9,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::receiver::Receiver;
 use super::signals::Requests;
 
-/// What became ready.
+/// The descriptors that became ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// One of the sources can be read.
+    /// At least one source can be read.
     pub source: bool,
     /// The first of the receiver's descriptors that is ready, counted from 0.
     pub receiver: Option<usize>,
 }
 
 /// Waits for one of the sources, a signal, a descriptor of the receiver, or the time at which the
-/// receiver is due; for `longest` at most, where that is given.
+/// receiver is due; at most `longest`, if that is given.
 pub fn wait<R: Receiver>(
     sources: &[BorrowedFd<'_>],
     requests: &Requests,

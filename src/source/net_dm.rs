@@ -9,7 +9,7 @@ use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
-use crate::net_dm::socket::{AlertSocket, Datagram};
+use crate::net_dm::socket::{AlertDatagram, AlertSocket};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::recent::LatestFirst;
@@ -52,7 +52,7 @@ impl Source for NetDm {
             return Ok(Taken::Nothing);
         }
         for datagram in datagrams {
-            let Datagram::Alerts(mut messages) = datagram else {
+            let AlertDatagram::Alerts(mut messages) = datagram else {
                 self.left_out.damaged_messages += 1;
                 continue;
             };

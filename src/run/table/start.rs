@@ -31,7 +31,7 @@ use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView}
 /// The interval of rates unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the table needs to start.
+/// The input and the settings of a table.
 struct TableStart<'a> {
     command: &'a Summary,
     filter: Filter,
@@ -52,7 +52,7 @@ impl LiveTable {
             last: Duration::ZERO,
             elapsed: Duration::ZERO,
         };
-        let mut view = TableView::new(start.subject, start.counted_by, pace, look(command));
+        let mut view = TableView::new(start.subject, start.counted_by, pace, appearance(command));
         view.grouping = command.grouping;
         view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
@@ -100,7 +100,7 @@ impl LiveTable {
 }
 
 /// Chooses how the table looks on this terminal.
-fn look(command: &Summary) -> Appearance {
+fn appearance(command: &Summary) -> Appearance {
     let style = text_style(command.text, true);
     let color = match style.color {
         sink::Color::Always => ColorSupport::Yes,
