@@ -59,7 +59,7 @@
 //!    live one, `source::net_dm` the drop monitor's; `source::sources` is the list of a run, and
 //!    `source::merge` orders the events of several by time. [`source::savefile::Reader`] reads a capture file without I/O:
 //!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
-//!    for all packets that say the same (`recent`), on the way in and out.
+//!    for all packets that say the same (`cache`), on the way in and out.
 //! 7. [`summary`]: counts drops by groups, in bounded memory.
 //! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
 //! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a
@@ -96,6 +96,7 @@
 //! - `unsafe` code is only in `sys`.
 
 pub(crate) mod bpf;
+mod cache;
 pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
@@ -105,7 +106,7 @@ pub(crate) mod interface;
 pub mod net_dm;
 pub mod packet;
 pub mod reason;
-mod recent;
+
 pub mod record;
 pub mod run;
 pub mod sink;

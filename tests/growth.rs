@@ -8,7 +8,7 @@ use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 
-use dwdump::comment::Facts;
+use dwdump::comment::ParsedComments;
 use dwdump::record::{Cause, Location, Name, Symbol};
 use dwdump::summary::{Counted, GroupOrder, GroupedCounts, Grouping};
 use dwdump::symbol::debug_search::{Search, WantedKernel};
@@ -189,7 +189,7 @@ fn comments_of_one_packet() {
         let texts: Vec<String> = (0..size)
             .map(|number| format!("reason: {number}\\x"))
             .collect();
-        let mut facts = Facts::default();
+        let mut facts = ParsedComments::default();
         for text in &texts {
             facts.read(text);
         }

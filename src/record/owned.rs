@@ -1,15 +1,13 @@
 //! A record that owns its bytes, to be kept.
 
-use super::{DropRecord, Link, Packed, PacketFlags, Timestamp};
+use super::{DropRecord, Link, OwnedFacts, PacketFlags, Timestamp};
 
 /// A copy of a [`DropRecord`], without its [`notes`](DropRecord::notes): only records of a capture
 /// file have some, and nobody keeps those.
 #[derive(Clone, Debug)]
 pub struct OwnedRecord {
     time: Option<Timestamp>,
-    facts: Packed,
-    /// The names of the facts, one behind the other.
-    names: Vec<u8>,
+    facts: OwnedFacts,
     link: Link,
     original_len: u32,
     flags: PacketFlags,
@@ -21,8 +19,7 @@ impl OwnedRecord {
     pub fn new(record: &DropRecord<'_>) -> Self {
         let mut owned = Self {
             time: None,
-            facts: Packed::default(),
-            names: Vec::new(),
+            facts: OwnedFacts::default(),
             link: record.link,
             original_len: 0,
             flags: PacketFlags::default(),
@@ -34,11 +31,7 @@ impl OwnedRecord {
 
     /// Becomes a copy of a record. Allocates nothing where the buffers are large enough.
     pub fn set(&mut self, record: &DropRecord<'_>) {
-        let names = self.facts.set(record);
-        self.names.clear();
-        for name in names.as_slice() {
-            self.names.extend_from_slice(name);
-        }
+        self.facts.set(record);
         self.data.clear();
         self.data.extend_from_slice(record.data);
         self.time = record.time;
@@ -55,12 +48,12 @@ impl OwnedRecord {
             original_len: self.original_len,
             flags: self.flags,
             data: &self.data,
-            ..self.facts.record(&self.names)
+            ..self.facts.record()
         }
     }
 
     /// Returns how many bytes the record owns beside its own size.
     pub fn byte_count(&self) -> usize {
-        self.names.capacity() + self.data.capacity()
+        self.facts.byte_count() + self.data.capacity()
     }
 }

@@ -14,7 +14,7 @@ use crate::record::{Escaped, Name, Symbol, Timestamp};
 use crate::summary::{GroupCounts, GroupKey, GroupOrder, GroupedCounts, Grouping};
 use crate::symbol::sent::{Module, Sent};
 
-/// A line for each row with drops in the interval that is not over yet, most first.
+/// Writes a line for each group with drops in the current interval, the most frequent first.
 pub fn write_lines(
     writer: &mut impl Write,
     counts: &GroupedCounts,
@@ -34,8 +34,7 @@ pub fn write_lines(
     Ok(())
 }
 
-/// Where the drops of a row are: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`, as dropwatch
-/// writes it.
+/// The place of a row's drops as dropwatch writes it: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`.
 pub struct Where<'a> {
     /// The row's.
     pub key: &'a GroupKey,
@@ -86,7 +85,7 @@ fn write_symbol(f: &mut fmt::Formatter<'_>, symbol: Symbol<'_>, detail: Detail) 
     }
 }
 
-/// ` (at most 12 more)`, where a row may have drops that are counted among the others.
+/// Returns ` (at most 12 more)` for a row some of whose drops may be counted among the others.
 pub struct AtMostMore(pub u64);
 
 impl fmt::Display for AtMostMore {
@@ -98,7 +97,7 @@ impl fmt::Display for AtMostMore {
     }
 }
 
-/// Where the drops are that have no row of their own.
+/// The place of the drops that have no row of their own.
 pub struct Elsewhere(pub Grouping);
 
 impl fmt::Display for Elsewhere {
@@ -113,8 +112,8 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// One object for the interval that ends at `time` and lasted `length`. A field is absent when it
-/// is unknown, and never changes its type; `fixtures/summary.schema.json` says which there are.
+/// Writes one object for the interval that ends at `time` and lasted `length`. A field is absent when it is
+/// unknown, and never changes its type; `fixtures/summary.schema.json` lists the fields.
 pub fn write_object(
     writer: &mut impl Write,
     counts: &GroupedCounts,
@@ -139,10 +138,10 @@ pub fn write_object(
     writer.write_all(b"\n")
 }
 
-/// What was dropped in an interval.
+/// The object of an interval.
 #[derive(Debug, Serialize)]
 struct Interval {
-    /// RFC 3339, UTC, nanoseconds.
+    /// The time as RFC 3339, in UTC with nanoseconds.
     time: String,
     seconds: f64,
     by: String,
@@ -153,7 +152,7 @@ struct Interval {
     other_total: u64,
 }
 
-/// A row, in the words of the drops' own JSON.
+/// The object of a row, with the field names of the drops' own JSON.
 #[derive(Debug, Default, Serialize)]
 struct GroupObject {
     drops: u64,
@@ -263,7 +262,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the drops of a row mean, where its key alone says it.
+/// Returns the meaning of a group's drops, if its key alone decides it.
 fn meaning(key: &GroupKey) -> Option<&'static str> {
     match key {
         GroupKey::Reason(reason) => reason::meaning(Some(reason), None),

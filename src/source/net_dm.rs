@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::cache::Memo;
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::content::Content;
@@ -12,7 +13,6 @@ use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertDatagram, AlertSocket};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
-use crate::recent::LatestFirst;
 use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
 use crate::symbol::Symbols;
 
@@ -157,7 +157,7 @@ fn count(
 /// The devices of this network namespace, each looked up once.
 #[derive(Default)]
 struct DeviceTable {
-    known: LatestFirst<InterfaceKey, Option<Device>>,
+    known: Memo<InterfaceKey, Option<Device>>,
 }
 
 /// A device of this namespace.

@@ -28,7 +28,7 @@ use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
 use self::kallsyms::{Kallsyms, ResolvedSymbol};
-use crate::recent::LatestFirst;
+use crate::cache::Memo;
 use crate::record::{Location, Name, Symbol};
 
 /// The longest symbol that the kernel sends: `NET_DM_MAX_SYMBOL_LEN` of net/core/drop_monitor.c,
@@ -51,7 +51,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// time as tens of thousands of drops.
 pub(crate) struct Symbols {
     kallsyms: RunningKallsyms,
-    known: LatestFirst<u64, KnownAddress>,
+    known: Memo<u64, KnownAddress>,
     hidden: HiddenAddresses,
 }
 
@@ -98,7 +98,7 @@ impl Symbols {
                 content: None,
                 next: Instant::now(),
             },
-            known: LatestFirst::default(),
+            known: Memo::default(),
             hidden: HiddenAddresses::NotNoticed,
         }
     }
@@ -336,7 +336,7 @@ mod tests {
         check(&mut symbols, 0x30010, sent, sent);
         symbols.kallsyms.next = Instant::now();
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.known = LatestFirst::default();
+        symbols.known = Memo::default();
         let whole = format!("{sent}f+0x10/0x1000 [module]");
         check(&mut symbols, 0x30010, sent, &whole);
         check(&mut symbols, 0x1014, CUT, WHOLE);
