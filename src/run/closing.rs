@@ -8,7 +8,7 @@ use super::pipeline::report_loss;
 use super::plural::Plural;
 use crate::record::Loss;
 use crate::sink::Detail;
-use crate::sink::summary::{AtMostMore, Elsewhere, Where};
+use crate::sink::summary::{AtMostMore, OtherLocations, RowLocation};
 use crate::summary::{GroupKey, GroupOrder, GroupedCounts, MAX_GROUPS};
 
 /// The most rows of the totals.
@@ -90,7 +90,7 @@ impl Closing<'_> {
             say(format_args!(
                 "{} {}: only the {MAX_GROUPS} {} with the most drops are counted one by one",
                 Plural(others, "drop"),
-                Elsewhere(counts.grouping()),
+                OtherLocations(counts.grouping()),
                 counts.grouping().plural()
             ));
         }
@@ -118,7 +118,7 @@ fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<(
         .map_or(0, |(_, row)| row.total.to_string().len());
     writeln!(writer, "in all:")?;
     for (key, row) in rows.iter().take(SHOWN) {
-        let place = Where {
+        let place = RowLocation {
             key,
             detail: Detail::Full,
         };
@@ -128,7 +128,11 @@ fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<(
     let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
     let rest = rest.sum::<u64>() + counts.others().total;
     if rest > 0 {
-        writeln!(writer, "  {rest:>width$} {}", Elsewhere(counts.grouping()))?;
+        writeln!(
+            writer,
+            "  {rest:>width$} {}",
+            OtherLocations(counts.grouping())
+        )?;
     }
     Ok(())
 }

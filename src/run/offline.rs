@@ -24,7 +24,7 @@ use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
 use crate::source::NotPackets;
-use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
+use crate::source::savefile::{Damage, Findings, Foreign, OpenError, Progress, Reader};
 
 /// An open capture file.
 pub struct CaptureInput {
@@ -38,7 +38,7 @@ pub struct CaptureInput {
 /// The result of reading a file.
 pub struct ReadEnd<R> {
     /// The receiver and the file's report; `None` if a signal came before the file's header.
-    pub read: Option<(R, Remarks)>,
+    pub read: Option<(R, Findings)>,
     /// The exit status, unless it failed.
     pub exit: Exit,
     /// The error that ended the run.
@@ -46,7 +46,7 @@ pub struct ReadEnd<R> {
 }
 
 impl CaptureInput {
-    /// Opens a file. A FIFO is opened even if nobody writes to it yet; the event loop waits for the
+    /// Opens a file. A FIFO is opened even if it has no writer yet; the event loop waits for the
     /// writer, so that a signal can end the wait.
     pub fn open(input: &CaptureFile) -> Result<Self, Failure> {
         let (name, file) = match &input.target {
@@ -65,7 +65,7 @@ impl CaptureInput {
     pub fn read<R: Receiver>(
         self,
         requests: &Requests,
-        prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
+        prepare: impl FnOnce(&Findings, Option<u16>) -> Result<R, Failure>,
     ) -> Result<ReadEnd<R>, Failure> {
         let Self {
             name,
@@ -73,14 +73,14 @@ impl CaptureInput {
             not_packets,
         } = self;
         let mut reader = Reader::new(not_packets);
-        let mut nobody: Option<R> = None;
+        let mut no_receiver: Option<R> = None;
         loop {
             match reader.open() {
                 Ok(Progress::NeedsBytes) => {}
                 Ok(Progress::Done | Progress::Broken(())) => break,
                 Err(error) => return Err(unreadable(&name, error)),
             }
-            match read_more(&file, &mut reader, requests, nobody.as_mut()) {
+            match read_more(&file, &mut reader, requests, no_receiver.as_mut()) {
                 Ok(ControlFlow::Continue(())) => {}
                 // The run ended before the file did.
                 Ok(ControlFlow::Break(_)) => {
@@ -93,7 +93,7 @@ impl CaptureInput {
                 Err(error) => return Err(unreadable(&name, error.into())),
             }
         }
-        let mut receiver = prepare(reader.remarks(), reader.family())?;
+        let mut receiver = prepare(reader.findings(), reader.family())?;
         let (stop, damage) = read_events(&file, &mut reader, requests, &mut receiver);
 
         let mut exit = Exit::Success;
@@ -111,12 +111,12 @@ impl CaptureInput {
             }
             _ => None,
         };
-        let remarks = reader.remarks().clone();
-        if remarks.damaged_messages + remarks.unreadable_packets > 0 {
+        let findings = reader.findings().clone();
+        if findings.damaged_messages + findings.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
         Ok(ReadEnd {
-            read: Some((receiver, remarks)),
+            read: Some((receiver, findings)),
             exit,
             failure,
         })
@@ -219,13 +219,13 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
 }
 
 /// Prints the report on a file.
-pub fn tell(remarks: &Remarks) {
+pub fn tell(findings: &Findings) {
     tell_count(
-        remarks.plain_packets,
+        findings.plain_packets,
         "packet",
         "without drop facts: the file does not say why or where packets were dropped",
     );
-    if let Some((link, count)) = remarks.foreign_links {
+    if let Some((link, count)) = findings.foreign_links {
         tell_count(
             count,
             "packet",
@@ -234,38 +234,38 @@ pub fn tell(remarks: &Remarks) {
             ),
         );
     }
-    for why in &remarks.incomplete {
+    for why in &findings.incomplete {
         say(format_args!("drops are missing from the capture: {why}"));
     }
-    tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
+    tell_not_packets(findings.not_packets, findings.alerts_of_alerts);
     tell_count(
-        remarks.odd_times,
+        findings.odd_times,
         "packet",
         "with a time before 1970 or after 2554: the time is left out",
     );
     tell_count(
-        remarks.skipped_options,
+        findings.skipped_options,
         "option",
         "skipped: cut or of the wrong length",
     );
     tell_count(
-        remarks.skipped_blocks,
+        findings.skipped_blocks,
         "block",
         "skipped: of a type without packets",
     );
     tell_count(
-        remarks.unreadable_packets,
+        findings.unreadable_packets,
         "packet",
         "left out: of an interface that the file does not describe, or longer than their block",
     );
     tell_count(
-        remarks.undecided_messages,
+        findings.undecided_messages,
         "netlink message",
         "left out: of a family that the file does not name, perhaps drops",
     );
-    tell_skipped(remarks.skipped_attributes);
+    tell_skipped(findings.skipped_attributes);
     tell_count(
-        remarks.damaged_messages,
+        findings.damaged_messages,
         "netlink record",
         "could only be read in part",
     );

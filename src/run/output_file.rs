@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_numbers_that_name_somebody() {
+    fn ids_are_numbers_of_a_user() {
         let id = |text: &str| numeric_id(Some(OsStr::new(text)));
         assert_eq!(id("1000"), Some(1000));
         assert_eq!(id("0"), Some(0));

@@ -85,10 +85,10 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         began: Instant::now(),
     };
     let end = session.run(&mut counter);
-    let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
+    let finished = session.finish(end, &mut counter, |counter, loss, findings, _| {
         let finished = counter.finish();
         counter.tell(loss, last_second);
-        tell_left_out(remarks);
+        tell_left_out(findings);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)
@@ -150,12 +150,12 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
         Ok(counter)
     })?;
     let mut failure = finished.failure;
-    if let Some((mut counter, remarks)) = finished.read {
+    if let Some((mut counter, findings)) = finished.read {
         if let ControlFlow::Break(Stop::Failed(error)) = counter.finish() {
             failure.get_or_insert(error);
         }
-        counter.tell(remarks.loss, LastSecond::Counted);
-        offline::tell(&remarks);
+        counter.tell(findings.loss, LastSecond::Counted);
+        offline::tell(&findings);
     }
     failure.map_or(Ok(finished.exit), Err)
 }

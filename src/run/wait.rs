@@ -111,10 +111,10 @@ mod tests {
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         (&pairs[2].1).write_all(b"!").unwrap();
         let sources: Vec<_> = pairs.iter().map(|(reader, _)| reader.as_fd()).collect();
-        let nobody = None::<&Watcher>;
-        let ready = wait(&sources, &requests, nobody, LONG).unwrap();
+        let no_receiver = None::<&Watcher>;
+        let ready = wait(&sources, &requests, no_receiver, LONG).unwrap();
         assert!(ready.source);
-        let ready = wait(&sources[..2], &requests, nobody, Some(Duration::ZERO)).unwrap();
+        let ready = wait(&sources[..2], &requests, no_receiver, Some(Duration::ZERO)).unwrap();
         assert_eq!(ready, Ready::default());
     }
 
@@ -137,14 +137,14 @@ mod tests {
     fn a_signal_ends_one_wait() {
         let (requests, waker) = Requests::simulated();
         (&waker).write_all(b"!").unwrap();
-        let nobody = None::<&Watcher>;
+        let no_receiver = None::<&Watcher>;
         assert_eq!(
-            wait(&[], &requests, nobody, LONG).unwrap(),
+            wait(&[], &requests, no_receiver, LONG).unwrap(),
             Ready::default()
         );
         let short = Duration::from_millis(20);
         let before = Instant::now();
-        wait(&[], &requests, nobody, Some(short)).unwrap();
+        wait(&[], &requests, no_receiver, Some(short)).unwrap();
         assert!(before.elapsed() >= short, "the signal ended a second wait");
     }
 

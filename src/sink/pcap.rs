@@ -9,7 +9,7 @@ use pcap_file::{DataLink, Endianness};
 use super::{Ending, Linking, SNAPLEN, Sink, Written};
 use crate::record::{DropRecord, LinkType, Timestamp};
 
-/// A pcap stream.
+/// A sink that writes a pcap stream.
 pub struct PcapSink<W: Write> {
     writer: PcapWriter<W>,
     linking: Linking,
@@ -60,7 +60,7 @@ impl<W: Write> Sink for PcapSink<W> {
     }
 }
 
-/// Returns the header of our pcap files.
+/// Returns the header of every pcap file that dwdump writes.
 pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader {
     PcapHeader {
         version_major: 2,

@@ -31,7 +31,7 @@ use crate::source::Event;
 use crate::summary::Counted;
 use crate::table::{CountedBy, Pace, Recording, TableView, Writing, draw};
 
-/// The shortest time between two drawings; nobody reads faster.
+/// The shortest time between two drawings; faster ones would not be readable.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The live table with its terminal, its input and its clock.
