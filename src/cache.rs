@@ -13,14 +13,14 @@ pub struct Cache<K, V> {
     /// For each way of each set: the position of its entry, plus one; 0 if it has none. Entries are
     /// made on demand, because two thousand of them cost 0.2 ms to make and to free.
     ways: Vec<u16>,
-    entries: Vec<Entry<K, V>>,
+    entries: Vec<CacheEntry<K, V>>,
     /// The position of the entry that was looked up last: a flood looks it up again.
     latest: usize,
     /// Seeded at random, so that no file can be made of keys that replace each other.
     hashes: RandomState,
 }
 
-struct Entry<K, V> {
+struct CacheEntry<K, V> {
     key: K,
     bytes: Vec<u8>,
     value: V,
@@ -85,7 +85,7 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
     ) -> Option<usize> {
         self.ways[set..set + WAYS].rotate_right(1);
         if self.ways[set] == 0 {
-            self.entries.push(Entry {
+            self.entries.push(CacheEntry {
                 key: *key,
                 bytes: Vec::new(),
                 value: V::default(),
@@ -135,7 +135,7 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
     }
 }
 
-impl<K: Copy + Eq, V> Entry<K, V> {
+impl<K: Copy + Eq, V> CacheEntry<K, V> {
     #[inline]
     fn is_of(&self, key: &K, bytes: &[&[u8]]) -> bool {
         if self.key != *key {

@@ -3,7 +3,7 @@
 //! The kernel's drop monitor (generic netlink family NET_DM) reports the packets that the kernel
 //! drops, with location and reason. This crate reads those reports, live or from a file, and
 //! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
-//! calls [`cli::parse`] and [`run::run`].
+//! calls [`cli::parse`] and [`run::run`], or [`extcap::answer`] where Wireshark started it.
 //!
 //! # The picture
 //!
@@ -67,10 +67,11 @@
 //! 10. [`cli`] parses the command line, and [`run`] carries it out. `run::live` and `run::offline` are
 //!     the two event loops, which both wait in `run::wait`. They feed a `run::receiver::Receiver`: the
 //!     pipeline of a capture, the counter of a summary, or the live table.
+//! 11. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
 //!
 //! # Invariants
 //!
-//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `filter` → `net_dm` →
+//! - Imports point one way: `main` → `extcap` → `run` → `cli` → `source`, `sink` → `filter` → `net_dm` →
 //!   `record`. `tests/imports.rs` has the layers and fails on an import that points up. Sources and
 //!   sinks know records, never each other. [`filter`] knows records; the program that it compiles
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
@@ -101,6 +102,7 @@ pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
 mod errno;
+pub mod extcap;
 pub mod filter;
 pub(crate) mod interface;
 pub mod net_dm;
@@ -108,6 +110,7 @@ pub mod packet;
 pub mod reason;
 
 pub mod record;
+mod rights;
 pub mod run;
 pub mod sink;
 pub mod source;

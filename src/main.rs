@@ -6,10 +6,15 @@ use std::process::ExitCode;
 
 use dwdump::run::Exit;
 use dwdump::untrusted::EscapedMessage;
-use dwdump::{cli, run};
+use dwdump::{cli, extcap, run};
 
 fn main() -> ExitCode {
-    let exit = match cli::parse(std::env::args_os()) {
+    run::distrust_environment();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if extcap::is_call(&arguments) {
+        return ExitCode::from(u8::from(extcap::answer(arguments)));
+    }
+    let exit = match cli::parse(arguments) {
         Ok(command) => match run::run(&command) {
             Ok(exit) => exit,
             Err(failure) => fail(&failure, failure.exit),

@@ -1,5 +1,5 @@
 //! All unsafe code: calls of libc without a safe wrapper (socket options, receiving in batches, signal
-//! dispositions, standard streams at the start), and files mapped into memory.
+//! dispositions, standard streams at the start, the environment), and files mapped into memory.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -168,6 +168,19 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroed memory is a valid sigaction, whether the call filled it or failed.
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Returns whether this program's file gives it more rights than its caller has (`AT_SECURE` of
+/// getauxval(3)).
+pub fn is_secure() -> bool {
+    // SAFETY: the call reads what the kernel left in this process's memory, and changes nothing.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Removes a variable of the environment. Only for the beginning, while there is one thread.
+pub fn forget_variable(name: &str) {
+    // SAFETY: no other thread reads the environment: `main` calls this before it starts any.
+    unsafe { std::env::remove_var(name) };
 }
 
 /// Ignores SIGXFSZ, which would end the process, so that a write past the limit of a file's size

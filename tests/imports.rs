@@ -9,9 +9,10 @@ use std::fs;
 use std::path::Path;
 
 /// The rooms, from the bottom up: one may import those of the layers before its own, and none of
-/// its own layer. `main` is above all and imports only `cli`, `run` and `untrusted`.
+/// its own layer. `main` is above all and imports only `cli`, `extcap`, `run` and `untrusted`.
 const LAYERS: &[&[&str]] = &[
     &["bpf", "errno", "sys", "untrusted"],
+    &["rights"],
     &["record"],
     &["cache", "packet", "reason"],
     &["comment", "net_dm"],
@@ -22,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["sink", "source"],
     &["cli", "table"],
     &["run"],
+    &["extcap"],
 ];
 
 /// Modules that import each other, and why they may.
@@ -219,14 +221,14 @@ fn run_only_dispatches() {
 }
 
 #[test]
-fn main_imports_the_command_line_and_the_run() {
+fn main_imports_the_front_ends_and_the_run() {
     let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
     let main = fs::read_to_string(main)
         .unwrap()
         .replace("dwdump::", "crate::");
     let paths = paths("main", &code(&main));
     let rooms: BTreeSet<_> = paths.iter().map(|path| path[0].as_str()).collect();
-    assert_eq!(rooms, BTreeSet::from(["cli", "run", "untrusted"]));
+    assert_eq!(rooms, BTreeSet::from(["cli", "extcap", "run", "untrusted"]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
 use super::begin::{Beginning, Purpose};
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_left_out, tell_skipped};
 use super::live::Opening;
@@ -79,7 +79,7 @@ fn announce(beginning: Beginning, plan: &Plan) {
         } => {
             plan.announce(&format!("capturing {origins} drops"));
             if without_hardware {
-                say("this kernel does not report hardware drops: capturing software drops only");
+                note("this kernel does not report hardware drops: capturing software drops only");
             }
         }
         Beginning::Listening(settings) => {
@@ -114,7 +114,7 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut)
     let counts = pipeline.counts();
     let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
     if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
-        say("the kernel reported no dropped packets");
+        note("the kernel reported no dropped packets");
         hint(
             "some drops are only counted, which `dwdump --summary` shows: by the OUTPUT and POSTROUTING hooks \
              (`nft list ruleset`), and for neighbours that do not answer (`ip neigh`); some are never reported: \

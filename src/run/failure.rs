@@ -49,6 +49,21 @@ impl Failure {
         }
     }
 
+    /// Replaces the hint.
+    #[must_use]
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub(crate) fn lacks_privileges(&self) -> bool {
+        let error = self.error.downcast_ref::<ControlError>();
+        error.is_some_and(|error| matches!(error.refusal.errno, libc::EPERM | libc::EACCES))
+    }
+
     /// Joins an error and a hint, for a command line that is not valid.
     pub fn usage(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
         Self {

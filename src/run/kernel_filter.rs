@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::errno::strerror;
@@ -122,9 +122,9 @@ impl Attached {
                 ));
                 hint(REPORTED_AS_DROPS);
             }
-            Self::Part(KernelPart::Whole) => say("filtering in the kernel: the whole filter"),
+            Self::Part(KernelPart::Whole) => note("filtering in the kernel: the whole filter"),
             Self::Part(part) => {
-                say(format_args!(
+                note(format_args!(
                     "filtering in the kernel: {part}; dwdump filters the rest"
                 ));
             }

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use super::diagnostics::say;
+use super::diagnostics::{note, say};
 use super::plural::Plural;
 use crate::source::LeftOut;
 
 /// Reports a number of messages and a description of them. Prints nothing if the number is 0.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {
     if count > 0 {
-        say(format_args!("{} {what}", Plural(count, noun)));
+        note(format_args!("{} {what}", Plural(count, noun)));
     }
 }
 
@@ -21,11 +21,10 @@ pub fn tell_skipped(attributes: u64) {
 /// Reports messages of a live run that were not drops.
 pub fn tell_left_out(left_out: LeftOut) {
     tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
-    tell_count(
-        left_out.damaged_messages,
-        "damaged message",
-        "could not be read",
-    );
+    if left_out.damaged_messages > 0 {
+        let damaged = Plural(left_out.damaged_messages, "damaged message");
+        say(format_args!("{damaged} could not be read"));
+    }
 }
 
 /// Reports alerts that were left out because they contain no packet.

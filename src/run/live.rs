@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::begin::{Beginning, Joined, Purpose, begin};
-use super::diagnostics::{hint, say};
+use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
+use super::loss_watch::LossWatch;
 use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
@@ -184,16 +185,20 @@ impl Session {
     /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
         let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
+        let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
         loop {
             if self.requests.end() {
                 return self.settle(LoopEnd::Signal, receiver);
             }
             let now = Instant::now();
-            if probe.is_due(now)
-                && let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring))
-            {
-                return LoopEnd::Disturbed;
+            if probe.is_due(now) {
+                if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring)) {
+                    return LoopEnd::Disturbed;
+                }
+                if diagnostics::is_redirected() {
+                    loss_watch.tell(self.loss());
+                }
             }
             if self.requests.counts() {
                 let loss = self.loss();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note};
 use super::failure::Failure;
 use super::output_file::OutputFile;
 use super::signals::Requests;
@@ -155,23 +155,23 @@ impl Plan {
                 Self::Lines(LineKind::Json) => "JSON",
                 _ => "text",
             };
-            say(format_args!("{what}, as {form}"));
+            note(format_args!("{what}, as {form}"));
             return;
         };
         let place = path
             .as_deref()
             .map_or_else(|| "standard output".into(), shown);
         match layout {
-            Layout::Pcapng(Linking::Auto, _) => say(format_args!("{what}, to {place} (pcapng)")),
-            Layout::Pcapng(Linking::One(link), _) => say(format_args!(
+            Layout::Pcapng(Linking::Auto, _) => note(format_args!("{what}, to {place} (pcapng)")),
+            Layout::Pcapng(Linking::One(link), _) => note(format_args!(
                 "{what}, to {place} (pcapng, link type {link})"
             )),
-            Layout::Pcap(link) => say(format_args!("{what}, to {place} (pcap, link type {link})")),
-            Layout::Netlink(Choice::Option) => say(format_args!(
+            Layout::Pcap(link) => note(format_args!("{what}, to {place} (pcap, link type {link})")),
+            Layout::Netlink(Choice::Option) => note(format_args!(
                 "{what}, to {place} (netlink, the C tool's format)"
             )),
             Layout::Netlink(Choice::Name) => {
-                say(format_args!(
+                note(format_args!(
                     "{what}, to {place} (netlink, the C tool's format, because of its name)"
                 ));
                 hint(

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::diagnostics::{Severity, tell};
 use super::failure::Failure;
 use super::output::{NamedSink, Output};
 use super::plural::Plural;
@@ -229,20 +230,37 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
 /// Prints the closing lines in the style of tcpdump. `kept` is the verb for the records that the
 /// filter kept.
 pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
-    let mut lines = vec![
-        format!("{} {kept}", Plural(counts.captured, "packet")),
-        match counts.rejected {
-            Rejected::Counted(count) => {
-                format!("{} rejected by the filter", Plural(count, "packet"))
-            }
-            Rejected::InKernel => {
-                "rejected by the filter: not counted (filtered in the kernel)".into()
-            }
-        },
-    ];
-    if let Some(loss) = loss {
-        lines.extend(loss_lines(loss));
+    let rejected = match counts.rejected {
+        Rejected::Counted(count) => {
+            format!("{} rejected by the filter", Plural(count, "packet"))
+        }
+        Rejected::InKernel => "rejected by the filter: not counted (filtered in the kernel)".into(),
+    };
+    let captured = format!("{} {kept}", Plural(counts.captured, "packet"));
+    tell(Severity::Note, &format!("{captured}\n{rejected}"));
+    let severity = match loss {
+        None
+        | Some(Loss {
+            queue: 0,
+            socket: 0,
+        }) => Severity::Note,
+        Some(_) => Severity::Warning,
+    };
+    let of_loss = loss.into_iter().flat_map(loss_lines);
+    let of_loss: Vec<_> = of_loss.chain(loss_hints(loss)).collect();
+    tell_lines(severity, &of_loss);
+    tell_lines(Severity::Warning, &left_out_lines(counts, link));
+}
+
+fn tell_lines(severity: Severity, lines: &[String]) {
+    if !lines.is_empty() {
+        tell(severity, &lines.join("\n"));
     }
+}
+
+/// Returns lines about kept records that are missing in the output.
+fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
+    let mut lines = Vec::new();
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
@@ -277,11 +295,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
             counts.cut
         ));
     }
-    lines.extend(loss_hints(loss));
-    let mut stderr = io::stderr().lock();
-    for line in lines {
-        let _ = writeln!(stderr, "{line}");
-    }
+    lines
 }
 
 fn loss_lines(loss: Loss) -> [String; 2] {

@@ -12,6 +12,7 @@ use crate::filter::{self, Filter, SystemNames};
 use crate::net_dm::control::Origins;
 use crate::reason;
 use crate::record::{DropRecord, Escaped};
+use crate::rights;
 
 /// The files in which the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
@@ -62,7 +63,9 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
             let read = standard_input().and_then(|mut input| input.read_to_end(&mut bytes));
             ("standard input".into(), read.map(|_| bytes))
         }
-        FilterText::File(Target::File(path)) => (shown(path), std::fs::read(path)),
+        FilterText::File(Target::File(path)) => {
+            (shown(path), rights::of_caller(|| std::fs::read(path)))
+        }
     };
     let bytes = bytes.with_context(|| format!("cannot read the filter from {name}"))?;
     match String::from_utf8(bytes) {
@@ -106,9 +109,7 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
     if patterns.is_empty() {
         return;
     }
-    let list = REASON_LISTS
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok());
+    let list = kernels_reasons();
     let mut known = list.as_deref().map(reason_names).unwrap_or_default();
     known.extend(reason::all().iter().map(|entry| entry.name));
     for pattern in patterns {
@@ -124,8 +125,30 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
     }
 }
 
-/// Returns the names in a trace event's format: `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED"
-/// }, …)`.
+/// Returns the running kernel's list of reasons if this process may read it.
+fn kernels_reasons() -> Option<String> {
+    let mut lists = REASON_LISTS.iter();
+    lists.find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+/// Returns the names of the running kernel's drop reasons, as far as this process may read them, and
+/// otherwise all that are known, in alphabetical order.
+pub fn drop_reasons() -> Vec<String> {
+    let list = kernels_reasons();
+    let of_kernel = list.as_deref().map(reason_names);
+    let mut names = of_kernel
+        .filter(|names| !names.is_empty())
+        .unwrap_or_else(|| {
+            let known = reason::all().iter();
+            known.map(|entry| entry.name).collect()
+        });
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// Returns the names in a trace event's format:
+/// `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, …)`.
 fn reason_names(format: &str) -> Vec<&str> {
     let Some((_, list)) = format.split_once("__print_symbolic(REC->reason") else {
         return Vec::new();

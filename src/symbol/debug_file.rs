@@ -24,6 +24,7 @@ use super::source_location::Frame;
 use super::source_path;
 use super::unpack::{MemoryBudget, PackedFormat, UnpackError};
 use crate::errno::describe;
+use crate::rights;
 use crate::sys::SharedBytes;
 
 type DwarfReader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
@@ -73,7 +74,7 @@ impl DebugFile {
     /// Opens a file with debug information, compressed or not, and keeps no more bytes of it than the
     /// budget allows.
     pub fn open(path: &Path, budget: MemoryBudget) -> Result<Self, DebugFileError> {
-        let mut bytes = SharedBytes::map(&File::open(path)?)?;
+        let mut bytes = SharedBytes::map(&rights::of_caller(|| File::open(path))?)?;
         let whole = budget.of_file(bytes.len() as u64);
         let mut budget = whole;
         if let Some(format) = PackedFormat::of_file(&bytes) {

@@ -15,6 +15,7 @@ import unittest
 
 import captures
 import endings
+import extcap
 import filters
 import flood
 import harness
@@ -22,7 +23,9 @@ import losses
 import network
 import no_packets
 import refusals
+import rights
 import sharing
+import ssh
 import summary
 import symbols
 import table
@@ -35,7 +38,7 @@ def suite(only):
         captures.BesideTheCTool, endings.Busy, endings.Endings, filters.Filters, captures.ForTheHost,
         filters.KernelFilters, captures.Live, losses.Loss, no_packets.AlertsAboutAlerts,
         no_packets.NotPackets, captures.Reasons, refusals.Refusals, flood.Floods, sharing.Sharing,
-        summary.Summary, symbols.Symbols, table.Table,
+        summary.Summary, symbols.Symbols, table.Table, extcap.Extcap, rights.Rights, ssh.Ssh,
     ]
     # The simulated switch is made by the first.
     kinds += [captures.Hardware, summary.Traps] if harness.NETDEVSIM else []
