@@ -304,8 +304,7 @@ fn wait(
     Ok(is_gone)
 }
 
-/// Passes on the standard error of the other host and of ssh. Lines that come together are one
-/// message.
+/// The standard error of the other host and of ssh. Lines that come together are one message.
 struct Talk {
     host: String,
     stderr: Option<ChildStderr>,
