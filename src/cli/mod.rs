@@ -47,7 +47,7 @@ pub enum Command {
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// The role: start monitoring, or listen to somebody else's.
+    /// The role: start monitoring, or listen to another process's.
     pub role: Role,
     /// The origins to monitor; `None` means both, or those that the kernel has.
     pub origins: Option<Origins>,
@@ -92,7 +92,7 @@ pub enum Role {
         /// The behaviour if monitoring is on already.
         when_busy: WhenBusy,
     },
-    /// Listen to somebody else's monitoring and change nothing.
+    /// Listen to another process's monitoring and change nothing.
     Passive,
 }
 

@@ -51,13 +51,13 @@ pub struct ReasonEntry {
     pub until: Option<&'static str>,
     /// The reason that later kernels send instead.
     pub renamed: Option<&'static str>,
-    /// What it means, in one sentence or two.
+    /// The meaning, in one or two sentences.
     pub meaning: &'static str,
-    /// Why it usually happens, the likeliest first.
+    /// The usual causes, the likeliest first.
     pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
     pub checks: Vec<&'static str>,
-    /// Whether it is usually harmless.
+    /// The verdict on whether such drops are usually harmless.
     pub noise: Noise,
 }
 
@@ -67,17 +67,17 @@ pub struct ReasonEntry {
 pub struct FunctionEntry {
     /// The name, without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,
-    /// What it means, in one sentence or two.
+    /// The meaning, in one or two sentences.
     pub meaning: &'static str,
-    /// Why it usually happens, the likeliest first.
+    /// The usual causes, the likeliest first.
     pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
     pub checks: Vec<&'static str>,
-    /// Whether the drop is usually harmless, where the reason says nothing.
+    /// The verdict on whether such drops are usually harmless, for drops whose reason says nothing.
     pub noise: Noise,
 }
 
-/// Whether a drop is usually harmless, and why.
+/// A verdict on whether a drop is usually harmless, with an explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Noise {

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
 
-/// The value of a fact. Its [`Display`](fmt::Display) is the spelling of comments, of JSON's strings
-/// and of `-v`.
+/// The value of a fact. Its [`Display`](fmt::Display) is its spelling in comments, in JSON strings
+/// and in `-v`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value<'a> {
@@ -191,7 +191,7 @@ fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(bytes)
 }
 
-/// Parses a number as we write it: `0x` and lower-case hexadecimal digits.
+/// Parses a number in dwdump's spelling: `0x` and lower-case hexadecimal digits.
 fn read_hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     if digits.starts_with('+') {

@@ -60,7 +60,7 @@ pub fn note(line: impl fmt::Display) {
     tell(Severity::Note, &format!("dwdump: {line}"));
 }
 
-/// Prints what to do about the line before.
+/// Prints a hint for the line before.
 pub fn hint(line: impl fmt::Display) {
     let severity = redirected().as_ref().map(|(_, severity)| *severity);
     tell(
@@ -90,7 +90,7 @@ fn held() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Holds lines from now on: the table has the screen.
+/// Holds lines from now on, because the table has the screen.
 pub fn hold() {
     held().get_or_insert_default();
 }
@@ -105,7 +105,7 @@ pub fn held_since(from: usize) -> Vec<String> {
 /// Returns whether standard error accepts a line within a fifth of a second: a stopped terminal
 /// does not.
 pub fn is_heard() -> bool {
-    /// In milliseconds.
+    /// The timeout, in milliseconds.
     const PATIENCE: u16 = 200;
 
     let stderr = io::stderr();

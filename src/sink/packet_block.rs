@@ -18,9 +18,9 @@ const OPT_END: u16 = 0;
 const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
 
-/// Bytes of a block before the packet: type, length, interface, time, lengths.
+/// The length of a block before the packet: type, length, interface, time, lengths.
 const HEADER_LEN: usize = 28;
-/// Bytes behind the options: the length again.
+/// The length of a block after the options: its length again.
 const TRAILER_LEN: usize = 4;
 
 /// Writes packet blocks. Their parts go straight into the writer, which has to be buffered: the library takes
@@ -41,7 +41,7 @@ struct OptionFacts {
     facts: Packed,
     flags: PacketFlags,
     has_time: bool,
-    /// Whether the packet is of the interface that all packets share.
+    /// The packet belongs to the interface that all packets share.
     is_shared: bool,
 }
 
@@ -77,7 +77,7 @@ impl PacketBlocks {
             padding,
             captured,
         } = Body::of(packet);
-        // In the cooked header, where it has one.
+        // The protocol is in the cooked header, if there is one.
         let protocol_bytes = if header.is_empty() { data } else { header };
         let unsaid = comment::unsaid_protocol(record, packet.link, protocol_bytes);
         let options = self.options(interface, record, unsaid);
@@ -152,7 +152,7 @@ impl PacketBlocks {
     }
 }
 
-/// Writes a Simple Packet Block (section 4.4): no time, no options, and always of interface 0.
+/// Writes a Simple Packet Block (section 4.4): no time, no options, and always interface 0.
 pub fn write_simple(writer: &mut impl Write, packet: Fitted<'_>) -> io::Result<()> {
     const HEADER_LEN: usize = 12;
     let Body {
@@ -271,7 +271,7 @@ fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
     body.extend([0; 2]);
     // Writing to a Vec cannot fail.
     let _ = write!(body, "{comment}");
-    // Names are bounded so that this always fits (record::MAX_NAME).
+    // A name is bounded so that it always fits (record::MAX_NAME).
     let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
     body[start + 2..start + 4].copy_from_slice(&len.to_ne_bytes());
     pad(body);

@@ -9,7 +9,7 @@ use pcap_file::{DataLink, Endianness};
 use super::{Ending, Linking, SNAPLEN, Sink, Written};
 use crate::record::{DropRecord, LinkType, Timestamp};
 
-/// A pcap stream.
+/// A sink that writes a pcap stream.
 pub struct PcapSink<W: Write> {
     writer: PcapWriter<W>,
     linking: Linking,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use dwdump::record::DropRecord;
 use dwdump::source::NotPackets;
-use dwdump::source::savefile::{Progress, Reader, Remarks, Savefile};
+use dwdump::source::savefile::{Findings, Progress, Reader, Savefile};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -70,13 +70,13 @@ fn feed(bytes: &[u8], piece: usize) -> Given {
 }
 
 /// The records of a file, and what was remarked.
-fn read(bytes: &[u8]) -> (Given, Remarks) {
+fn read(bytes: &[u8]) -> (Given, Findings) {
     let mut given = Given::default();
     let mut file = match Savefile::open(Cursor::new(bytes)) {
         Ok(file) => file,
         Err(error) => {
             given.damage = Some(error.to_string());
-            return (given, Remarks::default());
+            return (given, Findings::default());
         }
     };
     let flow = file.for_each(|record| {
@@ -84,7 +84,7 @@ fn read(bytes: &[u8]) -> (Given, Remarks) {
         ControlFlow::<()>::Continue(())
     });
     given.damage = flow.err().map(|damage| damage.to_string());
-    (given, file.remarks().clone())
+    (given, file.findings().clone())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Drops to try filters on.
+//! Drops for testing filters.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -29,7 +29,7 @@ pub fn hardware() -> Cause<'static> {
     }
 }
 
-/// A whole packet without a cause.
+/// Returns a whole packet without a cause.
 pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
     DropRecord {
         time: Some(Timestamp(0)),
@@ -48,7 +48,7 @@ const LINKS: &[LinkType] = &[
     LinkType::IEEE802_11,
 ];
 
-/// Bytes that look like packets often enough, and anything else.
+/// Generates bytes, many of which look like packets.
 pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let kind = select(
         &[

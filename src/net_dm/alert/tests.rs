@@ -203,7 +203,7 @@ fn nearly_in_order() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn an_original_length_below_the_payload_is_mended() {
+fn an_original_length_below_the_payload_is_corrected() {
     let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
     alert.original_len = Some(1);
     assert_eq!(
@@ -227,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn no_attributes_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
+    fn no_attributes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
         // Half random, half a real alert with random bytes in it, which reaches deeper.
         let mut alert = BIG_ENDIAN_ALERT.to_vec();
         let end = alert.len().min(start + bytes.len());
