@@ -27,7 +27,7 @@ use crate::run::{self, Exit, Failure, OutputFile, Requests, Severity};
 
 /// The longest time for the other host to send its last packets. Then the connection is closed, and the
 /// other host restores its settings as well.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(2500);
 /// The time without another line after which the lines before are a complete message.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The most lines of a message that are kept, which are the last ones.
