@@ -2,10 +2,10 @@
 //! capture interfaces: `drops`, of this host, and `drops-ssh`, of another.
 //!
 //! The protocol is a command line (extcap(4)): some calls ask what there is and are answered on
-//! standard output, one captures into a FIFO. [`request`] parses the arguments; [`options`] has one
-//! row for each option that Wireshark's dialog shows, from which follow the dialog ([`config`]), the
-//! parsing, and the command line that a capture stands for; [`capture`] and [`remote`] run it, and
-//! [`control`] takes what they have to say to Wireshark's window.
+//! standard output, one captures into a FIFO. `request` parses the arguments; `options` has one
+//! row for each option that Wireshark's dialog shows, from which follow the dialog (`config`), the
+//! parsing, and the command line that a capture stands for; `capture` and `remote` run it, and
+//! `control` takes what they have to say to Wireshark's window.
 
 mod capture;
 mod config;
