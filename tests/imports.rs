@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["bpf", "errno", "sys", "untrusted"],
     &["record"],
     &["packet", "reason", "recent"],
-    &["comment", "net_dm"],
+    &["comment", "net_dm", "wireshark"],
     &["dissect", "interface", "symbol"],
     &["filter"],
     &["summary"],

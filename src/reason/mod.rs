@@ -33,7 +33,7 @@ use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 mod catalogue;
 
 /// What the kernel says when it gives no reason (`SKB_DROP_REASON_NOT_SPECIFIED`).
-const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
+pub(crate) const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
 /// The enumerators' prefix in include/net/dropreason-core.h; the kernel's messages leave it out.
 const PREFIX: &[u8] = b"SKB_DROP_REASON_";
@@ -106,7 +106,7 @@ impl Noise {
     }
 
     /// One word for a column.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Usually(_) => "noise",
             Self::Depends(_) => "depends",
