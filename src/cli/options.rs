@@ -10,8 +10,8 @@ use super::values::{
 };
 use super::{
     Capture, CaptureFile, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery,
-    FilterText, Filtering, Flushing, Format, Lines, LinkChoice, Live, Read, Role, Selection,
-    Subject, Summary, Target, TextChoice, UsageError,
+    FilterText, Filtering, Flushing, Format, Installation, InstallationTask, Lines, LinkChoice,
+    Live, Read, Role, Selection, Subject, Summary, Target, TextChoice, UsageError,
 };
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
@@ -193,6 +193,26 @@ pub(super) struct Options {
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     explain: Option<Option<String>>,
 
+    /// Install a plug-in, a profile and a capture interface for Wireshark and exit
+    #[arg(long)]
+    install_wireshark: bool,
+
+    /// Remove them and exit
+    #[arg(long)]
+    uninstall_wireshark: bool,
+
+    /// Install into, or remove from, the folders of all users
+    #[arg(long)]
+    system: bool,
+
+    /// Let the members of GROUP capture
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Put the capture interface into DIR
+    #[arg(long, value_name = "DIR")]
+    extcap_dir: Option<PathBuf>,
+
     /// Show the drop monitor's settings and exit
     #[arg(short, long)]
     query: bool,
@@ -234,6 +254,9 @@ impl Options {
                 )),
             };
         }
+        if let Some(installation) = self.installation()? {
+            return Ok(Command::Wireshark(installation));
+        }
         if let Some(command) = self.alone()? {
             return Ok(command);
         }
@@ -256,6 +279,51 @@ impl Options {
             live: self.live()?,
             filtering,
             delivery,
+        }))
+    }
+
+    /// What becomes of the parts in Wireshark, where an option asks for it.
+    fn installation(&self) -> Result<Option<Installation>, UsageError> {
+        let tasks = [
+            ("--install-wireshark", self.install_wireshark),
+            ("--uninstall-wireshark", self.uninstall_wireshark),
+        ];
+        let details = [
+            ("--system", self.system),
+            ("--group", self.group.is_some()),
+            ("--extcap-dir", self.extcap_dir.is_some()),
+        ];
+        let Some((task, _)) = tasks.into_iter().find(|(_, given)| *given) else {
+            return match details.into_iter().find(|(_, given)| *given) {
+                None => Ok(None),
+                Some((option, _)) => Err(UsageError::new(
+                    format!("{option} needs --install-wireshark"),
+                    "it says where the parts for Wireshark go, and who may use them",
+                )),
+            };
+        };
+        let both = self.install_wireshark && self.uninstall_wireshark;
+        let other = both.then_some("--uninstall-wireshark");
+        if let Some(other) = other.or_else(|| self.other_options().next()) {
+            return Err(UsageError::new(
+                format!("{task} and {other} do not go together"),
+                format!("{task} does nothing else; --system and --extcap-dir say where"),
+            ));
+        }
+        if self.group.is_some() && !(self.install_wireshark && self.system) {
+            return Err(UsageError::new(
+                "--group needs --install-wireshark --system",
+                "the copy that a group may run is root's: sudo dwdump --install-wireshark --system --group wireshark",
+            ));
+        }
+        Ok(Some(Installation {
+            task: if self.install_wireshark {
+                InstallationTask::Install(self.group.clone())
+            } else {
+                InstallationTask::Uninstall
+            },
+            system: self.system,
+            extcap_dir: self.extcap_dir.clone(),
         }))
     }
 

@@ -30,6 +30,7 @@ mod standard_streams;
 mod summary;
 mod table;
 mod tally;
+mod wireshark;
 
 pub use failure::{Exit, Failure};
 
@@ -51,6 +52,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
             let filter = selection::filter(selection)?;
             answer::print(&kernel_filter::shown(&filter, *filtering))
         }
+        Command::Wireshark(installation) => wireshark::run(installation),
         Command::Print(text) => answer::print(text),
     }
 }

@@ -77,6 +77,7 @@ for _, fact in ipairs(FACTS) do
     fields[#fields + 1] = fact.field
 end
 proto.fields = fields
+local name_field = fact_of_key.ifname.field
 
 -- What an interface says of all its packets: its description is "ifindex 5, software".
 local function read_interface(name, description, found)
@@ -177,7 +178,7 @@ local function read_drop(name, description, comments)
     -- A later dwdump may have written what this one does not know.
     found.meaning = meaning or found.meaning
 
-    local drop = { cause = found.cause }
+    local drop = { cause = found.cause, verdict = found.verdict, meaning = found.meaning }
     for _, fact in ipairs(FACTS) do
         local value = found[fact.key]
         if value ~= nil then
@@ -228,8 +229,9 @@ end
 -- A packet that nobody else's resembles: dwdump writes fewer comments.
 local MANY = 16
 
-local function drop_of_comments(...)
-    local name, description = name_of_interface(), description_of_interface()
+-- The name of the interface is looked up only where somebody wants it.
+local function drop_of_comments(wants_name, ...)
+    local name, description = wants_name and name_of_interface(), description_of_interface()
     local count = select("#", ...)
     if not description and count == 0 then
         return false
@@ -285,9 +287,9 @@ local function add_wanted(branch, drop)
     end
 end
 
--- The drop of the packet at hand, for the window; and whether one wants it.
+-- The drop of the packet at hand, and how many windows count drops.
 local current
-local is_counting = false
+local counting = 0
 
 local this
 
@@ -295,15 +297,17 @@ function proto.dissector(_, _, tree)
     current = nil
     this = this or Dissector.get("drop")
     -- Most of the time goes into looking, so look only where somebody wants to see.
-    if not is_counting and not is_referenced(tree, this) then
+    if counting == 0 and not is_referenced(tree, this) then
         return
     end
-    local drop = drop_of_comments(comments_of_frame())
+    local is_visible = tree.visible
+    local wants_name = is_visible or is_referenced(tree, name_field)
+    local drop = drop_of_comments(wants_name, comments_of_frame())
     if not drop then
         return
     end
     current = drop
-    if tree.visible then
+    if is_visible then
         show_all(add(tree, proto, drop.line), drop)
     else
         add_wanted(add(tree, proto), drop)

@@ -7,7 +7,9 @@ use crate::reason::{self, NOT_SPECIFIED, Noise};
 use crate::record::{Commented, Fact, Kind, Origin};
 
 /// The code that reads comments and fills fields.
-const CODE: &str = include_str!("fields.lua");
+const FIELDS: &str = include_str!("fields.lua");
+/// The code of the window that counts drops.
+const WINDOW: &str = include_str!("window.lua");
 
 /// A field of the plug-in.
 struct Field {
@@ -75,7 +77,8 @@ pub(crate) fn plugin() -> String {
     let places = places.map(|place| (place.function, place.noise, place.meaning));
     add_table(&mut text, "FUNCTIONS", places);
     text.push('\n');
-    text.push_str(CODE);
+    text.push_str(FIELDS);
+    text.push_str(WINDOW);
     text
 }
 
@@ -91,7 +94,10 @@ fn fields() -> Vec<Field> {
     };
     let mut fields = vec![
         derived("cause", "The reason, else the trap, else the function"),
-        derived("verdict", "trouble, depends or noise, by dwdump's catalogue"),
+        derived(
+            "verdict",
+            "trouble, depends or noise, by dwdump's catalogue",
+        ),
         derived("meaning", "What the drop means, by dwdump's catalogue"),
     ];
     for &fact in Fact::ALL {
