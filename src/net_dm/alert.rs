@@ -130,6 +130,7 @@ impl<'a> Alert<'a> {
             location: Location {
                 pc,
                 symbol: symbol.map(Symbol),
+                source_line: None,
             },
             reason,
             group,
@@ -479,6 +480,7 @@ mod tests {
                 location: Location {
                     pc: Some(7),
                     symbol: name(b"ip_rcv+0x1/0x2").map(Symbol),
+                    source_line: None,
                 },
                 reason: name(b"NO_SOCKET"),
             },

@@ -95,6 +95,8 @@ pub struct Location<'a> {
     pub pc: Option<u64>,
     /// The kernel's name for that address.
     pub symbol: Option<Symbol<'a>>,
+    /// The line of the kernel's source, where debug information was looked up.
+    pub source_line: Option<Name<'a>>,
 }
 
 /// What is to know of a fact, beside its value.
@@ -276,13 +278,13 @@ facts! {
         line: Some(1),
         wanted: Some("an address, for instance 0xffffffffb3d420b5"),
     }
-    // Looked up by the sinks where `--source-lines` asks for it: no record has it.
-    Source: SourceLine, (from |_| None), {
-        key: "source",
+    // Only files have it: the sinks look it up where `--source-lines` asks for it.
+    Source: SourceLine, (source_line in DropRecord { cause: Cause::Software { location: Location { source_line, .. }, .. }, .. }), {
+        key: "source_line",
         name: "source",
         what: "Software drops: file:line, with --source-lines",
         origin: Some(Origin::Software),
-        commented: Commented::Never,
+        commented: Commented::Always,
         line: None,
         wanted: None,
     }

@@ -35,6 +35,7 @@ FACTS = {
     "drop.location": "location",
     "drop.module": "module",
     "drop.pc": "pc",
+    "drop.source_line": "source",
     "drop.trap": "trap",
     "drop.trap_group": "trap_group",
     "drop.cookie": "cookie",
