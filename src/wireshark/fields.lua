@@ -179,6 +179,11 @@ local function read_drop(name, description, comments)
     found.meaning = meaning or found.meaning
 
     local drop = { cause = found.cause, verdict = found.verdict, meaning = found.meaning }
+    -- For the window: what verdict and meaning belong to.
+    drop.name = found.cause
+    if found.reason == NOT_SPECIFIED and found["function"] then
+        drop.name = found.reason .. ", " .. found["function"]
+    end
     for _, fact in ipairs(FACTS) do
         local value = found[fact.key]
         if value ~= nil then

@@ -5,18 +5,18 @@ use std::fmt::Write;
 /// The profile's name, and that of its folder.
 pub(crate) const NAME: &str = "Drops";
 
-/// Columns of the packet list: title and format.
-const COLUMNS: &[(&str, &str)] = &[
-    ("No.", "%m"),
-    ("Time", "%t"),
-    ("Cause", "%Cus:drop.cause:0:R"),
-    ("Function", "%Cus:drop.function:0:R"),
-    ("Interface", "%Cus:frame.interface_name:0:R"),
-    ("Source", "%s"),
-    ("Destination", "%d"),
-    ("Protocol", "%p"),
-    ("Length", "%L"),
-    ("Info", "%i"),
+/// Columns of the packet list: title, format, and pixels at first.
+const COLUMNS: &[(&str, &str, u16)] = &[
+    ("No.", "%m", 50),
+    ("Time", "%t", 105),
+    ("Cause", "%Cus:drop.cause:0:R", 150),
+    ("Function", "%Cus:drop.function:0:R", 180),
+    ("Interface", "%Cus:frame.interface_name:0:R", 75),
+    ("Source", "%s", 160),
+    ("Destination", "%d", 160),
+    ("Protocol", "%p", 65),
+    ("Length", "%L", 60),
+    ("Info", "%i", 350),
 ];
 
 /// Colouring rules: name, filter, background and foreground, of 16 bits a colour.
@@ -64,17 +64,18 @@ const BUTTONS: &[(&str, &str)] = &[
 ];
 
 /// Returns the files of the profile's folder: names and contents.
-pub(crate) fn files() -> [(&'static str, String); 3] {
+pub(crate) fn files() -> [(&'static str, String); 4] {
     [
         ("preferences", preferences()),
         ("colorfilters", color_filters()),
         ("dfilter_buttons", filter_buttons()),
+        ("recent", recent()),
     ]
 }
 
 fn preferences() -> String {
     let mut text = String::from("# Written by dwdump.\ngui.column.format: \n");
-    for (position, (title, format)) in COLUMNS.iter().enumerate() {
+    for (position, (title, format, _)) in COLUMNS.iter().enumerate() {
         let comma = if position + 1 < COLUMNS.len() {
             ","
         } else {
@@ -83,6 +84,19 @@ fn preferences() -> String {
         let _ = writeln!(text, "\t\"{title}\", \"{format}\"{comma}");
     }
     text
+}
+
+/// The widths of columns, where Wireshark keeps them from one start to the next.
+fn recent() -> String {
+    let width = |(_, format, pixels): &(&str, &str, u16)| {
+        let format = format.trim_end_matches(":0:R");
+        format!("{format}, {pixels}")
+    };
+    let widths: Vec<_> = COLUMNS.iter().map(width).collect();
+    format!(
+        "# Written by dwdump, then by Wireshark.\ncolumn.width: {}\n",
+        widths.join(", ")
+    )
 }
 
 fn color_filters() -> String {

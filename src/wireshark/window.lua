@@ -10,6 +10,20 @@ local function printable(text)
     return (text:gsub("%c", "?"))
 end
 
+-- Lines of a text, as wide as a window is at first.
+local function wrapped(text, indent)
+    local lines, line = {}, indent
+    for word in text:gmatch("%S+") do
+        if #line + #word > 100 and line ~= indent then
+            lines[#lines + 1] = line
+            line = indent
+        end
+        line = line .. " " .. word
+    end
+    lines[#lines + 1] = line
+    return table.concat(lines, "\n")
+end
+
 local function table_of(counts, total)
     local rows = {}
     for _, row in pairs(counts) do
@@ -19,15 +33,15 @@ local function table_of(counts, total)
         if one.count ~= other.count then
             return one.count > other.count
         end
-        return one.drop.cause < other.drop.cause
+        return one.drop.name < other.drop.name
     end)
     local lines = { string.format("%d drops\n", total), "   drops   share  verdict  cause" }
     for _, row in ipairs(rows) do
         local share = 100 * row.count / total
-        local verdict, cause = row.drop.verdict or "", printable(row.drop.cause)
+        local verdict, cause = row.drop.verdict or "", printable(row.drop.name)
         lines[#lines + 1] = string.format("%8d  %5.1f%%  %-7s  %s", row.count, share, verdict, cause)
         if row.drop.meaning then
-            lines[#lines + 1] = (" "):rep(27) .. printable(row.drop.meaning)
+            lines[#lines + 1] = wrapped(printable(row.drop.meaning), (" "):rep(26))
         end
     end
     return table.concat(lines, "\n") .. "\n"
@@ -50,11 +64,11 @@ local function drops_by_reason()
             return
         end
         total = total + 1
-        local row = counts[current.cause]
+        local row = counts[current.name]
         if row then
             row.count = row.count + 1
         elseif cause_count < MAX_CAUSES then
-            counts[current.cause] = { count = 1, drop = current }
+            counts[current.name] = { count = 1, drop = current }
             cause_count = cause_count + 1
         end
     end

@@ -17,15 +17,14 @@ import sys
 FIXTURES = pathlib.Path(__file__).parent.parent.parent / "fixtures"
 DROPS = 100_000
 RUNS = 5
-# The time with the plug-in, as a multiple of the time without.
-LIMIT = 1.6
 INTERFACE_STATISTICS_BLOCK = 5
 ENHANCED_PACKET_BLOCK = 6
 
-# What is done with the file: arguments with the plug-in, and without.
+# What is done with the file: arguments with the plug-in, and without; and how many times as long it
+# may take with it. A filter that looks at the fields of every packet costs the most.
 TASKS = {
-    "list": ([], []),
-    "filter": (["-Y", "drop.reason == NO_SOCKET"], ["-Y", 'frame.comment == "reason: NO_SOCKET"']),
+    "list": ([], [], 1.6),
+    "filter": (["-Y", "drop.reason == NO_SOCKET"], ["-Y", 'frame.comment == "reason: NO_SOCKET"'], 2.2),
 }
 
 
@@ -65,7 +64,7 @@ def main():
     enlarge(small, large)
     plugin = ["-X", f"lua_script:{plugin}"]
     too_much = []
-    for task, (with_arguments, without_arguments) in TASKS.items():
+    for task, (with_arguments, without_arguments, limit) in TASKS.items():
         tshark = ["tshark", "-n", "-r", large]
         times = {"with": [], "without": []}
         for _ in range(RUNS):
@@ -74,11 +73,11 @@ def main():
         slow, fast = (statistics.median(times[which]) for which in ("with", "without"))
         ratio = slow / fast
         print(f"{task}: {slow:.2f} s with the plug-in, {fast:.2f} s without: x {ratio:.2f}")
-        if ratio > LIMIT:
-            too_much.append(task)
+        if ratio > limit:
+            too_much.append(f"{task} may take x {limit}")
     large.unlink()
     if too_much:
-        sys.exit(f"cost: more than x {LIMIT}: {', '.join(too_much)}")
+        sys.exit(f"cost: too much: {', '.join(too_much)}")
 
 
 if __name__ == "__main__":
