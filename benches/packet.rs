@@ -19,7 +19,7 @@ use dwdump::net_dm::netlink::{ByteOrder, Messages};
 use dwdump::record::{CaptureHost, Cause, Location, Timestamp};
 use dwdump::sink::{Linking, PcapngSink, Sink};
 use dwdump::source::savefile::Savefile;
-use dwdump::summary::{Counted, Grouping, MAX_ROWS, Table};
+use dwdump::summary::{Counted, GroupedCounts, Grouping, MAX_GROUPS};
 
 /// What the kernel of Debian 12 sent, 107 drops, as the C tool captured it.
 const CAPTURE: &[u8] = include_bytes!("../fixtures/software-6.1.pcap");
@@ -131,7 +131,7 @@ fn packets(criterion: &mut Criterion) {
 }
 
 /// Counts a drop at each of these places.
-fn count_places(table: &mut Table, places: Range<u64>) {
+fn count_places(table: &mut GroupedCounts, places: Range<u64>) {
     for pc in places {
         let location = Location {
             pc: Some(pc),
@@ -145,11 +145,11 @@ fn count_places(table: &mut Table, places: Range<u64>) {
 }
 
 fn summary(criterion: &mut Criterion) {
-    const ROWS: u64 = MAX_ROWS as u64;
+    const ROWS: u64 = MAX_GROUPS as u64;
     let mut group = criterion.benchmark_group("summary");
     group.throughput(Throughput::Elements(ROWS));
     let full = || {
-        let mut table = Table::new(Grouping::Location);
+        let mut table = GroupedCounts::new(Grouping::Location);
         count_places(&mut table, 0..ROWS);
         table
     };

@@ -1,17 +1,18 @@
-//! Classic BPF: programs that the kernel runs on each message before a socket gets it, and an
-//! assembler for them (linux/filter.h, linux/bpf_common.h). Nothing here talks to the kernel.
+//! Classic BPF: programs that the kernel runs on each message before it delivers it to a socket,
+//! and an assembler for them (linux/filter.h, linux/bpf_common.h). Nothing here talks to the
+//! kernel.
 
 use std::fmt;
 
 /// The longest program that the kernel takes, in instructions (`BPF_MAXINSNS`).
 pub const MAX_LEN: usize = 4096;
 
-/// One of the machine's 16 words of memory (`BPF_MEMWORDS`). The kernel refuses a program that
-/// may read one before it is written.
+/// One of the virtual machine's 16 words of scratch memory (`BPF_MEMWORDS`). The kernel refuses a
+/// program that may read a word before writing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub u8);
 
-/// Bytes of a load; numbers are big-endian.
+/// The number of bytes that a load reads, as a big-endian number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// 1
@@ -22,41 +23,41 @@ pub enum Size {
     Word,
 }
 
-/// What is done with the accumulator A and the index register X. A load beyond the message's end
+/// An operation on the accumulator A and the index register X. A load beyond the end of the message
 /// ends the program, and the message is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A becomes a number.
+    /// Sets A to a number.
     Number(u32),
-    /// A becomes the message's length in bytes.
+    /// Sets A to the length of the message in bytes.
     Length,
-    /// A becomes what stands at an offset.
+    /// Loads A from an offset in the message.
     Load(Size, u32),
-    /// A becomes what stands at an offset from X.
+    /// Loads A from an offset behind X in the message.
     LoadBehindX(Size, u32),
-    /// A becomes what was stored.
+    /// Loads A from a memory word.
     Recall(Slot),
-    /// X becomes a number.
+    /// Sets X to a number.
     NumberToX(u32),
-    /// X becomes what was stored.
+    /// Loads X from a memory word.
     RecallToX(Slot),
-    /// A is stored.
+    /// Stores A in a memory word.
     Store(Slot),
-    /// X becomes A.
+    /// Copies A to X.
     ToX,
-    /// A becomes X.
+    /// Copies X to A.
     FromX,
-    /// A becomes the offset of the first attribute of type X from offset A on, else 0
-    /// (`SKF_AD_NLATTR`).
+    /// Sets A to the offset of the first attribute of type X from offset A on, or to 0 if there is
+    /// none (`SKF_AD_NLATTR`).
     FindAttribute,
-    /// A becomes the offset of the first attribute of type X inside the nest at offset A, else 0
-    /// (`SKF_AD_NLATTR_NEST`).
+    /// Sets A to the offset of the first attribute of type X inside the nested attribute at offset
+    /// A, or to 0 if there is none (`SKF_AD_NLATTR_NEST`).
     FindNested,
-    /// A becomes the result, modulo 2³².
+    /// Sets A to the result of a calculation, modulo 2³².
     Calculate(Arithmetic, Operand),
 }
 
-/// What is done with A and another number.
+/// A calculation with A and the operand b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// A + b
@@ -71,16 +72,16 @@ pub enum Arithmetic {
     ShiftLeft,
 }
 
-/// The other number of a calculation or a comparison.
+/// The second operand of a calculation or comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// This one.
+    /// A constant.
     Number(u32),
-    /// X.
+    /// The register X.
     X,
 }
 
-/// What is asked of A; unsigned.
+/// An unsigned comparison of A with the operand b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// A == b
@@ -93,7 +94,7 @@ pub enum Condition {
     AnyBit,
 }
 
-/// An instruction with its ways on, counted from the instruction behind it.
+/// An instruction, whose jump distances count from the instruction behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instruction {
     Op(Op),
@@ -102,7 +103,7 @@ enum Instruction {
     Return(u32),
 }
 
-/// `struct sock_filter`: operation, ways on, operand.
+/// An instruction as in `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// The operation.
@@ -115,47 +116,47 @@ pub struct Encoded {
     pub operand: u32,
 }
 
-/// A program: a message is delivered where it ends with anything but 0.
+/// A program. A message is delivered if the program returns anything but 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program(Vec<Instruction>);
+pub struct BpfProgram(Vec<Instruction>);
 
-impl Program {
-    /// Its length in instructions.
+impl BpfProgram {
+    /// Returns the length in instructions.
     #[allow(clippy::len_without_is_empty)] // It never is: a program ends with a return.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// As the kernel takes it.
+    /// Encodes the instructions for the kernel.
     pub fn encode(&self) -> Vec<Encoded> {
         self.0.iter().map(|one| one.encode()).collect()
     }
 }
 
-/// A place in a program that is being written.
+/// A jump target in a program under construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label(usize);
 
 impl Label {
-    /// The message is delivered.
+    /// The end of the program where the message is delivered.
     pub const ACCEPT: Self = Self(0);
-    /// The message is rejected.
+    /// The end of the program where the message is rejected.
     pub const REJECT: Self = Self(1);
 }
 
-/// What is written in order, with labels for what is not known yet.
+/// An instruction or label under construction, whose jump distances are not known yet.
 #[derive(Clone, Copy, Debug)]
-enum Item {
+enum AssemblyItem {
     Op(Op),
     Branch(Condition, Operand, Label, Label),
     Jump(Label),
     Bound(Label),
 }
 
-/// Writes a program.
+/// Assembles a program from instructions and labels.
 #[derive(Clone, Debug)]
 pub struct Assembler {
-    items: Vec<Item>,
+    items: Vec<AssemblyItem>,
     labels: usize,
 }
 
@@ -169,50 +170,52 @@ impl Default for Assembler {
 }
 
 impl Assembler {
-    /// A place that is bound later; one that never is, accepts.
+    /// Creates a label to be bound later. A label that is never bound accepts the message.
     pub fn label(&mut self) -> Label {
         self.labels += 1;
         Label(self.labels - 1)
     }
 
-    /// The place is here. All jumps to it have been written: there are none backwards.
+    /// Binds a label to the next instruction. All jumps to it have been written: BPF has no
+    /// backward jumps.
     pub fn bind(&mut self, label: Label) {
-        self.items.push(Item::Bound(label));
+        self.items.push(AssemblyItem::Bound(label));
     }
 
     /// Adds an operation.
     pub fn op(&mut self, op: Op) {
-        self.items.push(Item::Op(op));
+        self.items.push(AssemblyItem::Op(op));
     }
 
-    /// Adds a question with two ways on.
+    /// Adds a conditional branch.
     pub fn branch(&mut self, condition: Condition, operand: Operand, yes: Label, no: Label) {
-        self.items.push(Item::Branch(condition, operand, yes, no));
+        self.items
+            .push(AssemblyItem::Branch(condition, operand, yes, no));
     }
 
     /// Adds a jump.
     pub fn jump(&mut self, label: Label) {
-        self.items.push(Item::Jump(label));
+        self.items.push(AssemblyItem::Jump(label));
     }
 
-    /// The program. From its end to its beginning, so that each jump knows how far it goes: a
-    /// branch has a byte for that, and a farther one jumps to a jump behind it.
-    pub fn assemble(&self) -> Program {
+    /// Assembles the program from its end to its beginning, so that the distance of each jump is
+    /// known. A branch has one byte for a distance; a longer one branches to an extra jump.
+    pub fn assemble(&self) -> BpfProgram {
         let mut reversed = vec![Instruction::Return(u32::MAX), Instruction::Return(0)];
-        // How many instructions there are from each label on.
+        // The number of instructions from each label to the end.
         let mut left = vec![1; self.labels];
         left[Label::REJECT.0] = 2;
         for item in self.items.iter().rev() {
             let here = reversed.len();
             match *item {
-                Item::Op(op) => reversed.push(Instruction::Op(op)),
-                Item::Bound(label) => left[label.0] = here,
-                Item::Jump(label) if left[label.0] == here => {}
-                Item::Jump(label) => reversed.push(jump(here, left[label.0])),
-                Item::Branch(condition, operand, yes, no) => {
+                AssemblyItem::Op(op) => reversed.push(Instruction::Op(op)),
+                AssemblyItem::Bound(label) => left[label.0] = here,
+                AssemblyItem::Jump(label) if left[label.0] == here => {}
+                AssemblyItem::Jump(label) => reversed.push(jump(here, left[label.0])),
+                AssemblyItem::Branch(condition, operand, yes, no) => {
                     let mut near = |label: Label| {
                         let here = reversed.len();
-                        // The other way may need a jump between.
+                        // The other branch may need an extra jump in between.
                         if here - left[label.0] < usize::from(u8::MAX) {
                             return left[label.0];
                         }
@@ -227,7 +230,7 @@ impl Assembler {
             }
         }
         reversed.reverse();
-        Program(reversed)
+        BpfProgram(reversed)
     }
 }
 
@@ -252,8 +255,8 @@ mod code {
     pub const X: u16 = 0x08;
     pub const TXA: u16 = 0x80;
 }
-/// Offsets at which the kernel answers instead of loading (`SKF_AD_OFF` and what is added to it,
-/// linux/filter.h).
+/// Offsets at which a load calls a function of the kernel instead (`SKF_AD_OFF` plus the function's
+/// number, linux/filter.h).
 const FIND_ATTRIBUTE: u32 = 0xffff_f000 + 12;
 const FIND_NESTED: u32 = 0xffff_f000 + 16;
 
@@ -340,9 +343,9 @@ impl Condition {
     }
 }
 
-/// One instruction a line, numbered, in the notation of `tcpdump -d`; attributes are found by
-/// `nla` and `nlan`, as in bpfc(8).
-impl fmt::Display for Program {
+/// Shows one numbered instruction a line, in the notation of `tcpdump -d`; `nla` and `nlan` find
+/// attributes, as in bpfc(8).
+impl fmt::Display for BpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, instruction) in self.0.iter().enumerate() {
             write!(f, "({number:03}) ")?;
@@ -420,79 +423,4 @@ impl fmt::Display for Operand {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A branch over `skipped` operations.
-    fn over(skipped: usize) -> Program {
-        let mut assembler = Assembler::default();
-        let (far, near) = (assembler.label(), assembler.label());
-        assembler.branch(Condition::Equal, Operand::Number(1), far, near);
-        assembler.bind(near);
-        for _ in 0..skipped {
-            assembler.op(Op::Length);
-        }
-        assembler.bind(far);
-        assembler.jump(Label::REJECT);
-        assembler.assemble()
-    }
-
-    #[test]
-    fn a_far_branch_jumps_to_a_jump() {
-        let near = over(254);
-        assert_eq!(near.len(), 1 + 254 + 2);
-        let Encoded {
-            jump_true,
-            jump_false,
-            ..
-        } = near.encode()[0];
-        assert_eq!((jump_true, jump_false), (254, 0));
-        let far = over(255);
-        assert_eq!(far.len(), 2 + 255 + 2);
-        let lines: Vec<String> = far.to_string().lines().map(str::to_owned).collect();
-        assert_eq!(lines[0], "(000) jeq      #0x1             jt 1 jf 2");
-        assert_eq!(lines[1], "(001) ja       257");
-        assert_eq!(lines[257], "(257) ret      #0");
-    }
-
-    #[test]
-    fn the_numbers_are_those_of_the_kernels_headers() {
-        #[track_caller]
-        fn check(op: Op, code: i32, operand: i32) {
-            let (found, number) = op.encode();
-            assert_eq!(u32::from(found), code.unsigned_abs(), "{op}");
-            assert_eq!(number, operand.cast_unsigned(), "{op}");
-        }
-        use Operand::{Number, X};
-        #[allow(clippy::cast_possible_wrap)]
-        fn of(parts: &[u32]) -> i32 {
-            parts.iter().sum::<u32>() as i32
-        }
-        use libc::{
-            BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_LD, BPF_LDX, BPF_LEN,
-            BPF_LSH, BPF_MEM, BPF_MISC, BPF_ST, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
-        };
-        check(Op::Number(5), of(&[BPF_LD, BPF_IMM]), 5);
-        check(Op::Length, of(&[BPF_LD, BPF_W, BPF_LEN]), 0);
-        check(Op::Load(Size::Half, 4), of(&[BPF_LD, BPF_H, BPF_ABS]), 4);
-        check(
-            Op::LoadBehindX(Size::Byte, 4),
-            of(&[BPF_LD, BPF_B, BPF_IND]),
-            4,
-        );
-        check(Op::Recall(Slot(3)), of(&[BPF_LD, BPF_MEM]), 3);
-        check(Op::NumberToX(5), of(&[BPF_LDX, BPF_IMM]), 5);
-        check(Op::RecallToX(Slot(3)), of(&[BPF_LDX, BPF_MEM]), 3);
-        check(Op::Store(Slot(3)), of(&[BPF_ST]), 3);
-        check(Op::ToX, of(&[BPF_MISC, BPF_TAX]), 0);
-        check(Op::FromX, of(&[BPF_MISC, BPF_TXA]), 0);
-        let (attribute, nested) = (libc::SKF_AD_NLATTR, libc::SKF_AD_NLATTR_NEST);
-        let load = of(&[BPF_LD, BPF_W, BPF_ABS]);
-        check(Op::FindAttribute, load, libc::SKF_AD_OFF + attribute);
-        check(Op::FindNested, load, libc::SKF_AD_OFF + nested);
-        let and = of(&[BPF_ALU, BPF_AND]);
-        check(Op::Calculate(Arithmetic::And, Number(7)), and, 7);
-        let shift = of(&[BPF_ALU, BPF_LSH, BPF_X]);
-        check(Op::Calculate(Arithmetic::ShiftLeft, X), shift, 0);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
-//! A record's metadata as packet comments, one fact a comment, and back again. The keys, their
-//! order and the spelling of the values are our file format's public interface; the rows of
-//! [`Fact`] say them.
+//! Writes a record's metadata as packet comments, one fact a comment, and reads them back. The keys, their
+//! order and the spelling of the values are the public interface of our file format; the rows of
+//! [`Fact`] define them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,22 +30,22 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// The record's protocol, where the bytes do not say it. `link` and `data` are what the file holds
-/// of the packet: with `--link-type` not what the record holds.
+/// Returns the record's protocol if the bytes do not say it. `link` and `data` are those of the packet in the
+/// file, which differ from the record's with `--link-type`.
 pub fn unsaid_protocol(record: &DropRecord<'_>, link: LinkType, data: &[u8]) -> Option<EtherType> {
     record
         .protocol
         .filter(|&protocol| packet::protocol(link, data) != Some(protocol))
 }
 
-/// The comments of a record, in the order in which they are written. Its protocol has to be the
+/// Returns the comments of a record, in the order in which they are written. Its protocol has to be the
 /// [`unsaid_protocol`].
 pub fn comments<'a>(record: &DropRecord<'a>) -> impl Iterator<Item = Comment<'a>> {
     facts(record, Commented::Always)
 }
 
-/// What the interface of a packet says elsewhere, as comments: for files in which all packets
-/// have to share one interface.
+/// Returns what a packet's interface says as comments, for files in which all packets share one
+/// interface.
 pub fn interface_comments<'a>(record: &DropRecord<'a>) -> impl Iterator<Item = Comment<'a>> {
     facts(record, Commented::OnSharedInterface)
 }
@@ -56,38 +56,44 @@ fn facts<'a>(record: &DropRecord<'a>, commented: Commented) -> impl Iterator<Ite
     facts.filter_map(|&fact| Some(Comment::Fact(fact, fact.get(record)?)))
 }
 
-/// What a packet's comments say: the way back from [`comments`].
+/// The facts of a packet as its comments say them: the reverse of [`comments`].
+///
+/// # Example
+///
+/// ```
+/// use dwdump::comment::ParsedComments;
+/// use dwdump::record::{Cause, DropRecord, Link, LinkType};
+///
+/// let mut comments = ParsedComments::default();
+/// comments.read("reason: NO_SOCKET");
+/// comments.read("seen on the second try");
+///
+/// let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &[]);
+/// comments.store(&mut record);
+/// let Cause::Software { reason: Some(reason), .. } = record.cause else {
+///     panic!("a reason makes a software drop");
+/// };
+/// assert_eq!(reason.to_string(), "NO_SOCKET");
+/// assert_eq!(comments.notes().len(), 1);
+/// ```
 #[derive(Debug, Default)]
-pub struct Facts<'a> {
-    /// In the order of [`Fact::ALL`]: the parts of the values.
+pub struct ParsedComments<'a> {
+    /// The parts of the values, in the order of [`Fact::ALL`].
     values: [Option<(u64, Cow<'a, [u8]>)>; Fact::ALL.len()],
-    /// What the packet's interface, or a comment says.
+    /// The origin, as the packet's interface or a comment says it.
     origin: Option<Origin>,
     has_no_time: bool,
-    /// Comments that are not ours: unknown keys, values we would not write, repetitions.
+    /// Comments that are not ours: unknown keys, values that we would not write, repetitions.
     notes: Vec<Untrusted<&'a str>>,
 }
 
-impl<'a> Facts<'a> {
-    /// For a packet whose interface says that its drop is of `origin`.
+impl<'a> ParsedComments<'a> {
+    /// Begins with the origin that the packet's interface says.
     pub fn of_origin(origin: Option<Origin>) -> Self {
         Self {
             origin,
             ..Self::default()
         }
-    }
-
-    /// Copies the facts, so that later packets with equal comments share them; `None` where notes
-    /// were left by others.
-    pub fn into_owned(self) -> Option<Facts<'static>> {
-        self.notes.is_empty().then(|| Facts {
-            values: self
-                .values
-                .map(|value| value.map(|(number, bytes)| (number, bytes.into_owned().into()))),
-            origin: self.origin,
-            has_no_time: self.has_no_time,
-            notes: Vec::new(),
-        })
     }
 
     /// Takes one comment.
@@ -97,7 +103,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// `None` where the comment is not one that we write, or its fact is known already.
+    /// Returns `None` if the comment is not one that we write, or its fact is known already.
     fn read_known(&mut self, comment: &'a str) -> Option<()> {
         let (key, text) = comment.split_once(": ")?;
         match key {
@@ -105,7 +111,7 @@ impl<'a> Facts<'a> {
                 let is_new = text == "unknown" && !self.has_no_time;
                 is_new.then(|| self.has_no_time = true)
             }
-            // The catalogue's, and nothing of the drop's: it is looked up anew.
+            // It comes from the catalogue and not from the drop, and is looked up anew.
             "meaning" => Some(()),
             key => {
                 let mut facts = Fact::ALL.iter();
@@ -135,8 +141,8 @@ impl<'a> Facts<'a> {
         Some(())
     }
 
-    /// Who dropped the packet. Where neither the interface nor a comment says it, the other comments
-    /// decide; none of a packet that is no drop.
+    /// Returns who dropped the packet. If neither the interface nor a comment says it, the other facts
+    /// decide; a packet without any is no drop.
     fn decided_origin(&self) -> Option<Origin> {
         let has_facts_of = |origin: Origin| {
             let mut facts = Fact::ALL.iter();
@@ -150,8 +156,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Puts the facts into the record of the packet.
-    #[inline]
+    /// Stores the facts in the packet's record.
     pub fn store<'r>(&'r self, record: &mut DropRecord<'r>) {
         let origin = self.decided_origin();
         Fact::store_each(record, |fact| match fact {
@@ -163,12 +168,12 @@ impl<'a> Facts<'a> {
         });
     }
 
-    /// Whether the time in the packet's block is none.
+    /// Returns whether the time in the packet's block is to be ignored.
     pub fn has_no_time(&self) -> bool {
         self.has_no_time
     }
 
-    /// The comments that are not ours.
+    /// Returns the comments that are not ours.
     pub fn notes(&self) -> &[Untrusted<&'a str>] {
         &self.notes
     }
@@ -177,10 +182,10 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cause, Escaped, Link, Name, Packed, Symbol, unescape};
+    use crate::record::{Cause, Escaped, Link, Name, OwnedFacts, Symbol, unescape};
     use proptest::prelude::*;
 
-    fn cause<'a>(facts: &'a Facts<'_>) -> Cause<'a> {
+    fn cause<'a>(facts: &'a ParsedComments<'_>) -> Cause<'a> {
         let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &[]);
         facts.store(&mut record);
         record.cause
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_we_would_not_write_is_kept_as_a_note() {
-        let mut facts = Facts::default();
+        let mut facts = ParsedComments::default();
         for comment in [
             "look here",
             "reason: A",
@@ -261,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_packet_without_facts_has_no_cause() {
-        let mut facts = Facts::default();
+        let mut facts = ParsedComments::default();
         facts.read("somebody's comment");
         assert_eq!(cause(&facts), Cause::Unknown);
     }
@@ -291,13 +296,13 @@ mod tests {
             count += 1;
             assert_eq!(fact.get(&record).and_then(Value::parts), Some(parts));
 
-            let mut packed = Packed::default();
-            let names = packed.set(&record).as_slice().concat();
-            assert_eq!(packed.record(&names), record, "{fact:?}");
+            let mut copy = OwnedFacts::default();
+            copy.set(&record);
+            assert_eq!(copy.record(), record, "{fact:?}");
 
             let texts = comments(&record).chain(interface_comments(&record));
             let texts: Vec<String> = texts.map(|comment| comment.to_string()).collect();
-            let mut facts = Facts::default();
+            let mut facts = ParsedComments::default();
             for text in &texts {
                 facts.read(text);
             }
@@ -318,7 +323,7 @@ mod tests {
 
         #[test]
         fn no_comment_panics_the_reader(text in ".*") {
-            let mut facts = Facts::default();
+            let mut facts = ParsedComments::default();
             facts.read(&text);
             let _ = cause(&facts);
         }

@@ -1,9 +1,9 @@
-//! The system's words for an error, without the number that the standard library adds to them:
+//! Describes errors of the system without the number that the standard library appends:
 //! `No such file or directory` for `No such file or directory (os error 2)`.
 
 use std::io;
 
-/// Returns the words for an errno.
+/// Returns the description of an errno.
 pub fn strerror(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
     text.split(" (os error")
@@ -12,7 +12,7 @@ pub fn strerror(errno: i32) -> String {
         .to_owned()
 }
 
-/// Returns the words for an error that may come from the system.
+/// Returns the description of an I/O error, whether or not it has an errno.
 pub fn describe(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => strerror(errno),

@@ -1,17 +1,17 @@
-//! Names and describes the interfaces of a capture file after the input and origin of their records,
-//! and parses the descriptions again. Others rely on the descriptions' exact spelling.
+//! Names and describes the interfaces of a capture file by the input and origin of their records, and
+//! parses the descriptions again. Other programs rely on the exact spelling of the descriptions.
 
-use crate::record::{Basis, Interface, Link, Name, Origin, unescape};
+use crate::record::{Basis, Interface, InterfaceKey, Link, Name, Origin, unescape};
 
-/// `if_name` of interface 0, by which readers recognise our files. It has no packets; its statistics
-/// hold the loss.
+/// The `if_name` of interface 0, by which readers recognise dwdump's files. The interface has no
+/// packets; its statistics hold the loss.
 pub const MONITOR_NAME: &str = "dwdump";
-/// `if_description` of interface 0.
+/// The `if_description` of interface 0.
 pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
 /// The prefix of comments in interface 0's statistics that explain why drops are missing.
 pub const INCOMPLETE: &str = "incomplete: ";
 
-/// Returns `if_name` and `if_description`. [`InterfaceFacts`] parses the latter.
+/// Returns the `if_name` and `if_description` of an interface. [`InterfaceFacts::read`] parses them.
 pub fn describe(
     input: Option<Interface<'_>>,
     link: Link,
@@ -23,15 +23,15 @@ pub fn describe(
     };
     let place = input.map_or_else(
         || "locally generated".into(),
-        |input| format!("ifindex {}", input.index),
+        |input| format!("ifindex {}", input.key),
     );
     let name = match (input, origin) {
         (Some(input), _) => input.to_string(),
         (None, Some(_)) => "local".into(),
-        // Nothing is known, not even that it was generated here.
+        // Nothing is known, not even that the packet was generated locally.
         (None, None) => String::new(),
     };
-    // A packet of a capture that is not of drops has an interface, but nothing of ours to say.
+    // A packet of another program's capture may have an interface without drop facts.
     let description = match (origin, input) {
         (Some(origin), _) => Some(format!("{place}, {origin}{assumed}")),
         (None, Some(_)) => Some(format!("{place}{assumed}")),
@@ -40,12 +40,12 @@ pub fn describe(
     (name, description)
 }
 
-/// The facts that [`describe`] has put into `if_name` and `if_description`.
+/// The facts that [`describe`] writes into `if_name` and `if_description`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts {
-    /// The ifindex and the unescaped name, which may be empty; `None` for packets that were generated
+    /// The key and the unescaped name, which may be empty; `None` for packets that were generated
     /// locally.
-    pub input: Option<(u32, Vec<u8>)>,
+    pub input: Option<(InterfaceKey, Vec<u8>)>,
     /// Who dropped the packets; `None` for captures of other packets.
     pub origin: Option<Origin>,
     /// Whether the link type is a guess.
@@ -53,7 +53,7 @@ pub struct InterfaceFacts {
 }
 
 impl InterfaceFacts {
-    /// Parses a description; `None` where dwdump did not write it.
+    /// Parses a name and a description; `None` where dwdump did not write them.
     pub fn read(name: &str, description: &str) -> Option<Self> {
         let (rest, basis) = match description.strip_suffix(", link type assumed") {
             Some(rest) => (rest, Basis::Assumed),
@@ -67,12 +67,12 @@ impl InterfaceFacts {
         };
         let input = match place.strip_prefix("ifindex ") {
             Some(index) => {
-                let index = index.parse().ok()?;
+                let key = InterfaceKey::from(index.parse::<u32>().ok()?);
                 let name = unescape(name);
-                // A placeholder is not a name, and looked at once here.
-                let name = Interface::new(index, Name::new(&name)).name();
+                // `Interface` recognises the placeholder for a missing name.
+                let name = Interface::new(key, Name::new(&name)).name();
                 Some((
-                    index,
+                    key,
                     name.map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
                 ))
             }
@@ -113,7 +113,7 @@ mod tests {
             let read = facts
                 .input
                 .as_ref()
-                .map(|(index, name)| Interface::new(*index, Name::new(name)));
+                .map(|(key, name)| Interface::new(*key, Name::new(name)));
             assert_eq!(
                 (read, facts.origin, facts.basis),
                 (interface, origin, basis)
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_description_is_not_ours() {
+    fn descriptions_of_other_programs_are_not_parsed() {
         for description in [
             "",
             "LAN",

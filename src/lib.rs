@@ -1,9 +1,9 @@
 //! dwdump: tcpdump for the packets that the kernel dropped.
 //!
-//! The kernel's drop monitor (generic netlink family NET_DM) reports every packet that the kernel
-//! drops, with the place and the reason. This crate reads those reports, live or from a file, and
+//! The kernel's drop monitor (generic netlink family NET_DM) reports the packets that the kernel
+//! drops, with location and reason. This crate reads those reports, live or from a file, and
 //! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
-//! calls [`cli::parse`] and [`run::run`].
+//! calls [`cli::parse`] and [`run::run`], or [`extcap::answer`] where Wireshark started it.
 //!
 //! # The picture
 //!
@@ -15,81 +15,102 @@
 //!                  │
 //!     sources      │ DropRecord        sinks
 //!   ┌──────────────┴───────────┐   ┌───────────────────────────────┐
-//!   │ source::kernel           │   │ sink::PcapngSink   comments   │
-//!   │   net_dm: socket, alert, │──▶│ sink::PcapSink     one link   │
-//!   │   control, monitoring    │   │ sink::NetlinkSink  C tool     │
+//!   │ source::sources: by time │   │ sink::PcapngSink   comments   │
+//!   │   source::net_dm         │──▶│ sink::PcapSink     one link   │
+//!   │                          │   │ sink::NetlinkSink  C tool     │
 //!   │ source::savefile         │   │ sink::TextSink     lines      │
 //!   └──────────────────────────┘   └───────────────────────────────┘
 //! ```
 //!
+//! # Where to find what
+//!
+//! | question | file |
+//! |---|---|
+//! | What does a word of the filter, such as `saddr`, become? | `filter/primitive.rs` makes it a `Primitive` (`filter/ast.rs`), which `filter/program.rs` compiles |
+//! | Where is a fact of a drop described? | `record/fact.rs` |
+//! | Where are comments written and read back? | `comment.rs` |
+//! | Where is a packet's link type inferred? | `packet.rs` |
+//! | Where are the kernel's settings restored? | `net_dm/monitoring.rs` |
+//! | Where is loss reported? | `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file; `run/live.rs` asks the kernel for it |
+//! | Where is the module of a symbol found? | `symbol/mod.rs` completes it, `symbol/sent.rs` parses it |
+//! | Where does `--by flow` count? | `summary/group_key.rs` has the key, `summary/counts.rs` the counts, `run/summary.rs` the intervals |
+//! | Where is the live table drawn? | `table/draw.rs`; `run/table/` runs it |
+//! | Where does the hint below an error come from? | `run/failure.rs` for a run, `cli/usage_error.rs` for the command line |
+//! | What decides the exit status? | `run/failure.rs`, in its `Exit` |
+//!
 //! # Reading order
 //!
 //! 1. [`record`]: a dropped packet and its facts. A [`record::DropRecord`] borrows the bytes that it
-//!    was decoded from. Each [`record::Fact`] of it is described by one row: its comment, its JSON, its
-//!    line of `-v`, its word in the filter.
-//! 2. [`comment`] and `interface`: how a record's facts are written into a capture file and read
-//!    back. This, not the Rust code, is the format that others rely on.
-//! 3. [`packet`]: headers: link type inference, conversion, [`packet::ip::Ip`]; `dissect`: a packet
-//!    described in a line, with its faults; [`reason`]: what a drop means, from the catalogue in
+//!    was decoded from. One row describes each [`record::Fact`]: its comment, its JSON, its line of
+//!    `-v`, its word in the filter.
+//! 2. [`comment`] and `interface` write a record's facts into a capture file and read them back. Other
+//!    programs rely on this format.
+//! 3. [`packet`] parses headers: link type inference, conversion, [`packet::ip::Ip`]. `dissect`
+//!    describes a packet and its faults in a line. [`reason`] explains a drop, from the catalogue in
 //!    `reasons.txt` and `functions.txt`.
-//! 4. [`net_dm`]: the kernel's protocol. [`net_dm::alert`] makes records of messages,
-//!    `net_dm::content` tells packets from what never was one, `net_dm::monitoring` is the life
-//!    cycle, `net_dm::ownership` the record that the dwdumps of a host share, `net_dm::control`
-//!    the requests and what each refusal means, `net_dm::socket` the two sockets.
-//! 5. [`filter`]: the language, from text to a program that runs on a record, and to one of `bpf`
-//!    that the kernel runs on a message.
+//! 4. [`net_dm`] speaks the kernel's protocol. [`net_dm::alert`] decodes messages into records,
+//!    `net_dm::content` recognises messages that are not about packets, `net_dm::monitoring` starts and
+//!    ends monitoring, `net_dm::ownership` keeps the file that all dwdumps of a host share,
+//!    `net_dm::control` sends requests and explains refusals, `net_dm::socket` has the two sockets.
+//! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
+//!    `bpf` that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
-//!    drops, or counts that the kernel made itself. [`source::savefile::Reader`] reads a capture file without I/O:
+//!    drops, or counts that the kernel made itself. `source::Source` is what an event loop asks of a
+//!    live one, `source::net_dm` the drop monitor's; `source::sources` is the list of a run, and
+//!    `source::merge` orders the events of several by time. [`source::savefile::Reader`] reads a capture file without I/O:
 //!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
-//!    for all packets that say the same (`recent`), on the way in and out.
-//! 7. [`summary`]: drops counted in tables of bounded size.
-//! 8. [`symbol`]: names for places in the running kernel, and their source lines.
-//! 9. [`table`]: the live table as state, keys and drawing; `run::table` gives it events, a clock and a
-//!    terminal.
-//! 10. [`cli`], then [`run`]: what the user typed, and what is done about it. `run::live` and
-//!     `run::offline` are the two event loops; what they feed is a `run::receiver::Receiver`: the
-//!     pipeline of a capture, the counter of a summary, or the table.
+//!    for all packets that say the same (`cache`), on the way in and out.
+//! 7. [`summary`]: counts drops by groups, in bounded memory.
+//! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
+//! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a
+//!    clock and a terminal.
+//! 10. [`cli`] parses the command line, and [`run`] carries it out. `run::live` and `run::offline` are
+//!     the two event loops, which both wait in `run::wait`. They feed a `run::receiver::Receiver`: the
+//!     pipeline of a capture, the counter of a summary, or the live table.
+//! 11. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
 //!
 //! # Invariants
 //!
-//! - Imports point one way: `main` → `cli`, `run` → `source`, `sink` → `filter` → `net_dm` →
+//! - Imports point one way: `main` → `extcap` → `run` → `cli` → `source`, `sink` → `filter` → `net_dm` →
 //!   `record`. `tests/imports.rs` has the layers and fails on an import that points up. Sources and
 //!   sinks know records, never each other. [`filter`] knows records; the program that it compiles
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
-//! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O on a record, and cannot fail on a packet: any
-//!   bytes, cut anywhere, have an answer.
-//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::kernel` read what it shows in
-//!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error.
-//!   Standard output is data, or a table on a terminal, which is given back on every way out: see
-//!   `run::screen`.
-//! - Nothing is allocated for a packet between socket and file: one receive buffer, one of
-//!   options, both reused. Nor between file and file, but for a cause not seen lately.
-//! - What is read back from a file of ours is the record that was written, in every field.
-//! - The kernel's settings are put back on every way out, by the thread that takes the signals if
+//! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
+//!   on a record, and handle any packet without an error: any bytes, cut anywhere.
+//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::net_dm` read files of `/proc` and
+//!   `/sys`. Only [`run`] and `main` print to standard error. Standard output is data, or the live
+//!   table on a terminal, which is restored on every way out: see `run::screen`.
+//! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
+//!   options are reused. Between file and file, only a cause that was not seen lately allocates.
+//!   Several live sources in one run copy each record once, to order them.
+//! - A record that is read back from a file of dwdump equals the written one in every field.
+//! - The kernel's settings are restored on every way out, by the thread that handles the signals if
 //!   the other one is stuck in a write: see `net_dm::monitoring` and `run::signals`. Monitoring that
 //!   another process took over is left alone.
 //! - Text from outside is an [`untrusted::Untrusted`], a [`record::Name`] or a [`record::Escaped`],
-//!   which all show themselves escaped. Standard error and the table's screen look once more at
-//!   every character.
-//! - Unknown things are kept or counted, never an error: attributes, reasons, link types,
-//!   comments.
-//! - Public is what another crate may depend on, and what the tests and benches use: records, the
-//!   readers and writers, the filter, the reasons. All else is `pub(crate)`, so that the compiler
-//!   finds what nobody uses.
-//! - `unsafe` lives in `sys` alone.
+//!   which all print themselves escaped. Standard error and the screen of the live table check every
+//!   character once more.
+//! - Unknown attributes, reasons, link types and comments are kept or counted, and never an error.
+//! - Only what another crate may depend on is public, and what the tests and benches use: records,
+//!   the readers and writers, the filter, the reasons. Everything else is `pub(crate)`, so that the
+//!   compiler finds unused code.
+//! - `unsafe` code is only in `sys`.
 
 pub(crate) mod bpf;
+mod cache;
 pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
 mod errno;
+pub mod extcap;
 pub mod filter;
 pub(crate) mod interface;
 pub mod net_dm;
 pub mod packet;
 pub mod reason;
-mod recent;
+
 pub mod record;
+mod rights;
 pub mod run;
 pub mod sink;
 pub mod source;

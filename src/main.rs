@@ -1,15 +1,20 @@
-//! The program: parse the arguments, run, print the error, choose the exit status.
+//! The program: parses the arguments, runs the command, prints an error, and returns the exit status.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use dwdump::run::Exit;
-use dwdump::untrusted::Message;
-use dwdump::{cli, run};
+use dwdump::untrusted::EscapedMessage;
+use dwdump::{cli, extcap, run};
 
 fn main() -> ExitCode {
-    let exit = match cli::parse(std::env::args_os()) {
+    run::distrust_environment();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if extcap::is_call(&arguments) {
+        return ExitCode::from(u8::from(extcap::answer(arguments)));
+    }
+    let exit = match cli::parse(arguments) {
         Ok(command) => match run::run(&command) {
             Ok(exit) => exit,
             Err(failure) => fail(&failure, failure.exit),
@@ -17,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = fail(&error, Exit::Usage);
             if let Some(hint) = &error.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {}", Message(hint));
+                let _ = writeln!(std::io::stderr(), "hint: {}", EscapedMessage(hint));
             }
             exit
         }
@@ -25,8 +30,8 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(exit))
 }
 
-/// Nobody may be listening on standard error: that is no reason to panic.
+/// Prints an error. A failure to print is ignored, because standard error may be closed.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", Message(error));
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     exit
 }

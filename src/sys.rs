@@ -1,5 +1,5 @@
-//! The only unsafe code: socket options, dispositions of signals and standard streams at the start,
-//! which libc alone offers, and files mapped into memory.
+//! All unsafe code: calls of libc without a safe wrapper (socket options, receiving in batches, signal
+//! dispositions, standard streams at the start, the environment), and files mapped into memory.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -7,8 +7,8 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Makes the socket lose messages silently, counted by [`socket_drops`], where recv() would fail
-/// with ENOBUFS and the socket stay congested until it is drained.
+/// Makes the socket lose messages silently when its buffer is full; [`socket_drops`] counts them.
+/// Otherwise recv() would fail with ENOBUFS, and the socket would stay congested until it is drained.
 pub fn set_no_enobufs(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
 }
@@ -28,8 +28,8 @@ fn set_membership(socket: BorrowedFd<'_>, option: libc::c_int, group: u32) -> io
     set_option(socket, libc::SOL_NETLINK, option, group)
 }
 
-/// Messages that did not fit the receive buffer, since the socket was opened. A u32 of the
-/// kernel's, which wraps.
+/// Returns the number of messages since the socket was opened that did not fit into its receive
+/// buffer. The kernel's counter is a u32, which wraps.
 pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     /// `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` (linux/sock_diag.h).
     const DROPS: usize = 8;
@@ -38,12 +38,12 @@ pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(get_option::<[u32; VARS]>(socket, SO_MEMINFO)?[DROPS])
 }
 
-/// Datagrams that one [`receive_batch`] takes at most.
+/// The most datagrams that one [`receive_batch`] receives.
 pub const BATCH: usize = 32;
 
-/// Takes the datagrams that wait, without waiting for any: each into a place of its own, of
-/// `place_len` bytes in `memory`. `lengths` become their true lengths, also of those that were cut.
-/// nix has the same, but asks the kernel for each sender's address and copies what it answers.
+/// Receives the datagrams that are waiting, without blocking, each into its own `place_len` bytes of
+/// `memory`. `lengths` receives their full lengths, even of those that were cut. nix has the same
+/// function, but it also asks the kernel for the address of each sender.
 pub fn receive_batch(
     socket: BorrowedFd<'_>,
     memory: &mut [u8],
@@ -65,8 +65,8 @@ pub fn receive_batch(
         header.msg_hdr.msg_iovlen = 1;
         count += 1;
     }
-    // SAFETY: of `count` headers each has one part, of `place_len` bytes of `memory` that no other
-    // has; all of them outlive the call.
+    // SAFETY: each of the `count` headers has one part, `place_len` bytes of `memory` that belong to no
+    // other header; all of them outlive the call.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -82,7 +82,7 @@ pub fn receive_batch(
     Ok(())
 }
 
-/// Types that any bytes are a value of.
+/// Types for which any bytes are a valid value.
 trait PlainData: Copy + Default {}
 impl PlainData for [u32; 9] {}
 
@@ -130,16 +130,16 @@ fn set_option(
     }
 }
 
-/// Has the kernel run a program of classic BPF on each message before the socket gets it
-/// (`SO_ATTACH_FILTER`), instead of the one before.
+/// Attaches a classic BPF program that the kernel runs on each message before the socket receives it
+/// (`SO_ATTACH_FILTER`). It replaces an earlier program.
 pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
         filter: program.as_ptr().cast_mut(),
     };
     let len = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0);
-    // SAFETY: the kernel reads `len` bytes from `program`, and as many instructions behind its
-    // pointer as it says, which are a slice; it writes to neither, and both outlive the call.
+    // SAFETY: the kernel reads `len` bytes from `program`, and the instructions of the slice that it
+    // points to; it writes to neither, and both outlive the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -156,12 +156,12 @@ pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> i
     }
 }
 
-/// Takes the program of [`attach_filter`] off again (`SO_DETACH_FILTER`).
+/// Detaches the program of [`attach_filter`] (`SO_DETACH_FILTER`).
 pub fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
 }
 
-/// Whether the process was started with `signal` ignored, as nohup does with SIGHUP.
+/// Returns whether the process was started with `signal` ignored, as nohup does with SIGHUP.
 pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: no new action is set, and the old one is written to memory of its type.
@@ -170,15 +170,28 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Has a write past the limit of a file's size (`ulimit -f`) fail with EFBIG, where SIGXFSZ would end
-/// the process.
+/// Returns whether this program's file gives it more rights than its caller has (`AT_SECURE` of
+/// getauxval(3)).
+pub fn is_secure() -> bool {
+    // SAFETY: the call reads what the kernel left in this process's memory, and changes nothing.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Removes a variable of the environment. Only for the beginning, while there is one thread.
+pub fn forget_variable(name: &str) {
+    // SAFETY: no other thread reads the environment: `main` calls this before it starts any.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// Ignores SIGXFSZ, which would end the process, so that a write past the limit of a file's size
+/// (`ulimit -f`) fails with EFBIG.
 pub fn ignore_file_size_signal() {
     // SAFETY: an ignored signal runs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Whether the standard stream `number` (0 to 2) was closed when the process started. Before `main`, the
-/// standard library opens /dev/null in its place, so that what is written there vanishes.
+/// Returns whether the standard stream `number` (0 to 2) was closed when the process started. Before
+/// `main`, the standard library opens /dev/null in its place, so that output to it would be lost.
 pub fn was_closed(number: libc::c_int) -> bool {
     let stream = usize::try_from(number).ok();
     let closed = stream.and_then(|number| CLOSED_AT_START.get(number));
@@ -187,7 +200,7 @@ pub fn was_closed(number: libc::c_int) -> bool {
 
 static CLOSED_AT_START: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Called by the C library before the standard library's own start.
+/// The entry that makes the C library call [`look_at_streams`] before the standard library starts.
 // SAFETY: the section holds pointers to functions of this type, called once, in a single thread.
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -202,7 +215,7 @@ extern "C" fn look_at_streams() {
 }
 
 #[cfg(feature = "source-lines")]
-pub use mapped::Bytes;
+pub use mapped::SharedBytes;
 
 #[cfg(feature = "source-lines")]
 mod mapped {
@@ -214,9 +227,9 @@ mod mapped {
     use gimli::{CloneStableDeref, StableDeref};
     use memmap2::Mmap;
 
-    /// Bytes that stay where they are: a file's, or somebody's own. A clone is the same bytes.
+    /// Bytes that do not move, of a mapped file or of an allocation. A clone shares them.
     #[derive(Clone, Debug)]
-    pub struct Bytes(Rc<Storage>);
+    pub struct SharedBytes(Rc<Storage>);
 
     #[derive(Debug)]
     enum Storage {
@@ -224,24 +237,24 @@ mod mapped {
         Owned(Box<[u8]>),
     }
 
-    impl Bytes {
-        /// A file's, of which only what is looked at gets into memory.
+    impl SharedBytes {
+        /// Maps a file, of which only the parts that are read take memory.
         pub fn map(file: &File) -> io::Result<Self> {
-            // SAFETY: the bytes are only read, and any bytes are valid. Whoever changes a file of
-            // debug information while it is looked at gets wrong lines, and whoever cuts it may
-            // get SIGBUS; package managers replace such files by others.
+            // SAFETY: the bytes are only read, and any bytes are valid. If another program changes a
+            // file of debug information during a run, lines may be wrong, and if it truncates the file,
+            // SIGBUS may end the run; package managers create new files instead.
             let map = unsafe { Mmap::map(file) }?;
             Ok(Self(Rc::new(Storage::Mapped(map))))
         }
     }
 
-    impl From<Vec<u8>> for Bytes {
+    impl From<Vec<u8>> for SharedBytes {
         fn from(bytes: Vec<u8>) -> Self {
             Self(Rc::new(Storage::Owned(bytes.into())))
         }
     }
 
-    impl Deref for Bytes {
+    impl Deref for SharedBytes {
         type Target = [u8];
 
         fn deref(&self) -> &[u8] {
@@ -252,10 +265,10 @@ mod mapped {
         }
     }
 
-    // SAFETY: the bytes are a mapping or an allocation that nothing changes or moves as long as
-    // there is an Rc, wherever the Rc itself goes.
-    unsafe impl StableDeref for Bytes {}
+    // SAFETY: the bytes are a mapping or an allocation that nothing changes or moves while an Rc of
+    // it exists, wherever the Rc itself is moved.
+    unsafe impl StableDeref for SharedBytes {}
 
     // SAFETY: a clone is another Rc of the same bytes.
-    unsafe impl CloneStableDeref for Bytes {}
+    unsafe impl CloneStableDeref for SharedBytes {}
 }

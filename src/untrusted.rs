@@ -1,22 +1,31 @@
-//! Text from outside, and how it may be shown. Files, the kernel, debug information and devices give
-//! texts that nobody checked: a terminal would obey their control characters, and a reader would be
-//! deceived by invisible ones and by those that turn the direction of writing.
+//! Shows text from outside safely. Text from files, the kernel, debug information and devices is
+//! unchecked: a terminal would obey its control characters, and a reader could be deceived by
+//! invisible characters and by those that change the direction of writing.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::untrusted::Untrusted;
+//!
+//! let name = Untrusted::new("eth0\u{1b}[31m");
+//! assert_eq!(name.to_string(), "eth0\\x1b[31m");
+//! assert_eq!(name.raw(), "eth0\u{1b}[31m");
+//! ```
 
 use std::fmt;
 
-/// A text from outside. It can be compared and carried along; its [`Display`](fmt::Display) and its
-/// [`Debug`] escape what no terminal must see, and there is no other way to print it. Bytes and
-/// strings do not come out by themselves: [`raw`](Self::raw) asks for them.
+/// A text from outside, which is printed escaped: [`Display`](fmt::Display) and [`Debug`] escape what a
+/// terminal must not receive. Only [`raw`](Self::raw) returns the text itself.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Untrusted<T = String>(T);
 
 impl<T: AsRef<str>> Untrusted<T> {
-    /// Takes a text as it came.
+    /// Wraps a text.
     pub fn new(text: T) -> Self {
         Self(text)
     }
 
-    /// The text as it came: for files, which keep it, and for looking into it. Never for people.
+    /// Returns the unescaped text, for writing it into a file and for parsing it, never for printing.
     pub fn raw(&self) -> &str {
         self.0.as_ref()
     }
@@ -46,12 +55,11 @@ impl<T: AsRef<str>> fmt::Debug for Untrusted<T> {
     }
 }
 
-/// A message that holds texts from outside, which should be escaped already. What is still in it and
-/// must not reach a terminal is escaped now; line ends and backslashes stay. The last thing before
-/// standard error.
-pub struct Message<T>(pub T);
+/// A message for standard error, escaped once more. The texts from outside in it are escaped already;
+/// this catches any that were forgotten. Line ends and backslashes stay.
+pub struct EscapedMessage<T>(pub T);
 
-impl<T: fmt::Display> fmt::Display for Message<T> {
+impl<T: fmt::Display> fmt::Display for EscapedMessage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.to_string().chars() {
             if is_showable(character) || character == '\n' {
@@ -64,17 +72,17 @@ impl<T: fmt::Display> fmt::Display for Message<T> {
     }
 }
 
-/// Whether a terminal may have a character of a message.
+/// Returns whether a character of a message may be sent to a terminal.
 pub fn is_showable(character: char) -> bool {
     is_printable(character) || character == '\\'
 }
 
-/// Bytes as printable text: what is not printable UTF-8, and `\`, is written `\xNN`.
+/// Bytes that are shown as printable text: whatever is not printable UTF-8, and `\`, is written `\xNN`.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly every name there is.
+        // The fast path, for nearly every name.
         if self
             .0
             .iter()
@@ -96,17 +104,18 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Rust's own table of what is safe to show decides: controls, bidirectional overrides, combining
-/// marks and unassigned code points are not.
+/// Returns whether a character can be shown as it is. Rust's `escape_debug` decides: control
+/// characters, bidirectional overrides, combining marks and unassigned code points cannot.
 pub(crate) fn is_printable(character: char) -> bool {
     match character {
         '\'' | '"' => true,
-        // Letters by name, but nothing shows: Hangul's fillers.
+        // Hangul fillers are letters, but invisible.
         '\\' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => false,
         _ => character.escape_debug().len() == 1,
     }
 }
 
+/// Writes each byte as `\xNN`.
 pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
@@ -115,7 +124,7 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
 mod tests {
     use super::*;
 
-    /// A control sequence, a C1 control, a separator of lines, a turn of direction, and more.
+    /// An escape sequence, a C1 control, a line separator, a bidirectional override, and more.
     const HOSTILE: &str = "a\u{1b}[31m\u{9b}0m\u{2028}\u{202e}\u{200b}\u{7f}\r\n\\b";
 
     #[test]
@@ -146,6 +155,6 @@ mod tests {
     fn a_message_keeps_its_lines_and_what_is_escaped() {
         let message = format!("cannot read {HOSTILE}: ž\nhint: \\x1b");
         let shown = "cannot read a\\x1b[31m\\xc2\\x9b0m\\xe2\\x80\\xa8\\xe2\\x80\\xae\\xe2\\x80\\x8b\\x7f\\x0d\n\\b: ž\nhint: \\x1b";
-        assert_eq!(Message(message).to_string(), shown);
+        assert_eq!(EscapedMessage(message).to_string(), shown);
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
 
-use dwdump::filter::{Filter, Names, Service, SystemNames};
+use dwdump::filter::{Filter, NameLookup, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
     Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
@@ -31,7 +31,7 @@ fn examples() -> Vec<String> {
 /// The manual's examples name no hosts.
 struct NoHosts;
 
-impl Names for NoHosts {
+impl NameLookup for NoHosts {
     fn host(&self, _: &str) -> io::Result<Vec<IpAddr>> {
         Err(io::Error::other("no hosts in the manual"))
     }

@@ -8,10 +8,10 @@ use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 
-use dwdump::comment::Facts;
+use dwdump::comment::ParsedComments;
 use dwdump::record::{Cause, Location, Name, Symbol};
-use dwdump::summary::{Counted, Grouping, Order, Table};
-use dwdump::symbol::debug_search::{Search, Wanted};
+use dwdump::summary::{Counted, GroupOrder, GroupedCounts, Grouping};
+use dwdump::symbol::debug_search::{Search, WantedKernel};
 use dwdump::symbol::kallsyms::Kallsyms;
 use dwdump::symbol::source_line::SourceLines;
 use nix::time::{ClockId, clock_gettime};
@@ -52,7 +52,11 @@ fn place(pc: u64, symbol: &str) -> Location<'_> {
 }
 
 fn lines(vmlinux: &Path) -> SourceLines {
-    SourceLines::new(Search::new(Wanted::Unknown, Some(vmlinux.into()), None))
+    SourceLines::new(Search::new(
+        WantedKernel::Unknown,
+        Some(vmlinux.into()),
+        None,
+    ))
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn a_claim_of_gigabytes_gets_none() {
             });
             assert!(taken.bytes_max < 1 << 20, "{} bytes", taken.bytes_max);
             assert!(
-                problems[0].message.contains("too large, unpacked"),
+                problems[0].message.contains("too large when unpacked"),
                 "{problems:?}"
             );
         }
@@ -152,31 +156,31 @@ fn kernel_symbols_of_alternating_modules() {
             let module = ["a", "b"][number % 2];
             writeln!(text, "{:x} t f [{module}]", 0x1000 + 16 * number).unwrap();
         }
-        let Kallsyms::Visible(table) = Kallsyms::read(text.as_bytes()).unwrap() else {
+        let Kallsyms::Visible(functions) = Kallsyms::read(text.as_bytes()).unwrap() else {
             panic!("there are functions");
         };
         for number in 0..size as u64 {
-            black_box(table.find(0x1000 + 16 * number));
+            black_box(functions.find(0x1000 + 16 * number));
         }
     });
 }
 
 #[test]
 fn rows_that_come_and_go() {
-    // Twice and eight times as many keys as a table has rows.
+    // Twice and eight times as many keys as there are groups.
     check(20_000, |size| {
-        let mut table = Table::new(Grouping::Location);
+        let mut counts = GroupedCounts::new(Grouping::Location);
         for number in 0..size as u64 {
             let cause = Cause::Software {
                 location: place(number, ""),
                 reason: None,
             };
-            table.count(&Counted::Kernel {
+            counts.count(&Counted::Kernel {
                 cause,
                 count: 1 + number % 3,
             });
         }
-        black_box(table.rows(Order::Total).len());
+        black_box(counts.groups(GroupOrder::Total).len());
     });
 }
 
@@ -186,7 +190,7 @@ fn comments_of_one_packet() {
         let texts: Vec<String> = (0..size)
             .map(|number| format!("reason: {number}\\x"))
             .collect();
-        let mut facts = Facts::default();
+        let mut facts = ParsedComments::default();
         for text in &texts {
             facts.read(text);
         }

@@ -84,3 +84,71 @@ fn the_defaults_in_the_help_are_those_in_the_manual() {
         assert!(MANUAL.contains(manual_says), "{manual_says}");
     }
 }
+
+/// The lines in the code blocks of README.md.
+fn readme_code() -> Vec<&'static str> {
+    let blocks = include_str!("../README.md")
+        .split("```\n")
+        .skip(1)
+        .step_by(2);
+    blocks.flat_map(str::lines).collect()
+}
+
+#[test]
+fn the_commands_in_the_readme_are_valid() {
+    let mut checked = 0;
+    for line in readme_code() {
+        let command = line.split("  #").next().unwrap_or_default();
+        let command = command.split(" | ").next().unwrap_or_default();
+        let words: Vec<&str> = match command.split_once("dwdump ") {
+            _ if command.trim_end() == "dwdump" => vec!["dwdump"],
+            Some(("" | "$ " | "sudo target/release/", rest)) => std::iter::once("dwdump")
+                .chain(rest.split_whitespace())
+                .collect(),
+            _ => continue,
+        };
+        let parsed = dwdump::cli::parse(words.into_iter().map(Into::into));
+        assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+        checked += 1;
+    }
+    assert!(checked >= 15, "{checked} commands");
+}
+
+#[test]
+fn the_output_in_the_readme_is_the_programs() {
+    let capture = "fixtures/software-6.12.pcap";
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dwdump"))
+        .args(["-r", capture, "--print", "--color", "never"])
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let code = readme_code();
+    let start = code
+        .iter()
+        .position(|line| line.ends_with(capture))
+        .unwrap();
+    let shown = code[start + 1..]
+        .iter()
+        .take_while(|line| line.contains(" if5 "));
+    assert_eq!(shown.clone().count(), 6);
+    for line in shown {
+        assert!(output.lines().any(|printed| printed == *line), "{line}");
+    }
+}
+
+#[test]
+fn the_files_that_the_map_of_the_library_names_are_there() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = include_str!("../src/lib.rs");
+    let rows = map.lines().filter(|line| line.starts_with("//! | W"));
+    assert!(rows.clone().count() >= 10);
+    for row in rows {
+        let answer = row.split(" | ").nth(2).unwrap();
+        let files = answer.split('`').filter(|name| name.contains(['.', '/']));
+        assert!(files.clone().count() > 0, "{row}");
+        for file in files {
+            assert!(source.join(file).exists(), "{file}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use dwdump::record::{Cause, DropRecord, Link, LinkType, Location, Name, Symbol, Timestamp};
-use dwdump::summary::{Counted, Grouping, Order, Table};
+use dwdump::summary::{Counted, GroupOrder, GroupedCounts, Grouping};
 use serde_json::Value;
 
 /// Runs dwdump on a file, and takes its lines and its talk.
@@ -178,7 +178,8 @@ fn the_busiest_row_of_a_file_is_shown_however_many_there_are() {
     let sum: u64 = counts.map(|count| count.parse::<u64>().unwrap()).sum();
     assert_eq!(sum, 40_000);
     assert!(talk.contains("40000 drops counted\n"), "{talk}");
-    let others = "1 drop of other flows: the table holds 10000 flows, those with the most drops\n";
+    let others =
+        "1 drop of other flows: only the 10000 flows with the most drops are counted one by one\n";
     assert!(talk.contains(others), "{talk}");
 }
 
@@ -257,13 +258,13 @@ fn every_object_is_what_the_schema_says() {
     assert_eq!(seen, known);
 }
 
-/// Most bytes that a table holds while a million drops are counted, each of another key.
+/// Most bytes that a counts holds while a million drops are counted, each of another key.
 fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_>) -> u64 {
     let mut frame = vec![2; 12];
     frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
     frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 0, 53, 0, 8, 0, 0]);
     let mut name = vec![b'f'; 1024];
-    let mut table = Table::new(grouping);
+    let mut counts = GroupedCounts::new(grouping);
     let taken = allocation_counter::measure(|| {
         for number in 0..1_000_000u32 {
             // The source address.
@@ -278,20 +279,20 @@ fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_
                 original_len: 42,
                 ..DropRecord::new(Link::known(LinkType::ETHERNET), &frame)
             };
-            table.count(&Counted::Packet(&record));
+            counts.count(&Counted::Packet(&record));
             if number % 50_000 == 0 {
-                table.end_interval();
+                counts.end_interval();
             }
         }
     });
-    assert!(table.len() > 5000);
-    assert_eq!(table.sum().total, 1_000_000);
-    let in_rows: u64 = table
-        .rows(Order::Total)
+    assert!(counts.len() > 5000);
+    assert_eq!(counts.sum().total, 1_000_000);
+    let in_rows: u64 = counts
+        .groups(GroupOrder::Total)
         .iter()
         .map(|(_, row)| row.total)
         .sum();
-    assert_eq!(in_rows + table.others().total, 1_000_000);
+    assert_eq!(in_rows + counts.others().total, 1_000_000);
     taken.bytes_max
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, ValueEnum};
 
-use options::Options;
+use options::Arguments;
 pub use usage_error::UsageError;
 
 use crate::net_dm::control::Origins;
@@ -21,7 +21,7 @@ use crate::sink::{Detail, Precision, Zone};
 use crate::source::NotPackets;
 use crate::summary::Grouping;
 
-/// What is to be done.
+/// A checked command line: what the program has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Capture from the kernel.
@@ -36,13 +36,13 @@ pub enum Command {
     Statistics,
     /// Stop all monitoring on this host.
     Stop,
-    /// Explain a reason or a function, or list what there is (`None`).
+    /// Explain a reason or a function; `None` lists all of them.
     Explain(Option<String>),
-    /// Show what was understood of a filter.
+    /// Show a filter as it was understood.
     ShowFilter(Selection, Filtering),
-    /// Install what belongs to Wireshark, or remove it.
+    /// Install the parts for Wireshark, or remove them.
     Wireshark(Installation),
-    /// Print this text and succeed: help, version.
+    /// Print this text and exit successfully: help, version.
     Print(String),
 }
 
@@ -69,98 +69,99 @@ pub enum InstallationTask {
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// Start monitoring, or listen along.
+    /// The role: start monitoring, or listen to somebody else's.
     pub role: Role,
-    /// Drops to monitor; `None`: both, or what the kernel has.
+    /// The origins to monitor; `None` means both, or those that the kernel has.
     pub origins: Option<Origins>,
     /// The socket's receive buffer, in bytes.
     pub buffer: Option<u32>,
-    /// End after this time.
+    /// The time after which monitoring ends.
     pub duration: Option<Duration>,
-    /// Whether what never was a packet is wanted, too.
+    /// The treatment of socket buffers that never were packets.
     pub not_packets: NotPackets,
 }
 
 /// A live capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// Of what.
+    /// The monitoring.
     pub live: Live,
-    /// Where the filter runs.
+    /// The place where the filter runs.
     pub filtering: Filtering,
-    /// What becomes of the drops.
+    /// The outputs for the drops.
     pub delivery: Delivery,
 }
 
-/// Where a filter runs.
+/// The place where a filter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
-    /// In this process alone.
+    /// In this process only.
     UserSpace,
-    /// In the kernel as well, as far as it can.
+    /// In the kernel too, as far as it can.
     KernelToo,
 }
 
-/// Whether a capture owns the monitoring.
+/// The role of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Start it with these settings, stop it at the end.
+    /// Start monitoring with these settings, and stop it at the end.
     Owner {
-        /// Bytes of each packet; 0 means all of it; `None`: as many as serve the purpose.
+        /// The bytes to keep of each packet; 0 means all; `None` means as many as the purpose
+        /// needs.
         trunc_len: Option<u32>,
-        /// Packets that each CPU's queue holds.
+        /// The number of packets that each CPU's queue holds.
         queue_len: Option<u32>,
-        /// When monitoring is on already.
+        /// The behaviour if monitoring is on already.
         when_busy: WhenBusy,
     },
-    /// Change nothing.
+    /// Listen to somebody else's monitoring and change nothing.
     Passive,
 }
 
-/// A capture file, and which of its drops are wanted.
+/// A capture file, and the selection of its drops by origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureFile {
-    /// Where it is.
+    /// The file or standard input.
     pub target: Target,
-    /// By the kernel or by devices; `None`: both, and packets of which nobody knows.
+    /// The origin of the drops to read; `None` means all, including packets of unknown origin.
     pub origins: Option<Origins>,
-    /// Whether what never was a packet is wanted, too.
+    /// The treatment of socket buffers that never were packets.
     pub not_packets: NotPackets,
 }
 
 /// A capture file to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Which.
+    /// The file.
     pub file: CaptureFile,
-    /// Bytes of each packet to keep; 0 means all of it.
+    /// The bytes to keep of each packet; 0 means all.
     pub trunc_len: u32,
-    /// What becomes of the drops.
+    /// The outputs for the drops.
     pub delivery: Delivery,
 }
 
 /// Drops to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Which.
+    /// The drops to count.
     pub subject: Subject,
-    /// Who counts.
+    /// The place where drops are counted.
     pub counting: Counting,
-    /// What is counted apart.
+    /// The property by which drops are grouped.
     pub grouping: Grouping,
-    /// How often to say; `None`: each second, and of a file once.
+    /// The length of an interval; `None` means a second live, and the whole of a file.
     pub interval: Option<Duration>,
-    /// Which of them, where packets are counted.
+    /// The selection of drops, if packets are counted.
     pub selection: Selection,
-    /// End after this many alerts; of packets, those that are kept.
+    /// The number of alerts, or of selected packets, after which the summary ends.
     pub count: Option<u64>,
-    /// What goes to standard output; `Auto` is a table, where that is a terminal.
+    /// The lines on standard output; `Auto` means a table on a terminal.
     pub lines: Lines,
-    /// How text looks.
+    /// The style of text.
     pub text: TextChoice,
 }
 
-/// Where the drops are that are counted.
+/// The source of the drops to count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// In the running kernel.
@@ -169,117 +170,117 @@ pub enum Subject {
     File(CaptureFile),
 }
 
-/// Who counts drops.
+/// The place where drops are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// The kernel, without sending packets.
+    /// In the kernel, which sends no packets.
     Kernel,
-    /// We do, of the packets that the kernel sends.
+    /// In this process, from the packets that the kernel sends.
     Packets,
 }
 
-/// Which drops are delivered, and where to.
+/// The drops to deliver, and their outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Which of them.
+    /// The selection of drops.
     pub selection: Selection,
-    /// End after this many drops.
+    /// The number of drops after which the run ends.
     pub count: Option<u64>,
     /// The file to write.
     pub output: Option<Target>,
-    /// Its format; `None`: by its name.
-    pub format: Option<Format>,
-    /// Its link type.
+    /// The file's format; `None` means by its name.
+    pub format: Option<OutputFormat>,
+    /// The file's link type.
     pub link_type: Option<LinkChoice>,
-    /// How much the comments of a packet say.
-    pub comments: Comments,
-    /// What goes to standard output, line by line.
+    /// The detail of a packet's comments.
+    pub comments: CommentDetail,
+    /// The lines on standard output.
     pub lines: Lines,
-    /// How text looks.
+    /// The style of text.
     pub text: TextChoice,
-    /// Where to look for source lines, where they are wanted.
+    /// The debug information for source lines, if they are wanted.
     pub source_lines: Option<DebugFiles>,
-    /// When to hand on what was written.
+    /// The time at which output is flushed.
     pub flushing: Flushing,
 }
 
-/// Where debug information is; the usual places where no path is given.
+/// The paths of debug information; `None` means the usual places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DebugFiles {
-    /// The kernel's own.
+    /// The kernel's debug information.
     pub vmlinux: Option<PathBuf>,
-    /// The folder with that of modules.
+    /// The directory with the modules' debug information.
     pub modules: Option<PathBuf>,
 }
 
-/// How much the comments of a packet say.
+/// The detail of a packet's comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Comments {
-    /// What the kernel said
+pub enum CommentDetail {
+    /// The facts that the kernel reported
     Facts,
-    /// And what it means
+    /// The facts and what they mean
     Full,
 }
 
 /// Lines for people or machines on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// Text, on a terminal, where no file is written.
+    /// Text on a terminal, if no file is written.
     Auto,
-    /// Text, in any case.
+    /// Text, wherever standard output goes.
     Text,
-    /// JSON, in any case.
+    /// JSON, wherever standard output goes.
     Json,
 }
 
-/// How text looks, as typed.
+/// The style of text, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextChoice {
-    /// When to use colours.
+    /// The use of colours.
     pub color: ColorChoice,
-    /// Whose time of day.
+    /// The time zone.
     pub zone: Zone,
-    /// Digits of it.
+    /// The precision of times.
     pub precision: Precision,
-    /// How much there is to a drop.
+    /// The detail of a drop's text.
     pub detail: Detail,
 }
 
-/// When text has colours.
+/// The use of colours in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Wherever it goes
+    /// Everywhere
     Always,
-    /// Not at all
+    /// Nowhere
     Never,
 }
 
-/// Which drops are kept, as typed.
+/// The selection of drops, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Only drops of packets that came in by this interface.
+    /// The interface, by name or index, on which the packets came in.
     pub interface: Option<String>,
     /// The filter.
     pub filter: FilterText,
 }
 
-/// Where a filter stands.
+/// The text of a filter, or its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilterText {
-    /// On the command line: its words, joined. Empty keeps all.
+    /// The words on the command line, joined. Empty keeps every drop.
     Words(String),
-    /// In a file (`-F`).
+    /// The file with the filter (`-F`).
     File(Target),
 }
 
 /// A file, or a standard stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `-`.
+    /// Standard input or output: `-`.
     Standard,
-    /// Anything else.
+    /// A file.
     File(PathBuf),
 }
 
@@ -293,10 +294,10 @@ impl Target {
     }
 }
 
-/// When output is handed on.
+/// The time at which output is flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushing {
-    /// When no drop is waiting.
+    /// Whenever no drop is waiting.
     WhenIdle,
     /// After every drop.
     EveryPacket,
@@ -304,16 +305,16 @@ pub enum Flushing {
 
 /// The format of the written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Packets with comments; what Wireshark likes best
+pub enum OutputFormat {
+    /// Packets with comments; best for Wireshark
     Pcapng,
     /// Packets without comments, of one link type
     Pcap,
-    /// Netlink messages in pcap: the format of the C dwdump
+    /// Netlink messages in pcap, as the C dwdump writes them
     Netlink,
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for OutputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pcapng => "pcapng",
@@ -326,7 +327,7 @@ impl fmt::Display for Format {
 /// The link type of the written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LinkChoice {
-    /// Each packet its own; tcpdump stops at the first that differs
+    /// Each packet keeps its own; tcpdump stops at the first that differs
     Auto,
     /// Ethernet frames only
     Ethernet,
@@ -337,7 +338,7 @@ pub enum LinkChoice {
 }
 
 impl LinkChoice {
-    /// The one link type, unless each packet keeps its own.
+    /// Returns the single link type of the file; `None` if each packet keeps its own.
     pub fn link_type(self) -> Option<LinkType> {
         match self {
             Self::Auto => None,
@@ -348,18 +349,18 @@ impl LinkChoice {
     }
 }
 
-/// The command line as clap knows it: for the manual's test and for completions.
+/// Returns clap's description of the command line, for the manual's test and for completions.
 pub fn command() -> clap::Command {
-    Options::command()
+    Arguments::command()
 }
 
-/// Checks `arguments`, the program's name first.
+/// Parses and checks `arguments`, of which the first is the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage_error::explain(&error),
     };
-    let options = Options::from_arg_matches(&matches).map_err(|error| UsageError {
+    let options = Arguments::from_arg_matches(&matches).map_err(|error| UsageError {
         message: error.to_string(),
         hint: None,
     })?;

@@ -1,4 +1,7 @@
-//! The options as clap parses them, and their conversion to a [`Command`].
+//! The options as clap parses them. `command` checks them and turns them into a
+//! [`Command`](super::Command).
+
+mod command;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,18 +11,11 @@ use clap::Parser;
 use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
-use super::{
-    Capture, CaptureFile, ColorChoice, Command, Comments, Counting, DebugFiles, Delivery,
-    FilterText, Filtering, Flushing, Format, Installation, InstallationTask, Lines, LinkChoice,
-    Live, Read, Role, Selection, Subject, Summary, Target, TextChoice, UsageError,
-};
+use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat};
 use crate::net_dm::control::Origins;
-use crate::net_dm::monitoring::WhenBusy;
-use crate::sink::{Detail, Precision, Zone};
-use crate::source::NotPackets;
 use crate::summary::Grouping;
 
-/// The options, as clap sees them.
+/// The options as they were typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "dwdump",
@@ -33,15 +29,15 @@ use crate::summary::Grouping;
   dwdump -w drops.pcapng            capture them for Wireshark
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
-  dwdump -w - | tshark -r -         look on, live
-  dwdump --summary                  where drops happen, and how many
+  dwdump -w - | tshark -r -         watch drops in tshark, live
+  dwdump --summary                  count drops by place
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
-pub(super) struct Options {
-    /// Only drops that match, in tcpdump's language and more: see dwdump-filter(7)
+pub(super) struct Arguments {
+    /// Keep only matching drops; tcpdump's language and more, see dwdump-filter(7)
     #[arg(value_name = "FILTER", allow_negative_numbers = true)]
     filter: Vec<String>,
 
@@ -61,7 +57,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
     duration: Option<Duration>,
 
-    /// Count drops by place, every SECONDS [default: 1]; on a terminal, in a live table
+    /// Count drops by place every SECONDS [default: 1]; on a terminal, in a live table
     #[arg(
         long,
         value_name = "SECONDS",
@@ -72,11 +68,11 @@ pub(super) struct Options {
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     summary: Option<Option<Duration>>,
 
-    /// Count drops by this, packet by packet
+    /// Count drops packet by packet, grouped by WHAT
     #[arg(long, value_enum, value_name = "WHAT")]
     by: Option<Grouping>,
 
-    /// Only drops of packets that came in by NAME (or by the interface with this index)
+    /// Keep only packets that arrived on the interface NAME, a name or an index
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
@@ -84,19 +80,19 @@ pub(super) struct Options {
     #[arg(short = 'F', value_name = "FILE")]
     filter_file: Option<PathBuf>,
 
-    /// Print what was understood of the filter and exit
+    /// Print the filter as it was understood, and exit
     #[arg(short = 'd')]
     show_filter: bool,
 
-    /// Filter in the kernel as well, as far as it can; what it rejects is not counted
+    /// Filter in the kernel too, as far as possible; drops it rejects are not counted
     #[arg(long)]
     kernel_filter: bool,
 
-    /// Take what never was a packet, too: netlink messages, data between local sockets
+    /// Keep reports that are not packets too: netlink messages, data of local sockets
     #[arg(long)]
     all: bool,
 
-    /// Only drops by the kernel (sw) or by devices (hw) [default: both]
+    /// Keep only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]
     origin: Option<Origins>,
 
@@ -104,19 +100,19 @@ pub(super) struct Options {
     #[arg(short, long, value_name = "LEN", value_parser = parse_trunc_len)]
     trunc: Option<u32>,
 
-    /// Queue N packets on each CPU before losing some [default: up to 100000]
+    /// Queue up to N packets on each CPU [default: up to 100000]
     #[arg(short, long, value_name = "N", value_parser = parse_queue_len)]
     limit: Option<u32>,
 
-    /// Use a socket buffer of BYTES, with k or M [default: up to 64M]
+    /// Use a socket buffer of BYTES, with suffix k or M [default: up to 64M]
     #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
     bufsize: Option<u32>,
 
-    /// Listen along with somebody else's monitoring; change and stop nothing
+    /// Listen to monitoring that is already on; start, change and stop nothing
     #[arg(short, long)]
     passive: bool,
 
-    /// Take over where drops are monitored already
+    /// Take over if drops are monitored already
     #[arg(long)]
     force: bool,
 
@@ -144,7 +140,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
 
-    /// Do not look up names: they are never looked up, but fingers type it
+    /// Accepted for compatibility with tcpdump: names are never looked up
     #[arg(short = 'n', action = clap::ArgAction::Count)]
     no_names: u8,
 
@@ -166,19 +162,19 @@ pub(super) struct Options {
     )]
     color: ColorChoice,
 
-    /// Hand on every drop at once, not only when idle
+    /// Flush output after every drop, not only when idle
     #[arg(short = 'U', long)]
     packet_buffered: bool,
 
-    /// Write this format [default: pcapng; netlink for names in .pcap]
+    /// Write this format [default: pcapng; netlink if the name ends in .pcap]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<OutputFormat>,
 
-    /// Write a file of one link type, which tcpdump reads whole
+    /// Write a file of one link type, so that tcpdump can read all of it
     #[arg(long, value_enum, value_name = "TYPE")]
     link_type: Option<LinkChoice>,
 
-    /// Comments on each packet: what the kernel said, or also what it means
+    /// Choose the comments of each packet: the facts, or their meaning too
     #[arg(
         long,
         value_enum,
@@ -186,9 +182,9 @@ pub(super) struct Options {
         default_value = "facts",
         hide_default_value = true
     )]
-    comments: Comments,
+    comments: CommentDetail,
 
-    /// Explain a drop reason or a kernel function; without NAME, list them; `noise`: the harmless
+    /// Explain a drop reason or kernel function; list all without NAME, harmless ones with `noise`
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     explain: Option<Option<String>>,
@@ -228,422 +224,4 @@ pub(super) struct Options {
     /// Print version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
-}
-
-impl Options {
-    pub(super) fn check(self) -> Result<Command, UsageError> {
-        if let Some(name) = &self.explain {
-            return match self.other_options().find(|&option| option != "-n") {
-                None => Ok(Command::Explain(name.clone())),
-                Some(other) => Err(UsageError::new(
-                    format!("--explain and {other} do not go together"),
-                    "--explain prints what is known of a drop reason or a function, and does nothing else",
-                )),
-            };
-        }
-        if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
-            return match self
-                .other_options()
-                .find(|option| !of_filters.contains(option))
-            {
-                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
-                Some(other) => Err(UsageError::new(
-                    format!("-d and {other} do not go together"),
-                    "-d prints what was understood of the filter, with -i, -F and --kernel-filter, and does nothing else",
-                )),
-            };
-        }
-        if let Some(installation) = self.installation()? {
-            return Ok(Command::Wireshark(installation));
-        }
-        if let Some(command) = self.alone()? {
-            return Ok(command);
-        }
-        if self.read.is_some() {
-            self.refuse_live_options()?;
-        }
-        if self.summary.is_some() || self.by.is_some() {
-            return self.summary().map(Command::Summary);
-        }
-        let filtering = self.filtering()?;
-        let delivery = self.delivery()?;
-        if let Some(file) = self.capture_file() {
-            return Ok(Command::Read(Read {
-                file,
-                trunc_len: self.trunc.unwrap_or(0),
-                delivery,
-            }));
-        }
-        Ok(Command::Capture(Capture {
-            live: self.live()?,
-            filtering,
-            delivery,
-        }))
-    }
-
-    /// What becomes of the parts in Wireshark, where an option asks for it.
-    fn installation(&self) -> Result<Option<Installation>, UsageError> {
-        let tasks = [
-            ("--install-wireshark", self.install_wireshark),
-            ("--uninstall-wireshark", self.uninstall_wireshark),
-        ];
-        let details = [
-            ("--system", self.system),
-            ("--group", self.group.is_some()),
-            ("--extcap-dir", self.extcap_dir.is_some()),
-        ];
-        let Some((task, _)) = tasks.into_iter().find(|(_, given)| *given) else {
-            return match details.into_iter().find(|(_, given)| *given) {
-                None => Ok(None),
-                Some((option, _)) => Err(UsageError::new(
-                    format!("{option} needs --install-wireshark"),
-                    "it says where the parts for Wireshark go, and who may use them",
-                )),
-            };
-        };
-        let both = self.install_wireshark && self.uninstall_wireshark;
-        let other = both.then_some("--uninstall-wireshark");
-        if let Some(other) = other.or_else(|| self.other_options().next()) {
-            return Err(UsageError::new(
-                format!("{task} and {other} do not go together"),
-                format!("{task} does nothing else; --system and --extcap-dir say where"),
-            ));
-        }
-        if self.group.is_some() && !(self.install_wireshark && self.system) {
-            return Err(UsageError::new(
-                "--group needs --install-wireshark --system",
-                "the copy that a group may run is root's: sudo dwdump --install-wireshark --system --group wireshark",
-            ));
-        }
-        Ok(Some(Installation {
-            task: if self.install_wireshark {
-                InstallationTask::Install(self.group.clone())
-            } else {
-                InstallationTask::Uninstall
-            },
-            system: self.system,
-            extcap_dir: self.extcap_dir.clone(),
-        }))
-    }
-
-    /// Monitoring of the running kernel.
-    fn live(&self) -> Result<Live, UsageError> {
-        let role = if self.passive {
-            let settings = [
-                ("-t", self.trunc.is_some()),
-                ("-l", self.limit.is_some()),
-                ("--force", self.force),
-            ];
-            if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
-                return Err(UsageError::new(
-                    format!("{option} does not go with -p"),
-                    "a passive listener changes nothing in the kernel: \
-                     its settings are those of whoever started the monitoring",
-                ));
-            }
-            Role::Passive
-        } else {
-            let when_busy = if self.force {
-                WhenBusy::TakeOver
-            } else {
-                WhenBusy::Refuse
-            };
-            Role::Owner {
-                trunc_len: self.trunc,
-                queue_len: self.limit,
-                when_busy,
-            }
-        };
-        Ok(Live {
-            role,
-            origins: self.origin,
-            buffer: self.bufsize,
-            duration: self.duration,
-            not_packets: self.not_packets(),
-        })
-    }
-
-    /// Counting instead of showing.
-    fn summary(self) -> Result<Summary, UsageError> {
-        let of_packets = [
-            ("-w", self.write.is_some()),
-            ("--format", self.format.is_some()),
-            ("--link-type", self.link_type.is_some()),
-            ("--source-lines", self.source_lines().is_some()),
-            ("-U", self.packet_buffered),
-        ];
-        if let Some((option, _)) = of_packets.into_iter().find(|(_, given)| *given) {
-            return Err(UsageError::new(
-                format!("{option} does not go with --summary"),
-                "a summary counts drops and writes no packets: \
-                 capture into a file first, then `dwdump -r FILE --summary` counts what is in it",
-            ));
-        }
-        if self.kernel_filter {
-            return Err(UsageError::new(
-                "--kernel-filter does not go with --summary",
-                "a summary also counts what its filter rejects, and the kernel does not",
-            ));
-        }
-        let selects =
-            self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
-        let counting = if self.by.is_some() || selects {
-            Counting::Packets
-        } else {
-            Counting::Kernel
-        };
-        let of_alerts = [("-t", self.trunc.is_some()), ("-l", self.limit.is_some())];
-        let useless = of_alerts.into_iter().find(|(_, given)| *given);
-        if let (Counting::Kernel, None, Some((option, _))) = (counting, &self.read, useless) {
-            return Err(UsageError::new(
-                format!("{option} does not go with --summary alone"),
-                "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
-            ));
-        }
-        let lines = self.lines()?;
-        let subject = match self.capture_file() {
-            Some(file) => Subject::File(file),
-            None => Subject::Live(self.live()?),
-        };
-        Ok(Summary {
-            subject,
-            counting,
-            grouping: self.by.unwrap_or(Grouping::Location),
-            interval: self.summary.flatten(),
-            selection: self.selection()?,
-            count: self.count,
-            lines,
-            text: self.text(),
-        })
-    }
-
-    /// -q, -s and -e, which stand alone, since tcpdump's are other options.
-    fn alone(&self) -> Result<Option<Command>, UsageError> {
-        let all = [
-            (
-                self.query,
-                "-q",
-                Command::Query,
-                "shows the drop monitor's settings",
-                "prints less",
-            ),
-            (
-                self.stats,
-                "-s",
-                Command::Statistics,
-                "shows the drop monitor's statistics",
-                "sets the snapshot length, which is -t here",
-            ),
-            (
-                self.exit,
-                "-e",
-                Command::Stop,
-                "stops all monitoring on this host",
-                "prints link-layer headers",
-            ),
-        ];
-        let mut given = all.into_iter().filter(|(given, ..)| *given);
-        let Some((_, option, command, ours, tcpdumps)) = given.next() else {
-            return Ok(None);
-        };
-        let second = given.next().map(|(_, option, ..)| option);
-        match second.or_else(|| self.first_other_option()) {
-            None => Ok(Some(command)),
-            Some(other) => Err(UsageError::new(
-                format!("{option} and {other} do not go together"),
-                format!(
-                    "{option} {ours} and does nothing else; tcpdump's {option}, which {tcpdumps}, does not exist here"
-                ),
-            )),
-        }
-    }
-
-    /// Any option that is not -q, -s or -e.
-    fn first_other_option(&self) -> Option<&'static str> {
-        self.other_options().next()
-    }
-
-    /// The options given that are not -q, -s or -e.
-    fn other_options(&self) -> impl Iterator<Item = &'static str> {
-        let given = [
-            ("-w", self.write.is_some()),
-            ("-r", self.read.is_some()),
-            ("-c", self.count.is_some()),
-            ("--summary", self.summary.is_some()),
-            ("--by", self.by.is_some()),
-            ("-i", self.interface.is_some()),
-            ("-F", self.filter_file.is_some()),
-            ("-d", self.show_filter),
-            ("--kernel-filter", self.kernel_filter),
-            ("--all", self.all),
-            ("-o", self.origin.is_some()),
-            ("-t", self.trunc.is_some()),
-            ("-l", self.limit.is_some()),
-            ("-b", self.bufsize.is_some()),
-            ("-p", self.passive),
-            ("-U", self.packet_buffered),
-            ("--duration", self.duration.is_some()),
-            ("--force", self.force),
-            ("--print", self.print),
-            ("--json", self.json),
-            ("-v", self.verbose > 0),
-            // tcpdump's `-en` must not stop the monitoring.
-            ("-n", self.no_names > 0),
-            ("--source-lines", self.source_lines),
-            ("--vmlinux", self.vmlinux.is_some()),
-            ("--modules", self.modules.is_some()),
-            ("--format", self.format.is_some()),
-            ("--link-type", self.link_type.is_some()),
-            ("a filter", !self.filter.is_empty()),
-        ];
-        given
-            .into_iter()
-            .filter(|(_, given)| *given)
-            .map(|(option, _)| option)
-    }
-
-    fn refuse_live_options(&self) -> Result<(), UsageError> {
-        let live = [
-            ("-p", self.passive),
-            ("-l", self.limit.is_some()),
-            ("-b", self.bufsize.is_some()),
-            ("--force", self.force),
-            ("--duration", self.duration.is_some()),
-            ("--kernel-filter", self.kernel_filter),
-        ];
-        match live.into_iter().find(|(_, given)| *given) {
-            None => Ok(()),
-            Some((option, _)) => Err(UsageError::new(
-                format!("{option} does not go with -r"),
-                format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
-            )),
-        }
-    }
-
-    fn capture_file(&self) -> Option<CaptureFile> {
-        Some(CaptureFile {
-            target: Target::new(self.read.clone()?),
-            origins: self.origin,
-            not_packets: self.not_packets(),
-        })
-    }
-
-    fn not_packets(&self) -> NotPackets {
-        if self.all {
-            NotPackets::Take
-        } else {
-            NotPackets::LeaveOut
-        }
-    }
-
-    fn filtering(&self) -> Result<Filtering, UsageError> {
-        if !self.kernel_filter {
-            return Ok(Filtering::UserSpace);
-        }
-        if self.filter.is_empty() && self.filter_file.is_none() && self.interface.is_none() {
-            return Err(UsageError::new(
-                "--kernel-filter needs a filter",
-                "without one every drop is kept, and the kernel has nothing to reject",
-            ));
-        }
-        Ok(Filtering::KernelToo)
-    }
-
-    fn lines(&self) -> Result<Lines, UsageError> {
-        match (self.print, self.json) {
-            (true, true) => Err(UsageError::new(
-                "--print and --json do not go together",
-                "both write to standard output: text for people, or JSON for programs",
-            )),
-            (_, true) => Ok(Lines::Json),
-            (true, _) => Ok(Lines::Text),
-            _ => Ok(Lines::Auto),
-        }
-    }
-
-    /// A path to debug information asks for lines as well.
-    fn source_lines(&self) -> Option<DebugFiles> {
-        let is_wanted = self.source_lines || self.vmlinux.is_some() || self.modules.is_some();
-        is_wanted.then(|| DebugFiles {
-            vmlinux: self.vmlinux.clone(),
-            modules: self.modules.clone(),
-        })
-    }
-
-    fn text(&self) -> TextChoice {
-        TextChoice {
-            color: self.color,
-            zone: if self.utc { Zone::Utc } else { Zone::Local },
-            precision: if self.nano {
-                Precision::Nanoseconds
-            } else {
-                Precision::Microseconds
-            },
-            detail: if self.verbose > 0 {
-                Detail::Full
-            } else {
-                Detail::Line
-            },
-        }
-    }
-
-    fn selection(&self) -> Result<Selection, UsageError> {
-        let filter = match &self.filter_file {
-            None => FilterText::Words(self.filter.join(" ")),
-            Some(_) if !self.filter.is_empty() => {
-                return Err(UsageError::new(
-                    "-F and a filter do not go together",
-                    "put the whole filter into the file, or on the command line",
-                ));
-            }
-            Some(path) if path.as_os_str() == "-" && self.read.as_ref() == Some(path) => {
-                return Err(UsageError::new(
-                    "-F - and -r - do not go together",
-                    "both would read standard input: put one of them into a file",
-                ));
-            }
-            Some(path) => FilterText::File(Target::new(path.clone())),
-        };
-        Ok(Selection {
-            interface: self.interface.clone(),
-            filter,
-        })
-    }
-
-    fn delivery(&self) -> Result<Delivery, UsageError> {
-        let link_type = self.link_type;
-        match (self.format, link_type) {
-            (Some(Format::Netlink), Some(_)) => {
-                return Err(UsageError::new(
-                    "--link-type does not go with --format netlink",
-                    "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
-                ));
-            }
-            (Some(Format::Pcap), Some(LinkChoice::Auto)) => {
-                return Err(UsageError::new(
-                    "--link-type auto does not go with --format pcap",
-                    "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \
-                     or use --format pcapng",
-                ));
-            }
-            _ => {}
-        }
-        Ok(Delivery {
-            selection: self.selection()?,
-            count: self.count,
-            output: self.write.clone().map(Target::new),
-            format: self.format,
-            link_type,
-            comments: self.comments,
-            lines: self.lines()?,
-            text: self.text(),
-            source_lines: self.source_lines(),
-            flushing: if self.packet_buffered {
-                Flushing::EveryPacket
-            } else {
-                Flushing::WhenIdle
-            },
-        })
-    }
 }

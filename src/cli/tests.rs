@@ -93,9 +93,17 @@ fn what_fingers_type_in_vain_is_told_what_to_type() {
         ),
         ("-t", "--trunc needs a value", "tcpdump's -t"),
         ("-nt", "--trunc needs a value", "tcpdump's -t"),
-        ("-en", "-e and -n do not go together", "link-layer headers"),
-        ("-nne", "-e and -n do not go together", "link-layer headers"),
-        ("-qn", "-q and -n do not go together", "prints less"),
+        (
+            "-en",
+            "-e and -n cannot be used together",
+            "link-layer headers",
+        ),
+        (
+            "-nne",
+            "-e and -n cannot be used together",
+            "link-layer headers",
+        ),
+        ("-qn", "-q and -n cannot be used together", "prints less"),
         ("-le", "", "-U"),
         ("-ln", "", "-U"),
         ("-lni eth0", "", "-U"),
@@ -167,21 +175,21 @@ fn counting_is_the_kernels_unless_packets_are_needed() {
 fn counting_writes_no_packets() {
     let hint = "a summary counts drops and writes no packets: capture into a file first, \
                 then `dwdump -r FILE --summary` counts what is in it";
-    check("--summary -w x", "-w does not go with --summary", hint);
+    check("--summary -w x", "-w cannot be used with --summary", hint);
     check(
         "--by flow --format pcap",
-        "--format does not go with --summary",
+        "--format cannot be used with --summary",
         hint,
     );
     let hint = "the kernel counts, and sends no packets; \
                 --by location (or a filter) counts packet by packet";
     check(
         "--summary -l 5",
-        "-l does not go with --summary alone",
+        "-l cannot be used with --summary alone",
         hint,
     );
     let hint = "-l is for live capture; -r reads a file, with -c, -i, -o and -t";
-    check("--by flow -r x -l 5", "-l does not go with -r", hint);
+    check("--by flow -r x -l 5", "-l cannot be used with -r", hint);
 }
 
 #[test]
@@ -262,33 +270,33 @@ fn what_does_not_go_together_is_refused_with_both_meanings() {
 
     check(
         "-q -s",
-        "-q and -s do not go together",
+        "-q and -s cannot be used together",
         "tcpdump's -q, which prints less",
     );
     check(
         "-e -w x",
-        "-e and -w do not go together",
+        "-e and -w cannot be used together",
         "stops all monitoring on this host",
     );
     check(
         "-s -r x",
-        "-s and -r do not go together",
+        "-s and -r cannot be used together",
         "snapshot length, which is -t here",
     );
-    check("-q -c 5", "-q and -c do not go together", "");
+    check("-q -c 5", "-q and -c cannot be used together", "");
     check(
         "-s 0",
-        "-s and a filter do not go together",
+        "-s and a filter cannot be used together",
         "snapshot length, which is -t here",
     );
     check(
         "-e tcp",
-        "-e and a filter do not go together",
+        "-e and a filter cannot be used together",
         "stops all monitoring on this host",
     );
     check(
         "-F x tcp",
-        "-F and a filter do not go together",
+        "-F and a filter cannot be used together",
         "into the file",
     );
     check("-l", "--limit needs a value", "-U");
@@ -310,25 +318,25 @@ fn what_does_not_go_together_is_refused_with_both_meanings() {
         let name = option.split(' ').next().unwrap();
         check(
             &format!("-r x {option}"),
-            &format!("{name} does not go with -r"),
+            &format!("{name} cannot be used with -r"),
             "live capture",
         );
     }
-    check("-p -t 5", "-t does not go with -p", "changes nothing");
-    check("-p -l 5", "-l does not go with -p", "changes nothing");
+    check("-p -t 5", "-t cannot be used with -p", "changes nothing");
+    check("-p -l 5", "-l cannot be used with -p", "changes nothing");
     check(
         "-p --force",
-        "--force does not go with -p",
+        "--force cannot be used with -p",
         "changes nothing",
     );
     check(
         "-w x --format netlink --link-type raw",
-        "--link-type does not go with --format netlink",
+        "--link-type cannot be used with --format netlink",
         "",
     );
     check(
         "-w x --format pcap --link-type auto",
-        "--link-type auto does not go with --format pcap",
+        "--link-type auto cannot be used with --format pcap",
         "sll2",
     );
 }
@@ -377,12 +385,12 @@ fn the_kernel_filters_only_where_it_is_asked_to() {
     check("-d --kernel-filter", "--kernel-filter needs a filter", hint);
     check(
         "-q --kernel-filter",
-        "-q and --kernel-filter do not go together",
+        "-q and --kernel-filter cannot be used together",
         "",
     );
     check(
         "--explain --kernel-filter",
-        "--explain and --kernel-filter do not go together",
+        "--explain and --kernel-filter cannot be used together",
         "",
     );
 }

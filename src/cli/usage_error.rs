@@ -4,12 +4,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Command;
 
-/// A command line that makes no sense: one line, and what to do about it.
+/// An invalid command line: an error of one line, and a hint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct UsageError {
     pub(super) message: String,
-    /// What to do.
+    /// What to do about it.
     pub hint: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl UsageError {
     }
 }
 
-/// Turns clap's several lines into one, with our hints.
+/// Turns clap's error into one line with our hint, or into the help or version text.
 pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -41,7 +41,7 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
             let hint = tcpdump_hint(&argument).unwrap_or_else(|| {
                 match context(ContextKind::SuggestedArg) {
                     suggestion if suggestion.is_empty() => general(),
-                    suggestion => format!("there is {suggestion}"),
+                    suggestion => format!("did you mean {suggestion}?"),
                 }
             });
             (format!("unknown option {argument}"), hint)
@@ -50,7 +50,7 @@ pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
             let hint = match option {
                 "-l" | "--limit" => LIMIT.into(),
                 "-t" | "--trunc" => {
-                    "-t LEN cuts packets; tcpdump's -t, which leaves times out, does not exist here"
+                    "-t LEN cuts packets; tcpdump's -t, which omits times, does not exist here"
                         .into()
                 }
                 _ => general(),
@@ -96,7 +96,7 @@ fn first_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// Options that fingers know from tcpdump.
+/// Returns the hint for an option that exists only in tcpdump.
 fn tcpdump_hint(argument: &str) -> Option<String> {
     let hint = match argument {
         "-A" | "-X" | "-x" => {
@@ -119,43 +119,43 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
             "files are not rotated: `--duration SECONDS` or `-c N` ends one, \
              and a loop in the shell begins the next"
         }
-        "-Z" | "--relinquish-privileges" => "the user stays the same: leave it out",
+        "-Z" | "--relinquish-privileges" => "the user is never changed: leave it out",
         "-S" | "--absolute-tcp-sequence-numbers" => {
             "TCP's sequence numbers are absolute here: leave it out"
         }
         "-f" | "-N" => "names are never looked up: leave it out",
-        "-K" | "--dont-verify-checksums" => "checksums are not what decides here: leave it out",
-        "-O" | "--no-optimize" => "nothing has to be switched off: leave it out",
+        "-K" | "--dont-verify-checksums" => "checksums do not affect the filter: leave it out",
+        "-O" | "--no-optimize" => "there is no optimizer to switch off: leave it out",
         "-I" | "--monitor-mode" | "--no-promiscuous-mode" => {
-            "no interface is opened, the kernel reports its drops: leave it out"
+            "no interface is opened, because the kernel reports its drops: leave it out"
         }
         "-Q" | "-P" | "--direction" => {
-            "the filters `inbound` and `outbound` say it: packets with an input interface, and without"
+            "use the filters `inbound` and `outbound`: packets with an input interface, and without"
         }
         "-j" | "-J" | "--time-stamp-type" | "--list-time-stamp-types" => {
-            "times are the kernel's, of the drop itself: leave it out"
+            "times are those at which the kernel dropped the packet: leave it out"
         }
         "--time-stamp-precision" | "--nanosecond-time-stamp-precision" => {
-            "files have nanoseconds in any case; --nano shows them"
+            "files always have nanoseconds; --nano shows them"
         }
         "--immediate-mode" | "--line-buffered" => {
-            "output is handed on whenever no drop waits, and with -U every drop at once"
+            "output is flushed whenever no drop is waiting, and with -U after every drop"
         }
         "-y" | "--linktype" => "--link-type TYPE writes a file of one link type",
         "-E" | "-M" | "-T" | "-m" => {
-            "packets are not decoded so far: write pcapng, and open the file in tshark or Wireshark"
+            "payloads are not decoded: write pcapng, and open the file in tshark or Wireshark"
         }
         "-#" | "--number" => "`dwdump … --print | cat -n` numbers the lines",
         "--count" => {
-            "the last lines say how many drops there were; `--summary` and `--by WHAT` count alone"
+            "the last lines show the number of drops; `--summary` and `--by WHAT` only count"
         }
-        "--verbose" => "there is -v",
+        "--verbose" => "use -v",
         _ => return None,
     };
     Some(hint.into())
 }
 
-/// Options with a value here that have none in tcpdump, or another one, and what to type instead.
+/// Returns the hint for an option that takes a value here, but none or another in tcpdump.
 fn value_hint(option: &str, value: &str) -> Option<&'static str> {
     let is_option = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
     if value.is_empty() || !is_option(value) {
@@ -171,6 +171,6 @@ fn value_hint(option: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// tcpdump's `-l` and ours.
-const LIMIT: &str = "-l N sets the kernel's queue length; output is handed on whenever no drop waits, \
-                     and -U hands on every drop, as tcpdump's -l does with lines";
+/// The difference between tcpdump's `-l` and ours.
+const LIMIT: &str = "-l N sets the kernel's queue length; output is flushed whenever no drop is waiting, \
+                     and with -U after every drop, as tcpdump's -l does after every line";

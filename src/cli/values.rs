@@ -1,4 +1,4 @@
-//! Parses and checks the values of options. No value is silently replaced.
+//! Parses and checks the values of options. No invalid value is silently replaced.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn parse_trunc_len(text: &str) -> Result<u32, String> {
-    /// The kernel's limit: an attribute holds no more.
+    /// The kernel's limit: a netlink attribute holds no more.
     const MAX: u64 = 65527;
     let number = parse_number(text, "a number of bytes", 0, MAX)?;
     u32::try_from(number).map_err(|error| error.to_string())
@@ -42,7 +42,7 @@ pub(super) fn parse_queue_len(text: &str) -> Result<u32, String> {
     u32::try_from(number).map_err(|error| error.to_string())
 }
 
-/// The kernel takes an int, and doubles it.
+/// The largest receive buffer: the kernel takes an `int` and doubles it.
 const MAX_BUFFER: u64 = (i32::MAX / 2) as u64;
 
 pub(super) fn parse_size(text: &str) -> Result<u32, String> {

@@ -1,22 +1,22 @@
-//! Describes messages of ARP (RFC 826) and Inverse ARP (RFC 2390).
+//! Describes ARP (RFC 826) and Inverse ARP (RFC 2390) messages.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::names::Mac;
-use super::{Around, Line, check};
+use super::{Around, LineWriter, check};
 use crate::packet::be16;
+use crate::packet::offset::arp;
 
 /// The hardware and protocol address of one end, as far as they were captured.
-struct End<'a> {
+struct ArpEnd<'a> {
     hardware: Option<Mac<'a>>,
     protocol: Option<Ipv4Addr>,
 }
 
 /// Writes a message of `len` bytes.
-pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
+pub fn write(line: &mut LineWriter<'_>, data: &[u8], len: usize, around: Around) -> fmt::Result {
     const IPV4: u16 = 0x0800;
-    const HEADER_LEN: usize = 8;
     let fault = around.judge(|| check::arp(data, len));
     if fault.is_some() {
         line.out.write_str("ARP ")?;
@@ -24,17 +24,21 @@ pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fm
     } else {
         line.out.write_str("ARP, ")?;
     }
-    let Some(operation) = be16(data, 6) else {
+    let Some(operation) = be16(data, arp::OPERATION) else {
         return write!(line.out, "length {len}");
     };
-    // A wrong length does not move the addresses of the usual kind.
-    let hardware_len = match be16(data, 0) {
+    // For Ethernet and IPv4, a wrong length field does not move the addresses.
+    let hardware_len = match be16(data, arp::HARDWARE_TYPE) {
         Some(1) => 6,
-        _ => usize::from(data[4]),
+        _ => usize::from(data[arp::HARDWARE_LEN]),
     };
-    let is_ipv4 = be16(data, 2) == Some(IPV4);
-    let protocol_len = if is_ipv4 { 4 } else { usize::from(data[5]) };
-    let end = |at: usize| End {
+    let is_ipv4 = be16(data, arp::PROTOCOL_TYPE) == Some(IPV4);
+    let protocol_len = if is_ipv4 {
+        4
+    } else {
+        usize::from(data[arp::PROTOCOL_LEN])
+    };
+    let end = |at: usize| ArpEnd {
         hardware: data.get(at..at + hardware_len).map(Mac),
         protocol: data
             .get(at + hardware_len..)
@@ -42,8 +46,8 @@ pub fn write(line: &mut Line<'_>, data: &[u8], len: usize, around: Around) -> fm
             .filter(|_| is_ipv4)
             .map(|bytes| Ipv4Addr::from(*bytes)),
     };
-    let sender = end(HEADER_LEN);
-    let target = end(HEADER_LEN + hardware_len + protocol_len);
+    let sender = end(arp::LEN);
+    let target = end(arp::LEN + hardware_len + protocol_len);
     match operation {
         1 => line.out.write_str("Request")?,
         2 => line.out.write_str("Reply")?,

@@ -1,6 +1,6 @@
 //! Checks headers as a receiver does, in Linux's order, so that the first fault found is the reason
-//! for the drop. What may be correct is no fault: bytes that were not captured, a checksum that a
-//! device was going to fill in, a length that segmentation offload left.
+//! for the drop. Anything that may be correct is no fault: bytes that were not captured, a checksum
+//! that a device was to fill in, a length that segmentation offload left.
 
 use super::checksum::Sum;
 use super::fault::{Bound, Fault, Field, Layer};
@@ -8,6 +8,7 @@ use crate::packet::be16;
 use crate::packet::ip::{
     Extension, IPV4_LEN, IPV6_LEN, Ip, Version, is_extension, number, stated_header_len,
 };
+use crate::packet::offset::{arp, gre, icmp, ipv4, ipv6, tcp, udp};
 use crate::packet::tunnel::{GreFlags, is_tunnel_port};
 
 /// The largest IP packet whose lengths and checksums are checked. Receive offload joins packets into
@@ -63,7 +64,8 @@ pub fn size(layer: Layer, len: usize, least: usize) -> Option<Fault> {
     (len < least).then(|| fault(layer, Field::Size, len, at_least(least)))
 }
 
-/// Checks an IP header and its extension headers; `len` bytes were on the wire from it on.
+/// Checks an IP header and its extension headers. `len` is the number of bytes on the wire from the
+/// header on.
 pub fn ip(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     match ip.version {
         Version::V4 => ipv4(ip, len, path),
@@ -103,7 +105,7 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
         ));
     }
     if let Some(header) = ip.bytes.get(..header_len) {
-        let found = be16(header, 10)?;
+        let found = be16(header, ipv4::CHECKSUM)?;
         let right = Sum::default().bytes(header).expected(found);
         if let Some(right) = right.filter(|_| path.has_final_checksum(found)) {
             return Some(fault(
@@ -114,8 +116,8 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             ));
         }
     }
-    let total = usize::from(be16(ip.bytes, 2)?);
-    // Segmentation offload leaves 0 where the length is more than the field can say.
+    let total = usize::from(be16(ip.bytes, ipv4::TOTAL_LENGTH)?);
+    // Segmentation offload leaves 0 if the length does not fit the field.
     if total < header_len && (total != 0 || len <= LARGEST_ON_WIRE) {
         return Some(fault(
             Layer::Ip,
@@ -130,12 +132,12 @@ fn ipv4(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(fault) = fragment_offset(Layer::Ip, ip, len) {
         return Some(fault);
     }
-    // RFC 791, 3.1: of one byte 0 (the end) and 1, all others with their length.
+    // RFC 791, 3.1: options 0 (the end) and 1 have one byte, all others a length.
     let options = ip.bytes.get(IPV4_LEN..header_len);
     if let Some(kind) = options.and_then(bad_option) {
         return Some(fault(Layer::Ip, Field::Option, kind.into(), None));
     }
-    is_expired(ip, 8, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
+    is_expired(ip, ipv4::TTL, path).then(|| fault(Layer::Ip, Field::Ttl, 0, at_least(1)))
 }
 
 /// Checks in the order of `ip6_rcv_core` (net/ipv6/ip6_input.c).
@@ -152,7 +154,7 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             Bound::Expected(6),
         ));
     }
-    let payload = usize::from(be16(ip.bytes, 4)?);
+    let payload = usize::from(be16(ip.bytes, ipv6::PAYLOAD_LENGTH)?);
     let room = len - IPV6_LEN;
     if payload > room {
         return Some(fault(
@@ -162,9 +164,9 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
             at_most(room),
         ));
     }
-    let first = *ip.bytes.get(6)?;
-    // 0 is right with a jumbo payload option (RFC 2675), and where nothing is carried; segmentation
-    // offload leaves it as well.
+    let first = *ip.bytes.get(ipv6::NEXT_HEADER)?;
+    // 0 is correct with a jumbo payload option (RFC 2675) and without a payload; segmentation
+    // offload leaves it too.
     let is_carrying = !matches!(first, number::HOP_BY_HOP | number::NO_NEXT_HEADER);
     if payload == 0 && is_carrying && room > 0 && len <= LARGEST_ON_WIRE {
         return Some(fault(
@@ -180,7 +182,8 @@ fn ipv6(ip: &Ip<'_>, len: usize, path: Path) -> Option<Fault> {
     if let Some(fault) = fragment_offset(Layer::Ip6, ip, len) {
         return Some(fault);
     }
-    is_expired(ip, 7, path).then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
+    is_expired(ip, ipv6::HOP_LIMIT, path)
+        .then(|| fault(Layer::Ip6, Field::HopLimit, 0, at_least(1)))
 }
 
 /// Returns whether the time to live, at `at`, is 0 and the packet is no multicast: only a multicast
@@ -195,7 +198,7 @@ fn is_expired(ip: &Ip<'_>, at: usize, path: Path) -> bool {
 fn extension_headers(ip: &Ip<'_>, len: usize) -> Option<Fault> {
     for (before, extension) in ip.extensions().enumerate() {
         let Extension { number, bytes } = extension;
-        // RFC 8200, 4.1: only immediately after the IPv6 header.
+        // RFC 8200, 4.1: allowed only immediately after the IPv6 header.
         if number == number::HOP_BY_HOP && before > 0 {
             return Some(fault(
                 Layer::Ip6,
@@ -213,7 +216,8 @@ fn extension_headers(ip: &Ip<'_>, len: usize) -> Option<Fault> {
             return None;
         }
     }
-    // One that does not end within the packet, though that was captured to its end.
+    // The extension header does not end within the packet, although the packet was captured to its
+    // end.
     let protocol = ip.protocol?;
     let end = ip.stated_end.unwrap_or(len).min(len);
     if is_extension(Version::V6, protocol) && ip.bytes.len() >= end {
@@ -227,7 +231,7 @@ fn extension_headers(ip: &Ip<'_>, len: usize) -> Option<Fault> {
     None
 }
 
-/// No packet has more than 65535 bytes when it is put together again (RFC 791, 3.1; RFC 8200, 4.5).
+/// Checks that the reassembled packet has at most 65535 bytes (RFC 791, 3.1; RFC 8200, 4.5).
 fn fragment_offset(layer: Layer, ip: &Ip<'_>, len: usize) -> Option<Fault> {
     let offset = usize::from(ip.fragment?.offset);
     let end = ip.stated_end.unwrap_or(len);
@@ -253,7 +257,8 @@ fn bad_option(mut options: &[u8]) -> Option<u8> {
     None
 }
 
-/// RFC 8200, 4.2: of one byte 0 alone, and the length without type and length.
+/// Returns the type of the first IPv6 option that does not fit. Option 0 has one byte; the length
+/// of any other does not count type and length (RFC 8200, 4.2).
 fn bad_ipv6_option(mut options: &[u8]) -> Option<u8> {
     while let Some((&kind, rest)) = options.split_first() {
         options = match (kind, rest.split_first()) {
@@ -269,7 +274,7 @@ fn bad_ipv6_option(mut options: &[u8]) -> Option<u8> {
 
 /// The payload of a packet that is no fragment and whose IP headers have no fault.
 #[derive(Clone, Copy)]
-pub struct Carried<'r, 'a> {
+pub struct IpPayload<'r, 'a> {
     /// The packet.
     pub ip: &'r Ip<'a>,
     /// The payload's length on the wire, in bytes.
@@ -278,20 +283,19 @@ pub struct Carried<'r, 'a> {
     pub path: Path,
 }
 
-impl Carried<'_, '_> {
-    /// RFC 9293, 3.1; in the order of `tcp_v4_rcv` (net/ipv4/tcp_ipv4.c).
+impl IpPayload<'_, '_> {
+    /// Checks TCP (RFC 9293, 3.1) in the order of `tcp_v4_rcv` (net/ipv4/tcp_ipv4.c).
     pub fn tcp(&self) -> Option<Fault> {
-        const LEN: usize = 20;
-        if let Some(fault) = size(Layer::Tcp, self.len, LEN) {
+        if let Some(fault) = size(Layer::Tcp, self.len, tcp::LEN) {
             return Some(fault);
         }
-        let header_len = usize::from(self.ip.payload.get(12)? >> 4) * 4;
-        if header_len < LEN {
+        let header_len = usize::from(self.ip.payload.get(tcp::DATA_OFFSET)? >> 4) * 4;
+        if header_len < tcp::LEN {
             return Some(fault(
                 Layer::Tcp,
                 Field::HeaderLength,
                 header_len,
-                at_least(LEN),
+                at_least(tcp::LEN),
             ));
         }
         if header_len > self.len {
@@ -302,72 +306,80 @@ impl Carried<'_, '_> {
                 at_most(self.len),
             ));
         }
-        if let Some(fault) = self.checksum(Layer::Tcp, 16, self.len, true) {
+        if let Some(fault) = self.checksum(Layer::Tcp, tcp::CHECKSUM, self.len, true) {
             return Some(fault);
         }
-        let kind = self.ip.payload.get(LEN..header_len).and_then(bad_option)?;
+        let kind = self
+            .ip
+            .payload
+            .get(tcp::LEN..header_len)
+            .and_then(bad_option)?;
         Some(fault(Layer::Tcp, Field::Option, kind.into(), None))
     }
 
-    /// RFC 768.
+    /// Checks UDP (RFC 768).
     pub fn udp(&self) -> Option<Fault> {
-        const LEN: usize = 8;
-        if let Some(fault) = size(Layer::Udp, self.len, LEN) {
+        if let Some(fault) = size(Layer::Udp, self.len, udp::LEN) {
             return Some(fault);
         }
-        let length = usize::from(be16(self.ip.payload, 4)?);
-        // 0 is right in a jumbogram (RFC 2675, 4).
+        let length = usize::from(be16(self.ip.payload, udp::LENGTH)?);
+        // 0 is correct in a jumbogram (RFC 2675, 4).
         if length == 0 && self.len > LARGEST_ON_WIRE {
             return None;
         }
-        if length < LEN {
-            return Some(fault(Layer::Udp, Field::Length, length, at_least(LEN)));
+        if length < udp::LEN {
+            return Some(fault(Layer::Udp, Field::Length, length, at_least(udp::LEN)));
         }
         if length > self.len {
             return Some(fault(Layer::Udp, Field::Length, length, at_most(self.len)));
         }
-        let is_tunnel = be16(self.ip.payload, 2).is_some_and(is_tunnel_port);
-        let is_unused = be16(self.ip.payload, 6)? == 0;
-        // What a tunnel carries may wait for its checksum, and the tunnel's own counts on it. 0 is
-        // none, which IPv6 has for tunnels alone (RFC 8200, 8.1; RFC 6935).
+        let is_tunnel = be16(self.ip.payload, udp::DESTINATION).is_some_and(is_tunnel_port);
+        let is_unused = be16(self.ip.payload, udp::CHECKSUM)? == 0;
+        // The packet inside a tunnel may not have its checksum yet, which changes the tunnel's. 0
+        // means no checksum, which IPv6 allows only in tunnels (RFC 8200, 8.1; RFC 6935).
         if is_tunnel || (is_unused && self.ip.version == Version::V4) {
             return None;
         }
-        self.checksum(Layer::Udp, 6, length, true)
+        self.checksum(Layer::Udp, udp::CHECKSUM, length, true)
     }
 
-    /// RFC 792; errors quote a header at least.
+    /// Checks ICMP (RFC 792). An error quotes at least an IP header.
     pub fn icmp(&self) -> Option<Fault> {
         let quotes = matches!(self.ip.payload.first(), Some(3 | 4 | 5 | 11 | 12));
-        let least = if quotes { 8 + IPV4_LEN } else { 8 };
+        let least = if quotes {
+            icmp::LEN + IPV4_LEN
+        } else {
+            icmp::LEN
+        };
         size(Layer::Icmp, self.len, least)
-            .or_else(|| self.checksum(Layer::Icmp, 2, self.len, false))
+            .or_else(|| self.checksum(Layer::Icmp, icmp::CHECKSUM, self.len, false))
     }
 
-    /// RFC 4443, RFC 4861.
+    /// Checks ICMPv6 (RFC 4443, RFC 4861).
     pub fn icmpv6(&self) -> Option<Fault> {
         let least = match self.ip.payload.first() {
-            Some(1..=4) => 8 + IPV6_LEN,
+            Some(1..=4) => icmp::LEN + IPV6_LEN,
             Some(134) => 16,
             Some(135 | 136) => 24,
             Some(137) => 40,
-            _ => 8,
+            _ => icmp::LEN,
         };
         size(Layer::Icmp6, self.len, least)
-            .or_else(|| self.checksum(Layer::Icmp6, 2, self.len, true))
+            .or_else(|| self.checksum(Layer::Icmp6, icmp::CHECKSUM, self.len, true))
     }
 
-    /// RFC 2236.
+    /// Checks IGMP (RFC 2236).
     pub fn igmp(&self) -> Option<Fault> {
-        size(Layer::Igmp, self.len, 8).or_else(|| self.checksum(Layer::Igmp, 2, self.len, false))
+        size(Layer::Igmp, self.len, icmp::LEN)
+            .or_else(|| self.checksum(Layer::Igmp, icmp::CHECKSUM, self.len, false))
     }
 
-    /// RFC 2784, 2890; version 1: RFC 2637.
+    /// Checks GRE (RFC 2784, 2890; version 1: RFC 2637).
     pub fn gre(&self) -> Option<Fault> {
-        if let Some(fault) = size(Layer::Gre, self.len, 4) {
+        if let Some(fault) = size(Layer::Gre, self.len, gre::LEN) {
             return Some(fault);
         }
-        let flags = GreFlags(be16(self.ip.payload, 0)?);
+        let flags = GreFlags(be16(self.ip.payload, gre::FLAGS)?);
         match flags.version() {
             0 => {}
             1 => return None,
@@ -402,12 +414,13 @@ impl Carried<'_, '_> {
         } else {
             Sum::default()
         };
-        // A sender on this host leaves the sum of the pseudo-header, and the rest to the device.
+        // A sender on this host leaves the sum of the pseudo-header, and the device computes the
+        // rest.
         if has_pseudo && found == pseudo.folded() {
             return None;
         }
         let right = pseudo.bytes(bytes).expected(found)?;
-        // RFC 768: 0 would be none.
+        // RFC 768: 0 would mean no checksum.
         let right = if layer == Layer::Udp && right == 0 {
             0xffff
         } else {
@@ -457,11 +470,17 @@ pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
     const IPV4: u16 = 0x0800;
     let wrong =
         |field, value: u8, right| fault(Layer::Arp, field, value.into(), Bound::Expected(right));
-    if let Some(fault) = size(Layer::Arp, len, 8) {
+    if let Some(fault) = size(Layer::Arp, len, arp::LEN) {
         return Some(fault);
     }
-    let (hardware, protocol) = (be16(bytes, 0)?, be16(bytes, 2)?);
-    let (hardware_len, protocol_len) = (*bytes.get(4)?, *bytes.get(5)?);
+    let (hardware, protocol) = (
+        be16(bytes, arp::HARDWARE_TYPE)?,
+        be16(bytes, arp::PROTOCOL_TYPE)?,
+    );
+    let (hardware_len, protocol_len) = (
+        *bytes.get(arp::HARDWARE_LEN)?,
+        *bytes.get(arp::PROTOCOL_LEN)?,
+    );
     if hardware == ETHERNET && hardware_len != 6 {
         return Some(wrong(Field::HardwareLength, hardware_len, 6));
     }
@@ -469,5 +488,5 @@ pub fn arp(bytes: &[u8], len: usize) -> Option<Fault> {
         return Some(wrong(Field::ProtocolLength, protocol_len, 4));
     }
     let addresses = 2 * (usize::from(hardware_len) + usize::from(protocol_len));
-    size(Layer::Arp, len, 8 + addresses)
+    size(Layer::Arp, len, arp::LEN + addresses)
 }

@@ -48,7 +48,7 @@ pub enum Layer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
-    /// The bytes on the wire, which are fewer than the header's length.
+    /// The number of bytes on the wire, which is less than the header's length.
     Size,
     /// IP, IPv6, GRE.
     Version,
@@ -72,7 +72,7 @@ pub enum Field {
     Ttl,
     /// IPv6.
     HopLimit,
-    /// GRE: flags that are to be zero.
+    /// GRE: flags that must be zero.
     Flags,
     /// ARP: of a hardware address.
     HardwareLength,
@@ -138,7 +138,7 @@ impl Field {
     }
 }
 
-/// The fault in a few words, without the header's name; tcpdump's words, where it has any.
+/// Shows the fault in a few words, without the header's name; in tcpdump's words, if it has any.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value;
@@ -195,7 +195,7 @@ fn write_bound(f: &mut fmt::Formatter<'_>, bound: Option<Bound>) -> fmt::Result 
     }
 }
 
-/// A fault with the names that JSON has: `udp checksum 0xbeef, expected 0xf7e6`.
+/// A fault with the names of the JSON output: `udp checksum 0xbeef, expected 0xf7e6`.
 #[derive(Clone, Copy, Debug)]
 pub struct InFull(pub Fault);
 

@@ -3,29 +3,47 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use super::check::Carried;
-use super::{Around, Line, write_ip};
+use super::check::IpPayload;
+use super::{Around, LineWriter, write_ip};
 use crate::packet::ip::Version;
+use crate::packet::offset::icmp;
 use crate::packet::{be16, be32};
 
-/// Bytes of an ICMP error before the packet that it quotes.
-const LEN: usize = 8;
-
-/// Writes an ICMP message (RFC 792).
-pub fn write_v4(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
-    let is_at_home = carried.ip.version == Version::V4;
-    let fault = around.judge(|| carried.icmp()).filter(|_| is_at_home);
-    line.tell(fault, around)?;
-    line.out.write_str("ICMP")?;
-    if let [kind, code, ..] = *carried.ip.payload {
-        line.out.write_str(" ")?;
-        write_message_v4(line, kind, code, carried.ip.payload, around)?;
+/// Writes an ICMP (RFC 792) or ICMPv6 message (RFC 4443, 4861, 2710, 3810). `version` is that of the
+/// IP to which the message belongs; over the other one, faults are not looked for.
+pub fn write(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    version: Version,
+    around: Around,
+) -> fmt::Result {
+    let fault = around.judge(|| match version {
+        Version::V4 => carried.icmp(),
+        Version::V6 => carried.icmpv6(),
+    });
+    line.tell(fault.filter(|_| carried.ip.version == version), around)?;
+    let message = carried.ip.payload;
+    line.out.write_str(match version {
+        Version::V4 => "ICMP",
+        Version::V6 => "ICMP6",
+    })?;
+    if let [kind, code, ..] = *message {
+        match version {
+            Version::V4 => {
+                line.out.write_str(" ")?;
+                write_message_v4(line, kind, code, message, around)?;
+            }
+            Version::V6 => {
+                line.out.write_str(", ")?;
+                write_message_v6(line, kind, code, message, around)?;
+            }
+        }
     }
     write!(line.out, ", length {}", carried.len)
 }
 
 fn write_message_v4(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     kind: u8,
     code: u8,
     message: &[u8],
@@ -44,7 +62,7 @@ fn write_message_v4(
                 9 | 10 | 13 => "administratively prohibited",
                 _ => "unreachable",
             })?;
-            if let Some(mtu) = be16(message, 6).filter(|_| code == 4) {
+            if let Some(mtu) = be16(message, icmp::MTU_V4).filter(|_| code == 4) {
                 write!(line.out, " (mtu {mtu})")?;
             }
         }
@@ -57,27 +75,16 @@ fn write_message_v4(
     write_quoted(line, message, around)
 }
 
-/// Writes an ICMPv6 message (RFC 4443, 4861, 2710, 3810).
-pub fn write_v6(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
-    let is_at_home = carried.ip.version == Version::V6;
-    let fault = around.judge(|| carried.icmpv6()).filter(|_| is_at_home);
-    line.tell(fault, around)?;
-    line.out.write_str("ICMP6")?;
-    if let [kind, code, ..] = *carried.ip.payload {
-        line.out.write_str(", ")?;
-        write_message_v6(line, kind, code, carried.ip.payload, around)?;
-    }
-    write!(line.out, ", length {}", carried.len)
-}
-
 fn write_message_v6(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     kind: u8,
     code: u8,
     message: &[u8],
     around: Around,
 ) -> fmt::Result {
-    let target = message.get(LEN..).and_then(|bytes| bytes.first_chunk());
+    let target = message
+        .get(icmp::LEN..)
+        .and_then(|bytes| bytes.first_chunk());
     let target = target.map(|bytes: &[u8; 16]| Ipv6Addr::from(*bytes));
     match (kind, code) {
         (1, code) => line.out.write_str(match code {
@@ -89,7 +96,7 @@ fn write_message_v6(
         })?,
         (2, _) => {
             line.out.write_str("packet too big")?;
-            if let Some(mtu) = be32(message, 4) {
+            if let Some(mtu) = be32(message, icmp::MTU_V6) {
                 write!(line.out, ", mtu {mtu}")?;
             }
         }
@@ -117,21 +124,21 @@ fn write_message_v6(
     write_quoted(line, message, around)
 }
 
-fn write_echo(line: &mut Line<'_>, name: &str, message: &[u8]) -> fmt::Result {
+fn write_echo(line: &mut LineWriter<'_>, name: &str, message: &[u8]) -> fmt::Result {
     line.out.write_str(name)?;
-    if let Some(id) = be16(message, 4) {
+    if let Some(id) = be16(message, icmp::ID) {
         write!(line.out, ", id {id}")?;
     }
-    if let Some(sequence) = be16(message, 6) {
+    if let Some(sequence) = be16(message, icmp::SEQUENCE) {
         write!(line.out, ", seq {sequence}")?;
     }
     Ok(())
 }
 
-/// Writes the packet that an error quotes. Faults are not looked for: the packet was cut, and routers
-/// changed it.
-fn write_quoted(line: &mut Line<'_>, message: &[u8], around: Around) -> fmt::Result {
-    let quoted = message.get(LEN..).unwrap_or_default();
+/// Writes the packet that an error quotes. Faults are not looked for, because the packet was cut and
+/// routers changed it.
+fn write_quoted(line: &mut LineWriter<'_>, message: &[u8], around: Around) -> fmt::Result {
+    let quoted = message.get(icmp::LEN..).unwrap_or_default();
     if quoted.is_empty() || around.is_deepest() {
         return Ok(());
     }

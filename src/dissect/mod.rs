@@ -1,6 +1,6 @@
 //! Describes a packet in a line, as tcpdump does: `IP 10.10.2.4.34174 > 10.10.2.2.9999: UDP, length
-//! 32`. Packets inside tunnels and ICMP errors are described too, to a bounded depth. A header that
-//! no receiver accepts is marked with the fault in brackets, and dissected all the same.
+//! 32`. Packets inside tunnels and ICMP errors are described too, down to a limited depth. A header
+//! that no receiver accepts is marked with the fault in brackets, and described nevertheless.
 
 mod arp;
 mod check;
@@ -20,31 +20,30 @@ use std::net::IpAddr;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::ip::{Ip, Version, number};
+use crate::packet::offset::{ethernet, vlan};
 use crate::packet::{self, MAX_VLAN_TAGS, be16};
 use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
-use check::{Carried, Path};
+use check::{IpPayload, Path};
 pub use fault::{Fault, Field, InFull};
 use names::EtherTypeName;
 pub use names::ProtocolName;
 
 /// The depth to which packets inside packets are described; deeper ones show only their length.
 const MAX_DEPTH: u8 = 4;
-/// Bytes of an Ethernet header.
-const ETHERNET_LEN: usize = 14;
 
-/// A record's packet. Its [`Display`](fmt::Display) is one line, without a line feed.
+/// The packet of a record. Its [`Display`](fmt::Display) is one line, without a line feed.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
+pub struct DissectedPacket<'a> {
     link: LinkType,
-    /// The protocol that the kernel reported, where the link type is a guess: then it is more
-    /// reliable than the bytes.
+    /// The protocol that the kernel reported, if the link type is a guess: it is then more reliable
+    /// than the bytes.
     protocol: Option<EtherType>,
     data: &'a [u8],
     original_len: u32,
     path: Path,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> DissectedPacket<'a> {
     /// Takes the packet of a record.
     pub fn new(record: &DropRecord<'a>) -> Self {
         Self {
@@ -66,13 +65,13 @@ impl<'a> Packet<'a> {
     /// returned only where there is no other fault.
     pub fn fault(&self) -> Option<Fault> {
         let mut nowhere = Nowhere;
-        let mut line = Line::new(&mut nowhere, self.path);
-        // Nowhere takes all that is written.
+        let mut line = LineWriter::new(&mut nowhere, self.path);
+        // Writing to `Nowhere` cannot fail.
         self.write(&mut line).ok()?;
         line.fault
     }
 
-    fn write(&self, line: &mut Line<'_>) -> fmt::Result {
+    fn write(&self, line: &mut LineWriter<'_>) -> fmt::Result {
         let len = self.original_len as usize;
         let around = Around {
             depth: 0,
@@ -100,13 +99,13 @@ impl<'a> Packet<'a> {
     }
 }
 
-impl fmt::Display for Packet<'_> {
+impl fmt::Display for DissectedPacket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(&mut Line::new(f, self.path))
+        self.write(&mut LineWriter::new(f, self.path))
     }
 }
 
-/// Discards text: for finding faults without writing a line.
+/// Discards text, to find faults without writing a line.
 struct Nowhere;
 
 impl fmt::Write for Nowhere {
@@ -116,7 +115,7 @@ impl fmt::Write for Nowhere {
 }
 
 /// The line being written, and the fault found so far.
-struct Line<'w> {
+struct LineWriter<'w> {
     out: &'w mut dyn fmt::Write,
     path: Path,
     fault: Option<Fault>,
@@ -127,8 +126,8 @@ struct Line<'w> {
 struct Around {
     /// The number of packets around it.
     depth: u8,
-    /// Whether faults are looked for: not in a packet that an ICMP error quotes, which was cut, nor
-    /// behind another fault.
+    /// True if faults are looked for. They are not in a packet that an ICMP error quotes, which was
+    /// cut, nor behind another fault.
     is_judged: bool,
 }
 
@@ -150,7 +149,7 @@ impl Around {
     }
 }
 
-impl<'w> Line<'w> {
+impl<'w> LineWriter<'w> {
     fn new(out: &'w mut dyn fmt::Write, path: Path) -> Self {
         Self {
             out,
@@ -197,17 +196,17 @@ fn write_netlink(out: &mut dyn fmt::Write, data: &[u8], len: u32) -> fmt::Result
 
 /// Writes an Ethernet frame of `len` bytes.
 fn write_ethernet(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     data: &[u8],
     len: usize,
     protocol: Option<EtherType>,
     around: Around,
 ) -> fmt::Result {
-    let kind = be16(data, ETHERNET_LEN - 2).map(EtherType);
-    let payload = data.get(ETHERNET_LEN..).unwrap_or_default();
-    let behind = len.saturating_sub(ETHERNET_LEN);
+    let kind = be16(data, ethernet::TYPE).map(EtherType);
+    let payload = data.get(ethernet::LEN..).unwrap_or_default();
+    let behind = len.saturating_sub(ethernet::LEN);
     match kind {
-        // A length: an LLC frame (IEEE 802.3, 3.2.6).
+        // The field is a length, so that this is an LLC frame (IEEE 802.3, 3.2.6).
         Some(EtherType(0..=0x5ff)) if protocol.is_none() => {
             names::write_llc(line.out, payload)?;
             write!(line.out, ", length {len}")
@@ -224,13 +223,12 @@ fn write_ethernet(
 
 /// Writes a payload of `len` bytes, whose protocol the header before it names.
 fn write_payload(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     protocol: Option<EtherType>,
     mut data: &[u8],
     mut len: usize,
     around: Around,
 ) -> fmt::Result {
-    const TAG_LEN: usize = 4;
     let Some(mut protocol) = protocol else {
         return write_other(line, None, len);
     };
@@ -238,17 +236,16 @@ fn write_payload(
         if !protocol.is_vlan_tag() {
             break;
         }
-        let Some(control) = be16(data, 0) else {
+        let Some(control) = be16(data, vlan::CONTROL) else {
             break;
         };
-        // IEEE 802.1Q, 9.6: the identifier in the lower 12 bits.
-        write!(line.out, "vlan {} ", control & 0x0fff)?;
-        let Some(inner) = be16(data, 2) else {
+        write!(line.out, "vlan {} ", control & vlan::ID)?;
+        let Some(inner) = be16(data, vlan::INNER_TYPE) else {
             return write_other(line, None, len);
         };
         protocol = EtherType(inner);
-        data = &data[TAG_LEN..];
-        len = len.saturating_sub(TAG_LEN);
+        data = &data[vlan::LEN..];
+        len = len.saturating_sub(vlan::LEN);
     }
     match protocol {
         EtherType::IPV4 => write_ip_of(line, Version::V4, data, len, around),
@@ -260,7 +257,7 @@ fn write_payload(
 
 /// Writes an IP packet of `len` bytes; its first nibble decides the version, else the protocol.
 fn write_ip(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     data: &[u8],
     len: usize,
     protocol: Option<EtherType>,
@@ -270,7 +267,7 @@ fn write_ip(
     write_payload(line, version, data, len, around)
 }
 
-fn write_other(line: &mut Line<'_>, protocol: Option<EtherType>, len: usize) -> fmt::Result {
+fn write_other(line: &mut LineWriter<'_>, protocol: Option<EtherType>, len: usize) -> fmt::Result {
     match protocol {
         Some(protocol) => write!(line.out, "{}, length {len}", EtherTypeName(protocol)),
         None => write!(line.out, "unknown, length {len}"),
@@ -279,7 +276,7 @@ fn write_other(line: &mut Line<'_>, protocol: Option<EtherType>, len: usize) -> 
 
 /// Writes an IP packet of `len` bytes in a given layout.
 fn write_ip_of(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     version: Version,
     data: &[u8],
     len: usize,
@@ -292,7 +289,7 @@ fn write_ip_of(
     })?;
     let fault = around.judge(|| check::ip(&ip, len, line.path));
     let Some(protocol) = ip.protocol else {
-        // The protocol's number stands before the addresses, and was not captured.
+        // The packet was cut before the protocol number, and so before the addresses.
         if fault.is_none() {
             return write!(line.out, ", length {len}");
         }
@@ -304,7 +301,7 @@ fn write_ip_of(
     let around = line.tell(fault, around)?;
     write_ends(line, &ip)?;
     let end = ip.stated_end.unwrap_or(len);
-    let carried = Carried {
+    let carried = IpPayload {
         ip: &ip,
         len: end.saturating_sub(ip.payload_at),
         path: line.path,
@@ -316,8 +313,8 @@ fn write_ip_of(
     match protocol {
         number::TCP => transport::write_tcp(line, &carried, around),
         number::UDP => transport::write_udp(line, &carried, around),
-        number::ICMP => icmp::write_v4(line, &carried, around),
-        number::ICMPV6 => icmp::write_v6(line, &carried, around),
+        number::ICMP => icmp::write(line, &carried, Version::V4, around),
+        number::ICMPV6 => icmp::write(line, &carried, Version::V6, around),
         number::GRE => tunnel::write_gre(line, &carried, around),
         number::IPIP | number::IPV6 if !around.is_deepest() && !ip.payload.is_empty() => {
             write!(line.out, "{} ", ProtocolName(protocol))?;
@@ -328,7 +325,7 @@ fn write_ip_of(
 }
 
 /// Writes addresses and ports, as far as they were captured.
-fn write_ends(line: &mut Line<'_>, ip: &Ip<'_>) -> fmt::Result {
+fn write_ends(line: &mut LineWriter<'_>, ip: &Ip<'_>) -> fmt::Result {
     if ip.source.is_none() && ip.destination.is_none() {
         return Ok(());
     }
@@ -339,7 +336,7 @@ fn write_ends(line: &mut Line<'_>, ip: &Ip<'_>) -> fmt::Result {
     line.out.write_str(": ")
 }
 
-fn write_end(line: &mut Line<'_>, address: Option<IpAddr>, port: Option<u16>) -> fmt::Result {
+fn write_end(line: &mut LineWriter<'_>, address: Option<IpAddr>, port: Option<u16>) -> fmt::Result {
     match address {
         Some(address) => write!(line.out, "{address}")?,
         None => line.out.write_str("?")?,

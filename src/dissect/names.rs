@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::record::EtherType;
 
-/// An IP protocol number; shown by the name that tcpdump uses.
+/// An IP protocol number, displayed as tcpdump's name for it.
 pub struct ProtocolName(pub u8);
 
 impl fmt::Display for ProtocolName {
@@ -31,7 +31,7 @@ impl fmt::Display for ProtocolName {
     }
 }
 
-/// Shows an ethertype's name, or its number where it has none.
+/// An ethertype, displayed as its name, or as its number if it has none.
 pub struct EtherTypeName(pub EtherType);
 
 impl fmt::Display for EtherTypeName {
@@ -56,7 +56,7 @@ impl fmt::Display for EtherTypeName {
     }
 }
 
-/// An LLC frame (IEEE 802.2): by its destination service access point.
+/// Writes the kind of an LLC frame (IEEE 802.2), by its destination service access point.
 pub fn write_llc(out: &mut dyn fmt::Write, llc: &[u8]) -> fmt::Result {
     match llc {
         [0x42, 0x42, ..] => out.write_str("STP"),

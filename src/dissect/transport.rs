@@ -1,40 +1,47 @@
-//! Describes TCP, UDP, and the protocols of which only a name and a few numbers are shown.
+//! Describes TCP, UDP, and the protocols of which only the name and a few numbers are shown.
 
 use std::fmt;
 
-use super::check::{self, Carried};
+use super::check::{self, IpPayload};
 use super::fault::Layer;
 use super::names::ProtocolName;
-use super::{Around, Line, tunnel};
+use super::{Around, LineWriter, tunnel};
 use crate::packet::ip::number;
+use crate::packet::offset::{tcp, udp};
 use crate::packet::{be16, be32};
 
 /// Writes a UDP datagram. As in tcpdump, the length is the payload's according to the header.
-pub fn write_udp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
-    const LEN: usize = 8;
+pub fn write_udp(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.udp());
     let around = line.tell(fault, around)?;
-    let length = be16(data, 4).map_or(carried.len, usize::from);
-    if let (Some(port), Some(payload)) = (be16(data, 2), data.get(LEN..)) {
-        let len = length.min(carried.len).saturating_sub(LEN);
+    let length = be16(data, udp::LENGTH).map_or(carried.len, usize::from);
+    if let (Some(port), Some(payload)) = (be16(data, udp::DESTINATION), data.get(udp::LEN..)) {
+        let len = length.min(carried.len).saturating_sub(udp::LEN);
         let payload = &payload[..payload.len().min(len)];
         if tunnel::write_udp_payload(line, port, payload, len, around)? {
             return Ok(());
         }
     }
-    write!(line.out, "UDP, length {}", length.saturating_sub(LEN))
+    write!(line.out, "UDP, length {}", length.saturating_sub(udp::LEN))
 }
 
-/// `Flags [S], seq 1, win 64240, length 0`: the letters are tcpdump's.
-pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+/// Writes a TCP segment: `Flags [S], seq 1, win 64240, length 0`, with tcpdump's letters.
+pub fn write_tcp(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     const LETTERS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
     const ACKNOWLEDGMENT: u8 = 0x10;
-    const LEN: usize = 20;
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.tcp());
     line.tell(fault, around)?;
-    let (Some(&offset), Some(&flags)) = (data.get(12), data.get(13)) else {
+    let (Some(&offset), Some(&flags)) = (data.get(tcp::DATA_OFFSET), data.get(tcp::FLAGS)) else {
         return write!(line.out, "TCP, length {}", carried.len);
     };
     line.out.write_str("Flags [")?;
@@ -47,16 +54,16 @@ pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
         }
     }
     line.out.write_str("]")?;
-    if let Some(sequence) = be32(data, 4) {
+    if let Some(sequence) = be32(data, tcp::SEQUENCE) {
         write!(line.out, ", seq {sequence}")?;
     }
-    if let Some(number) = be32(data, 8).filter(|_| flags & ACKNOWLEDGMENT != 0) {
+    if let Some(number) = be32(data, tcp::ACKNOWLEDGMENT).filter(|_| flags & ACKNOWLEDGMENT != 0) {
         write!(line.out, ", ack {number}")?;
     }
-    if let Some(window) = be16(data, 14) {
+    if let Some(window) = be16(data, tcp::WINDOW) {
         write!(line.out, ", win {window}")?;
     }
-    let header_len = (usize::from(offset >> 4) * 4).max(LEN);
+    let header_len = (usize::from(offset >> 4) * 4).max(tcp::LEN);
     write!(
         line.out,
         ", length {}",
@@ -66,9 +73,9 @@ pub fn write_tcp(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
 
 /// Writes a packet that is neither TCP, UDP, ICMP nor a tunnel.
 pub fn write_other(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     protocol: u8,
-    carried: &Carried<'_, '_>,
+    carried: &IpPayload<'_, '_>,
     around: Around,
 ) -> fmt::Result {
     let data = carried.ip.payload;

@@ -2,20 +2,25 @@
 
 use std::fmt;
 
-use super::check::Carried;
-use super::{Around, Line, write_ethernet, write_payload};
+use super::check::IpPayload;
+use super::{Around, LineWriter, write_ethernet, write_payload};
+use crate::packet::offset::{geneve, gre, vxlan};
 use crate::packet::tunnel::{
     GENEVE_PORT, GreFlags, TRANSPARENT_ETHERNET, VXLAN_PORT, VXLAN_PORT_OLD,
 };
 use crate::packet::{be16, be32};
 use crate::record::EtherType;
 
-/// GRE (RFC 2784, 2890; version 1: RFC 2637).
-pub fn write_gre(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around) -> fmt::Result {
+/// Writes a GRE packet (RFC 2784, 2890; version 1: RFC 2637).
+pub fn write_gre(
+    line: &mut LineWriter<'_>,
+    carried: &IpPayload<'_, '_>,
+    around: Around,
+) -> fmt::Result {
     let data = carried.ip.payload;
     let fault = around.judge(|| carried.gre());
     let around = line.tell(fault, around)?;
-    let (Some(flags), Some(protocol)) = (be16(data, 0), be16(data, 2)) else {
+    let (Some(flags), Some(protocol)) = (be16(data, gre::FLAGS), be16(data, gre::PROTOCOL)) else {
         return write!(line.out, "GRE, length {}", carried.len);
     };
     let flags = GreFlags(flags);
@@ -43,7 +48,7 @@ pub fn write_gre(line: &mut Line<'_>, carried: &Carried<'_, '_>, around: Around)
 }
 
 fn write_inner(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     protocol: u16,
     inner: &[u8],
     len: usize,
@@ -59,44 +64,46 @@ fn write_inner(
 
 /// Writes a datagram of `len` bytes if it belongs to a tunnel, and returns whether it does.
 pub fn write_udp_payload(
-    line: &mut Line<'_>,
+    line: &mut LineWriter<'_>,
     port: u16,
     data: &[u8],
     len: usize,
     around: Around,
 ) -> Result<bool, fmt::Error> {
-    const LEN: usize = 8;
     if around.is_deepest() {
         return Ok(false);
     }
     match port {
-        // RFC 7348, 5: flags with the I bit, reserved, a network identifier of 24 bits.
         VXLAN_PORT | VXLAN_PORT_OLD => {
-            let (Some(8), Some(vni)) = (data.first().map(|flags| flags & 8), be32(data, 4)) else {
+            let (Some(flags), Some(vni)) = (data.get(vxlan::FLAGS), be32(data, vxlan::VNI)) else {
                 return Ok(false);
             };
-            write!(line.out, "VXLAN, vni {}: ", vni >> 8)?;
-            let inner = data.get(LEN..).unwrap_or_default();
+            if flags & vxlan::HAS_VNI == 0 {
+                return Ok(false);
+            }
+            write!(line.out, "VXLAN, vni {}: ", vni >> vxlan::VNI_SHIFT)?;
+            let inner = data.get(vxlan::LEN..).unwrap_or_default();
             write_inner(
                 line,
                 TRANSPARENT_ETHERNET,
                 inner,
-                len.saturating_sub(LEN),
+                len.saturating_sub(vxlan::LEN),
                 around,
             )?;
         }
-        // RFC 8926, 3.4: version and options' length in words, protocol, network identifier.
         GENEVE_PORT => {
-            let (Some(first), Some(protocol), Some(vni)) =
-                (data.first(), be16(data, 2), be32(data, 4))
-            else {
+            let (Some(first), Some(protocol), Some(vni)) = (
+                data.get(geneve::VERSION_AND_LENGTH),
+                be16(data, geneve::PROTOCOL),
+                be32(data, geneve::VNI),
+            ) else {
                 return Ok(false);
             };
-            if first >> 6 != 0 {
+            if first >> geneve::VERSION_SHIFT != 0 {
                 return Ok(false);
             }
-            write!(line.out, "Geneve, vni {}: ", vni >> 8)?;
-            let header_len = LEN + usize::from(first & 0x3f) * 4;
+            write!(line.out, "Geneve, vni {}: ", vni >> geneve::VNI_SHIFT)?;
+            let header_len = geneve::LEN + usize::from(first & geneve::OPTIONS_WORDS) * 4;
             let inner = data.get(header_len..).unwrap_or_default();
             write_inner(
                 line,

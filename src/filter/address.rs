@@ -6,14 +6,14 @@ use std::ops::Range;
 use winnow::stream::Location;
 
 use super::advice;
-use super::ast::{Connective, Direction, Expr, Net, Primitive, Scope};
-use super::lex::{self, Input, Name, Parsed, expected, fail, keyword};
+use super::ast::{Connective, DirQualifier, Expr, Net, Primitive, Scope};
+use super::lex::{self, NameToken, Parsed, ParserInput, expected, fail, keyword};
 use super::words::Protocol;
 
-/// `net` under a protocol, which has to have such addresses.
+/// Builds the test for a network under a protocol, which must have addresses of that family.
 pub fn scoped(
     protocol: Option<Protocol>,
-    direction: Direction,
+    direction: DirQualifier,
     net: Net,
     span: Range<usize>,
 ) -> Parsed<Expr> {
@@ -33,10 +33,10 @@ pub fn scoped(
 }
 
 pub fn host(
-    input: &mut Input<'_>,
+    input: &mut ParserInput<'_>,
     protocol: Option<Protocol>,
-    direction: Direction,
-    name: &Name<'_>,
+    direction: DirQualifier,
+    name: &NameToken<'_>,
 ) -> Parsed<Expr> {
     if lex::peek_sign(input, "/")? {
         return fail(
@@ -44,7 +44,7 @@ pub fn host(
             "expected a single host: a network is written `net 10.0.0.0/8`",
         );
     }
-    // As in tcpdump: a bare number is the whole address, `10.1` the two bytes it begins with.
+    // As in tcpdump, a bare number is a whole address, and `10.1` the first two bytes of one.
     if let Some(number) = lex::number(name.text) {
         let Ok(value) = u32::try_from(number) else {
             return fail(name.span.clone(), "expected an IPv4 address");
@@ -69,7 +69,7 @@ pub fn host(
     })
 }
 
-fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
+fn resolve(input: &ParserInput<'_>, name: &NameToken<'_>) -> Parsed<Vec<Net>> {
     if mac(name.text).is_some() && name.text.contains(':') {
         return fail(
             name.span.clone(),
@@ -89,9 +89,9 @@ fn resolve(input: &Input<'_>, name: &Name<'_>) -> Parsed<Vec<Net>> {
     }
 }
 
-/// One primitive for each address of a name.
+/// Builds one primitive for each address of a name.
 fn any_of(
-    name: &Name<'_>,
+    name: &NameToken<'_>,
     nets: Vec<Net>,
     mut primitive: impl FnMut(Net) -> Parsed<Expr>,
 ) -> Parsed<Expr> {
@@ -124,9 +124,9 @@ impl From<IpAddr> for Net {
     }
 }
 
-/// An address in digits: IPv6, or two to four bytes of IPv4. `None` for anything that may be a
-/// name.
-fn literal(name: &Name<'_>) -> Parsed<Option<Net>> {
+/// Parses a numeric address: IPv6, or two to four bytes of IPv4. Returns `None` for anything that
+/// may be a name.
+fn literal(name: &NameToken<'_>) -> Parsed<Option<Net>> {
     if let Ok(address) = name.text.parse::<Ipv6Addr>() {
         return Ok(Some(IpAddr::V6(address).into()));
     }
@@ -153,19 +153,19 @@ fn v4(bytes: [u8; 4], bits: u32) -> Net {
     }
 }
 
-/// The first `bits`, at most 32.
+/// Returns a mask of the first `bits` bits, at most 32.
 fn v4_mask(bits: u32) -> u32 {
     u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0)
 }
 
-/// The first `bits`, at most 128.
+/// Returns a mask of the first `bits` bits, at most 128.
 fn v6_mask(bits: u32) -> u128 {
     u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0)
 }
 
-/// `10`, `10.1`, `10.0.0.0/8`, `10.0.0.0 mask 255.0.0.0`, `2001:db8::/32`: the net, and all that
-/// was taken for it.
-pub fn net(input: &mut Input<'_>, name: &Name<'_>) -> Parsed<(Net, Range<usize>)> {
+/// Parses a network: `10`, `10.1`, `10.0.0.0/8`, `10.0.0.0 mask 255.0.0.0`, `2001:db8::/32`.
+/// Returns it with the span of its text.
+pub fn net(input: &mut ParserInput<'_>, name: &NameToken<'_>) -> Parsed<(Net, Range<usize>)> {
     let short = lex::number(name.text)
         .map(u32::try_from)
         .and_then(Result::ok)
@@ -230,7 +230,7 @@ pub fn net(input: &mut Input<'_>, name: &Name<'_>) -> Parsed<(Net, Range<usize>)
     Ok((net, span))
 }
 
-/// A number alone, as tcpdump reads it: `net 10` is 10.0.0.0/8.
+/// Converts a single number to a network as tcpdump does: `net 10` is 10.0.0.0/8.
 fn short_net(mut value: u32) -> Net {
     let mut mask = u32::MAX;
     while value != 0 && value & 0xff00_0000 == 0 {
@@ -243,8 +243,8 @@ fn short_net(mut value: u32) -> Net {
     }
 }
 
-/// `/8` directly behind an address.
-fn prefix_length(input: &mut Input<'_>, net: Net) -> Parsed<Option<u32>> {
+/// Takes the prefix length directly behind an address, such as `/8`.
+fn prefix_length(input: &mut ParserInput<'_>, net: Net) -> Parsed<Option<u32>> {
     let most = match net {
         Net::V4 { .. } => 32,
         Net::V6 { .. } => 128,
@@ -259,9 +259,13 @@ fn prefix_length(input: &mut Input<'_>, net: Net) -> Parsed<Option<u32>> {
     }
 }
 
-/// An address, a net or a name.
-pub fn far(input: &mut Input<'_>, direction: Direction, name: &Name<'_>) -> Parsed<Expr> {
-    let primitive = |net| Ok(Primitive::FarAddress(direction, net).into());
+/// Builds the test of `saddr`, `daddr` or `addr` for an address, a network or a host name.
+pub fn transport(
+    input: &mut ParserInput<'_>,
+    direction: DirQualifier,
+    name: &NameToken<'_>,
+) -> Parsed<Expr> {
+    let primitive = |net| Ok(Primitive::TransportAddress(direction, net).into());
     if lex::number(name.text).is_some() || literal(name)?.is_some() {
         let (net, _) = net(input, name)?;
         return primitive(net);
@@ -269,7 +273,8 @@ pub fn far(input: &mut Input<'_>, direction: Direction, name: &Name<'_>) -> Pars
     any_of(name, resolve(input, name)?, primitive)
 }
 
-/// `xx:xx:xx:xx:xx:xx` with `:`, `.` or `-`, `xxxx.xxxx.xxxx`, or twelve digits.
+/// Parses a MAC address: `xx:xx:xx:xx:xx:xx` with `:`, `.` or `-`, `xxxx.xxxx.xxxx`, or twelve
+/// digits.
 pub fn mac(text: &str) -> Option<[u8; 6]> {
     let parts: Vec<&str> = text.split([':', '.', '-']).collect();
     let widths = match parts.len() {

@@ -1,12 +1,12 @@
-//! Hints for words that users know from other tools, or in another spelling.
+//! Gives hints for words that users know from other tools, or in another spelling.
 
-use super::lex::{self, Input, Parsed, expected, fail, peek_character, peek_word, position};
+use super::lex::{self, Parsed, ParserInput, expected, fail, peek_character, peek_word, position};
 use super::names::Service;
 use super::words;
 use crate::reason;
 
-/// What to write for a word that is none of the language's.
-pub fn for_unknown(input: &Input<'_>, word: &str) -> String {
+/// Returns a hint for an unknown word.
+pub fn for_unknown(input: &ParserInput<'_>, word: &str) -> String {
     let lower = word.to_ascii_lowercase();
     let begins = word.split('-').next().unwrap_or_default();
     if lower != word && words::is_keyword(&lower) {
@@ -27,7 +27,7 @@ pub fn for_unknown(input: &Input<'_>, word: &str) -> String {
     "a name needs `host` before it".to_owned()
 }
 
-/// `: …` for a name that is a word of the language but for its case; nothing for others.
+/// Returns `: ` and a hint if the name is a keyword in another case; else nothing.
 pub fn for_case(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if lower != name && words::is_keyword(&lower) {
@@ -37,8 +37,9 @@ pub fn for_case(name: &str) -> String {
     }
 }
 
-/// `: …` for a service that services(5) has in another case, or a word of the language.
-pub fn for_service(input: &Input<'_>, name: &str) -> String {
+/// Returns `: ` and a hint if services(5) has the name in another case, or if it is a keyword in
+/// another case.
+pub fn for_service(input: &ParserInput<'_>, name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if lower != name && input.state.names.service(&lower) != Service::default() {
         return format!(": `{lower}` is");
@@ -50,7 +51,7 @@ fn in_lower_case(word: &str) -> String {
     format!("words are written in lower case: `{word}`")
 }
 
-/// Words of other tools, and what stands for them here.
+/// Returns the hint for a word of another tool.
 fn known_elsewhere(word: &str) -> Option<&'static str> {
     Some(match word {
         "vxlan" => "`inner` looks into VXLAN tunnels: `inner tcp`, `udp port 4789 and inner arp`",
@@ -71,13 +72,13 @@ fn known_elsewhere(word: &str) -> Option<&'static str> {
         "sip" | "srcip" | "source" => "a source address is `src host`: `src host 10.0.0.1`",
         "dip" | "dstip" | "destination" => "a destination is `dst host`: `dst host 10.0.0.1`",
         word if is_of_wireshark(word) => {
-            "fields are Wireshark's: here it is `tcp port 80`, `src host 10.0.0.1`, `len > 100`"
+            "this is a Wireshark field; write `tcp port 80`, `src host 10.0.0.1`, `len > 100`"
         }
         _ => return None,
     })
 }
 
-/// `tcp.port`, `ip.addr`, `frame.len`
+/// Returns whether the word is one of Wireshark's fields: `tcp.port`, `ip.addr`, `frame.len`.
 fn is_of_wireshark(word: &str) -> bool {
     word.split_once('.').is_some_and(|(protocol, field)| {
         let is_known = words::is_keyword(protocol)
@@ -89,9 +90,9 @@ fn is_of_wireshark(word: &str) -> bool {
     })
 }
 
-/// What stands where `and` or `or` has to: neither, and perhaps a slip. `wanted` is all that could
-/// stand there.
-pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> {
+/// Fails because neither `and` nor `or` follows, with a hint if the text looks like a slip.
+/// `wanted` lists everything that could follow.
+pub fn expected_connective<T>(input: &mut ParserInput<'_>, wanted: &str) -> Parsed<T> {
     let start = position(input)?;
     let word = peek_word(input)?;
     let hint = match word.to_ascii_lowercase().as_str() {
@@ -100,7 +101,7 @@ pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> 
             Some(',') => Some("names are joined by `or`".to_owned()),
             Some('|') => Some("it is written `or` or `||`".to_owned()),
             Some('&') => Some("it is written `and` or `&&`".to_owned()),
-            Some('[') => Some("names with blanks stand in double quotes".to_owned()),
+            Some('[') => Some("put names with blanks in double quotes".to_owned()),
             _ => None,
         },
     };
@@ -113,8 +114,8 @@ pub fn expected_connective<T>(input: &mut Input<'_>, wanted: &str) -> Parsed<T> 
     }
 }
 
-/// A sign that stands between a word and its name in other languages.
-pub fn refuse_sign(input: &mut Input<'_>) -> Parsed<()> {
+/// Fails if a sign comes next that other languages have between a word and its name.
+pub fn refuse_sign(input: &mut ParserInput<'_>) -> Parsed<()> {
     for sign in ["==", "=", "!="] {
         if lex::peek_sign(input, sign)? {
             let start = position(input)?;
@@ -124,4 +125,4 @@ pub fn refuse_sign(input: &mut Input<'_>) -> Parsed<()> {
     Ok(())
 }
 
-pub const WITHOUT_SIGN: &str = "expected a name right behind the word, without a sign";
+pub const WITHOUT_SIGN: &str = "expected a name directly after the word, without a sign";

@@ -1,7 +1,7 @@
-//! Arithmetic: `ip[0] & 0xf`, `len - 14`, `tcp[tcpflags]`.
+//! Parses arithmetic: `ip[0] & 0xf`, `len - 14`, `tcp[tcpflags]`.
 //!
-//! The precedences are those of libpcap's grammar, where `%` and `^` have none: they take all that
-//! follows for their right side.
+//! The precedences are those of libpcap's grammar, in which `%` and `^` have none: everything that
+//! follows them is their right operand.
 
 use std::ops::Range;
 
@@ -12,31 +12,34 @@ use winnow::token::take_while;
 
 use super::ast::{Arith, Operator, Width};
 use super::lex::{
-    Input, Parsed, expected, fail, keyword, name, nested, number, peek_character, peek_sign,
+    Parsed, ParserInput, expected, fail, keyword, name, nested, number, peek_character, peek_sign,
     peek_word, position, sign,
 };
 use super::words::{self, Protocol};
 
-/// The beginning of an arithmetic expression.
-pub struct Started<'i> {
+/// The part of an arithmetic expression that has been parsed so far.
+pub struct PartialArith<'i> {
     pub arith: Arith,
-    /// Where it is nothing but a number: its text.
+    /// The text, if the part is a single number.
     pub number: Option<&'i str>,
     pub span: Range<usize>,
 }
 
-/// A whole arithmetic expression.
-pub fn arithmetic(input: &mut Input<'_>) -> Parsed<Arith> {
+/// Parses a whole arithmetic expression.
+pub fn arithmetic(input: &mut ParserInput<'_>) -> Parsed<Arith> {
     let started = operand(input)?;
     Ok(rest(input, started)?.arith)
 }
 
-/// What follows the first operand.
-pub fn rest<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Started<'i>> {
+/// Parses the rest of the expression behind its first operand.
+pub fn rest<'i>(
+    input: &mut ParserInput<'i>,
+    started: PartialArith<'i>,
+) -> Parsed<PartialArith<'i>> {
     if peek_operator(input)?.is_none() {
         return Ok(started);
     }
-    Ok(Started {
+    Ok(PartialArith {
         arith: climb(input, started.arith, 0)?,
         number: None,
         span: started.span.start..input.current_token_start(),
@@ -44,7 +47,7 @@ pub fn rest<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Started<'
 }
 
 /// Takes operators that bind tighter than `floor`.
-fn climb(input: &mut Input<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
+fn climb(input: &mut ParserInput<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
     let mut left = first;
     while let Some((operator, text)) = peek_operator(input)? {
         let precedence = operator.precedence();
@@ -74,7 +77,7 @@ fn climb(input: &mut Input<'_>, first: Arith, floor: u8) -> Parsed<Arith> {
     Ok(left)
 }
 
-/// `left operator right`, in one list with operators of the same precedence.
+/// Builds `left operator right`, as one list if the operators of both have the same precedence.
 fn joined(left: Arith, operator: Operator, right: Arith) -> Arith {
     match left {
         Arith::Operation { first, mut rest }
@@ -93,7 +96,7 @@ fn joined(left: Arith, operator: Operator, right: Arith) -> Arith {
     }
 }
 
-/// What libpcap refuses of constants, too.
+/// Refuses the constant operands that libpcap refuses.
 fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Parsed<()> {
     match (operator, right) {
         (Operator::Divide | Operator::Remainder, Arith::Number(0)) => {
@@ -106,7 +109,7 @@ fn check_constant(operator: Operator, right: &Arith, span: Range<usize>) -> Pars
     }
 }
 
-fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str)>> {
+fn peek_operator(input: &mut ParserInput<'_>) -> Parsed<Option<(Operator, &'static str)>> {
     const SIGNS: [(&str, Operator); 10] = [
         ("<<", Operator::ShiftLeft),
         (">>", Operator::ShiftRight),
@@ -130,8 +133,9 @@ fn peek_operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, &'static str
     Ok(None)
 }
 
-/// A number, a named constant, `len`, a load, or any of them behind `-` or in parentheses.
-pub fn operand<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
+/// Parses an operand: a number, a named constant, `len`, a load, or one of them behind `-` or in
+/// parentheses.
+pub fn operand<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
     let mut negated = false;
     while sign(input, "-")? {
@@ -145,14 +149,14 @@ pub fn operand<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
         Arith::Negated(arith) => *arith,
         arith => Arith::Negated(Box::new(arith)),
     };
-    Ok(Started {
+    Ok(PartialArith {
         arith,
         number: started.number.filter(|_| !signed),
         span: start..input.current_token_start(),
     })
 }
 
-fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
+fn unsigned<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     const WANTED: &str = "a number, `len` or bytes such as `ip[0]`";
     let start = position(input)?;
     match peek_character(input)? {
@@ -169,7 +173,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
                     expected(input, "an operator or `)`")
                 }
             })?;
-            Ok(Started {
+            Ok(PartialArith {
                 arith,
                 number: None,
                 span: start..input.current_token_start(),
@@ -185,7 +189,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
             let span = start..start + word.len();
             if word == "len" {
                 input.next_slice(word.len());
-                return Ok(Started {
+                return Ok(PartialArith {
                     arith: Arith::Length,
                     number: None,
                     span,
@@ -193,7 +197,7 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
             }
             if let Some(value) = words::constant(word) {
                 input.next_slice(word.len());
-                return Ok(Started {
+                return Ok(PartialArith {
                     arith: Arith::Number(value),
                     number: None,
                     span,
@@ -213,7 +217,8 @@ fn unsigned<'i>(input: &mut Input<'i>) -> Parsed<Started<'i>> {
     }
 }
 
-/// The `len` of `len-14`: an operand that a minus ends, though it could be part of the word.
+/// Returns the operand before a minus in a word such as `len-14`, where the minus could be part of
+/// the word.
 pub fn operand_before_minus(word: &str) -> Option<&str> {
     word.rmatch_indices('-')
         .map(|(at, _)| &word[..at])
@@ -221,9 +226,9 @@ pub fn operand_before_minus(word: &str) -> Option<&str> {
         .filter(|_| words::constant(word).is_none())
 }
 
-fn constant_number(text: &str, span: Range<usize>) -> Parsed<Started<'_>> {
+fn constant_number(text: &str, span: Range<usize>) -> Parsed<PartialArith<'_>> {
     match number(text).map(u32::try_from) {
-        Some(Ok(value)) => Ok(Started {
+        Some(Ok(value)) => Ok(PartialArith {
             arith: Arith::Number(value),
             number: Some(text),
             span,
@@ -233,9 +238,9 @@ fn constant_number(text: &str, span: Range<usize>) -> Parsed<Started<'_>> {
     }
 }
 
-/// A number where the whole word is one: `80`, but not `80-90` or `10.0.0.1`. One that does not
-/// fit 32 bits is left to whoever knows what it should be.
-pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>> {
+/// Takes a number if the whole word is one: `80`, but not `80-90` or `10.0.0.1`. Leaves a number of
+/// more than 32 bits to a caller that knows what it should be.
+pub fn opt_bare_number<'i>(input: &mut ParserInput<'i>) -> Parsed<Option<PartialArith<'i>>> {
     position(input)?;
     let before = input.checkpoint();
     let Some(name) = name(input, "")? else {
@@ -245,19 +250,19 @@ pub fn opt_bare_number<'i>(input: &mut Input<'i>) -> Parsed<Option<Started<'i>>>
         input.reset(&before);
         return Ok(None);
     };
-    Ok(Some(Started {
+    Ok(Some(PartialArith {
         arith: Arith::Number(value),
         number: Some(name.text),
         span: name.span,
     }))
 }
 
-/// `[offset]` or `[offset:width]` behind the protocol at `span`.
+/// Parses `[offset]` or `[offset:width]` behind the protocol at `span`.
 pub fn load<'i>(
-    input: &mut Input<'i>,
+    input: &mut ParserInput<'i>,
     protocol: Protocol,
     span: Range<usize>,
-) -> Parsed<Started<'i>> {
+) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
     if !sign(input, "[")? {
         return expected(input, "`[`");
@@ -280,7 +285,7 @@ pub fn load<'i>(
         }
         return expected(input, "an operator, `:` or `]`");
     }
-    Ok(Started {
+    Ok(PartialArith {
         arith: Arith::Load {
             header,
             offset: Box::new(offset),
@@ -291,7 +296,7 @@ pub fn load<'i>(
     })
 }
 
-fn width(input: &mut Input<'_>) -> Parsed<Width> {
+fn width(input: &mut ParserInput<'_>) -> Parsed<Width> {
     position(input)?;
     let digits =
         opt(peek(take_while(1.., |c: char| c.is_ascii_alphanumeric()))).parse_next(input)?;

@@ -1,29 +1,30 @@
-//! The syntax tree of an expression. Names are looked up, qualifiers are carried over and aliases
-//! are replaced: two expressions that mean the same by the manual have the same tree.
+//! The syntax tree of an expression. Names are resolved, carried-over qualifiers are filled in and
+//! aliases are replaced, so that two expressions with the same meaning in the manual have the same
+//! tree.
 
-use crate::packet;
+use crate::packet::{self, ip::number};
 use crate::record::{self, EtherType, Origin};
 
-use super::fact::Fact;
+use super::fact::NamedFact;
 use super::glob::Glob;
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    /// `a and b or c`: from left to right, both connectives alike.
+    /// `a and b or c`: evaluated from left to right, with both connectives equal.
     Chain(Chain),
     /// `not a`
     Not(Box<Expr>),
-    /// `inner a`: of the packet inside the tunnel.
+    /// `inner a`: tests the packet inside the tunnel.
     Inner(Box<Expr>),
-    /// One test.
+    /// One predicate.
     Primitive(Primitive),
 }
 
-/// At least two expressions. A list, not a tree: a thousand times `or` must not recurse.
+/// At least two joined expressions. A list, not a tree, so that a thousand `or`s need no recursion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Never a chain itself: it would be the same without parentheses.
+    /// Never a chain itself: without parentheses it means the same.
     pub first: Box<Expr>,
     /// Not empty.
     pub rest: Vec<(Connective, Expr)>,
@@ -36,7 +37,7 @@ pub enum Connective {
 }
 
 impl Expr {
-    /// `self` and what follows it, without parentheses that change nothing.
+    /// Appends expressions to `self`, and leaves out parentheses that change nothing.
     pub fn chained(self, mut more: Vec<(Connective, Expr)>) -> Self {
         if more.is_empty() {
             return self;
@@ -53,7 +54,7 @@ impl Expr {
         }
     }
 
-    /// `not self`; twice is nothing.
+    /// Negates the expression; a double negation cancels out.
     pub fn negated(self) -> Self {
         match self {
             Self::Not(expr) => *expr,
@@ -68,7 +69,7 @@ impl From<Primitive> for Expr {
     }
 }
 
-/// One test of a packet or of its drop.
+/// One predicate of a packet or of its drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Primitive {
     /// `ip`, `arp`, `ether proto 0x88cc`
@@ -78,19 +79,19 @@ pub enum Primitive {
     /// `protochain 6`: any header of the chain
     ProtoChain(Family, u8),
     /// `host`, `net`
-    Address(Scope, Direction, Net),
+    Address(Scope, DirQualifier, Net),
     /// `saddr`, `daddr`, `addr`
-    FarAddress(Direction, Net),
+    TransportAddress(DirQualifier, Net),
     /// `port`, `portrange`
-    Port(PortScope, Direction, PortRange),
+    Port(PortScope, DirQualifier, PortRange),
     /// `sport`, `dport`
-    FarPort(Side, PortRange),
+    TransportPort(Side, PortRange),
     /// `flow tcp 10.0.0.1:1234 10.0.0.2:80`
-    Flow(Flow),
+    Flow(TwoWayFlow),
     /// `flow udp 10.0.0.1:53 > 10.0.0.2:1234`: one direction, as a summary counts it; `flow none`
     OneWay(Option<packet::Flow>),
     /// `ether host`
-    Mac(Direction, [u8; 6]),
+    Mac(DirQualifier, [u8; 6]),
     /// `broadcast`
     Broadcast,
     /// `ip broadcast`
@@ -113,7 +114,7 @@ pub enum Primitive {
     Direction(record::Direction),
     /// `len > 100`, `ip[8] < 5`
     Relation(Relation),
-    /// What only a drop has.
+    /// A fact of the drop rather than of the packet.
     Drop(DropWord),
 }
 
@@ -124,7 +125,7 @@ pub enum Family {
     Either,
 }
 
-/// Which protocols an address is looked for in.
+/// The protocols in which an address is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// IPv4, ARP and RARP, or IPv6.
@@ -135,15 +136,16 @@ pub enum Scope {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum DirQualifier {
     Either,
     Source,
     Destination,
     Both,
 }
 
-impl Direction {
-    /// What the two sides make together. Unknown is `None`; a known side can decide alone.
+impl DirQualifier {
+    /// Combines the answers for the two sides. `None` means unknown; one known side can decide
+    /// alone.
     pub fn judge(
         self,
         source: impl FnOnce() -> Option<bool>,
@@ -172,14 +174,14 @@ pub enum Side {
     Destination,
 }
 
-/// An address and the bits of it that count; the others are zero.
+/// An address and a mask of the bits that are compared; all other bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Net {
     V4 { address: u32, mask: u32 },
     V6 { address: u128, mask: u128 },
 }
 
-/// Which transport protocols a port is looked for in.
+/// The transport protocols in which a port is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortScope {
     /// TCP, UDP, SCTP.
@@ -190,18 +192,18 @@ pub enum PortScope {
 }
 
 impl PortScope {
-    /// Whether IP protocol `number` is meant.
-    pub fn covers(self, number: u8) -> bool {
+    /// Returns whether the IP protocol is in the scope.
+    pub fn covers(self, protocol: u8) -> bool {
         match self {
-            Self::Any => matches!(number, 6 | 17 | 132),
-            Self::Tcp => number == 6,
-            Self::Udp => number == 17,
-            Self::Sctp => number == 132,
+            Self::Any => matches!(protocol, number::TCP | number::UDP | number::SCTP),
+            Self::Tcp => protocol == number::TCP,
+            Self::Udp => protocol == number::UDP,
+            Self::Sctp => protocol == number::SCTP,
         }
     }
 }
 
-/// First and last, both included, in order.
+/// A range of ports, both ends included; `first` is not above `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
     pub first: u16,
@@ -214,16 +216,16 @@ impl PortRange {
     }
 }
 
-/// One conversation, both directions.
+/// A flow in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct TwoWayFlow {
     /// Not `Any`.
     pub protocol: PortScope,
     pub one: std::net::SocketAddr,
     pub other: std::net::SocketAddr,
 }
 
-/// IEEE 802.2 frames, and which of them: the control byte under a mask.
+/// A type of IEEE 802.2 frame: the value of the control byte under a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Llc {
     pub name: &'static str,
@@ -239,20 +241,20 @@ pub enum DropWord {
     Origin(Origin),
     /// `trap blackhole_route`, and any other fact that is a name
     Named(record::Fact, Glob),
-    /// `pc 0xffffffffb3d420b5`, and any other fact that is a number; `pc = ""`: a drop that could
-    /// have it and has none
+    /// `pc 0xffffffffb3d420b5`, and any other fact that is a number; `None` is `pc = ""`, which
+    /// holds for a drop that could have the fact and does not
     Number(record::Fact, Option<u64>),
     /// `iface 5`
     InterfaceIndex(u32),
     /// `iface eth0`
     InterfaceName(Vec<u8>),
-    /// `iface = ""`: without an input interface
+    /// `iface = ""`: no input interface
     NoInterface,
     /// `protocol 0x0800`, `protocol = ""`
     Protocol(Option<EtherType>),
     /// `reason = NO_SOCKET`, `reason = ""`
-    Exactly(Fact, Vec<u8>),
-    /// What the catalogue of reasons calls usually harmless.
+    Exactly(NamedFact, Vec<u8>),
+    /// `noise`: usually harmless according to the catalogue of reasons
     Noise,
 }
 
@@ -275,7 +277,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// The same with the two sides exchanged.
+    /// Returns the comparison that holds with the two sides exchanged.
     pub fn turned(self) -> Self {
         match self {
             Self::Equal | Self::NotEqual => self,
@@ -306,22 +308,22 @@ pub enum Arith {
     Length,
     /// `ip[2:2]`
     Load {
-        header: Header,
+        header: LoadBase,
         offset: Box<Arith>,
         width: Width,
     },
     /// `-a`
     Negated(Box<Arith>),
-    /// `a + b - c`: from left to right, all operators of one precedence.
+    /// `a + b - c`: evaluated from left to right; all operators have the same precedence.
     Operation {
-        /// Not an operation of the same precedence, except of the greedy ones.
+        /// Not an operation of the same precedence, unless the operator is greedy.
         first: Box<Arith>,
         /// Not empty.
         rest: Vec<(Operator, Arith)>,
     },
 }
 
-/// Bytes of a load.
+/// The number of bytes that a load reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     One = 1,
@@ -331,16 +333,16 @@ pub enum Width {
 
 /// The header that a load counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
-    /// The first byte of the frame.
+pub enum LoadBase {
+    /// The link-layer header.
     Link,
     Ip,
     Ip6,
     Arp,
     Rarp,
-    /// What follows an IPv4 header, by its protocol number.
+    /// The header behind IPv4, by its protocol number.
     Transport(u8),
-    /// What follows an IPv6 header directly.
+    /// ICMPv6 directly behind the IPv6 header.
     Icmp6,
 }
 
@@ -354,14 +356,14 @@ pub enum Operator {
     Subtract,
     Multiply,
     Divide,
-    /// Takes all that follows for its right side, as it does in libpcap's grammar.
+    /// Greedy: everything that follows is its right operand, as in libpcap's grammar.
     Remainder,
-    /// Likewise.
+    /// Greedy too.
     Xor,
 }
 
 impl Operator {
-    /// Higher binds tighter.
+    /// Returns the precedence; a higher one binds tighter.
     pub fn precedence(self) -> u8 {
         match self {
             Self::Or => 1,
@@ -373,12 +375,13 @@ impl Operator {
         }
     }
 
-    /// Whether all that follows is the right side.
+    /// Returns whether everything that follows is the right operand.
     pub fn is_greedy(self) -> bool {
         matches!(self, Self::Remainder | Self::Xor)
     }
 
-    /// `None` for a division by zero. A shift by more than 31 gives zero.
+    /// Calculates the result; `None` for a division by zero. A shift by more than 31 bits gives
+    /// zero.
     pub fn apply(self, left: u32, right: u32) -> Option<u32> {
         Some(match self {
             Self::Or => left | right,

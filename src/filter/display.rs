@@ -1,17 +1,18 @@
-//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases.
-//! Parsing it gives the same tree.
+//! Shows a syntax tree in its canonical form, with every qualifier written out and no aliases. The
+//! canonical form parses to the same tree.
 
 use std::fmt;
 
 use crate::record::{self, Escaped, Kind, Origin};
 
 use super::ast::{
-    Arith, Chain, Comparison, Connective, Direction, DropWord, Expr, Family, Flow, Header, Net,
-    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, Width,
+    Arith, Chain, Comparison, Connective, DirQualifier, DropWord, Expr, Family, LoadBase, Net,
+    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
 use super::port::OneWay;
 
-/// Up to here `a or b and c` is shown as `(a or b) and c`; beyond, parentheses no longer help.
+/// The most changes of connective for which `a or b and c` is shown as `(a or b) and c`; with more,
+/// parentheses would make the text harder to read.
 const MAX_SHOWN_GROUPS: usize = 8;
 
 impl fmt::Display for Expr {
@@ -26,7 +27,7 @@ impl fmt::Display for Expr {
 }
 
 impl Expr {
-    /// How deeply the canonical form nests, as the parser counts it.
+    /// Returns the nesting depth of the canonical form, as the parser counts it.
     pub fn nesting(&self) -> usize {
         match self {
             Self::Chain(chain) => {
@@ -52,7 +53,7 @@ impl Expr {
     }
 }
 
-/// In parentheses where it is a chain.
+/// An expression in parentheses, if it is a chain.
 struct Grouped<'a>(&'a Expr);
 
 impl Grouped<'_> {
@@ -71,7 +72,8 @@ impl fmt::Display for Grouped<'_> {
 }
 
 impl Chain {
-    /// Parentheses that show the order of evaluation: one pair for each change of connective.
+    /// Returns the number of pairs of parentheses that show the order of evaluation: one for each
+    /// change of connective.
     fn groups(&self) -> usize {
         let changes = self
             .rest
@@ -122,11 +124,11 @@ impl fmt::Display for Primitive {
                 let kind = if net.is_host() { "host" } else { "net" };
                 write!(f, "{direction}{kind} {net}")
             }
-            Self::FarAddress(direction, net) => {
+            Self::TransportAddress(direction, net) => {
                 let word = match direction {
-                    Direction::Source => "saddr",
-                    Direction::Destination => "daddr",
-                    Direction::Either | Direction::Both => "addr",
+                    DirQualifier::Source => "saddr",
+                    DirQualifier::Destination => "daddr",
+                    DirQualifier::Either | DirQualifier::Both => "addr",
                 };
                 write!(f, "{word} {net}")
             }
@@ -142,9 +144,9 @@ impl fmt::Display for Primitive {
                 };
                 write!(f, "{scope}{direction}{kind} {range}")
             }
-            Self::FarPort(Side::Source, range) => write!(f, "sport {range}"),
-            Self::FarPort(Side::Destination, range) => write!(f, "dport {range}"),
-            Self::Flow(Flow {
+            Self::TransportPort(Side::Source, range) => write!(f, "sport {range}"),
+            Self::TransportPort(Side::Destination, range) => write!(f, "dport {range}"),
+            Self::Flow(TwoWayFlow {
                 protocol,
                 one,
                 other,
@@ -153,10 +155,10 @@ impl fmt::Display for Primitive {
             Self::OneWay(Some(flow)) => write!(f, "flow {}", OneWay(*flow)),
             Self::Mac(direction, mac) => {
                 let word = match direction {
-                    Direction::Either => "host",
-                    Direction::Source => "src",
-                    Direction::Destination => "dst",
-                    Direction::Both => "src and dst",
+                    DirQualifier::Either => "host",
+                    DirQualifier::Source => "src",
+                    DirQualifier::Destination => "dst",
+                    DirQualifier::Both => "src and dst",
                 };
                 write!(f, "ether {word} ")?;
                 for (index, byte) in mac.iter().enumerate() {
@@ -230,7 +232,7 @@ impl fmt::Display for Family {
 }
 
 /// A qualifier, with the blank behind it.
-impl fmt::Display for Direction {
+impl fmt::Display for DirQualifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Either => "",
@@ -327,7 +329,7 @@ impl fmt::Display for DropWord {
     }
 }
 
-/// A name, in quotes where the parser would stop within it or take it for another word.
+/// A name, in quotes if the parser would otherwise stop within it or take it for another word.
 pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
@@ -379,19 +381,19 @@ impl fmt::Display for Arith {
                     Width::Four => ":4]",
                 })
             }
-            Self::Negated(arith) => write!(f, "-{}", Operand(arith)),
+            Self::Negated(arith) => write!(f, "-{}", ArithOperand(arith)),
             Self::Operation { first, rest } => {
                 match (&**first, rest.first()) {
-                    // Behind a net, `48 / 17` would be another one.
+                    // Behind a network, `48 / 17` would be read as another network.
                     (Self::Number(number), Some((Operator::Divide, _))) => write!(f, "({number})")?,
-                    (first, _) => Operand(first).fmt(f)?,
+                    (first, _) => ArithOperand(first).fmt(f)?,
                 }
                 for (operator, arith) in rest {
                     let sign = operator.sign();
                     if operator.is_greedy() {
                         write!(f, " {sign} {arith}")?;
                     } else {
-                        write!(f, " {sign} {}", Operand(arith))?;
+                        write!(f, " {sign} {}", ArithOperand(arith))?;
                     }
                 }
                 Ok(())
@@ -405,31 +407,31 @@ impl Arith {
         match self {
             Self::Number(_) | Self::Length => 0,
             Self::Load { offset, .. } => 1 + offset.nesting(),
-            Self::Negated(arith) => Operand(arith).nesting(),
+            Self::Negated(arith) => ArithOperand(arith).nesting(),
             Self::Operation { first, rest } => rest
                 .iter()
                 .map(|(operator, arith)| {
                     if operator.is_greedy() {
                         1 + arith.nesting()
                     } else {
-                        Operand(arith).nesting()
+                        ArithOperand(arith).nesting()
                     }
                 })
-                .fold(Operand(first).nesting(), usize::max),
+                .fold(ArithOperand(first).nesting(), usize::max),
         }
     }
 }
 
-/// In parentheses where it is an operation.
-struct Operand<'a>(&'a Arith);
+/// An operand in parentheses, if it is an operation.
+struct ArithOperand<'a>(&'a Arith);
 
-impl Operand<'_> {
+impl ArithOperand<'_> {
     fn nesting(&self) -> usize {
         usize::from(matches!(self.0, Arith::Operation { .. })) + self.0.nesting()
     }
 }
 
-impl fmt::Display for Operand<'_> {
+impl fmt::Display for ArithOperand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Arith::Operation { .. } => write!(f, "({})", self.0),
@@ -438,7 +440,7 @@ impl fmt::Display for Operand<'_> {
     }
 }
 
-impl Header {
+impl LoadBase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Link => "ether",
@@ -453,7 +455,7 @@ impl Header {
             Self::Transport(17) => "udp",
             Self::Transport(103) => "pim",
             Self::Transport(112) => "vrrp",
-            // The parser makes no others.
+            // The parser creates no others.
             Self::Transport(_) => "sctp",
             Self::Icmp6 => "icmp6",
         }

@@ -1,4 +1,4 @@
-//! Names behind the words that only a drop has.
+//! Parses the names behind the words for facts of the drop.
 
 use std::ops::Range;
 
@@ -7,12 +7,14 @@ use winnow::stream::Location;
 use crate::record::{self, EtherType, Origin};
 
 use super::ast::{DropWord, Expr, Primitive};
-use super::fact::Fact;
+use super::fact::NamedFact;
 use super::glob::Glob;
-use super::lex::{self, Input, Parsed, Quoted, expected, fail, peek_word, position, sign, text};
+use super::lex::{
+    self, Parsed, ParserInput, Quoted, expected, fail, peek_word, position, sign, text,
+};
 use super::words;
 
-/// The words that only a drop has.
+/// A word that is followed by a name or number of the drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextWord {
     Reason,
@@ -22,8 +24,8 @@ pub enum TextWord {
     Protocol,
     Iface,
     IfName,
-    /// `trap`, `pc` and their like: a fact that is looked up as it is.
-    Fact(record::Fact),
+    /// `trap`, `pc` and others: a fact that is matched unchanged.
+    NamedFact(record::Fact),
 }
 
 impl TextWord {
@@ -36,7 +38,7 @@ impl TextWord {
             "protocol" => Self::Protocol,
             "iface" | "ifindex" => Self::Iface,
             "ifname" | "on" => Self::IfName,
-            _ => Self::Fact(record::Fact::from_word(word)?),
+            _ => Self::NamedFact(record::Fact::from_word(word)?),
         })
     }
 
@@ -49,13 +51,13 @@ impl TextWord {
             Self::Protocol => "an Ethernet type from 0 to 65535 or its name",
             Self::Iface => "an interface name or index",
             Self::IfName => "an interface name",
-            Self::Fact(fact) => fact.about().wanted.unwrap_or("a value"),
+            Self::NamedFact(fact) => fact.about().wanted.unwrap_or("a value"),
         }
     }
 }
 
-/// One name, or `=` and the exact one.
-pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
+/// Parses one name to match, or `=` and the exact name.
+pub fn single(input: &mut ParserInput<'_>, word: TextWord) -> Parsed<Expr> {
     let start = position(input)?;
     if matches!(peek_word(input)?, "and" | "or" | "not") {
         return expected(input, word.wanted());
@@ -73,26 +75,26 @@ pub fn single(input: &mut Input<'_>, word: TextWord) -> Parsed<Expr> {
     }
 }
 
-/// What `word = name` asks for; an empty name, for none.
+/// Builds the test for `word = name`; an empty name asks for drops without the fact.
 fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let exactly = |fact| DropWord::Exactly(fact, bytes.clone());
     let asked = match word {
-        TextWord::Reason => exactly(Fact::Reason),
-        TextWord::Location => exactly(Fact::Location),
-        TextWord::Module => exactly(Fact::Module),
-        TextWord::IfName => exactly(Fact::IfName),
-        TextWord::Fact(fact) if fact.kind().has_bytes() => exactly(Fact::Plain(fact)),
-        TextWord::Fact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
+        TextWord::Reason => exactly(NamedFact::Reason),
+        TextWord::Location => exactly(NamedFact::Location),
+        TextWord::Module => exactly(NamedFact::Module),
+        TextWord::IfName => exactly(NamedFact::IfName),
+        TextWord::NamedFact(fact) if fact.kind().has_bytes() => exactly(NamedFact::Plain(fact)),
+        TextWord::NamedFact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
         TextWord::Iface if bytes.is_empty() => DropWord::NoInterface,
         TextWord::Protocol if bytes.is_empty() => DropWord::Protocol(None),
-        TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::Fact(_) => {
+        TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::NamedFact(_) => {
             return value(word, bytes, quoted, span);
         }
     };
     Ok(Primitive::Drop(asked).into())
 }
 
-/// What `word` asks of a name.
+/// Builds the test for `word name`.
 pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> Parsed<Expr> {
     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
     if quoted == Quoted::No && plain.starts_with("!=") {
@@ -108,7 +110,9 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
         TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
-        TextWord::Fact(fact) if fact.kind().has_bytes() => DropWord::Named(fact, Glob::new(bytes)),
+        TextWord::NamedFact(fact) if fact.kind().has_bytes() => {
+            DropWord::Named(fact, Glob::new(bytes))
+        }
         TextWord::IfName => DropWord::InterfaceName(bytes),
         TextWord::Iface => match lex::number(plain).filter(|_| quoted == Quoted::No) {
             None => DropWord::InterfaceName(bytes),
@@ -132,7 +136,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
                 None => return fail(span, format!("expected {}", word.wanted())),
             }
         }
-        TextWord::Fact(fact) => {
+        TextWord::NamedFact(fact) => {
             let digits = plain.trim_start_matches("0x").len();
             let number = lex::number(plain).filter(|_| digits <= 16);
             match number.filter(|&number| fact.kind().join((number, &[])).is_some()) {
@@ -144,7 +148,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
     Ok(Primitive::Drop(asked).into())
 }
 
-/// Without the brackets in which a line shows it: `[gre]`.
+/// Removes the brackets in which a text line shows the module: `[gre]`.
 fn module(name: Vec<u8>) -> Vec<u8> {
     match &name[..] {
         [b'[', bare @ .., b']'] if !bare.is_empty() => bare.to_vec(),
@@ -152,7 +156,8 @@ fn module(name: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Upper case, without the prefix of the kernel's enumeration: how the kernel sends reasons.
+/// Converts a reason to the form in which the kernel sends it: upper case, without the prefix of
+/// its enumeration.
 fn reason(pattern: &[u8]) -> Glob {
     let upper = pattern.to_ascii_uppercase();
     let bare = upper

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Why an expression is not a filter. Shown with the expression and carets under the place.
+/// The reason why an expression is not a filter. It is displayed with the expression and carets
+/// under the offending part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
-    /// What was expected, without a full stop.
+    /// The expected text, without a full stop.
     message: String,
     /// The offending bytes of the expression; empty at its end.
     span: Range<usize>,
@@ -22,19 +23,19 @@ impl FilterError {
         }
     }
 
-    /// What was expected: one line, lower case, no full stop.
+    /// Returns what was expected: one line, lower case, no full stop.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The offending bytes of the expression; empty where something is missing.
+    /// Returns the offending bytes of the expression; empty if something is missing.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 }
 
 impl FilterError {
-    /// The part of a long expression that is shown: what stands around the place.
+    /// Returns the part of a long expression that is shown, around the offending part.
     fn window(&self) -> Range<usize> {
         const AROUND: usize = 100;
         self.span.start.saturating_sub(AROUND)..self.span.start.saturating_add(AROUND)
@@ -78,8 +79,9 @@ impl fmt::Display for FilterError {
     }
 }
 
-/// A character that a terminal shows in as many columns as it has characters: white space is a
-/// blank (a filter from a file has lines), and what is not plain text is escaped.
+/// Returns a character in a form that a terminal shows in as many columns as it has characters:
+/// white space becomes a blank (a filter from a file has lines), and anything but plain text is
+/// escaped.
 fn shown(character: char) -> String {
     match character {
         '\t' | '\n' | '\r' => " ".to_owned(),

@@ -1,7 +1,8 @@
-//! Exact comparisons with a fact of the drop: `reason = NO_SOCKET`, and `reason = ""` for a drop that
-//! could have a reason and has none. The filters for a summary's rows consist of them.
+//! Compares a fact of the drop exactly: `reason = NO_SOCKET`, or `reason = ""` for a drop that
+//! could have a reason and has none. The filters for the rows of a summary consist of such
+//! comparisons.
 
-use super::packet::{Framing, Packet};
+use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
 use crate::record::{
     self, Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol, Value,
@@ -10,17 +11,17 @@ use crate::symbol::sent::{Module, Sent};
 
 /// A fact that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
+pub enum NamedFact {
     Reason,
     /// The whole symbol: `gre_rcv+0x41/0xb0 [gre]`.
     Location,
     Module,
     IfName,
-    /// A name that is looked up as it is.
+    /// A fact that is matched unchanged.
     Plain(record::Fact),
 }
 
-impl Fact {
+impl NamedFact {
     pub fn word(self) -> &'static str {
         match self {
             Self::Reason => "reason",
@@ -31,7 +32,7 @@ impl Fact {
         }
     }
 
-    /// Whose drops alone have the fact.
+    /// Returns the origin of the only drops that have the fact; `None` if both have it.
     pub fn origin(self) -> Option<Origin> {
         match self {
             Self::Reason | Self::Location | Self::Module => Some(Origin::Software),
@@ -40,8 +41,8 @@ impl Fact {
         }
     }
 
-    /// Whether the fact is `value`, byte by byte. Nothing is asked for with an empty one: false of a
-    /// drop that cannot have the fact.
+    /// Returns whether the fact equals `value`, byte by byte. An empty value asks for a drop
+    /// without the fact; it is false for a drop that cannot have the fact.
     pub fn is(self, record: &DropRecord<'_>, value: &[u8]) -> bool {
         let named = |name: Option<Name<'_>>| match name {
             Some(name) => name.as_bytes() == value,
@@ -65,13 +66,13 @@ impl Fact {
     }
 }
 
-/// Whether the drop is of the origin whose drops have the fact.
+/// Returns whether drops of this origin can have the fact.
 pub fn can_have(record: &DropRecord<'_>, fact: record::Fact) -> bool {
     let wanted = fact.about().origin;
     wanted.is_none() || record.cause.origin() == wanted
 }
 
-/// The value of a fact that is a name.
+/// Returns the value of a fact that is a name.
 pub fn name<'a>(record: &DropRecord<'a>, fact: record::Fact) -> Option<Name<'a>> {
     match fact.get(record)? {
         Value::Name(name) | Value::Symbol(Symbol(name)) => Some(name),
@@ -79,13 +80,13 @@ pub fn name<'a>(record: &DropRecord<'a>, fact: record::Fact) -> Option<Name<'a>>
     }
 }
 
-/// The value of a fact that is a number.
+/// Returns the value of a fact that is a number.
 pub fn number(record: &DropRecord<'_>, fact: record::Fact) -> Option<u64> {
     let (number, _) = fact.get(record)?.parts()?;
     Some(number)
 }
 
-/// The module of a place, where its whole name is there.
+/// Returns the module of a symbol, if the symbol has its whole name.
 pub fn module(symbol: Symbol<'_>) -> Option<&[u8]> {
     match Sent::new(symbol).module {
         Module::Named(name) => Some(name).filter(|name| !name.is_empty()),
@@ -93,23 +94,20 @@ pub fn module(symbol: Symbol<'_>) -> Option<&[u8]> {
     }
 }
 
-/// Whether a nameless interface is shown by this name: `if5`.
+/// Returns whether the interface has no name and is shown by this one: `if5`.
 pub fn is_shown_as(input: Option<Interface<'_>>, name: &[u8]) -> bool {
     input.is_some_and(|input| {
-        input.name().is_none()
-            && Interface::new(input.index, Name::new(name))
-                .name()
-                .is_none()
+        input.name().is_none() && Interface::new(input.key, Name::new(name)).name().is_none()
     })
 }
 
-/// Who talks to whom in a packet, as far as its bytes go.
-pub fn flow(packet: &Packet<'_>) -> Option<Flow> {
+/// Returns the flow of the packet, if its addresses were captured.
+pub fn flow(packet: &FramedPacket<'_>) -> Option<Flow> {
     let data = packet.bytes.0;
     if std::ptr::eq(data, packet.record.data) {
         return packet::flow(packet.record.link.kind, data);
     }
-    // Inside a tunnel.
+    // The packet is inside a tunnel.
     match packet.framing {
         Framing::Ethernet => packet::flow(LinkType::ETHERNET, data),
         _ => packet::flow_behind(EtherType(packet.ether_type), data),

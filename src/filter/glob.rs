@@ -1,6 +1,6 @@
 //! Patterns with the wildcards `*` and `?`.
 
-/// A pattern over a whole name: `*` is any bytes, `?` is one.
+/// A pattern for a whole name: `*` matches any bytes, `?` one byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(Vec<u8>);
 
@@ -17,7 +17,7 @@ impl Glob {
         matches_by(&self.0, name, |pattern, byte| pattern == byte)
     }
 
-    /// Letters alike in either case.
+    /// Returns whether the name matches, ignoring case.
     pub fn matches_any_case(&self, name: &[u8]) -> bool {
         matches_by(&self.0, name, |pattern, byte| {
             pattern.eq_ignore_ascii_case(&byte)
@@ -25,7 +25,8 @@ impl Glob {
     }
 }
 
-/// Only the last `*` is ever tried again: at most the product of the lengths, no recursion.
+/// Matches without recursion. Only the last `*` is ever retried, so that the time is at most the
+/// product of the two lengths.
 fn matches_by(pattern: &[u8], name: &[u8], same: impl Fn(u8, u8) -> bool) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -1,12 +1,14 @@
-//! The offsets of a packet's headers for one position of the expression. In pcap-filter(7), `vlan`,
-//! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not` and
-//! parentheses. So each position in the text has its own offsets, for every framing.
+//! The offsets of a packet's headers at one position of the expression. In pcap-filter(7), `vlan`,
+//! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not`
+//! and parentheses. Each position in the text therefore has its own offsets, one set for each
+//! framing.
 
-use super::packet::{Framing, Packet};
-use crate::packet::protocol_of_family;
+use super::packet::{FramedPacket, Framing};
+use crate::packet::offset::{ethernet, mpls, pppoe, sll, sll2, vlan};
+use crate::packet::{FAMILY_LEN, protocol_of_family};
 use crate::record::LinkType;
 
-/// An Ethernet type, or what stands for one.
+/// Ethernet types.
 pub mod ether_type {
     use crate::record::EtherType;
 
@@ -18,68 +20,69 @@ pub mod ether_type {
     pub const IPV6: u16 = 0x86dd;
     pub const MPLS: u16 = 0x8847;
     pub const PPPOE_SESSION: u16 = 0x8864;
-    /// None that a packet can have: the header says that nothing known follows.
+    /// No packet has this type: it says that no known header follows.
     pub const NONE: u16 = 0;
 }
 
-/// Values of Ethernet's type field up to here are lengths of an 802.2 frame (libpcap's reading of
-/// IEEE 802.3, 3.2.6).
+/// The largest value of Ethernet's type field that is the length of an 802.2 frame (libpcap's
+/// reading of IEEE 802.3, 3.2.6).
 pub const MAX_LLC_LENGTH: u16 = 1500;
 
-/// Offsets for one framing.
+/// The header offsets for packets of one framing.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub struct HeaderLayout {
     pub naming: Naming,
-    /// Where `ether[0]` is.
+    /// The offset of `ether[0]`.
     pub header: usize,
     type_at: usize,
-    /// Where the link layer's payload begins.
+    /// The offset of the link layer's payload.
     pub payload: usize,
-    /// MPLS labels before the network header.
+    /// The number of MPLS labels before the network header.
     labels: usize,
-    /// Whether there are MAC addresses.
+    /// True if the link layer has MAC addresses.
     pub has_macs: bool,
 }
 
-/// How the network header's type is known.
+/// The source of the network header's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// A field of Ethernet: a type, or an 802.2 frame's length.
+    /// Ethernet's type field: a type, or the length of an 802.2 frame.
     Ethernet,
-    /// A field of PPP (RFC 1661, 2).
+    /// PPP's protocol field (RFC 1661, 2).
     Ppp,
-    /// A field of the cooked header, version 2.
+    /// The protocol field of the cooked header, version 2.
     Cooked,
-    /// A field of the cooked header, version 1, where 1 and 4 announce what has no Ethernet type.
+    /// The protocol field of the cooked header, version 1, in which 1 and 4 announce frames without
+    /// an Ethernet type.
     Cooked1,
-    /// An address family, of a loopback device of this link type.
+    /// The address family before a packet of a loopback device of this link type.
     Family(LinkType),
-    /// The link type: there is no other.
+    /// The link type, which allows only this type.
     Always(u16),
     /// The first four bits of the IP header.
     Version,
-    /// The header before it.
+    /// The header before it, which belongs to a tunnel.
     Given,
-    /// The type is not known.
+    /// Unknown: the link layer is not supported.
     Unread,
 }
 
 impl Naming {
-    /// Whether nothing but IP can follow.
+    /// Returns whether nothing but IP can follow.
     pub fn is_of_ip_alone(self) -> bool {
         matches!(self, Self::Version | Self::Family(_) | Self::Always(_))
     }
 }
 
-impl Layout {
+impl HeaderLayout {
     fn of(framing: Framing) -> Self {
         let (naming, type_at, payload) = match framing {
-            Framing::Ethernet => (Naming::Ethernet, 12, 14),
+            Framing::Ethernet => (Naming::Ethernet, ethernet::TYPE, ethernet::LEN),
             Framing::Ip => (Naming::Version, 0, 0),
-            Framing::Sll2 => (Naming::Cooked, 0, 20),
-            Framing::Sll => (Naming::Cooked1, 14, 16),
-            Framing::Null => (Naming::Family(LinkType::NULL), 0, 4),
-            Framing::Loop => (Naming::Family(LinkType::LOOP), 0, 4),
+            Framing::Sll2 => (Naming::Cooked, sll2::PROTOCOL.start, sll2::LEN),
+            Framing::Sll => (Naming::Cooked1, sll::PROTOCOL, sll::LEN),
+            Framing::Null => (Naming::Family(LinkType::NULL), 0, FAMILY_LEN),
+            Framing::Loop => (Naming::Family(LinkType::LOOP), 0, FAMILY_LEN),
             Framing::Ip4 => (Naming::Always(ether_type::IPV4), 0, 0),
             Framing::Ip6 => (Naming::Always(ether_type::IPV6), 0, 0),
             Framing::Payload => (Naming::Given, 0, 0),
@@ -95,15 +98,15 @@ impl Layout {
         }
     }
 
-    /// Where the network header begins.
+    /// Returns the offset of the network header.
     #[inline]
     pub fn network(&self) -> usize {
-        self.payload + 4 * self.labels
+        self.payload + mpls::LEN * self.labels
     }
 
-    /// The link layer's own type field.
+    /// Returns the value of the link layer's own type field.
     #[inline]
-    pub fn type_field(&self, packet: &Packet<'_>) -> Option<u16> {
+    pub fn type_field(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         match self.naming {
             Naming::Ethernet | Naming::Ppp | Naming::Cooked | Naming::Cooked1 => {
                 packet.bytes.u16(self.type_at)
@@ -123,16 +126,16 @@ impl Layout {
         }
     }
 
-    /// The Ethernet type of the network header, whatever names it.
+    /// Returns the Ethernet type of the network header, from whatever source.
     #[inline]
-    pub fn ether_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    pub fn ether_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.naming == Naming::Ethernet && self.labels == 0 {
             return packet.bytes.u16(self.type_at);
         }
         self.other_type(packet)
     }
 
-    fn other_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    fn other_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.labels > 0 {
             return self.labelled_type(packet);
         }
@@ -143,12 +146,13 @@ impl Layout {
         })
     }
 
-    /// Behind the bottom of the stack (RFC 3032, 2.1) the version of IP is all that tells.
-    fn labelled_type(&self, packet: &Packet<'_>) -> Option<u16> {
+    /// Returns the Ethernet type behind MPLS labels. Behind the bottom of the stack (RFC 3032, 2.1)
+    /// only the version of IP tells it.
+    fn labelled_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.naming == Naming::Unread {
             return None;
         }
-        if packet.bytes.u8(self.network() - 2)? & 1 == 0 {
+        if !self.is_behind_bottom(packet)? {
             return Some(ether_type::NONE);
         }
         Some(match packet.bytes.u8(self.network())? >> 4 {
@@ -158,10 +162,10 @@ impl Layout {
         })
     }
 
-    /// Whether this is Ethernet type or 802.2 access point `kind`.
-    pub fn is_ether_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
+    /// Returns whether `kind` is the Ethernet type or the 802.2 service access point.
+    pub fn is_ether_proto(&self, packet: &FramedPacket<'_>, kind: u16) -> Option<bool> {
         match self.naming {
-            // What cannot be is false even where nothing was captured.
+            // An impossible type is false even if no byte was captured.
             naming
                 if naming.is_of_ip_alone()
                     && !matches!(kind, ether_type::IPV4 | ether_type::IPV6) =>
@@ -175,12 +179,12 @@ impl Layout {
         }
     }
 
-    /// pcap-filter(7), "In the case of Ethernet".
-    fn is_ethernet_proto(&self, packet: &Packet<'_>, kind: u16) -> Option<bool> {
-        /// An 802.2 frame with a SNAP header of this organization and type.
+    /// Tests a type or access point as pcap-filter(7) describes under "In the case of Ethernet".
+    fn is_ethernet_proto(&self, packet: &FramedPacket<'_>, kind: u16) -> Option<bool> {
+        /// Returns whether an 802.2 frame has a SNAP header of this organization and type.
         fn is_snap(
-            layout: &Layout,
-            packet: &Packet<'_>,
+            layout: &HeaderLayout,
+            packet: &FramedPacket<'_>,
             organization: u32,
             kind: u16,
         ) -> Option<bool> {
@@ -189,7 +193,7 @@ impl Layout {
             Some(u64::from_be_bytes(header) == expected)
         }
         let field = self.type_field(packet)?;
-        // In the cooked header's field ETH_P_802_3 and ETH_P_802_2 of linux/if_ether.h.
+        // The cooked header's field has ETH_P_802_3 and ETH_P_802_2 of linux/if_ether.h.
         let is_cooked = self.naming == Naming::Cooked1;
         let is_llc = match field {
             field if is_cooked => field == 4,
@@ -197,10 +201,10 @@ impl Layout {
         };
         let point = |point: u16| Some(packet.bytes.u16(self.payload)? == point << 8 | point);
         match kind {
-            // AppleTalk and its ARP.
+            // AppleTalk and its address resolution.
             0x809b if is_llc => is_snap(self, packet, 0x08_0007, kind),
             0x80f3 if is_llc => is_snap(self, packet, 0, kind),
-            // IPX: by type, by access point, without 802.2 at all, by SNAP.
+            // IPX is known by its type, by its access point, by the absence of 802.2, or by SNAP.
             0x00e0 if field == 0x8137 || is_cooked && field == 1 => Some(true),
             0x00e0 if is_llc => either(
                 either(
@@ -212,7 +216,7 @@ impl Layout {
                 ),
                 is_snap(self, packet, 0, 0x8137),
             ),
-            // ISO, NetBEUI, IP: both access points.
+            // ISO, NetBEUI and IP have the same value in both access points.
             0x00fe | 0x00f0 | 0x0006 if is_llc => point(kind),
             0..=MAX_LLC_LENGTH if is_llc => Some(u16::from(packet.bytes.u8(self.payload)?) == kind),
             0..=MAX_LLC_LENGTH => Some(false),
@@ -220,8 +224,8 @@ impl Layout {
         }
     }
 
-    /// A VLAN tag here, with this id.
-    pub fn is_vlan(&self, packet: &Packet<'_>, id: Option<u16>) -> Option<bool> {
+    /// Returns whether a VLAN tag is here, with this identifier.
+    pub fn is_vlan(&self, packet: &FramedPacket<'_>, id: Option<u16>) -> Option<bool> {
         if !self.takes_tags() {
             return (self.naming != Naming::Unread).then_some(false);
         }
@@ -230,12 +234,13 @@ impl Layout {
         }
         match id {
             None => Some(true),
-            Some(id) => Some(packet.bytes.u16(self.payload)? & 0x0fff == id),
+            Some(id) => Some(packet.bytes.u16(self.payload)? & vlan::ID == id),
         }
     }
 
-    /// A label here, of this value; behind another label, any that is not the bottom's.
-    pub fn is_mpls(&self, packet: &Packet<'_>, label: Option<u32>) -> Option<bool> {
+    /// Returns whether an MPLS label of this value is here. Behind a label, another one is here
+    /// unless that was the bottom of the stack.
+    pub fn is_mpls(&self, packet: &FramedPacket<'_>, label: Option<u32>) -> Option<bool> {
         let found = match self.naming {
             Naming::Unread => return None,
             Naming::Version
@@ -243,25 +248,36 @@ impl Layout {
             | Naming::Cooked1
             | Naming::Family(_)
             | Naming::Always(_) => false,
-            _ if self.labels > 0 => packet.bytes.u8(self.network() - 2)? & 1 == 0,
-            Naming::Ppp => self.type_field(packet)? == PPP_MPLS,
+            _ if self.labels > 0 => !self.is_behind_bottom(packet)?,
+            Naming::Ppp => self.type_field(packet)? == ppp::MPLS,
             Naming::Ethernet | Naming::Given => self.type_field(packet)? == ether_type::MPLS,
         };
         match label {
-            Some(label) if found => Some(packet.bytes.u32(self.network())? >> 12 == label),
+            Some(label) if found => {
+                Some(packet.bytes.u32(self.network())? >> mpls::LABEL_SHIFT == label)
+            }
             _ => Some(found),
         }
     }
 
-    /// A PPPoE session here, of this id (RFC 2516, 4).
-    pub fn is_pppoes(&self, packet: &Packet<'_>, session: Option<u16>) -> Option<bool> {
+    /// Returns whether a PPPoE session of this identifier is here (RFC 2516, 4).
+    pub fn is_pppoes(&self, packet: &FramedPacket<'_>, session: Option<u16>) -> Option<bool> {
         let found = !self.naming.is_of_ip_alone()
             && self.labels == 0
             && self.type_field(packet)? == ether_type::PPPOE_SESSION;
         match session {
-            Some(session) if found => Some(packet.bytes.u16(self.payload + 2)? == session),
+            Some(session) if found => {
+                Some(packet.bytes.u16(self.payload + pppoe::SESSION)? == session)
+            }
             _ => Some(found),
         }
+    }
+
+    /// Returns whether the MPLS label before the network header is the bottom of the stack.
+    fn is_behind_bottom(&self, packet: &FramedPacket<'_>) -> Option<bool> {
+        let last_label = self.network() - mpls::LEN;
+        let flags = packet.bytes.u8(last_label + mpls::BOTTOM)?;
+        Some(flags & mpls::BOTTOM_BIT != 0)
     }
 
     fn takes_tags(&self) -> bool {
@@ -271,15 +287,15 @@ impl Layout {
     fn behind_vlan(self) -> Self {
         match self.naming {
             Naming::Ethernet if self.takes_tags() => Self {
-                type_at: self.type_at + 4,
-                payload: self.payload + 4,
+                type_at: self.type_at + vlan::LEN,
+                payload: self.payload + vlan::LEN,
                 ..self
             },
-            // The tag stands where the announced header would: control information, then a type.
+            // A tag stands in place of the announced header: control information, then a type.
             Naming::Given if self.takes_tags() => Self {
                 naming: Naming::Ethernet,
-                type_at: self.payload + 2,
-                payload: self.payload + 4,
+                type_at: self.payload + vlan::INNER_TYPE,
+                payload: self.payload + vlan::LEN,
                 ..self
             },
             _ => self,
@@ -300,25 +316,30 @@ impl Layout {
         if self.labels > 0 || self.naming == Naming::Unread {
             return self;
         }
-        let header = self.network() + 6;
+        let session = self.network();
+        let header = session + pppoe::PROTOCOL;
         Self {
             naming: Naming::Ppp,
             header,
             type_at: header,
-            payload: header + 2,
+            payload: session + pppoe::LEN,
             labels: 0,
             has_macs: false,
         }
     }
 }
 
-/// MPLS in PPP (RFC 3032, 4.2).
-const PPP_MPLS: u16 = 0x0281;
+/// PPP's protocol numbers (IANA; MPLS: RFC 3032, 4.2).
+pub mod ppp {
+    pub const IPV4: u16 = 0x0021;
+    pub const IPV6: u16 = 0x0057;
+    pub const MPLS: u16 = 0x0281;
+}
 
-/// PPP's numbers for some Ethernet types and access points (IANA's PPP numbers).
+/// PPP's protocol numbers for some Ethernet types and access points (IANA's PPP numbers).
 const PPP_TYPES: [(u16, u16); 8] = [
-    (0x0021, ether_type::IPV4),
-    (0x0057, ether_type::IPV6),
+    (ppp::IPV4, ether_type::IPV4),
+    (ppp::IPV6, ether_type::IPV6),
     (0x0023, 0x00fe),
     (0x0025, 0x0600),
     (0x0027, 0x6003),
@@ -332,17 +353,17 @@ fn to_ppp(kind: u16) -> u16 {
     found.map_or(kind, |&(ppp, _)| ppp)
 }
 
-/// IPv4 and IPv6 by PPP's numbers alone.
+/// Converts PPP's protocol numbers of IPv4 and IPv6 to Ethernet types.
 fn from_ppp(kind: u16) -> u16 {
     match kind {
-        0x0021 => ether_type::IPV4,
-        0x0057 => ether_type::IPV6,
+        ppp::IPV4 => ether_type::IPV4,
+        ppp::IPV6 => ether_type::IPV6,
         ether_type::IPV4 | ether_type::IPV6 => ether_type::NONE,
         kind => kind,
     }
 }
 
-/// `or` of what may be unknown.
+/// Returns `one or other` for three truth values, of which `None` is unknown.
 fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
     match (one, other) {
         (Some(true), _) | (_, Some(true)) => Some(true),
@@ -351,30 +372,30 @@ fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
     }
 }
 
-/// The layouts of one place in the expression.
+/// The header layouts for all framings at one position of the expression.
 #[derive(Clone, Copy, Debug)]
-pub struct Place([Layout; Framing::ALL.len()]);
+pub struct FramingLayouts([HeaderLayout; Framing::ALL.len()]);
 
-impl Place {
-    /// The beginning of an expression.
+impl FramingLayouts {
+    /// Returns the layouts at the beginning of an expression.
     pub fn start() -> Self {
-        Self(Framing::ALL.map(Layout::of))
+        Self(Framing::ALL.map(HeaderLayout::of))
     }
 
     #[inline]
-    pub fn layout(&self, framing: Framing) -> &Layout {
+    pub fn layout(&self, framing: Framing) -> &HeaderLayout {
         &self.0[framing as usize]
     }
 
     pub fn behind_vlan(self) -> Self {
-        Self(self.0.map(Layout::behind_vlan))
+        Self(self.0.map(HeaderLayout::behind_vlan))
     }
 
     pub fn behind_mpls(self) -> Self {
-        Self(self.0.map(Layout::behind_mpls))
+        Self(self.0.map(HeaderLayout::behind_mpls))
     }
 
     pub fn behind_pppoes(self) -> Self {
-        Self(self.0.map(Layout::behind_pppoes))
+        Self(self.0.map(HeaderLayout::behind_pppoes))
     }
 }

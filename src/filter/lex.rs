@@ -1,4 +1,5 @@
-//! The parser's input: words, numbers, names, and errors about what was expected instead.
+//! The lexer: reads words, numbers and names from the parser's input, and reports what was expected
+//! instead.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,23 +10,23 @@ use winnow::error::{ErrMode, ParserError};
 use winnow::stream::{LocatingSlice, Location, Stateful, Stream};
 use winnow::token::{any, take_while};
 
-use super::names::Names;
+use super::names::NameLookup;
 
-/// What is left of the expression.
-pub type Input<'i> = Stateful<LocatingSlice<&'i str>, State<'i>>;
+/// The rest of the expression, with the parser's state.
+pub type ParserInput<'i> = Stateful<LocatingSlice<&'i str>, ParserState<'i>>;
 
-/// Parentheses, brackets and `inner` within each other.
+/// The deepest nesting of parentheses, brackets and `inner`.
 pub const MAX_NESTING: usize = 100;
 
-pub struct State<'i> {
-    pub names: &'i dyn Names,
+pub struct ParserState<'i> {
+    pub names: &'i dyn NameLookup,
     nesting: usize,
-    /// Where each primitive stands, in order.
+    /// The span of each primitive in the text, in order.
     pub primitives: Vec<Range<usize>>,
 }
 
-impl<'i> State<'i> {
-    pub fn new(names: &'i dyn Names) -> Self {
+impl<'i> ParserState<'i> {
+    pub fn new(names: &'i dyn NameLookup) -> Self {
         Self {
             names,
             nesting: 0,
@@ -34,7 +35,7 @@ impl<'i> State<'i> {
     }
 }
 
-impl fmt::Debug for State<'_> {
+impl fmt::Debug for ParserState<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
             .field("nesting", &self.nesting)
@@ -42,18 +43,19 @@ impl fmt::Debug for State<'_> {
     }
 }
 
-/// Why parsing stopped.
+/// The reason why parsing stopped.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ParseFailure {
     pub message: String,
     pub span: Range<usize>,
 }
 
-impl ParserError<Input<'_>> for Failure {
+impl ParserError<ParserInput<'_>> for ParseFailure {
     type Inner = Self;
 
-    /// Another alternative may fit; where none does, the caller says what was expected.
-    fn from_input(input: &Input<'_>) -> Self {
+    /// The message is empty because another alternative may fit; if none does, the caller says what
+    /// was expected.
+    fn from_input(input: &ParserInput<'_>) -> Self {
         let at = input.current_token_start();
         Self {
             message: String::new(),
@@ -66,18 +68,18 @@ impl ParserError<Input<'_>> for Failure {
     }
 }
 
-pub type Parsed<T> = Result<T, ErrMode<Failure>>;
+pub type Parsed<T> = Result<T, ErrMode<ParseFailure>>;
 
-/// The final word on `span`: no alternative is tried.
+/// Fails at `span` for good: no alternative is tried.
 pub fn fail<T>(span: Range<usize>, message: impl Into<String>) -> Parsed<T> {
-    Err(ErrMode::Cut(Failure {
+    Err(ErrMode::Cut(ParseFailure {
         message: message.into(),
         span,
     }))
 }
 
-/// `expected {what}`, with the next word or sign as the offending part.
-pub fn expected<T>(input: &mut Input<'_>, what: &str) -> Parsed<T> {
+/// Fails with `expected {what}`, and marks the next word or sign.
+pub fn expected<T>(input: &mut ParserInput<'_>, what: &str) -> Parsed<T> {
     blank(input)?;
     let start = input.current_token_start();
     let len = peek(alt((
@@ -90,11 +92,11 @@ pub fn expected<T>(input: &mut Input<'_>, what: &str) -> Parsed<T> {
     fail(start..start + len, format!("expected {what}"))
 }
 
-/// Goes one level deeper for `parser`; `at` is shown when that is too deep.
+/// Runs `parser` one nesting level deeper; `at` is marked if that is too deep.
 pub fn nested<'i, T>(
-    input: &mut Input<'i>,
+    input: &mut ParserInput<'i>,
     at: Range<usize>,
-    parser: impl FnOnce(&mut Input<'i>) -> Parsed<T>,
+    parser: impl FnOnce(&mut ParserInput<'i>) -> Parsed<T>,
 ) -> Parsed<T> {
     if input.state.nesting >= MAX_NESTING {
         return fail(at, too_deep());
@@ -109,33 +111,34 @@ pub fn too_deep() -> String {
     format!("nested too deeply: at most {MAX_NESTING} levels")
 }
 
-/// What a host, service or protocol name consists of, and addresses and ranges too.
+/// Returns whether the character can be part of a host, service or protocol name, an address or a
+/// range.
 fn is_name_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "_.:-".contains(character)
 }
 
 /// Skips white space.
-pub fn blank(input: &mut Input<'_>) -> Parsed<()> {
+pub fn blank(input: &mut ParserInput<'_>) -> Parsed<()> {
     take_while(0.., |character: char| character.is_ascii_whitespace())
         .void()
         .parse_next(input)
 }
 
-/// Where the next word begins.
-pub fn position(input: &mut Input<'_>) -> Parsed<usize> {
+/// Skips white space and returns the offset of the next word.
+pub fn position(input: &mut ParserInput<'_>) -> Parsed<usize> {
     blank(input)?;
     Ok(input.current_token_start())
 }
 
-/// The next word of the language, not taken; empty where there is none.
-pub fn peek_word<'i>(input: &mut Input<'i>) -> Parsed<&'i str> {
+/// Returns the next word of the language without taking it; empty if there is none.
+pub fn peek_word<'i>(input: &mut ParserInput<'i>) -> Parsed<&'i str> {
     let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     blank(input)?;
     peek(take_while(0.., letters)).parse_next(input)
 }
 
 /// Takes the next word if it is `wanted`.
-pub fn keyword(input: &mut Input<'_>, wanted: &str) -> Parsed<bool> {
+pub fn keyword(input: &mut ParserInput<'_>, wanted: &str) -> Parsed<bool> {
     if peek_word(input)? == wanted {
         input.next_slice(wanted.len());
         return Ok(true);
@@ -144,43 +147,44 @@ pub fn keyword(input: &mut Input<'_>, wanted: &str) -> Parsed<bool> {
 }
 
 /// Takes `wanted` if it is next.
-pub fn sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+pub fn sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     blank(input)?;
     Ok(opt(wanted).parse_next(input)?.is_some())
 }
 
-/// Whether `wanted` is next; nothing is taken.
-pub fn peek_sign(input: &mut Input<'_>, wanted: &'static str) -> Parsed<bool> {
+/// Returns whether `wanted` is next, without taking it.
+pub fn peek_sign(input: &mut ParserInput<'_>, wanted: &'static str) -> Parsed<bool> {
     blank(input)?;
     Ok(opt(peek(wanted)).parse_next(input)?.is_some())
 }
 
-/// The next character, not taken.
-pub fn peek_character(input: &mut Input<'_>) -> Parsed<Option<char>> {
+/// Returns the next character without taking it.
+pub fn peek_character(input: &mut ParserInput<'_>) -> Parsed<Option<char>> {
     blank(input)?;
     opt(peek(any)).parse_next(input)
 }
 
-/// A name, an address or a number, and where it stands. A backslash before it, as pcap-filter
-/// wants it before names that are words of the language, is left out. `None` where there is none.
-pub struct Name<'i> {
+/// A name, an address or a number, and its span. The backslash that pcap-filter(7) requires before
+/// a name that is also a keyword is left out of the text.
+pub struct NameToken<'i> {
     pub text: &'i str,
     pub span: Range<usize>,
 }
 
-/// Takes a name with `more` characters in it beside the usual ones.
-pub fn name<'i>(input: &mut Input<'i>, more: &'static str) -> Parsed<Option<Name<'i>>> {
+/// Takes a name, in which the characters of `more` are allowed too; returns `None` if none is next.
+pub fn name<'i>(input: &mut ParserInput<'i>, more: &'static str) -> Parsed<Option<NameToken<'i>>> {
     let start = position(input)?;
     let letters = move |character: char| is_name_character(character) || more.contains(character);
     let taken = opt((opt('\\'), take_while(1.., letters))).parse_next(input)?;
-    Ok(taken.map(|(_, text)| Name {
+    Ok(taken.map(|(_, text)| NameToken {
         text,
         span: start..input.current_token_start(),
     }))
 }
 
-/// The bytes of a name of the drop: a word, or anything in double or single quotes. `\xNN` is a byte.
-pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
+/// Takes the bytes of a name that belongs to the drop: a word, or anything in double or single
+/// quotes. `\xNN` stands for a byte.
+pub fn text(input: &mut ParserInput<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     blank(input)?;
     let start = input.current_token_start();
     if let Some(quote) = opt(alt(('"', '\''))).parse_next(input)? {
@@ -208,14 +212,15 @@ pub fn text(input: &mut Input<'_>) -> Parsed<Option<(Vec<u8>, Quoted)>> {
     Ok(Some((crate::record::unescape(word).into_owned(), quoted)))
 }
 
-/// Whether a name was marked as one, by quotes or a backslash.
+/// States whether a name was marked as one, by quotes or a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quoted {
     Yes,
     No,
 }
 
-/// A number as C writes it: decimal, `0x` hexadecimal, `0` octal. `None` where `text` is none.
+/// Parses a number as C writes it: decimal, `0x` hexadecimal, `0` octal. Returns `None` if `text`
+/// is not a number.
 pub fn number(text: &str) -> Option<u64> {
     let all = |radix| text.chars().all(|digit| digit.is_digit(radix));
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -230,12 +235,12 @@ pub fn number(text: &str) -> Option<u64> {
     } else {
         10
     };
-    // What does not fit is out of every range.
+    // A number that does not fit is outside every range that callers check.
     all(radix).then(|| u64::from_str_radix(text, radix).unwrap_or(u64::MAX))
 }
 
 /// Takes a number if one is next: `vlan`, `vlan 5`.
-pub fn opt_number(input: &mut Input<'_>) -> Parsed<Option<(u64, Range<usize>)>> {
+pub fn opt_number(input: &mut ParserInput<'_>) -> Parsed<Option<(u64, Range<usize>)>> {
     let start = position(input)?;
     let digits = preceded(
         peek(take_while(1, '0'..='9')),

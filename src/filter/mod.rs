@@ -1,14 +1,14 @@
-//! The filter language: pcap-filter(7)'s, with words for the facts that only a drop has.
+//! The filter language: that of pcap-filter(7), with words for the facts of a drop.
 //! dwdump-filter(7) describes it.
 //!
-//! `parse` turns an expression into a syntax tree (`ast`): names are looked up, and qualifiers are
-//! carried over. `program` compiles the tree into a list of `test`s, each with a branch for "true" and
-//! one for "not true". A test has three possible answers, because bytes may be missing; a packet is
-//! kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`]. It
-//! fails on no packet and allocates nothing for one.
+//! `parse` turns an expression into a syntax tree (`ast`), looks names up and carries qualifiers
+//! over. `program` compiles the tree into a list of `predicate`s, each with a branch for "true" and
+//! one for "not true". A predicate has three possible answers, because bytes may be missing; a drop
+//! is kept only if the whole expression is certainly true. A filter reads only the [`DropRecord`],
+//! fails on no packet, and allocates nothing for one.
 //!
-//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `test`. `kernel` compiles the
-//! same expression into a program that the kernel runs on messages.
+//! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel`
+//! compiles the same expression into a program that the kernel runs on messages.
 //!
 //! # Example
 //!
@@ -25,6 +25,7 @@
 //! #         location: Location {
 //! #             pc: None,
 //! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #             source_line: None,
 //! #         },
 //! #         reason: Name::new(b"SOCKET_RCVBUFF"),
 //! #     },
@@ -50,6 +51,7 @@ mod arithmetic;
 mod ast;
 mod contradiction;
 mod display;
+mod drop_predicate;
 mod drop_word;
 mod error;
 mod fact;
@@ -59,17 +61,16 @@ mod kernel;
 mod layout;
 mod lex;
 mod names;
-mod offset;
 mod operand;
 mod packet;
 mod parse;
 mod port;
+mod predicate;
 mod primitive;
 mod program;
 mod relation;
-mod source;
+mod source_text;
 mod suggest;
-mod test;
 #[cfg(test)]
 mod tests;
 mod transport_header;
@@ -81,29 +82,29 @@ use std::fmt;
 use crate::record::DropRecord;
 
 use ast::{Connective, DropWord, Expr, Primitive};
-use fact::Fact;
-use packet::Packet;
+use fact::NamedFact;
+use packet::FramedPacket;
 use program::Program;
-use source::Source;
+use source_text::SourceText;
 
 pub use contradiction::Contradiction;
 pub use display::Text;
 pub use error::FilterError;
-pub use kernel::{KernelFilter, NotInKernel, Part};
-pub use names::{Names, Service, SystemNames};
+pub use kernel::{KernelFilter, KernelPart, NotInKernel};
+pub use names::{NameLookup, Service, SystemNames};
 pub use port::OneWay;
 pub use suggest::nearest;
 
 /// A compiled filter expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// `None` keeps all.
+    /// `None` keeps every drop.
     expr: Option<Expr>,
     program: Program,
-    source: Box<Source>,
+    source: Box<SourceText>,
 }
 
-/// Two filters are equal if their expressions mean the same, however they are written.
+/// Two filters are equal if their expressions mean the same, regardless of spelling.
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
         self.expr == other.expr
@@ -115,7 +116,7 @@ impl Eq for Filter {}
 impl Filter {
     /// Parses and compiles an expression. An empty one keeps every drop. Names are looked up here,
     /// once.
-    pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
+    pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Self, FilterError> {
         let (expr, source) = parse::parse(text, names)?;
         Ok(Self {
             source: Box::new(source),
@@ -139,7 +140,7 @@ impl Filter {
     /// name or index.
     #[must_use]
     pub fn on_interface(self, name: &str) -> Self {
-        // tcpdump's word for all of them.
+        // tcpdump's word for all interfaces.
         if name == "any" {
             return self;
         }
@@ -156,9 +157,10 @@ impl Filter {
         }
     }
 
-    /// Returns whether the drop is kept: whether the expression is certainly true.
+    /// Returns whether the filter keeps the drop, that is, whether the expression is certainly
+    /// true.
     pub fn matches(&self, record: &DropRecord<'_>) -> bool {
-        self.program.holds(&Packet::new(record))
+        self.program.holds(&FramedPacket::new(record))
     }
 
     /// Returns whether the filter keeps every drop.
@@ -217,7 +219,7 @@ fn find_reasons(expr: &Expr, found: &mut Vec<ReasonPattern>) {
         Expr::Primitive(Primitive::Drop(DropWord::Reason(glob))) => {
             found.push(ReasonPattern(glob.clone()));
         }
-        Expr::Primitive(Primitive::Drop(DropWord::Exactly(Fact::Reason, name)))
+        Expr::Primitive(Primitive::Drop(DropWord::Exactly(NamedFact::Reason, name)))
             if !name.is_empty() =>
         {
             found.push(ReasonPattern(glob::Glob::new(name.clone())));

@@ -1,11 +1,11 @@
-//! Looks up names of hosts, services and protocols. The parser is given a [`Names`] and reads no
+//! Looks up names of hosts, services and protocols. The parser uses a [`NameLookup`] and reads no
 //! file itself.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 
 /// Looks up names for the parser.
-pub trait Names {
+pub trait NameLookup {
     /// Returns the addresses of a host, at least one.
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 
@@ -27,11 +27,11 @@ pub struct Service {
     pub sctp: Option<u16>,
 }
 
-/// This machine's names: its resolver, `/etc/services`, `/etc/protocols`.
+/// The names of this host: its resolver, `/etc/services`, `/etc/protocols`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemNames;
 
-impl Names for SystemNames {
+impl NameLookup for SystemNames {
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let mut addresses = Vec::new();
         for address in (name, 0).to_socket_addrs()? {
@@ -42,7 +42,7 @@ impl Names for SystemNames {
         Ok(addresses)
     }
 
-    /// A missing file knows no names.
+    /// Without the file no service is found.
     fn service(&self, name: &str) -> Service {
         find_service(
             &std::fs::read_to_string("/etc/services").unwrap_or_default(),
@@ -55,7 +55,7 @@ impl Names for SystemNames {
     }
 }
 
-/// The fields of each line of services(5) or protocols(5) that names `name`.
+/// Returns the second field of each line in services(5) or protocols(5) that names `name`.
 fn lines<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| {
         let line = line.split('#').next()?;
@@ -78,7 +78,7 @@ fn find_service(text: &str, name: &str) -> Service {
             "sctp" => &mut service.sctp,
             _ => continue,
         };
-        // The first line that names it counts.
+        // The first line with the name counts.
         if place.is_none() {
             *place = port.parse().ok();
         }
@@ -90,12 +90,12 @@ fn find_protocol(text: &str, name: &str) -> Option<u8> {
     lines(text, name).find_map(|value| value.parse().ok())
 }
 
-/// A few names that never change, for tests.
+/// A few fixed names for tests.
 #[cfg(test)]
 pub(super) struct FixedNames;
 
 #[cfg(test)]
-impl Names for FixedNames {
+impl NameLookup for FixedNames {
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         match name {
             "helios" => Ok(vec![[10, 0, 0, 1].into()]),

@@ -3,51 +3,53 @@
 use std::ops::Range;
 
 use super::advice::refuse_sign;
-use super::ast::{Direction, Expr, Family, PortScope, Primitive, Side};
+use super::ast::{DirQualifier, Expr, Family, PortScope, Primitive, Side};
 use super::drop_word::{self, TextWord};
-use super::lex::{self, Input, Name, Parsed, Quoted, expected, fail, name, peek_word, position};
+use super::lex::{
+    self, NameToken, Parsed, ParserInput, Quoted, expected, fail, name, peek_word, position,
+};
 use super::words::{self, Protocol};
 use super::{address, port};
 
-/// The qualifiers of a name: those written before it, or carried over from the name before.
+/// The qualifiers of a name: written before it, or carried over from the name before.
 #[derive(Clone, Copy, Debug)]
-pub enum Carried {
-    /// pcap-filter's: `tcp src port`
+pub enum Qualifiers {
+    /// Qualifiers of pcap-filter(7): `tcp src port`
     Headed {
         protocol: Option<Protocol>,
-        direction: Direction,
-        kind: Kind,
+        direction: DirQualifier,
+        kind: TypeQualifier,
     },
     /// `saddr`, `daddr`, `addr`
-    FarAddress(Direction),
+    TransportAddress(DirQualifier),
     /// `sport`, `dport`
-    FarPort(Side),
-    /// `reason` and its like
+    TransportPort(Side),
+    /// A word for a name that belongs to the drop: `reason`, `location`, `trap`
     Text(TextWord),
 }
 
-impl Carried {
-    /// Whether `*` can begin a name.
+impl Qualifiers {
+    /// Returns whether a name can begin with `*`.
     pub fn takes_globs(self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether `10/8` is a name.
+    /// Returns whether a name can be a network such as `10/8`.
     pub fn takes_nets(self) -> bool {
         matches!(
             self,
-            Self::FarAddress(_)
+            Self::TransportAddress(_)
                 | Self::Headed {
-                    kind: Kind::Net,
+                    kind: TypeQualifier::Net,
                     ..
                 }
         )
     }
 }
 
-/// What a name behind pcap-filter's qualifiers is.
+/// The type qualifier of pcap-filter(7): what kind of thing the name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TypeQualifier {
     /// `src 10.0.0.1`: a host
     Default,
     Host,
@@ -58,22 +60,22 @@ pub enum Kind {
     ProtoChain,
 }
 
-/// One name.
-pub fn single(input: &mut Input<'_>, carried: Carried) -> Parsed<Expr> {
+/// Parses one name.
+pub fn single(input: &mut ParserInput<'_>, carried: Qualifiers) -> Parsed<Expr> {
     match carried {
-        Carried::Text(word) => drop_word::single(input, word),
-        Carried::FarPort(side) => {
+        Qualifiers::Text(word) => drop_word::single(input, word),
+        Qualifiers::TransportPort(side) => {
             let range = match name_or(input, "a port number from 0 to 65535 or a range")? {
                 name if name.text.contains('-') => port::range(input, PortScope::Any, &name)?.1,
                 name => port::single(input, PortScope::Any, &name)?.1,
             };
-            Ok(Primitive::FarPort(side, range).into())
+            Ok(Primitive::TransportPort(side, range).into())
         }
-        Carried::FarAddress(direction) => {
+        Qualifiers::TransportAddress(direction) => {
             let name = name_or(input, "an IP address, a network or a host name")?;
-            address::far(input, direction, &name)
+            address::transport(input, direction, &name)
         }
-        Carried::Headed {
+        Qualifiers::Headed {
             protocol,
             direction,
             kind,
@@ -84,25 +86,27 @@ pub fn single(input: &mut Input<'_>, carried: Carried) -> Parsed<Expr> {
     }
 }
 
-/// A name that turned out to be a plain number: the `443` of `port 80 or 443`.
+/// Interprets a plain number as a name: the `443` of `port 80 or 443`.
 pub fn number(
-    input: &mut Input<'_>,
-    carried: Carried,
+    input: &mut ParserInput<'_>,
+    carried: Qualifiers,
     text: &str,
     span: Range<usize>,
 ) -> Parsed<Expr> {
-    let name = Name {
+    let name = NameToken {
         text,
         span: span.clone(),
     };
     match carried {
-        Carried::Text(word) => drop_word::value(word, text.as_bytes().to_vec(), Quoted::No, span),
-        Carried::FarPort(side) => {
-            let (_, range) = port::single(input, PortScope::Any, &name)?;
-            Ok(Primitive::FarPort(side, range).into())
+        Qualifiers::Text(word) => {
+            drop_word::value(word, text.as_bytes().to_vec(), Quoted::No, span)
         }
-        Carried::FarAddress(direction) => address::far(input, direction, &name),
-        Carried::Headed {
+        Qualifiers::TransportPort(side) => {
+            let (_, range) = port::single(input, PortScope::Any, &name)?;
+            Ok(Primitive::TransportPort(side, range).into())
+        }
+        Qualifiers::TransportAddress(direction) => address::transport(input, direction, &name),
+        Qualifiers::Headed {
             protocol,
             direction,
             kind,
@@ -110,23 +114,27 @@ pub fn number(
     }
 }
 
-fn wanted(protocol: Option<Protocol>, kind: Kind) -> &'static str {
+fn wanted(protocol: Option<Protocol>, kind: TypeQualifier) -> &'static str {
     match (kind, protocol) {
-        (Kind::Default | Kind::Host, Some(Protocol::Link)) => {
+        (TypeQualifier::Default | TypeQualifier::Host, Some(Protocol::Link)) => {
             "a MAC address, for instance 02:00:00:00:00:01"
         }
-        (Kind::Default | Kind::Host, _) => "an IP address or a host name",
-        (Kind::Net, _) => "a network, for instance 10.0.0.0/8",
-        (Kind::Port, _) => "a port number from 0 to 65535 or a service name",
-        (Kind::PortRange, _) => "a range of ports, for instance 6000-6008",
-        (Kind::Proto, Some(Protocol::Link)) => "an Ethernet type from 0 to 65535 or its name",
-        (Kind::Proto | Kind::ProtoChain, _) => "an IP protocol from 0 to 255 or its name",
+        (TypeQualifier::Default | TypeQualifier::Host, _) => "an IP address or a host name",
+        (TypeQualifier::Net, _) => "a network, for instance 10.0.0.0/8",
+        (TypeQualifier::Port, _) => "a port number from 0 to 65535 or a service name",
+        (TypeQualifier::PortRange, _) => "a range of ports, for instance 6000-6008",
+        (TypeQualifier::Proto, Some(Protocol::Link)) => {
+            "an Ethernet type from 0 to 65535 or its name"
+        }
+        (TypeQualifier::Proto | TypeQualifier::ProtoChain, _) => {
+            "an IP protocol from 0 to 255 or its name"
+        }
     }
 }
 
-/// The next name. A word of the language is one only behind a backslash, except for protocols
+/// Takes the next name. A keyword needs a backslash before it to be a name, except for protocols
 /// behind `proto`, where nothing else can stand.
-fn name_or<'i>(input: &mut Input<'i>, wanted: &str) -> Parsed<Name<'i>> {
+fn name_or<'i>(input: &mut ParserInput<'i>, wanted: &str) -> Parsed<NameToken<'i>> {
     let start = position(input)?;
     let word = peek_word(input)?;
     let is_protocol = wanted.ends_with("or its name")
@@ -142,14 +150,14 @@ fn name_or<'i>(input: &mut Input<'i>, wanted: &str) -> Parsed<Name<'i>> {
 }
 
 fn headed(
-    input: &mut Input<'_>,
+    input: &mut ParserInput<'_>,
     protocol: Option<Protocol>,
-    direction: Direction,
-    kind: Kind,
-    name: &Name<'_>,
+    direction: DirQualifier,
+    kind: TypeQualifier,
+    name: &NameToken<'_>,
 ) -> Parsed<Expr> {
     match kind {
-        Kind::Default | Kind::Host if protocol == Some(Protocol::Link) => {
+        TypeQualifier::Default | TypeQualifier::Host if protocol == Some(Protocol::Link) => {
             match address::mac(name.text) {
                 Some(address) => Ok(Primitive::Mac(direction, address).into()),
                 None => fail(
@@ -158,20 +166,22 @@ fn headed(
                 ),
             }
         }
-        Kind::Default | Kind::Host => address::host(input, protocol, direction, name),
-        Kind::Net => {
+        TypeQualifier::Default | TypeQualifier::Host => {
+            address::host(input, protocol, direction, name)
+        }
+        TypeQualifier::Net => {
             let (net, span) = address::net(input, name)?;
             address::scoped(protocol, direction, net, span)
         }
-        Kind::Port => {
+        TypeQualifier::Port => {
             let (scope, range) = port::single(input, port_scope(protocol), name)?;
             Ok(Primitive::Port(scope, direction, range).into())
         }
-        Kind::PortRange => {
+        TypeQualifier::PortRange => {
             let (scope, range) = port::range(input, port_scope(protocol), name)?;
             Ok(Primitive::Port(scope, direction, range).into())
         }
-        Kind::Proto if protocol == Some(Protocol::Link) => {
+        TypeQualifier::Proto if protocol == Some(Protocol::Link) => {
             let kind = match lex::number(name.text) {
                 Some(number) => u16::try_from(number).ok(),
                 None => words::ether_protocol(name.text),
@@ -184,8 +194,10 @@ fn headed(
                 ),
             }
         }
-        Kind::Proto => Ok(Primitive::IpProto(family(protocol), ip_protocol(input, name)?).into()),
-        Kind::ProtoChain => {
+        TypeQualifier::Proto => {
+            Ok(Primitive::IpProto(family(protocol), ip_protocol(input, name)?).into())
+        }
+        TypeQualifier::ProtoChain => {
             Ok(Primitive::ProtoChain(family(protocol), ip_protocol(input, name)?).into())
         }
     }
@@ -208,7 +220,7 @@ fn port_scope(protocol: Option<Protocol>) -> PortScope {
     }
 }
 
-fn ip_protocol(input: &Input<'_>, name: &Name<'_>) -> Parsed<u8> {
+fn ip_protocol(input: &ParserInput<'_>, name: &NameToken<'_>) -> Parsed<u8> {
     let number = match lex::number(name.text) {
         Some(number) => u8::try_from(number).ok(),
         None => words::ip_protocol(name.text).or_else(|| input.state.names.protocol(name.text)),

@@ -1,71 +1,72 @@
-//! A packet as the tests read it: bytes that may end anywhere. Reading a byte that was not captured
-//! gives `None`, and so does every test that needs it.
+//! A packet as the predicates read it: bytes that may end anywhere. Reading a byte that was not
+//! captured gives `None`, and so does every predicate that needs that byte.
 
 use crate::record::{DropRecord, LinkType};
 
-/// A dropped packet, or one inside its tunnels.
+/// A dropped packet, or a packet inside its tunnels.
 #[derive(Clone, Copy)]
-pub struct Packet<'a> {
+pub struct FramedPacket<'a> {
     pub record: &'a DropRecord<'a>,
     pub framing: Framing,
-    /// The type of the first header, where [`Framing::Payload`] has none of its own.
+    /// The Ethernet type of the first header; used only with [`Framing::Payload`], which has no
+    /// type field of its own.
     pub ether_type: u16,
-    pub bytes: Bytes<'a>,
-    /// Bytes of the whole packet, captured or not.
+    pub bytes: CapturedBytes<'a>,
+    /// The length of the whole packet in bytes, captured or not.
     pub len: u32,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> FramedPacket<'a> {
     pub fn new(record: &'a DropRecord<'a>) -> Self {
         Self {
             record,
             framing: Framing::of(record.link.kind),
             ether_type: 0,
-            bytes: Bytes(record.data),
+            bytes: CapturedBytes(record.data),
             len: record.original_len,
         }
     }
 
-    /// The packet behind the first `offset` bytes.
+    /// Returns the packet that begins behind the first `offset` bytes.
     pub fn inside(&self, offset: usize, framing: Framing, ether_type: u16) -> Self {
         let removed = u32::try_from(offset).unwrap_or(u32::MAX);
         Self {
             framing,
             ether_type,
-            bytes: Bytes(self.bytes.0.get(offset..).unwrap_or_default()),
+            bytes: CapturedBytes(self.bytes.0.get(offset..).unwrap_or_default()),
             len: self.len.saturating_sub(removed),
             ..*self
         }
     }
 }
 
-/// What was looked for, where the bytes suffice to know; `Option<Lookup>` is `None` where they do
-/// not.
+/// The result of a search in a packet. `Option<Lookup>` is `None` if too few bytes were captured to
+/// know it.
 pub enum Lookup<T> {
     Found(T),
-    /// The packet has no such thing.
+    /// The packet does not have what was looked for.
     Absent,
 }
 
-/// What a packet begins with.
+/// The first header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Ethernet,
-    /// An IP header, of the version that its first four bits say.
+    /// An IP header, whose first four bits give the version.
     Ip,
     Sll2,
     Sll,
-    /// An address family in the byte order of the host, then the packet.
+    /// An address family in the byte order of the capturing host, then the packet.
     Null,
     /// An address family in network byte order, then the packet.
     Loop,
-    /// An IPv4 header, whatever its first four bits say.
+    /// An IPv4 header, regardless of its first four bits.
     Ip4,
-    /// An IPv6 header, whatever its first four bits say.
+    /// An IPv6 header, regardless of its first four bits.
     Ip6,
-    /// What an Ethernet type announced: behind a tunnel's header.
+    /// The header that an Ethernet type before it announced, for example behind a tunnel's header.
     Payload,
-    /// A link layer that is not read: tests of the packet know nothing.
+    /// A link layer that is not supported: all tests of the packet are unknown.
     Unread,
 }
 
@@ -100,9 +101,9 @@ impl Framing {
 
 /// Captured bytes; numbers are big-endian.
 #[derive(Clone, Copy)]
-pub struct Bytes<'a>(pub &'a [u8]);
+pub struct CapturedBytes<'a>(pub &'a [u8]);
 
-impl Bytes<'_> {
+impl CapturedBytes<'_> {
     #[inline]
     pub fn array<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         self.0.get(offset..)?.first_chunk().copied()

@@ -1,8 +1,9 @@
-//! The grammar: pcap-filter(7)'s, with the words that only a drop has.
+//! The grammar: that of pcap-filter(7), with words for the facts of a drop.
 //!
 //! A parenthesis can open an expression, a list of names (`port (80 or 443)`) or arithmetic, and a
-//! number can be a name carried over (`port 80 or 443`) or arithmetic (`port 80 or 443 = len`).
-//! So parsing goes by [`Unit`]s, and what follows one decides what it was: nothing is read twice.
+//! number can be a name with carried-over qualifiers (`port 80 or 443`) or arithmetic (`port 80 or
+//! 443 = len`). The parser therefore reads a [`ParsedUnit`] at a time, and decides from what
+//! follows which of them it was. Nothing is read twice.
 
 use std::iter::repeat_n;
 use std::ops::Range;
@@ -10,38 +11,41 @@ use std::ops::Range;
 use winnow::stream::{Location, Stream};
 
 use super::advice::{self, expected_connective};
-use super::arithmetic::{self, Started};
+use super::arithmetic::{self, PartialArith};
 use super::ast::{Arith, Comparison, Connective, Expr, Primitive, Relation};
 use super::contradiction::count_primitives;
 use super::error::FilterError;
 use super::lex::{
-    Failure, Input, MAX_NESTING, Parsed, State, expected, fail, keyword, name, nested,
-    peek_character, peek_sign, peek_word, position, sign, too_deep,
+    MAX_NESTING, ParseFailure, Parsed, ParserInput, ParserState, expected, fail, keyword, name,
+    nested, peek_character, peek_sign, peek_word, position, sign, too_deep,
 };
-use super::names::Names;
-use super::operand::{self, Carried};
+use super::names::NameLookup;
+use super::operand::{self, Qualifiers};
 use super::primitive;
-use super::source::Source;
+use super::source_text::SourceText;
 use super::words;
 
-/// Parses a whole expression, and says where its primitives stand; `None` where there is nothing but
-/// white space.
-pub fn parse(text: &str, names: &dyn Names) -> Result<(Option<Expr>, Source), FilterError> {
-    let mut input = Input {
+/// Parses a whole expression and records the span of each primitive. Returns no expression if there
+/// is nothing but white space.
+pub fn parse(
+    text: &str,
+    names: &dyn NameLookup,
+) -> Result<(Option<Expr>, SourceText), FilterError> {
+    let mut input = ParserInput {
         input: winnow::stream::LocatingSlice::new(text),
-        state: State::new(names),
+        state: ParserState::new(names),
     };
     let expr = whole(&mut input).map_err(|error| {
-        let Failure { message, span } = error.into_inner().unwrap_or_else(|_| Failure {
+        let ParseFailure { message, span } = error.into_inner().unwrap_or_else(|_| ParseFailure {
             message: "expected an expression".to_owned(),
             span: 0..text.len(),
         });
         FilterError::new(message, span, text)
     })?;
-    Ok((expr, Source::new(text, input.state.primitives)))
+    Ok((expr, SourceText::new(text, input.state.primitives)))
 }
 
-fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
+fn whole(input: &mut ParserInput<'_>) -> Parsed<Option<Expr>> {
     let start = position(input)?;
     if peek_character(input)?.is_none() {
         return Ok(None);
@@ -51,18 +55,23 @@ fn whole(input: &mut Input<'_>) -> Parsed<Option<Expr>> {
     if peek_character(input)?.is_some() {
         return expected_connective(input, "`and` or `or`");
     }
-    // The canonical form has parentheses that may not have been written.
+    // The canonical form can nest more deeply than the text: it shows implied parentheses.
     if expr.nesting() > MAX_NESTING {
         return fail(start..input.current_token_start(), too_deep());
     }
     Ok(Some(expr))
 }
 
-/// What `and` and `or` join, and the qualifiers that a name behind them would take over.
-pub type Term = (Expr, Option<Carried>);
+/// An operand of `and` and `or`, and the qualifiers that it passes on to the next name.
+pub type Term = (Expr, Option<Qualifiers>);
 
-/// The rest of an expression: `and` and `or` are equals and go from left to right.
-fn chain(input: &mut Input<'_>, first: Expr, mut carried: Option<Carried>) -> Parsed<Expr> {
+/// Parses the rest of an expression. `and` and `or` have equal precedence and group from left to
+/// right.
+fn chain(
+    input: &mut ParserInput<'_>,
+    first: Expr,
+    mut carried: Option<Qualifiers>,
+) -> Parsed<Expr> {
     let mut rest = Vec::new();
     while let Some(connective) = connective(input)? {
         let (expr, next) = term(input, carried)?;
@@ -72,7 +81,7 @@ fn chain(input: &mut Input<'_>, first: Expr, mut carried: Option<Carried>) -> Pa
     Ok(first.chained(rest))
 }
 
-pub fn connective(input: &mut Input<'_>) -> Parsed<Option<Connective>> {
+pub fn connective(input: &mut ParserInput<'_>) -> Parsed<Option<Connective>> {
     if keyword(input, "and")? || sign(input, "&&")? {
         return Ok(Some(Connective::And));
     }
@@ -82,8 +91,8 @@ pub fn connective(input: &mut Input<'_>) -> Parsed<Option<Connective>> {
     Ok(None)
 }
 
-/// Whether an odd number of `not`s comes next; they are taken.
-pub fn negation(input: &mut Input<'_>) -> Parsed<bool> {
+/// Takes all `not`s that come next and returns whether their number is odd.
+pub fn negation(input: &mut ParserInput<'_>) -> Parsed<bool> {
     let mut negated = false;
     while keyword(input, "not")? || (!peek_sign(input, "!=")? && sign(input, "!")?) {
         negated = !negated;
@@ -91,7 +100,7 @@ pub fn negation(input: &mut Input<'_>) -> Parsed<bool> {
     Ok(negated)
 }
 
-pub fn term(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<Term> {
+pub fn term(input: &mut ParserInput<'_>, carried: Option<Qualifiers>) -> Parsed<Term> {
     let negated = negation(input)?;
     let start = position(input)?;
     let known = input.state.primitives.len();
@@ -101,8 +110,8 @@ pub fn term(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<Term> {
     Ok((if negated { expr.negated() } else { expr }, carried))
 }
 
-/// Notes where the primitives of `expr` stand, unless that was done while it was parsed.
-fn remember(input: &mut Input<'_>, start: usize, known: usize, expr: &Expr) {
+/// Records the span of the primitives in `expr`, unless that was done while they were parsed.
+fn remember(input: &mut ParserInput<'_>, start: usize, known: usize, expr: &Expr) {
     if input.state.primitives.len() == known {
         let span = start..input.previous_token_end();
         let count = count_primitives(expr);
@@ -110,23 +119,27 @@ fn remember(input: &mut Input<'_>, start: usize, known: usize, expr: &Expr) {
     }
 }
 
-/// A term, or arithmetic that is not compared with anything yet.
-pub enum Unit<'i> {
+/// A term, or arithmetic that has not been compared with anything yet.
+pub enum ParsedUnit<'i> {
     Term(Term),
     Arith {
         arith: Arith,
-        /// Where it is nothing but a number, which may be a name: its text.
+        /// The text, if the arithmetic is a single number, which may turn out to be a name.
         number: Option<&'i str>,
         span: Range<usize>,
     },
 }
 
-/// The term that a unit is, when nothing that follows makes arithmetic of it.
-fn finished(input: &mut Input<'_>, unit: Unit<'_>, carried: Option<Carried>) -> Parsed<Term> {
+/// Turns a unit into a term, once it is clear that no more arithmetic follows.
+fn finished(
+    input: &mut ParserInput<'_>,
+    unit: ParsedUnit<'_>,
+    carried: Option<Qualifiers>,
+) -> Parsed<Term> {
     match (unit, carried) {
-        (Unit::Term(term), _) => Ok(term),
+        (ParsedUnit::Term(term), _) => Ok(term),
         (
-            Unit::Arith {
+            ParsedUnit::Arith {
                 number: Some(text),
                 span,
                 ..
@@ -137,34 +150,34 @@ fn finished(input: &mut Input<'_>, unit: Unit<'_>, carried: Option<Carried>) -> 
             Ok((expr, carried))
         }
         (
-            Unit::Arith {
+            ParsedUnit::Arith {
                 number: Some(_),
                 span,
                 ..
             },
             None,
         ) => fail(span, "expected a word such as `host` or `port` before this"),
-        (Unit::Arith { .. }, _) => expected(input, "a comparison: =, !=, <, <=, > or >="),
+        (ParsedUnit::Arith { .. }, _) => expected(input, "a comparison: =, !=, <, <=, > or >="),
     }
 }
 
-fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+fn unit<'i>(input: &mut ParserInput<'i>, carried: Option<Qualifiers>) -> Parsed<ParsedUnit<'i>> {
     let start = position(input)?;
     match peek_character(input)? {
         Some('(') => match group(input, carried)? {
-            Unit::Arith {
+            ParsedUnit::Arith {
                 arith,
                 number,
                 span,
             } => compared(
                 input,
-                Started {
+                PartialArith {
                     arith,
                     number,
                     span,
                 },
             ),
-            term @ Unit::Term(_) => Ok(term),
+            term @ ParsedUnit::Term(_) => Ok(term),
         },
         Some('-') => {
             let started = arithmetic::operand(input)?;
@@ -196,17 +209,21 @@ fn unit<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>>
                 carried_name(input, carried)
             }
         }
-        Some(_) if carried.is_some_and(Carried::takes_globs) => carried_name(input, carried),
+        Some(_) if carried.is_some_and(Qualifiers::takes_globs) => carried_name(input, carried),
         _ => expected(input, "an expression, for instance `host 10.0.0.1`"),
     }
 }
 
-/// Whether the number just taken goes on as `10/8` where nets are expected.
-fn names_a_net(input: &mut Input<'_>, carried: Option<Carried>) -> Parsed<bool> {
-    Ok(carried.is_some_and(Carried::takes_nets) && peek_sign(input, "/")?)
+/// Returns whether the number just taken begins a network such as `10/8`, where networks are
+/// expected.
+fn names_a_net(input: &mut ParserInput<'_>, carried: Option<Qualifiers>) -> Parsed<bool> {
+    Ok(carried.is_some_and(Qualifiers::takes_nets) && peek_sign(input, "/")?)
 }
 
-fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+fn carried_name<'i>(
+    input: &mut ParserInput<'i>,
+    carried: Option<Qualifiers>,
+) -> Parsed<ParsedUnit<'i>> {
     let Some(qualifiers) = carried else {
         let start = position(input)?;
         return match name(input, "/")? {
@@ -231,11 +248,11 @@ fn carried_name<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<U
         };
     };
     let expr = operand::single(input, qualifiers)?;
-    Ok(Unit::Term((expr, carried)))
+    Ok(ParsedUnit::Term((expr, carried)))
 }
 
-/// `( … )`
-fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>> {
+/// Parses a group in parentheses.
+fn group<'i>(input: &mut ParserInput<'i>, carried: Option<Qualifiers>) -> Parsed<ParsedUnit<'i>> {
     let start = position(input)?;
     let opening = start..start + 1;
     sign(input, "(")?;
@@ -244,15 +261,15 @@ fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>
         let first_at = position(input)?;
         let known = input.state.primitives.len();
         let inside = unit(input, carried)?;
-        if let Unit::Arith { arith, number, .. } = inside {
+        if let ParsedUnit::Arith { arith, number, .. } = inside {
             if !negated && sign(input, ")")? {
-                return Ok(Unit::Arith {
+                return Ok(ParsedUnit::Arith {
                     arith,
                     number,
                     span: start..input.current_token_start(),
                 });
             }
-            let unit = Unit::Arith {
+            let unit = ParsedUnit::Arith {
                 arith,
                 number,
                 span: opening.end..input.current_token_start(),
@@ -267,22 +284,22 @@ fn group<'i>(input: &mut Input<'i>, carried: Option<Carried>) -> Parsed<Unit<'i>
     })
 }
 
-/// The rest of a group. What stands within does not carry over to what follows.
+/// Parses the rest of a group. Qualifiers inside it do not carry over to what follows.
 fn grouped<'i>(
-    input: &mut Input<'i>,
+    input: &mut ParserInput<'i>,
     (first, inner): Term,
     negated: bool,
-    carried: Option<Carried>,
+    carried: Option<Qualifiers>,
     opening: Range<usize>,
-) -> Parsed<Unit<'i>> {
+) -> Parsed<ParsedUnit<'i>> {
     let first = if negated { first.negated() } else { first };
     let expr = chain(input, first, inner)?;
     close(input, opening)?;
-    Ok(Unit::Term((expr, carried)))
+    Ok(ParsedUnit::Term((expr, carried)))
 }
 
 /// Takes the closing parenthesis.
-pub fn close(input: &mut Input<'_>, opening: Range<usize>) -> Parsed<()> {
+pub fn close(input: &mut ParserInput<'_>, opening: Range<usize>) -> Parsed<()> {
     if sign(input, ")")? {
         Ok(())
     } else if peek_character(input)?.is_none() {
@@ -292,15 +309,18 @@ pub fn close(input: &mut Input<'_>, opening: Range<usize>) -> Parsed<()> {
     }
 }
 
-/// Arithmetic that has begun, to its end, and what it is compared with.
-pub fn compared<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Unit<'i>> {
-    let Started {
+/// Parses the rest of arithmetic that has begun, the comparison sign and the other side.
+pub fn compared<'i>(
+    input: &mut ParserInput<'i>,
+    started: PartialArith<'i>,
+) -> Parsed<ParsedUnit<'i>> {
+    let PartialArith {
         arith,
         number,
         span,
     } = arithmetic::rest(input, started)?;
     let Some(comparison) = comparison(input)? else {
-        return Ok(Unit::Arith {
+        return Ok(ParsedUnit::Arith {
             arith,
             number,
             span,
@@ -312,10 +332,13 @@ pub fn compared<'i>(input: &mut Input<'i>, started: Started<'i>) -> Parsed<Unit<
         comparison,
         right,
     };
-    Ok(Unit::Term((Primitive::Relation(relation).into(), None)))
+    Ok(ParsedUnit::Term((
+        Primitive::Relation(relation).into(),
+        None,
+    )))
 }
 
-fn comparison(input: &mut Input<'_>) -> Parsed<Option<Comparison>> {
+fn comparison(input: &mut ParserInput<'_>) -> Parsed<Option<Comparison>> {
     const SIGNS: [(&str, Comparison); 7] = [
         ("==", Comparison::Equal),
         ("=", Comparison::Equal),

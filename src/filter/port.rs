@@ -5,18 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::advice;
-use super::ast::{Flow, PortRange, PortScope, Primitive};
-use super::lex::{self, Input, Name, Parsed, expected, fail, keyword, name, peek_word, sign};
+use super::ast::{PortRange, PortScope, Primitive, TwoWayFlow};
+use super::lex::{
+    self, NameToken, Parsed, ParserInput, expected, fail, keyword, name, peek_word, sign,
+};
 use super::names::Service;
 use super::words;
 use crate::dissect::ProtocolName;
 use crate::packet;
 
-/// A port by number or service name, and the protocol that a name stands for.
+/// Parses a port number or service name. Returns the port, and the protocol that the service
+/// implies.
 pub fn single(
-    input: &Input<'_>,
+    input: &ParserInput<'_>,
     scope: PortScope,
-    name: &Name<'_>,
+    name: &NameToken<'_>,
 ) -> Parsed<(PortScope, PortRange)> {
     let (scope, port) = port_number(input, scope, name.text, &name.span)?;
     Ok((
@@ -29,7 +32,7 @@ pub fn single(
 }
 
 fn port_number(
-    input: &Input<'_>,
+    input: &ParserInput<'_>,
     scope: PortScope,
     text: &str,
     span: &Range<usize>,
@@ -47,7 +50,7 @@ fn port_number(
         PortScope::Sctp => service.sctp,
         PortScope::Any => {
             return match (service.tcp, service.udp, service.sctp) {
-                // As in tcpdump: the protocol counts too, where there is only one.
+                // As in tcpdump, a service of a single protocol implies that protocol.
                 (Some(port), None, _) => Ok((PortScope::Tcp, port)),
                 (None, Some(port), _) => Ok((PortScope::Udp, port)),
                 (None, None, Some(port)) => Ok((PortScope::Sctp, port)),
@@ -66,7 +69,7 @@ fn port_number(
     }
 }
 
-fn unknown_service<T>(input: &Input<'_>, text: &str, span: &Range<usize>) -> Parsed<T> {
+fn unknown_service<T>(input: &ParserInput<'_>, text: &str, span: &Range<usize>) -> Parsed<T> {
     let is_range = text
         .split_once('-')
         .is_some_and(|(first, last)| lex::number(first).is_some() && lex::number(last).is_some());
@@ -85,11 +88,12 @@ fn unknown_service<T>(input: &Input<'_>, text: &str, span: &Range<usize>) -> Par
     )
 }
 
-/// `6000-6008`; one port is a range, too. Service names may hold a `-` themselves.
+/// Parses a range such as `6000-6008`, or a single port. Service names may contain a `-`
+/// themselves.
 pub fn range(
-    input: &Input<'_>,
+    input: &ParserInput<'_>,
     scope: PortScope,
-    name: &Name<'_>,
+    name: &NameToken<'_>,
 ) -> Parsed<(PortScope, PortRange)> {
     let Some((at, _)) = name.text.char_indices().find(|&(at, character)| {
         let known = |text: &str| {
@@ -126,9 +130,9 @@ pub fn range(
     ))
 }
 
-/// `flow tcp 10.0.0.1:1234 10.0.0.2:80`, in both directions; `flow icmp 10.0.0.1 > 10.0.0.2`, in one,
-/// of any protocol; `flow none`.
-pub fn flow(input: &mut Input<'_>) -> Parsed<Primitive> {
+/// Parses the operands of `flow`: `tcp 10.0.0.1:1234 10.0.0.2:80` for both directions, `icmp
+/// 10.0.0.1 > 10.0.0.2` for one direction of any protocol, or `none`.
+pub fn flow(input: &mut ParserInput<'_>) -> Parsed<Primitive> {
     if keyword(input, "none")? {
         return Ok(Primitive::OneWay(None));
     }
@@ -158,7 +162,7 @@ pub fn flow(input: &mut Input<'_>) -> Parsed<Primitive> {
                 ports: Some((one.port(), other.port())),
             })))
         }
-        (Endpoint::Port(one), Endpoint::Port(other)) => Ok(Primitive::Flow(Flow {
+        (Endpoint::Port(one), Endpoint::Port(other)) => Ok(Primitive::Flow(TwoWayFlow {
             protocol: scope,
             one,
             other,
@@ -179,7 +183,7 @@ pub fn flow(input: &mut Input<'_>) -> Parsed<Primitive> {
     }
 }
 
-fn protocol_number(input: &Input<'_>, word: &str) -> Option<u8> {
+fn protocol_number(input: &ParserInput<'_>, word: &str) -> Option<u8> {
     match lex::number(word) {
         Some(number) => u8::try_from(number).ok(),
         None if word.is_empty() => None,
@@ -204,8 +208,8 @@ impl Endpoint {
 
 const WITH_PORT: &str = "an address and a port, for instance 10.0.0.1:80 or [2001:db8::1]:80";
 
-/// An address and its port; without one where the packets of a flow have none.
-fn endpoint(input: &mut Input<'_>, scope: PortScope) -> Parsed<(Endpoint, Range<usize>)> {
+/// Parses an address with its port, or without one for a protocol that has no ports.
+fn endpoint(input: &mut ParserInput<'_>, scope: PortScope) -> Parsed<(Endpoint, Range<usize>)> {
     let has_ports = scope != PortScope::Any;
     let wanted = if has_ports {
         WITH_PORT
@@ -224,7 +228,7 @@ fn endpoint(input: &mut Input<'_>, scope: PortScope) -> Parsed<(Endpoint, Range<
     Ok((found, name.span))
 }
 
-/// One direction of a flow, as it stands behind `flow`: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
+/// One direction of a flow, displayed as the operands of `flow`: `udp 10.0.0.1:53 > 10.0.0.2:1234`.
 pub struct OneWay(pub packet::Flow);
 
 impl fmt::Display for OneWay {

@@ -8,22 +8,26 @@ use crate::record;
 
 use super::arithmetic;
 use super::ast::{
-    Arith, Comparison, Connective, Direction, DropWord, Expr, Family, Llc, Primitive, Relation,
+    Arith, Comparison, Connective, DirQualifier, DropWord, Expr, Family, Llc, Primitive, Relation,
     Side,
 };
 use super::drop_word::TextWord;
 use super::lex::{
-    Input, Parsed, expected, fail, keyword, nested, opt_number, peek_sign, peek_word, position,
-    sign,
+    Parsed, ParserInput, expected, fail, keyword, nested, opt_number, peek_sign, peek_word,
+    position, sign,
 };
-use super::operand::{self, Carried, Kind};
-use super::parse::{Unit, close, compared, connective, negation, term};
+use super::operand::{self, Qualifiers, TypeQualifier};
+use super::parse::{ParsedUnit, close, compared, connective, negation, term};
 use super::port;
 use super::words::{self, Protocol};
 
-/// The primitive that begins with the keyword `word`.
-pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parsed<Unit<'i>> {
-    let alone = |primitive: Primitive| Ok(Unit::Term((primitive.into(), None)));
+/// Parses the primitive that begins with the keyword `word`.
+pub fn parse<'i>(
+    input: &mut ParserInput<'i>,
+    word: &str,
+    span: Range<usize>,
+) -> Parsed<ParsedUnit<'i>> {
+    let alone = |primitive: Primitive| Ok(ParsedUnit::Term((primitive.into(), None)));
     if word == "len" || words::constant(word).is_some() {
         let started = arithmetic::operand(input)?;
         return compared(input, started);
@@ -34,7 +38,7 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
     }
     if let Some(text_word) = TextWord::from_word(word) {
         keyword(input, word)?;
-        return with_names(input, Carried::Text(text_word));
+        return with_names(input, Qualifiers::Text(text_word));
     }
     match word {
         "src" | "dst" | "host" | "net" | "port" | "portrange" | "proto" | "protochain"
@@ -45,11 +49,14 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
         _ => keyword(input, word)?,
     };
     match word {
-        "saddr" => with_names(input, Carried::FarAddress(Direction::Source)),
-        "daddr" => with_names(input, Carried::FarAddress(Direction::Destination)),
-        "addr" => with_names(input, Carried::FarAddress(Direction::Either)),
-        "sport" => with_names(input, Carried::FarPort(Side::Source)),
-        "dport" => with_names(input, Carried::FarPort(Side::Destination)),
+        "saddr" => with_names(input, Qualifiers::TransportAddress(DirQualifier::Source)),
+        "daddr" => with_names(
+            input,
+            Qualifiers::TransportAddress(DirQualifier::Destination),
+        ),
+        "addr" => with_names(input, Qualifiers::TransportAddress(DirQualifier::Either)),
+        "sport" => with_names(input, Qualifiers::TransportPort(Side::Source)),
+        "dport" => with_names(input, Qualifiers::TransportPort(Side::Destination)),
         "flow" => alone(port::flow(input)?),
         "less" => alone(length(input, Comparison::LessOrEqual)?),
         "greater" => alone(length(input, Comparison::GreaterOrEqual)?),
@@ -69,14 +76,13 @@ pub fn parse<'i>(input: &mut Input<'i>, word: &str, span: Range<usize>) -> Parse
     }
 }
 
-/// `inner a`: what it says of the packet within carries nothing over to what is said of the one
-/// around it.
-fn inner<'i>(input: &mut Input<'i>, span: Range<usize>) -> Parsed<Unit<'i>> {
+/// Parses `inner a`. Qualifiers inside it do not carry over to what follows.
+fn inner<'i>(input: &mut ParserInput<'i>, span: Range<usize>) -> Parsed<ParsedUnit<'i>> {
     let (expr, _) = nested(input, span, |input| term(input, None))?;
-    Ok(Unit::Term((Expr::Inner(Box::new(expr)), None)))
+    Ok(ParsedUnit::Term((Expr::Inner(Box::new(expr)), None)))
 }
 
-fn length(input: &mut Input<'_>, comparison: Comparison) -> Parsed<Primitive> {
+fn length(input: &mut ParserInput<'_>, comparison: Comparison) -> Parsed<Primitive> {
     let Some((value, span)) = opt_number(input)? else {
         return expected(input, "a length in bytes");
     };
@@ -90,7 +96,7 @@ fn length(input: &mut Input<'_>, comparison: Comparison) -> Parsed<Primitive> {
     }))
 }
 
-fn limited(input: &mut Input<'_>, what: &str, most: u32) -> Parsed<Option<u32>> {
+fn limited(input: &mut ParserInput<'_>, what: &str, most: u32) -> Parsed<Option<u32>> {
     let Some((value, span)) = opt_number(input)? else {
         return Ok(None);
     };
@@ -100,7 +106,7 @@ fn limited(input: &mut Input<'_>, what: &str, most: u32) -> Parsed<Option<u32>> 
     }
 }
 
-fn llc(input: &mut Input<'_>) -> Parsed<Llc> {
+fn llc(input: &mut ParserInput<'_>) -> Parsed<Llc> {
     let word = peek_word(input)?;
     match words::llc(word) {
         Some(kind) => {
@@ -115,9 +121,13 @@ fn llc(input: &mut Input<'_>) -> Parsed<Llc> {
     }
 }
 
-/// What can begin with a protocol: `tcp`, `tcp port 80`, `ip broadcast`, `tcp[13] = 2`.
-fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -> Parsed<Unit<'i>> {
-    let alone = |primitive: Primitive| Ok(Unit::Term((primitive.into(), None)));
+/// Parses a primitive that can begin with a protocol: `tcp`, `tcp port 80`, `ip broadcast`,
+/// `tcp[13] = 2`.
+fn headed<'i>(
+    input: &mut ParserInput<'i>,
+    before: Option<(Protocol, Range<usize>)>,
+) -> Parsed<ParsedUnit<'i>> {
+    let alone = |primitive: Primitive| Ok(ParsedUnit::Term((primitive.into(), None)));
     let protocol = before.as_ref().map(|&(protocol, _)| protocol);
     if let Some((protocol, span)) = &before
         && peek_sign(input, "[")?
@@ -128,12 +138,12 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
     let direction = direction(input)?;
     let word = peek_word(input)?;
     let kind = match word {
-        "host" => Kind::Host,
-        "net" => Kind::Net,
-        "port" => Kind::Port,
-        "portrange" => Kind::PortRange,
-        "proto" if direction.is_none() => Kind::Proto,
-        "protochain" if direction.is_none() => Kind::ProtoChain,
+        "host" => TypeQualifier::Host,
+        "net" => TypeQualifier::Net,
+        "port" => TypeQualifier::Port,
+        "portrange" => TypeQualifier::PortRange,
+        "proto" if direction.is_none() => TypeQualifier::Proto,
+        "protochain" if direction.is_none() => TypeQualifier::ProtoChain,
         "broadcast" | "multicast" if direction.is_none() => {
             keyword(input, word)?;
             return match (word, protocol) {
@@ -146,7 +156,7 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
             };
         }
         // `src 10.0.0.1`
-        _ if direction.is_some() => Kind::Default,
+        _ if direction.is_some() => TypeQualifier::Default,
         _ => {
             return match protocol.and_then(Protocol::primitive) {
                 Some(primitive) => alone(primitive),
@@ -157,11 +167,11 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
             };
         }
     };
-    if kind != Kind::Default {
+    if kind != TypeQualifier::Default {
         keyword(input, word)?;
     }
     if !kind.goes_with(protocol) {
-        let word = if kind == Kind::Default {
+        let word = if kind == TypeQualifier::Default {
             "src` or `dst"
         } else {
             word
@@ -170,26 +180,30 @@ fn headed<'i>(input: &mut Input<'i>, before: Option<(Protocol, Range<usize>)>) -
     }
     with_names(
         input,
-        Carried::Headed {
+        Qualifiers::Headed {
             protocol,
-            direction: direction.unwrap_or(Direction::Either),
+            direction: direction.unwrap_or(DirQualifier::Either),
             kind,
         },
     )
 }
 
-fn misfit<T>(input: &Input<'_>, before: Option<(Protocol, Range<usize>)>, word: &str) -> Parsed<T> {
+fn misfit<T>(
+    input: &ParserInput<'_>,
+    before: Option<(Protocol, Range<usize>)>,
+    word: &str,
+) -> Parsed<T> {
     let at = input.current_token_start();
     let span = before.map_or(at..at, |(_, span)| span);
-    fail(span, format!("this does not go with `{word}`"))
+    fail(span, format!("this cannot be used with `{word}`"))
 }
 
-/// `src`, `dst`, and both in either order.
-fn direction(input: &mut Input<'_>) -> Parsed<Option<Direction>> {
+/// Takes `src`, `dst`, or both in either order.
+fn direction(input: &mut ParserInput<'_>) -> Parsed<Option<DirQualifier>> {
     let (one, second) = if keyword(input, "src")? {
-        (Direction::Source, "dst")
+        (DirQualifier::Source, "dst")
     } else if keyword(input, "dst")? {
-        (Direction::Destination, "src")
+        (DirQualifier::Destination, "src")
     } else {
         return Ok(None);
     };
@@ -198,21 +212,21 @@ fn direction(input: &mut Input<'_>) -> Parsed<Option<Direction>> {
         && keyword(input, second)?
     {
         return Ok(Some(match connective {
-            Connective::And => Direction::Both,
-            Connective::Or => Direction::Either,
+            Connective::And => DirQualifier::Both,
+            Connective::Or => DirQualifier::Either,
         }));
     }
     input.reset(&before);
     Ok(Some(one))
 }
 
-/// The names after their qualifiers: one, `not` one, or several in parentheses.
-fn with_names<'i>(input: &mut Input<'i>, carried: Carried) -> Parsed<Unit<'i>> {
+/// Parses the names behind their qualifiers: one, `not` one, or several in parentheses.
+fn with_names<'i>(input: &mut ParserInput<'i>, carried: Qualifiers) -> Parsed<ParsedUnit<'i>> {
     let expr = operands(input, carried)?;
-    Ok(Unit::Term((expr, Some(carried))))
+    Ok(ParsedUnit::Term((expr, Some(carried))))
 }
 
-fn operands(input: &mut Input<'_>, carried: Carried) -> Parsed<Expr> {
+fn operands(input: &mut ParserInput<'_>, carried: Qualifiers) -> Parsed<Expr> {
     let negated = negation(input)?;
     let start = position(input)?;
     let expr = if sign(input, "(")? {
@@ -232,8 +246,8 @@ fn operands(input: &mut Input<'_>, carried: Carried) -> Parsed<Expr> {
     Ok(if negated { expr.negated() } else { expr })
 }
 
-impl Kind {
-    /// Whether the kind of name is one that `protocol` has.
+impl TypeQualifier {
+    /// Returns whether `protocol` has names of this type.
     fn goes_with(self, protocol: Option<Protocol>) -> bool {
         match (self, protocol) {
             (_, None) => true,

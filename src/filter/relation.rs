@@ -1,13 +1,14 @@
-//! Evaluates comparisons of arithmetic over lengths and bytes, and finds the headers from which the
-//! bytes are counted.
+//! Evaluates arithmetic over lengths and bytes, and finds the headers from which the bytes are
+//! counted.
 
-use super::ast::{Arith, Header, Width};
+use super::ast::{Arith, LoadBase, Width};
 use super::layout::ether_type;
-use super::offset::{ipv4, ipv6};
 use super::packet::Lookup::{self, Absent, Found};
-use super::view::{Class, View};
+use super::view::{Class, PacketView};
+use crate::packet::ip::number;
+use crate::packet::offset::{ipv4, ipv6};
 
-/// The value of arithmetic without a packet.
+/// Returns the value of arithmetic that depends on no packet; `None` for any other.
 pub fn constant(arith: &Arith) -> Option<u32> {
     match arith {
         Arith::Number(number) => Some(*number),
@@ -21,7 +22,7 @@ pub fn constant(arith: &Arith) -> Option<u32> {
     }
 }
 
-pub fn find_guards(arith: &Arith, guards: &mut Vec<Header>) {
+pub fn find_guards(arith: &Arith, guards: &mut Vec<LoadBase>) {
     match arith {
         Arith::Number(_) | Arith::Length => {}
         Arith::Load { header, offset, .. } => {
@@ -40,7 +41,7 @@ pub fn find_guards(arith: &Arith, guards: &mut Vec<Header>) {
     }
 }
 
-pub fn evaluate(arith: &Arith, view: &View<'_>) -> Option<u32> {
+pub fn evaluate(arith: &Arith, view: &PacketView<'_>) -> Option<u32> {
     match arith {
         Arith::Number(number) => Some(*number),
         Arith::Length => Some(view.packet.len),
@@ -52,7 +53,7 @@ pub fn evaluate(arith: &Arith, view: &View<'_>) -> Option<u32> {
             let offset = usize::try_from(evaluate(offset, view)?).ok()?;
             match base(view, *header)? {
                 Found(base) => load(view, base.checked_add(offset)?, *width),
-                // The guards have made sure of it.
+                // Not reached: the guards are checked first.
                 Absent => None,
             }
         }
@@ -68,7 +69,7 @@ pub fn evaluate(arith: &Arith, view: &View<'_>) -> Option<u32> {
 }
 
 #[inline]
-pub fn load(view: &View<'_>, at: usize, width: Width) -> Option<u32> {
+pub fn load(view: &PacketView<'_>, at: usize, width: Width) -> Option<u32> {
     match width {
         Width::One => view.packet.bytes.u8(at).map(u32::from),
         Width::Two => view.packet.bytes.u16(at).map(u32::from),
@@ -76,30 +77,32 @@ pub fn load(view: &View<'_>, at: usize, width: Width) -> Option<u32> {
     }
 }
 
-/// Where a header begins.
+/// Returns the offset of a header.
 #[inline]
-pub fn base(view: &View<'_>, header: Header) -> Option<Lookup<usize>> {
+pub fn base(view: &PacketView<'_>, header: LoadBase) -> Option<Lookup<usize>> {
     let network = view.layout.network();
     let kind = match header {
-        Header::Link => return Some(Found(view.layout.header)),
-        Header::Ip | Header::Transport(_) => ether_type::IPV4,
-        Header::Ip6 | Header::Icmp6 => ether_type::IPV6,
-        Header::Arp | Header::Rarp if view.layout.naming.is_of_ip_alone() => return Some(Absent),
-        Header::Arp => ether_type::ARP,
-        Header::Rarp => ether_type::RARP,
+        LoadBase::Link => return Some(Found(view.layout.header)),
+        LoadBase::Ip | LoadBase::Transport(_) => ether_type::IPV4,
+        LoadBase::Ip6 | LoadBase::Icmp6 => ether_type::IPV6,
+        LoadBase::Arp | LoadBase::Rarp if view.layout.naming.is_of_ip_alone() => {
+            return Some(Absent);
+        }
+        LoadBase::Arp => ether_type::ARP,
+        LoadBase::Rarp => ether_type::RARP,
     };
     if view.kind? != kind {
         return Some(Absent);
     }
     match header {
-        Header::Transport(number) => {
+        LoadBase::Transport(number) => {
             if view.packet.bytes.u8(network + ipv4::PROTOCOL)? != number {
                 return Some(Absent);
             }
             first_fragment(view, network)
         }
-        Header::Icmp6 => {
-            let is_icmp6 = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)? == 58;
+        LoadBase::Icmp6 => {
+            let is_icmp6 = view.packet.bytes.u8(network + ipv6::NEXT_HEADER)? == number::ICMPV6;
             Some(if is_icmp6 {
                 Found(network + ipv6::LEN)
             } else {
@@ -110,9 +113,9 @@ pub fn base(view: &View<'_>, header: Header) -> Option<Lookup<usize>> {
     }
 }
 
-/// Where the transport header of an IPv4 packet begins; absent in a later fragment.
+/// Returns the offset of the transport header of an IPv4 packet; absent in a later fragment.
 #[inline]
-pub fn first_fragment(view: &View<'_>, network: usize) -> Option<Lookup<usize>> {
+pub fn first_fragment(view: &PacketView<'_>, network: usize) -> Option<Lookup<usize>> {
     if view.packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
         return Some(Absent);
     }
@@ -120,13 +123,13 @@ pub fn first_fragment(view: &View<'_>, network: usize) -> Option<Lookup<usize>> 
     Some(Found(network + 4 * words))
 }
 
-/// Whether a packet of this class can have the header.
-pub fn has_header(class: Class, header: Header) -> bool {
+/// Returns whether a packet of this class can have the header.
+pub fn has_header(class: Class, header: LoadBase) -> bool {
     match header {
-        Header::Link => true,
-        Header::Ip | Header::Transport(_) => class == Class::Ip4,
-        Header::Ip6 | Header::Icmp6 => class == Class::Ip6,
-        Header::Arp => class == Class::Arp,
-        Header::Rarp => class == Class::Rarp,
+        LoadBase::Link => true,
+        LoadBase::Ip | LoadBase::Transport(_) => class == Class::Ip4,
+        LoadBase::Ip6 | LoadBase::Icmp6 => class == Class::Ip6,
+        LoadBase::Arp => class == Class::Arp,
+        LoadBase::Rarp => class == Class::Rarp,
     }
 }

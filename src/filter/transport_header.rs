@@ -1,20 +1,21 @@
 //! Finds the network and transport headers behind VLAN tags, IPv6 extension headers and
-//! authentication headers. Our own words (`saddr`, `sport`, `flow`) look there; those of
-//! pcap-filter(7) do not.
+//! authentication headers. The words `saddr`, `sport`, `flow` and their relatives look there; those
+//! of pcap-filter(7) do not.
 
 use super::layout::ether_type;
-use super::offset::{ipv4, ipv6, vlan};
 use super::packet::Lookup::{Absent, Found};
-use super::packet::{Bytes, Framing, Lookup, Packet};
+use super::packet::{CapturedBytes, FramedPacket, Framing, Lookup};
+use crate::packet::ip::number;
+use crate::packet::offset::{ethernet, ipv4, ipv6, sll, sll2, vlan};
 use crate::packet::{FAMILY_LEN, MAX_VLAN_TAGS, protocol_of_family};
 use crate::record::{EtherType, LinkType};
 
 /// Returns the Ethernet type behind all VLAN tags, and the offset of its header.
-pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
+pub fn network(packet: &FramedPacket<'_>) -> Option<(u16, usize)> {
     let (mut kind, mut at) = match packet.framing {
-        Framing::Ethernet => (packet.bytes.u16(12)?, 14),
-        Framing::Sll2 => (packet.bytes.u16(0)?, 20),
-        Framing::Sll => (packet.bytes.u16(14)?, 16),
+        Framing::Ethernet => (packet.bytes.u16(ethernet::TYPE)?, ethernet::LEN),
+        Framing::Sll2 => (packet.bytes.u16(sll2::PROTOCOL.start)?, sll2::LEN),
+        Framing::Sll => (packet.bytes.u16(sll::PROTOCOL)?, sll::LEN),
         Framing::Null => family(packet, LinkType::NULL)?,
         Framing::Loop => family(packet, LinkType::LOOP)?,
         Framing::Ip4 => (ether_type::IPV4, 0),
@@ -39,14 +40,14 @@ pub fn network(packet: &Packet<'_>) -> Option<(u16, usize)> {
 
 /// Returns the Ethernet type that a loopback device's address family stands for, and the offset of
 /// its header.
-fn family(packet: &Packet<'_>, link: LinkType) -> Option<(u16, usize)> {
+fn family(packet: &FramedPacket<'_>, link: LinkType) -> Option<(u16, usize)> {
     let protocol = protocol_of_family(link, packet.bytes.array(0)?);
     let kind = protocol.map_or(ether_type::NONE, |protocol| protocol.0);
     Some((kind, FAMILY_LEN))
 }
 
-/// The ports of a packet that is whole or a first fragment.
-pub struct Ports {
+/// The ports of an unfragmented packet or a first fragment.
+pub struct PortFields {
     /// TCP, UDP or SCTP.
     pub protocol: u8,
     /// The offset of the source port; the destination port follows it.
@@ -54,20 +55,24 @@ pub struct Ports {
 }
 
 /// Finds the ports: absent in later fragments, and where the protocol has none.
-pub fn ports(packet: &Packet<'_>) -> Option<Lookup<Ports>> {
+pub fn ports(packet: &FramedPacket<'_>) -> Option<Lookup<PortFields>> {
     let (kind, at) = network(packet)?;
     Some(match transport(packet, kind, at)? {
-        Found(Header {
-            number: protocol @ (6 | 17 | 132),
+        Found(IpNextHeader {
+            number: protocol @ (number::TCP | number::UDP | number::SCTP),
             at,
-        }) => Found(Ports { protocol, at }),
+        }) => Found(PortFields { protocol, at }),
         _ => Absent,
     })
 }
 
 /// Finds the first header behind IP that is not an extension header: absent in a later fragment,
 /// and where there is no IP.
-pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Lookup<Header>> {
+pub fn transport(
+    packet: &FramedPacket<'_>,
+    kind: u16,
+    network: usize,
+) -> Option<Lookup<IpNextHeader>> {
     let headers = match kind {
         ether_type::IPV4 => {
             if packet.bytes.u16(network + ipv4::FRAGMENT)? & ipv4::FRAGMENT_OFFSET != 0 {
@@ -81,7 +86,7 @@ pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Looku
     let mut last = Absent;
     for header in headers {
         let header = header?;
-        if header.number == FRAGMENT && is_later_fragment(packet, header.at)? {
+        if header.number == number::FRAGMENT && is_later_fragment(packet, header.at)? {
             return Some(Absent);
         }
         last = Found(header);
@@ -89,62 +94,57 @@ pub fn transport(packet: &Packet<'_>, kind: u16, network: usize) -> Option<Looku
     Some(last)
 }
 
-fn is_later_fragment(packet: &Packet<'_>, at: usize) -> Option<bool> {
+fn is_later_fragment(packet: &FramedPacket<'_>, at: usize) -> Option<bool> {
     Some(packet.bytes.u16(at + ipv6::FRAGMENT_WORD)? & ipv6::FRAGMENT_OFFSET != 0)
 }
 
 /// A header behind IP.
 #[derive(Clone, Copy, Debug)]
-pub struct Header {
+pub struct IpNextHeader {
     /// Its IP protocol number.
     pub number: u8,
     /// Its offset.
     pub at: usize,
 }
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
-
 /// Iterates over the headers behind IP: all extension headers, then the first other one. Yields
 /// `None` for a header that was cut off. Each extension header has at least 8 bytes, so the packet's
 /// length bounds their number; like tcpdump, this sets no other bound.
 pub struct Headers<'a> {
-    bytes: Bytes<'a>,
+    bytes: CapturedBytes<'a>,
     is_ipv6: bool,
-    next: Next,
+    next: ChainPosition,
 }
 
-enum Next {
-    Header(Header),
-    /// The one before was cut off.
+enum ChainPosition {
+    Header(IpNextHeader),
+    /// Unknown: the header before was cut off.
     Unknown,
-    /// The one before was the last.
+    /// The header before was the last.
     End,
 }
 
 impl<'a> Headers<'a> {
     /// Starts behind an IPv4 header, whose only extension header is the authentication header.
-    pub fn of_ipv4(packet: &Packet<'a>, network: usize) -> Option<Self> {
-        // No header is shorter than five words, whatever it says: the addresses are in them.
+    pub fn of_ipv4(packet: &FramedPacket<'a>, network: usize) -> Option<Self> {
+        // An IPv4 header has at least five words, whatever its length field says: the addresses are
+        // in them.
         let words = usize::from(packet.bytes.u8(network)? & 0x0f).max(5);
         Some(Self {
             bytes: packet.bytes,
             is_ipv6: false,
-            next: Next::Header(Header {
+            next: ChainPosition::Header(IpNextHeader {
                 number: packet.bytes.u8(network + ipv4::PROTOCOL)?,
                 at: network + 4 * words,
             }),
         })
     }
 
-    pub fn of_ipv6(packet: &Packet<'a>, network: usize) -> Option<Self> {
+    pub fn of_ipv6(packet: &FramedPacket<'a>, network: usize) -> Option<Self> {
         Some(Self {
             bytes: packet.bytes,
             is_ipv6: true,
-            next: Next::Header(Header {
+            next: ChainPosition::Header(IpNextHeader {
                 number: packet.bytes.u8(network + ipv6::NEXT_HEADER)?,
                 at: network + ipv6::LEN,
             }),
@@ -152,39 +152,39 @@ impl<'a> Headers<'a> {
     }
 
     /// Returns the header that follows `header`.
-    fn behind(&self, header: Header) -> Next {
+    fn behind(&self, header: IpNextHeader) -> ChainPosition {
         let len = match header.number {
             // RFC 8200, 4.3: units of 8 bytes, the first not counted.
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if self.is_ipv6 => {
+            number::HOP_BY_HOP | number::ROUTING | number::DESTINATION_OPTIONS if self.is_ipv6 => {
                 self.length(header).map(|length| 8 * (length + 1))
             }
-            FRAGMENT if self.is_ipv6 => Some(8),
+            number::FRAGMENT if self.is_ipv6 => Some(8),
             // RFC 4302, 2.2: units of 4 bytes, less 2.
-            AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
-            _ => return Next::End,
+            number::AUTHENTICATION => self.length(header).map(|length| 4 * (length + 2)),
+            _ => return ChainPosition::End,
         };
         let next = self.bytes.u8(header.at).zip(len);
-        next.map_or(Next::Unknown, |(number, len)| {
-            Next::Header(Header {
+        next.map_or(ChainPosition::Unknown, |(number, len)| {
+            ChainPosition::Header(IpNextHeader {
                 number,
                 at: header.at + len,
             })
         })
     }
 
-    fn length(&self, header: Header) -> Option<usize> {
+    fn length(&self, header: IpNextHeader) -> Option<usize> {
         self.bytes.u8(header.at + 1).map(usize::from)
     }
 }
 
 impl Iterator for Headers<'_> {
-    type Item = Option<Header>;
+    type Item = Option<IpNextHeader>;
 
-    fn next(&mut self) -> Option<Option<Header>> {
-        let header = match std::mem::replace(&mut self.next, Next::End) {
-            Next::Header(header) => header,
-            Next::Unknown => return Some(None),
-            Next::End => return None,
+    fn next(&mut self) -> Option<Option<IpNextHeader>> {
+        let header = match std::mem::replace(&mut self.next, ChainPosition::End) {
+            ChainPosition::Header(header) => header,
+            ChainPosition::Unknown => return Some(None),
+            ChainPosition::End => return None,
         };
         self.next = self.behind(header);
         Some(Some(header))

@@ -2,19 +2,19 @@
 //! network header.
 
 use super::ast::Family;
-use super::layout::{Layout, ether_type};
-use super::packet::Packet;
+use super::layout::{HeaderLayout, ether_type};
+use super::packet::FramedPacket;
 
 /// A packet with the offsets that apply at one position of the expression.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
-    pub packet: &'a Packet<'a>,
-    pub layout: &'a Layout,
+pub struct PacketView<'a> {
+    pub packet: &'a FramedPacket<'a>,
+    pub layout: &'a HeaderLayout,
     /// The Ethernet type of the network header.
     pub kind: Option<u16>,
 }
 
-/// Kinds of network header; most tests are for one or two of them.
+/// The class of network header; most predicates apply to one or two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Ip4,
@@ -22,7 +22,7 @@ pub enum Class {
     Arp,
     Rarp,
     Other,
-    /// The type was not captured, or is nowhere.
+    /// The type was not captured, or no header states it.
     Unknown,
 }
 

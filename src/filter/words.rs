@@ -1,7 +1,7 @@
 //! Tables of the language's words: protocols, named constants, and the words of pcap-filter(7) that
 //! are not supported.
 
-use super::ast::{Family, Header, Llc, Primitive};
+use super::ast::{Family, Llc, LoadBase, Primitive};
 use crate::record::Fact;
 
 /// A protocol that can stand before `host`, `port`, `proto` or `[`.
@@ -43,7 +43,7 @@ impl Protocol {
         })
     }
 
-    /// What the word alone means; `None` for the link layer, which every packet has.
+    /// Returns the meaning of the word alone; `None` for the link layer, which every packet has.
     pub fn primitive(self) -> Option<Primitive> {
         Some(match self {
             Self::Link => return None,
@@ -56,24 +56,25 @@ impl Protocol {
         })
     }
 
-    /// The header that `word[…]` counts from.
-    pub fn header(self) -> Option<Header> {
+    /// Returns the header from which `word[…]` counts.
+    pub fn header(self) -> Option<LoadBase> {
         Some(match self {
-            Self::Link => Header::Link,
-            Self::Ip => Header::Ip,
-            Self::Ip6 => Header::Ip6,
-            Self::Arp => Header::Arp,
-            Self::Rarp => Header::Rarp,
-            Self::Over(Family::Ip6, 58) => Header::Icmp6,
+            Self::Link => LoadBase::Link,
+            Self::Ip => LoadBase::Ip,
+            Self::Ip6 => LoadBase::Ip6,
+            Self::Arp => LoadBase::Arp,
+            Self::Rarp => LoadBase::Rarp,
+            Self::Over(Family::Ip6, 58) => LoadBase::Icmp6,
             Self::Over(_, number @ (1 | 2 | 6 | 9 | 17 | 103 | 112 | 132)) => {
-                Header::Transport(number)
+                LoadBase::Transport(number)
             }
             Self::Over(..) | Self::Stp => return None,
         })
     }
 }
 
-/// IP protocols by the names that are words of the language, and a few more that every system has.
+/// Returns an IP protocol's number by its keyword, or by one of a few more names that every system
+/// knows.
 pub fn ip_protocol(name: &str) -> Option<u8> {
     if let Some(Protocol::Over(_, number)) = Protocol::from_word(name) {
         return Some(number);
@@ -86,7 +87,7 @@ pub fn ip_protocol(name: &str) -> Option<u8> {
     })
 }
 
-/// Ethernet types and 802.2 service access points by the names of pcap-filter(7).
+/// Returns an Ethernet type or 802.2 service access point by its name in pcap-filter(7).
 pub fn ether_protocol(name: &str) -> Option<u16> {
     Some(match name {
         "ip" => 0x0800,
@@ -109,7 +110,7 @@ pub fn ether_protocol(name: &str) -> Option<u16> {
     })
 }
 
-/// Offsets and values for arithmetic.
+/// Returns the value of a named constant in arithmetic.
 pub fn constant(word: &str) -> Option<u32> {
     CONSTANTS
         .iter()
@@ -210,8 +211,8 @@ const LLC_TYPES: &[Llc] = &[
     llc_type("frmr", 0xef, 0x87),
 ];
 
-/// The words that begin a primitive or join two, beside the protocols, the constants and the facts
-/// that are looked up as they are.
+/// The words that begin a primitive or join two, other than protocols, constants and the facts of a
+/// drop that are matched unchanged.
 const WORDS: &[&str] = &[
     "and",
     "or",
@@ -256,7 +257,7 @@ const WORDS: &[&str] = &[
     "inner",
 ];
 
-/// Words of pcap-filter(7) that are errors here, and one of ours that is to come.
+/// The words of pcap-filter(7) that are not supported, and one of our own that is planned.
 const UNSUPPORTED: &[&str] = &[
     "gateway",
     "fddi",
@@ -341,7 +342,7 @@ const UNSUPPORTED: &[&str] = &[
     "hsls",
 ];
 
-/// What to say of a word that is known and not built.
+/// Returns the error message for a word that is known but not supported.
 pub fn unsupported(word: &str) -> Option<String> {
     if !UNSUPPORTED.contains(&word) {
         return None;
@@ -358,7 +359,7 @@ pub fn unsupported(word: &str) -> Option<String> {
     })
 }
 
-/// Whether `word` is one of the language's, so that it is no name.
+/// Returns whether `word` is a keyword, and therefore not a name.
 pub fn is_keyword(word: &str) -> bool {
     WORDS.contains(&word)
         || UNSUPPORTED.contains(&word)

@@ -71,7 +71,7 @@ pub enum WhenBusy {
     TakeOver,
 }
 
-/// Monitoring as this process wants it, or listening along with somebody else's.
+/// Monitoring that this process started, or somebody else's that it listens to.
 #[derive(Debug)]
 pub struct Monitoring<C: Conversation> {
     control: Control<C>,
@@ -87,7 +87,7 @@ pub struct Monitoring<C: Conversation> {
     ended: Ended,
 }
 
-/// What there is to undo.
+/// What has to be undone at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Nothing: somebody else's monitoring.
@@ -100,10 +100,10 @@ enum State {
     Ended,
 }
 
-/// What happened at the start that the user should know.
+/// What the user should know about the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// What is monitored.
+pub struct StartReport {
+    /// The origins that are monitored.
     pub origins: Origins,
     /// Hardware drops were not asked for, and the kernel knows none.
     pub without_hardware: bool,
@@ -115,7 +115,7 @@ pub struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
     /// Monitoring is on, and sends this.
-    #[error("drops are being monitored already, {1}")]
+    #[error("drops are already being monitored, {1}")]
     Busy(AlertMode, Holder),
     /// The kernel refused a request.
     #[error(transparent)]
@@ -123,7 +123,7 @@ pub enum BeginError {
 }
 
 impl BeginError {
-    /// One line that says what to do.
+    /// Returns a line that says what to do.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Busy(..) => Some(
@@ -165,9 +165,9 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What a look at the drop monitor shows.
+/// The state of the drop monitor, as an inspection found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Inspection {
     /// Whether monitoring is on; `None` where this process may not ask (CAP_NET_ADMIN).
     pub is_on: Option<bool>,
     /// What the kernel sends.
@@ -195,7 +195,7 @@ impl<C: Conversation> Monitoring<C> {
         ownership: &OwnershipFile,
         wanted: Wanted,
         join: impl FnOnce() -> Result<L, ControlError>,
-    ) -> Result<(Self, L, Started), BeginError> {
+    ) -> Result<(Self, L, StartReport), BeginError> {
         // Until monitoring is on: two that start at once would each take the other's settings for
         // the original ones.
         let mut locked = ownership.lock();
@@ -243,7 +243,7 @@ impl<C: Conversation> Monitoring<C> {
         Ok((
             monitoring,
             listener,
-            Started {
+            StartReport {
                 origins,
                 without_hardware,
                 took_over: is_busy,
@@ -305,7 +305,7 @@ impl<C: Conversation> Monitoring<C> {
 
     /// Looks whether the drop monitor is as this process left it. A STOP and a START since the last
     /// look, with the same settings, cannot be seen.
-    pub fn look(&mut self) -> Look {
+    pub fn look(&mut self) -> Inspection {
         let ownership = self.ownership.clone();
         match ownership.try_lock() {
             Ok(mut locked) => self.look_locked(locked.as_mut()),
@@ -315,15 +315,15 @@ impl<C: Conversation> Monitoring<C> {
     }
 
     /// What is known without another look.
-    fn known(&self) -> Look {
-        Look {
+    fn known(&self) -> Inspection {
+        Inspection {
             is_on: None,
             mode: self.current.mode,
             interference: self.ended.interference,
         }
     }
 
-    fn look_locked(&mut self, locked: Option<&mut Locked<'_>>) -> Look {
+    fn look_locked(&mut self, locked: Option<&mut Locked<'_>>) -> Inspection {
         let mut look = self.known();
         if self.state == State::Ended {
             return look;
@@ -415,20 +415,20 @@ impl<C: Conversation> Monitoring<C> {
         self.start(Some(origins)).map(|_| ())
     }
 
-    /// CONFIG_GET: the settings as they are now.
+    /// Returns the current settings (CONFIG_GET).
     pub fn settings(&mut self) -> Result<Settings, ControlError> {
         self.control.settings()
     }
 
-    /// Alerts lost in the kernel's queues since the start.
+    /// Returns the number of alerts lost in the kernel's queues since the start.
     pub fn lost(&mut self) -> Result<u64, ControlError> {
         let now = self.control.statistics()?;
         Ok(now.total().saturating_sub(self.baseline.total()))
     }
 
-    /// STOP and CONFIG with the settings of before, once: further calls only give the result
-    /// again. When it returns, every alert that will ever come waits in the listener's socket,
-    /// unless somebody else goes on monitoring.
+    /// Stops the monitoring and restores the settings, once; further calls return the same result.
+    /// Afterwards no more alerts are sent to the listener's socket, unless somebody else goes on
+    /// monitoring.
     pub fn end(&mut self) -> &Ended {
         if self.state == State::Ended {
             return &self.ended;
@@ -453,14 +453,14 @@ impl<C: Conversation> Monitoring<C> {
     }
 }
 
-/// The last resort: an error on the way out, or a panic.
+/// Ends the monitoring where an error or a panic left it on.
 impl<C: Conversation> Drop for Monitoring<C> {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// What stopping all monitoring did.
+/// The result of stopping all monitoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoppedAll {
     /// Monitoring was on.

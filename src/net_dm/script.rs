@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::control::{self, Answer, Conversation, Refusal, Request};
+use super::control::{self, AnswerBytes, Conversation, Refusal, Request};
 use super::netlink::{ByteOrder, MessageBuilder, Messages};
 use super::{attr, cmd};
 
@@ -15,7 +15,7 @@ pub struct Script {
 }
 
 /// A command (`NET_DM_CMD_`) and its answer.
-pub type Step = (u8, Result<Answer, Refusal>);
+pub type Step = (u8, Result<AnswerBytes, Refusal>);
 
 impl Script {
     /// A conversation of exactly these steps.
@@ -43,7 +43,7 @@ impl Script {
 }
 
 impl Conversation for Script {
-    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+    fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         self.seen.lock().unwrap().push(request.clone());
         let mut steps = self.steps.lock().unwrap();
         assert!(!steps.is_empty(), "unexpected request {request:?}");
@@ -55,18 +55,18 @@ impl Conversation for Script {
 
 /// An acknowledgement.
 #[allow(clippy::unnecessary_wraps)] // The type of every step's answer.
-pub fn ok() -> Result<Answer, Refusal> {
+pub fn ok() -> Result<AnswerBytes, Refusal> {
     Ok(Vec::new())
 }
 
 /// A refusal without words.
-pub fn errno(errno: i32) -> Result<Answer, Refusal> {
+pub fn errno(errno: i32) -> Result<AnswerBytes, Refusal> {
     Err(Refusal { errno, words: None })
 }
 
 /// A CONFIG_NEW answer.
 #[allow(clippy::unnecessary_wraps)]
-pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<Answer, Refusal> {
+pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<AnswerBytes, Refusal> {
     Ok(answer(cmd::CONFIG_NEW, |message| {
         message
             .attribute(attr::ALERT_MODE, &[mode])
@@ -77,7 +77,7 @@ pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<Answer, Refu
 
 /// A STATS_NEW answer.
 #[allow(clippy::unnecessary_wraps)]
-pub fn statistics(software: u64, hardware: u64) -> Result<Answer, Refusal> {
+pub fn statistics(software: u64, hardware: u64) -> Result<AnswerBytes, Refusal> {
     Ok(answer(cmd::STATS_NEW, |message| {
         for (kind, count) in [(attr::STATS, software), (attr::HW_STATS, hardware)] {
             message.nest(kind, |nest| {
@@ -87,7 +87,7 @@ pub fn statistics(software: u64, hardware: u64) -> Result<Answer, Refusal> {
     }))
 }
 
-fn answer(command: u8, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> Answer {
+fn answer(command: u8, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> AnswerBytes {
     let mut buffer = Vec::new();
     let mut message = MessageBuilder::new(&mut buffer, 0x24, command, 2);
     fill(&mut message);

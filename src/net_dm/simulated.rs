@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::control::{Answer, Conversation, Refusal, Request, Settings};
+use super::control::{AnswerBytes, Conversation, Refusal, Request, Settings};
 use super::script::{errno, ok, settings, statistics};
 use super::{attr, cmd};
 
@@ -40,7 +40,7 @@ impl SimulatedMonitor {
 }
 
 impl Conversation for SimulatedMonitor {
-    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+    fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         let mut state = self.0.lock().unwrap();
         let value = |kind| {
             let mut attributes = request.attributes.iter();

@@ -15,10 +15,10 @@ use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, sockopt,
 };
 
-use super::control::{Answer, ControlError, Conversation, Operation, Refusal, Request};
+use super::control::{AnswerBytes, ControlError, Conversation, Operation, Refusal, Request};
 use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
-use crate::bpf::Program;
+use crate::bpf::BpfProgram;
 use crate::sys;
 
 /// Attribute types and commands are ours, so neli's are the bare numbers.
@@ -80,7 +80,7 @@ impl KernelConversation {
         self.family
     }
 
-    fn exchange(&mut self, request: &Request, version: u8) -> Result<Answer, Refusal> {
+    fn exchange(&mut self, request: &Request, version: u8) -> Result<AnswerBytes, Refusal> {
         self.sequence = self.sequence.wrapping_add(1);
         let message = self.message(request, version).ok_or(Refusal {
             errno: libc::EINVAL,
@@ -89,7 +89,7 @@ impl KernelConversation {
         self.socket
             .send(&message)
             .map_err(|error| refusal(&error))?;
-        let mut answer = Answer::new();
+        let mut answer = AnswerBytes::new();
         loop {
             let (messages, _) = self
                 .socket
@@ -153,13 +153,13 @@ impl KernelConversation {
 }
 
 impl Conversation for KernelConversation {
-    fn request(&mut self, request: &Request) -> Result<Answer, Refusal> {
+    fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         self.exchange(request, FAMILY_VERSION)
     }
 }
 
 /// The attributes of an answer, laid out as they were on the wire.
-fn answer_of(message: &GenericMessage) -> Answer {
+fn answer_of(message: &GenericMessage) -> AnswerBytes {
     let mut bytes = Vec::new();
     let mut builder = MessageBuilder::new(&mut bytes, 0, *message.cmd(), *message.version());
     for attribute in message.attrs().iter() {
@@ -298,7 +298,7 @@ impl AlertSocket {
 
     /// Has the kernel reject messages before they get here: they are not counted as lost, nor at
     /// all.
-    pub fn attach_filter(&self, program: &Program) -> io::Result<()> {
+    pub fn attach_filter(&self, program: &BpfProgram) -> io::Result<()> {
         attach_filter(self.as_fd(), program)
     }
 
@@ -343,7 +343,7 @@ impl AlertSocket {
 }
 
 /// Has the kernel run a program on each message for the socket.
-pub fn attach_filter(socket: BorrowedFd<'_>, program: &Program) -> io::Result<()> {
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &BpfProgram) -> io::Result<()> {
     let instructions: Vec<libc::sock_filter> = program
         .encode()
         .into_iter()

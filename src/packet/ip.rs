@@ -3,11 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::offset::{ipv4, ipv6, udp};
 use super::{Ports, be16};
 
-/// Bytes of an IPv4 header without options (RFC 791, 3.1), and of an IPv6 header (RFC 8200, 3).
-pub(crate) const IPV4_LEN: usize = 20;
-pub(crate) const IPV6_LEN: usize = 40;
+/// The lengths of an IPv4 header without options (RFC 791, 3.1) and of an IPv6 header (RFC 8200,
+/// 3).
+pub(crate) const IPV4_LEN: usize = ipv4::LEN;
+pub(crate) const IPV6_LEN: usize = ipv6::LEN;
 
 /// IP protocol numbers of IANA's registry.
 pub(crate) mod number {
@@ -28,6 +30,7 @@ pub(crate) mod number {
     pub const DESTINATION_OPTIONS: u8 = 60;
     pub const OSPF: u8 = 89;
     pub const SCTP: u8 = 132;
+    pub const MPLS: u8 = 137;
 }
 
 /// The layout in which a header is parsed. The protocol number before the header decides it, not the
@@ -45,14 +48,14 @@ pub enum Version {
 pub struct Fragment {
     /// The fragment's offset in the whole packet's payload, in bytes.
     pub offset: u16,
-    /// Whether more fragments follow.
+    /// True if more fragments follow.
     pub more: bool,
 }
 
 /// An IP packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Ip<'a> {
-    /// The layout.
+    /// The layout of the header.
     pub version: Version,
     /// The captured bytes from the header to the end of the frame.
     pub bytes: &'a [u8],
@@ -89,21 +92,21 @@ impl<'a> Ip<'a> {
         };
         // The destination address is in the last of 20 bytes: no header is shorter, whatever it says.
         let header_len = stated_header_len(bytes).map_or(IPV4_LEN, |len| len.max(IPV4_LEN));
-        let stated_end = be16(bytes, 2)
+        let stated_end = be16(bytes, ipv4::TOTAL_LENGTH)
             .map(usize::from)
             .filter(|&total| total >= header_len);
-        let fragment = be16(bytes, 6)
+        let fragment = be16(bytes, ipv4::FRAGMENT)
             .map(|field| Fragment {
-                offset: (field & 0x1fff) << 3,
-                more: field & 0x2000 != 0,
+                offset: (field & ipv4::FRAGMENT_OFFSET) << 3,
+                more: field & ipv4::MORE_FRAGMENTS != 0,
             })
             .filter(|fragment| fragment.offset != 0 || fragment.more);
         let packet = Self {
             version: Version::V4,
             bytes,
-            source: address(12),
-            destination: address(16),
-            protocol: bytes.get(9).copied(),
+            source: address(ipv4::SOURCE),
+            destination: address(ipv4::DESTINATION),
+            protocol: bytes.get(ipv4::PROTOCOL).copied(),
             payload: &[],
             payload_at: header_len,
             stated_end,
@@ -117,16 +120,16 @@ impl<'a> Ip<'a> {
             let bytes: [u8; 16] = *bytes.get(offset..)?.first_chunk()?;
             Some(IpAddr::from(Ipv6Addr::from(bytes)))
         };
-        let protocol = bytes.get(6).copied();
-        // 0 stands for more than the field can say (RFC 2675, 3).
-        let stated_end = be16(bytes, 4)
+        let protocol = bytes.get(ipv6::NEXT_HEADER).copied();
+        // A length of 0 stands for a jumbogram, whose length does not fit (RFC 2675, 3).
+        let stated_end = be16(bytes, ipv6::PAYLOAD_LENGTH)
             .filter(|&len| len != 0 || protocol == Some(number::NO_NEXT_HEADER))
             .map(|len| IPV6_LEN + usize::from(len));
         let packet = Self {
             version: Version::V6,
             bytes,
-            source: address(8),
-            destination: address(24),
+            source: address(ipv6::SOURCE),
+            destination: address(ipv6::DESTINATION),
             protocol,
             payload: &[],
             payload_at: IPV6_LEN,
@@ -157,9 +160,9 @@ impl<'a> Ip<'a> {
         let (at, next) = match self.version {
             Version::V4 => (
                 stated_header_len(self.bytes).map_or(IPV4_LEN, |len| len.max(IPV4_LEN)),
-                self.bytes.get(9),
+                self.bytes.get(ipv4::PROTOCOL),
             ),
-            Version::V6 => (IPV6_LEN, self.bytes.get(6)),
+            Version::V6 => (IPV6_LEN, self.bytes.get(ipv6::NEXT_HEADER)),
         };
         let end = self
             .stated_end
@@ -187,7 +190,10 @@ impl<'a> Ip<'a> {
         if !has_ports || self.is_later_fragment() {
             return (None, None);
         }
-        (be16(self.payload, 0), be16(self.payload, 2))
+        (
+            be16(self.payload, udp::SOURCE),
+            be16(self.payload, udp::DESTINATION),
+        )
     }
 }
 
@@ -196,7 +202,7 @@ pub fn stated_header_len(bytes: &[u8]) -> Option<usize> {
     bytes.first().map(|first| usize::from(first & 0x0f) * 4)
 }
 
-/// Iterates over the extension headers behind an IP header, up to the first header that is none or
+/// Iterates over the extension headers behind an IP header, up to the first other header or one
 /// that was cut off.
 #[derive(Clone, Debug)]
 pub struct Extensions<'a> {
@@ -209,19 +215,21 @@ pub struct Extensions<'a> {
 /// An extension header.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension<'a> {
-    /// Its protocol number.
+    /// The header's own protocol number.
     pub number: u8,
     /// The whole header.
     pub bytes: &'a [u8],
 }
 
 impl Extension<'_> {
-    /// RFC 8200, 4.5: the offset in the upper 13 bits, in units of 8 bytes.
+    /// Returns the fragment's position; the offset is in the upper 13 bits, in units of 8 bytes
+    /// (RFC 8200, 4.5).
     fn fragment(&self) -> Option<Fragment> {
-        let field = be16(self.bytes, 2).filter(|_| self.number == number::FRAGMENT)?;
+        let field =
+            be16(self.bytes, ipv6::FRAGMENT_WORD).filter(|_| self.number == number::FRAGMENT)?;
         Some(Fragment {
-            offset: field & 0xfff8,
-            more: field & 1 != 0,
+            offset: field & ipv6::FRAGMENT_OFFSET,
+            more: field & ipv6::MORE_FRAGMENTS != 0,
         })
         .filter(|fragment| fragment.offset != 0 || fragment.more)
     }

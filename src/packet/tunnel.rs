@@ -1,6 +1,8 @@
 //! Tunnels that [`dissect`](crate::dissect) and [`filter`](crate::filter) look into: their UDP
 //! ports, and the flags of GRE.
 
+use super::offset::gre;
+
 /// The type of a bridged Ethernet frame (`ETH_P_TEB` of linux/if_ether.h).
 pub const TRANSPARENT_ETHERNET: u16 = 0x6558;
 /// The UDP port of VXLAN (IANA).
@@ -48,17 +50,17 @@ impl GreFlags {
 
     /// Returns the offset of the key in a plain header, if it has one.
     pub fn key_offset(self) -> Option<usize> {
-        (self.0 & Self::KEY != 0).then(|| 4 + self.len_of(Self::CHECKSUM))
+        (self.0 & Self::KEY != 0).then(|| gre::LEN + self.len_of(Self::CHECKSUM))
     }
 
     /// Returns the offset of the sequence number in a plain header, if it has one.
     pub fn sequence_offset(self) -> Option<usize> {
-        (self.0 & Self::SEQUENCE != 0).then(|| 4 + self.len_of(Self::CHECKSUM | Self::KEY))
+        (self.0 & Self::SEQUENCE != 0).then(|| gre::LEN + self.len_of(Self::CHECKSUM | Self::KEY))
     }
 
     /// Returns the length of a plain header in bytes.
     pub fn header_len(self) -> usize {
-        4 + self.len_of(Self::CHECKSUM | Self::KEY | Self::SEQUENCE)
+        gre::LEN + self.len_of(Self::CHECKSUM | Self::KEY | Self::SEQUENCE)
     }
 
     /// Each optional field has four bytes.

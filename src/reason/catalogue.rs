@@ -1,37 +1,37 @@
-//! Parses the catalogue: `reasons.txt` and `functions.txt`, which are compiled in. The files' own
-//! heads describe the form.
+//! Parses the catalogue: `reasons.txt` and `functions.txt`, which are compiled in. The comments at the
+//! top of the files describe their format.
 //!
-//! They are parsed once, when the first question is asked: capturing without names or `--explain`
-//! never does. A mistake in them panics with the line's number; a test parses both whole.
+//! They are parsed once, at the first lookup. A mistake in them panics with the number of the line; a
+//! test parses both files.
 
 use std::sync::LazyLock;
 
-use super::{Entry, Noise, Place};
+use super::{FunctionEntry, Noise, ReasonEntry};
 
-/// Every reason of Linux 5.17 to 7.2, sorted by name.
-pub(super) static REASONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+/// The entries of every reason of Linux 5.17 to 7.2, sorted by name.
+pub(super) static REASONS: LazyLock<Vec<ReasonEntry>> = LazyLock::new(|| {
     let sections = sections("reasons.txt", include_str!("reasons.txt"));
-    sections.map(Section::into_entry).collect()
+    sections.map(CatalogueSection::into_reason).collect()
 });
 
-/// The functions that drop packets, sorted by name.
-pub(super) static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
+/// The entries of functions that drop packets, sorted by name.
+pub(super) static FUNCTIONS: LazyLock<Vec<FunctionEntry>> = LazyLock::new(|| {
     let sections = sections("functions.txt", include_str!("functions.txt"));
-    sections.map(Section::into_place).collect()
+    sections.map(CatalogueSection::into_function).collect()
 });
 
 /// A name in brackets and the lines below it.
-struct Section {
+struct CatalogueSection {
     /// `reasons.txt:22`, for the message about a mistake.
     position: String,
     name: &'static str,
-    /// Keys and values, in the file's order.
+    /// The keys and values, in the order of the file.
     fields: Vec<(&'static str, &'static str)>,
 }
 
-/// The sections of a file.
-fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
-    let mut sections: Vec<Section> = Vec::new();
+/// Splits a file into its sections.
+fn sections(file: &str, text: &'static str) -> impl Iterator<Item = CatalogueSection> {
+    let mut sections: Vec<CatalogueSection> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -41,7 +41,7 @@ fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if let Some(name) = heading {
-            sections.push(Section {
+            sections.push(CatalogueSection {
                 position,
                 name,
                 fields: Vec::new(),
@@ -59,9 +59,9 @@ fn sections(file: &str, text: &'static str) -> impl Iterator<Item = Section> {
     sections.into_iter()
 }
 
-impl Section {
-    fn into_entry(mut self) -> Entry {
-        let entry = Entry {
+impl CatalogueSection {
+    fn into_reason(mut self) -> ReasonEntry {
+        let entry = ReasonEntry {
             name: self.name,
             since: self.required("since"),
             until: self.optional("until"),
@@ -75,8 +75,8 @@ impl Section {
         entry
     }
 
-    fn into_place(mut self) -> Place {
-        let place = Place {
+    fn into_function(mut self) -> FunctionEntry {
+        let place = FunctionEntry {
             function: self.name,
             meaning: self.required("meaning"),
             causes: self.all("cause"),
@@ -93,7 +93,7 @@ impl Section {
         taken.map(|(_, value)| value).collect()
     }
 
-    /// Takes the value of a key that may stand once.
+    /// Takes the value of a key that may occur once.
     fn optional(&mut self, key: &str) -> Option<&'static str> {
         match self.all(key)[..] {
             [] => None,
@@ -102,7 +102,7 @@ impl Section {
         }
     }
 
-    /// Takes the value of a key that has to stand once.
+    /// Takes the value of a key that has to occur once.
     fn required(&mut self, key: &str) -> &'static str {
         let value = self.optional(key);
         value.unwrap_or_else(|| panic!("{}: `{key}` is missing", self.position))
@@ -120,7 +120,7 @@ impl Section {
         }
     }
 
-    /// Refuses keys that nobody took.
+    /// Panics if a key is left, which is unknown then.
     fn finish(self) {
         if let Some((key, _)) = self.fields.first() {
             panic!("{}: `{key}` is not known here", self.position);
@@ -134,18 +134,21 @@ mod tests {
 
     const WHOLE: &str = "[A]\nsince: 5.18\nmeaning: M.\ncause: c\ncheck: ip\nit depends: w\n";
 
-    /// What the parser says about a text.
-    fn parse(text: String) -> Result<Vec<Entry>, String> {
+    /// Parses a text; a panic's message is the error.
+    fn parse(text: String) -> Result<Vec<ReasonEntry>, String> {
         let text: &'static str = text.leak();
-        let parsed =
-            std::panic::catch_unwind(|| sections("f.txt", text).map(Section::into_entry).collect());
+        let parsed = std::panic::catch_unwind(|| {
+            sections("f.txt", text)
+                .map(CatalogueSection::into_reason)
+                .collect()
+        });
         parsed.map_err(|panic| *panic.downcast::<String>().unwrap())
     }
 
     #[test]
     fn an_entry_is_read_in_every_field() {
         let text = format!("# a comment\n\n{WHOLE}cause: d\nuntil: 6.1\nrenamed: B\n");
-        let entry = Entry {
+        let entry = ReasonEntry {
             name: "A",
             since: "5.18",
             until: Some("6.1"),

@@ -1,14 +1,14 @@
-//! Why a packet was dropped, in words for the administrator: what each drop reason means, and what
-//! dropping in a function means, since `NOT_SPECIFIED` is the most frequent reason of all.
+//! Explains drops to administrators: what each drop reason means, and what a drop in each function of
+//! the kernel means. The functions matter because the most frequent reason of all is `NOT_SPECIFIED`.
 //!
 //! The data is in `reasons.txt` and `functions.txt`, which `catalogue` parses. This file finds an
-//! entry, shows it, and decides what is usually harmless. What the catalogue does not have is
-//! unknown, never guessed.
+//! entry, shows it, and decides what is usually harmless. A name without an entry is unknown; nothing
+//! is guessed.
 //!
-//! Names are those that arrive: net/core/drop_monitor.c takes them from `drop_reasons_by_subsys`,
-//! so the core's are bare (`NO_SOCKET`), mac80211's and Open vSwitch's carry their prefix
-//! (`RX_DROP_U_DUP`, `OVS_DROP_METER`). The qdiscs' own (`QDISC_DROP_OVERLIMIT`) are not registered
-//! there and arrive as `QDISC_DROP`.
+//! Reasons are named as the kernel sends them. net/core/drop_monitor.c takes the names from
+//! `drop_reasons_by_subsys`: those of the core have no prefix (`NO_SOCKET`), those of mac80211 and Open
+//! vSwitch have one (`RX_DROP_U_DUP`, `OVS_DROP_METER`). The qdiscs' own reasons
+//! (`QDISC_DROP_OVERLIMIT`) are not registered there and arrive as `QDISC_DROP`.
 //!
 //! # Example
 //!
@@ -32,24 +32,24 @@ use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 
 mod catalogue;
 
-/// What the kernel says when it gives no reason (`SKB_DROP_REASON_NOT_SPECIFIED`).
+/// The reason that the kernel sends when the code gives none (`SKB_DROP_REASON_NOT_SPECIFIED`).
 pub(crate) const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
-/// The enumerators' prefix in include/net/dropreason-core.h; the kernel's messages leave it out.
+/// The prefix of the enumerators in include/net/dropreason-core.h, which the kernel does not send.
 const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 
-/// What is known of one drop reason.
+/// The catalogue's entry of a drop reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Entry {
-    /// As it arrives: `NETFILTER_DROP`.
+pub struct ReasonEntry {
+    /// The name as the kernel sends it: `NETFILTER_DROP`.
     pub name: &'static str,
-    /// The first mainline kernel that has it, `5.18`; `6.13..6.19` where only the range is known.
-    /// Distributions and stable series bring some to older kernels.
+    /// The first mainline kernel that has the reason, `5.18`; `6.13..6.19` where only the range is
+    /// known. Distributions and stable series backport some reasons.
     pub since: &'static str,
-    /// The last mainline kernel that has it; `None` where the newest one known has it.
+    /// The last mainline kernel that has the reason; `None` where the newest one known has it.
     pub until: Option<&'static str>,
-    /// What later kernels say instead.
+    /// The reason that later kernels send instead.
     pub renamed: Option<&'static str>,
     /// What it means, in one sentence or two.
     pub meaning: &'static str,
@@ -61,11 +61,11 @@ pub struct Entry {
     pub noise: Noise,
 }
 
-/// What it means when a function of the kernel drops a packet.
+/// The catalogue's entry of a function of the kernel that drops packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Place {
-    /// Without a compiler's suffix: `ip_rcv_finish_core`.
+pub struct FunctionEntry {
+    /// The name, without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,
     /// What it means, in one sentence or two.
     pub meaning: &'static str,
@@ -73,30 +73,31 @@ pub struct Place {
     pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
     pub checks: Vec<&'static str>,
-    /// Whether it is usually harmless, where the reason says nothing.
+    /// Whether the drop is usually harmless, where the reason says nothing.
     pub noise: Noise,
 }
 
 /// Whether a drop is usually harmless, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Noise {
-    /// Nothing is wrong: this happens on healthy hosts all day.
+    /// Nothing is wrong: healthy hosts drop such packets all day.
     Usually(&'static str),
-    /// It is a matter of what the traffic was.
+    /// It depends on the traffic.
     Depends(&'static str),
-    /// Something is wrong, or somebody misbehaves.
+    /// Something is wrong, or another host misbehaves.
     Rarely(&'static str),
 }
 
 impl Noise {
-    /// Why, in the catalogue's words.
+    /// Returns the explanation of the verdict.
     pub fn why(self) -> &'static str {
         match self {
             Self::Usually(why) | Self::Depends(why) | Self::Rarely(why) => why,
         }
     }
 
-    /// The verdict in words, as `--explain` shows it and the catalogue writes it.
+    /// Returns the verdict in words, as `--explain` shows it and the catalogue writes it.
     fn verdict(self) -> &'static str {
         match self {
             Self::Usually(_) => "usually harmless",
@@ -105,7 +106,7 @@ impl Noise {
         }
     }
 
-    /// One word for a column.
+    /// Returns the verdict in one word, for a column.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Usually(_) => "noise",
@@ -115,19 +116,19 @@ impl Noise {
     }
 }
 
-/// `usually harmless: the frame was not for this host`.
+/// Shows verdict and explanation: `usually harmless: the frame was not for this host`.
 impl fmt::Display for Noise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.verdict(), self.why())
     }
 }
 
-/// Every reason there is an entry for, sorted by name.
-pub fn all() -> &'static [Entry] {
+/// Returns the entries of all reasons, sorted by name.
+pub fn all() -> &'static [ReasonEntry] {
     &catalogue::REASONS
 }
 
-/// What a drop means, where the catalogue knows.
+/// Returns what a drop means; `None` where the catalogue has no entry for it.
 pub fn of_record(record: &DropRecord<'_>) -> Option<&'static str> {
     let Cause::Software { location, reason } = record.cause else {
         return None;
@@ -138,28 +139,29 @@ pub fn of_record(record: &DropRecord<'_>) -> Option<&'static str> {
     )
 }
 
-/// Every function there is an entry for, sorted by name.
-pub fn places() -> &'static [Place] {
-    &catalogue::PLACES
+/// Returns the entries of all functions, sorted by name.
+pub fn functions() -> &'static [FunctionEntry] {
+    &catalogue::FUNCTIONS
 }
 
-/// The entry of a reason, in any case, with or without `SKB_DROP_REASON_`.
-pub fn explain(name: &[u8]) -> Option<&'static Entry> {
+/// Returns the entry of a reason. Upper and lower case are the same, and the prefix
+/// `SKB_DROP_REASON_` is optional.
+pub fn explain(name: &[u8]) -> Option<&'static ReasonEntry> {
     let name = without_prefix(name);
     let found = all().binary_search_by(|entry| ignoring_case(entry.name, name));
     found.ok().map(|index| &all()[index])
 }
 
-/// The entry of a function. What a compiler appends (`.constprop.0`, `.isra.0`, `.cold`) and an
-/// offset (`+0x14/0xdf0`) are left out of account.
-pub fn explain_function(function: &[u8]) -> Option<&'static Place> {
+/// Returns the entry of a function. A compiler's suffix (`.constprop.0`, `.isra.0`, `.cold`) and an
+/// offset (`+0x14/0xdf0`) are ignored.
+pub fn explain_function(function: &[u8]) -> Option<&'static FunctionEntry> {
     let function = without_suffix(function);
-    let found = places().binary_search_by(|place| place.function.as_bytes().cmp(function));
-    found.ok().map(|index| &places()[index])
+    let found = functions().binary_search_by(|place| place.function.as_bytes().cmp(function));
+    found.ok().map(|index| &functions()[index])
 }
 
-/// What a drop means: the reason's words, or the function's where the reason says nothing. `None`
-/// where the catalogue knows neither.
+/// Returns what a drop means: the meaning of its reason, or of its function where the reason says
+/// nothing. `None` where the catalogue has neither.
 pub fn meaning(reason: Option<&[u8]>, function: Option<&[u8]>) -> Option<&'static str> {
     let entry = reason.and_then(explain);
     let place = || function.and_then(explain_function);
@@ -170,8 +172,8 @@ pub fn meaning(reason: Option<&[u8]>, function: Option<&[u8]>) -> Option<&'stati
     }
 }
 
-/// Whether a drop is usually harmless. The reason decides; where it says nothing, the function
-/// does. What the catalogue does not know is never noise.
+/// Returns whether a drop is usually harmless. The reason decides, or the function where the reason
+/// says nothing. A drop without an entry is not noise.
 pub fn is_noise(reason: Option<&[u8]>, function: Option<&[u8]>) -> bool {
     let noise = match reason.map(explain) {
         Some(Some(entry)) if entry.name != NOT_SPECIFIED => Some(entry.noise),
@@ -181,14 +183,15 @@ pub fn is_noise(reason: Option<&[u8]>, function: Option<&[u8]>) -> bool {
     matches!(noise, Some(Noise::Usually(_)))
 }
 
-/// What `dwdump --explain NAME` has to say.
+/// The answer to `dwdump --explain NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Explanation {
     /// The name is a reason.
-    Reason(&'static Entry),
+    Reason(&'static ReasonEntry),
     /// The name is a function of the kernel.
-    Function(&'static Place),
-    /// The name is `noise`: all that is usually harmless.
+    Function(&'static FunctionEntry),
+    /// The name is `noise`, which lists all that is usually harmless.
     Noise,
 }
 
@@ -200,7 +203,7 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    /// The nearest name that the catalogue has, for a hint.
+    /// Returns the most similar name of the catalogue, for a hint.
     pub fn nearest(&self) -> Option<&'static str> {
         self.nearest
     }
@@ -209,13 +212,13 @@ impl UnknownName {
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Escaped(&self.name);
-        write!(f, "no drop reason or function is known as '{name}'")
+        write!(f, "unknown drop reason or function '{name}'")
     }
 }
 
 impl std::error::Error for UnknownName {}
 
-/// Looks a name up as a reason, then as a function; `noise` is all that is usually harmless.
+/// Looks a name up as a reason, then as a function; `noise` stands for all that is usually harmless.
 pub fn look_up(name: &[u8]) -> Result<Explanation, UnknownName> {
     if name.eq_ignore_ascii_case(b"noise") {
         return Ok(Explanation::Noise);
@@ -228,10 +231,10 @@ pub fn look_up(name: &[u8]) -> Result<Explanation, UnknownName> {
     })
 }
 
-/// The name that a mistyped one was probably meant to be: a few letters off, or one that begins or
-/// ends with what was typed.
+/// Returns the name that a mistyped one probably stands for: one that differs in a few letters, or
+/// that begins or ends with what was typed.
 pub fn nearest(name: &[u8]) -> Option<&'static str> {
-    /// No name is longer, and what is much longer was no slip of the finger.
+    /// No name of the catalogue is longer.
     const LONGEST: usize = 64;
 
     let name = without_suffix(without_prefix(name));
@@ -239,7 +242,7 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
         return None;
     }
     let reasons = all().iter().map(|entry| entry.name);
-    let functions = places().iter().map(|place| place.function);
+    let functions = functions().iter().map(|place| place.function);
     let names = || reasons.clone().chain(functions.clone());
     let typed = String::from_utf8_lossy(name).to_ascii_lowercase();
     let closest = names()
@@ -275,7 +278,8 @@ fn without_prefix(name: &[u8]) -> &[u8] {
     }
 }
 
-/// No function of C has these bytes in its name; `%pS` puts ` [module]` behind a blank.
+/// Removes what follows a function's name. No C function has a dot, plus or blank in its name; `%pS`
+/// writes ` [module]` behind a blank.
 fn without_suffix(function: &[u8]) -> &[u8] {
     let end = function
         .iter()
@@ -283,7 +287,7 @@ fn without_suffix(function: &[u8]) -> &[u8] {
     &function[..end.unwrap_or(function.len())]
 }
 
-/// How `known`, which is in upper case, compares with `asked` in any case.
+/// Compares `known`, which is in upper case, with `asked` in any case.
 fn ignoring_case(known: &str, asked: &[u8]) -> Ordering {
     let asked = asked.iter().map(u8::to_ascii_uppercase);
     known.bytes().cmp(asked)
@@ -299,8 +303,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The whole entry, wrapped for a terminal, with a line feed at its end.
-impl fmt::Display for Entry {
+/// Shows the whole entry, wrapped for a terminal, with a line feed at its end.
+impl fmt::Display for ReasonEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.name)?;
         write_body(f, self.meaning, &self.causes, &self.checks, self.noise)?;
@@ -321,8 +325,8 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The whole entry, wrapped for a terminal, with a line feed at its end.
-impl fmt::Display for Place {
+/// Shows the whole entry, wrapped for a terminal, with a line feed at its end.
+impl fmt::Display for FunctionEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (function)", self.function)?;
         write_body(f, self.meaning, &self.causes, &self.checks, self.noise)
@@ -349,7 +353,7 @@ fn write_body(
     write_wrapped(f, "  Noise? ", &noise.to_string())
 }
 
-/// `text` in lines of at most 80 columns, the first behind `lead`, the others indented like it.
+/// Writes `text` in lines of at most 80 columns, the first behind `lead`, the others indented alike.
 fn write_wrapped(f: &mut fmt::Formatter<'_>, lead: &str, text: &str) -> fmt::Result {
     const COLUMNS: usize = 80;
 
@@ -369,7 +373,7 @@ fn write_wrapped(f: &mut fmt::Formatter<'_>, lead: &str, text: &str) -> fmt::Res
     f.write_str("\n")
 }
 
-/// `dwdump --explain`: every reason and function, one line each, to be searched with grep.
+/// The output of `dwdump --explain`: every reason and function in a line, for grep.
 #[derive(Clone, Copy, Debug)]
 pub struct List;
 
@@ -380,14 +384,14 @@ impl fmt::Display for List {
             write_line(f, entry.name, entry.noise.word(), entry.meaning)?;
         }
         f.write_str("# functions, for drops without a reason: name, verdict, meaning\n")?;
-        for place in places() {
+        for place in functions() {
             write_line(f, place.function, place.noise.word(), place.meaning)?;
         }
         Ok(())
     }
 }
 
-/// `dwdump --explain noise`: what is usually harmless, and why.
+/// The output of `dwdump --explain noise`: what is usually harmless, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseList;
 
@@ -400,7 +404,7 @@ impl fmt::Display for NoiseList {
             }
         }
         f.write_str("# usually harmless functions, for drops without a reason: name, why\n")?;
-        for place in places() {
+        for place in functions() {
             if let Noise::Usually(why) = place.noise {
                 writeln!(f, "{:<35} {why}", place.function)?;
             }

@@ -1,4 +1,4 @@
-//! The catalogue's own promises: complete, well-formed, sorted, and findable.
+//! Checks that the catalogue is complete, well-formed and sorted, and that lookups find its entries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use super::*;
 
-/// Where the names of real kernels and the golden texts stand.
+/// Returns the path of a fixture: the names of real kernels, and golden texts.
 fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name)
 }
 
-/// What an entry and a place have in common.
+/// Returns the texts that entries of reasons and of functions have in common.
 fn texts() -> impl Iterator<
     Item = (
         &'static str,
@@ -25,7 +25,7 @@ fn texts() -> impl Iterator<
     let reasons = all()
         .iter()
         .map(|e| (e.name, e.meaning, [&e.causes[..], &e.checks], e.noise));
-    let places = places()
+    let places = functions()
         .iter()
         .map(|p| (p.function, p.meaning, [&p.causes[..], &p.checks], p.noise));
     reasons.chain(places)
@@ -53,7 +53,7 @@ fn every_reason_of_four_kernels_and_their_modules_has_an_entry() {
 }
 
 #[test]
-fn every_place_that_the_captures_drop_at_without_a_reason_has_an_entry() {
+fn every_function_that_the_captures_name_without_a_reason_has_an_entry() {
     for function in [
         "arp_process",
         "gre_rcv",
@@ -78,11 +78,11 @@ fn every_place_that_the_captures_drop_at_without_a_reason_has_an_entry() {
 fn entries_are_sorted_unique_and_well_formed() {
     assert!(all().windows(2).all(|pair| pair[0].name < pair[1].name));
     assert!(
-        places()
+        functions()
             .windows(2)
             .all(|pair| pair[0].function < pair[1].function)
     );
-    assert!(places().len() >= 60);
+    assert!(functions().len() >= 60);
     let is_version = |version: &str| {
         let mut ends = version.splitn(2, "..");
         ends.all(|end| {
@@ -103,7 +103,7 @@ fn entries_are_sorted_unique_and_well_formed() {
             assert!(explain(renamed.as_bytes()).is_some(), "{name}: {renamed}");
         }
     }
-    for place in places() {
+    for place in functions() {
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         assert!(place.function.chars().all(lower), "{}", place.function);
     }
@@ -171,7 +171,7 @@ fn checks_are_commands_that_can_be_pasted() {
             let tool = check.split(' ').next().unwrap();
             assert!(TOOLS.contains(&tool), "{name}: {check}");
             assert!(seen.insert(check), "{name}: {check} stands twice");
-            // Neither a placeholder nor anything that a shell would do by itself.
+            // A command has no placeholder, and nothing that a shell would expand.
             let plain = |c: char| c.is_ascii_alphanumeric() || " _-./:='*,".contains(c);
             assert!(check.chars().all(plain), "{name}: {check}");
             let quoted = check.matches('\'').count();
@@ -223,7 +223,7 @@ fn every_entry_is_found_by_its_name() {
             Ok(Explanation::Reason(entry))
         );
     }
-    for place in places() {
+    for place in functions() {
         assert_eq!(explain_function(place.function.as_bytes()), Some(place));
         let found = look_up(place.function.as_bytes());
         assert_eq!(found, Ok(Explanation::Function(place)));
@@ -254,7 +254,7 @@ fn an_unknown_name_is_told_without_control_characters() {
     let unknown = look_up(b"\x1b[31mFOO").unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "no drop reason or function is known as '\\x1b[31mFOO'"
+        "unknown drop reason or function '\\x1b[31mFOO'"
     );
 }
 
@@ -303,7 +303,7 @@ fn a_drop_without_a_reason_has_the_meaning_of_its_place() {
     assert_eq!(meaning(None, None), None);
 }
 
-/// Whether the golden file says the same. One that does not is written anew.
+/// Compares a text with a golden file, which is rewritten if it differs.
 fn is_golden(name: &str, shown: &str) -> bool {
     let path = fixture("explain").join(name);
     let fresh = fs::read_to_string(&path).is_ok_and(|golden| golden == shown);
@@ -339,7 +339,7 @@ fn rendered_texts_are_as_in_the_golden_files() {
 #[test]
 fn rendered_prose_fits_a_terminal() {
     let reasons = all().iter().map(|entry| (entry.to_string(), &entry.checks));
-    let places = places()
+    let places = functions()
         .iter()
         .map(|place| (place.to_string(), &place.checks));
     for (shown, checks) in reasons.chain(places) {

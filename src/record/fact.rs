@@ -1,9 +1,8 @@
-//! A dropped packet, and what is said of it: the one description of every fact.
+//! A dropped packet and its facts, each of which is described here and nowhere else.
 //!
-//! A new fact is a field of [`DropRecord`] and a row below it. From the row follow its comment, both
-//! ways; its field of JSON, and that field's schema; its line of `-v`; its word in the filter; and
-//! its part in [`Packed`](super::Packed), which is the table's copy of a record and the key under
-//! which packets share the options of a file.
+//! A new fact is a field of [`DropRecord`] and a row of the table below. The row defines its comment, written
+//! and read; its JSON field with its schema; its line of `-v`; its word in the filter; and its part in
+//! [`Packed`](super::Packed), from which the table's copy of a record and the key of the option cache are made.
 
 use super::value::Parts;
 use super::{
@@ -11,32 +10,32 @@ use super::{
 };
 use crate::untrusted::Untrusted;
 
-/// One dropped packet, as far as it was captured, and what the kernel said about it.
+/// One dropped packet: the captured bytes, and what the kernel reported about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock; `None` where a file says no time that we can hold.
+    /// When it was dropped, by the kernel's clock; `None` if a file has no time for it, or one out of range.
     pub time: Option<Timestamp>,
     /// Why and where it was dropped.
     pub cause: Cause<'a>,
-    /// The interface it came in by; `None` where it was generated locally (or nobody knows).
+    /// The interface that received it; `None` for a locally generated packet, or if it is not known.
     pub input: Option<Interface<'a>>,
-    /// What the first byte of [`data`](Self::data) belongs to.
+    /// The type of the header that [`data`](Self::data) begins with.
     pub link: Link,
-    /// `skb->protocol`: as the kernel said, else as the bytes say ([`crate::packet::protocol`]).
+    /// `skb->protocol` as the kernel reported it, else as the bytes say ([`crate::packet::protocol`]).
     pub protocol: Option<EtherType>,
-    /// Bytes of the whole frame, from the link-layer header on; at least `data.len()`.
+    /// The length of the whole frame in bytes, from the link-layer header on; at least `data.len()`.
     pub original_len: u32,
     /// The captured bytes, from the link-layer header on, perhaps truncated.
     pub data: &'a [u8],
-    /// Packet comments of a capture file that are not ours: carried along, never looked at.
+    /// Packet comments of a capture file that are not ours. They are copied into the output.
     pub notes: &'a [Untrusted<&'a str>],
-    /// What a capture file says of how the packet was seen. The direction of a drop is told by
-    /// [`input`](Self::input) instead.
+    /// The packet's flags in a capture file, without the direction of a drop, which [`input`](Self::input)
+    /// implies.
     pub flags: PacketFlags,
 }
 
 impl<'a> DropRecord<'a> {
-    /// A packet of which nothing is known but its bytes, all of them.
+    /// Returns the record of a whole packet of which only the bytes are known.
     #[inline]
     pub fn new(link: Link, data: &'a [u8]) -> Self {
         Self {
@@ -73,12 +72,12 @@ pub enum Cause<'a> {
         /// The cookie of the tc action that dropped it.
         cookie: Option<&'a [u8]>,
     },
-    /// A packet of a capture that says nothing of drops.
+    /// The packet comes from a capture file that says nothing about drops.
     Unknown,
 }
 
 impl Cause<'_> {
-    /// Who dropped the packet.
+    /// Returns who dropped the packet.
     pub fn origin(&self) -> Option<Origin> {
         match self {
             Self::Software { .. } => Some(Origin::Software),
@@ -99,8 +98,9 @@ pub struct Location<'a> {
     pub source_line: Option<Name<'a>>,
 }
 
-/// What is to know of a fact, beside its value.
+/// The description of a fact.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct About {
     /// Its key in comments.
     pub key: &'static str,
@@ -108,31 +108,31 @@ pub struct About {
     pub name: &'static str,
     /// Its description in JSON's schema.
     pub what: &'static str,
-    /// Whose drops alone can have it.
+    /// The only origin whose drops can have it; `None` if all can.
     pub origin: Option<Origin>,
-    /// Which packets of a file say it in a comment.
+    /// The packets of a file that have it in a comment.
     pub commented: Commented,
-    /// Its place among the lines of `-v`; `None` where the first line says it already.
+    /// Its position among the lines of `-v`; `None` if the first line shows it.
     pub line: Option<u8>,
-    /// What its word in the filter wants behind it; `None` where the filter has no such word, or
-    /// one that does more than look the value up.
+    /// What has to follow its word in the filter; `None` if the filter has no such word, or one that does
+    /// more than compare the value.
     pub wanted: Option<&'static str>,
 }
 
-/// Which packets of a file say a fact in a comment.
+/// The packets of a file that have a fact in a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commented {
-    /// All.
+    /// All packets.
     Always,
-    /// Those of an interface that all packets share; else the interface says it.
+    /// Packets of an interface that all packets share; elsewhere the interface's description has it.
     OnSharedInterface,
-    /// None: it follows from other facts.
+    /// No packets, because it follows from other facts.
     Never,
 }
 
-/// Declares the facts. A row is `Name: Kind, …` and where the value is: `binding in pattern` of a
-/// record that has a place for it, `from … into …` for a value that is made and stored otherwise,
-/// `from …` alone for one that follows from others.
+/// Declares the facts. A row is `Name: Kind, …` and the place of the value: `binding in pattern` for a field of
+/// the record, `from … into …` for a pair of functions that get and set it, `from …` alone for a value that
+/// follows from others.
 macro_rules! facts {
     ($(
         $fact:ident: $kind:ident, $place:tt, { $($about:tt)* }
@@ -140,27 +140,28 @@ macro_rules! facts {
         /// A fact of a drop, in the order of comments and of JSON.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the rows say it")]
+        #[non_exhaustive]
         pub enum Fact { $($fact),* }
 
         impl Fact {
             /// Every fact.
             pub const ALL: &[Self] = &[$(Self::$fact),*];
 
-            /// What is to know of it.
+            /// Returns its description.
             pub const fn about(self) -> &'static About {
                 match self {
                     $(Self::$fact => const { &About { $($about)* } }),*
                 }
             }
 
-            /// Which values it has.
+            /// Returns the kind of its values.
             pub const fn kind(self) -> Kind {
                 match self {
                     $(Self::$fact => Kind::$kind),*
                 }
             }
 
-            /// The fact that a word of the filter looks up.
+            /// Returns the fact that a word of the filter compares.
             pub fn from_word(word: &str) -> Option<Self> {
                 let is_asked = |fact: &&Self| {
                     fact.about().key == word && fact.about().wanted.is_some()
@@ -168,7 +169,7 @@ macro_rules! facts {
                 Self::ALL.iter().find(is_asked).copied()
             }
 
-            /// Its value, where the record has one.
+            /// Returns its value, if the record has one.
             #[inline]
             pub fn get<'a>(self, record: &DropRecord<'a>) -> Option<Value<'a>> {
                 match self {
@@ -176,7 +177,7 @@ macro_rules! facts {
                 }
             }
 
-            /// Hands on the stored facts of a record.
+            /// Calls `take` for each stored fact of a record.
             #[inline(always)]
             pub(super) fn each_stored<'a>(
                 record: &DropRecord<'a>,
@@ -190,8 +191,8 @@ macro_rules! facts {
                 )*
             }
 
-            /// Stores the facts that `find` has, where the record has a place for them.
-            #[inline]
+            /// Stores the facts that `find` returns, if the record has a place for them.
+            #[inline(always)]
             pub(crate) fn store_each<'a>(
                 record: &mut DropRecord<'a>,
                 mut find: impl FnMut(Self) -> Option<Parts<'a>>,
@@ -232,7 +233,7 @@ macro_rules! facts {
 }
 
 facts! {
-    // First, for it decides which facts the record has places for.
+    // First, because it decides which other facts the record has places for.
     Origin: Origin, (from origin, into set_origin), {
         key: "origin",
         name: "origin",
@@ -278,7 +279,7 @@ facts! {
         line: Some(1),
         wanted: Some("an address, for instance 0xffffffffb3d420b5"),
     }
-    // Only files have it: the sinks look it up where `--source-lines` asks for it.
+    // Only files have it: the sinks look it up, with `--source-lines`.
     Source: SourceLine, (source_line in DropRecord { cause: Cause::Software { location: Location { source_line, .. }, .. }, .. }), {
         key: "source_line",
         name: "source",
@@ -324,7 +325,7 @@ facts! {
         line: Some(4),
         wanted: None,
     }
-    // Behind the index, which makes its place.
+    // After the index, which makes the interface that has the name.
     IfName: Name, (from ifname, into set_ifname), {
         key: "ifname",
         name: "ifname",
@@ -381,7 +382,7 @@ fn module<'a>(record: &DropRecord<'a>) -> Option<&'a [u8]> {
 }
 
 fn ifindex(record: &DropRecord<'_>) -> Option<u32> {
-    record.input.map(|input| input.index)
+    record.input.map(|input| input.key.index)
 }
 
 fn set_ifindex(record: &mut DropRecord<'_>, index: u32) {
@@ -394,5 +395,5 @@ fn ifname<'a>(record: &DropRecord<'a>) -> Option<Name<'a>> {
 
 fn set_ifname<'a>(record: &mut DropRecord<'a>, name: Name<'a>) {
     let input = record.input;
-    record.input = input.map(|input| Interface::new(input.index, Some(name)));
+    record.input = input.map(|input| Interface::new(input.key, Some(name)));
 }

@@ -8,11 +8,11 @@ use super::{DropRecord, Fact, Link, LinkType};
 
 const COUNT: usize = Fact::ALL.len();
 
-/// How many facts are stored, and how many of these have bytes.
+/// The numbers of facts that are stored, and of those among them that have bytes.
 const STORED: usize = stored_before(COUNT).0;
 const NAMES: usize = stored_before(COUNT).1;
 
-/// Where the number of each stored fact is.
+/// The position of each stored fact's number.
 const SLOTS: [usize; COUNT] = {
     let (mut slots, mut at) = ([0; COUNT], 0);
     while at < COUNT {
@@ -22,15 +22,15 @@ const SLOTS: [usize; COUNT] = {
     slots
 };
 
-/// The stored facts of a record, but for the bytes of names, of which only the lengths are here. With
-/// the same bytes beside it, an equal value is of a record with the same facts.
+/// The stored facts of a record, without the bytes of names, of which only the lengths are here. Two records
+/// with equal values and equal [`Pieces`] have the same facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
-    /// All numbers in one: tells nearly all values apart, so it is compared first.
+    /// All numbers in one. It tells nearly all values apart, so it is compared first.
     mixed: u64,
-    /// A bit for each fact that there is.
+    /// A bit for each fact that the record has.
     present: u32,
-    /// One for each fact that can be stored; 0 where there is none.
+    /// One for each fact that can be stored; 0 for an absent one.
     numbers: [u64; STORED],
 }
 
@@ -44,7 +44,7 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// One piece for each fact that has bytes.
+    /// Returns one piece for each fact that has bytes.
     #[inline]
     pub fn as_slice(&self) -> &[&'a [u8]] {
         &self.pieces[..self.count]
@@ -52,11 +52,12 @@ impl<'a> Pieces<'a> {
 }
 
 impl Packed {
-    /// Becomes the facts of this record. In place, for a copy costs as much as the rest.
+    /// Sets the facts to those of a record. It works in place, because copying the result costs as much as
+    /// making it.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
-        reason = "most of the record is not looked at then"
+        reason = "the caller's record has facts that are known to be absent"
     )]
     pub fn set<'a>(&mut self, record: &DropRecord<'a>) -> Pieces<'a> {
         *self = Self::default();
@@ -73,11 +74,11 @@ impl Packed {
         names
     }
 
-    /// Makes a record of the facts and of nothing else; `names` holds the bytes of all
-    /// [`Pieces`], one behind the other.
-    pub fn record<'a>(&self, mut names: &'a [u8]) -> DropRecord<'a> {
-        let mut record = DropRecord::new(Link::known(LinkType::NO_PACKET), &[]);
-        Fact::store_each(&mut record, |fact| -> Option<Parts<'a>> {
+    /// Stores the facts in a record. `names` holds the bytes of all [`Pieces`], one after the other.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the caller copies its record")]
+    pub fn store<'a>(&self, mut names: &'a [u8], record: &mut DropRecord<'a>) {
+        Fact::store_each(record, |fact| -> Option<Parts<'a>> {
             if self.present & 1 << fact as usize == 0 {
                 return None;
             }
@@ -89,6 +90,12 @@ impl Packed {
             names = others;
             Some((number, bytes))
         });
+    }
+
+    /// Returns a record that has these facts and nothing else.
+    pub fn record<'a>(&self, names: &'a [u8]) -> DropRecord<'a> {
+        let mut record = DropRecord::new(Link::known(LinkType::NO_PACKET), &[]);
+        self.store(names, &mut record);
         record
     }
 }
@@ -100,7 +107,43 @@ impl Hash for Packed {
     }
 }
 
-/// How many of the facts before this one are stored, and how many of these have bytes.
+/// A copy of a record's stored facts that borrows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnedFacts {
+    packed: Packed,
+    /// The bytes of all [`Pieces`], one after the other.
+    names: Vec<u8>,
+}
+
+impl OwnedFacts {
+    /// Sets the facts to those of a record, and reuses the memory of the old ones.
+    pub fn set(&mut self, record: &DropRecord<'_>) {
+        let pieces = self.packed.set(record);
+        self.names.clear();
+        for piece in pieces.as_slice() {
+            self.names.extend_from_slice(piece);
+        }
+    }
+
+    /// Stores the facts in a record.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the caller copies its record")]
+    pub fn store<'a>(&'a self, record: &mut DropRecord<'a>) {
+        self.packed.store(&self.names, record);
+    }
+
+    /// Returns how many bytes the facts own beside their own size.
+    pub fn byte_count(&self) -> usize {
+        self.names.capacity()
+    }
+
+    /// Returns a record that has these facts and nothing else.
+    pub fn record(&self) -> DropRecord<'_> {
+        self.packed.record(&self.names)
+    }
+}
+
+/// Counts the facts before this one that are stored, and those among them that have bytes.
 const fn stored_before(end: usize) -> (usize, usize) {
     let (mut at, mut stored, mut names) = (0, 0, 0);
     while at < end {

@@ -1,4 +1,4 @@
-//! The values that facts have: how each kind is written, read, taken apart and described.
+//! The kinds of values that facts have. Each is written, parsed, split into parts and described here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,12 +10,13 @@ use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
 /// The value of a fact. Its [`Display`](fmt::Display) is the spelling of comments, of JSON's strings
 /// and of `-v`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Value<'a> {
     /// `NO_SOCKET`
     Name(Name<'a>),
     /// `gre_rcv+0x1a2/0x2d0 [gre]`
     Symbol(Symbol<'a>),
-    /// Part of a name, perhaps empty: the `gre` of `[gre]`.
+    /// Part of a name, perhaps empty, such as the `gre` of `[gre]`.
     Part(&'a [u8]),
     /// `main.c:17`
     SourceLine(Name<'a>),
@@ -27,19 +28,19 @@ pub enum Value<'a> {
     EtherType(EtherType),
     /// `software`
     Origin(Origin),
-    /// A number from 0.
+    /// An unsigned number.
     Number(u32),
-    /// An ifindex; 0 is none, and only comments say it.
+    /// An ifindex. 0 means none, and only comments show it.
     Index(u32),
     /// `ethernet (assumed)`
     Link(Link),
 }
 
-/// A value without its type: a number, which is the length where there are bytes, and the bytes.
+/// The parts of a value: a number and bytes. A value that has bytes has their length as its number.
 pub type Parts<'a> = (u64, &'a [u8]);
 
 impl<'a> Value<'a> {
-    /// Takes a value apart; `None` where it is never stored.
+    /// Splits the value into its parts. Returns `None` if values of its kind are never stored.
     #[inline]
     pub(crate) fn parts(self) -> Option<Parts<'a>> {
         let bytes = |bytes: &'a [u8]| (bytes.len() as u64, bytes);
@@ -57,7 +58,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Whether JSON and `-v` show it.
+    /// Returns whether JSON and `-v` show the value.
     pub fn is_shown(&self) -> bool {
         *self != Self::Index(0)
     }
@@ -89,9 +90,10 @@ impl Serialize for Value<'_> {
     }
 }
 
-/// Which [`Value`] a fact has.
+/// The kind of [`Value`] that a fact has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the values say it")]
+#[non_exhaustive]
 pub enum Kind {
     Name,
     Symbol,
@@ -107,7 +109,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Puts a value together again: the way back from [`Value::parts`].
+    /// Makes a value from its parts: the inverse of [`Value::parts`].
     #[inline]
     pub(crate) fn join(self, (number, bytes): Parts<'_>) -> Option<Value<'_>> {
         Some(match self {
@@ -125,8 +127,8 @@ impl Kind {
         })
     }
 
-    /// Reads the text of a comment: the way back from the value's `Display`. `None` where that would
-    /// not have written it.
+    /// Parses the text of a comment: the inverse of the value's `Display`. Returns `None` for a text that
+    /// `Display` would not have written.
     pub(crate) fn read(self, text: &str) -> Option<(u64, Cow<'_, [u8]>)> {
         let bytes = |bytes: Cow<'static, [u8]>| bytes;
         let number = |number: u64| Some((number, bytes(Cow::Borrowed(&[]))));
@@ -152,12 +154,12 @@ impl Kind {
         }
     }
 
-    /// Whether records store the value: else it follows from other facts.
+    /// Returns whether records store such values. Other values follow from other facts.
     pub(super) const fn is_stored(self) -> bool {
         !matches!(self, Self::Part | Self::Link)
     }
 
-    /// Whether a stored value has bytes beside its number, which is their length.
+    /// Returns whether such values have bytes, whose length is the number.
     #[inline]
     pub(crate) const fn has_bytes(self) -> bool {
         matches!(
@@ -166,7 +168,7 @@ impl Kind {
         )
     }
 
-    /// What JSON's schema says of the value, beside its description.
+    /// Returns the value's part of the JSON schema, without its description.
     pub fn schema(self) -> &'static str {
         match self {
             Self::Name | Self::Symbol | Self::Link => r#""type": "string", "minLength": 1"#,
@@ -182,7 +184,7 @@ impl Kind {
     }
 }
 
-/// The bytes of a [`Name`].
+/// Parses the bytes of a [`Name`].
 fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
     let mut bytes = unescape(text);
     if bytes.is_empty() || bytes.contains(&0) {
@@ -195,7 +197,7 @@ fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(bytes)
 }
 
-/// Whether a text names a file and the number of a line.
+/// Returns whether a text names a file and the number of a line.
 fn is_source_line(text: &str) -> bool {
     let number = text.rsplit_once(':').map(|(_, number)| number);
     text.len() <= MAX_NAME
@@ -204,7 +206,7 @@ fn is_source_line(text: &str) -> bool {
         })
 }
 
-/// A number as we write it: `0x` and lower-case hexadecimal.
+/// Parses a number as we write it: `0x` and lower-case hexadecimal digits.
 fn read_hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     if digits.starts_with('+') {
@@ -230,7 +232,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The way back from [`Escaped`]: `\xNN` is a byte, anything else itself.
+/// Reverses [`Escaped`]: `\xNN` becomes the byte, anything else stays as it is.
 pub fn unescape(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('\\') {
         return Cow::Borrowed(text.as_bytes());

@@ -61,7 +61,7 @@ pub fn stop() -> Result<Exit, Failure> {
         "monitoring was off already"
     });
     if stopped.restored {
-        say("a dwdump that was killed had changed the settings: they are as before");
+        say("restored the settings that a killed dwdump had changed");
     }
     Ok(Exit::Success)
 }

@@ -19,10 +19,10 @@ use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 /// Bytes of each packet that is only counted: headers, those in a tunnel too.
 pub const COUNTED_LEN: u32 = 256;
 
-/// What a run needs of the kernel.
+/// What a run needs from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Packets, of so many bytes unless the user said how many; 0 means all of it.
+    /// Packets, cut to this many bytes where the user did not say a length; 0 means whole packets.
     Packets(u32),
     /// Counts for each place.
     Counts,
@@ -38,7 +38,7 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
-    /// What the kernel is to send.
+    /// Returns what the kernel is to send.
     pub fn reporting(self, role: Role) -> Reporting {
         let (trunc_len, queue_len) = match role {
             Role::Owner {
@@ -63,7 +63,7 @@ impl Purpose {
 pub enum Beginning {
     /// Monitoring was started.
     Started {
-        /// Of what.
+        /// The origins that are monitored.
         origins: Origins,
         /// Hardware drops were not asked for, and the kernel knows none.
         without_hardware: bool,
@@ -72,19 +72,19 @@ pub enum Beginning {
     Listening(Settings),
 }
 
-/// A socket that alerts come to.
+/// A socket that receives alerts.
 pub struct Joined {
     /// The socket.
     pub alerts: AlertSocket,
     buffer: ReceiveBuffer,
     /// How long alerts may gather there.
     pub rest: Duration,
-    /// What the kernel does of the filter.
+    /// The part of the filter that the kernel runs.
     pub attached: Attached,
 }
 
 impl Joined {
-    /// Joins the group. The kernel rejects what it can of `in_kernel`.
+    /// Joins the group. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
         let alerts = AlertSocket::join(family)?;
         let bytes = live.buffer.unwrap_or_else(capacity::buffer_bytes);
@@ -97,7 +97,7 @@ impl Joined {
                     words: None,
                 },
             })?;
-        // Nothing arrives yet, or what does is filtered here.
+        // What arrives before the filter is attached is filtered by this process.
         let attached = Attached::new(&alerts, in_kernel);
         let rest = capacity::rest(alerts.receive_buffer().unwrap_or(0));
         Ok(Self {
@@ -111,7 +111,7 @@ impl Joined {
 
 /// Monitoring that was begun.
 pub struct Begun {
-    /// Its life.
+    /// Its life cycle.
     pub monitoring: Monitoring<KernelConversation>,
     /// Its alerts.
     pub joined: Joined,
@@ -121,7 +121,7 @@ pub struct Begun {
     pub is_on: bool,
 }
 
-/// Starts monitoring, or joins somebody else's, and has it announced.
+/// Starts monitoring, or joins somebody else's, and announces it.
 pub fn begin(
     live: &Live,
     purpose: Purpose,
@@ -141,7 +141,7 @@ pub fn begin(
             let begun = Monitoring::begin(control, &ownership, wanted, join);
             let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
             if started.took_over {
-                say("took over: the monitoring that was on is stopped");
+                say("took over the drop monitor: the earlier monitoring was stopped");
             }
             announce(Beginning::Started {
                 origins: started.origins,
@@ -154,18 +154,16 @@ pub fn begin(
             announce(Beginning::Listening(settings));
             let is_on = monitoring.is_on() != Some(false);
             if !is_on {
-                say("monitoring is off: nothing arrives until somebody starts it");
+                say("monitoring is off: no drops arrive until a program starts it");
             }
             (monitoring, joined, false, is_on)
         }
     };
     if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
         say(format_args!(
-            "the socket buffer is {got} bytes, not the {asked} asked for"
+            "the socket buffer has {got} bytes instead of {asked}"
         ));
-        hint(
-            "net.core.rmem_max limits it where CAP_NET_ADMIN is missing: `sysctl net.core.rmem_max`",
-        );
+        hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
     }
     joined.attached.tell();
     Ok(Begun {
@@ -176,16 +174,17 @@ pub fn begin(
     })
 }
 
-/// Why it could not begin. The kernel either counts or sends packets, to all who listen.
+/// Explains why monitoring could not begin. The kernel either counts or sends packets, to all
+/// listeners.
 fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {
-            "the kernel either counts drops or sends packets, and now it sends packets to somebody: \
+            "the kernel either counts drops or sends packets, and it sends packets to another program now: \
              `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
         (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_)) => {
-            "the kernel either counts drops or sends packets, and now it counts for somebody \
+            "the kernel either counts drops or sends packets, and it counts for another program now \
              (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
              `--force` takes over (and stops the other), `dwdump -e` stops it"
         }

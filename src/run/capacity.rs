@@ -8,10 +8,10 @@ use nix::unistd::{SysconfVar, sysconf};
 /// Packets that each CPU's queue holds at most. One CPU sends alerts at half the pace of a flood
 /// (`benches/README.md`): this is a flood of 100,000 packets and more.
 const MAX_QUEUE_LEN: u64 = 100_000;
-/// And at least: the kernel's own choice.
+/// The shortest queue: the kernel's default.
 const MIN_QUEUE_LEN: u64 = 1000;
-/// What a queued packet of 1500 bytes takes: its clone (`struct sk_buff`) and the data, which
-/// nobody else needs any more. One of 60 bytes takes 1 KB, one of a segmenting card's 64 KB.
+/// Memory for a queued packet of 1500 bytes: its clone (`struct sk_buff`) and its data, which nothing
+/// else holds. One of 60 bytes takes 1 KB, one of a segmenting card's 64 KB.
 const QUEUED_BYTES: u64 = 2560;
 /// All queues, full, take this part of the memory; twice as much where each CPU is still sending
 /// what filled its queue before (`net_dm_packet_work`, net/core/drop_monitor.c).
@@ -20,9 +20,9 @@ const QUEUES_PART: u64 = 4;
 /// The socket's receive buffer at most. The kernel allows twice as much: 58,000 alerts of
 /// 1500-byte packets, or 139,000 of short ones, which outlast a disk that stalls for two seconds.
 const MAX_BUFFER_BYTES: u64 = 64 * 1024 * 1024;
-/// And at least: the kernel's own choice (net.core.rmem_default).
+/// The smallest receive buffer: the kernel's default (net.core.rmem_default).
 const MIN_BUFFER_BYTES: u64 = 208 * 1024;
-/// It is this part of the memory at most, and full, twice as much.
+/// The receive buffer is at most this part of the memory; a full one uses twice as much.
 const BUFFER_PART: u64 = 32;
 
 /// How long alerts may gather before they are taken, at most: a wake-up costs as much as taking
@@ -31,20 +31,20 @@ const MAX_REST: Duration = Duration::from_millis(20);
 /// Bytes of alerts that come in a second at most: a million, of short packets.
 const BYTES_PER_SECOND: u64 = 1_000_000_000;
 
-/// How long alerts may gather in a receive buffer, so that no flood fills the half of it; less than a
-/// millisecond is nothing.
+/// Returns how long alerts may gather in a receive buffer before a flood fills half of it, in whole
+/// milliseconds.
 pub fn rest(buffer_bytes: u32) -> Duration {
     let millis = u64::from(buffer_bytes) * 1000 / BYTES_PER_SECOND;
     Duration::from_millis(millis).min(MAX_REST)
 }
 
-/// Packets that each CPU's queue holds.
+/// Returns the number of packets that each CPU's queue holds.
 pub fn queue_len() -> u32 {
     let cpus = known(SysconfVar::_NPROCESSORS_ONLN).unwrap_or(1);
     queue_len_on(memory(), cpus)
 }
 
-/// The socket's receive buffer, in bytes.
+/// Returns the size of the socket's receive buffer in bytes.
 pub fn buffer_bytes() -> u32 {
     buffer_bytes_on(memory())
 }
@@ -62,7 +62,7 @@ fn within(wanted: u64, min: u64, max: u64) -> u32 {
     u32::try_from(wanted.clamp(min, max)).unwrap_or(u32::MAX)
 }
 
-/// Bytes of this machine's memory.
+/// Returns the size of this machine's memory in bytes.
 fn memory() -> u64 {
     let pages = known(SysconfVar::_PHYS_PAGES).unwrap_or(0);
     pages.saturating_mul(known(SysconfVar::PAGE_SIZE).unwrap_or(0))

@@ -1,7 +1,7 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
 use super::begin::{Beginning, Purpose};
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_left_out, tell_skipped};
 use super::live::Opening;
@@ -15,7 +15,7 @@ use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::sink::{Ending, Rejected};
-use crate::source::kernel::LeftOut;
+use crate::source::LeftOut;
 
 /// Captures until told to stop.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
@@ -79,15 +79,15 @@ fn announce(beginning: Beginning, plan: &Plan) {
         } => {
             plan.announce(&format!("capturing {origins} drops"));
             if without_hardware {
-                say("this kernel has no hardware drops: capturing software drops alone");
+                note("this kernel does not report hardware drops: capturing software drops only");
             }
         }
         Beginning::Listening(settings) => {
-            plan.announce("listening to somebody else's monitoring");
+            plan.announce("listening to another program's monitoring");
             if settings.mode == AlertMode::Summary {
                 say("the kernel is in summary mode: it sends counts, no packets");
                 hint(
-                    "`dwdump --summary -p` shows them; for packets, whoever started the monitoring has to \
+                    "`dwdump --summary -p` shows them; for packets, the program that started the monitoring has to \
                      choose packet mode, as dwdump without -p does",
                 );
             }
@@ -114,11 +114,11 @@ fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut)
     let counts = pipeline.counts();
     let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
     if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
-        say("nothing was dropped that the kernel reports packet by packet");
+        note("the kernel reported no dropped packets");
         hint(
-            "`dwdump --summary` counts what has no link-layer header too: drops by the OUTPUT and POSTROUTING hooks \
-             (`nft list ruleset`), neighbours that do not answer (`ip neigh`); never reported: no route \
-             (the sender gets an error), and a NIC's own drops (`ip -s link`, `ethtool -S`)",
+            "some drops are only counted, which `dwdump --summary` shows: by the OUTPUT and POSTROUTING hooks \
+             (`nft list ruleset`), and for neighbours that do not answer (`ip neigh`); some are never reported: \
+             packets without a route (the sender gets an error), and a NIC's own drops (`ip -s link`, `ethtool -S`)",
         );
     }
     if left_out.summaries > 0 {

@@ -9,7 +9,7 @@ use super::plural::Plural;
 use crate::record::Loss;
 use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, Elsewhere, Where};
-use crate::summary::{Key, MAX_ROWS, Order, Table};
+use crate::summary::{GroupKey, GroupOrder, GroupedCounts, MAX_GROUPS};
 
 /// Rows of the totals.
 const SHOWN: usize = 20;
@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 /// What was counted, at the end or on the way.
 pub struct Closing<'a> {
     /// The counts.
-    pub table: &'a Table,
+    pub counts: &'a GroupedCounts,
     /// What was not counted.
     pub event_filter: &'a EventFilter,
     /// Whether the rows are shown.
@@ -48,11 +48,11 @@ impl Closing<'_> {
     /// Prints the lines.
     pub fn tell(&self, loss: Option<Loss>) {
         let Self {
-            table,
+            counts,
             event_filter,
             ..
         } = self;
-        let mut lines = vec![format!("{} counted", Plural(table.sum().total, "drop"))];
+        let mut lines = vec![format!("{} counted", Plural(counts.sum().total, "drop"))];
         if event_filter.rejected > 0 || !event_filter.selected.filter.keeps_all() {
             lines.push(format!(
                 "{} rejected by the filter",
@@ -65,7 +65,7 @@ impl Closing<'_> {
         }
         report_loss(&mut stderr, loss);
         if self.totals == Totals::Shown {
-            let _ = write_totals(&mut stderr, table);
+            let _ = write_totals(&mut stderr, counts);
         }
         drop(stderr);
         self.remark();
@@ -74,45 +74,45 @@ impl Closing<'_> {
     /// What the numbers do not say.
     fn remark(&self) {
         let Self {
-            table,
+            counts,
             event_filter,
             ..
         } = self;
         if event_filter.full_alerts > 0 {
             say(format_args!(
-                "{} had no room for another place: drops elsewhere may be missing",
+                "{} could not name every location: drops at others may be missing",
                 Plural(event_filter.full_alerts, "alert")
             ));
             hint("--by location counts packet by packet, and has no such limit");
         }
-        let others = table.others().total;
+        let others = counts.others().total;
         if others > 0 {
             say(format_args!(
-                "{} {}: the table holds {MAX_ROWS} {}, those with the most drops",
+                "{} {}: only the {MAX_GROUPS} {} with the most drops are counted one by one",
                 Plural(others, "drop"),
-                Elsewhere(table.grouping()),
-                table.grouping().plural()
+                Elsewhere(counts.grouping()),
+                counts.grouping().plural()
             ));
         }
-        let counter = Key::Place {
+        let counter = GroupKey::Location {
             pc: Some(0),
             symbol: Box::default(),
         };
-        if table.row(&counter).is_some() {
-            say("rx_dropped: a network device's own counter of dropped packets rose so many times");
-            hint("`ip -s -s link` shows whose, `ethtool -S` why");
+        if counts.group(&counter).is_some() {
+            say(
+                "rx_dropped counts how often a network device's own counter of dropped packets rose",
+            );
+            hint("`ip -s -s link` shows which device it was, `ethtool -S` why");
         }
         if self.source == Source::KernelCounts {
-            say(
-                "what the kernel counted in its last second was thrown away when monitoring stopped",
-            );
+            say("the kernel discarded its counts of the last second when monitoring stopped");
         }
     }
 }
 
 /// The rows that counted most, all intervals together.
-fn write_totals(writer: &mut impl Write, table: &Table) -> io::Result<()> {
-    let rows = table.rows(Order::Total);
+fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<()> {
+    let rows = counts.groups(GroupOrder::Total);
     let width = rows
         .first()
         .map_or(0, |(_, row)| row.total.to_string().len());
@@ -126,9 +126,9 @@ fn write_totals(writer: &mut impl Write, table: &Table) -> io::Result<()> {
         writeln!(writer, "  {:>width$} {place}{more}", row.total)?;
     }
     let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
-    let rest = rest.sum::<u64>() + table.others().total;
+    let rest = rest.sum::<u64>() + counts.others().total;
     if rest > 0 {
-        writeln!(writer, "  {rest:>width$} {}", Elsewhere(table.grouping()))?;
+        writeln!(writer, "  {rest:>width$} {}", Elsewhere(counts.grouping()))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Diagnostics on standard error. While the table has the screen they are held, and printed when it
-//! gives the screen back.
+//! Diagnostics on standard error, or where a front end has them go. While the table has the screen
+//! they are held, and printed when it gives the screen back.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::untrusted::Message;
+use crate::untrusted::EscapedMessage;
 
 /// The most lines that are held. The first ones are kept: they name the cause.
 const MAX_HELD: usize = 100;
@@ -16,18 +16,67 @@ const MAX_HELD: usize = 100;
 /// The held lines; `None` while no table has the screen.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// Prints a line, or holds it. A failure to print is ignored.
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It belongs to a run without trouble.
+    Note,
+    /// The user should know.
+    Warning,
+    /// The run failed.
+    Error,
+}
+
+/// A place for diagnostics other than standard error.
+pub trait Destination: Send {
+    /// Takes a text of one or more lines.
+    fn take(&mut self, severity: Severity, text: &str);
+}
+
+/// Where diagnostics go instead of standard error, and the severity of the last one.
+static REDIRECTED: Mutex<Option<(Box<dyn Destination>, Severity)>> = Mutex::new(None);
+
+/// Has all later diagnostics go to another place.
+pub fn redirect(destination: Box<dyn Destination>) {
+    *redirected() = Some((destination, Severity::Note));
+}
+
+/// Returns whether diagnostics go to another place.
+pub fn is_redirected() -> bool {
+    redirected().is_some()
+}
+
+fn redirected() -> std::sync::MutexGuard<'static, Option<(Box<dyn Destination>, Severity)>> {
+    REDIRECTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a warning, or holds it. A failure to print is ignored.
 pub fn say(line: impl fmt::Display) {
-    tell(format!("dwdump: {line}"));
+    tell(Severity::Warning, &format!("dwdump: {line}"));
+}
+
+/// Prints a line that belongs to a run without trouble.
+pub fn note(line: impl fmt::Display) {
+    tell(Severity::Note, &format!("dwdump: {line}"));
 }
 
 /// Prints what to do about the line before.
 pub fn hint(line: impl fmt::Display) {
-    tell(format!("hint: {line}"));
+    let severity = redirected().as_ref().map(|(_, severity)| *severity);
+    tell(
+        severity.unwrap_or(Severity::Warning),
+        &format!("hint: {line}"),
+    );
 }
 
-fn tell(line: String) {
-    let line = Message(line).to_string();
+/// Prints a text as it is, or holds it.
+pub fn tell(severity: Severity, text: &str) {
+    let line = EscapedMessage(text).to_string();
+    if let Some((destination, last)) = redirected().as_mut() {
+        *last = severity;
+        destination.take(severity, &line);
+        return;
+    }
     match held().as_mut() {
         Some(lines) if lines.len() < MAX_HELD => lines.push(line),
         Some(_) => {}

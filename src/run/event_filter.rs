@@ -15,7 +15,7 @@ pub struct EventFilter {
     pub rejected: u64,
     /// Summary alerts, and packets that were selected.
     pub alerts: u64,
-    /// Summary alerts that had no room for another place.
+    /// Summary alerts that could not name every location.
     pub full_alerts: u64,
 }
 

@@ -49,6 +49,21 @@ impl Failure {
         }
     }
 
+    /// Replaces the hint.
+    #[must_use]
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub(crate) fn lacks_privileges(&self) -> bool {
+        let error = self.error.downcast_ref::<ControlError>();
+        error.is_some_and(|error| matches!(error.refusal.errno, libc::EPERM | libc::EACCES))
+    }
+
     /// The same for a command line that makes no sense.
     pub fn usage(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
         Self {
@@ -117,7 +132,7 @@ pub fn hint_of(error: &ControlError) -> Option<String> {
     let is_unknown = error.operation == Operation::Resolve && error.refusal.errno == libc::ENOENT;
     if is_unknown && is_other_namespace() {
         return Some(
-            "NET_DM answers in the initial network namespace alone: run dwdump on the host, \
+            "the drop monitor exists only in the initial network namespace: run dwdump on the host, \
              outside containers, or with `nsenter -t 1 -n dwdump …`"
                 .into(),
         );
@@ -130,9 +145,9 @@ pub fn hint_of(error: &ControlError) -> Option<String> {
 fn with_privileges(hint: &str, is_root: bool) -> String {
     match hint.strip_suffix(": run as root") {
         Some(why) if is_root => format!(
-            "root has it on the host alone: run dwdump there, outside containers and services; {why}"
+            "run dwdump on the host, where root has it, outside containers and services: {why}"
         ),
-        Some(why) => format!("type `sudo dwdump …`: {why}"),
+        Some(why) => format!("run `sudo dwdump …`: {why}"),
         None if is_root => hint.to_owned(),
         None => hint.replace("`modprobe ", "`sudo modprobe "),
     }
@@ -168,7 +183,7 @@ mod tests {
             Operation::Stop,
         ] {
             let user = hint(operation, libc::EPERM, false);
-            assert!(user.starts_with("type `sudo dwdump …`: "), "{user}");
+            assert!(user.starts_with("run `sudo dwdump …`: "), "{user}");
             assert!(user.contains("needs CAP_"), "{user}");
             let root = hint(operation, libc::EPERM, true);
             assert!(

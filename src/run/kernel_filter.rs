@@ -3,18 +3,17 @@
 use std::fmt::Write;
 use std::io;
 
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use crate::bpf;
 use crate::cli::Filtering;
 use crate::errno::strerror;
-use crate::filter::{Filter, NotInKernel, Part};
+use crate::filter::{Filter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
-use crate::source::kernel::Kernel;
 
 /// Why one listener's filter in the kernel disturbs the others.
-const REPORTED_AS_DROPS: &str = "when several programs listen, this kernel reports an alert that one of them took and \
-     another's filter rejects as one more drop; the filter runs in the kernel where dwdump listens alone";
+const REPORTED_AS_DROPS: &str = "this kernel reports an alert as a drop of its own when another listener receives it and a \
+     filter rejects it; --kernel-filter works while dwdump is the only listener";
 
 /// What became of a filter's part in the kernel.
 pub enum Attached {
@@ -27,7 +26,7 @@ pub enum Attached {
     /// This many others listen, and the kernel would report to them whatever it rejects here.
     Disturbing(usize),
     /// The kernel rejects what this part does not keep.
-    Part(Part),
+    Part(KernelPart),
     /// It rejected something until it turned out to report that.
     Withdrawn,
 }
@@ -63,10 +62,10 @@ impl Attached {
 
     /// Takes the filter off: an alert that it rejected became a drop of its own. This process goes on
     /// filtering.
-    pub fn withdraw(&mut self, kernel: &Kernel) {
-        say("the filter in the kernel is off now: drops are filtered here alone");
+    pub fn withdraw(&mut self, detach: impl FnOnce() -> io::Result<()>) {
+        say("the kernel filter was turned off: dwdump filters all drops itself");
         hint(REPORTED_AS_DROPS);
-        if let Err(error) = kernel.detach_filter() {
+        if let Err(error) = detach() {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             say(format_args!(
                 "cannot detach the filter from the socket: {}",
@@ -95,7 +94,9 @@ impl Attached {
             }
             Self::Impossible(NotInKernel::TooLong) => {
                 say("--kernel-filter: this filter is too long for the kernel");
-                hint("the drops are filtered here alone; a network may stand for many hosts");
+                hint(
+                    "dwdump filters all drops itself; to shorten the filter, write a network instead of many hosts",
+                );
             }
             Self::Refused(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -104,9 +105,9 @@ impl Attached {
                     strerror(errno)
                 ));
                 hint(if errno == libc::ENOMEM {
-                    "it is too long for `sysctl net.core.optmem_max`: the drops are filtered here alone"
+                    "it is too long for the sysctl net.core.optmem_max: dwdump filters all drops itself"
                 } else {
-                    "the drops are filtered here alone"
+                    "dwdump filters all drops itself"
                 });
             }
             Self::Disturbing(others) => {
@@ -115,14 +116,14 @@ impl Attached {
                     more => format!("{more} other programs listen"),
                 };
                 say(format_args!(
-                    "--kernel-filter: {who} to the drop monitor: drops are filtered here alone"
+                    "--kernel-filter: {who} to the drop monitor: dwdump filters all drops itself"
                 ));
                 hint(REPORTED_AS_DROPS);
             }
-            Self::Part(Part::Whole) => say("filtering in the kernel: the whole filter"),
+            Self::Part(KernelPart::Whole) => note("filtering in the kernel: the whole filter"),
             Self::Part(part) => {
-                say(format_args!(
-                    "filtering in the kernel: {part}; the rest here"
+                note(format_args!(
+                    "filtering in the kernel: {part}; dwdump filters the rest"
                 ));
             }
         }
@@ -163,7 +164,10 @@ pub fn shown(filter: &Filter, filtering: Filtering) -> String {
     }
     let _ = match filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN) {
         Err(NotInKernel::Nothing) => writeln!(text, "in the kernel: nothing"),
-        Err(NotInKernel::TooLong) => writeln!(text, "in the kernel: nothing, it is too long"),
+        Err(NotInKernel::TooLong) => writeln!(
+            text,
+            "in the kernel: nothing, because the filter is too long"
+        ),
         Ok(kernel) => write!(
             text,
             "in the kernel: {} ({} instructions)\n{}",

@@ -49,7 +49,7 @@ impl Keyboard {
             Ok(Self { events, wake })
         };
         let listening: io::Result<Self> = listen();
-        Ok(listening.context("cannot take keys from the terminal")?)
+        Ok(listening.context("cannot read keys from the terminal")?)
     }
 
     /// What came since the last call; the size may always have changed.

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use super::diagnostics::say;
+use super::diagnostics::{note, say};
 use super::plural::Plural;
-use crate::source::kernel::LeftOut;
+use crate::source::LeftOut;
 
-/// Says how many there are, and `what` of them; nothing where there are none.
+/// Notes how many there are, and `what` of them; nothing where there are none.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {
     if count > 0 {
-        say(format_args!("{} {what}", Plural(count, noun)));
+        note(format_args!("{} {what}", Plural(count, noun)));
     }
 }
 
@@ -21,11 +21,10 @@ pub fn tell_skipped(attributes: u64) {
 /// Says what a live run came across beside drops.
 pub fn tell_left_out(left_out: LeftOut) {
     tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
-    tell_count(
-        left_out.damaged_messages,
-        "damaged message",
-        "could not be read",
-    );
+    if left_out.damaged_messages > 0 {
+        let damaged = Plural(left_out.damaged_messages, "damaged message");
+        say(format_args!("{damaged} could not be read"));
+    }
 }
 
 /// Says how many alerts were left out because they tell of no packet.
@@ -33,12 +32,12 @@ pub fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
     tell_count(
         not_packets,
         "drop",
-        "of no packet left out (netlink messages, data between local sockets): --all takes them",
+        "left out: netlink messages and data between local sockets are not packets (--all keeps them)",
     );
     tell_count(
         alerts_of_alerts,
         "alert",
-        "about alerts left out: the kernel reports an alert that a listener's filter rejects, \
-         or that a listener leaves unread, as one more drop",
+        "left out: about dropped alerts, not packets (the kernel drops an alert when a \
+         listener's filter rejects it or a listener does not read it)",
     );
 }

@@ -2,21 +2,22 @@
 //! every receiver.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::begin::{Beginning, Joined, Purpose, begin};
-use super::diagnostics::{hint, say};
+use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
+use super::loss_watch::LossWatch;
 use super::pipeline::TEXT_CLOSED;
 use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
+use super::wait::wait;
 use crate::cli::{Live, Role};
 use crate::filter::Filter;
 use crate::net_dm::control::{ControlError, Settings};
@@ -24,40 +25,41 @@ use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
-use crate::source::Event;
-use crate::source::kernel::{Kernel, LeftOut, Taken};
+use crate::source::net_dm::NetDm;
+use crate::source::sources::Sources;
+use crate::source::{Event, LeftOut, Taken};
 
-/// How long to wait for what may still come of what was dropped before the end.
+/// How long to wait between two attempts to take what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When nothing that was dropped before the end has come for so long, nothing will.
+/// When no drop from before the end has come for this long, none will.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Why the event loop was left.
-pub enum End {
+pub enum LoopEnd {
     /// A signal.
     Signal,
     /// `--duration` is over.
     Duration,
     /// Another process took the drop monitor.
     Disturbed,
-    /// The pipeline wants no more.
+    /// The receiver wants no more.
     Stop(Stop),
-    /// The socket failed.
+    /// A source failed.
     Failed(Failure),
 }
 
-/// Monitoring that ends with this process, shared with the thread that takes the signals.
+/// The monitoring, once it is on, shared with the thread that handles the signals.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
+struct SharedMonitoring(Arc<Mutex<Option<Monitoring<KernelConversation>>>>);
 
-impl Shared {
+impl SharedMonitoring {
     fn set(&self, monitoring: Monitoring<KernelConversation>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitoring);
     }
 
-    /// Does something with the monitoring, once there is one.
+    /// Calls `act` with the monitoring, once it is on.
     fn with<T>(&self, act: impl FnOnce(&mut Monitoring<KernelConversation>) -> T) -> Option<T> {
-        // A poisoned lock: some thread panicked, and the settings still have to be put back.
+        // A poisoned lock means that a thread panicked; the settings still have to be restored.
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -67,64 +69,64 @@ impl Shared {
 }
 
 /// Ends the monitoring when the capture is left by an error or a panic.
-struct EndAtLast(Shared);
+struct EndOnDrop(SharedMonitoring);
 
-impl Drop for EndAtLast {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.with(|monitoring| monitoring.end().clone());
     }
 }
 
-/// Monitoring under way, and the stream of its alerts.
+/// Monitoring under way, and the sources of its events.
 pub struct Session {
-    kernel: Kernel,
-    monitoring: Shared,
+    sources: Sources,
+    monitoring: SharedMonitoring,
     requests: Requests,
     role: Role,
     took_over: bool,
     /// Monitoring was on at the beginning, as far as this process may ask.
     was_on: bool,
-    /// What the kernel does of the filter.
+    /// The part of the filter that the kernel runs.
     pub attached: Attached,
     deadline: Option<Instant>,
-    /// When all alerts are taken and more may follow at once, how long to let them gather: without
-    /// this, each of 20,000 drops a second wakes this process, which costs more than the drop.
+    /// How long alerts may gather after all were taken. Without this, each of 20,000 drops a second
+    /// wakes this process, which costs more than the drop.
     rest: Duration,
     /// When it began.
     pub started: Timestamp,
     /// NET_DM's number.
     pub family: u16,
-    /// Last, so that whatever panics before it is dropped leaves nothing behind.
-    _last: EndAtLast,
+    /// Declared last, so that it is dropped after everything that can panic.
+    _last: EndOnDrop,
 }
 
-/// How a run ended.
-pub struct Finished {
+/// The result of a run.
+pub struct RunEnd {
     /// The exit status, unless it failed.
     pub exit: Exit,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
 
-/// A run that can begin: the signals are taken, NET_DM is found, and nothing is changed yet.
+/// A run before its start: the signals are handled and NET_DM is found, but nothing is changed yet.
 pub struct Opening {
-    monitoring: Shared,
+    monitoring: SharedMonitoring,
     requests: Requests,
     conversation: KernelConversation,
-    last: EndAtLast,
+    last: EndOnDrop,
 }
 
 impl Opening {
-    /// Takes the signals and finds NET_DM.
+    /// Takes over the signals and finds NET_DM.
     pub fn new() -> Result<Self, Failure> {
-        let monitoring = Shared(Arc::default());
+        let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
-        let requests = Requests::listen(at_end).context("cannot take over the signals")?;
+        let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
         let conversation = KernelConversation::open()?;
-        let last = EndAtLast(monitoring.clone());
+        let last = EndOnDrop(monitoring.clone());
         Ok(Self {
             monitoring,
             requests,
@@ -133,13 +135,13 @@ impl Opening {
         })
     }
 
-    /// What signals ask for meanwhile.
+    /// Returns what signals have asked for.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// Starts monitoring, or joins somebody else's, and has it announced before the first alert
-    /// is taken. The kernel rejects what it can of `in_kernel`.
+    /// Starts monitoring, or joins somebody else's, and calls `announce` before the first alert is
+    /// taken. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         self,
         live: &Live,
@@ -158,7 +160,10 @@ impl Opening {
         let begun = begin(live, purpose, conversation, join, announce)?;
         monitoring.set(begun.monitoring);
         Ok(Session {
-            kernel: Kernel::new(begun.joined.alerts, live.not_packets),
+            sources: Sources::new(vec![Box::new(NetDm::new(
+                begun.joined.alerts,
+                live.not_packets,
+            ))]),
             monitoring,
             requests,
             role: live.role,
@@ -175,19 +180,24 @@ impl Opening {
 }
 
 impl Session {
-    /// The event loop: alerts as long as there are some; when there are none, flush, rest and wait.
-    pub fn run(&mut self, receiver: &mut impl Receiver) -> End {
+    /// Runs the event loop. It takes alerts as long as there are some; then it flushes, lets alerts
+    /// gather, and waits.
+    pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
         let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
+        let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
         loop {
             if self.requests.end() {
-                return self.settle(End::Signal, receiver);
+                return self.settle(LoopEnd::Signal, receiver);
             }
             let now = Instant::now();
-            if probe.is_due(now)
-                && let Some(Some(_)) = self.monitoring.with(|monitoring| probe.look(monitoring))
-            {
-                return End::Disturbed;
+            if probe.is_due(now) {
+                if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.look(monitoring)) {
+                    return LoopEnd::Disturbed;
+                }
+                if diagnostics::is_redirected() {
+                    loss_watch.tell(self.loss());
+                }
             }
             if self.requests.counts() {
                 let loss = self.loss();
@@ -195,17 +205,17 @@ impl Session {
             }
             let due = receiver.due();
             if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return self.settle(End::Duration, receiver);
+                return self.settle(LoopEnd::Duration, receiver);
             }
             if due.is_some_and(|due| now >= due)
                 && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
             {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
             {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             match self.take(receiver) {
                 Ok(Taken::Some) => {
@@ -214,37 +224,38 @@ impl Session {
                     continue;
                 }
                 Ok(Taken::Nothing) => {}
-                Ok(Taken::Break(stop)) => return End::Stop(stop),
-                Err(failure) => return End::Failed(failure),
+                Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
+                Err(failure) => return LoopEnd::Failed(failure),
             }
             if let ControlFlow::Break(stop) = receiver.flush() {
-                return End::Stop(stop);
+                return LoopEnd::Stop(stop);
             }
             let woken = if has_rested || self.rest.is_zero() {
-                self.wait(receiver, Awaited::Alerts, probe.timeout())
+                self.wait(receiver, &self.sources.descriptors(), probe.timeout())
             } else {
-                self.wait(receiver, Awaited::OthersOnly, self.rest)
+                self.wait(receiver, &[], self.rest)
             };
             has_rested = true;
             match woken {
-                Ok(Woken::Receiver) => {
-                    if let ControlFlow::Break(stop) = receiver.attend(Attention::Watched, self) {
-                        return End::Stop(stop);
+                Ok(Some(position)) => {
+                    let attention = Attention::Watched(position);
+                    if let ControlFlow::Break(stop) = receiver.attend(attention, self) {
+                        return LoopEnd::Stop(stop);
                     }
                 }
-                Ok(Woken::Other) => {}
-                Err(failure) => return End::Failed(failure),
+                Ok(None) => {}
+                Err(failure) => return LoopEnd::Failed(failure),
             }
         }
     }
 
-    /// Takes what was dropped until now. STOP throws away what waits in the kernel's queues, counted
-    /// nowhere, and a flood leaves a second of work there.
-    fn settle(&mut self, end: End, receiver: &mut impl Receiver) -> End {
+    /// Takes what was dropped until now. STOP discards uncounted what waits in the kernel's queues, and
+    /// after a flood the kernel needs a second to send that.
+    fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
         while self.role != Role::Passive && last.elapsed() < SETTLED {
-            let taken = self.take_and_tell(receiver, |event| {
+            let taken = self.take_noting(receiver, |event| {
                 if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
                 }
@@ -252,30 +263,30 @@ impl Session {
             match taken {
                 Ok(Taken::Some) => {}
                 Ok(Taken::Nothing) => std::thread::sleep(PAUSE),
-                Ok(Taken::Break(stop)) => return End::Stop(stop),
-                Err(failure) => return End::Failed(failure),
+                Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
+                Err(failure) => return LoopEnd::Failed(failure),
             }
         }
         end
     }
 
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
-        self.take_and_tell(receiver, |_| {})
+        self.take_noting(receiver, |_| {})
     }
 
-    fn take_and_tell(
+    fn take_noting(
         &mut self,
         receiver: &mut impl Receiver,
-        mut tell: impl FnMut(&Event<'_, '_>),
+        arrived: impl FnMut(&Event<'_, '_>),
     ) -> Result<Taken<Stop>, Failure> {
-        let taken = self.kernel.take(|event| {
-            tell(&event);
-            receiver.take(event)
-        });
-        if self.attached.rejects() && self.kernel.left_out().alerts_of_alerts > 0 {
-            self.attached.withdraw(&self.kernel);
+        let taken = self.sources.take(arrived, |event| receiver.take(event));
+        if self.attached.rejects() && self.sources.left_out().alerts_of_alerts > 0 {
+            let Self {
+                attached, sources, ..
+            } = self;
+            attached.withdraw(|| sources.detach_filters());
         }
-        if self.kernel.symbols_are_newly_hidden() {
+        if self.sources.symbols_are_newly_hidden() {
             say("the kernel hides its addresses from this process: long symbols stay cut");
             hint(
                 "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
@@ -286,66 +297,53 @@ impl Session {
             .map_err(Failure::from)
     }
 
+    /// Waits for an event of these descriptors, a signal, the receiver or the time. Returns which of
+    /// the receiver's descriptors is ready.
     fn wait(
         &self,
         receiver: &impl Receiver,
-        awaited: Awaited,
-        timeout: Duration,
-    ) -> Result<Woken, Failure> {
-        let end = self.deadline.into_iter().chain(receiver.due()).min();
+        descriptors: &[BorrowedFd<'_>],
+        longest: Duration,
+    ) -> Result<Option<usize>, Failure> {
+        let end = self.deadline;
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        // Rounded up, lest the last millisecond be spent in a busy loop.
-        let timeout = left.map_or(timeout, |left| left.min(timeout)) + Duration::from_millis(1);
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let alerts = match awaited {
-            Awaited::Alerts => PollFlags::POLLIN,
-            Awaited::OthersOnly => PollFlags::empty(),
-        };
-        let mut watched = vec![
-            PollFd::new(self.kernel.as_fd(), alerts),
-            PollFd::new(self.requests.as_fd(), PollFlags::POLLIN),
-        ];
-        watched.extend(receiver.watched());
-        match nix::poll::poll(&mut watched, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => {
-                let error = anyhow::Error::new(error).context("cannot wait for alerts");
-                return Err(error.into());
-            }
-        }
-        let is_receivers = watched.get(2).and_then(PollFd::any).unwrap_or(false);
-        self.requests.clear();
-        Ok(if is_receivers {
-            Woken::Receiver
-        } else {
-            Woken::Other
-        })
+        let times = left.into_iter().chain(self.sources.remaining());
+        let longest = times.fold(longest, Duration::min);
+        let ready = wait(descriptors, &self.requests, Some(receiver), Some(longest))
+            .context("cannot wait for alerts")?;
+        Ok(ready.receiver)
     }
 
-    /// STOP, restore, drain; what the end means. `finish` ends the receiver's output.
+    /// Ends the monitoring, restores the settings, takes what still waits, and reports. `finish` ends
+    /// the receiver's output.
     pub fn finish<R: Receiver>(
         &mut self,
-        end: End,
+        end: LoopEnd,
         receiver: &mut R,
         finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Interference>) -> ControlFlow<Stop>,
-    ) -> Finished {
+    ) -> RunEnd {
         let ended = self
             .monitoring
             .with(|monitoring| monitoring.end().clone())
             .unwrap_or_default();
         // Somebody else may go on monitoring.
-        if let Err(error) = self.kernel.leave() {
-            say(format_args!("cannot leave the alerts' group: {error}"));
+        if let Err(error) = self.sources.end() {
+            say(format_args!(
+                "cannot leave the multicast group of alerts: {error}"
+            ));
         }
         let mut failure = None;
         let is_open = match end {
-            End::Signal | End::Duration | End::Disturbed | End::Stop(Stop::Asked) => true,
-            End::Stop(Stop::Count | Stop::Closed) => false,
-            End::Stop(Stop::TextClosed) => {
+            LoopEnd::Signal
+            | LoopEnd::Duration
+            | LoopEnd::Disturbed
+            | LoopEnd::Stop(Stop::Asked) => true,
+            LoopEnd::Stop(Stop::Count | Stop::Closed) => false,
+            LoopEnd::Stop(Stop::TextClosed) => {
                 say(TEXT_CLOSED);
                 false
             }
-            End::Stop(Stop::Failed(error)) | End::Failed(error) => {
+            LoopEnd::Stop(Stop::Failed(error)) | LoopEnd::Failed(error) => {
                 failure = Some(error);
                 false
             }
@@ -353,12 +351,12 @@ impl Session {
         if is_open {
             failure = failure.or_else(|| self.drain(receiver));
         }
-        // The numbers went with the module.
+        // The statistics are gone with the module.
         let loss = match ended.interference {
             Some(Interference::Unloaded) => None,
             _ => self.loss(),
         };
-        let left_out = self.kernel.left_out();
+        let left_out = self.sources.left_out();
         if let ControlFlow::Break(Stop::Failed(error)) =
             finish(receiver, loss, left_out, ended.interference)
         {
@@ -371,19 +369,19 @@ impl Session {
         } else {
             Exit::Success
         };
-        Finished { exit, failure }
+        RunEnd { exit, failure }
     }
 
-    /// What the user should know of the end.
+    /// Reports what happened to the monitoring.
     fn tell(&self, ended: &Ended) {
         if let Some(interference) = ended.interference {
             say(interference);
             hint(match interference {
                 Interference::Stopped | Interference::Unloaded => {
-                    "drops since then are missing: capture again once the other is done"
+                    "drops since then are missing: capture again when the other program is done"
                 }
                 Interference::TakenOver | Interference::Reconfigured(_) => {
-                    "drops since then may be missing or cut; the other's monitoring was left as it is"
+                    "drops since then may be missing or cut; the other program's monitoring was left as it is"
                 }
             });
         }
@@ -394,18 +392,25 @@ impl Session {
             }
         }
         if ended.stop.is_none() && ended.interference.is_none() && self.took_over {
-            say("monitoring is off now: whoever was monitoring before has to start it again");
+            say(
+                "monitoring is off now: the program that dwdump took over from has to start it again",
+            );
         }
     }
 
-    /// What was sent before STOP was acknowledged waits in the socket.
+    /// Takes what the kernel sent before it acknowledged STOP, and what waits for its turn.
     fn drain(&mut self, receiver: &mut impl Receiver) -> Option<Failure> {
         loop {
             match self.take(receiver) {
                 Ok(Taken::Some) => {}
                 Ok(Taken::Break(Stop::Failed(failure))) | Err(failure) => return Some(failure),
-                Ok(Taken::Nothing | Taken::Break(_)) => return None,
+                Ok(Taken::Nothing) => break,
+                Ok(Taken::Break(_)) => return None,
             }
+        }
+        match self.sources.release_all(|event| receiver.take(event)) {
+            ControlFlow::Break(Stop::Failed(failure)) => Some(failure),
+            _ => None,
         }
     }
 }
@@ -413,16 +418,17 @@ impl Session {
 impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
         let queue = self.monitoring.with(Monitoring::lost)?;
-        let socket = self.kernel.lost();
-        // That the module is gone is told once, by the next look.
+        let loss = self.sources.loss();
+        // The probe reports that the module is gone.
         if let Err(error) = queue.as_ref()
             && !error.is_unloaded()
         {
             say(error);
         }
+        let loss = loss.ok()?;
         Some(Loss {
-            queue: queue.ok()?,
-            socket: socket.ok()?,
+            queue: loss.queue + queue.ok()?,
+            ..loss
         })
     }
 
@@ -436,21 +442,4 @@ impl DropMonitor for Session {
             .with(|monitoring| monitoring.switch(reporting));
         switched.unwrap_or(Ok(()))
     }
-}
-
-/// What to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// Alerts, signals, what the receiver watches, the time.
-    Alerts,
-    /// All but alerts: they gather meanwhile.
-    OthersOnly,
-}
-
-/// What ended a wait.
-enum Woken {
-    /// What the receiver watches.
-    Receiver,
-    /// An alert, a signal or the time.
-    Other,
 }

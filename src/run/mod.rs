@@ -7,12 +7,14 @@ mod capacity;
 mod capture;
 mod closing;
 mod diagnostics;
+mod elevated;
 mod event_filter;
 mod failure;
 mod kernel_filter;
 mod keyboard;
 mod left_out;
 mod live;
+mod loss_watch;
 mod offline;
 mod output;
 mod output_file;
@@ -30,16 +32,29 @@ mod standard_streams;
 mod summary;
 mod table;
 mod tally;
+mod wait;
 mod wireshark;
 
+pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
 pub use failure::{Exit, Failure};
+pub(crate) use output_file::OutputFile;
+pub(crate) use selection::drop_reasons;
+pub(crate) use signals::Requests;
+pub(crate) use standard_streams::standard_input;
 
 use crate::cli::Command;
-use crate::sys;
+use crate::{rights, sys};
+
+/// Forgets variables of the environment that are not to be trusted, where this program's file gives it
+/// more rights than its caller has. Called before any thread starts.
+pub fn distrust_environment() {
+    rights::distrust_environment();
+}
 
 /// Does what the command says.
 pub fn run(command: &Command) -> Result<Exit, Failure> {
     sys::ignore_file_size_signal();
+    elevated::check(command)?;
     match command {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),

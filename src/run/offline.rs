@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::diagnostics::say;
 use super::failure::{Exit, Failure};
@@ -19,6 +18,7 @@ use super::pipeline::TEXT_CLOSED;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
+use super::wait::{Ready, wait};
 use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
@@ -27,18 +27,17 @@ use crate::source::NotPackets;
 use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
 
 /// An open capture file.
-pub struct Input {
-    /// What to call it.
+pub struct CaptureInput {
+    /// Its name in messages.
     pub name: String,
     /// The file.
     pub file: File,
     not_packets: NotPackets,
 }
 
-/// What is known when the file was read.
-pub struct Finished<R> {
-    /// The receiver, and what the file told beside drops; `None` where a signal came before the
-    /// file's header.
+/// The result of reading a file.
+pub struct ReadEnd<R> {
+    /// The receiver and the remarks on the file; `None` where a signal came before the file's header.
     pub read: Option<(R, Remarks)>,
     /// The exit status, unless it failed.
     pub exit: Exit,
@@ -46,9 +45,9 @@ pub struct Finished<R> {
     pub failure: Option<Failure>,
 }
 
-impl Input {
-    /// Opens it. A FIFO is opened without waiting for somebody to write to it: that is waited for as for the
-    /// bytes, so that a signal ends it.
+impl CaptureInput {
+    /// Opens a file. A FIFO is opened even if nobody writes to it yet; the event loop waits for the
+    /// writer, so that a signal can end the wait.
     pub fn open(input: &CaptureFile) -> Result<Self, Failure> {
         let (name, file) = match &input.target {
             Target::Standard => ("standard input".into(), standard_input()),
@@ -62,12 +61,12 @@ impl Input {
         })
     }
 
-    /// Reads to the end. `prepare` makes the receiver when the header is known.
+    /// Reads the file to its end. `prepare` makes the receiver once the header was read.
     pub fn read<R: Receiver>(
         self,
         requests: &Requests,
         prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
-    ) -> Result<Finished<R>, Failure> {
+    ) -> Result<ReadEnd<R>, Failure> {
         let Self {
             name,
             file,
@@ -85,7 +84,7 @@ impl Input {
                 Ok(ControlFlow::Continue(())) => {}
                 // The end was ours, not the file's.
                 Ok(ControlFlow::Break(_)) => {
-                    return Ok(Finished {
+                    return Ok(ReadEnd {
                         read: None,
                         exit: Exit::Success,
                         failure: None,
@@ -116,7 +115,7 @@ impl Input {
         if remarks.damaged_messages + remarks.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
-        Ok(Finished {
+        Ok(ReadEnd {
             read: Some((receiver, remarks)),
             exit,
             failure,
@@ -133,7 +132,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Hands on all events, to the end of the file, of the run, or to the damage.
+/// Gives the receiver all events up to the end of the file, the end of the run, or the damage.
 fn read_events<R: Receiver>(
     file: &File,
     reader: &mut Reader,
@@ -161,8 +160,8 @@ fn read_events<R: Receiver>(
     }
 }
 
-/// Gives the reader what is there of the file. While there is nothing, what was written before is handed on, and
-/// the receiver gets what it waits for; breaks when the run is to end.
+/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks when
+/// the run is to end.
 fn read_more<R: Receiver>(
     mut file: &File,
     reader: &mut Reader,
@@ -171,7 +170,8 @@ fn read_more<R: Receiver>(
 ) -> io::Result<ControlFlow<Option<Stop>>> {
     let mut may_wait = false;
     loop {
-        let ready = poll(file, requests, receiver.as_deref(), may_wait)?;
+        let longest = if may_wait { None } else { Some(Duration::ZERO) };
+        let ready = wait(&[file.as_fd()], requests, receiver.as_deref(), longest)?;
         if requests.end() {
             return Ok(ControlFlow::Break(None));
         }
@@ -181,7 +181,7 @@ fn read_more<R: Receiver>(
             return Ok(ControlFlow::Break(Some(stop)));
         }
         may_wait = true;
-        if !ready.file {
+        if !ready.source {
             continue;
         }
         match file.read(reader.space()) {
@@ -218,40 +218,40 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
     Failure::new(error.context(format!("cannot read {name}")), hint)
 }
 
-/// What the user should know of the file, whatever was done with it.
+/// Reports the remarks on a file.
 pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.plain_packets,
         "packet",
-        "without drop facts: why and where is not in the file",
+        "without drop facts: the file does not say why or where packets were dropped",
     );
     if let Some((link, count)) = remarks.foreign_links {
         tell_count(
             count,
             "packet",
             format_args!(
-                "of {link}: headers are not understood, so filters on them select nothing"
+                "of link type {link}, which dwdump cannot parse: filters on headers do not match"
             ),
         );
     }
     for why in &remarks.incomplete {
-        say(format_args!("drops are missing in the capture: {why}"));
+        say(format_args!("drops are missing from the capture: {why}"));
     }
     tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
     tell_count(
         remarks.odd_times,
         "packet",
-        "with a time before 1970 or after 2554, which is left out",
+        "with a time before 1970 or after 2554: the time is left out",
     );
     tell_count(
         remarks.skipped_options,
         "option",
-        "skipped: cut, or of the wrong length",
+        "skipped: cut or of the wrong length",
     );
     tell_count(
         remarks.skipped_blocks,
         "block",
-        "skipped: no packets in them",
+        "skipped: of a type without packets",
     );
     tell_count(
         remarks.unreadable_packets,
@@ -261,68 +261,27 @@ pub fn tell(remarks: &Remarks) {
     tell_count(
         remarks.undecided_messages,
         "netlink message",
-        "of a family that the file does not name left out: perhaps drops",
+        "left out: of a family that the file does not name, perhaps drops",
     );
     tell_skipped(remarks.skipped_attributes);
     tell_count(
         remarks.damaged_messages,
         "netlink record",
-        "could not be read whole",
+        "could only be read in part",
     );
 }
 
-/// What a wait ended with.
-#[derive(Clone, Copy)]
-struct Ready {
-    /// There is something to read.
-    file: bool,
-    /// What the receiver watches is ready.
-    receiver: bool,
-}
-
-fn poll<R: Receiver>(
-    file: &File,
-    requests: &Requests,
-    receiver: Option<&R>,
-    may_wait: bool,
-) -> io::Result<Ready> {
-    let left = receiver.and_then(Receiver::due).map(|due| {
-        // Rounded up, lest the last millisecond be spent in a busy loop.
-        due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-    });
-    let timeout = match left {
-        _ if !may_wait => PollTimeout::ZERO,
-        Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
-        None => PollTimeout::NONE,
-    };
-    let mut watched = vec![
-        PollFd::new(file.as_fd(), PollFlags::POLLIN),
-        PollFd::new(requests.as_fd(), PollFlags::POLLIN),
-    ];
-    watched.extend(receiver.and_then(Receiver::watched));
-    match nix::poll::poll(&mut watched, timeout) {
-        Ok(_) | Err(nix::Error::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let is_ready = |index: usize| watched.get(index).and_then(PollFd::any) == Some(true);
-    Ok(Ready {
-        file: is_ready(0),
-        receiver: is_ready(2),
-    })
-}
-
-/// What is to be done before the next read, or while there is nothing to read.
+/// Attends to the receiver before the next read, and flushes while nothing can be read.
 fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> ControlFlow<Stop> {
-    if ready.receiver {
-        receiver.attend(Attention::Watched, &mut NoDropMonitor)?;
+    if let Some(position) = ready.receiver {
+        receiver.attend(Attention::Watched(position), &mut NoDropMonitor)?;
     }
     if receiver.due().is_some_and(|due| Instant::now() >= due) {
         receiver.attend(Attention::Due, &mut NoDropMonitor)?;
     }
-    if ready.file {
+    if ready.source {
         return ControlFlow::Continue(());
     }
-    requests.clear();
     if requests.counts() {
         receiver.report(None);
     }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note};
 use super::failure::Failure;
 use super::output_file::OutputFile;
 use super::signals::Requests;
 use super::standard_streams::{pipe, shown, standard_output};
 use crate::cli::{
-    ColorChoice, Comments, Delivery, Format, Lines, LinkChoice, Target, TextChoice, UsageError,
+    ColorChoice, CommentDetail, Delivery, Lines, LinkChoice, OutputFormat, Target, TextChoice,
+    UsageError,
 };
 use crate::net_dm::family;
 use crate::record::{CaptureHost, LinkType};
@@ -89,8 +90,8 @@ impl Plan {
             }
             Some(Target::Standard) if lines.is_some() => {
                 return Err(UsageError::new(
-                    "--print and --json do not go with -w -",
-                    "both would write to standard output: give -w a file name",
+                    "--print and --json cannot be used with -w -",
+                    "both would write to standard output: choose a file for -w",
                 ));
             }
             Some(Target::Standard) => None,
@@ -105,15 +106,15 @@ impl Plan {
         if let Some(name) = path.as_deref().filter(|path| names_other_compression(path)) {
             return Err(UsageError::new(
                 format!("{} would not be compressed", shown(name)),
-                "dwdump writes .gz and .zst; or choose a name in .pcapng, and compress the file afterwards",
+                "dwdump compresses to .gz and .zst only: choose one of these, or a name in .pcapng and compress the file afterwards",
             ));
         }
         let layout = layout(delivery, path.as_deref());
         let has_comments = matches!(layout, Layout::Pcapng(..));
         if !has_comments && lines.is_none() && delivery.source_lines.is_some() {
             return Err(UsageError::new(
-                "source lines need text, JSON or pcapng",
-                "this format has no place for them: add --print or --json, or choose a name in .pcapng",
+                "--source-lines needs text, JSON or pcapng output",
+                "this format cannot hold source lines: add --print or --json, or choose a name in .pcapng",
             ));
         }
         if delivery.link_type == Some(LinkChoice::Auto)
@@ -121,7 +122,7 @@ impl Plan {
             && is_pcap(path.as_deref())
         {
             return Err(UsageError::new(
-                "--link-type auto does not go with a name in .pcap",
+                "--link-type auto cannot be used with a name in .pcap",
                 "a pcap file has one link type: choose it, or a name ending in .pcapng",
             ));
         }
@@ -154,23 +155,23 @@ impl Plan {
                 Self::Lines(LineKind::Json) => "JSON",
                 _ => "text",
             };
-            say(format_args!("{what}, as {form}"));
+            note(format_args!("{what}, as {form}"));
             return;
         };
         let place = path
             .as_deref()
             .map_or_else(|| "standard output".into(), shown);
         match layout {
-            Layout::Pcapng(Linking::Auto, _) => say(format_args!("{what}, to {place} (pcapng)")),
-            Layout::Pcapng(Linking::One(link), _) => say(format_args!(
+            Layout::Pcapng(Linking::Auto, _) => note(format_args!("{what}, to {place} (pcapng)")),
+            Layout::Pcapng(Linking::One(link), _) => note(format_args!(
                 "{what}, to {place} (pcapng, link type {link})"
             )),
-            Layout::Pcap(link) => say(format_args!("{what}, to {place} (pcap, link type {link})")),
-            Layout::Netlink(Choice::Option) => say(format_args!(
+            Layout::Pcap(link) => note(format_args!("{what}, to {place} (pcap, link type {link})")),
+            Layout::Netlink(Choice::Option) => note(format_args!(
                 "{what}, to {place} (netlink, the C tool's format)"
             )),
             Layout::Netlink(Choice::Name) => {
-                say(format_args!(
+                note(format_args!(
                     "{what}, to {place} (netlink, the C tool's format, because of its name)"
                 ));
                 hint(
@@ -242,8 +243,8 @@ impl Plan {
         };
         let (path, plain) = (shown(path), shown(&plain));
         Err(UsageError::new(
-            format!("{path} would be compressed, which a live capture is not"),
-            format!("write {plain}, and when it has ended `dwdump -r {plain} -w {path}`"),
+            format!("{path}: a live capture cannot be compressed"),
+            format!("capture into {plain}, then compress it with `dwdump -r {plain} -w {path}`"),
         ))
     }
 
@@ -273,8 +274,8 @@ impl Plan {
         // Reading from and writing to one terminal or /dev/null is fine.
         if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) {
             return Err(UsageError::new(
-                format!("{name} is read and written at once"),
-                "write to another file: this one would be destroyed while it is read",
+                format!("{name} is both input and output"),
+                "choose another file for -w: this one would be emptied before it is read",
             ));
         }
         Ok(())
@@ -400,14 +401,14 @@ fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
     let is_pcap = is_pcap(path);
     let link = delivery.link_type.and_then(LinkChoice::link_type);
     match delivery.format {
-        Some(Format::Netlink) => Layout::Netlink(Choice::Option),
+        Some(OutputFormat::Netlink) => Layout::Netlink(Choice::Option),
         None if is_pcap && delivery.link_type.is_none() => Layout::Netlink(Choice::Name),
-        Some(Format::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
+        Some(OutputFormat::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
         None if is_pcap && link.is_some() => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
-        Some(Format::Pcapng) | None => {
+        Some(OutputFormat::Pcapng) | None => {
             let commenting = match delivery.comments {
-                Comments::Facts => Commenting::Facts,
-                Comments::Full => Commenting::Meanings,
+                CommentDetail::Facts => Commenting::Facts,
+                CommentDetail::Full => Commenting::Meanings,
             };
             Layout::Pcapng(link.map_or(Linking::Auto, Linking::One), commenting)
         }

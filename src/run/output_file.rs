@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 
-use super::diagnostics::say;
+use super::diagnostics::{note, say};
 use super::failure::Failure;
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_output};
 use crate::cli::UsageError;
+use crate::rights;
 
 /// New files are for their owner alone: they hold other people's packets.
 const MODE: u32 = 0o600;
@@ -51,7 +52,7 @@ impl OutputFile {
         };
         if file.is_terminal() {
             return Err(UsageError::new(
-                format!("packets are not written to a terminal, which {name} is"),
+                format!("{name} is a terminal, to which no packets are written"),
                 "write to a file, or to a pipe: `dwdump -w - | tshark -r -`",
             )
             .into());
@@ -73,8 +74,8 @@ impl OutputFile {
         let keeps_bytes = !file.file_type().is_char_device();
         if keeps_bytes && (stdout.dev(), stdout.ino()) == (file.dev(), file.ino()) {
             return Err(UsageError::new(
-                format!("--print and --json do not go with -w {}", self.name),
-                "both would write to standard output: give -w another file name",
+                format!("--print and --json cannot be used with -w {}", self.name),
+                "both would write to standard output: choose another file for -w",
             )
             .into());
         }
@@ -112,7 +113,8 @@ impl Drop for OutputFile {
 /// root was reached that way.
 pub fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(MODE).open(path)?;
+    options.write(true).create_new(true).mode(MODE);
+    let file = rights::of_caller(|| options.open(path))?;
     let id = |name| numeric_id(std::env::var_os(name).as_deref());
     if nix::unistd::geteuid().is_root()
         && let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID"))
@@ -145,7 +147,7 @@ fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let mut has_waited = false;
     loop {
-        let error = match options.open(path) {
+        let error = match rights::of_caller(|| options.open(path)) {
             Ok(file) => {
                 let blocking = make_blocking(&file).map_err(|error| cannot_create(name, error));
                 return blocking.map(|()| Some(file));
@@ -157,7 +159,7 @@ fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<
             return Err(cannot_create(name, error));
         }
         if !has_waited {
-            say(format_args!("waiting for a reader of {name}"));
+            note(format_args!("waiting for a reader of {name}"));
             has_waited = true;
         }
         let mut watched = [PollFd::new(requests.as_fd(), PollFlags::POLLIN)];

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::diagnostics::{Severity, tell};
 use super::failure::Failure;
 use super::output::{NamedSink, Output};
 use super::plural::Plural;
@@ -54,7 +55,8 @@ pub struct Counts {
 }
 
 /// Said where the end of one output is the end of the other.
-pub const TEXT_CLOSED: &str = "nobody reads standard output any more: the file ends here too";
+pub const TEXT_CLOSED: &str =
+    "standard output has no reader any more: the capture file ends here too";
 
 impl Pipeline {
     /// Delivers into `output` what `filter` and `origins` select.
@@ -181,10 +183,10 @@ impl Receiver for Pipeline {
         self.each(|sink| sink.sink.flush())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {
@@ -214,10 +216,10 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "what was written stays readable: all but the last 256 kB of what is counted; write to another file system, or keep less with -t or -c",
+            "the file can be read, without up to 256 kB at its end; write to another file system, or capture less with -t or -c",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "files may not grow further here (`ulimit -f`, LimitFSIZE= in a systemd unit): what was written stays readable; raise the limit, or keep less with -t or -c",
+            "the size of files is limited (`ulimit -f`, LimitFSIZE= in a systemd unit), but what was written can be read; raise the limit, or capture less with -t or -c",
         ),
         _ => None,
     };
@@ -227,28 +229,45 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
 
 /// The closing lines, in tcpdump's manner. `kept` says what happened to those that the filter kept.
 pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
-    let mut lines = vec![
-        format!("{} {kept}", Plural(counts.captured, "packet")),
-        match counts.rejected {
-            Rejected::Counted(count) => {
-                format!("{} rejected by the filter", Plural(count, "packet"))
-            }
-            Rejected::InKernel => {
-                "rejected by the filter: not counted (filtered in the kernel)".into()
-            }
-        },
-    ];
-    if let Some(loss) = loss {
-        lines.extend(loss_lines(loss));
+    let rejected = match counts.rejected {
+        Rejected::Counted(count) => {
+            format!("{} rejected by the filter", Plural(count, "packet"))
+        }
+        Rejected::InKernel => "rejected by the filter: not counted (filtered in the kernel)".into(),
+    };
+    let captured = format!("{} {kept}", Plural(counts.captured, "packet"));
+    tell(Severity::Note, &format!("{captured}\n{rejected}"));
+    let severity = match loss {
+        None
+        | Some(Loss {
+            queue: 0,
+            socket: 0,
+        }) => Severity::Note,
+        Some(_) => Severity::Warning,
+    };
+    let of_loss = loss.into_iter().flat_map(loss_lines);
+    let of_loss: Vec<_> = of_loss.chain(loss_hints(loss)).collect();
+    tell_lines(severity, &of_loss);
+    tell_lines(Severity::Warning, &left_out_lines(counts, link));
+}
+
+fn tell_lines(severity: Severity, lines: &[String]) {
+    if !lines.is_empty() {
+        tell(severity, &lines.join("\n"));
     }
+}
+
+/// What is missing in the output although it was kept.
+fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
+    let mut lines = Vec::new();
     if counts.left_out > 0 {
         lines.push(match link {
             Some(link) => format!(
-                "{} of them left out: they have no {link} form",
+                "{} of them left out, because link type {link} cannot hold them",
                 counts.left_out
             ),
             None => format!(
-                "{} of them left out: the kernel could not have sent them",
+                "{} of them left out, because the kernel's message format cannot hold them",
                 counts.left_out
             ),
         });
@@ -262,7 +281,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
     }
     if counts.without_time > 0 {
         lines.push(format!(
-            "{} of them left out: they have no time that this format can hold",
+            "{} of them left out, because this format cannot hold their time",
             counts.without_time
         ));
         if counts.left_out == 0 {
@@ -275,11 +294,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
             counts.cut
         ));
     }
-    lines.extend(loss_hints(loss));
-    let mut stderr = io::stderr().lock();
-    for line in lines {
-        let _ = writeln!(stderr, "{line}");
-    }
+    lines
 }
 
 fn loss_lines(loss: Loss) -> [String; 2] {

@@ -7,10 +7,10 @@ use crate::net_dm::control::{AlertMode, Conversation};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::Monitoring;
 
-/// How often to look, whether drops arrive or not.
+/// The time between two probes.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The next time to look, and what was told last.
+/// The time of the next probe, and what was reported last.
 pub struct Probe {
     is_passive: bool,
     next: Instant,
@@ -19,7 +19,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Looks for the first time after an interval. `is_on` is what was told already.
+    /// Schedules the first probe. `is_on` is what was reported already.
     pub fn new(is_passive: bool, is_on: bool) -> Self {
         Self {
             is_passive,
@@ -29,22 +29,23 @@ impl Probe {
         }
     }
 
-    /// Alerts came, so monitoring was on since the last look.
+    /// Notes that alerts came, so that monitoring was on since the last probe.
     pub fn saw_alerts(&mut self) {
         self.was_on = true;
     }
 
-    /// How long to wait at most.
+    /// Returns the time until the next probe.
     pub fn timeout(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it is time to look.
+    /// Returns whether it is time for a probe.
     pub fn is_due(&self, now: Instant) -> bool {
         now >= self.next
     }
 
-    /// Looks. What is returned ends the run; a passive listener outlives all but the module.
+    /// Probes the drop monitor. Returns the interference that ends the run; for a passive listener only
+    /// the unloading of the module does.
     pub fn look(&mut self, monitoring: &mut Monitoring<impl Conversation>) -> Option<Interference> {
         self.next = Instant::now() + INTERVAL;
         let look = monitoring.look();
@@ -53,7 +54,7 @@ impl Probe {
         }
         let is_on = look.is_on.unwrap_or(self.was_on);
         if self.was_on && !is_on {
-            say("monitoring is off: nothing arrives until somebody starts it");
+            say("monitoring is off: no drops arrive until a program starts it");
         }
         self.was_on = is_on;
         let before = self.mode.replace(look.mode);

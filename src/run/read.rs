@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
-use super::offline::{self, Input};
+use super::offline::{self, CaptureInput};
 use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
 use super::plural::Plural;
@@ -25,9 +25,9 @@ use crate::source::savefile::{Remarks, Savefile};
 pub fn read(command: &Read) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     let filter = selection::filter(&command.delivery.selection)?;
-    let input = Input::open(&command.file)?;
+    let input = CaptureInput::open(&command.file)?;
     plan.refuse_input(&input.file)?;
-    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
     let Some(prepared) = plan.prepare(&requests)? else {
         report("kept", Counts::default(), None, None);
         return Ok(Exit::Success);
@@ -98,12 +98,12 @@ fn learn_places(input: &Target, finder: &Finder) {
 fn tell(remarks: &Remarks) {
     if remarks.summaries > 0 {
         say(format_args!(
-            "{} left out: {}, without packets",
+            "{} left out: {} without packets",
             Plural(remarks.summaries, "summary alert"),
             Plural(remarks.summary_drops, "counted drop")
         ));
         hint(
-            "--summary shows what they count; packets are captured in packet mode, as dwdump -w does",
+            "--summary shows what they count; for packets, capture in packet mode, as `dwdump -w` does",
         );
     }
     offline::tell(remarks);

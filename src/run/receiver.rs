@@ -35,8 +35,9 @@ pub trait Receiver {
     /// Passes on what was taken; called when no event is waiting.
     fn flush(&mut self) -> ControlFlow<Stop>;
 
-    /// Returns what the event loop polls in addition to its source.
-    fn watched(&self) -> Option<PollFd<'_>>;
+    /// Adds the descriptors that the event loop polls in addition to its sources: an output whose
+    /// reader may go away, a keyboard, a process that looks at the host during the capture.
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>);
 
     /// Returns when [`attend`](Self::attend) has to be called even if nothing happens.
     fn due(&self) -> Option<Instant>;
@@ -51,8 +52,8 @@ pub trait Receiver {
 /// Why a receiver is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {
-    /// What it watches is ready.
-    Watched,
+    /// A descriptor is ready: its position among those that [`Receiver::watch`] adds.
+    Watched(usize),
     /// Its time has come.
     Due,
 }

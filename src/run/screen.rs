@@ -35,7 +35,7 @@ pub fn obstacle() -> Option<&'static str> {
         return Some("TERM says that this terminal cannot show a table");
     }
     let has_keys = io::stdin().is_terminal() || File::open("/dev/tty").is_ok();
-    (!has_keys).then_some("there is no terminal to take keys from")
+    (!has_keys).then_some("there is no terminal to read keys from")
 }
 
 /// A terminal that shows a table, until it is dropped.
@@ -54,7 +54,7 @@ impl Screen {
         // Before the modes change, so that whatever fails from here on is undone.
         *shown() = Some(copy);
         diagnostics::hold();
-        let entered = enter(stdout).context("cannot set the terminal up");
+        let entered = enter(stdout).context("cannot set up the terminal");
         entered.map_err(|error| {
             leave();
             error.into()

@@ -12,6 +12,7 @@ use crate::filter::{self, Filter, SystemNames};
 use crate::net_dm::control::Origins;
 use crate::reason;
 use crate::record::{DropRecord, Escaped};
+use crate::rights;
 
 /// Where the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
@@ -62,17 +63,19 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
             let read = standard_input().and_then(|mut input| input.read_to_end(&mut bytes));
             ("standard input".into(), read.map(|_| bytes))
         }
-        FilterText::File(Target::File(path)) => (shown(path), std::fs::read(path)),
+        FilterText::File(Target::File(path)) => {
+            (shown(path), rights::of_caller(|| std::fs::read(path)))
+        }
     };
     let bytes = bytes.with_context(|| format!("cannot read the filter from {name}"))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(without_comments(&text)),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8: byte {at}");
+            let error = anyhow::anyhow!("invalid filter: {name} is not UTF-8 at byte {at}");
             Err(Failure::usage(
                 error,
-                Some("a name's other bytes are written \\xNN"),
+                Some("write bytes of a name that are not UTF-8 as \\xNN"),
             ))
         }
     }
@@ -105,9 +108,7 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
     if patterns.is_empty() {
         return;
     }
-    let list = REASON_LISTS
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok());
+    let list = kernels_reasons();
     let mut known = list.as_deref().map(reason_names).unwrap_or_default();
     known.extend(reason::all().iter().map(|entry| entry.name));
     for pattern in patterns {
@@ -115,12 +116,34 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
             continue;
         }
         say(format_args!(
-            "no kernel known here has the drop reason {pattern}"
+            "no known kernel has the drop reason {pattern}"
         ));
         if let Some(nearest) = filter::nearest(&pattern.to_string(), known.iter().copied()) {
             hint(format_args!("did you mean {nearest}?"));
         }
     }
+}
+
+/// The running kernel's list of reasons, where this process may read it.
+fn kernels_reasons() -> Option<String> {
+    let mut lists = REASON_LISTS.iter();
+    lists.find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+/// Returns the names of the running kernel's drop reasons, as far as this process may read them, and
+/// otherwise all that are known, in alphabetical order.
+pub fn drop_reasons() -> Vec<String> {
+    let list = kernels_reasons();
+    let of_kernel = list.as_deref().map(reason_names);
+    let mut names = of_kernel
+        .filter(|names| !names.is_empty())
+        .unwrap_or_else(|| {
+            let known = reason::all().iter();
+            known.map(|entry| entry.name).collect()
+        });
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(ToOwned::to_owned).collect()
 }
 
 /// The names in a trace event's format: `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, …)`.
@@ -146,10 +169,10 @@ pub fn warn_of_unknown_interface(name: &str) {
     let is_index = name.parse::<u32>().is_ok();
     if !is_index && nix::net::if_::if_nametoindex(name).is_err() {
         say(format_args!(
-            "no interface here is called {}",
+            "this host has no interface named {}",
             Escaped(name.as_bytes())
         ));
-        hint("`ip link` lists them; for one in another network namespace give its index: -i 5");
+        hint("`ip link` lists them; for one in another network namespace, use its index: -i 5");
     }
 }
 

@@ -91,7 +91,9 @@ impl Requests {
                             screen::leave();
                             // A terminal that takes nothing must not keep this process.
                             if diagnostics::is_heard() {
-                                say("interrupted again: what was not written yet is lost");
+                                say(
+                                    "interrupted again: packets that were not written yet are lost",
+                                );
                             }
                             std::process::exit(1);
                         }
@@ -103,23 +105,32 @@ impl Requests {
         Ok(Self { flags, wake })
     }
 
-    /// Whether the run is to end.
+    /// Takes over no signal. What is written into the stream wakes as a signal does.
+    #[cfg(test)]
+    pub fn simulated() -> (Self, UnixStream) {
+        let (wake, waker) = UnixStream::pair().unwrap();
+        wake.set_nonblocking(true).unwrap();
+        let flags = Arc::default();
+        (Self { flags, wake }, waker)
+    }
+
+    /// Returns whether a signal asked for the end of the run.
     pub fn end(&self) -> bool {
         self.flags.end.load(Ordering::Acquire)
     }
 
-    /// Whether the counts are asked for; asks once.
+    /// Returns whether a signal asked for the counts since the last call.
     pub fn counts(&self) -> bool {
         self.flags.counts.load(Ordering::Relaxed)
             && self.flags.counts.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a flush is asked for; asks once.
+    /// Returns whether a signal asked for a flush since the last call.
     pub fn flush(&self) -> bool {
         self.flags.flush.load(Ordering::Relaxed) && self.flags.flush.swap(false, Ordering::Relaxed)
     }
 
-    /// Forgets past signals' wake-ups.
+    /// Discards the wake-ups of past signals.
     pub fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.wake).read(&mut bytes), Ok(1..)) {}

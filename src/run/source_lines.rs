@@ -9,9 +9,9 @@ use super::plural::Plural;
 use crate::cli::DebugFiles;
 use crate::record::{CaptureHost, Location};
 use crate::sink::{LineFinder, SharedFinder, SourceLine};
-use crate::symbol::debug_search::{Search, Wanted};
-use crate::symbol::source::Frame;
+use crate::symbol::debug_search::{Search, WantedKernel};
 use crate::symbol::source_line::SourceLines;
+use crate::symbol::source_location::Frame;
 
 /// The finder of a run. Shared: the sinks ask it, the end of the run asks what was missing.
 #[derive(Clone)]
@@ -21,16 +21,16 @@ impl Finder {
     /// For drops of the running kernel.
     #[allow(clippy::unnecessary_wraps)] // A build without source lines refuses here.
     pub fn of_running_kernel(files: &DebugFiles) -> Result<Self, Failure> {
-        Ok(Self::new(Wanted::Running, files))
+        Ok(Self::new(WantedKernel::Running, files))
     }
 
     /// For drops of a capture.
     #[allow(clippy::unnecessary_wraps)]
     pub fn of_capture(host: &CaptureHost, files: &DebugFiles) -> Result<Self, Failure> {
-        Ok(Self::new(Wanted::of_host(host), files))
+        Ok(Self::new(WantedKernel::of_host(host), files))
     }
 
-    fn new(wanted: Wanted, files: &DebugFiles) -> Self {
+    fn new(wanted: WantedKernel, files: &DebugFiles) -> Self {
         let search = Search::new(wanted, files.vmlinux.clone(), files.modules.clone());
         Self(Rc::new(RefCell::new(SourceLines::new(search))))
     }

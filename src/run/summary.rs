@@ -16,7 +16,7 @@ use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::Opening;
-use super::offline::{self, Input};
+use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
@@ -29,12 +29,12 @@ use crate::record::{Loss, Timestamp};
 use crate::sink::Detail;
 use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
-use crate::summary::Table;
+use crate::summary::GroupedCounts;
 
-/// How often the counts are written where the user did not say.
+/// The interval at which counts are written unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts until told to stop, or to the end of the file.
+/// Counts drops until a signal, a limit or the end of the file.
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     if shows_table(command) {
         return match &command.subject {
@@ -51,15 +51,16 @@ pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     }
 }
 
-/// Whether there is a terminal, and nobody asked for lines.
+/// Returns whether the live table is shown: standard output is a terminal, and no option asks for
+/// lines.
 fn shows_table(command: &Summary) -> bool {
     if command.lines != Lines::Auto || !stdout_is_terminal() {
         return false;
     }
     let obstacle = screen::obstacle();
     if let Some(obstacle) = obstacle {
-        say(format_args!("{obstacle}: counting in lines"));
-        hint("a table needs a terminal for input and output, and TERM; --print asks for lines");
+        say(format_args!("{obstacle}: printing counts as lines"));
+        hint("a table needs a terminal for input and output, and TERM set; --print chooses lines");
     }
     obstacle.is_none()
 }
@@ -79,7 +80,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         _ => Source::Packets,
     };
     let interval = command.interval.unwrap_or(INTERVAL);
-    counter.clock = Clock::Real {
+    counter.clock = IntervalTime::Real {
         interval,
         began: Instant::now(),
     };
@@ -112,19 +113,19 @@ fn announce(beginning: Beginning, command: &Summary) {
                 )),
             }
             if without_hardware {
-                say("this kernel has no hardware drops: counting software drops alone");
+                say("this kernel does not report hardware drops: counting software drops only");
             }
         }
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };
             say(format_args!(
-                "listening to somebody else's monitoring, which sends {what}: counting by {by}"
+                "listening to another program's monitoring, which sends {what}: counting by {by}"
             ));
             if is_summary && counting == Counting::Packets {
-                say("the kernel is in summary mode: only the places of drops are known");
+                say("the kernel is in summary mode: only the locations of drops are known");
                 hint(
-                    "whoever started the monitoring has to choose packet mode, as dwdump --by does",
+                    "the program that started the monitoring has to choose packet mode, as `dwdump --by` does",
                 );
             }
         }
@@ -132,8 +133,8 @@ fn announce(beginning: Beginning, command: &Summary) {
 }
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
-    let input = Input::open(file)?;
-    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let input = CaptureInput::open(file)?;
+    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(
@@ -141,7 +142,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
             command.grouping
         ));
         let mut counter = Counter::new(command, file.origins, filter)?;
-        counter.clock = Clock::Recorded {
+        counter.clock = IntervalTime::Recorded {
             interval: command.interval,
             began: None,
             last: Timestamp::default(),
@@ -159,31 +160,31 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
     failure.map_or(Ok(finished.exit), Err)
 }
 
-/// Counts, and writes them when an interval ends.
+/// Counts drops, and writes the counts when an interval ends.
 struct Counter {
-    table: Table,
+    counts: GroupedCounts,
     event_filter: EventFilter,
     form: Form,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
-    clock: Clock,
+    clock: IntervalTime,
     limit: Option<u64>,
-    /// Whether the totals were the only interval, and are not worth saying again.
+    /// The number of intervals that were written. After a single one the totals are not repeated.
     intervals: u64,
 }
 
-/// What goes to standard output.
+/// The format of the counts on standard output.
 #[derive(Clone, Copy)]
 enum Form {
     Lines(Detail),
     Json,
 }
 
-/// Whose time an interval is measured in.
-enum Clock {
-    /// This machine's.
+/// The source of time for the intervals.
+enum IntervalTime {
+    /// This machine's clock.
     Real { interval: Duration, began: Instant },
-    /// The drops'. Without an interval the file is one.
+    /// The times of the drops in a file. Without an interval the whole file is one.
     Recorded {
         interval: Option<Duration>,
         began: Option<Timestamp>,
@@ -195,7 +196,7 @@ impl Counter {
     fn new(command: &Summary, origins: Option<Origins>, filter: Filter) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
-            table: Table::new(command.grouping),
+            counts: GroupedCounts::new(command.grouping),
             event_filter: EventFilter::new(filter, origins),
             form: match command.lines {
                 Lines::Json => Form::Json,
@@ -203,7 +204,7 @@ impl Counter {
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
-            clock: Clock::Real {
+            clock: IntervalTime::Real {
                 interval: INTERVAL,
                 began: Instant::now(),
             },
@@ -212,14 +213,14 @@ impl Counter {
         })
     }
 
-    /// Writes the interval that ends at `time`, and begins the next.
+    /// Writes the counts of the interval that ends at `time`, and begins the next one.
     fn end_interval(&mut self, time: Timestamp, length: Duration) -> ControlFlow<Stop> {
-        let table = &mut self.table;
+        let counts = &mut self.counts;
         let written = match self.form {
-            Form::Lines(detail) => write_lines(&mut self.writer, table, detail),
-            Form::Json => write_object(&mut self.writer, table, time, length),
+            Form::Lines(detail) => write_lines(&mut self.writer, counts, detail),
+            Form::Json => write_object(&mut self.writer, counts, time, length),
         };
-        table.end_interval();
+        counts.end_interval();
         self.intervals += 1;
         match written.and_then(|()| self.writer.flush()) {
             Ok(()) => ControlFlow::Continue(()),
@@ -227,13 +228,13 @@ impl Counter {
         }
     }
 
-    /// In a file the drops' own times end the intervals. Those of several CPUs are not quite in
-    /// order; one that comes late counts where it comes.
+    /// Ends the intervals of a file before the time of a drop. The drops of several CPUs are not quite
+    /// in order; one that comes late is counted in the current interval.
     fn advance(&mut self, time: Option<Timestamp>) -> ControlFlow<Stop> {
         let Some(time) = time else {
             return ControlFlow::Continue(());
         };
-        let Clock::Recorded {
+        let IntervalTime::Recorded {
             interval,
             began,
             last,
@@ -252,21 +253,23 @@ impl Counter {
             return ControlFlow::Continue(());
         }
         let end = Timestamp(start.0.saturating_add(length));
-        // Intervals without drops are not written: a file may span years.
+        // IntervalTime without drops are not written: a file may span years.
         *began = Some(Timestamp(
             start.0.saturating_add(passed.saturating_mul(length)),
         ));
         self.end_interval(end, interval)
     }
 
-    /// Writes what was counted since the last interval.
+    /// Writes the counts since the last interval.
     fn finish(&mut self) -> ControlFlow<Stop> {
-        if self.table.sum().current == 0 {
+        if self.counts.sum().current == 0 {
             return ControlFlow::Continue(());
         }
         match self.clock {
-            Clock::Real { began, .. } => self.end_interval(Timestamp::now(), began.elapsed()),
-            Clock::Recorded { began, last, .. } => {
+            IntervalTime::Real { began, .. } => {
+                self.end_interval(Timestamp::now(), began.elapsed())
+            }
+            IntervalTime::Recorded { began, last, .. } => {
                 let began = began.unwrap_or(last);
                 let length = Duration::from_nanos(last.0.saturating_sub(began.0));
                 self.end_interval(last, length)
@@ -274,10 +277,10 @@ impl Counter {
         }
     }
 
-    /// The closing lines; `source` is what ended.
+    /// Prints the closing lines; `source` is what ended.
     fn tell(&self, loss: Option<Loss>, source: Source) {
         let closing = Closing {
-            table: &self.table,
+            counts: &self.counts,
             event_filter: &self.event_filter,
             totals: if self.intervals > 1 {
                 Totals::Shown
@@ -298,7 +301,7 @@ impl Receiver for Counter {
             Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
-            self.table.count(&counted);
+            self.counts.count(&counted);
         }
         if self
             .limit
@@ -309,33 +312,33 @@ impl Receiver for Counter {
         ControlFlow::Continue(())
     }
 
-    /// What is complete was written: there is nothing to hand on within an interval.
+    /// Does nothing: counts are written at the end of each interval.
     fn flush(&mut self) -> ControlFlow<Stop> {
         ControlFlow::Continue(())
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         // A pipe's end whose reader is gone reports POLLERR, asked for or not.
-        let pipe = self.pipe.as_ref()?;
-        Some(PollFd::new(pipe.as_fd(), PollFlags::empty()))
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
 
     fn due(&self) -> Option<Instant> {
         match self.clock {
-            Clock::Real { interval, began } => began.checked_add(interval),
-            Clock::Recorded { .. } => None,
+            IntervalTime::Real { interval, began } => began.checked_add(interval),
+            IntervalTime::Recorded { .. } => None,
         }
     }
 
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
-        let Clock::Real { interval, began } = &mut self.clock else {
+        let IntervalTime::Real { interval, began } = &mut self.clock else {
             return ControlFlow::Break(Stop::Closed);
         };
-        if why == Attention::Watched {
+        if matches!(why, Attention::Watched(_)) {
             return ControlFlow::Break(Stop::Closed);
         }
         let length = began.elapsed();
-        // Where the machine was too busy for an interval, it is longer; the next ones stay in step.
+        // An interval is longer when the machine was too busy; the next ones end at the planned times.
         let passed = length.as_nanos() / interval.as_nanos().max(1);
         *began += *interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(Timestamp::now(), length)

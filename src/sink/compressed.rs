@@ -11,7 +11,7 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 use super::{BUFFER_LEN, Ending, Sink, Written};
 use crate::record::DropRecord;
 
-/// How a file is compressed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// `.gz`
@@ -21,7 +21,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What a file's name asks for, and the name without that ending.
+    /// Returns the compression that a file's name ends with, and the name without that ending.
     pub fn of(path: &Path) -> Option<(Self, PathBuf)> {
         let extension = path.extension()?;
         let is = |name: &str| extension.eq_ignore_ascii_case(name);
@@ -45,11 +45,11 @@ enum Encoder<W: Write> {
     Zstd(ZstdEncoder<'static, W>),
 }
 
-/// What the sink writes to. Only [`CompressedSink`] ends the compression.
+/// The writer of the inner sink. Only [`CompressedSink`] ends the compression.
 struct Shared<W: Write>(Rc<RefCell<Encoder<W>>>);
 
 impl<W: Write + 'static> CompressedSink<W> {
-    /// Compresses into `writer`, which is to be buffered, what the sink writes that `make` makes.
+    /// Compresses the output of the sink that `make` returns into `writer`, which should be buffered.
     pub fn new(
         compression: Compression,
         writer: W,
@@ -81,7 +81,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Writes what belongs at the end.
+    /// Ends the compressed stream.
     fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Gzip(encoder) => {

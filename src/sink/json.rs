@@ -1,5 +1,5 @@
-//! JSON, one object a line: for jq and for log shippers. A field is absent when it is unknown, and
-//! never changes its type; `fixtures/drop.schema.json` says which there are.
+//! Writes JSON, one object a line, for jq and for log shippers. A field is absent when it is unknown, and
+//! never changes its type; `fixtures/drop.schema.json` lists the fields.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,14 +13,14 @@ use crate::packet;
 use crate::reason;
 use crate::record::{DropRecord, Fact, Name, Timestamp, Value};
 
-/// Lines of JSON.
+/// A sink that writes one JSON object a line.
 pub struct JsonSink<W: Write> {
     writer: W,
     finder: Option<SharedFinder>,
 }
 
 impl<W: Write> JsonSink<W> {
-    /// Objects, one a line.
+    /// Writes to `writer`.
     pub fn new(writer: W) -> Self {
         Self {
             writer,
@@ -28,7 +28,7 @@ impl<W: Write> JsonSink<W> {
         }
     }
 
-    /// Names source lines too.
+    /// Adds source lines.
     #[must_use]
     pub fn finding(self, finder: Option<SharedFinder>) -> Self {
         Self { finder, ..self }
@@ -57,7 +57,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 }
 
-/// A drop: its time, its facts, and what follows from its bytes.
+/// The object of a drop: its time, its facts, and what follows from its bytes.
 struct Object<'r, 'a> {
     record: &'r DropRecord<'a>,
     source: Option<Name<'r>>,
@@ -86,13 +86,13 @@ impl Serialize for Object<'_, '_> {
         fields.add("transport", transport)?;
         fields.add("sport", source_port)?;
         fields.add("dport", destination_port)?;
-        fields.add("fault", dissect::Packet::new(record).fault())?;
+        fields.add("fault", dissect::DissectedPacket::new(record).fault())?;
         fields.add("meaning", reason::of_record(record))?;
         fields.0.end()
     }
 }
 
-/// The fields of an object, of which unknown ones are absent.
+/// The fields of an object. Unknown ones are left out.
 struct Fields<M>(M);
 
 impl<M: SerializeMap> Fields<M> {
@@ -104,7 +104,7 @@ impl<M: SerializeMap> Fields<M> {
     }
 }
 
-/// RFC 3339, UTC, nanoseconds.
+/// Formats a time as RFC 3339, in UTC with nanoseconds.
 pub(super) fn rfc3339(time: Timestamp) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }

@@ -9,7 +9,7 @@
 //! use std::ops::ControlFlow;
 //!
 //! use dwdump::record::CaptureHost;
-//! use dwdump::sink::{Ending, Linking, PcapngSink, Rejected, Sink};
+//! use dwdump::sink::{Ending, Linking, PcapngSink, Sink};
 //! use dwdump::source::savefile::Savefile;
 //! # use dwdump::record::{
 //! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
@@ -40,12 +40,7 @@
 //! let mut file = Vec::new();
 //! let mut sink = PcapngSink::new(&mut file, Linking::Auto, "example 1.0", &host)?;
 //! sink.write(&record)?;
-//! sink.finish(&Ending {
-//!     loss: None,
-//!     rejected: Rejected::Counted(0),
-//!     period: None,
-//!     incomplete: Vec::new(),
-//! })?;
+//! sink.finish(&Ending::default())?;
 //! drop(sink);
 //!
 //! let mut causes = Vec::new();
@@ -75,7 +70,7 @@ pub use compressed::{CompressedSink, Compression};
 pub use json::JsonSink;
 pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
-pub use pcapng::{Commenting, PcapngSink};
+pub use pcapng::PcapngSink;
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 pub use with_lines::WithLines;
 
@@ -89,6 +84,19 @@ pub const SNAPLEN: u32 = 262_144;
 
 /// The buffer before a file: the standard library's 8 KiB cost up to 43 % of the wall time.
 pub const BUFFER_LEN: usize = 256 * 1024;
+
+/// The number of a pcapng file's first interface, which names the program that wrote the file, and has the counts
+/// of lost drops.
+const MONITOR: u32 = 0;
+
+/// What the comments of a packet in a pcapng file say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commenting {
+    /// The facts that the kernel reported.
+    Facts,
+    /// The facts, and the meaning of the drop by the catalogue of reasons.
+    Meanings,
+}
 
 /// A destination for records.
 pub trait Sink {
@@ -120,7 +128,7 @@ pub struct SourceLine {
     pub chain: Vec<Untrusted>,
 }
 
-/// The source line of a record's drop: the one that the finder knows, else the record's own.
+/// Returns the source line of a record's drop: the one that the finder knows, else the record's own.
 fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option<SourceLine> {
     let Cause::Software { location, .. } = record.cause else {
         return None;
@@ -140,7 +148,7 @@ fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option
 pub enum Written {
     /// It is in the output.
     Yes,
-    /// So much of it as a packet may have there.
+    /// It is in the output, cut to the snapshot length.
     Cut,
     /// The format cannot express it.
     LeftOut,
@@ -151,7 +159,7 @@ pub enum Written {
 /// What is known when a capture ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
-    /// Drops that never reached us, where that was counted.
+    /// Drops that were lost before they were received, if they were counted.
     pub loss: Option<Loss>,
     /// Records that the filter rejected.
     pub rejected: Rejected,
@@ -176,12 +184,12 @@ impl Default for Rejected {
     }
 }
 
-/// Which link type a packet file is to have.
+/// The link type of a file's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linking {
-    /// Each packet its own.
+    /// Each packet has its own.
     Auto,
-    /// All packets this one.
+    /// All packets have this one.
     One(LinkType),
 }
 
@@ -196,7 +204,7 @@ struct Fitted<'a> {
 }
 
 impl Fitted<'_> {
-    /// What becomes of it in a file with our snapshot length.
+    /// Returns what a file with our snapshot length holds of the packet.
     fn written(&self) -> Written {
         if self.header.len() + self.data.len() > SNAPLEN as usize {
             Written::Cut
@@ -207,7 +215,7 @@ impl Fitted<'_> {
 }
 
 impl Linking {
-    /// Hands the packet to `write` as the file will hold it; `None` where that is impossible.
+    /// Calls `write` with the packet as the file will hold it; returns `None` if the link type cannot hold it.
     fn apply<T>(
         self,
         record: &DropRecord<'_>,

@@ -14,7 +14,7 @@ use crate::record::{DropRecord, LinkType, Timestamp};
 /// all big-endian (LINKTYPE_NETLINK in tcpdump.org's registry).
 pub const COOKED_HEADER: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16];
 
-/// The latest time that a record of a pcap file holds, in 2106.
+/// The latest time that a pcap record can have, in 2106.
 const LATEST: Timestamp = Timestamp(u32::MAX as u64 * 1_000_000_000);
 
 /// A pcap stream of netlink messages.
@@ -38,7 +38,7 @@ impl<W: Write> NetlinkSink<W> {
         })
     }
 
-    /// The first record says which message type is NET_DM: without it, no reader knows.
+    /// Writes the first record, which says which message type is NET_DM. Without it, no reader knows.
     fn answer(&mut self, time: Timestamp) -> io::Result<()> {
         if self.is_answered {
             return Ok(());
@@ -50,7 +50,7 @@ impl<W: Write> NetlinkSink<W> {
         self.write_message(time).map(drop)
     }
 
-    /// The drop's own time is in the message; the record's says when it was written, and may be any.
+    /// The message has the drop's own time; that of the pcap record may be any.
     fn write_message(&mut self, time: Timestamp) -> io::Result<Written> {
         let time = time.min(LATEST);
         let len = u32::try_from(self.message.len()).map_err(io::Error::other)?;

@@ -1,16 +1,15 @@
-//! Enhanced Packet Blocks (section 4.3 of the draft), little-endian: the packet, and what is said of
-//! it in options.
+//! Writes Enhanced Packet Blocks (section 4.3 of the draft), little-endian: the packet, and its facts as
+//! options.
 
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
 use pcap_file::pcapng::blocks::{ENHANCED_PACKET_BLOCK, SIMPLE_PACKET_BLOCK};
 
-use super::pcapng::{Commenting, MONITOR};
-use super::{Fitted, SNAPLEN};
+use super::{Commenting, Fitted, MONITOR, SNAPLEN};
+use crate::cache::Cache;
 use crate::comment::{self, Comment};
 use crate::reason;
-use crate::recent::Recent;
 use crate::record::{Cause, DropRecord, EtherType, Packed, PacketFlags, Timestamp};
 use crate::untrusted::Untrusted;
 
@@ -24,30 +23,30 @@ const HEADER_LEN: usize = 28;
 /// Bytes behind the options: the length again.
 const TRAILER_LEN: usize = 4;
 
-/// Writes one block after the other. The parts go straight into the writer, which has to be
-/// buffered: the library wants the body in one piece, and that would be one more copy of a packet.
-/// Memory is used again, so that a packet allocates nothing.
+/// Writes packet blocks. Their parts go straight into the writer, which has to be buffered: the library takes
+/// a block's body in one piece, which would copy each packet once more. Memory is reused, so that a packet
+/// allocates nothing.
 pub struct PacketBlocks {
     commenting: Commenting,
-    /// The options of the packet at hand, when they are not known, and its names.
+    /// The options of the packet at hand, if they are not cached, and the names in them.
     fresh: Vec<u8>,
     names: Vec<u8>,
-    /// The options of a packet, as written for packets that had the same said of them.
-    known: Recent<Said, Vec<u8>>,
+    /// Options as they were written for earlier packets.
+    cache: Cache<OptionFacts, Vec<u8>>,
 }
 
-/// What decides the options of a packet, but for names and the notes of others.
+/// The facts that decide a packet's options, without names and notes: the key of the option cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Said {
+struct OptionFacts {
     facts: Packed,
     flags: PacketFlags,
     has_time: bool,
-    /// Whether the interface is one that all packets share.
+    /// Whether the packet is of the interface that all packets share.
     is_shared: bool,
 }
 
-impl Hash for Said {
-    /// The rest hardly differs where the facts are the same.
+impl Hash for OptionFacts {
+    /// Hashes the facts alone: the other fields hardly ever differ where the facts are the same.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.facts.hash(state);
@@ -60,7 +59,7 @@ impl PacketBlocks {
             commenting,
             fresh: Vec::new(),
             names: Vec::new(),
-            known: Recent::new(),
+            cache: Cache::new(),
         }
     }
 
@@ -88,17 +87,18 @@ impl PacketBlocks {
         let Timestamp(time) = record.time.unwrap_or_default();
         let [low, high] = [time, time >> 32].map(|half| (half & 0xffff_ffff) as u32);
         let original_len = packet.original_len.max(captured);
-        // Two fields at once, and each pair from the registers: a processor waits for bytes that are
-        // read in larger pieces than they were just written in.
-        for (first, second) in [
-            (ENHANCED_PACKET_BLOCK, len),
-            (interface, high),
-            (low, captured),
-        ] {
-            let pair = u64::from(first) | u64::from(second) << 32;
-            writer.write_all(&pair.to_le_bytes())?;
+        let fields = [
+            ENHANCED_PACKET_BLOCK,
+            len,
+            interface,
+            high,
+            low,
+            captured,
+            original_len,
+        ];
+        for field in fields {
+            writer.write_all(&field.to_le_bytes())?;
         }
-        writer.write_all(&original_len.to_le_bytes())?;
         writer.write_all(header)?;
         writer.write_all(data)?;
         writer.write_all(padding)?;
@@ -116,30 +116,30 @@ impl PacketBlocks {
             commenting,
             fresh,
             names,
-            known,
+            cache,
         } = self;
         let is_shared = interface == MONITOR;
-        // Options are made of these facts and of no others, so that packets with the same share them.
-        let mut said = Said {
+        let mut key = OptionFacts {
             facts: Packed::default(),
             flags: flags(record),
             has_time: record.time.is_some(),
             is_shared,
         };
-        let pieces = said.facts.set(&DropRecord {
+        // Options are made of these facts alone, so that all packets with the same facts share them.
+        let pieces = key.facts.set(&DropRecord {
             protocol: unsaid,
             input: record.input.filter(|_| is_shared),
             ..*record
         });
         let pieces = pieces.as_slice();
-        // What else is said is hardly ever the same twice.
+        // Notes are hardly ever the same twice.
         if !is_shared && record.notes.is_empty() {
-            let known = known.get(&said, pieces, |names, known| {
-                known.clear();
-                said.add_options(known, names, &[], *commenting);
+            let options = cache.get(&key, pieces, |names, options| {
+                options.clear();
+                key.add_options(options, names, &[], *commenting);
             });
-            if let Some(known) = known {
-                return known;
+            if let Some(options) = options {
+                return options;
             }
         }
         names.clear();
@@ -147,7 +147,7 @@ impl PacketBlocks {
             names.extend_from_slice(name);
         }
         fresh.clear();
-        said.add_options(fresh, names, record.notes, *commenting);
+        key.add_options(fresh, names, record.notes, *commenting);
         fresh
     }
 }
@@ -172,7 +172,7 @@ pub fn write_simple(writer: &mut impl Write, packet: Fitted<'_>) -> io::Result<(
     writer.write_all(&len.to_le_bytes())
 }
 
-/// Whether a Simple Packet Block says all there is to say of a packet without a time.
+/// Returns whether a Simple Packet Block can hold everything that is known of the packet.
 pub fn is_simple(record: &DropRecord<'_>, packet: Fitted<'_>) -> bool {
     let protocol_bytes = if packet.header.is_empty() {
         packet.data
@@ -187,8 +187,8 @@ pub fn is_simple(record: &DropRecord<'_>, packet: Fitted<'_>) -> bool {
         && snaplen(packet) > 0
 }
 
-/// The snapshot length of the interface of a Simple Packet Block, from which a reader works out how many
-/// bytes were captured.
+/// Returns the snapshot length that the interface of a Simple Packet Block needs: readers compute from it how
+/// many bytes were captured.
 pub fn snaplen(packet: Fitted<'_>) -> u32 {
     let captured = u32::try_from(Body::of(packet).captured).unwrap_or(u32::MAX);
     if captured == packet.original_len.max(captured).min(SNAPLEN) {
@@ -198,12 +198,12 @@ pub fn snaplen(packet: Fitted<'_>) -> u32 {
     }
 }
 
-/// The packet's bytes in a block.
+/// The bytes of a packet in a block.
 struct Body<'a> {
     header: &'a [u8],
     data: &'a [u8],
     padding: &'static [u8],
-    /// Bytes of header and data together.
+    /// The length of header and data together.
     captured: usize,
 }
 
@@ -222,8 +222,8 @@ impl<'a> Body<'a> {
     }
 }
 
-impl Said {
-    /// Appends the options; `names` are those of the facts.
+impl OptionFacts {
+    /// Appends the options; `names` holds the names of the facts, one after the other.
     fn add_options(
         self,
         body: &mut Vec<u8>,
@@ -256,7 +256,7 @@ impl Said {
     }
 }
 
-/// The flags to write: those of the record, and the direction of a drop.
+/// Returns the flags to write: those of the record, with the direction of a drop.
 fn flags(record: &DropRecord<'_>) -> PacketFlags {
     if record.cause.origin().is_some() {
         record.flags.with_direction(record.direction())
@@ -285,7 +285,7 @@ fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(body);
 }
 
-/// Blocks and options are aligned to 4 bytes.
+/// Pads to the next multiple of 4 bytes, as blocks and options require.
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }

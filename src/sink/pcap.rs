@@ -13,7 +13,7 @@ use crate::record::{DropRecord, LinkType, Timestamp};
 pub struct PcapSink<W: Write> {
     writer: PcapWriter<W>,
     linking: Linking,
-    /// Cooked header and packet together; reused.
+    /// The cooked header and the packet. The memory is reused.
     packet: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ impl<W: Write> Sink for PcapSink<W> {
     }
 }
 
-/// The header of every pcap file of ours.
+/// Returns the header of our pcap files.
 pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader {
     PcapHeader {
         version_major: 2,
@@ -74,7 +74,7 @@ pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader
     }
 }
 
-/// A record of a pcap file; `None` after the year 2106, which its 32 bits do not hold.
+/// Returns a record of a pcap file; `None` for times after the year 2106, which do not fit its 32 bits.
 pub(super) fn raw_packet(
     time: Timestamp,
     resolution: PcapTsResolution,
@@ -95,7 +95,7 @@ pub(super) fn raw_packet(
     })
 }
 
-/// The operating system's error, where that is what happened.
+/// Returns the operating system's error, if there is one.
 pub(super) fn into_io(error: PcapWriteError) -> io::Error {
     match error {
         PcapWriteError::Io(error) | PcapWriteError::FieldWriteFailed(_, error) => error,

@@ -1,5 +1,5 @@
-//! Writes pcapng (draft-ietf-opsawg-pcapng): each fact of a drop is a comment of its packet, each
-//! source has an interface, and the statistics of interface 0 hold the loss.
+//! Writes pcapng (draft-ietf-opsawg-pcapng). Each fact of a drop is a comment of its packet. Packets that differ in
+//! input, link type or origin have different interfaces. The statistics of interface 0 hold the loss.
 
 use std::borrow::Cow;
 use std::hash::Hash;
@@ -19,13 +19,13 @@ use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::{self, PacketBlocks};
-use super::{Ending, Fitted, Linking, Rejected, SNAPLEN, Sink, Written};
+use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
-use crate::record::{CaptureHost, DropRecord, Interface, Link, LinkType, Name, Origin, Timestamp};
+use crate::record::{
+    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Origin, Timestamp,
+};
 
-/// The number of the first interface: it says what program wrote the file, and what was lost.
-pub(super) const MONITOR: u32 = 0;
-/// Interfaces of a section: what a reader has to keep. More begin another section.
+/// The most interfaces of a section. A reader has to keep them; further ones begin another section.
 const MAX_INTERFACES: usize = 50_000;
 
 /// A pcapng stream.
@@ -33,11 +33,11 @@ pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     section: SectionHeaderBlock<'static>,
     linking: Linking,
-    /// The interface of packets without a time, where this section is for those.
+    /// The interface of this section, if it is one for packets without a time.
     timeless: Option<Timeless>,
-    /// Packets written on each interface; its position is the interface's number less one.
-    interfaces: IndexMap<OwnedSource, u64, RandomState>,
-    /// The position of the last packet's.
+    /// The packets written on each interface. The interface's number is the position plus one.
+    interfaces: IndexMap<OwnedIdentity, u64, RandomState>,
+    /// The position of the last packet's interface.
     latest: usize,
     packets: PacketBlocks,
     captured: u64,
@@ -45,36 +45,27 @@ pub struct PcapngSink<W: Write> {
     last: Timestamp,
 }
 
-/// How much the comments of a packet say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commenting {
-    /// The facts that the kernel reported.
-    Facts,
-    /// The facts, and the meaning of the drop by the catalogue of reasons.
-    Meanings,
-}
-
-/// What has an interface of its own in the file.
+/// What tells the interfaces of a file apart.
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
-struct Source<N> {
-    index: Option<u32>,
+struct InterfaceIdentity<N> {
+    key: Option<InterfaceKey>,
     name: N,
     link: Link,
     origin: Option<Origin>,
 }
 
-type OwnedSource = Source<Option<Vec<u8>>>;
+type OwnedIdentity = InterfaceIdentity<Option<Vec<u8>>>;
 
 /// Interface 0 of a section of packets without a time.
 struct Timeless {
-    source: OwnedSource,
+    key: OwnedIdentity,
     snaplen: u32,
 }
 
 /// What the record's interface is told by, in a file that holds its packet as one of this link type.
-fn source<'a>(record: &DropRecord<'a>, link: LinkType) -> Source<Option<Name<'a>>> {
-    Source {
-        index: record.input.map(|input| input.index),
+fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
+    InterfaceIdentity {
+        key: record.input.map(|input| input.key),
         name: record.input.and_then(Interface::name),
         link: Link {
             kind: link,
@@ -84,10 +75,10 @@ fn source<'a>(record: &DropRecord<'a>, link: LinkType) -> Source<Option<Name<'a>
     }
 }
 
-impl<N> Source<N> {
-    fn with_name<M>(&self, name: M) -> Source<M> {
-        Source {
-            index: self.index,
+impl<N> InterfaceIdentity<N> {
+    fn with_name<M>(&self, name: M) -> InterfaceIdentity<M> {
+        InterfaceIdentity {
+            key: self.key,
             name,
             link: self.link,
             origin: self.origin,
@@ -95,27 +86,27 @@ impl<N> Source<N> {
     }
 }
 
-impl Source<Option<Name<'_>>> {
-    fn is(&self, key: &OwnedSource) -> bool {
+impl InterfaceIdentity<Option<Name<'_>>> {
+    fn is(&self, key: &OwnedIdentity) -> bool {
         let is_named = match (self.name, &key.name) {
             (Some(name), Some(key)) => name.is(key),
             (None, None) => true,
             _ => false,
         };
-        is_named && (self.index, self.link, self.origin) == (key.index, key.link, key.origin)
+        is_named && (self.key, self.link, self.origin) == (key.key, key.link, key.origin)
     }
 }
 
-impl Equivalent<OwnedSource> for Source<Option<&[u8]>> {
-    fn equivalent(&self, key: &OwnedSource) -> bool {
-        (self.index, self.name, self.link, self.origin)
-            == (key.index, key.name.as_deref(), key.link, key.origin)
+impl Equivalent<OwnedIdentity> for InterfaceIdentity<Option<&[u8]>> {
+    fn equivalent(&self, key: &OwnedIdentity) -> bool {
+        (self.key, self.name, self.link, self.origin)
+            == (key.key, key.name.as_deref(), key.link, key.origin)
     }
 }
 
 impl<W: Write> PcapngSink<W> {
     /// Writes the section header and interface 0. `application` names this program and version;
-    /// `writer` is to be buffered, since a packet comes in parts.
+    /// `writer` should be buffered, because a packet is written in parts.
     pub fn new(
         writer: W,
         linking: Linking,
@@ -171,8 +162,8 @@ impl<W: Write> PcapngSink<W> {
         )
     }
 
-    /// Ends a section and begins another, which knows no interfaces: neither we nor a reader can
-    /// keep more and more of them. What was lost is told at the end, once.
+    /// Ends the section and begins another, without interfaces, since neither we nor a reader can keep any number
+    /// of them. The loss is written once, at the end.
     fn begin_section(&mut self) -> io::Result<()> {
         self.write_section_header()?;
         self.describe_monitor()
@@ -192,36 +183,36 @@ impl<W: Write> PcapngSink<W> {
         Ok(())
     }
 
-    /// Writes a packet without a time. Only a Simple Packet Block has none, and that is always of interface 0:
-    /// so such packets have sections of their own, one for each interface that comes.
+    /// Writes a packet without a time. Only a Simple Packet Block has none, and it always belongs to interface 0.
+    /// So each interface of such packets begins a section of its own.
     fn write_timeless(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
-        let source = source(record, packet.link);
+        let key = identity(record, packet.link);
         let snaplen = packet_block::snaplen(packet);
         let is_at_hand = self
             .timeless
             .as_ref()
-            .is_some_and(|timeless| timeless.snaplen == snaplen && source.is(&timeless.source));
+            .is_some_and(|timeless| timeless.snaplen == snaplen && key.is(&timeless.key));
         if !is_at_hand {
             self.write_section_header()?;
-            let (name, description) = interface::describe(record.input, source.link, source.origin);
+            let (name, description) = interface::describe(record.input, key.link, key.origin);
             self.describe(packet.link, snaplen, name.into(), description)?;
-            let name = source.name.map(|name| name.as_bytes().to_vec());
-            let source = source.with_name(name);
-            self.timeless = Some(Timeless { source, snaplen });
+            let name = key.name.map(|name| name.as_bytes().to_vec());
+            let key = key.with_name(name);
+            self.timeless = Some(Timeless { key, snaplen });
         }
         packet_block::write_simple(self.writer.get_mut(), packet)
     }
 
-    /// Sets how much the comments say; facts alone without it.
+    /// Sets what the comments say. The default is facts alone.
     #[must_use]
     pub fn commenting(self, commenting: Commenting) -> Self {
         let packets = PacketBlocks::new(commenting);
         Self { packets, ..self }
     }
 
-    /// Whether all packets have to be of interface 0. libpcap (1.10.3) reads no file with several
-    /// interfaces of a link type that has another number in its own programs (101 is 12 there): it
-    /// compares the one with the other.
+    /// Returns whether all packets have to be of interface 0. libpcap (1.10.3) rejects files with several interfaces
+    /// of a link type whose number it translates (101 to 12), because it compares one number with the
+    /// other.
     fn shares_interface(&self) -> bool {
         self.linking == Linking::One(LinkType::RAW)
     }
@@ -251,26 +242,26 @@ impl<W: Write> PcapngSink<W> {
         Ok(())
     }
 
-    /// The number of the interface that the record belongs to, described when it is new.
+    /// Returns the number of the record's interface, and describes a new one.
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
-        let source = source(record, link);
+        let key = identity(record, link);
         // Most packets are of the interface of the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
-        if let Some((_, count)) = latest.filter(|(key, _)| source.is(key)) {
+        if let Some((_, count)) = latest.filter(|(latest, _)| key.is(latest)) {
             *count += 1;
             return u32::try_from(self.latest + 1).map_err(io::Error::other);
         }
-        let source = source.with_name(source.name.map(Name::as_bytes));
-        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&source) {
+        let key = key.with_name(key.name.map(Name::as_bytes));
+        let position = if let Some((position, _, count)) = self.interfaces.get_full_mut(&key) {
             *count += 1;
             position
         } else {
             if self.interfaces.len() == MAX_INTERFACES {
                 self.begin_section()?;
             }
-            let (name, description) = interface::describe(record.input, source.link, source.origin);
+            let (name, description) = interface::describe(record.input, key.link, key.origin);
             self.describe(link, SNAPLEN, name.into(), description)?;
-            let key = source.with_name(source.name.map(<[u8]>::to_vec));
+            let key = key.with_name(key.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0
         };
         self.latest = position;
@@ -316,7 +307,7 @@ impl<W: Write> PcapngSink<W> {
         Ok(())
     }
 
-    /// One statistics block for each interface of the section.
+    /// Writes a statistics block for each interface of the section.
     fn write_statistics(&mut self, ending: &Ending) -> io::Result<()> {
         use InterfaceStatisticsOption::{
             Common, IsbEndTime, IsbFilterAccept, IsbIfDrop, IsbIfRecv, IsbOsDrop, IsbStartTime,
@@ -389,7 +380,7 @@ impl<W: Write> Sink for PcapngSink<W> {
     }
 }
 
-/// The operating system's error, where that is what happened.
+/// Returns the operating system's error, if there is one.
 fn into_io(error: PcapNgWriteError) -> io::Error {
     match error {
         PcapNgWriteError::Io(error) => error,

@@ -11,30 +11,33 @@ use super::text::Detail;
 use crate::dissect::ProtocolName;
 use crate::reason;
 use crate::record::{Escaped, Name, Symbol, Timestamp};
-use crate::summary::{Grouping, Key, Order, Row, Table};
+use crate::summary::{GroupCounts, GroupKey, GroupOrder, GroupedCounts, Grouping};
 use crate::symbol::sent::{Module, Sent};
 
-/// A line for each row with drops in the interval that is not over yet, most first.
-pub fn write_lines(writer: &mut impl Write, table: &Table, detail: Detail) -> io::Result<()> {
-    for (key, row) in table.rows(Order::Current) {
+/// Writes a line for each group with drops in the current interval, the most frequent first.
+pub fn write_lines(
+    writer: &mut impl Write,
+    counts: &GroupedCounts,
+    detail: Detail,
+) -> io::Result<()> {
+    for (key, row) in counts.groups(GroupOrder::Current) {
         if row.current > 0 {
             let place = Where { key, detail };
             let more = AtMostMore(row.current_error);
             writeln!(writer, "{} drops {place}{more}", row.current)?;
         }
     }
-    let others = table.others().current;
+    let others = counts.others().current;
     if others > 0 {
-        writeln!(writer, "{others} drops {}", Elsewhere(table.grouping()))?;
+        writeln!(writer, "{others} drops {}", Elsewhere(counts.grouping()))?;
     }
     Ok(())
 }
 
-/// Where the drops of a row are: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`, as dropwatch
-/// writes it.
+/// The place of a row's drops as dropwatch writes it: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`.
 pub struct Where<'a> {
     /// The row's.
-    pub key: &'a Key,
+    pub key: &'a GroupKey,
     /// Whether the module is named.
     pub detail: Detail,
 }
@@ -42,8 +45,8 @@ pub struct Where<'a> {
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {
-            Key::Place { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
-            Key::Place {
+            GroupKey::Location { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
+            GroupKey::Location {
                 pc: Some(pc),
                 symbol,
             } => {
@@ -53,16 +56,19 @@ impl fmt::Display for Where<'_> {
                 }
                 write!(f, " ({pc:#x}) [software]")
             }
-            key @ Key::Place { pc: None, .. } => write!(f, "at {key} [software]"),
-            key @ Key::Trap(_) => write!(f, "at {key} [hardware]"),
-            key @ Key::Reason(_) => write!(f, "for {key} [software]"),
-            key @ (Key::Interface { .. } | Key::Local) => write!(f, "on {key}"),
-            key @ (Key::Flow(_) | Key::OtherProtocol(_)) => write!(f, "of {key}"),
-            key @ (Key::Kernel | Key::Module(_) | Key::UnknownModule | Key::Device) => {
+            key @ GroupKey::Location { pc: None, .. } => write!(f, "at {key} [software]"),
+            key @ GroupKey::Trap(_) => write!(f, "at {key} [hardware]"),
+            key @ GroupKey::Reason(_) => write!(f, "for {key} [software]"),
+            key @ (GroupKey::Interface { .. } | GroupKey::Local) => write!(f, "on {key}"),
+            key @ (GroupKey::Flow(_) | GroupKey::OtherProtocol(_)) => write!(f, "of {key}"),
+            key @ (GroupKey::Kernel
+            | GroupKey::Module(_)
+            | GroupKey::UnknownModule
+            | GroupKey::Device) => {
                 write!(f, "in {key}")
             }
-            Key::NotDropped => f.write_str("without drop facts"),
-            key @ Key::Unseen => key.fmt(f),
+            GroupKey::NotDropped => f.write_str("without drop facts"),
+            key @ GroupKey::Unseen => key.fmt(f),
         }
     }
 }
@@ -79,7 +85,7 @@ fn write_symbol(f: &mut fmt::Formatter<'_>, symbol: Symbol<'_>, detail: Detail) 
     }
 }
 
-/// ` (at most 12 more)`, where a row may have drops that are counted among the others.
+/// Returns ` (at most 12 more)` for a row some of whose drops may be counted among the others.
 pub struct AtMostMore(pub u64);
 
 impl fmt::Display for AtMostMore {
@@ -91,13 +97,13 @@ impl fmt::Display for AtMostMore {
     }
 }
 
-/// Where the drops are that have no row of their own.
+/// The place of the drops that have no row of their own.
 pub struct Elsewhere(pub Grouping);
 
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Grouping::Location => f.write_str("at other places"),
+            Grouping::Location => f.write_str("at other locations"),
             Grouping::Reason => f.write_str("for other reasons"),
             Grouping::Interface => f.write_str("on other interfaces"),
             Grouping::Flow => f.write_str("of other flows"),
@@ -106,49 +112,49 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// One object for the interval that ends at `time` and lasted `length`. A field is absent when it
-/// is unknown, and never changes its type; `fixtures/summary.schema.json` says which there are.
+/// Writes one object for the interval that ends at `time` and lasted `length`. A field is absent when it is
+/// unknown, and never changes its type; `fixtures/summary.schema.json` lists the fields.
 pub fn write_object(
     writer: &mut impl Write,
-    table: &Table,
+    counts: &GroupedCounts,
     time: Timestamp,
     length: Duration,
 ) -> io::Result<()> {
-    let rows = table.rows(Order::Current);
+    let rows = counts.groups(GroupOrder::Current);
     let rows = rows.into_iter().filter(|(_, row)| row.current > 0);
     let object = Interval {
         time: rfc3339(time),
         seconds: length.as_secs_f64(),
-        by: table.grouping().to_string(),
-        drops: table.sum().current,
-        total: table.sum().total,
+        by: counts.grouping().to_string(),
+        drops: counts.sum().current,
+        total: counts.sum().total,
         rows: rows
-            .map(|(key, row)| Object::new(table.grouping(), key, row))
+            .map(|(key, row)| GroupObject::new(counts.grouping(), key, row))
             .collect(),
-        other: table.others().current,
-        other_total: table.others().total,
+        other: counts.others().current,
+        other_total: counts.others().total,
     };
     serde_json::to_writer(&mut *writer, &object)?;
     writer.write_all(b"\n")
 }
 
-/// What was dropped in an interval.
+/// The object of an interval.
 #[derive(Debug, Serialize)]
 struct Interval {
-    /// RFC 3339, UTC, nanoseconds.
+    /// The time as RFC 3339, in UTC with nanoseconds.
     time: String,
     seconds: f64,
     by: String,
     drops: u64,
     total: u64,
-    rows: Vec<Object>,
+    rows: Vec<GroupObject>,
     other: u64,
     other_total: u64,
 }
 
-/// A row, in the words of the drops' own JSON.
+/// The object of a row, with the field names of the drops' own JSON.
 #[derive(Debug, Default, Serialize)]
-struct Object {
+struct GroupObject {
     drops: u64,
     total: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -189,8 +195,8 @@ struct Object {
     meaning: Option<&'static str>,
 }
 
-impl Object {
-    fn new(grouping: Grouping, key: &Key, row: &Row) -> Self {
+impl GroupObject {
+    fn new(grouping: Grouping, key: &GroupKey, row: &GroupCounts) -> Self {
         let object = Self {
             drops: row.current,
             total: row.total,
@@ -203,29 +209,29 @@ impl Object {
         };
         let name = |name: &[u8]| text(Name::new(name));
         match key {
-            Key::Reason(reason) => Self {
+            GroupKey::Reason(reason) => Self {
                 origin: Some("software"),
                 reason: name(reason),
                 ..object
             },
-            Key::Trap(trap) => Self {
+            GroupKey::Trap(trap) => Self {
                 origin: Some("hardware"),
                 trap: name(trap),
                 ..object
             },
-            Key::Place { pc, .. } => Self {
+            GroupKey::Location { pc, .. } => Self {
                 origin: Some("software"),
                 location: text(key.symbol()),
                 module: text(key.symbol().and_then(Symbol::module).map(Escaped)),
                 pc: pc.map(|pc| format!("{pc:#018x}")),
                 ..object
             },
-            Key::Interface { index, name: given } => Self {
-                ifindex: Some(*index).filter(|index| *index != 0),
+            GroupKey::Interface { key, name: given } => Self {
+                ifindex: Some(key.index).filter(|index| *index != 0),
                 ifname: name(given),
                 ..object
             },
-            Key::Flow(flow) => Self {
+            GroupKey::Flow(flow) => Self {
                 src: text(Some(flow.source)),
                 dst: text(Some(flow.destination)),
                 transport: Some(ProtocolName(flow.transport).to_string().to_lowercase()),
@@ -233,20 +239,20 @@ impl Object {
                 dport: flow.ports.map(|(_, destination)| destination),
                 ..object
             },
-            Key::OtherProtocol(proto) => Self {
+            GroupKey::OtherProtocol(proto) => Self {
                 proto: text(*proto),
                 ..object
             },
-            Key::Module(module) => Self {
+            GroupKey::Module(module) => Self {
                 module: name(module),
                 ..object
             },
-            Key::Local
-            | Key::Kernel
-            | Key::UnknownModule
-            | Key::Device
-            | Key::NotDropped
-            | Key::Unseen => object,
+            GroupKey::Local
+            | GroupKey::Kernel
+            | GroupKey::UnknownModule
+            | GroupKey::Device
+            | GroupKey::NotDropped
+            | GroupKey::Unseen => object,
         }
     }
 }
@@ -256,11 +262,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the drops of a row mean, where its key alone says it.
-fn meaning(key: &Key) -> Option<&'static str> {
+/// Returns the meaning of a group's drops, if its key alone decides it.
+fn meaning(key: &GroupKey) -> Option<&'static str> {
     match key {
-        Key::Reason(reason) => reason::meaning(Some(reason), None),
-        Key::Place { .. } => reason::meaning(None, Some(key.symbol()?.function())),
+        GroupKey::Reason(reason) => reason::meaning(Some(reason), None),
+        GroupKey::Location { .. } => reason::meaning(None, Some(key.symbol()?.function())),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One line a drop, in tcpdump's manner, for people; with more below it when asked.
+//! Writes one line a drop for people, like tcpdump, with further lines below it for `-v`.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,60 +10,60 @@ use crate::dissect;
 use crate::reason;
 use crate::record::{Cause, DropRecord, Fact, Timestamp, Value};
 
-/// How lines look.
+/// The style of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextStyle {
-    /// Whose time of day.
+    /// The time zone of the time of day.
     pub zone: Zone,
-    /// Digits of it.
+    /// The digits of the time of day.
     pub precision: Precision,
-    /// How much there is to a drop.
+    /// The lines of a drop.
     pub detail: Detail,
-    /// Whether reasons and places stand out.
+    /// Whether reasons and places are coloured.
     pub color: Color,
 }
 
-/// Whose time of day is shown.
+/// The time zone of the time of day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Zone {
-    /// This machine's.
+    /// The time zone of this machine.
     #[default]
     Local,
-    /// Everybody's.
+    /// UTC.
     Utc,
 }
 
-/// Digits behind the second.
+/// The digits of a fraction of a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Six, as tcpdump shows.
     #[default]
     Microseconds,
-    /// Nine: all that the kernel gives.
+    /// Nine, all that the kernel reports.
     Nanoseconds,
 }
 
-/// How much is shown of a drop.
+/// The lines that are shown of a drop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
     /// One line.
     #[default]
     Line,
-    /// Indented lines below it: address, module, interface, lengths.
+    /// One line, and indented lines below it with address, module, interface and lengths.
     Full,
 }
 
-/// Whether to write escape sequences for colours.
+/// Whether colours are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
     /// Plain text.
     #[default]
     Never,
-    /// For a terminal.
+    /// Escape sequences for a terminal.
     Always,
 }
 
-/// Lines of text.
+/// A sink that writes lines of text.
 pub struct TextSink<W: Write> {
     writer: W,
     style: TextStyle,
@@ -72,7 +72,7 @@ pub struct TextSink<W: Write> {
 }
 
 impl<W: Write> TextSink<W> {
-    /// Lines of this style.
+    /// Writes lines of this style to `writer`.
     pub fn new(writer: W, style: TextStyle) -> Self {
         Self {
             writer,
@@ -82,7 +82,7 @@ impl<W: Write> TextSink<W> {
         }
     }
 
-    /// Shows source lines too.
+    /// Adds source lines.
     #[must_use]
     pub fn finding(self, finder: Option<SharedFinder>) -> Self {
         Self { finder, ..self }
@@ -125,7 +125,7 @@ impl<W: Write> Sink for TextSink<W> {
     }
 }
 
-/// The time of day.
+/// Writes the time of day.
 fn write_clock<Z: TimeZone<Offset: fmt::Display>>(
     writer: &mut impl Write,
     time: Option<Timestamp>,
@@ -146,7 +146,7 @@ fn write_clock<Z: TimeZone<Offset: fmt::Display>>(
     write!(writer, "{}", time.format(format))
 }
 
-/// Everything of a line but the time: interface, packet, reason, location.
+/// Writes a line without its time: interface, packet, reason, location.
 struct Line<'r, 'a> {
     record: &'r DropRecord<'a>,
     color: Color,
@@ -166,7 +166,7 @@ impl Line<'_, '_> {
     }
 }
 
-/// Colours that read on dark and on light ground (ECMA-48, 8.3.117).
+/// Colours that are readable on dark and on light backgrounds (ECMA-48, 8.3.117).
 #[derive(Clone, Copy)]
 enum Hue {
     Red = 31,
@@ -182,7 +182,7 @@ impl fmt::Display for Line<'_, '_> {
             (None, Cause::Unknown) => {}
             (None, _) => f.write_str("local ")?,
         }
-        write!(f, "{}", dissect::Packet::new(record))?;
+        write!(f, "{}", dissect::DissectedPacket::new(record))?;
         match record.cause {
             Cause::Software { location, reason } => {
                 if let Some(reason) = reason {
@@ -218,7 +218,7 @@ fn facts_of_detail() -> Vec<Fact> {
     facts
 }
 
-/// The lines below: one fact each, in the words of the comments and of JSON.
+/// Writes the lines below the first, one for each fact, spelled as in comments and JSON.
 fn write_details(
     writer: &mut impl Write,
     record: &DropRecord<'_>,
@@ -229,7 +229,7 @@ fn write_details(
             writeln!(writer, "\t{}: {value}", fact.about().name)?;
         }
     }
-    if let Some(fault) = dissect::Packet::new(record).fault() {
+    if let Some(fault) = dissect::DissectedPacket::new(record).fault() {
         writeln!(writer, "\tfault: {}", dissect::InFull(fault))?;
     }
     if let Some(meaning) = reason::of_record(record) {

@@ -1,10 +1,23 @@
-//! Sources produce records. A source knows records and the bytes that they are decoded from, but not
-//! what happens to the records nor the command line.
+//! Sources produce events: drops, and counts of drops. A source knows records and the bytes that they
+//! are decoded from, but not what happens to the records nor the command line.
+//!
+//! A live source is a `Source`: an event loop polls its descriptors and takes its events. A run has
+//! a list of them, `sources::Sources`, which orders the events of several by time. A new source is a
+//! file here and a line where the list is made (`run::live`). A capture file is read by
+//! [`savefile::Reader`], which has no descriptors and ends by itself.
 
-pub(crate) mod kernel;
+mod merge;
+pub(crate) mod net_dm;
 pub mod savefile;
+#[cfg(test)]
+pub(crate) mod simulated;
+pub(crate) mod sources;
 
-use crate::record::{Cause, DropRecord, Timestamp};
+use std::io;
+use std::ops::{AddAssign, ControlFlow};
+use std::os::fd::BorrowedFd;
+
+use crate::record::{Cause, DropRecord, Loss, Timestamp};
 
 /// What to do with alerts of what never was a packet: netlink messages, data between sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +28,7 @@ pub enum NotPackets {
     Take,
 }
 
-/// What a source tells of.
+/// An event of a source.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'r, 'a> {
     /// One dropped packet.
@@ -23,16 +36,93 @@ pub enum Event<'r, 'a> {
     /// Drops that the kernel counted itself, in summary mode: of a software drop only the location
     /// is known, of a hardware drop only the trap.
     Count {
-        /// Where.
+        /// The location or the trap.
         cause: Cause<'a>,
-        /// How many.
+        /// The number of drops.
         count: u64,
-        /// When they were told; `None` where a file says no time.
+        /// The time of the report; `None` where a file says no time.
         time: Option<Timestamp>,
     },
-    /// Behind the counts of one summary alert.
+    /// The end of the counts of one summary alert.
     EndOfCounts {
-        /// The alert had no room for another place, so some may be missing.
+        /// The alert could not name every location, so some may be missing.
         is_full: bool,
     },
+}
+
+impl Event<'_, '_> {
+    /// Returns the time of the drop or of the report.
+    fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Drop(record) => record.time,
+            Self::Count { time, .. } => *time,
+            Self::EndOfCounts { .. } => None,
+        }
+    }
+}
+
+/// A live stream of events. The event loop polls what [`watch`](Self::watch) names and calls
+/// [`take`](Self::take) whenever something may be waiting; nothing here blocks.
+pub(crate) trait Source {
+    /// Adds the descriptors that become readable when events wait; there may be several, for
+    /// instance one for each CPU.
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>);
+
+    /// Hands on some of the waiting events, without waiting for any, until `receive` breaks.
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>>;
+
+    /// Ends the stream: what waits can still be taken, and no more comes.
+    fn end(&mut self) -> io::Result<()>;
+
+    /// Returns what was lost on the way from the kernel to this source. The drop monitor's own queue
+    /// is not included: `net_dm::monitoring` reads its statistics.
+    fn loss(&self) -> io::Result<Loss>;
+
+    /// Returns the counts of what gave no event.
+    fn left_out(&self) -> LeftOut;
+
+    /// Returns whether a symbol stays cut because this process may not see addresses; true once.
+    fn symbols_are_newly_hidden(&mut self) -> bool;
+
+    /// Has the kernel deliver all events again, where it filters them.
+    fn detach_filter(&self) -> io::Result<()>;
+}
+
+/// The receiver of a source's events. It breaks when it wants no more.
+pub(crate) type Receive<'r> = dyn FnMut(Event<'_, '_>) -> ControlFlow<()> + 'r;
+
+/// The result of taking events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken<B> {
+    /// Something was waiting, and more may be.
+    Some,
+    /// Nothing was waiting.
+    Nothing,
+    /// The receiver wants no more.
+    Break(B),
+}
+
+/// Counts of what was received and gave no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// Attributes that were skipped: unknown, or of the wrong size.
+    pub skipped_attributes: u64,
+    /// Summary alerts: the kernel is in summary mode.
+    pub summaries: u64,
+    /// Datagrams that did not fit the buffer, or ended in an impossible length.
+    pub damaged_messages: u64,
+    /// Alerts of what never was a packet, left out.
+    pub not_packets: u64,
+    /// Alerts of alerts that the kernel freed as dropped, left out.
+    pub alerts_of_alerts: u64,
+}
+
+impl AddAssign for LeftOut {
+    fn add_assign(&mut self, other: Self) {
+        self.skipped_attributes += other.skipped_attributes;
+        self.summaries += other.summaries;
+        self.damaged_messages += other.damaged_messages;
+        self.not_packets += other.not_packets;
+        self.alerts_of_alerts += other.alerts_of_alerts;
+    }
 }

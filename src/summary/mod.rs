@@ -1,14 +1,33 @@
-//! Counts drops by place, reason, interface, flow or module, in bounded memory.
+//! Counts drops by location, reason, interface, flow or module, in bounded memory.
 //!
-//! There is no I/O and no clock: [`Table`] counts the drops that it is given, and its owner ends the
-//! intervals.
+//! There is no I/O and no clock: [`GroupedCounts`] counts the drops that it is given, and its owner
+//! ends the intervals.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::record::Cause;
+//! use dwdump::summary::{Counted, GroupOrder, GroupedCounts, Grouping};
+//!
+//! let mut counts = GroupedCounts::new(Grouping::Reason);
+//! counts.count(&Counted::Kernel {
+//!     cause: Cause::Unknown,
+//!     count: 3,
+//! });
+//! for (key, group) in counts.groups(GroupOrder::Total) {
+//!     println!("{} {key}, filter: {}", group.total, key.filter(Grouping::Reason));
+//! }
+//! assert_eq!(counts.sum().total, 3);
+//! ```
 
-mod key;
+mod counts;
+mod group_key;
 mod lightest;
-mod table;
 
-pub use key::{Key, KeyView};
-pub use table::{HISTORY, MAX_ROWS, Order, Row, Table};
+pub(crate) use counts::HISTORY;
+pub use counts::{GroupCounts, GroupOrder, GroupedCounts, MAX_GROUPS};
+pub use group_key::GroupKey;
+pub(crate) use group_key::GroupKeyView;
 
 #[cfg(test)]
 mod tests;
@@ -18,14 +37,15 @@ use std::fmt;
 use crate::packet::{self, Flow};
 use crate::record::{Cause, DropRecord, EtherType, Interface};
 
-/// What drops are counted by.
+/// The property by which drops are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum Grouping {
-    /// The place in the kernel, or the device's trap.
+    /// The location in the kernel, or the device's trap.
     Location,
     /// The drop reason, or the device's trap.
     Reason,
-    /// The interface that the packet came in by.
+    /// The packet's input interface.
     Interface,
     /// Addresses, protocol and ports, in the packet's direction.
     Flow,
@@ -34,7 +54,7 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// All groupings, in the order in which the table's keys go through them.
+    /// All groupings, in the order in which the live table's keys go through them.
     pub const ALL: [Self; 5] = [
         Self::Location,
         Self::Reason,
@@ -55,10 +75,10 @@ impl Grouping {
         Self::ALL[at.map_or(0, |at| (at + Self::ALL.len() - 1) % Self::ALL.len())]
     }
 
-    /// Returns the noun for several rows.
+    /// Returns the noun for several groups.
     pub fn plural(self) -> &'static str {
         match self {
-            Self::Location => "places",
+            Self::Location => "locations",
             Self::Reason => "reasons",
             Self::Interface => "interfaces",
             Self::Flow => "flows",
@@ -79,23 +99,24 @@ impl fmt::Display for Grouping {
     }
 }
 
-/// What is counted.
+/// A drop, or a number of drops, to be counted.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Counted<'r, 'a> {
     /// One dropped packet.
     Packet(&'r DropRecord<'a>),
-    /// Drops that the kernel counted itself, without showing a packet. Of a software drop only the
-    /// location is known, of a hardware drop only the trap.
+    /// Drops that the kernel counted itself, without sending a packet. Of software drops only the
+    /// location is known, of hardware drops only the trap.
     Kernel {
-        /// Where.
+        /// The location or the trap.
         cause: Cause<'a>,
-        /// How many.
+        /// The number of drops.
         count: u64,
     },
 }
 
 impl<'a> Counted<'_, 'a> {
-    /// Why, as far as it is known.
+    /// Returns the cause, as far as it is known.
     pub fn cause(&self) -> Cause<'a> {
         match self {
             Self::Packet(record) => record.cause,
@@ -103,7 +124,7 @@ impl<'a> Counted<'_, 'a> {
         }
     }
 
-    /// The interface that the packet came in by.
+    /// Returns the packet's input interface.
     pub fn input(&self) -> Option<Interface<'a>> {
         match self {
             Self::Packet(record) => record.input,
@@ -111,7 +132,7 @@ impl<'a> Counted<'_, 'a> {
         }
     }
 
-    /// Who talks to whom in the packet.
+    /// Returns the packet's flow.
     pub fn flow(&self) -> Option<Flow> {
         match self {
             Self::Packet(record) => packet::flow(record.link.kind, record.data),
@@ -119,7 +140,7 @@ impl<'a> Counted<'_, 'a> {
         }
     }
 
-    /// The packet's protocol.
+    /// Returns the packet's protocol.
     pub fn protocol(&self) -> Option<EtherType> {
         match self {
             Self::Packet(record) => record.protocol,
@@ -127,7 +148,7 @@ impl<'a> Counted<'_, 'a> {
         }
     }
 
-    /// Whether there is no packet, or one without a byte.
+    /// Returns whether there is no packet, or one of length 0.
     pub fn is_unseen(&self) -> bool {
         match self {
             Self::Packet(record) => record.original_len == 0,
@@ -135,7 +156,7 @@ impl<'a> Counted<'_, 'a> {
         }
     }
 
-    /// How many drops.
+    /// Returns the number of drops.
     pub fn count(&self) -> u64 {
         match self {
             Self::Packet(_) => 1,

@@ -1,4 +1,4 @@
-//! Tables, on the project's own captures and on made-up floods.
+//! Tests the counts with the project's own captures and with made-up floods.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -39,81 +39,93 @@ fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
 
 #[test]
 fn rows_are_sorted_by_what_counts_and_then_by_name() {
-    let mut table = Table::new(Grouping::Location);
+    let mut counts = GroupedCounts::new(Grouping::Location);
     let count = |cause, count| Counted::Kernel { cause, count };
-    table.count(&count(place(1, "b+0x1/0x2"), 5));
-    table.count(&count(place(2, "a+0x1/0x2"), 5));
-    table.end_interval();
-    table.count(&count(place(3, "c+0x1/0x2"), 1));
-    let names = |table: &Table, order| {
-        let rows = table.rows(order);
+    counts.count(&count(place(1, "b+0x1/0x2"), 5));
+    counts.count(&count(place(2, "a+0x1/0x2"), 5));
+    counts.end_interval();
+    counts.count(&count(place(3, "c+0x1/0x2"), 1));
+    let names = |counts: &GroupedCounts, order| {
+        let rows = counts.groups(order);
         let names: Vec<String> = rows.iter().map(|(key, _)| key.to_string()).collect();
         names.join(" ")
     };
-    assert_eq!(names(&table, Order::Rate), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
     assert_eq!(
-        names(&table, Order::Current),
+        names(&counts, GroupOrder::Rate),
+        "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2"
+    );
+    assert_eq!(
+        names(&counts, GroupOrder::Current),
         "c+0x1/0x2 a+0x1/0x2 b+0x1/0x2"
     );
-    table.end_interval();
-    assert_eq!(names(&table, Order::Rate), "c+0x1/0x2 a+0x1/0x2 b+0x1/0x2");
-    assert_eq!(names(&table, Order::Total), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
-    assert_eq!(names(&table, Order::Name), "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2");
+    counts.end_interval();
+    assert_eq!(
+        names(&counts, GroupOrder::Rate),
+        "c+0x1/0x2 a+0x1/0x2 b+0x1/0x2"
+    );
+    assert_eq!(
+        names(&counts, GroupOrder::Total),
+        "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2"
+    );
+    assert_eq!(
+        names(&counts, GroupOrder::Name),
+        "a+0x1/0x2 b+0x1/0x2 c+0x1/0x2"
+    );
     // A row that came later has the same past as the others.
-    let histories = table.rows(Order::Name);
+    let histories = counts.groups(GroupOrder::Name);
     let histories: Vec<Vec<u64>> = histories
         .iter()
         .map(|(_, row)| row.history().collect())
         .collect();
     assert_eq!(histories, [[5, 0], [5, 0], [0, 1]]);
-    assert_eq!(table.sum().history().collect::<Vec<_>>(), [10, 1]);
+    assert_eq!(counts.sum().history().collect::<Vec<_>>(), [10, 1]);
 }
 
 #[test]
 fn the_past_is_remembered_for_so_long() {
-    let mut table = Table::new(Grouping::Location);
+    let mut counts = GroupedCounts::new(Grouping::Location);
     for count in 1..=40 {
-        table.count(&Counted::Kernel {
+        counts.count(&Counted::Kernel {
             cause: place(1, ""),
             count,
         });
-        table.end_interval();
+        counts.end_interval();
     }
-    let past: Vec<u64> = table.sum().history().collect();
+    let past: Vec<u64> = counts.sum().history().collect();
     assert_eq!(past, (25..=40).collect::<Vec<u64>>());
-    assert_eq!(table.sum().last_interval(), 40);
+    assert_eq!(counts.sum().last_interval(), 40);
 }
 
 #[test]
 fn joined_intervals_hold_what_they_held() {
-    let mut table = Table::new(Grouping::Location);
+    let mut counts = GroupedCounts::new(Grouping::Location);
     for count in 1..=16 {
-        table.count(&Counted::Kernel {
+        counts.count(&Counted::Kernel {
             cause: place(1, ""),
             count,
         });
-        table.join_intervals();
-        assert_eq!(table.intervals(), usize::try_from(count).unwrap() - 1);
-        table.end_interval();
+        counts.join_intervals();
+        assert_eq!(counts.intervals(), usize::try_from(count).unwrap() - 1);
+        counts.end_interval();
     }
-    table.join_intervals();
-    let past: Vec<u64> = table.sum().history().collect();
+    counts.join_intervals();
+    let past: Vec<u64> = counts.sum().history().collect();
     assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31]);
-    table.end_interval();
-    let past: Vec<u64> = table.rows(Order::Name)[0].1.history().collect();
+    counts.end_interval();
+    let past: Vec<u64> = counts.groups(GroupOrder::Name)[0].1.history().collect();
     assert_eq!(past, [3, 7, 11, 15, 19, 23, 27, 31, 0]);
 }
 
 #[test]
 fn a_row_knows_its_last_drop_and_whether_there_were_others() {
-    let mut table = Table::new(Grouping::Interface);
-    each_record(|record| table.count(&Counted::Packet(record)));
-    let local = table.row(&Key::Local).unwrap();
-    assert!(local.last.several_places);
-    let mut table = Table::new(Grouping::Reason);
-    each_record(|record| table.count(&Counted::Packet(record)));
-    let row = table
-        .row(&Key::Reason((*b"NETFILTER_DROP").into()))
+    let mut counts = GroupedCounts::new(Grouping::Interface);
+    each_record(|record| counts.count(&Counted::Packet(record)));
+    let local = counts.group(&GroupKey::Local).unwrap();
+    assert!(local.last.several_locations);
+    let mut counts = GroupedCounts::new(Grouping::Reason);
+    each_record(|record| counts.count(&Counted::Packet(record)));
+    let row = counts
+        .group(&GroupKey::Reason((*b"NETFILTER_DROP").into()))
         .unwrap();
     assert_eq!(row.last.reason, b"NETFILTER_DROP");
     assert!(!row.last.several_reasons);
@@ -123,7 +135,7 @@ fn a_row_knows_its_last_drop_and_whether_there_were_others() {
 fn keys_have_names_that_a_person_reads() {
     #[track_caller]
     fn check(grouping: Grouping, cause: Cause<'_>, name: &str) {
-        let key = KeyView::of(grouping, &Counted::Kernel { cause, count: 1 });
+        let key = GroupKeyView::of(grouping, &Counted::Kernel { cause, count: 1 });
         assert_eq!(key.to_owned().to_string(), name);
     }
     let trap = Cause::Hardware {

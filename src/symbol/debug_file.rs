@@ -1,8 +1,8 @@
-//! One ELF file with debug information, a vmlinux or a module: where its functions are, and the
-//! source lines of an address.
+//! An ELF file with debug information, a vmlinux or a module: its functions, and the source lines of
+//! an address.
 //!
 //! Addresses here are the file's own. A module is not linked: each of its sections starts at 0, so
-//! that they get places of their own here, one behind the other.
+//! they are laid out here one behind the other.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -19,71 +19,72 @@ use object::{
 };
 use thiserror::Error;
 
-use super::functions::{Extent, Function, Functions, Symbol};
-use super::source::Frame;
+use super::functions::{ElfSymbol, Extent, Function, Functions};
+use super::source_location::Frame;
 use super::source_path;
-use super::unpack::{Budget, Format, UnpackError};
+use super::unpack::{MemoryBudget, PackedFormat, UnpackError};
 use crate::errno::describe;
-use crate::sys::Bytes;
+use crate::rights;
+use crate::sys::SharedBytes;
 
-type Reader = gimli::EndianReader<RunTimeEndian, Bytes>;
+type DwarfReader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
 
-/// Why a file is of no use.
+/// Why a file cannot be used.
 #[derive(Debug, Error)]
-pub enum OpenError {
-    /// It cannot be read.
+pub enum DebugFileError {
+    /// The file cannot be read.
     #[error("{}", describe(.0))]
     Io(#[from] io::Error),
-    /// It is compressed, and was not unpacked.
+    /// The file or a section is compressed and cannot be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
-    /// A section is compressed in a way that nobody reads.
+    /// A section is compressed in an unsupported way.
     #[error("its debug information is compressed in an unknown way")]
     Compression,
-    /// Stripped, as installed modules usually are.
+    /// The file is stripped, as installed modules usually are.
     #[error("it has no debug information")]
     NoDebugInformation,
-    /// Not ELF, or not as it should be.
-    #[error("it is not an ELF file that can be read: {0}")]
+    /// The file is not ELF, or malformed.
+    #[error("it is not a valid ELF file: {0}")]
     Elf(#[from] object::Error),
-    /// The DWARF data are not as they should be.
+    /// The DWARF data is malformed.
     #[error("its debug information cannot be read: {0}")]
     Dwarf(#[from] gimli::Error),
-    /// Of an architecture whose modules need other calculations.
-    #[error("it has relocations of a kind that is not understood")]
+    /// The file is of an architecture whose modules use other relocations.
+    #[error("its relocations are of an unsupported kind")]
     Relocation,
 }
 
 /// A file with debug information.
 pub struct DebugFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    bytes: Bytes,
-    context: Context<Reader>,
-    /// Where each section starts, by its number, less what its symbols count already.
+    bytes: SharedBytes,
+    context: Context<DwarfReader>,
+    /// What to add to the addresses of each section's symbols, by the section's number.
     bases: Vec<u64>,
-    /// The code: parts that keep their distances when they are loaded. Sorted.
+    /// The regions of code, sorted. Addresses of a region keep their distances when it is loaded.
     regions: Vec<Range<u64>>,
     functions: OnceCell<Functions>,
-    /// The bytes that it keeps in memory, beside what is mapped.
+    /// The number of bytes that it keeps in memory, without those that are mapped.
     pub kept: u64,
 }
 
 impl DebugFile {
-    /// Opens a file that has debug information, compressed or not, and keeps no more bytes of it than
-    /// the budget allows.
-    pub fn open(path: &Path, budget: Budget) -> Result<Self, OpenError> {
-        let mut bytes = Bytes::map(&File::open(path)?)?;
+    /// Opens a file with debug information, compressed or not, and keeps no more bytes of it than the
+    /// budget allows.
+    pub fn open(path: &Path, budget: MemoryBudget) -> Result<Self, DebugFileError> {
+        let mut bytes = SharedBytes::map(&rights::of_caller(|| File::open(path))?)?;
         let whole = budget.of_file(bytes.len() as u64);
         let mut budget = whole;
-        if let Some(format) = Format::of_file(&bytes) {
+        if let Some(format) = PackedFormat::of_file(&bytes) {
             bytes = budget.file(format, &bytes)?;
         }
         let elf = object::File::parse(&*bytes)?;
         let has_lines = debug_section(&elf, ".debug_info").is_some()
             && debug_section(&elf, ".debug_line").is_some();
         if !has_lines {
-            return Err(OpenError::NoDebugInformation);
+            return Err(DebugFileError::NoDebugInformation);
         }
         let (bases, regions) = lay_out(&elf);
         let dwarf = gimli::Dwarf::load(|id| section(&elf, &bytes, id.name(), &bases, &mut budget))?;
@@ -99,27 +100,27 @@ impl DebugFile {
         })
     }
 
-    /// What the linker made to tell one build from all others.
+    /// Returns the build id, by which the linker identifies one build among all others.
     pub fn build_id(&self) -> Option<Vec<u8>> {
         Some(self.elf()?.build_id().ok()??.to_vec())
     }
 
-    /// It was parsed once, so that it can be again; that takes a few microseconds.
+    /// Parses the ELF headers again, which succeeded in [`Self::open`] and takes a few microseconds.
     fn elf(&self) -> Option<object::File<'_>> {
         object::File::parse(&*self.bytes).ok()
     }
 
-    /// The functions of a name, by their addresses.
+    /// Returns the functions of a name, sorted by address.
     pub fn named<'f>(&'f self, name: &'f [u8]) -> impl Iterator<Item = Function> + 'f {
         self.functions().named(name, &self.bytes)
     }
 
-    /// The function of a name that an address belongs to.
+    /// Returns the function that an address belongs to, if it has this name.
     pub fn holding(&self, address: u64, name: &[u8], extent: Extent) -> Option<Function> {
         self.functions().holding(address, name, extent, &self.bytes)
     }
 
-    /// The index of the symbol table, made when it is first asked for.
+    /// Returns the index of the functions, which is built at the first call.
     fn functions(&self) -> &Functions {
         self.functions.get_or_init(|| {
             let mut symbols = Vec::new();
@@ -127,7 +128,7 @@ impl DebugFile {
                 let file = self.bytes.as_ptr().addr();
                 symbols.extend(elf.symbols().filter_map(|symbol| {
                     let name = symbol.name_bytes().ok()?;
-                    Some(Symbol {
+                    Some(ElfSymbol {
                         address: self.address(&symbol)?,
                         size: symbol.size(),
                         name: (name.as_ptr().addr().checked_sub(file)?, name.len()),
@@ -140,7 +141,7 @@ impl DebugFile {
         })
     }
 
-    /// The code that an address belongs to; empty for one that is not code.
+    /// Returns the region of code that an address belongs to; empty where it is not code.
     pub fn region(&self, address: u64) -> Range<u64> {
         let behind = self
             .regions
@@ -152,7 +153,7 @@ impl DebugFile {
             .unwrap_or_default()
     }
 
-    /// Where a symbol of the code is.
+    /// Returns the address of a symbol; `None` where it is not code.
     fn address<'a>(&self, symbol: &impl ObjectSymbol<'a>) -> Option<u64> {
         let is_code = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown);
         let section = symbol.section_index().filter(|_| is_code)?;
@@ -160,8 +161,8 @@ impl DebugFile {
         (!self.region(address).is_empty()).then_some(address)
     }
 
-    /// The source lines of an address: the innermost inlined function first, the function that
-    /// they were inlined into last. Empty where nothing is known.
+    /// Returns the source lines of an address: that of the innermost inlined function first, that of
+    /// the function that they were inlined into last. Empty where nothing is known.
     pub fn frames(&self, address: u64) -> Vec<Frame> {
         let LookupResult::Output(Ok(mut frames)) = self.context.find_frames(address) else {
             // The kernel is not built with split DWARF, whose other half would have to be loaded.
@@ -173,7 +174,7 @@ impl DebugFile {
             let location = frame.location.as_ref();
             let function = frame.function.as_ref();
             let function = function.and_then(|name| name.raw_name().ok());
-            // Some have a linkage name, with a compiler's suffix.
+            // Some functions have a linkage name, with a compiler's suffix.
             let function = function.map(|name| match name.split_once('.') {
                 Some((name, _)) if !name.is_empty() => name.to_owned(),
                 _ => name.into_owned(),
@@ -193,7 +194,7 @@ impl DebugFile {
         found
     }
 
-    /// The folder in which the code at an address was compiled.
+    /// Returns the folder in which the code at an address was compiled.
     fn folder(&self, address: u64) -> String {
         let unit = match self.context.find_dwarf_and_unit(address) {
             LookupResult::Output(unit) => unit,
@@ -206,7 +207,7 @@ impl DebugFile {
     }
 }
 
-/// The bases of all sections, and the regions of code.
+/// Lays out the sections; returns the bases of all of them, and the regions of code.
 fn lay_out(elf: &object::File<'_>) -> (Vec<u64>, Vec<Range<u64>>) {
     const FIRST: u64 = 0x10000;
     let is_linked = elf.kind() != ObjectKind::Relocatable;
@@ -233,7 +234,7 @@ fn lay_out(elf: &object::File<'_>) -> (Vec<u64>, Vec<Range<u64>>) {
             regions.push(start..start.saturating_add(section.size()));
         }
     }
-    // What is linked moves as a whole.
+    // A linked file is loaded as a whole.
     if is_linked && let Some(start) = regions.iter().map(|region| region.start).min() {
         let end = regions.iter().map(|region| region.end).max();
         let whole = start..end.unwrap_or(start);
@@ -243,7 +244,7 @@ fn lay_out(elf: &object::File<'_>) -> (Vec<u64>, Vec<Range<u64>>) {
     (bases, regions)
 }
 
-/// A section by its name, or by the one that GNU's older compression gives it: `.zdebug_info`.
+/// Finds a section by its name, or by that of GNU's older compression, `.zdebug_info`.
 fn debug_section<'f, 'b>(elf: &'f object::File<'b>, name: &str) -> Option<object::Section<'b, 'f>> {
     let compressed = || {
         let rest = name.strip_prefix(".debug_")?;
@@ -252,24 +253,24 @@ fn debug_section<'f, 'b>(elf: &'f object::File<'b>, name: &str) -> Option<object
     elf.section_by_name(name).or_else(compressed)
 }
 
-/// A section of debug information: mapped where it can be used as it is, else a copy.
+/// Returns a section of debug information: mapped where it can be used as it is, otherwise copied.
 fn section(
     elf: &object::File<'_>,
-    bytes: &Bytes,
+    bytes: &SharedBytes,
     name: &str,
     bases: &[u64],
-    budget: &mut Budget,
-) -> Result<Reader, OpenError> {
+    budget: &mut MemoryBudget,
+) -> Result<DwarfReader, DebugFileError> {
     let endian = if elf.is_little_endian() {
         RunTimeEndian::Little
     } else {
         RunTimeEndian::Big
     };
-    let reader = |bytes: Bytes| gimli::EndianReader::new(bytes, endian);
+    let reader = |bytes: SharedBytes| gimli::EndianReader::new(bytes, endian);
     let Some(section) = debug_section(elf, name) else {
         return Ok(reader(Vec::new().into()));
     };
-    // A linked vmlinux may still have its relocations (--emit-relocs); they are done already.
+    // A linked vmlinux may still list its relocations (--emit-relocs), which are applied already.
     let is_linked = elf.kind() != ObjectKind::Relocatable;
     let place = section.compressed_file_range()?;
     if is_linked && place.format == CompressionFormat::None {
@@ -285,9 +286,9 @@ fn section(
     let size = packed.uncompressed_size;
     let mut data = match packed.format {
         CompressionFormat::None => budget.copy(packed.data)?,
-        CompressionFormat::Zlib => budget.section(Format::Zlib, packed.data, size)?,
-        CompressionFormat::Zstandard => budget.section(Format::Zstd, packed.data, size)?,
-        _ => return Err(OpenError::Compression),
+        CompressionFormat::Zlib => budget.section(PackedFormat::Zlib, packed.data, size)?,
+        CompressionFormat::Zstandard => budget.section(PackedFormat::Zstd, packed.data, size)?,
+        _ => return Err(DebugFileError::Compression),
     };
     if !is_linked {
         relocate(elf, &section, &mut data, bases)?;
@@ -295,13 +296,13 @@ fn section(
     Ok(reader(data.into()))
 }
 
-/// Writes the addresses into a section of a file that is not linked.
+/// Applies the relocations of a section of a file that is not linked.
 fn relocate(
     elf: &object::File<'_>,
     section: &object::Section<'_, '_>,
     data: &mut [u8],
     bases: &[u64],
-) -> Result<(), OpenError> {
+) -> Result<(), DebugFileError> {
     let base = |section: object::SectionIndex| bases.get(section.0).copied().unwrap_or(0);
     for (offset, relocation) in section.relocations() {
         let target = match (relocation.kind(), relocation.target()) {
@@ -313,7 +314,7 @@ fn relocate(
             }
             (RelocationKind::Absolute, RelocationTarget::Section(number)) => base(number),
             (RelocationKind::Absolute, RelocationTarget::Absolute) => 0,
-            _ => return Err(OpenError::Relocation),
+            _ => return Err(DebugFileError::Relocation),
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let len = usize::from(relocation.size() / 8);
@@ -321,7 +322,7 @@ fn relocate(
             .checked_add(len)
             .and_then(|end| data.get_mut(start..end))
             .filter(|_| len == 4 || len == 8)
-            .ok_or(OpenError::Relocation)?;
+            .ok_or(DebugFileError::Relocation)?;
         let is_little = elf.is_little_endian();
         let mut value = target.wrapping_add_signed(relocation.addend());
         if relocation.has_implicit_addend() {

@@ -1,5 +1,5 @@
-//! Searches a kernel's debug information: in the files that were given, else in the distributions'
-//! usual places. Where there is none, it names the package that has it.
+//! Searches for a kernel's debug information: in the files that the user named, otherwise in the usual
+//! folders of the distributions. Where there is none, it names the package that has it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,17 +12,18 @@ use crate::untrusted::Untrusted;
 
 /// The kernel whose debug information is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The one that runs here.
+#[non_exhaustive]
+pub enum WantedKernel {
+    /// The kernel that runs here.
     Running,
-    /// Another machine's, or one that ran before: what `uname -r` said there.
+    /// The kernel of another machine or an earlier boot, by what `uname -r` printed there.
     Release(String),
-    /// Nobody knows which: only given files can help.
+    /// An unknown kernel, for which only files that the user names can help.
     Unknown,
 }
 
-impl Wanted {
-    /// The kernel that made a capture, as far as the file says: `Linux 6.1.0-55-amd64`.
+impl WantedKernel {
+    /// Returns the kernel that made a capture, which a file of ours names: `Linux 6.1.0-55-amd64`.
     pub fn of_host(host: &CaptureHost) -> Self {
         let os = host.os.as_ref().map(Untrusted::raw);
         let release = os.and_then(|os| os.strip_prefix("Linux "));
@@ -33,28 +34,28 @@ impl Wanted {
     }
 }
 
-/// Where to look.
+/// A search for the debug information of one kernel.
 #[derive(Clone, Debug)]
 pub struct Search {
-    wanted: Wanted,
+    wanted: WantedKernel,
     release: Option<String>,
     vmlinux: Option<PathBuf>,
     modules: Option<PathBuf>,
     root: PathBuf,
-    /// All files of modules, by the module's name; the best first.
+    /// The files of all modules, by the module's name; the best first.
     index: Option<BTreeMap<String, Vec<PathBuf>>>,
 }
 
 impl Search {
-    /// `vmlinux` is a file, `modules` a folder with the modules somewhere below; where one is
-    /// given, nothing else is looked at.
-    pub fn new(wanted: Wanted, vmlinux: Option<PathBuf>, modules: Option<PathBuf>) -> Self {
+    /// Creates a search. `vmlinux` is a file, `modules` a folder with the modules anywhere below it;
+    /// where one of them is given, it is the only one that is searched.
+    pub fn new(wanted: WantedKernel, vmlinux: Option<PathBuf>, modules: Option<PathBuf>) -> Self {
         let release = match &wanted {
-            Wanted::Running => running_release(),
-            Wanted::Release(release) => Some(release.clone()),
-            Wanted::Unknown => None,
+            WantedKernel::Running => running_release(),
+            WantedKernel::Release(release) => Some(release.clone()),
+            WantedKernel::Unknown => None,
         };
-        // It becomes a part of paths.
+        // The release becomes a part of paths.
         let release = release.filter(|release| !release.contains('/') && !release.is_empty());
         Self {
             wanted,
@@ -66,19 +67,19 @@ impl Search {
         }
     }
 
-    /// Looks below another folder than `/`.
+    /// Searches below another folder than `/`.
     #[must_use]
     pub fn below(mut self, root: PathBuf) -> Self {
         self.root = root;
         self
     }
 
-    /// The kernel's release, where it is known.
+    /// Returns the kernel's release, where it is known.
     pub fn release(&self) -> Option<&str> {
         self.release.as_deref()
     }
 
-    /// The files that may be the kernel's, the best first. Not all of them exist.
+    /// Returns the paths of the kernel's possible files, the best first. Not all of them exist.
     pub fn vmlinux(&self) -> Vec<PathBuf> {
         if let Some(file) = &self.vmlinux {
             return vec![file.clone()];
@@ -107,12 +108,12 @@ impl Search {
         by_build_id.into_iter().chain(usual).collect()
     }
 
-    /// Whether this very file was asked for.
+    /// Returns whether the user named this file.
     pub fn is_given(&self, path: &Path) -> bool {
         self.vmlinux.as_deref() == Some(path)
     }
 
-    /// The files that may be a module's, the best first.
+    /// Returns the paths of a module's possible files, the best first.
     pub fn module(&mut self, name: &str) -> Vec<PathBuf> {
         let by_build_id = match &self.modules {
             Some(_) => None,
@@ -122,7 +123,7 @@ impl Search {
         by_build_id.into_iter().chain(by_name).collect()
     }
 
-    /// The modules whose names begin so.
+    /// Returns the modules whose names begin with a prefix.
     pub fn modules_with_prefix(&mut self, prefix: &str) -> Vec<String> {
         let from_prefix = self.index().range(prefix.to_owned()..);
         let found = from_prefix.take_while(|(name, _)| name.starts_with(prefix));
@@ -150,9 +151,9 @@ impl Search {
         })
     }
 
-    /// What the running kernel, or a module that is loaded, says of its build.
+    /// Returns the build id of the running kernel, or of a loaded module.
     pub fn build_id(&self, module: Option<&str>) -> Option<Vec<u8>> {
-        if self.wanted != Wanted::Running {
+        if self.wanted != WantedKernel::Running {
             return None;
         }
         let path = match module {
@@ -165,7 +166,7 @@ impl Search {
     fn by_build_id(&self, id: &[u8]) -> PathBuf {
         let mut digits = String::new();
         for byte in id {
-            // A String takes all that is written.
+            // Writing to a String cannot fail.
             let _ = write!(digits, "{byte:02x}");
         }
         let (folder, file) = digits.split_at(2.min(digits.len()));
@@ -175,7 +176,7 @@ impl Search {
             .join(format!("{file}.debug"))
     }
 
-    /// What to do when debug information is missing.
+    /// Returns the hint for missing debug information: which package has it.
     pub fn advice(&self) -> String {
         let Some(release) = &self.release else {
             return "name the debug information of the kernel that made the capture: --vmlinux FILE, \
@@ -185,7 +186,7 @@ impl Search {
         let package = match distribution(release) {
             Some(Distribution::Debian) => format!("install linux-image-{release}-dbg"),
             Some(Distribution::Ubuntu) => {
-                format!("install linux-image-unsigned-{release}-dbgsym (of ddebs.ubuntu.com)")
+                format!("install linux-image-unsigned-{release}-dbgsym (from ddebs.ubuntu.com)")
             }
             Some(Distribution::Fedora) => {
                 format!("`dnf debuginfo-install kernel-core-{release}` installs kernel-debuginfo")
@@ -197,7 +198,7 @@ impl Search {
     }
 }
 
-/// Who built a kernel.
+/// The distribution that built a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Distribution {
     Debian,
@@ -206,7 +207,8 @@ enum Distribution {
     Suse,
 }
 
-/// By the manner of its release: the capture may come from another machine.
+/// Returns the distribution by the form of the kernel's release, because the capture may come from
+/// another machine.
 fn distribution(release: &str) -> Option<Distribution> {
     let ends_with = |flavours: &[&str]| flavours.iter().any(|name| release.ends_with(name));
     let has_part = |start: &str| {
@@ -241,8 +243,8 @@ fn running_release() -> Option<String> {
     Some(uname.release().to_str()?.to_owned())
 }
 
-/// The build id among ELF notes (`Elf32_Nhdr`, elf.h: two lengths, a type, name and description,
-/// each padded to 4 bytes).
+/// Finds the build id among ELF notes (`Elf32_Nhdr`, elf.h: two lengths and a type, then name and
+/// description, each padded to 4 bytes).
 fn build_id_of_notes(mut notes: &[u8]) -> Option<Vec<u8>> {
     const NT_GNU_BUILD_ID: u32 = 3;
     loop {
@@ -253,7 +255,7 @@ fn build_id_of_notes(mut notes: &[u8]) -> Option<Vec<u8>> {
         };
         let padded = |len: u32| usize::try_from(len).ok()?.checked_next_multiple_of(4);
         let (name, rest) = rest.split_at_checked(padded(word(0))?)?;
-        // The last one's padding may be missing.
+        // The padding of the last note may be missing.
         let len = usize::try_from(word(4)).ok()?;
         let description = rest.get(..len)?;
         if word(8) == NT_GNU_BUILD_ID && name == b"GNU\0" {
@@ -263,7 +265,8 @@ fn build_id_of_notes(mut notes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Adds the modules below a folder. Links to folders are not followed: `build` is one.
+/// Adds the modules below a folder to the index. Symbolic links to folders, such as `build`, are not
+/// followed.
 fn add_modules(index: &mut BTreeMap<String, Vec<PathBuf>>, folder: &Path, depth: u32) {
     const MAX_DEPTH: u32 = 20;
     let Ok(entries) = fs::read_dir(folder) else {
@@ -282,10 +285,11 @@ fn add_modules(index: &mut BTreeMap<String, Vec<PathBuf>>, folder: &Path, depth:
     }
 }
 
-/// The ends of compressed files' names.
+/// The suffixes of compressed files.
 const PACKED: [&str; 3] = [".xz", ".zst", ".gz"];
 
-/// `nf_tables` of `nf-tables.ko`, `nf_tables.ko.xz`, `nf_tables.ko.zst.debug`, `nf_tables.ko.debug.gz`.
+/// Returns the module's name for the name of its file: `nf_tables` for `nf-tables.ko`,
+/// `nf_tables.ko.xz`, `nf_tables.ko.zst.debug` or `nf_tables.ko.debug.gz`.
 fn module_name(file: &OsStr) -> Option<String> {
     let mut stem = file.to_str()?;
     let shorter = |name: &str| {
@@ -307,7 +311,7 @@ mod tests {
     fn the_package_that_helps_is_named() {
         #[track_caller]
         fn check(release: &str, wanted: &str) {
-            let search = Search::new(Wanted::Release(release.into()), None, None);
+            let search = Search::new(WantedKernel::Release(release.into()), None, None);
             let advice = search.advice();
             assert!(advice.contains(wanted), "{advice}");
             assert!(advice.contains("--vmlinux FILE"), "{advice}");
@@ -325,7 +329,7 @@ mod tests {
         check("5.14.0-503.11.1.el9_5.x86_64", "kernel-debuginfo");
         check("6.4.0-150600.21-default", "kernel-default-debuginfo");
         check("6.18.1-me", "this kernel's package");
-        let unknown = Search::new(Wanted::Unknown, None, None);
+        let unknown = Search::new(WantedKernel::Unknown, None, None);
         assert!(unknown.advice().contains("--vmlinux FILE"));
     }
 
@@ -344,19 +348,23 @@ mod tests {
         );
         let installed = touch("lib/modules/6.1/kernel/net/nf_tables.ko.xz", b"");
         touch("lib/modules/6.1/modules.dep", b"");
-        let of_6_1 = || Search::new(Wanted::Release("6.1".into()), None, None);
+        let of_6_1 = || Search::new(WantedKernel::Release("6.1".into()), None, None);
         let mut search = of_6_1().below(root.path().into());
         assert_eq!(search.module("nf_tables"), [debug, installed]);
         assert_eq!(search.modules_with_prefix("nf_t"), ["nf_tables"]);
         assert!(search.module("gre").is_empty());
         let usual = root.path().join("usr/lib/debug/boot/vmlinux-6.1");
         assert_eq!(search.vmlinux()[0], usual);
-        // Given ones alone.
-        let given = Search::new(Wanted::Unknown, Some("a".into()), Some(root.path().into()));
+        // Files that the user named are the only ones.
+        let given = Search::new(
+            WantedKernel::Unknown,
+            Some("a".into()),
+            Some(root.path().into()),
+        );
         let mut given = given.below("/nonexistent".into());
         assert_eq!(given.vmlinux(), [Path::new("a")]);
         assert_eq!(given.module("nf_tables").len(), 2);
-        // The running one has a build id.
+        // The running kernel has a build id.
         let mut note = Vec::new();
         for word in [4_u32, 3, 7, 4, 2, 3] {
             note.extend(word.to_ne_bytes());
@@ -366,11 +374,11 @@ mod tests {
         }
         note.extend(b"GNU\0\xab\xcd");
         touch("sys/kernel/notes", &note);
-        let running = Search::new(Wanted::Running, None, None).below(root.path().into());
+        let running = Search::new(WantedKernel::Running, None, None).below(root.path().into());
         assert_eq!(running.build_id(None).unwrap(), [0xab, 0xcd]);
         assert!(running.vmlinux()[0].ends_with("usr/lib/debug/.build-id/ab/cd.debug"));
         // A capture may claim any release.
-        let hostile = Search::new(Wanted::Release("../../x".into()), None, None);
+        let hostile = Search::new(WantedKernel::Release("../../x".into()), None, None);
         assert!(hostile.vmlinux().is_empty());
     }
 
@@ -393,16 +401,16 @@ mod tests {
     #[test]
     fn a_capture_says_which_kernel_made_it() {
         let wanted = |os: Option<&str>| {
-            Wanted::of_host(&CaptureHost {
+            WantedKernel::of_host(&CaptureHost {
                 hardware: None,
                 os: os.map(|os| os.to_owned().into()),
             })
         };
-        let release = Wanted::Release("6.1.0-55-amd64".into());
+        let release = WantedKernel::Release("6.1.0-55-amd64".into());
         assert_eq!(wanted(Some("Linux 6.1.0-55-amd64")), release);
-        assert_eq!(wanted(Some("Linux ")), Wanted::Unknown);
-        assert_eq!(wanted(Some("Windows 11")), Wanted::Unknown);
-        assert_eq!(wanted(None), Wanted::Unknown);
+        assert_eq!(wanted(Some("Linux ")), WantedKernel::Unknown);
+        assert_eq!(wanted(Some("Windows 11")), WantedKernel::Unknown);
+        assert_eq!(wanted(None), WantedKernel::Unknown);
     }
 
     proptest! {

@@ -1,58 +1,61 @@
-//! Finds the functions of a file with debug information by name and by address. The index is built
-//! once, because a file can have any number of symbols, and a capture any number of places.
+//! Finds the functions of a file with debug information by name and by address. An index is built
+//! once, because a file can have any number of symbols, and a capture any number of addresses.
 
 use std::cmp::Ordering;
 
 /// A function of the symbol table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Its start.
+    /// The address of its first byte.
     pub address: u64,
-    /// As the symbol table says, without padding; 0 where assembly code does not say.
+    /// The size in bytes that the symbol table has, without padding; 0 for assembly code without one.
     pub size: u64,
-    /// Up to the next symbol, as the kernel counts; `None` for the last of a region.
+    /// The bytes up to the next symbol, which the kernel takes for the size; `None` for the last
+    /// function of a region.
     pub distance: Option<u64>,
 }
 
-/// A symbol of the code. Its name lies in the file.
+/// A symbol of code. Its name stays in the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Symbol {
-    /// Where it is.
+pub struct ElfSymbol {
+    /// The address.
     pub address: u64,
-    /// As in the file.
+    /// The size in bytes that the file states.
     pub size: u64,
-    /// Where its name begins in the file, and how long it is.
+    /// The offset of its name in the file, and the length of the name.
     pub name: (usize, usize),
 }
 
 /// The symbols of a file, sorted.
 pub struct Functions {
-    /// By address, then by name.
-    symbols: Vec<Symbol>,
-    /// The distance of each to the next address of its region.
+    /// Sorted by address, then by name.
+    symbols: Vec<ElfSymbol>,
+    /// The distance of each symbol to the next address of its region.
     distances: Vec<Option<u64>>,
-    /// Positions in `symbols`, by name, then by address.
+    /// Positions in `symbols`, sorted by name, then by address.
     by_name: Vec<u32>,
 }
 
-/// Whether a name is meant whole or by its beginning.
+/// How much of a function's name is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
+    /// The whole name.
     Whole,
+    /// Only its beginning.
     Beginning,
 }
 
 impl Functions {
-    /// Sorts the symbols of a file; `file` is all its bytes, `same_region` whether two addresses
-    /// keep their distance when the code is loaded.
+    /// Sorts the symbols of a file. `file` is all its bytes; `same_region` returns whether two
+    /// addresses keep their distance when the code is loaded.
     pub fn new(
-        mut symbols: Vec<Symbol>,
+        mut symbols: Vec<ElfSymbol>,
         file: &[u8],
         same_region: impl Fn(u64, u64) -> bool,
     ) -> Self {
-        // More symbols than that no file has room for in memory.
+        // A file with more symbols does not fit into memory.
         symbols.truncate(u32::MAX as usize);
-        let key = |symbol: &Symbol| (symbol.address, name(file, symbol));
+        let key = |symbol: &ElfSymbol| (symbol.address, name(file, symbol));
         symbols.sort_unstable_by(|one, other| key(one).cmp(&key(other)));
         let mut distances = vec![None; symbols.len()];
         for at in (1..symbols.len()).rev() {
@@ -74,7 +77,7 @@ impl Functions {
         }
     }
 
-    /// The functions of a name, by their addresses. A static function's name need not be unique.
+    /// Returns the functions of a name, sorted by address. Static functions can share a name.
     pub fn named<'f>(
         &'f self,
         wanted: &'f [u8],
@@ -88,8 +91,9 @@ impl Functions {
             .map(|at| self.function(*at as usize))
     }
 
-    /// The function of a name, or of one that begins so, that an address belongs to. The address
-    /// behind a function's end belongs to it, too: a call that never returns may be its last.
+    /// Returns the function that an address belongs to, if its name is or begins with `wanted`. The
+    /// address just behind a function's end belongs to it as well: the function may end with a call
+    /// that never returns.
     pub fn holding(
         &self,
         address: u64,
@@ -120,14 +124,14 @@ impl Functions {
         })
     }
 
-    /// The position of the first symbol at an address or behind it.
+    /// Returns the position of the first symbol at or behind an address.
     fn first_at(&self, address: u64) -> usize {
         self.symbols
             .partition_point(|symbol| symbol.address < address)
     }
 
     fn function(&self, at: usize) -> Function {
-        let Symbol { address, size, .. } = self.symbols[at];
+        let ElfSymbol { address, size, .. } = self.symbols[at];
         Function {
             address,
             size,
@@ -136,7 +140,7 @@ impl Functions {
     }
 }
 
-fn name<'b>(file: &'b [u8], symbol: &Symbol) -> &'b [u8] {
+fn name<'b>(file: &'b [u8], symbol: &ElfSymbol) -> &'b [u8] {
     let (start, len) = symbol.name;
     file.get(start..)
         .and_then(|bytes| bytes.get(..len))
@@ -151,7 +155,7 @@ mod tests {
     const NAMES: &[u8] = b"abcabcd";
 
     fn functions(symbols: &[(u64, usize, usize)]) -> Functions {
-        let symbols = symbols.iter().map(|&(address, start, len)| Symbol {
+        let symbols = symbols.iter().map(|&(address, start, len)| ElfSymbol {
             address,
             size: 1,
             name: (start, len),
@@ -192,7 +196,7 @@ mod tests {
             let candidates = scan(&|name| name == wanted || !is_whole && name.starts_with(wanted));
             let holds = |function: &&Function| {
                 let offset = address.checked_sub(function.address);
-                // Only the two nearest starts can hold it, but for the last function of a region.
+                // Only the two nearest starts can hold it, unless it is behind a region's last function.
                 offset.is_some_and(|offset| offset <= function.distance.unwrap_or(u64::MAX))
             };
             let holding = found.holding(address, wanted, extent, NAMES);

@@ -1,5 +1,9 @@
-//! Completes the symbols of the running kernel: its drop monitor cuts them at 39 characters. Each
-//! place is resolved once.
+//! Completes the symbols that the running kernel sends: its drop monitor cuts them at 39 characters.
+//! Each address is resolved once.
+//!
+//! A symbol's module is parsed in `sent`, completed by `modules` from `/proc/modules`, and otherwise
+//! found with the function in `/proc/kallsyms`, which [`kallsyms`] parses. [`source_line`] finds the
+//! line of source code.
 
 #[cfg(feature = "source-lines")]
 mod debug_file;
@@ -11,9 +15,9 @@ pub mod kallsyms;
 mod modules;
 pub(crate) mod sent;
 #[cfg(feature = "source-lines")]
-pub(crate) mod source;
-#[cfg(feature = "source-lines")]
 pub mod source_line;
+#[cfg(feature = "source-lines")]
+pub(crate) mod source_location;
 #[cfg(feature = "source-lines")]
 mod source_path;
 #[cfg(feature = "source-lines")]
@@ -23,81 +27,84 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::{Duration, Instant};
 
-use self::kallsyms::{Kallsyms, Place};
-use crate::recent::LatestFirst;
+use self::kallsyms::{Kallsyms, ResolvedSymbol};
+use crate::cache::Memo;
 use crate::record::{Location, Name, Symbol};
 
-/// The longest symbol that the kernel sends (`NET_DM_MAX_SYMBOL_LEN` less the NUL,
-/// net/core/drop_monitor.c). One of this length may have been longer.
+/// The longest symbol that the kernel sends: `NET_DM_MAX_SYMBOL_LEN` of net/core/drop_monitor.c,
+/// without the NUL. A symbol of this length may have been cut.
 pub(crate) const MAX_SENT: usize = 39;
 
-/// Between two looks at the kernel's table: while modules come and go, or a place stays unknown.
+/// The shortest pause between two reads of `/proc/kallsyms`, which is read again while modules come
+/// and go or an address stays unknown.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// Looking takes a moment (0.03 s, a second in an emulator), half of it in the kernel: at most a
-/// fifth of the time, even if every drop is in another module that was just loaded.
+/// The pause after a read, as a multiple of its duration. A read takes 0.03 s, or a second in an
+/// emulator, half of it in the kernel. With this factor reading takes at most a fifth of the time, even
+/// if every drop is in another module that was just loaded.
 const PAUSE_FACTOR: u32 = 4;
 
 /// The symbols of the running kernel.
 ///
-/// The table is read when the kernel first sends no symbol, or one that was cut before its module's
-/// name; and again when such a place is in none of its functions or the kernel calls it something
-/// else: then a module was loaded meanwhile. Where it can be done without, it is: the table takes
-/// memory, and as much time as tens of thousands of drops.
+/// `/proc/kallsyms` is read when the kernel first sends no symbol, or one that was cut before its
+/// module's name. It is read again when it has no function at such an address, or one of another name:
+/// a module was loaded in between. It is not read before that, because it takes memory, and as much
+/// time as tens of thousands of drops.
 pub(crate) struct Symbols {
-    table: RunningTable,
-    known: LatestFirst<u64, Known>,
+    kallsyms: RunningKallsyms,
+    known: Memo<u64, Known>,
     hidden: HiddenAddresses,
 }
 
-/// Whether a symbol stayed cut because the kernel hides its addresses from this process.
+/// The state of the warning that the kernel hides its addresses from this process, so that symbols
+/// stay cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HiddenAddresses {
-    /// None did so far.
+    /// No symbol stayed cut so far.
     NotNoticed,
-    /// One did, and nobody was told yet.
+    /// A symbol stayed cut, and the user has not been warned yet.
     Noticed,
-    /// One did, and [`Symbols::are_newly_hidden`] has said so.
+    /// A symbol stayed cut, and [`Symbols::are_newly_hidden`] has returned true.
     Reported,
 }
 
-/// A resolved place.
+/// What is known of an address.
 struct Known {
     /// The symbol that the kernel sent; empty where it sent none.
     sent: Box<[u8]>,
-    answer: Answer,
+    best_name: BestName,
 }
 
-/// The best known name of a place.
-enum Answer {
-    /// The symbol table's name, or the kernel's with the module's name completed.
-    Table(Box<[u8]>),
-    /// The kernel's, which is whole or cannot be completed.
+/// The best known name of an address.
+enum BestName {
+    /// The name from `/proc/kallsyms`, or the sent symbol with its module's name completed.
+    Completed(Box<[u8]>),
+    /// The sent symbol, which is whole or cannot be completed.
     Sent,
-    /// The kernel's, until the table may be read again at this time.
+    /// The sent symbol, until `/proc/kallsyms` may be read again at this time.
     SentUntil(Instant),
 }
 
 impl Symbols {
-    /// Opens the running kernel's symbol table. The kernel checks the privileges of this process when
-    /// the file is opened, so this has to happen before they are dropped.
+    /// Opens `/proc/kallsyms`. The kernel checks the privileges of this process when the file is
+    /// opened, so this has to happen before they are dropped.
     pub fn of_running_kernel() -> Self {
         Self::new(File::open("/proc/kallsyms").ok())
     }
 
     fn new(file: Option<File>) -> Self {
         Self {
-            table: RunningTable {
+            kallsyms: RunningKallsyms {
                 file,
                 content: None,
                 next: Instant::now(),
             },
-            known: LatestFirst::default(),
+            known: Memo::default(),
             hidden: HiddenAddresses::NotNoticed,
         }
     }
 
-    /// Returns the location with its complete symbol. Allocates nothing for a place that was resolved
-    /// before.
+    /// Returns the location with its complete symbol. Allocates nothing for an address that was
+    /// resolved before.
     pub fn complete<'s>(&'s mut self, location: Location<'s>) -> Location<'s> {
         let Some(pc) = location.pc else {
             return location;
@@ -105,27 +112,29 @@ impl Symbols {
         let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
         let known = self.known.get(pc, Known::nothing);
         let is_settled = *known.sent == *sent
-            && match known.answer {
-                Answer::Table(_) | Answer::Sent => true,
-                Answer::SentUntil(time) => Instant::now() < time,
+            && match known.best_name {
+                BestName::Completed(_) | BestName::Sent => true,
+                BestName::SentUntil(time) => Instant::now() < time,
             };
         if !is_settled {
             let name = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
             *known = Known {
                 sent: sent.into(),
-                answer: self.table.learn(pc, name),
+                best_name: self.kallsyms.learn(pc, name),
             };
-            if self.hidden == HiddenAddresses::NotNoticed && self.table.is_hidden() && is_cut(name)
+            if self.hidden == HiddenAddresses::NotNoticed
+                && self.kallsyms.is_hidden()
+                && is_cut(name)
             {
                 self.hidden = HiddenAddresses::Noticed;
             }
         }
-        match &known.answer {
-            Answer::Table(text) => Location {
+        match &known.best_name {
+            BestName::Completed(text) => Location {
                 symbol: Name::new(text).map(Symbol),
                 ..location
             },
-            Answer::Sent | Answer::SentUntil(_) => location,
+            BestName::Sent | BestName::SentUntil(_) => location,
         }
     }
 
@@ -140,12 +149,13 @@ impl Symbols {
     }
 }
 
-/// Whether the kernel said all: `function+0x41/0xb0`, with or without a module. It knows the size
-/// of a module's last function, where the table does not.
+/// Returns whether a sent symbol is complete: `function+0x41/0xb0`, with or without a module. Such a
+/// symbol is better than that of `/proc/kallsyms`, which lacks the size of a module's last function.
 fn is_whole(sent: &[u8]) -> bool {
     !is_cut(sent) && sent.contains(&b'+') && sent.contains(&b'/')
 }
 
+/// Completes a cut symbol from `/proc/modules` alone; `None` where that is not enough.
 fn whole_by_modules(sent: &[u8]) -> Option<Box<[u8]>> {
     if !is_cut(sent) {
         return None;
@@ -154,68 +164,69 @@ fn whole_by_modules(sent: &[u8]) -> Option<Box<[u8]>> {
     modules::complete(sent, BufReader::new(list)).ok()?
 }
 
-/// Whether the kernel may have had more to say.
+/// Returns whether the kernel may have cut a symbol.
 fn is_cut(sent: &[u8]) -> bool {
     sent.len() >= MAX_SENT
 }
 
 impl Known {
-    /// For a place without a name this is never settled: the answer has no time left.
+    /// Returns the state of a new address, which is looked up at once because its time is over.
     fn nothing() -> Self {
         Self {
             sent: Box::default(),
-            answer: Answer::SentUntil(Instant::now()),
+            best_name: BestName::SentUntil(Instant::now()),
         }
     }
 }
 
-/// The kernel's table, read when it is needed.
-struct RunningTable {
+/// The content of `/proc/kallsyms`, read when it is needed.
+struct RunningKallsyms {
     file: Option<File>,
-    /// `None` before the first look.
+    /// `None` before the first read.
     content: Option<Kallsyms>,
     /// When it may be read again.
     next: Instant,
 }
 
-impl RunningTable {
-    fn learn(&mut self, pc: u64, sent: &[u8]) -> Answer {
+impl RunningKallsyms {
+    /// Finds the best name of an address for which the kernel sent a symbol.
+    fn learn(&mut self, pc: u64, sent: &[u8]) -> BestName {
         if is_whole(sent) {
-            return Answer::Sent;
+            return BestName::Sent;
         }
         if let Some(text) = whole_by_modules(sent) {
-            return Answer::Table(text);
+            return BestName::Completed(text);
         }
         let mut is_fresh = self.content.is_none() && self.read();
         loop {
             let place = self.find(pc);
-            // When they disagree although the table is fresh, the table wins.
+            // Where a file that was read just now disagrees with the sent symbol, the file wins.
             if let Some(place) = place.filter(|place| is_fresh || agrees(place, sent)) {
                 let mut text = Vec::new();
                 place.write(&mut text);
-                break Answer::Table(text.into());
+                break BestName::Completed(text.into());
             }
             if is_fresh || !self.may_change() {
-                break Answer::Sent;
+                break BestName::Sent;
             }
             if Instant::now() < self.next {
-                break Answer::SentUntil(self.next);
+                break BestName::SentUntil(self.next);
             }
             is_fresh = self.read();
             if !is_fresh {
-                break Answer::SentUntil(self.next);
+                break BestName::SentUntil(self.next);
             }
         }
     }
 
-    fn find(&self, pc: u64) -> Option<Place<'_>> {
+    fn find(&self, pc: u64) -> Option<ResolvedSymbol<'_>> {
         match &self.content {
             Some(Kallsyms::Visible(table)) => table.find(pc),
             _ => None,
         }
     }
 
-    /// Whether another look could find more.
+    /// Returns whether another read could find more.
     fn may_change(&self) -> bool {
         matches!(self.content, Some(Kallsyms::Visible(_)))
     }
@@ -224,7 +235,7 @@ impl RunningTable {
         matches!(self.content, Some(Kallsyms::Hidden))
     }
 
-    /// Whether it was read. What was known before is kept where it was not.
+    /// Reads the file and returns whether that succeeded. After a failure the earlier content stays.
     fn read(&mut self) -> bool {
         let begin = Instant::now();
         let content = match &mut self.file {
@@ -244,8 +255,8 @@ impl RunningTable {
     }
 }
 
-/// Whether the kernel's string, cut as it may be, names the same function.
-fn agrees(place: &Place<'_>, sent: &[u8]) -> bool {
+/// Returns whether a sent symbol, which may be cut, names the same function.
+fn agrees(place: &ResolvedSymbol<'_>, sent: &[u8]) -> bool {
     match sent.iter().position(|&byte| byte == b'+') {
         Some(end) => sent[..end] == *place.function,
         None => is_cut(sent) && place.function.starts_with(sent) || sent.is_empty(),
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// Symbols of a file whose content the test changes.
+    /// Returns the symbols of a file, and the file, whose content a test can change.
     fn symbols(content: &str) -> (Symbols, File) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content.as_bytes()).unwrap();
@@ -290,57 +301,57 @@ mod tests {
         assert_eq!(CUT.len(), MAX_SENT);
         let (mut symbols, mut file) = symbols(KERNEL);
         check(&mut symbols, 0x1014, CUT, WHOLE);
-        // Remembered: nobody looks into the file again.
+        // Remembered: the file is not read again.
         file.set_len(0).unwrap();
         file.write_all(b"1000 t another\n").unwrap();
         check(&mut symbols, 0x1014, CUT, WHOLE);
-        // Without a word from the kernel.
+        // The kernel sent no symbol.
         check(&mut symbols, 0x2001, "", "next+0x1/0x100");
         assert_eq!(symbols.complete(Location::default()), Location::default());
     }
 
     #[test]
-    fn the_kernels_whole_string_knows_the_size_best() {
+    fn a_whole_symbol_is_kept_because_it_has_the_right_size() {
         let (mut symbols, _) = symbols(KERNEL);
         check(&mut symbols, 0x2101, "last+0x1/0x3000", "last+0x1/0x3000");
         check(&mut symbols, 0x2102, "", "last+0x2/0xf00");
     }
 
     #[test]
-    fn a_whole_symbol_needs_no_table() {
+    fn a_whole_symbol_is_kept_without_reading_kallsyms() {
         let (mut symbols, _) = symbols(KERNEL);
         check(&mut symbols, 0x2001, "alias+0x1/0x100", "alias+0x1/0x100");
         check(&mut symbols, 0x2002, "a+0x1/0x2 [gre]", "a+0x1/0x2 [gre]");
-        assert!(symbols.table.content.is_none());
+        assert!(symbols.kallsyms.content.is_none());
         check(&mut symbols, 0x2003, "next", "next+0x3/0x100");
-        assert!(symbols.table.content.is_some());
+        assert!(symbols.kallsyms.content.is_some());
     }
 
     #[test]
-    fn a_module_that_was_loaded_meanwhile_is_found() {
+    fn a_module_that_was_loaded_later_is_found() {
         let (mut symbols, mut file) = symbols(KERNEL);
         check(&mut symbols, 0x1014, CUT, WHOLE);
         let sent = "a_name_that_is_long_enough_to_be_cut_of";
         writeln!(file, "30000 t {sent}f\t[module]").unwrap();
-        // Not again at once; and then not before the time has come.
+        // The file is not read again before the pause is over.
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.table.next = Instant::now();
+        symbols.kallsyms.next = Instant::now();
         check(&mut symbols, 0x30010, sent, sent);
-        symbols.known = LatestFirst::default();
+        symbols.known = Memo::default();
         let whole = format!("{sent}f+0x10/0x1000 [module]");
         check(&mut symbols, 0x30010, sent, &whole);
         check(&mut symbols, 0x1014, CUT, WHOLE);
-        // Another module in the same place.
+        // Another module is loaded at the same address.
         file.set_len(KERNEL.len() as u64).unwrap();
         file.seek(io::SeekFrom::End(0)).unwrap();
         writeln!(file, "30000 t other\t[other]\n30020 t end\t[other]").unwrap();
-        symbols.table.next = Instant::now();
+        symbols.kallsyms.next = Instant::now();
         let sent = "other+0x10/0x20 [other]";
         check(&mut symbols, 0x30010, sent, sent);
     }
 
     #[test]
-    fn hidden_addresses_are_told_once_and_only_where_it_matters() {
+    fn hidden_addresses_are_reported_once_and_only_for_cut_symbols() {
         let (mut symbols, _) = symbols("0000000000000000 T next\n");
         check(&mut symbols, 0x2001, "next+0x1/0x100", "next+0x1/0x100");
         assert!(!symbols.are_newly_hidden());
@@ -351,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_table_the_kernels_string_stays() {
+    fn without_kallsyms_the_sent_symbol_stays() {
         let mut symbols = Symbols::new(None);
         check(&mut symbols, 0x1014, CUT, CUT);
         check(&mut symbols, 0x1014, "", "");
@@ -359,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_table_can_be_read() {
+    fn kallsyms_of_this_machine_can_be_read() {
         let mut symbols = Symbols::of_running_kernel();
         let sent = location(u64::MAX, "nothing");
         assert_eq!(symbols.complete(sent), sent);

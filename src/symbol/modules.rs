@@ -1,11 +1,11 @@
-//! The list of loaded modules in `/proc/modules`. It completes a module's name at a thousandth of the
-//! cost of reading the symbol table.
+//! Completes a cut module name from the list of loaded modules, `/proc/modules`, at a thousandth of
+//! the cost of reading `/proc/kallsyms`.
 
 use std::io::{self, BufRead};
 
-/// The kernel's string with its module whole, where nothing but the module's name was cut:
-/// `ovs_dp_process_packet+0x12/0x1e0 [openv`. `None` where more was cut, and where no loaded
-/// module or more than one begins so.
+/// Returns a sent symbol with its module's whole name, where nothing but that name was cut:
+/// `ovs_dp_process_packet+0x12/0x1e0 [openv`. Returns `None` where more was cut, and where none or
+/// several of the loaded modules have a name that begins so.
 pub fn complete(sent: &[u8], modules: impl BufRead) -> io::Result<Option<Box<[u8]>>> {
     let Some(start) = sent.windows(2).position(|pair| pair == b" [") else {
         return Ok(None);
@@ -52,8 +52,8 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_one_is_not() {
-        // Two begin so, or all, or none.
+    fn an_ambiguous_module_is_not_completed() {
+        // The prefix fits two modules, all of them, or none.
         check("a+0x1/0x2 [nf_na", None);
         check("a+0x1/0x2 [", None);
         check("a+0x1/0x2 [gre", None);

@@ -8,34 +8,34 @@ use crate::record::Symbol;
 pub struct Sent<'a> {
     /// The function, with a compiler's suffix.
     pub function: &'a [u8],
-    /// Whether more of the function's name may have been cut.
+    /// Whether a part of the function's name may have been cut off.
     pub is_function_cut: bool,
-    /// Bytes from the function's start; `None` where they were cut.
+    /// The offset in the function, in bytes; `None` where it was cut.
     pub offset: Option<u64>,
-    /// Bytes of the function; `None` where they were cut.
+    /// The size of the function, in bytes; `None` where it was cut.
     pub size: Option<u64>,
-    /// Whose function it is.
+    /// The module that the function belongs to.
     pub module: Module<'a>,
 }
 
-/// Whose function it is.
+/// The module that a function belongs to, as far as a sent symbol says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module<'a> {
-    /// The kernel's itself.
+    /// The kernel itself.
     Kernel,
-    /// This module's.
+    /// The module of this name.
     Named(&'a [u8]),
-    /// A module's whose name begins so.
+    /// A module whose name begins so.
     Prefix(&'a [u8]),
-    /// It was cut off, if there was any.
+    /// Unknown, because the module may have been cut off.
     Unknown,
 }
 
 impl<'a> Sent<'a> {
-    /// Takes any text apart; what is not as it should be counts as cut.
+    /// Parses a symbol. Any text is accepted; parts that are malformed count as cut.
     pub fn new(symbol: Symbol<'a>) -> Self {
         let text = symbol.0.as_bytes();
-        // A longer one is a table's, and whole.
+        // A longer symbol was completed already.
         let may_be_cut = text.len() == MAX_SENT;
         let end = if may_be_cut {
             Module::Unknown
@@ -74,7 +74,7 @@ impl<'a> Sent<'a> {
         sent
     }
 
-    /// Whether the symbol alone says where it is.
+    /// Returns whether the symbol alone identifies an address of a file.
     #[cfg(feature = "source-lines")]
     pub fn is_whole(&self) -> bool {
         self.offset.is_some() && matches!(self.module, Module::Kernel | Module::Named(_))
@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn symbols_are_taken_apart_wherever_they_were_cut() {
+    fn symbols_are_parsed_wherever_they_were_cut() {
         #[track_caller]
         fn check(text: &str, offset: Option<u64>, size: Option<u64>, module: Module<'_>) {
             let sent = Sent::new(Symbol(Name::new(text.as_bytes()).unwrap()));
@@ -111,7 +111,7 @@ mod tests {
             Named(b"gre"),
         );
         check("ip_rcv", None, None, Kernel);
-        // 39 characters each.
+        // Each of these has 39 characters.
         check(
             "__netif_receive_skb_core.constprop.0+0x",
             None,
@@ -166,7 +166,7 @@ mod tests {
             None,
             Unknown,
         );
-        // A longer one was never cut.
+        // A longer symbol was never cut.
         let whole = "__netif_receive_skb_core.constprop.0+0x14/0xdf0";
         check(whole, Some(0x14), Some(0xdf0), Kernel);
     }

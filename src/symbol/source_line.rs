@@ -1,120 +1,140 @@
-//! Finds the line of the kernel's source that dropped a packet, by the place's symbol or address.
+//! Finds the line of the kernel's source that dropped a packet, by the symbol or address of the drop.
 //!
-//! A whole symbol, `gre_rcv+0x41/0xb0 [gre]`, identifies file and position, wherever the kernel was
-//! loaded. A symbol that was cut too early does not; its address does, once a whole symbol of
-//! another place in the same code has shown how far that code was moved.
+//! A whole symbol, `gre_rcv+0x41/0xb0 [gre]`, identifies file and offset, wherever the kernel was
+//! loaded. A symbol that was cut too early does not. Its address does, once a whole symbol in the same
+//! region of code has shown how far that region was moved.
+//!
+//! # Example
+//!
+//! ```
+//! use dwdump::record::Location;
+//! use dwdump::symbol::debug_search::{Search, WantedKernel};
+//! use dwdump::symbol::source_line::SourceLines;
+//!
+//! let mut lines = SourceLines::new(Search::new(WantedKernel::Running, None, None));
+//! // The location of a record: `Cause::Software { location, .. }`.
+//! if let Some(source) = lines.find(Location::default()) {
+//!     println!("{source}, in {}", source.frame().function);
+//! }
+//! for problem in lines.problems() {
+//!     eprintln!("{}\nhint: {}", problem.message, problem.hint);
+//! }
+//! ```
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
-use super::debug_file::{DebugFile, OpenError};
+use super::debug_file::{DebugFile, DebugFileError};
 use super::debug_search::Search;
 use super::functions::{Extent, Function};
 use super::sent::{Module, Sent};
-use super::source::Source;
-use super::unpack::Budget;
+use super::source_location::SourceLocation;
+use super::unpack::MemoryBudget;
 use crate::record::{Escaped, Location, Name, Symbol};
 
-/// Functions of one name that are told apart by their sizes. A kernel has a hundred of some names; of
-/// more only the address decides.
+/// The most functions of one name that are distinguished by their sizes. A kernel has a hundred of
+/// some names; with more, only the address decides.
 const MAX_TWINS: usize = 1000;
-/// Pieces of code whose place in memory is known: the kernel, and the sections of modules. A capture
-/// whose places contradict each other has more.
+/// The most slides that are kept: one for the kernel, and one for each section of a module. A capture
+/// whose symbols and addresses contradict each other would have more.
 const MAX_SLIDES: usize = 2000;
 
-/// Finds source lines; each place is worked out once.
+/// Finds source lines. Each symbol or address is looked up once.
 pub struct SourceLines {
     search: Search,
-    /// Files that were asked for, by the module's name; the kernel's is empty.
+    /// The positions in `opened` by the module's name, which is empty for the kernel; `None` where no
+    /// file was found.
     files: HashMap<Vec<u8>, Option<usize>>,
     opened: Vec<DebugFile>,
-    /// Bytes that further files may keep in memory.
-    budget: Budget,
+    /// The number of bytes that further files may keep in memory.
+    budget: MemoryBudget,
     slides: Vec<Slide>,
-    /// Places that may tell more slides, and were not looked at yet.
+    /// Whole symbols by their addresses that may give more slides and were not looked up yet.
     hints: HashMap<u64, Box<[u8]>>,
     by_symbol: HashMap<Box<[u8]>, BySymbol>,
     by_pc: HashMap<u64, ByPc>,
     problems: Vec<Problem>,
-    told: HashSet<String>,
+    reported: HashSet<String>,
 }
 
-/// How far code was moved from where its file says.
+/// How far a region of code was moved from its address in the file.
 struct Slide {
     file: usize,
     region: Range<u64>,
-    /// To be added to the file's addresses, wrapping.
+    /// The distance to add to the file's addresses, wrapping.
     distance: u64,
 }
 
-/// What was found out about a symbol that says where it is.
+/// What is known of a whole symbol.
 enum BySymbol {
-    /// Its source, if it has one.
-    Source(Option<Source>),
-    /// Static functions of two source files have this name, and the same size: the address has to
-    /// tell them apart.
+    /// Its source location; `None` where there is none.
+    Known(Option<SourceLocation>),
+    /// Static functions of two source files have this name and this size: only the address
+    /// distinguishes them.
     Ambiguous,
 }
 
-/// Where a symbol is.
+/// The address of a symbol in a file with debug information.
 enum Located {
-    /// In this file, at this address.
+    /// The symbol is in this file, at this address.
     At(usize, u64),
-    /// In one of two places.
+    /// The symbol is at one of several addresses.
     Ambiguous,
-    /// Not in this file, which should have it.
+    /// The symbol is not in this file, which should have it.
     Missing(usize, Misfit),
-    /// Nobody knows.
-    Nowhere,
+    /// The symbol is cut, or no file with debug information was found.
+    Unknown,
 }
 
-/// What shows that a file is of another build.
+/// The sign that a file is of another build.
 enum Misfit {
-    /// There is no function of the name.
+    /// The file has no function of the name.
     Name,
-    /// There is, of another size.
+    /// The file has a function of the name, of another size.
     Size,
 }
 
-/// What was found out about an address whose symbol is not enough.
+/// What is known of an address whose symbol does not identify it.
 struct ByPc {
     symbol: Box<[u8]>,
-    source: Option<Source>,
-    /// How much was known then: [`SourceLines::knowledge`].
+    source: Option<SourceLocation>,
+    /// [`SourceLines::knowledge`] at the time of the lookup.
     knowledge: usize,
 }
 
-/// Why lines are missing: something to be told once.
+/// A reason why lines are missing, to be reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Problem {
-    /// What is wrong.
+    /// The description of the problem.
     pub message: String,
-    /// What to do.
+    /// What the user can do about it.
     pub hint: String,
 }
 
 impl SourceLines {
-    /// Looks for debug information as `search` says, when it is needed.
+    /// Creates a finder, which opens files of debug information as `search` finds them when they are
+    /// needed.
     pub fn new(search: Search) -> Self {
         Self {
             search,
             files: HashMap::new(),
             opened: Vec::new(),
-            budget: Budget::new(),
+            budget: MemoryBudget::new(),
             slides: Vec::new(),
             hints: HashMap::new(),
             by_symbol: HashMap::new(),
             by_pc: HashMap::new(),
             problems: Vec::new(),
-            told: HashSet::new(),
+            reported: HashSet::new(),
         }
     }
 
-    /// Takes note of a place of the same boot of the same machine. Whole symbols tell where code
-    /// was loaded, which helps to find places whose symbols were cut. [`Self::find`] does this by
-    /// itself: only a reader that knows places in advance gains from it.
+    /// Remembers a location of the same boot of the same machine. Whole symbols show where code was
+    /// loaded, which helps to find locations whose symbols were cut. [`Self::find`] remembers its
+    /// locations anyway, so that only a reader that knows locations in advance gains from this.
     pub fn learn(&mut self, location: Location<'_>) {
         let (Some(pc), Some(symbol)) = (location.pc, location.symbol) else {
             return;
@@ -124,9 +144,9 @@ impl SourceLines {
         }
     }
 
-    /// The source of a place, where it can be told. A place that cannot be told now may be later,
-    /// when more symbols were seen.
-    pub fn find(&mut self, location: Location<'_>) -> Option<&Source> {
+    /// Returns the source of a location, if it can be found. A later call may find more, when more
+    /// symbols were seen.
+    pub fn find(&mut self, location: Location<'_>) -> Option<&SourceLocation> {
         let Some(symbol) = location.symbol else {
             return self.find_by_pc(location, None);
         };
@@ -137,13 +157,13 @@ impl SourceLines {
                 return self.find_by_pc(location, Some(&sent));
             }
             let known = match self.locate(&sent, location.pc) {
-                Located::At(file, address) => BySymbol::Source(self.source(file, address)),
+                Located::At(file, address) => BySymbol::Known(self.source(file, address)),
                 Located::Ambiguous => BySymbol::Ambiguous,
                 Located::Missing(file, misfit) => {
                     self.report_misfit(file, &sent, &misfit);
-                    BySymbol::Source(None)
+                    BySymbol::Known(None)
                 }
-                Located::Nowhere => BySymbol::Source(None),
+                Located::Unknown => BySymbol::Known(None),
             };
             self.by_symbol.insert(text.into(), known);
         }
@@ -151,12 +171,16 @@ impl SourceLines {
             return self.find_by_pc(location, Some(&Sent::new(symbol)));
         }
         match &self.by_symbol[text] {
-            BySymbol::Source(source) => source.as_ref(),
+            BySymbol::Known(source) => source.as_ref(),
             BySymbol::Ambiguous => None,
         }
     }
 
-    fn find_by_pc(&mut self, location: Location<'_>, sent: Option<&Sent<'_>>) -> Option<&Source> {
+    fn find_by_pc(
+        &mut self,
+        location: Location<'_>,
+        sent: Option<&Sent<'_>>,
+    ) -> Option<&SourceLocation> {
         let text = location
             .symbol
             .map_or(&[][..], |symbol| symbol.0.as_bytes());
@@ -166,7 +190,7 @@ impl SourceLines {
             *known.symbol == *text && is_final
         });
         if !is_settled {
-            // Most places are the kernel's: if its file is missing, this tells.
+            // Most locations are in the kernel itself: opening its file here reports if it is missing.
             self.file(&[]);
             let place = self
                 .locate_by_slide(pc, sent)
@@ -182,30 +206,31 @@ impl SourceLines {
         self.by_pc[&pc].source.as_ref()
     }
 
-    /// Problems that came up and were not asked for before.
+    /// Returns the problems since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
     }
 
-    /// Grows with everything that may help to find more.
+    /// Returns a number that grows with everything that may help to find more.
     fn knowledge(&self) -> usize {
         self.slides.len() + self.hints.len()
     }
 
-    /// An address is where the kernel would have gone on: the call that dropped is before it.
-    fn source(&self, file: usize, address: u64) -> Option<Source> {
-        Source::new(self.opened[file].frames(address.checked_sub(1)?))
+    /// Returns the source of an address. It is a return address: the call that dropped the packet is
+    /// before it.
+    fn source(&self, file: usize, address: u64) -> Option<SourceLocation> {
+        SourceLocation::new(self.opened[file].frames(address.checked_sub(1)?))
     }
 
-    /// The file and address of a whole symbol.
+    /// Finds the file and address of a whole symbol.
     fn locate(&mut self, sent: &Sent<'_>, pc: Option<u64>) -> Located {
         let module = match sent.module {
             Module::Kernel => &[][..],
             Module::Named(name) => name,
-            Module::Prefix(_) | Module::Unknown => return Located::Nowhere,
+            Module::Prefix(_) | Module::Unknown => return Located::Unknown,
         };
         let (Some(file), Some(offset)) = (self.file(module), sent.offset) else {
-            return Located::Nowhere;
+            return Located::Unknown;
         };
         let mut misfit = Misfit::Name;
         let mut found = None;
@@ -245,7 +270,7 @@ impl SourceLines {
         }
     }
 
-    /// The file and address of a PC, in code of which another place is known.
+    /// Finds the file and address of a PC in a region whose slide is known.
     fn locate_by_slide(&mut self, pc: u64, sent: Option<&Sent<'_>>) -> Option<(usize, u64)> {
         for (pc, text) in std::mem::take(&mut self.hints) {
             if let Some(name) = Name::new(&text) {
@@ -264,7 +289,7 @@ impl SourceLines {
             .map(|(slide, address)| (slide.file, address))
     }
 
-    /// The file and address of a symbol whose offset is there, but not the module's whole name.
+    /// Finds the file and address of a symbol that has an offset, but not its module's whole name.
     fn locate_by_name(&mut self, pc: u64, sent: &Sent<'_>) -> Option<(usize, u64)> {
         sent.offset?;
         let module = match sent.module {
@@ -273,7 +298,7 @@ impl SourceLines {
                 let mut names = self.search.modules_with_prefix(prefix);
                 names.pop().filter(|_| names.is_empty())?
             }
-            // Most places are the kernel's; if this one is not, the kernel has no such function.
+            // Most locations are in the kernel itself; if this one is not, the kernel has no such function.
             Module::Unknown => String::new(),
             Module::Kernel | Module::Named(_) => return None,
         };
@@ -283,11 +308,11 @@ impl SourceLines {
         };
         match self.locate(&Sent { module, ..*sent }, Some(pc)) {
             Located::At(file, address) => Some((file, address)),
-            Located::Ambiguous | Located::Missing(..) | Located::Nowhere => None,
+            Located::Ambiguous | Located::Missing(..) | Located::Unknown => None,
         }
     }
 
-    /// The opened file of a module, or of the kernel.
+    /// Returns the opened file of a module, or of the kernel where the name is empty.
     fn file(&mut self, module: &[u8]) -> Option<usize> {
         if let Some(file) = self.files.get(module) {
             return *file;
@@ -316,7 +341,7 @@ impl SourceLines {
                     self.opened.push(file);
                     return Some(self.opened.len() - 1);
                 }
-                Err(OpenError::Io(error))
+                Err(DebugFileError::Io(error))
                     if error.kind() == ErrorKind::NotFound && !self.search.is_given(&path) => {}
                 Err(error) => found.push(format!("{}: {error}", shown(&path))),
             }
@@ -336,18 +361,20 @@ impl SourceLines {
         let path = shown(&self.opened[file].path);
         let name = Escaped(sent.function);
         let message = match misfit {
-            Misfit::Name => format!("{path} has no function {name}: it is of another build"),
-            Misfit::Size => format!("{path} has another {name}: it is of another build"),
+            Misfit::Name => format!("{path} has no function {name}, so it is of another build"),
+            Misfit::Size => {
+                format!("{path} has a function {name} of another size, so it is of another build")
+            }
         };
-        // One function is enough to know.
-        if self.told.insert(path.clone()) {
+        // One function is enough to report the file.
+        if self.reported.insert(path.clone()) {
             let hint = self.search.advice();
             self.report(message, hint);
         }
     }
 
     fn report(&mut self, message: String, hint: String) {
-        if self.told.insert(message.clone()) {
+        if self.reported.insert(message.clone()) {
             self.problems.push(Problem { message, hint });
         }
     }
@@ -364,15 +391,15 @@ fn is_other_build(file: &DebugFile, wanted: Option<&[u8]>) -> bool {
     }
 }
 
-/// Whether a function is the one that the symbol means, by its size.
+/// Returns whether a function is the one that the symbol means, by its size.
 fn fits(function: &Function, sent: &Sent<'_>) -> bool {
-    /// Functions are aligned to at most 64 bytes, and may have as many before their start.
+    /// The most padding: functions are aligned to at most 64 bytes, and may have as many before them.
     const MAX_PADDING: u64 = 128;
     let is_inside = |end: u64| sent.offset.is_none_or(|offset| offset <= end);
     let Some(size) = sent.size else {
         return is_inside(function.distance.unwrap_or(u64::MAX));
     };
-    // The kernel's table may lack some symbols that the file has, and pads modules to a page.
+    // The kernel may lack some symbols that the file has, and pads modules to a page.
     let is_last = function.distance.is_none();
     let padding = size.checked_sub(function.size);
     let is_fitting = function.distance == Some(size)
@@ -381,7 +408,7 @@ fn fits(function: &Function, sent: &Sent<'_>) -> bool {
     is_fitting && is_inside(size)
 }
 
-/// Whether the file's name for an address is the one that was sent, as far as that goes.
+/// Returns whether the file's symbol for an address agrees with the sent one, as far as that goes.
 fn names(file: &DebugFile, sent: &Sent<'_>, address: u64) -> bool {
     let extent = if sent.is_function_cut {
         Extent::Beginning

@@ -1,15 +1,15 @@
 //! Shortens the paths that a compiler recorded to the form that kernel developers use:
 //! `net/ipv4/ip_input.c`.
 
-/// The folders at the top of the kernel's source.
+/// The top folders of the kernel's source.
 const TOP: [&str; 22] = [
     "arch", "block", "certs", "crypto", "drivers", "fs", "include", "init", "io_uring", "ipc",
     "kernel", "lib", "mm", "net", "rust", "samples", "scripts", "security", "sound", "tools",
     "ubuntu", "virt",
 ];
 
-/// `net/ipv4/gre_demux.c` for any path of that file; `folder` is where it was compiled. Files that
-/// are not the kernel's keep their path.
+/// Returns `net/ipv4/gre_demux.c` for any path of that file; `folder` is the folder in which the
+/// compiler ran. Files outside the kernel's source keep their path.
 pub fn shorten(path: &str, folder: &str) -> String {
     let parts = normalize(path);
     let common = normalize(folder)
@@ -18,11 +18,11 @@ pub fn shorten(path: &str, folder: &str) -> String {
         .take_while(|(one, other)| one == other)
         .count();
     let is_top = |part: &&str| TOP.contains(part);
-    // Compiled in the source, or below it (Debian: in debian/build/…).
+    // The compiler ran in the source, or below it (Debian: in debian/build/…).
     if parts.get(common).is_some_and(is_top) {
         return parts[common..].join("/");
     }
-    // Compiled beside the source: `…/linux-6.1.192/net/…`.
+    // The compiler ran beside the source: `…/linux-6.1.192/net/…`.
     let source = parts.windows(2).rposition(|pair| {
         (pair[0].starts_with("linux") || pair[0].starts_with("kernel")) && is_top(&pair[1])
     });
@@ -33,7 +33,7 @@ pub fn shorten(path: &str, folder: &str) -> String {
     }
 }
 
-/// The parts of a path without `.` and, as far as they can be undone, `..`.
+/// Returns the parts of a path without `.`, and without `..` as far as a part precedes it.
 fn normalize(path: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -88,7 +88,7 @@ mod tests {
             "/builddir/build",
             gre,
         );
-        // Somebody else's module.
+        // A module that is not part of the kernel's source.
         check(
             "/var/lib/dkms/tun2/1.0/build/tun2.c",
             "/usr/src/linux-headers-6.1",

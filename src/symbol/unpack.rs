@@ -1,52 +1,52 @@
 //! Decompresses files and sections of debug information into bounded memory.
 //!
-//! The size that a file claims is never trusted: memory grows with the bytes that come out, up to the
-//! most that real debug information of that compressed size has.
+//! The size that a file states is never trusted: memory grows with the unpacked bytes, up to the most
+//! that real debug information of that compressed size has.
 
 use std::io::{self, Read};
 
 use thiserror::Error;
 
-use crate::sys::Bytes;
+use crate::sys::SharedBytes;
 
-/// The most that zlib can make of a byte (zlib's manual, "Maximum Compression Factor"). xz and zstd
-/// can make more of constant bytes, which debug information is not.
+/// The largest ratio of zlib (its manual, "Maximum Compression Factor"). xz and zstd reach larger
+/// ones only with constant bytes, which debug information does not consist of.
 const MAX_RATIO: u64 = 1032;
-/// Up to here no ratio counts: a section of a module may be nearly all zeros.
+/// The size up to which any ratio is accepted: a section of a module may be nearly all zeros.
 const SMALL: u64 = 16 << 20;
-/// The most that is unpacked of all files of a run. The debug information of a distribution's vmlinux
-/// has 400 MB to 1 GB.
+/// The most bytes that a run unpacks, all files together. The debug information of a distribution's
+/// vmlinux has 400 MB to 1 GB.
 pub const MAX_UNPACKED: u64 = 3 << 30;
-/// The longest window that is kept while xz or zstd are unpacked; both use 128 MB at most without
-/// being asked for more.
+/// The logarithm of the largest window for xz and zstd, 128 MB. Neither program uses a larger one
+/// unless it is asked to.
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// Why something compressed was not unpacked.
+/// Why a compressed file or section could not be unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
-    /// The data are damaged, or of a variant that nobody reads.
+    /// The data is damaged, or of an unsupported variant.
     #[error("it cannot be unpacked: {0}")]
     Damaged(#[from] io::Error),
-    /// More bytes come out than there is room for.
-    #[error("it would be too large, unpacked")]
+    /// More bytes would come out than the budget allows.
+    #[error("it would be too large when unpacked")]
     TooLarge,
-    /// A section does not have the size that its header says.
-    #[error("it does not unpack to the size that it claims")]
+    /// A section does not have the size that its header states.
+    #[error("its unpacked size is not the one that it states")]
     WrongSize,
 }
 
-/// How something is compressed.
+/// The format of a compressed file or section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum PackedFormat {
     Gzip,
     Zlib,
     Xz,
     Zstd,
 }
 
-impl Format {
-    /// The format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format, 2.1.1.1;
-    /// RFC 8878, 3.1.1).
+impl PackedFormat {
+    /// Returns the format of a whole file, by its first bytes (RFC 1952, 2.3.1; the .xz file format,
+    /// 2.1.1.1; RFC 8878, 3.1.1).
     pub fn of_file(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -61,7 +61,7 @@ impl Format {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
             Self::Zlib => Box::new(flate2::read::ZlibDecoder::new(packed)),
             Self::Xz => {
-                // In KiB, with a little for the rest of the decoder.
+                // In KiB: the window and the rest of the decoder.
                 let limit = (1 << (MAX_WINDOW_LOG - 10)) + 1024;
                 Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
             }
@@ -74,27 +74,27 @@ impl Format {
     }
 }
 
-/// Bytes that may still be unpacked.
+/// The number of bytes that may still be unpacked.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget(u64);
+pub struct MemoryBudget(u64);
 
-impl Budget {
-    /// Of a run.
+impl MemoryBudget {
+    /// Returns the budget of a run.
     pub fn new() -> Self {
         Self(MAX_UNPACKED)
     }
 
-    /// Of one file with so many bytes, out of that of the run.
+    /// Returns the part of the run's budget for one file of so many bytes.
     pub fn of_file(self, bytes: u64) -> Self {
         Self(self.0.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)))
     }
 
-    /// What is left when so many bytes were kept.
+    /// Returns what is left when so many bytes were kept.
     pub fn less(self, kept: u64) -> Self {
         Self(self.0.saturating_sub(kept))
     }
 
-    /// What was spent of this, where `left` is left.
+    /// Returns how many bytes of this budget were spent if `left` is left.
     pub fn spent(self, left: Self) -> u64 {
         self.0.saturating_sub(left.0)
     }
@@ -106,15 +106,19 @@ impl Budget {
         Ok(bytes.to_vec())
     }
 
-    /// Unpacks a whole file, and spends what that takes.
-    pub fn file(&mut self, format: Format, packed: &[u8]) -> Result<Bytes, UnpackError> {
+    /// Unpacks a whole file, and spends the unpacked bytes.
+    pub fn file(
+        &mut self,
+        format: PackedFormat,
+        packed: &[u8],
+    ) -> Result<SharedBytes, UnpackError> {
         Ok(self.unpack(format, packed, None)?.into())
     }
 
-    /// Unpacks a section that claims to have `size` bytes.
+    /// Unpacks a section whose header states `size` bytes.
     pub fn section(
         &mut self,
-        format: Format,
+        format: PackedFormat,
         packed: &[u8],
         size: u64,
     ) -> Result<Vec<u8>, UnpackError> {
@@ -123,7 +127,7 @@ impl Budget {
 
     fn unpack(
         &mut self,
-        format: Format,
+        format: PackedFormat,
         packed: &[u8],
         size: Option<u64>,
     ) -> Result<Vec<u8>, UnpackError> {
@@ -132,7 +136,7 @@ impl Budget {
         if size.is_some_and(|size| size > limit) {
             return Err(UnpackError::TooLarge);
         }
-        // One byte more tells that there are more.
+        // Reading one byte more shows whether there are more.
         let limit = size.unwrap_or(limit);
         let mut bytes = Vec::new();
         let mut reader = format.reader(packed)?.take(limit.saturating_add(1));
@@ -167,25 +171,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_claimed_is_not_allocated() {
+    fn the_stated_size_is_not_allocated() {
         let packed = zlib(b"a few bytes");
         for claim in [u64::MAX, 4 << 30, 100 << 20] {
-            let mut budget = Budget::new();
+            let mut budget = MemoryBudget::new();
             let taken = allocation_counter::measure(|| {
-                let unpacked = budget.section(Format::Zlib, &packed, claim);
+                let unpacked = budget.section(PackedFormat::Zlib, &packed, claim);
                 assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
             });
             assert_eq!(taken.bytes_max, 0, "{claim}");
         }
-        // A size that is possible costs what is really there.
+        // A possible size takes only the memory of the bytes that really come out.
         let taken = allocation_counter::measure(|| {
-            let unpacked = Budget::new().section(Format::Zlib, &packed, 16 << 20);
+            let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 16 << 20);
             assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
         });
         assert!(taken.bytes_max < 200_000, "{} bytes", taken.bytes_max);
-        let unpacked = Budget::new().section(Format::Zlib, &packed, 11);
+        let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 11);
         assert_eq!(unpacked.unwrap(), b"a few bytes");
-        let unpacked = Budget::new().section(Format::Zlib, &packed, 10);
+        let unpacked = MemoryBudget::new().section(PackedFormat::Zlib, &packed, 10);
         assert!(matches!(unpacked, Err(UnpackError::WrongSize)));
     }
 
@@ -196,18 +200,21 @@ mod tests {
         let packed = zstd::encode_all(&zeros[..], 3).unwrap();
         assert!(packed.len() < 16_000);
         let taken = allocation_counter::measure(|| {
-            let unpacked = Budget::new().file(Format::Zstd, &packed);
+            let unpacked = MemoryBudget::new().file(PackedFormat::Zstd, &packed);
             assert!(matches!(unpacked, Err(UnpackError::TooLarge)));
         });
         assert!(taken.bytes_max < 4 * SMALL, "{} bytes", taken.bytes_max);
-        // What all files may have together is spent.
+        // The budget of all files together is used up.
         let packed = gzip(&zeros[..1 << 20]);
-        let mut budget = Budget(3 << 20);
+        let mut budget = MemoryBudget(3 << 20);
         for _ in 0..3 {
-            assert_eq!(budget.file(Format::Gzip, &packed).unwrap().len(), 1 << 20);
+            assert_eq!(
+                budget.file(PackedFormat::Gzip, &packed).unwrap().len(),
+                1 << 20
+            );
         }
         assert!(matches!(
-            budget.file(Format::Gzip, &packed),
+            budget.file(PackedFormat::Gzip, &packed),
             Err(UnpackError::TooLarge)
         ));
     }
@@ -225,7 +232,7 @@ mod tests {
     fn every_format_is_unpacked() {
         let text = TEXT.repeat(8);
         let zstd = zstd::encode_all(&text[..], 19).unwrap();
-        // Several streams in a file are one behind the other.
+        // A file may consist of several streams.
         let twice = [gzip(&text), gzip(&text)].concat();
         for (packed, wanted) in [
             (XZ, text.clone()),
@@ -235,8 +242,8 @@ mod tests {
             (&[XZ, XZ].concat(), text.repeat(2)),
             (&[&zstd[..], &zstd].concat(), text.repeat(2)),
         ] {
-            let format = Format::of_file(packed).unwrap();
-            let unpacked = Budget::new().file(format, packed).unwrap();
+            let format = PackedFormat::of_file(packed).unwrap();
+            let unpacked = MemoryBudget::new().file(format, packed).unwrap();
             assert_eq!(&unpacked[..], wanted, "{format:?}");
         }
     }
@@ -259,8 +266,8 @@ mod tests {
                 if is_cut {
                     packed.truncate(6 + end.index(packed.len() - 6));
                 }
-                let format = Format::of_file(&packed).unwrap();
-                let mut budget = Budget::new();
+                let format = PackedFormat::of_file(&packed).unwrap();
+                let mut budget = MemoryBudget::new();
                 if let Ok(bytes) = budget.file(format, &packed) {
                     prop_assert!(bytes.len() as u64 <= SMALL);
                 }
@@ -270,11 +277,14 @@ mod tests {
 
     #[test]
     fn formats_are_told_by_their_first_bytes() {
-        assert_eq!(Format::of_file(&gzip(b"")), Some(Format::Gzip));
-        assert_eq!(Format::of_file(b"\xfd7zXZ\0\0"), Some(Format::Xz));
+        assert_eq!(PackedFormat::of_file(&gzip(b"")), Some(PackedFormat::Gzip));
+        assert_eq!(
+            PackedFormat::of_file(b"\xfd7zXZ\0\0"),
+            Some(PackedFormat::Xz)
+        );
         let packed = zstd::encode_all(&b""[..], 3).unwrap();
-        assert_eq!(Format::of_file(&packed), Some(Format::Zstd));
-        assert_eq!(Format::of_file(b"\x7fELF"), None);
-        assert_eq!(Format::of_file(b""), None);
+        assert_eq!(PackedFormat::of_file(&packed), Some(PackedFormat::Zstd));
+        assert_eq!(PackedFormat::of_file(b"\x7fELF"), None);
+        assert_eq!(PackedFormat::of_file(b""), None);
     }
 }

@@ -1,59 +1,61 @@
-//! The table's counters. Drops are counted by every grouping at once, so that changing the grouping
-//! loses nothing. The last packets are kept, too, and the time of the counts.
+//! The counters behind the live table. Drops are counted by every grouping at once, so that changing
+//! the grouping loses nothing. The last packets are kept too, and the time that the counts cover.
 
 use std::time::Duration;
 
-use super::recent::Recent;
+use super::last_packets::LastPackets;
 use crate::record::{Loss, Timestamp};
-use crate::summary::{Counted, Grouping, HISTORY, Key, KeyView, Row, Table};
+use crate::summary::{
+    Counted, GroupCounts, GroupKey, GroupKeyView, GroupedCounts, Grouping, HISTORY,
+};
 
-/// The first interval of a file whose intervals nobody chose: they grow with the file.
+/// The first interval of a file for which the user chose none: it grows with the file.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Everything that was counted.
+/// Everything that the live table counts.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    tables: [Table; Grouping::ALL.len()],
-    /// The last packets.
-    pub recent: Recent,
-    /// How time passes.
+    by_grouping: [GroupedCounts; Grouping::ALL.len()],
+    /// The packets that were counted last.
+    pub recent: LastPackets,
+    /// The source of time.
     pub pace: Pace,
-    /// What was lost; `None` where nobody knows.
+    /// The lost drops; `None` where their number is unknown.
     pub loss: Option<Loss>,
 }
 
 /// The source of time, which also defines what a rate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// This machine's clock: the owner of the counters ends the intervals. The rate is that of the
+    /// This machine's clock. The owner of the counters ends the intervals, and the rate is that of the
     /// last interval.
     Clock {
-        /// How long the last interval was; zero before its end.
+        /// The length of the last interval; zero before the first one ends.
         last: Duration,
-        /// Since the beginning.
+        /// The time since the beginning.
         elapsed: Duration,
     },
-    /// The times of drops that were recorded earlier. The rate is that of the whole recording.
+    /// The times of the drops of a capture file. The rate is that of the whole file.
     Recorded(Recording),
 }
 
-/// The time of drops that were recorded earlier.
+/// The intervals of a capture file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// How long an interval is, in nanoseconds.
+    /// The length of an interval, in nanoseconds.
     interval: u128,
-    /// Whether it grows, so that the history is the whole recording's.
+    /// Whether the interval grows, so that the history covers the whole file.
     grows: bool,
-    /// The earliest and the latest drop.
+    /// The times of the earliest and the latest drop.
     period: Option<(Timestamp, Timestamp)>,
-    /// When the first interval began, in nanoseconds since the epoch.
+    /// The start of the first interval, in nanoseconds since the epoch.
     start: u128,
-    /// When this one ends.
+    /// The end of the current interval, likewise.
     end: u128,
 }
 
 impl Recording {
-    /// Of intervals this long, or of such that the whole recording has 16 at most.
+    /// Creates intervals of this length, or, without one, such that the whole file has 16 at most.
     pub fn new(interval: Option<Duration>) -> Self {
         Self {
             interval: interval.unwrap_or(FIRST_INTERVAL).as_nanos().max(1),
@@ -64,7 +66,7 @@ impl Recording {
         }
     }
 
-    /// From the first drop to the last.
+    /// Returns the time between the earliest and the latest drop.
     pub fn length(&self) -> Option<Duration> {
         let (first, last) = self.period?;
         Some(Duration::from_nanos(last.0.saturating_sub(first.0)))
@@ -72,43 +74,45 @@ impl Recording {
 }
 
 impl Counters {
-    /// Nothing counted yet.
+    /// Creates counters without any drop.
     pub fn new(pace: Pace) -> Self {
         Self {
-            tables: Grouping::ALL.map(Table::new),
-            recent: Recent::default(),
+            by_grouping: Grouping::ALL.map(GroupedCounts::new),
+            recent: LastPackets::default(),
             pace,
             loss: None,
         }
     }
 
-    /// Counts. Allocates nothing for a packet whose keys all have rows.
+    /// Counts a drop. Allocates nothing for a packet whose keys all have groups.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
-        for table in &mut self.tables {
-            table.count(counted);
+        for counts in &mut self.by_grouping {
+            counts.count(counted);
         }
         if let Counted::Packet(record) = counted {
             self.recent.push(record);
         }
     }
 
-    /// Of one grouping.
-    pub fn table(&self, grouping: Grouping) -> &Table {
-        let table = self
-            .tables
+    /// Returns the counts of a grouping.
+    pub fn by(&self, grouping: Grouping) -> &GroupedCounts {
+        let counts = self
+            .by_grouping
             .iter()
-            .find(|table| table.grouping() == grouping);
-        // There is one for each.
-        table.unwrap_or(&self.tables[0])
+            .find(|counts| counts.grouping() == grouping);
+        // Every grouping has counts.
+        counts.unwrap_or(&self.by_grouping[0])
     }
 
-    /// Ends the interval.
+    /// Ends the current interval.
     pub fn end_interval(&mut self) {
-        self.tables.iter_mut().for_each(Table::end_interval);
+        self.by_grouping
+            .iter_mut()
+            .for_each(GroupedCounts::end_interval);
     }
 
-    /// A drop was recorded then: ends the intervals that are over. Several CPUs' drops are not quite
-    /// in order; one that comes late counts where it comes.
+    /// Ends the intervals before the time of a drop in a capture file. The drops of several CPUs are
+    /// not quite in order; one that comes late is counted in the current interval.
     pub fn advance(&mut self, time: Option<Timestamp>) {
         let Some(time) = time else {
             return;
@@ -125,13 +129,15 @@ impl Counters {
         recording.period = Some((first.min(time), last.max(time)));
         let mut ended = 0;
         while now >= recording.end {
-            if recording.grows && self.tables[0].intervals() == HISTORY {
-                self.tables.iter_mut().for_each(Table::join_intervals);
+            if recording.grows && self.by_grouping[0].intervals() == HISTORY {
+                self.by_grouping
+                    .iter_mut()
+                    .for_each(GroupedCounts::join_intervals);
                 recording.interval *= 2;
-                let over = self.tables[0].intervals() as u128;
+                let over = self.by_grouping[0].intervals() as u128;
                 recording.end = recording.start + (over + 1) * recording.interval;
             } else if !recording.grows && ended == HISTORY {
-                // So long without a drop that nothing of before is seen.
+                // The gap without drops is longer than the history.
                 let more = (now - recording.end) / recording.interval + 1;
                 recording.end += more * recording.interval;
             } else {
@@ -143,19 +149,21 @@ impl Counters {
         self.pace = Pace::Recorded(recording);
     }
 
-    /// The recording is over, and with it its last interval.
+    /// Ends the last interval of a capture file.
     pub fn end_recording(&mut self) {
         let Pace::Recorded(recording) = &self.pace else {
             return;
         };
-        if recording.grows && self.tables[0].intervals() == HISTORY {
-            self.tables.iter_mut().for_each(Table::join_intervals);
+        if recording.grows && self.by_grouping[0].intervals() == HISTORY {
+            self.by_grouping
+                .iter_mut()
+                .for_each(GroupedCounts::join_intervals);
         }
         self.end_interval();
     }
 
-    /// Drops a second: `None` where no time has passed.
-    pub fn rate(&self, row: &Row) -> Option<f64> {
+    /// Returns the drops per second of a group; `None` where no time has passed.
+    pub fn rate(&self, row: &GroupCounts) -> Option<f64> {
         let (drops, length) = match &self.pace {
             Pace::Clock { last, .. } => (row.last_interval(), Some(*last)),
             Pace::Recorded(recording) => (row.total, recording.length()),
@@ -165,12 +173,12 @@ impl Counters {
         Some(drops as f64 / seconds)
     }
 
-    /// The keys of the rows in this order; equal ones by their totals, then by name.
-    pub fn keys(&self, grouping: Grouping, order: Order) -> Vec<Key> {
-        let table = self.table(grouping);
-        let mut rows = table.rows(match order {
-            Order::Rate | Order::Total => crate::summary::Order::Total,
-            Order::Name => crate::summary::Order::Name,
+    /// Returns the keys of the groups in the given order; equal ones by their totals, then by name.
+    pub fn keys(&self, grouping: Grouping, order: Order) -> Vec<GroupKey> {
+        let counts = self.by(grouping);
+        let mut rows = counts.groups(match order {
+            Order::Rate | Order::Total => crate::summary::GroupOrder::Total,
+            Order::Name => crate::summary::GroupOrder::Name,
         });
         if order == Order::Rate && matches!(self.pace, Pace::Clock { .. }) {
             rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.last_interval()));
@@ -178,21 +186,23 @@ impl Counters {
         rows.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
-    /// The last packets of a row, the newest first.
+    /// Returns the last packets of a group, the newest first.
     pub fn packets_of<'b>(
         &'b self,
         grouping: Grouping,
-        key: &'b Key,
+        key: &'b GroupKey,
     ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
         let records = self.recent.records();
-        records.filter(move |record| KeyView::of(grouping, &Counted::Packet(record)) == key.view())
+        records.filter(move |record| {
+            GroupKeyView::of(grouping, &Counted::Packet(record)) == key.view()
+        })
     }
 }
 
 /// How rows are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Most drops a second first.
+    /// Most drops per second first.
     Rate,
     /// Most drops first.
     Total,
@@ -201,7 +211,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// The one behind this; behind the last comes the first.
+    /// Returns the next order; the first follows the last.
     pub fn next(self) -> Self {
         match self {
             Self::Rate => Self::Total,
@@ -228,11 +238,11 @@ mod tests {
     }
 
     fn history(counters: &Counters) -> Vec<u64> {
-        counters.table(Grouping::Location).sum().history().collect()
+        counters.by(Grouping::Location).sum().history().collect()
     }
 
     #[test]
-    fn the_history_of_a_recording_is_all_of_it() {
+    fn the_history_of_a_file_covers_all_of_it() {
         const SECOND: u64 = 1_000_000_000;
         for length in [1, 5, 100, 86_400, 10_000_000_000] {
             let mut counters = Counters::new(Pace::Recorded(Recording::new(None)));
@@ -243,7 +253,7 @@ mod tests {
             let history = history(&counters);
             assert_eq!(history.iter().sum::<u64>(), 1001, "{length}");
             assert!((8..=16).contains(&history.len()), "{length}: {history:?}");
-            let row = counters.table(Grouping::Location).sum();
+            let row = counters.by(Grouping::Location).sum();
             let rate = counters.rate(row).unwrap();
             #[allow(clippy::cast_precision_loss)]
             let expected = 1001.0 / length as f64;
@@ -274,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn any_time_is_survived() {
+    fn no_time_panics() {
         for interval in [None, Some(Duration::from_nanos(1)), Some(Duration::MAX)] {
             let mut counters = Counters::new(Pace::Recorded(Recording::new(interval)));
             for time in [5, u64::MAX, 0, 7, u64::MAX - 1] {
                 count(&mut counters, time);
             }
             counters.end_recording();
-            assert_eq!(counters.table(Grouping::Flow).sum().total, 5);
+            assert_eq!(counters.by(Grouping::Flow).sum().total, 5);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Draws the screen at any size: header, rows or a page, the meaning of the selected row, keys.
+//! Draws the live table at any size: header, rows or a page, the meaning of the selected row, keys.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color as Hue, Modifier, Style};
 use unicode_width::UnicodeWidthChar;
 
-use super::input::Input;
+use super::column_text::{count, fit, rate, width, wrap};
 use super::keys::KEYS;
+use super::line_editor::LineEditor;
 use super::pages::{row_page, text_page};
 use super::paint::{WIDE, bold, put, take_top};
 use super::rows::rows;
-use super::text::{count, fit, rate, width, wrap};
-use super::{Color, CountedBy, Glyphs, Pace, Page, Prompt, View, explain};
+use super::{ColorSupport, CountedBy, Glyphs, Pace, Page, Prompt, TableView, explain};
 use crate::untrusted::is_showable;
 
-/// Draws everything. What does not fit is left out, the least useful first.
-pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
+/// Draws the whole screen. Parts that do not fit are left out, the least useful first.
+pub fn draw(frame: &mut Frame<'_>, view: &mut TableView) {
     if view.is_stale() {
         view.arrange();
     }
@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
     }
 }
 
-/// Takes lines off the bottom, where there are more than `spare` left.
+/// Takes up to `lines` lines off the bottom of an area, so that at least `spare` remain.
 fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     let height = lines.min(rest.height.saturating_sub(spare));
     rest.height -= height;
@@ -68,15 +68,15 @@ fn take_bottom(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     }
 }
 
-fn style(view: &View, hue: Hue) -> Style {
+fn style(view: &TableView, hue: Hue) -> Style {
     match view.look.color {
-        Color::Yes => Style::new().fg(hue),
-        Color::No => Style::new(),
+        ColorSupport::Yes => Style::new().fg(hue),
+        ColorSupport::No => Style::new(),
     }
 }
 
-/// What is counted, how much of it, what was lost, and what is not as usual.
-fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+/// Draws the header: what is counted, totals, loss, and the states of [`states`].
+fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let states = states(view);
     let has_states = !states.is_empty();
     let lines = match rest.height {
@@ -99,7 +99,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
         line = 1;
     }
     let counters = view.shown();
-    let sum = counters.table(view.grouping).sum();
+    let sum = counters.by(view.grouping).sum();
     let mut text = format!("{} drops, {}/s", count(sum.total), rate(counters.rate(sum)));
     if lines == 1 && view.is_paused() {
         text.insert_str(0, "paused: ");
@@ -129,7 +129,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
     }
 }
 
-/// Text behind others on a line.
+/// Writes text into a line of an area, starting at a column.
 fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &str, style: Style) {
     let Ok(column) = u16::try_from(column) else {
         return;
@@ -144,15 +144,15 @@ fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &st
     }
 }
 
-fn source(view: &View) -> &'static str {
+fn source(view: &TableView) -> &'static str {
     match (view.counted_by, view.shown().pace) {
         (CountedBy::Kernel, Pace::Clock { .. }) => ", counted by the kernel",
         _ => "",
     }
 }
 
-/// How long it has been, or how long the recording is.
-fn time(view: &View) -> String {
+/// Returns the time since the beginning, or the length of the capture file.
+fn time(view: &TableView) -> String {
     match &view.shown().pace {
         Pace::Clock { elapsed, .. } => {
             let seconds = elapsed.as_secs();
@@ -167,11 +167,11 @@ fn time(view: &View) -> String {
     }
 }
 
-/// What is not as usual.
-fn states(view: &View) -> Vec<String> {
+/// Returns the states that the user should keep in mind: a pause, a capture, a filter.
+fn states(view: &TableView) -> Vec<String> {
     let mut states = Vec::new();
     if view.is_paused() {
-        states.push("paused, counting goes on".to_owned());
+        states.push("paused, still counting".to_owned());
     }
     if let Some(writing) = &view.writing {
         let packets = count(writing.packets);
@@ -186,8 +186,8 @@ fn states(view: &View) -> Vec<String> {
     states
 }
 
-/// What is typed, what happened, or the keys. Gives the place of the cursor.
-fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &View) -> Option<Position> {
+/// Draws the last line: a prompt, the status, or the keys. Returns the position of the cursor.
+fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) -> Option<Position> {
     if let Some(prompt) = &view.prompt {
         return prompt_lines(buffer, rest, view, prompt);
     }
@@ -231,11 +231,11 @@ fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &View) -> Option<Position>
     None
 }
 
-/// The line that is typed, and below it what is wrong with it, and where.
+/// Draws the line that is typed, and its error below. Returns the position of the cursor.
 fn prompt_lines(
     buffer: &mut Buffer,
     rest: &mut Rect,
-    view: &View,
+    view: &TableView,
     prompt: &Prompt,
 ) -> Option<Position> {
     let input = prompt.input();
@@ -272,8 +272,8 @@ fn prompt_lines(
     (area.height > 0).then_some(Position::new(area.x + column, area.y))
 }
 
-/// Bytes at the beginning of the text that are scrolled out, so that the cursor is seen.
-fn skipped(input: &Input, room: usize) -> usize {
+/// Returns how many bytes at the start of the text are scrolled out, so that the cursor is visible.
+fn skipped(input: &LineEditor, room: usize) -> usize {
     let before = input.before_cursor();
     let mut columns = 0;
     let backwards = before.char_indices().rev();
@@ -284,8 +284,8 @@ fn skipped(input: &Input, room: usize) -> usize {
     fitting.last().map_or(before.len(), |(at, _)| at)
 }
 
-/// The selected row's whole name, and what it means.
-fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
+/// Draws the selected row's whole name, and what it means.
+fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     let lines = match rest.height {
         0..=5 => 0,
         6..=8 => 1,
@@ -299,10 +299,10 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
     let columns = usize::from(area.width);
     let mut line = 0;
     if lines > 3 {
-        // An empty line sets it off from the rows.
+        // An empty line separates it from the rows.
         line = 1;
         let mut parts = vec![key.to_string()];
-        for part in [explain::reason_column(row), explain::place_column(row)] {
+        for part in [explain::reason_column(row), explain::location_column(row)] {
             if !part.is_empty() && !parts.contains(&part) {
                 parts.push(part);
             }
@@ -323,8 +323,8 @@ fn meaning(buffer: &mut Buffer, rest: &mut Rect, view: &View) {
     }
 }
 
-/// What comes from outside is escaped where it is taken. Here nothing reaches the terminal that it
-/// could obey or that would deceive a reader, wherever it came from: what is typed, for one.
+/// Replaces characters that a terminal would obey or that could deceive a reader. Text from outside
+/// is escaped where it enters the program; this also covers what the user types.
 fn hide_unprintable(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().chars().all(is_showable) {
@@ -333,7 +333,7 @@ fn hide_unprintable(buffer: &mut Buffer) {
     }
 }
 
-/// For terminals that show nothing else.
+/// Replaces what is not ASCII, for terminals that show nothing else.
 fn to_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         let shown = match cell.symbol() {

@@ -1,31 +1,31 @@
-//! Explains a row: in the line below the rows, and on its page.
+//! Explains a row, below the rows and on the row's own page.
 
-use super::View;
-use super::text::{fit, wrap};
+use super::TableView;
+use super::column_text::{fit, wrap};
 use crate::reason::{self, Explanation};
 use crate::record::{DropRecord, Escaped};
 use crate::sink::{Sink, TextSink};
-use crate::summary::{Key, Row};
+use crate::summary::{GroupCounts, GroupKey};
 
 /// The reason and the function that a row's drops have in common.
-struct Names<'a> {
+struct SharedNames<'a> {
     reason: Option<&'a [u8]>,
     function: Option<&'a [u8]>,
 }
 
-impl<'a> Names<'a> {
-    fn of(key: &'a Key, row: &'a Row) -> Self {
+impl<'a> SharedNames<'a> {
+    fn of(key: &'a GroupKey, row: &'a GroupCounts) -> Self {
         let last = &row.last;
         let known = |name: &'a [u8]| (!name.is_empty()).then_some(name);
         let reason = match key {
-            Key::Reason(name) => known(name),
-            Key::Trap(_) => None,
+            GroupKey::Reason(name) => known(name),
+            GroupKey::Trap(_) => None,
             _ => known(&last.reason).filter(|_| !last.several_reasons),
         };
         let function = match key {
-            Key::Place { symbol, .. } => known(symbol),
-            Key::Trap(_) => None,
-            _ => known(&last.place).filter(|_| !last.several_places),
+            GroupKey::Location { symbol, .. } => known(symbol),
+            GroupKey::Trap(_) => None,
+            _ => known(&last.location).filter(|_| !last.several_locations),
         };
         let function = function.map(|symbol| {
             let end = symbol.iter().position(|byte| matches!(byte, b'+' | b' '));
@@ -34,7 +34,7 @@ impl<'a> Names<'a> {
         Self { reason, function }
     }
 
-    /// Of the reason, or of the function where the reason says nothing.
+    /// Returns the explanation of the reason, or of the function where the reason says nothing.
     fn explanation(&self) -> Option<Explanation> {
         let reason = self.reason.and_then(reason::explain);
         let place = self.function.and_then(reason::explain_function);
@@ -47,29 +47,33 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What the drops of a row mean, in a sentence or two.
-pub fn meaning(key: &Key, row: &Row) -> String {
-    let names = Names::of(key, row);
+/// Returns what the drops of a row mean, in a sentence or two.
+pub fn meaning(key: &GroupKey, row: &GroupCounts) -> String {
+    let names = SharedNames::of(key, row);
     if let Some(meaning) = reason::meaning(names.reason, names.function) {
         return meaning.to_owned();
     }
     match key {
-        Key::Trap(_) => "A device dropped the packets, and told the kernel by this trap.".into(),
-        Key::Place { pc: Some(0), .. } => {
+        GroupKey::Trap(_) => {
+            "A device dropped the packets and reported them to the kernel by this trap.".into()
+        }
+        GroupKey::Location { pc: Some(0), .. } => {
             "A network device's own counter of dropped packets rose.".into()
         }
-        Key::NotDropped => "The file says nothing of drops.".into(),
-        Key::Unseen => "The kernel counted these, and showed no packet.".into(),
-        _ if row.last.several_reasons || row.last.several_places => {
-            "Several reasons or places: g counts by another, / filters.".into()
+        GroupKey::NotDropped => {
+            "The file does not say why or where these packets were dropped.".into()
         }
-        _ => "The catalogue has no entry for this reason or place.".into(),
+        GroupKey::Unseen => "The kernel counted these drops without sending the packets.".into(),
+        _ if row.last.several_reasons || row.last.several_locations => {
+            "Several reasons or locations: g changes the grouping, / filters.".into()
+        }
+        _ => "The catalogue has no entry for this reason or location.".into(),
     }
 }
 
-/// The lines of a row's page above its packets.
-pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
-    let mut text = match Names::of(key, row).explanation() {
+/// Returns the lines above the packets on a row's page.
+pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize) -> Vec<String> {
+    let mut text = match SharedNames::of(key, row).explanation() {
         Some(explanation) => explanation.to_string(),
         None => meaning(key, row) + "\n",
     };
@@ -80,29 +84,29 @@ pub fn lines(view: &View, key: &Key, row: &Row, columns: usize) -> Vec<String> {
     let seen = view.shown().packets_of(view.grouping, key).count();
     lines.push(String::new());
     lines.push(match seen {
-        0 => fit("None of the last packets is of this row.", columns),
+        0 => fit("None of the last packets belongs to this row.", columns),
         1 => fit("Last packet:", columns),
         _ => fit(&format!("Last {seen} packets, the newest first:"), columns),
     });
     lines
 }
 
-/// A packet in one line.
-pub fn packet_line(view: &View, record: &DropRecord<'_>) -> String {
+/// Returns a packet in one line.
+pub fn packet_line(view: &TableView, record: &DropRecord<'_>) -> String {
     let mut line = Vec::new();
     // Writing into memory cannot fail.
     let _ = TextSink::new(&mut line, view.look.text).write(record);
     String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
-/// The reason of a row, as far as a column has room: `+` where there are others.
-pub fn reason_column(row: &Row) -> String {
+/// Returns the reason of a row for a column, with `+` where there are others.
+pub fn reason_column(row: &GroupCounts) -> String {
     marked(&row.last.reason, row.last.several_reasons)
 }
 
-/// The place of a row.
-pub fn place_column(row: &Row) -> String {
-    marked(&row.last.place, row.last.several_places)
+/// Returns the location of a row for a column, with `+` where there are others.
+pub fn location_column(row: &GroupCounts) -> String {
+    marked(&row.last.location, row.last.several_locations)
 }
 
 fn marked(name: &[u8], has_several: bool) -> String {

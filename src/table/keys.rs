@@ -1,40 +1,43 @@
-//! What each key does.
+//! The keys of the live table, and what each of them does.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::input::{Input, Typed};
-use super::{CountedBy, Page, Prompt, View};
+use super::line_editor::{LineEditor, Typed};
+use super::{CountedBy, Page, Prompt, TableView};
 use crate::summary::Grouping;
 
-/// What a key asks of whoever owns the view.
+/// An action that the owner of the view has to carry out for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The end.
+    /// End the program.
     Quit,
-    /// Stop until the shell says to go on (Ctrl-Z).
+    /// Stop until the shell continues the program (Ctrl-Z).
     Suspend,
     /// Draw everything again (Ctrl-L).
     Repaint,
-    /// Count by this filter from now on.
+    /// Count only what this filter keeps.
     Filter(String),
     /// Propose a name for a capture of the selected row.
     ProposeName,
     /// Write the packets of the selected row to this file.
     Write(String),
-    /// End the capture.
+    /// End the capture of a row.
     StopWriting,
-    /// What is to be seen needs packets, and the kernel sends none.
+    /// Make the kernel send packets, which the chosen page or grouping needs.
     NeedPackets,
     /// Show the drop monitor's settings and statistics.
     ShowSettings,
-    /// Count anew.
+    /// Reset the counts.
     Clear,
 }
 
-/// The keys and what they do, for the page that shows them.
+/// The keys and what they do, for the page that lists them and the manual.
 pub const KEYS: [(&str, &str); 16] = [
     ("Up Down j k", "select a row"),
-    ("PgUp PgDn Home End", "select a row further on"),
+    (
+        "PgUp PgDn Home End",
+        "move by a screen, or to the first or last row",
+    ),
     (
         "Enter Right",
         "what the row means, its filter, its last packets",
@@ -42,20 +45,20 @@ pub const KEYS: [(&str, &str); 16] = [
     ("Esc Left", "back"),
     ("g G Tab Shift-Tab", "next or previous grouping"),
     ("s", "sort by rate, total or name"),
-    ("r", "the other way round"),
-    ("Space p", "pause the view and go on; counting goes on"),
-    ("/", "type a filter; empty keeps all"),
-    ("w", "write the row's packets to a file; again: end it"),
+    ("r", "reverse the order"),
+    ("Space p", "pause or continue the view; counting goes on"),
+    ("/", "type a filter; an empty one keeps every drop"),
+    ("w", "write the row's packets to a file; w again ends it"),
     ("i", "settings and statistics of the drop monitor"),
-    ("c", "count anew"),
-    ("? h", "these keys"),
+    ("c", "reset the counts"),
+    ("? h", "show these keys"),
     ("Ctrl-L", "draw the screen again"),
-    ("Ctrl-Z", "suspend; the shell's fg goes on"),
+    ("Ctrl-Z", "suspend; the shell's fg continues"),
     ("q Ctrl-C", "quit"),
 ];
 
-impl View {
-    /// Takes a key; what it asks for that the view cannot do itself.
+impl TableView {
+    /// Handles a key. Returns the action that the view cannot carry out itself.
     pub fn key(&mut self, key: KeyEvent) -> Option<Action> {
         if let Some(prompt) = &mut self.prompt {
             let typed = prompt.input_mut().key(key);
@@ -80,7 +83,7 @@ impl View {
                 self.arrange();
             }
             KeyCode::Char('/') => {
-                self.prompt = Some(Prompt::Filter(Input::new(self.filter.clone())));
+                self.prompt = Some(Prompt::Filter(LineEditor::new(self.filter.clone())));
             }
             KeyCode::Char('w') => return self.write(),
             KeyCode::Char('i') => return Some(Action::ShowSettings),
@@ -109,7 +112,7 @@ impl View {
         }
     }
 
-    /// Counting goes on behind a view that stands still.
+    /// Pauses or continues the view. Drops are counted during a pause too.
     fn pause(&mut self) {
         self.frozen = match self.frozen {
             Some(_) => None,
@@ -167,7 +170,7 @@ impl View {
                 let position = move_by(self.position);
                 self.select(position);
             }
-            // Drawing knows where the end is.
+            // Drawing limits the position to the end of the page.
             Page::Row(scrolled) | Page::Settings(_, scrolled) | Page::Help(scrolled) => {
                 *scrolled = move_by(*scrolled);
             }

@@ -1,128 +1,128 @@
-//! The live table of `--summary`: what it shows, what each key does, and how it is drawn. No I/O:
-//! `run` owns the terminal, the events and the clock.
+//! The live table of `--summary`: its state in `TableView`, its keys, and its drawing. There is no
+//! I/O: `run::table` owns the terminal, the events and the clock.
 
+mod column_text;
 mod counters;
 mod draw;
 mod explain;
-mod input;
 mod keys;
+mod last_packets;
+mod line_editor;
 mod pages;
 mod paint;
-mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
-mod text;
 
+pub(crate) use column_text::Glyphs;
 pub(crate) use counters::{Counters, Order, Pace, Recording};
 pub(crate) use draw::draw;
-pub(crate) use input::{Input, InputError};
 pub(crate) use keys::Action;
 pub use keys::KEYS;
-pub(crate) use text::Glyphs;
+pub(crate) use line_editor::{LineEditor, LineError};
 
 use crate::record::Escaped;
 use crate::sink::TextStyle;
-use crate::summary::{Grouping, Key, Row};
+use crate::summary::{GroupCounts, GroupKey, Grouping};
 
-/// What the table shows.
+/// The state of the live table.
 #[derive(Clone, Debug)]
-pub struct View {
-    /// What is counted: `software drops`, or a file's name.
+pub(crate) struct TableView {
+    /// The name of what is counted: `software drops`, or a file.
     pub subject: String,
-    /// Who counts.
+    /// Whether the kernel or dwdump counts.
     pub counted_by: CountedBy,
     /// The counts.
     pub counters: Counters,
-    /// The counts of when it was paused.
+    /// A copy of the counts during a pause.
     frozen: Option<Box<Counters>>,
-    /// What rows are.
+    /// What a row stands for.
     pub grouping: Grouping,
     order: Order,
     is_reversed: bool,
-    /// The rows, sorted.
-    keys: Vec<Key>,
-    /// [`Table::changes`](crate::summary::Table::changes) when they were sorted.
+    /// The keys of the rows, sorted.
+    keys: Vec<GroupKey>,
+    /// [`GroupedCounts::changes`](crate::summary::GroupedCounts::changes) at the time of sorting.
     changes: u64,
-    selected: Option<Key>,
-    /// Its position among the rows.
+    selected: Option<GroupKey>,
+    /// The position of the selected row.
     position: usize,
-    /// The first row on the screen.
+    /// The position of the first row on the screen.
     top: usize,
-    /// Rows on the screen.
+    /// The number of rows on the screen.
     height: usize,
     page: Page,
     prompt: Option<Prompt>,
-    /// The filter, as it was understood; empty keeps all.
+    /// The filter in its canonical form; empty if every drop is counted.
     pub filter: String,
     /// The capture of a row that is being written.
     pub writing: Option<Writing>,
-    /// What happened last.
+    /// The message in the last line.
     pub status: String,
-    /// Drops of the rows are read no more: the end of the file.
+    /// Whether the end of the file was reached.
     pub is_over: bool,
-    /// How it looks.
-    pub look: Look,
+    /// How the table looks.
+    pub look: Appearance,
 }
 
-/// Who counts drops.
+/// Whether the kernel or dwdump counts the drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CountedBy {
-    /// The kernel: only places, modules and traps are known.
+pub(crate) enum CountedBy {
+    /// The kernel counts: only locations, modules and traps are known.
     Kernel,
-    /// We do, packet by packet.
+    /// dwdump counts, packet by packet.
     Packets,
 }
 
-/// A capture of one row.
+/// A capture of one row, as the header shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Writing {
+pub(crate) struct Writing {
     /// The file's name, safe for a terminal.
     pub name: String,
-    /// Packets in it so far.
+    /// The number of packets in it so far.
     pub packets: u64,
 }
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// Whether colours are used.
-    pub color: Color,
-    /// What the terminal can show.
+pub(crate) struct Appearance {
+    /// Whether the terminal shows colours.
+    pub color: ColorSupport,
+    /// The characters that the terminal can show.
     pub glyphs: Glyphs,
-    /// How a packet's line looks.
+    /// How the line of a packet looks.
     pub text: TextStyle,
 }
 
-/// Whether colours are used.
+/// Whether the terminal shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// Colours are used.
+pub(crate) enum ColorSupport {
+    /// Colours are shown.
     Yes,
-    /// Bold and reverse video alone.
+    /// Only bold and reverse video are shown.
     No,
 }
 
-/// What is below the header.
+/// The page below the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Page {
     /// The rows.
     Rows,
-    /// One row, scrolled by so many lines.
+    /// One row with its packets, scrolled by so many lines.
     Row(usize),
-    /// Lines about the drop monitor, scrolled.
+    /// Lines about the drop monitor, scrolled by so many lines.
     Settings(Vec<String>, usize),
-    /// The keys, scrolled.
+    /// The keys, scrolled by so many lines.
     Help(usize),
 }
 
-/// What is typed.
+/// A prompt at which the user types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Prompt {
-    /// A filter.
-    Filter(Input),
-    /// The name of a file for the row's packets.
-    FileName(Input),
+    /// Asks for a filter.
+    Filter(LineEditor),
+    /// Asks for the name of a file for the row's packets.
+    FileName(LineEditor),
 }
 
 impl Prompt {
@@ -133,28 +133,28 @@ impl Prompt {
         }
     }
 
-    fn input(&self) -> &Input {
+    fn input(&self) -> &LineEditor {
         match self {
             Self::Filter(input) | Self::FileName(input) => input,
         }
     }
 
-    fn input_mut(&mut self) -> &mut Input {
+    fn input_mut(&mut self) -> &mut LineEditor {
         match self {
             Self::Filter(input) | Self::FileName(input) => input,
         }
     }
 }
 
-impl View {
+impl TableView {
     /// Returns the selected row, unless it is no longer counted.
-    fn selected_row(&self) -> Option<(&Key, &Row)> {
+    fn selected_row(&self) -> Option<(&GroupKey, &GroupCounts)> {
         let key = self.selected.as_ref()?;
-        Some((key, self.shown().table(self.grouping).row(key)?))
+        Some((key, self.shown().by(self.grouping).group(key)?))
     }
 
-    /// Nothing counted yet.
-    pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Look) -> Self {
+    /// Creates a table without any drop.
+    pub fn new(subject: String, counted_by: CountedBy, pace: Pace, look: Appearance) -> Self {
         Self {
             subject,
             counted_by,
@@ -179,38 +179,38 @@ impl View {
         }
     }
 
-    /// What is shown: the counts, or those of when it was paused.
+    /// Returns the counts that are shown: during a pause, those of its beginning.
     fn shown(&self) -> &Counters {
         self.frozen.as_deref().unwrap_or(&self.counters)
     }
 
-    /// Whether the view stands still.
+    /// Returns whether the view is paused.
     pub fn is_paused(&self) -> bool {
         self.frozen.is_some()
     }
 
-    /// The key of the selected row.
-    pub fn selected(&self) -> Option<&Key> {
+    /// Returns the key of the selected row.
+    pub fn selected(&self) -> Option<&GroupKey> {
         self.selected.as_ref()
     }
 
-    /// Begins the counts anew.
-    pub fn begin_anew(&mut self, pace: Pace) {
+    /// Resets the counts.
+    pub fn reset(&mut self, pace: Pace) {
         self.counters = Counters::new(pace);
         self.frozen = None;
         self.is_over = false;
         self.arrange();
     }
 
-    /// Sorts the rows; the selection stays with its row, or where that was.
+    /// Sorts the rows. The selection stays with its row, or at its position if the row is gone.
     pub fn arrange(&mut self) {
         self.keys = self.shown().keys(self.grouping, self.order);
-        self.changes = self.shown().table(self.grouping).changes();
+        self.changes = self.shown().by(self.grouping).changes();
         if self.is_reversed {
             self.keys.reverse();
         }
         let position = self.selected.as_ref().and_then(|selected| {
-            // A file may give a row twice for a while: read again, it counts anew.
+            // The row may be gone for a while when a file is read again.
             self.keys.iter().position(|key| key == selected)
         });
         match position {
@@ -226,22 +226,22 @@ impl View {
         }
     }
 
-    /// Rows were added or replaced since they were sorted.
+    /// Returns whether rows were added or replaced since they were sorted.
     fn is_stale(&self) -> bool {
-        self.changes != self.shown().table(self.grouping).changes()
+        self.changes != self.shown().by(self.grouping).changes()
     }
 
-    /// What a filter was refused for; the one before stays.
-    pub fn refuse_filter(&mut self, text: &str, error: InputError) {
-        let mut input = Input::new(text);
+    /// Shows the prompt again with the error of a refused filter; the earlier filter stays in force.
+    pub fn refuse_filter(&mut self, text: &str, error: LineError) {
+        let mut input = LineEditor::new(text);
         input.error = Some(error);
         self.prompt = Some(Prompt::Filter(input));
     }
 
-    /// What a file name was refused for.
+    /// Shows the prompt again with the error of a refused file name.
     pub fn refuse_name(&mut self, name: &str, message: String) {
-        let mut input = Input::new(name);
-        input.error = Some(InputError {
+        let mut input = LineEditor::new(name);
+        input.error = Some(LineError {
             message,
             span: None,
         });
@@ -257,27 +257,27 @@ impl View {
         self.page = Page::Settings(lines, scrolled);
     }
 
-    /// Whether those lines are on the screen.
+    /// Returns whether the lines about the drop monitor are shown.
     pub fn shows_settings(&self) -> bool {
         matches!(self.page, Page::Settings(..))
     }
 
-    /// Asks for the name of a file, and proposes one.
+    /// Asks for the name of a file with a proposal.
     pub fn ask_name(&mut self, proposal: String) {
-        self.prompt = Some(Prompt::FileName(Input::new(proposal)));
+        self.prompt = Some(Prompt::FileName(LineEditor::new(proposal)));
     }
 
-    /// What to call the selected row.
+    /// Returns the name of the selected row.
     fn selected_name(&self) -> String {
         self.selected
             .as_ref()
-            .map(Key::to_string)
+            .map(GroupKey::to_string)
             .unwrap_or_default()
     }
 }
 
-/// A part of a file's name for a key: letters, digits and what is harmless in a shell.
-pub fn file_stem(key: &Key) -> String {
+/// Returns the part of a file's name that stands for a key: letters, digits, `_`, `.` and `-`.
+pub(crate) fn file_stem(key: &GroupKey) -> String {
     const LONGEST: usize = 40;
 
     let name = match key.symbol() {

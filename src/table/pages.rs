@@ -1,16 +1,16 @@
-//! Draws the pages that replace the rows: one row with its packets, or lines of text.
+//! Draws the pages that replace the rows: one row with its packets, or a page of text.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
+use super::column_text::{count, rate, width, wrap};
 use super::paint::{bold, put, take_top};
-use super::text::{count, rate, width, wrap};
-use super::{Page, View, explain};
+use super::{Page, TableView, explain};
 use crate::record::DropRecord;
 
-/// What a row means, and its last packets.
-pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+/// Draws the page of the selected row: what it means, and its last packets.
+pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let Page::Row(scrolled) = view.page else {
         return;
     };
@@ -53,11 +53,11 @@ pub(super) fn row_page(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     view.page = Page::Row(scrolled);
 }
 
-/// Lines that are scrolled; by how many they are.
+/// Draws a page of text. Returns how many lines it is scrolled by, at most up to its end.
 pub(super) fn text_page(
     buffer: &mut Buffer,
     mut rest: Rect,
-    view: &mut View,
+    view: &mut TableView,
     title: &str,
     lines: &[String],
     scrolled: usize,

@@ -1,15 +1,15 @@
-//! Writes text into areas of the screen, and splits areas.
+//! Splits areas of the screen and writes text into them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::text::fit;
+use super::column_text::fit;
 
-/// Columns from which rows show shares and histories.
+/// The width in columns from which rows show shares and histories.
 pub(super) const WIDE: u16 = 60;
 
-/// Takes lines off the top, where there are more than `spare` left.
+/// Takes up to `lines` lines off the top of an area, so that at least `spare` remain.
 pub(super) fn take_top(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     let height = lines.min(rest.height.saturating_sub(spare));
     let taken = Rect { height, ..*rest };
@@ -18,7 +18,7 @@ pub(super) fn take_top(rest: &mut Rect, lines: u16, spare: u16) -> Rect {
     taken
 }
 
-/// Text on a line of an area, cut to its width.
+/// Writes text into a line of an area, cut to its width.
 pub(super) fn put(buffer: &mut Buffer, area: Rect, line: usize, text: &str, style: Style) {
     let Ok(line) = u16::try_from(line) else {
         return;
@@ -29,6 +29,7 @@ pub(super) fn put(buffer: &mut Buffer, area: Rect, line: usize, text: &str, styl
     }
 }
 
+/// Returns the style of bold text.
 pub(super) fn bold() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }

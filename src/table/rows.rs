@@ -1,19 +1,19 @@
-//! Draws the rows: chooses the columns that fit, and fills them.
+//! Draws the rows of the live table: chooses the columns that fit, and fills them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color as Hue, Modifier, Style};
 
+use super::column_text::{count, fit, history, rate, share, width};
 use super::paint::{WIDE, bold, put, take_top};
-use super::text::{count, fit, history, rate, share, width};
-use super::{Color, Order, Pace, View, explain};
+use super::{ColorSupport, Order, Pace, TableView, explain};
 use crate::sink::summary::Elsewhere;
-use crate::summary::{Grouping, Row};
+use crate::summary::{GroupCounts, Grouping};
 
-/// Columns from which histories are long, and a row has both reason and place.
+/// The width in columns from which histories are long, and a row has both reason and location.
 const VERY_WIDE: u16 = 110;
 
-/// Which columns there is room for.
+/// The width of each column; 0 where there is no room for it.
 struct Columns {
     marker: usize,
     rate: usize,
@@ -64,7 +64,7 @@ impl Columns {
         columns
     }
 
-    /// A line of the table; names are cut, numbers stand at the right.
+    /// Returns a line of the table, with names cut and numbers aligned to the right.
     fn line(&self, cells: &Cells) -> String {
         let mut line = fit_to(&cells.marker, self.marker);
         for (text, columns) in [
@@ -90,7 +90,7 @@ impl Columns {
             (&cells.second, self.second),
             (&cells.third, self.third),
         ] {
-            // A column's last place keeps it from the next one.
+            // The last character of a column separates it from the next one.
             if columns > 1 {
                 line.push_str(&fit_to(&fit(text, columns - 1), columns));
             } else {
@@ -101,7 +101,7 @@ impl Columns {
     }
 }
 
-/// What stands in a line.
+/// The texts of a line.
 #[derive(Default)]
 struct Cells {
     marker: String,
@@ -114,7 +114,7 @@ struct Cells {
     third: String,
 }
 
-/// Cut or filled up to exactly so many columns.
+/// Cuts or fills a text to exactly so many columns.
 fn fit_to(text: &str, columns: usize) -> String {
     let mut text = fit(text, columns);
     let missing = columns.saturating_sub(width(&text));
@@ -122,13 +122,13 @@ fn fit_to(text: &str, columns: usize) -> String {
     text
 }
 
-/// The table itself.
-pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
+/// Draws the heads and the rows.
+pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     let columns = Columns::new(rest.width, view.grouping);
     let head = take_top(&mut rest, 1, 2);
     let underlined = Style::new().add_modifier(Modifier::UNDERLINED);
     put(buffer, head, 0, &columns.line(&heads(view)), underlined);
-    let others = view.shown().table(view.grouping).others().total;
+    let others = view.shown().by(view.grouping).others().total;
     let height = usize::from(rest.height);
     let has_others = others > 0 && height > 2;
     let height = height - usize::from(has_others);
@@ -140,7 +140,7 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     }
     for (line, position) in (view.top..view.keys.len()).take(height).enumerate() {
         let key = &view.keys[position];
-        let Some(row) = view.shown().table(view.grouping).row(key) else {
+        let Some(row) = view.shown().by(view.grouping).group(key) else {
             continue;
         };
         let is_selected = position == view.position;
@@ -170,8 +170,8 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut View) {
     }
 }
 
-/// The first row on the screen, so that the selected one is on it.
-fn scroll(view: &mut View, height: usize) {
+/// Sets the first row on the screen so that the selected one is visible.
+fn scroll(view: &mut TableView, height: usize) {
     let height = height.max(1);
     let last = view.keys.len().saturating_sub(height);
     view.top = view
@@ -181,8 +181,8 @@ fn scroll(view: &mut View, height: usize) {
         .min(last);
 }
 
-/// The heads of the columns; the one that rows are sorted by is marked.
-fn heads(view: &View) -> Cells {
+/// Returns the heads of the columns; the one that rows are sorted by is marked.
+fn heads(view: &TableView) -> Cells {
     let mark = |order: Order, head: &str| {
         let sign = match (view.order == order, view.is_reversed) {
             (false, _) => "",
@@ -210,10 +210,10 @@ fn heads(view: &View) -> Cells {
     }
 }
 
-/// A row's numbers and what it is about, without its name.
-fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
+/// Returns a row's numbers, reason and location, without its name.
+fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let counters = view.shown();
-    let (reason, place) = (explain::reason_column(row), explain::place_column(row));
+    let (reason, place) = (explain::reason_column(row), explain::location_column(row));
     let (second, third) = match view.grouping {
         Grouping::Location => (reason, String::new()),
         Grouping::Reason => (place, String::new()),
@@ -222,7 +222,7 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
     Cells {
         marker: String::new(),
         rate: rate(counters.rate(row)),
-        share: share(row.total, counters.table(view.grouping).sum().total),
+        share: share(row.total, counters.by(view.grouping).sum().total),
         total: match row.error {
             0 => count(row.total),
             _ => format!("{}+", count(row.total)),
@@ -237,23 +237,23 @@ fn cells(view: &View, columns: &Columns, row: &Row) -> Cells {
     }
 }
 
-/// The last intervals, as many as there is room for.
-fn newest(row: &Row, columns: usize) -> Vec<u64> {
+/// Returns the counts of the last intervals, as many as there is room for.
+fn newest(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let skipped = row.history().len().saturating_sub(columns);
     row.history().skip(skipped).collect()
 }
 
-/// All intervals, several in one where there is no room for each.
-fn joined(row: &Row, columns: usize) -> Vec<u64> {
+/// Returns the counts of all intervals, joined where there is no room for each.
+fn joined(row: &GroupCounts, columns: usize) -> Vec<u64> {
     let counts: Vec<u64> = row.history().collect();
     let together = counts.len().div_ceil(columns.max(1)).max(1);
     let joined = counts.chunks(together);
     joined.map(|counts| counts.iter().sum()).collect()
 }
 
-/// Reasons red, places cyan, as in the lines of packets.
-fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &View, columns: &Columns) {
-    let (Color::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
+/// Colours reasons red and locations cyan, as in the lines of packets.
+fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &TableView, columns: &Columns) {
+    let (ColorSupport::Yes, Ok(line)) = (view.look.color, u16::try_from(line)) else {
         return;
     };
     let gaps = 1 + usize::from(columns.history > 0);

@@ -1,4 +1,4 @@
-//! The view on terminals of every size, and with names that no terminal must see.
+//! Tests the view on terminals of every size, and with names that no terminal must see.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -15,8 +15,8 @@ use crate::sink::Zone;
 use crate::source::savefile::Savefile;
 use crate::summary::Counted;
 
-const LOOK: Look = Look {
-    color: Color::Yes,
+const LOOK: Appearance = Appearance {
+    color: ColorSupport::Yes,
     glyphs: Glyphs::Unicode,
     text: TextStyle {
         zone: Zone::Utc,
@@ -26,15 +26,15 @@ const LOOK: Look = Look {
     },
 };
 
-fn live(counted_by: CountedBy) -> View {
+fn live(counted_by: CountedBy) -> TableView {
     let pace = Pace::Clock {
         last: Duration::ZERO,
         elapsed: Duration::ZERO,
     };
-    View::new("software drops".into(), counted_by, pace, LOOK)
+    TableView::new("software drops".into(), counted_by, pace, LOOK)
 }
 
-fn count(view: &mut View, symbol: &str, count: u64) {
+fn count(view: &mut TableView, symbol: &str, count: u64) {
     view.counters.count(&Counted::Kernel {
         cause: Cause::Software {
             location: Location {
@@ -48,7 +48,7 @@ fn count(view: &mut View, symbol: &str, count: u64) {
     });
 }
 
-fn tick(view: &mut View, seconds: u64) {
+fn tick(view: &mut TableView, seconds: u64) {
     view.counters.end_interval();
     view.counters.pace = Pace::Clock {
         last: Duration::from_secs(1),
@@ -57,7 +57,7 @@ fn tick(view: &mut View, seconds: u64) {
     view.arrange();
 }
 
-fn captured() -> View {
+fn captured() -> TableView {
     let mut view = live(CountedBy::Packets);
     for path in ["fixtures/software-6.12.pcap", "fixtures/hardware-6.12.pcap"] {
         let mut file = Savefile::open(File::open(path).unwrap()).unwrap();
@@ -70,7 +70,7 @@ fn captured() -> View {
     view
 }
 
-fn screen(view: &mut View, columns: u16, rows: u16) -> Vec<String> {
+fn screen(view: &mut TableView, columns: u16, rows: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
     terminal.draw(|frame| draw(frame, view)).unwrap();
     let buffer = terminal.backend().buffer();
@@ -81,7 +81,7 @@ fn screen(view: &mut View, columns: u16, rows: u16) -> Vec<String> {
         .collect()
 }
 
-fn press(view: &mut View, code: KeyCode) -> Option<Action> {
+fn press(view: &mut TableView, code: KeyCode) -> Option<Action> {
     view.key(KeyEvent::from(code))
 }
 
@@ -186,7 +186,7 @@ fn a_row_that_is_gone_leaves_the_selection_where_it_was() {
     let mut view = captured();
     press(&mut view, KeyCode::End);
     assert!(view.position > 10);
-    view.begin_anew(view.counters.pace);
+    view.reset(view.counters.pace);
     assert_eq!(view.position, 0);
     screen(&mut view, 80, 24);
     count(&mut view, "f", 1);
@@ -226,18 +226,18 @@ fn names_from_outside_move_no_cursor_and_keep_their_columns() {
 
 #[test]
 fn a_files_name_is_made_of_harmless_letters() {
-    let stem = |key: Key| file_stem(&key);
-    let place = |symbol: &str| Key::Place {
+    let stem = |key: GroupKey| file_stem(&key);
+    let place = |symbol: &str| GroupKey::Location {
         pc: Some(1),
         symbol: symbol.as_bytes().into(),
     };
     assert_eq!(stem(place("gre_rcv+0x41/0xb0 [gre]")), "gre_rcv");
-    assert_eq!(stem(Key::Reason((*b"NO_SOCKET").into())), "NO_SOCKET");
+    assert_eq!(stem(GroupKey::Reason((*b"NO_SOCKET").into())), "NO_SOCKET");
     assert_eq!(
-        stem(Key::Reason((*b"../../etc/x;rm -rf").into())),
+        stem(GroupKey::Reason((*b"../../etc/x;rm -rf").into())),
         "etc-x-rm-rf"
     );
-    assert_eq!(stem(Key::Reason((*b"\x1b[0m").into())), "x1b-0m");
+    assert_eq!(stem(GroupKey::Reason((*b"\x1b[0m").into())), "x1b-0m");
     assert!(stem(place(&"x".repeat(500))).len() <= 40);
 }
 
@@ -248,7 +248,7 @@ fn no_packet_allocates_once_its_rows_are_there() {
     let mut counters = view.counters.clone();
     let mut counted = 0;
     let _ = file.for_each(|record| {
-        // The first time makes room for a place in the ring.
+        // The buffers of the ring are allocated at first use.
         counters.count(&Counted::Packet(record));
         counted += 1;
         ControlFlow::<()>::Continue(())
@@ -269,7 +269,7 @@ fn no_packet_allocates_once_its_rows_are_there() {
 #[test]
 fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
     let mut view = live(CountedBy::Packets);
-    let at = |view: &mut View, pc, count| {
+    let at = |view: &mut TableView, pc, count| {
         view.counters.count(&Counted::Kernel {
             cause: Cause::Software {
                 location: Location {
@@ -288,14 +288,14 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
     tick(&mut view, 1);
     let has_first = |lines: &[String]| lines.iter().any(|line| line.ends_with(" 0x1"));
     assert!(has_first(&screen(&mut view, 80, 24)));
-    // Between two ticks of the clock: one that comes late and is heavy, and thousands of others.
+    // Between two ticks of the clock, a late key with many drops and thousands of others arrive.
     for pc in 20_000..25_000 {
         at(&mut view, pc, 1);
         at(&mut view, u64::MAX, 100);
     }
     let shown = screen(&mut view, 80, 24);
     assert!(!has_first(&shown), "{shown:?}");
-    // Its rate is known at the end of the interval.
+    // The rate is known at the end of the interval.
     tick(&mut view, 2);
     press(&mut view, KeyCode::Home);
     let shown = screen(&mut view, 80, 24);
@@ -304,15 +304,18 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
         first.contains(" 500000+ ") && first.contains("0xffffffffffffffff"),
         "{shown:?}"
     );
-    let table = view.counters.table(Grouping::Location);
-    let key = crate::summary::Key::Place {
+    let counts = view.counters.by(Grouping::Location);
+    let key = crate::summary::GroupKey::Location {
         pc: Some(u64::MAX),
         symbol: Box::default(),
     };
-    let row = table.row(&key).unwrap();
+    let row = counts.group(&key).unwrap();
     assert_eq!(row.history().collect::<Vec<_>>(), [0, 500_000]);
     assert_eq!(view.counters.rate(row), Some(500_000.0));
-    assert_eq!(table.sum().history().collect::<Vec<_>>(), [10_000, 505_000]);
+    assert_eq!(
+        counts.sum().history().collect::<Vec<_>>(),
+        [10_000, 505_000]
+    );
 }
 
 proptest! {
@@ -342,7 +345,7 @@ proptest! {
             match press(&mut view, codes[key]) {
                 Some(Action::ProposeName) => view.ask_name("drops.pcapng".into()),
                 Some(Action::Filter(text)) => {
-                    let error = InputError { message: "expected x".into(), span: Some(0..99) };
+                    let error = LineError { message: "expected x".into(), span: Some(0..99) };
                     view.refuse_filter(&text, error);
                 }
                 Some(Action::Write(name)) => view.refuse_name(&name, "cannot".into()),

@@ -73,7 +73,7 @@ pub(crate) fn plugin() -> String {
     let reasons = reason::all().iter();
     let reasons = reasons.map(|entry| (entry.name, entry.noise, entry.meaning));
     add_table(&mut text, "REASONS", reasons);
-    let places = reason::places().iter();
+    let places = reason::functions().iter();
     let places = places.map(|place| (place.function, place.noise, place.meaning));
     add_table(&mut text, "FUNCTIONS", places);
     text.push('\n');

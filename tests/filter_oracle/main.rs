@@ -4,6 +4,7 @@
 //! `DWDUMP_ORACLE_CASES=5000` compares more random expressions.
 
 mod expressions;
+mod frames;
 #[path = "../../src/filter/tests/grammar.rs"]
 mod grammar;
 mod packets;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dwdump::filter::{Filter, SystemNames};
-use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
+use dwdump::record::{DropRecord, Link, LinkType, Timestamp};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

@@ -242,6 +242,16 @@ const CASES: &[(&str, &str)] = &[
     ("format-without-file", "-r fixtures/made/own.pcapng --print --format pcap"),
     // The command line.
     ("help", "--help"),
+    // As Wireshark asks.
+    ("extcap-interfaces", "--extcap-interfaces --extcap-version=4.0"),
+    ("extcap-dlts", "--extcap-dlts --extcap-interface drops"),
+    ("extcap-config", "--extcap-config --extcap-interface drops"),
+    ("extcap-config-ssh", "--extcap-config --extcap-interface drops-ssh"),
+    ("extcap-filter", "--extcap-interface drops --extcap-capture-filter udp"),
+    ("extcap-filter-error", "--extcap-interface drops --extcap-capture-filter port"),
+    ("extcap-later", "--extcap-interface drops --extcap-of-a-later-version 7"),
+    ("extcap-capture-filter-error", "--capture --extcap-interface drops --fifo f --extcap-capture-filter=port"),
+    ("extcap-capture-unknown-option", "--capture --extcap-interface drops --fifo f --frobnicate"),
     ("help-short", "-h"),
     ("version", "--version"),
     ("version-short", "-V"),

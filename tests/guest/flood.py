@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: drops that come as a flood. What is asserted does
 not depend on how fast the machine is; `benches/flood` measures that."""
 
-import __main__ as session  # Its settings are known only there.
 import os
 import pathlib
 import re
@@ -10,6 +9,7 @@ import struct
 import threading
 import time
 
+import harness
 import pcapng
 import pktgen
 
@@ -32,7 +32,7 @@ def peak_memory_kb(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
-class Floods(session.SessionTest):
+class Floods(harness.SessionTest):
     """Captured or counted: none is missing."""
 
     COUNT = 60_000
@@ -44,7 +44,7 @@ class Floods(session.SessionTest):
 
     def check(self, captured_data, talk, count=COUNT):
         """Nothing is missing, and the counts are those of the file."""
-        captured, queue, buffer = session.loss(talk)
+        captured, queue, buffer = harness.loss(talk)
         flood, others = packets(captured_data)
         self.assertEqual(captured, flood + others)
         self.assertEqual(flood + queue + buffer, count, f"{others} others\n{talk}")
@@ -60,8 +60,8 @@ class Floods(session.SessionTest):
 
     def capture(self, *options):
         """The losses of a flood, and what was said."""
-        file = session.OUT / "flood.pcapng"
-        run = session.Running("-o", "sw", "-w", file, *options)
+        file = harness.OUT / "flood.pcapng"
+        run = harness.Running("-o", "sw", "-w", file, *options)
         pktgen.flood(self.COUNT)
         memory = peak_memory_kb(run.process.pid)
         # At once: what the kernel still holds belongs to the flood.
@@ -92,10 +92,10 @@ class Floods(session.SessionTest):
         self.assertGreater(buffer, 0, talk)
 
     def test_a_disk_too_small_for_the_flood(self):
-        before = session.settings()
-        with session.small_disk("4m") as disk:
+        before = harness.settings()
+        with harness.small_disk("4m") as disk:
             file = disk / "full.pcapng"
-            run = session.Running("-o", "sw", "-w", file)
+            run = harness.Running("-o", "sw", "-w", file)
             # It ends in the midst of the reports, but not of the packets: an emulated CPU that drops
             # them while the kernel takes its tracepoint out meets half of the instruction (int3).
             run.process.send_signal(signal.SIGSTOP)
@@ -106,18 +106,18 @@ class Floods(session.SessionTest):
             self.assertEqual(status, 1, talk)
             self.assertIn("No space left on device", talk)
             self.assertIn("hint: ", talk)
-            self.assertEqual(session.settings(), before)
+            self.assertEqual(harness.settings(), before)
             data = file.read_bytes()
         self.assertEqual(len(data), 4 << 20)
         written, _ = packets(data)
-        counted, *_ = session.loss(talk)
+        counted, *_ = harness.loss(talk)
         # A packet takes some two hundred bytes, and one buffer was not written.
         self.assertGreater(written, 15_000)
         self.assertLess(counted - written, 256 * 1024 // 100)
 
     def test_a_writer_that_stalls_for_two_seconds(self):
         reader, writer = os.pipe()
-        run = session.Running("-o", "sw", "-w", "-", stdout=writer)
+        run = harness.Running("-o", "sw", "-w", "-", stdout=writer)
         os.close(writer)
         got, goes_on = bytearray(), threading.Event()
 

@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: what the drop monitor reports and was no packet, its
 own alerts first of all."""
 
-import __main__ as session  # Its settings are known only there.
 import ctypes
 import re
 import socket
@@ -10,6 +9,7 @@ import time
 
 import alerts
 import drops
+import harness
 import pcapng
 
 # What every filter here rejects.
@@ -17,7 +17,7 @@ NOBODY = "saddr 192.0.2.99"
 
 
 def alerts_about_alerts(talk):
-    found = re.findall(r"^dwdump: (\d+) alerts? about alerts", talk, re.MULTILINE)
+    found = re.findall(r"^dwdump: (\d+) alerts? left out: about dropped alerts", talk, re.MULTILINE)
     return int(found[-1]) if found else 0
 
 
@@ -50,25 +50,25 @@ def abandon_an_answer():
         time.sleep(0.2)
 
 
-class AlertsAboutAlerts(session.SessionTest):
+class AlertsAboutAlerts(harness.SessionTest):
     """A filter in the kernel never makes alerts out of alerts, on and on."""
 
     DROPS = 90
 
     def listeners(self, count, name):
         arguments = ["--kernel-filter", "-w"]
-        active = session.Running("-o", "sw", *arguments, session.OUT / f"{name}-0.pcapng", NOBODY)
+        active = harness.Running("-o", "sw", *arguments, harness.OUT / f"{name}-0.pcapng", NOBODY)
         return [active] + [
-            session.Running("-p", *arguments, session.OUT / f"{name}-{number}.pcapng", NOBODY)
+            harness.Running("-p", *arguments, harness.OUT / f"{name}-{number}.pcapng", NOBODY)
             for number in range(1, count)
         ]
 
     def check(self, count, unfiltered_first):
         name = f"storm-{count}-{'first' if unfiltered_first else 'last'}"
-        file = session.OUT / f"{name}.pcap"
-        theirs = session.CTool(file, "-p") if unfiltered_first else None
+        file = harness.OUT / f"{name}.pcap"
+        theirs = harness.CTool(file, "-p") if unfiltered_first else None
         ours = self.listeners(count, name)
-        theirs = theirs or session.CTool(file, "-p")
+        theirs = theirs or harness.CTool(file, "-p")
         for number in range(self.DROPS):
             drops.marker(f"{name} {number}")
         time.sleep(2)
@@ -83,15 +83,15 @@ class AlertsAboutAlerts(session.SessionTest):
         self.assertLessEqual(len(found), 2 * self.DROPS)
         for number, (status, talk) in enumerate(talks):
             self.assertEqual(status, 0, talk)
-            self.assertEqual(session.loss(talk), [0, 0, 0], talk)
+            self.assertEqual(harness.loss(talk), [0, 0, 0], talk)
         return [talk for _, talk in talks][::-1]
 
     def test_with_another_listener_before(self):
         for count in (1, 3, 6):
             with self.subTest(listeners=count):
                 for talk in self.check(count, True):
-                    said = "filtered here alone" in talk
-                    self.assertEqual(said, session.REPORTS_NETLINK, talk)
+                    said = "dwdump filters all drops itself" in talk
+                    self.assertEqual(said, harness.REPORTS_NETLINK, talk)
                     self.assertEqual(alerts_about_alerts(talk), 0, talk)
 
     def test_with_another_listener_after(self):
@@ -99,17 +99,17 @@ class AlertsAboutAlerts(session.SessionTest):
             with self.subTest(listeners=count):
                 first, *others = self.check(count, False)
                 self.assertIn("filtering in the kernel: the whole filter", first)
-                withdrawn = "the filter in the kernel is off now" in first
-                self.assertEqual(withdrawn, session.REPORTS_NETLINK, first)
-                self.assertEqual(alerts_about_alerts(first) > 0, session.REPORTS_NETLINK, first)
+                withdrawn = "the kernel filter was turned off" in first
+                self.assertEqual(withdrawn, harness.REPORTS_NETLINK, first)
+                self.assertEqual(alerts_about_alerts(first) > 0, harness.REPORTS_NETLINK, first)
                 for talk in others:
-                    said = "filtered here alone" in talk
-                    self.assertEqual(said, session.REPORTS_NETLINK, talk)
+                    said = "dwdump filters all drops itself" in talk
+                    self.assertEqual(said, harness.REPORTS_NETLINK, talk)
 
     def test_what_another_filter_causes_is_no_drop(self):
-        file = session.OUT / "rejecting.pcapng"
+        file = harness.OUT / "rejecting.pcapng"
         with Rejecting():
-            run = session.Running("--all", "-o", "sw", "-w", file)
+            run = harness.Running("--all", "-o", "sw", "-w", file)
             for number in range(5):
                 drops.marker(f"rejected elsewhere {number}")
             time.sleep(0.5)
@@ -119,18 +119,18 @@ class AlertsAboutAlerts(session.SessionTest):
         packets = pcapng.read(file)["packets"]
         self.assertEqual(len([p for p in packets if b"rejected elsewhere" in p["data"]]), 5)
         self.assertEqual({packet["reason"] for packet in packets}, {"NO_SOCKET"})
-        if session.REPORTS_NETLINK:
+        if harness.REPORTS_NETLINK:
             self.assertGreater(alerts_about_alerts(talk), 5, talk)
         else:
-            self.assertNotIn("about alerts", talk)
+            self.assertNotIn("about dropped alerts", talk)
 
 
-class NotPackets(session.SessionTest):
+class NotPackets(harness.SessionTest):
     """Netlink messages that nobody read."""
 
     def capture(self, *options):
-        file = session.OUT / f"no-packets{''.join(options)}.pcapng"
-        run = session.Running(*options, "-o", "sw", "-w", file)
+        file = harness.OUT / f"no-packets{''.join(options)}.pcapng"
+        run = harness.Running(*options, "-o", "sw", "-w", file)
         drops.marker("before")
         abandon_an_answer()
         drops.marker("after")
@@ -142,7 +142,7 @@ class NotPackets(session.SessionTest):
     def test_they_are_left_out_and_counted(self):
         _, packets, talk = self.capture()
         self.assertEqual(len(packets), 2, talk)
-        if session.REPORTS_NETLINK:
+        if harness.REPORTS_NETLINK:
             self.assertRegex(talk, r"\d+ drops? of no packet left out \(.*--all")
         else:
             self.assertNotIn("of no packet", talk)
@@ -151,13 +151,13 @@ class NotPackets(session.SessionTest):
         file, packets, talk = self.capture("--all")
         self.assertNotIn("of no packet", talk)
         netlink = [packet for packet in packets if packet["interface"]["link"] == 253]
-        self.assertEqual(bool(netlink), session.REPORTS_NETLINK)
+        self.assertEqual(bool(netlink), harness.REPORTS_NETLINK)
         self.assertEqual(len(packets) - len(netlink), 2)
         for packet in netlink:
             # Behind the cooked header.
             self.assertEqual(packet["data"][2:4], b"\x03\x38")
             self.assertEqual(packet["data"][16:22], struct.pack("=IH", 36, 2))
             self.assertEqual(packet["original_len"], 16 + 36)
-        _, text, _ = session.dwdump("-r", file, "--print")
+        _, text, _ = harness.dwdump("-r", file, "--print")
         lines = re.findall(r"^\S+ local netlink, type 2, length 36 \w+ \w+", text, re.MULTILINE)
         self.assertEqual(len(lines), len(netlink))

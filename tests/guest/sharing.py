@@ -1,21 +1,21 @@
 """Several that use the drop monitor at once, a part of session.py: other dwdumps, that know of
 each other, and other programs, that do not."""
 
-import __main__ as session  # Its settings are known only there.
 import errno
 import itertools
 import os
 import pathlib
 import re
 import signal
-import socket
 import struct
 import subprocess
 import time
 
 import drops
+import harness
+import network
 import pcapng
-from __main__ import (
+from harness import (
     ALERT_MODE, CONFIG, HW_DROPS, QUEUE_LEN, START, STOP, SW_DROPS, TRUNC_LEN,
     Running, SessionTest, dwdump, loss, net_dm, references, settings, wait_until,
 )
@@ -29,15 +29,7 @@ def is_on():
 
 
 def flood(tag, count):
-    """Frames for another host: each is one drop (OTHERHOST)."""
-    payload = f"[{tag}]".encode()
-    frame = drops.ethernet(0x0800, drops.ipv4(17, drops.udp(payload)), dst=b"\2\0\0\0\0\x99")
-    with drops.namespace("left"):
-        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        sender.bind(("left0", 0))
-    with sender:
-        for _ in range(count):
-            sender.send(frame)
+    network.for_another_host(count, f"[{tag}]".encode())
     time.sleep(1)
 
 
@@ -55,7 +47,7 @@ class Sharing(SessionTest):
         self.assertIn("77", self.before)
 
     def file(self, name):
-        return session.OUT / f"sharing-{name}.pcapng"
+        return harness.OUT / f"sharing-{name}.pcapng"
 
     def check_restored(self):
         self.assertEqual(settings(), self.before)
@@ -123,12 +115,12 @@ class Sharing(SessionTest):
                 new.unlink(missing_ok=True)
                 status, _, talk = dwdump("-w", new)
                 self.assertEqual(status, 1)
-                self.assertIn("already, left on by a dwdump that was killed\n", talk)
+                self.assertIn("monitored, left on by a dwdump that was killed\n", talk)
                 self.assertFalse(new.exists())
                 if end == "-e":
                     status, _, talk = dwdump("-e")
                     self.assertEqual(status, 0, talk)
-                    self.assertIn("that was killed had changed the settings", talk)
+                    self.assertIn("restored the settings that a killed dwdump had changed", talk)
                 else:
                     if end != "force":
                         net_dm(STOP, BOTH)
@@ -141,7 +133,7 @@ class Sharing(SessionTest):
         run = Running("-w", self.file("named"))
         status, _, talk = dwdump("-w", "/tmp/x.pcapng")
         self.assertEqual(status, 1)
-        self.assertIn(f"already, by another dwdump (process {run.process.pid})\n", talk)
+        self.assertIn(f"monitored, by another dwdump (process {run.process.pid})\n", talk)
         self.assertEqual(run.stop()[0], 0)
         self.check_restored()
         state = pathlib.Path("/run/dwdump.state")
@@ -250,8 +242,8 @@ class Sharing(SessionTest):
         for _ in range(3):
             done = subprocess.run(
                 ["timeout", "--preserve-status", "-s", "INT", "8"]
-                + [session.DWDUMP, "-w", self.file("timeout")],
-                capture_output=True, text=True, timeout=session.PATIENCE,
+                + [harness.DWDUMP, "-w", self.file("timeout")],
+                capture_output=True, text=True, timeout=harness.PATIENCE,
             )
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("interrupted again", done.stderr)

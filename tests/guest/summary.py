@@ -1,7 +1,6 @@
 """Runs in the guest, as a part of session.py: drops counted by dwdump --summary, beside what was
 sent, beside dropwatch and beside devlink."""
 
-import __main__ as session  # Its settings are known only there.
 import collections
 import json
 import os
@@ -13,8 +12,12 @@ import subprocess
 import time
 
 import drops
+import hardware
+import harness
+import network
+import registry
 
-UDP_RECEIVE = drops.function_here("__udp4_lib_rcv")
+UDP_RECEIVE = registry.function_here("__udp4_lib_rcv")
 # Kinds of drops, each made by one packet, in a function that nothing else here drops in.
 KINDS = {
     UDP_RECEIVE: "udp-closed-v4",
@@ -34,7 +37,7 @@ def make(times):
     counts = {function: times + place for place, function in enumerate(KINDS)}
     for function, count in counts.items():
         for _ in range(count):
-            drops.CASES[KINDS[function]]()
+            registry.CASES[KINDS[function]]()
     return counts
 
 
@@ -68,7 +71,7 @@ class Dropwatch:
         self.wait_for(answer)
 
     def wait_for(self, answer):
-        deadline = time.monotonic() + session.PATIENCE
+        deadline = time.monotonic() + harness.PATIENCE
         while answer not in self.said:
             assert time.monotonic() < deadline, self.said
             self.listen(0.5)
@@ -94,14 +97,14 @@ class Dropwatch:
         return places
 
 
-class Summary(session.SessionTest):
+class Summary(harness.SessionTest):
     """What is counted is what was dropped."""
 
     def count(self, *options, acting, patience=2.5):
         """What was counted while `acting` made drops: standard output and talk."""
-        file = session.OUT / "counted.txt"
+        file = harness.OUT / "counted.txt"
         with file.open("w") as stdout:
-            run = session.Running(*options, stdout=stdout, started="counting")
+            run = harness.Running(*options, stdout=stdout, started="counting")
             acting()
             # Alerts come a second after the first drop, and STOP throws away what is on its way.
             time.sleep(patience)
@@ -122,26 +125,26 @@ class Summary(session.SessionTest):
         return talk
 
     def test_the_kernels_counts_are_exact(self):
-        before = session.settings()
+        before = harness.settings()
         talk = self.check_counts("--summary", "-o", "sw")
         self.assertIn("counting software drops by location, in the kernel", talk)
-        self.assertIn("thrown away when monitoring stopped", talk)
-        self.assertEqual(session.settings(), before)
+        self.assertIn("of the last second when monitoring stopped", talk)
+        self.assertEqual(harness.settings(), before)
 
     def test_our_counts_of_packets_are_exact(self):
-        before = session.settings()
+        before = harness.settings()
         talk = self.check_counts("--summary", "--by", "location", "-o", "sw")
         self.assertIn("counting software drops by location, packet by packet", talk)
         self.assertIn("0 packets lost in the kernel's queue\n0 packets lost in the socket buffer", talk)
         self.assertNotIn("thrown away", talk)
-        self.assertEqual(session.settings(), before)
+        self.assertEqual(harness.settings(), before)
 
     def test_reasons_modules_interfaces_and_flows(self):
         wanted = {}
         for by, field, value, function in [
             ("module", "module", "gre", "gre_rcv"),
             ("reason", "reason", "NO_SOCKET", UDP_RECEIVE),
-            ("interface", "ifindex", drops.RIGHT_IFINDEX, None),
+            ("interface", "ifindex", network.RIGHT_IFINDEX, None),
             ("flow", "dst", "224.0.0.5", "ip_rcv_finish_core"),
         ]:
             with self.subTest(by=by):
@@ -185,8 +188,8 @@ class Summary(session.SessionTest):
 
     def test_output_hooks_are_counted_but_send_no_packet(self):
         times = 7
-        with drops.namespace("left"):
-            drops.command(
+        with network.namespace("left"):
+            network.command(
                 *("nft", "-f", "-"),
                 stdin=f"""
                 table inet output {{
@@ -202,7 +205,7 @@ class Summary(session.SessionTest):
         def send():
             for _ in range(times):
                 with self.assertRaises(PermissionError):
-                    drops.send_datagram(b"[output]", drops.RIGHT4, OUTPUT_PORT)
+                    network.send_datagram(b"[output]", network.RIGHT4, OUTPUT_PORT)
 
         text, talk = self.count("--summary", "-o", "sw", acting=send)
         self.assertEqual(sum(counted(text)[0].values()), times, text + talk)
@@ -210,25 +213,25 @@ class Summary(session.SessionTest):
         self.assertEqual(sum(counted(text)[0].values()), 0, text + talk)
 
     def remove_output_rule(self):
-        with drops.namespace("left"):
-            drops.command("nft", "delete", "table", "inet", "output")
+        with network.namespace("left"):
+            network.command("nft", "delete", "table", "inet", "output")
 
     def test_a_number_of_alerts_and_a_duration_end_it(self):
-        file = session.OUT / "ended.txt"
+        file = harness.OUT / "ended.txt"
         with file.open("w") as stdout:
-            run = session.Running("--summary", "-c", "1", stdout=stdout, started="counting")
+            run = harness.Running("--summary", "-c", "1", stdout=stdout, started="counting")
             drops.marker("counted")
             status, talk = run.wait()
         self.assertEqual(status, 0, talk)
         self.assertRegex(file.read_text(), r"^\d+ drops at ")
-        status, _, talk = session.dwdump("--summary=0.2", "--json", "--duration", "1.1")
+        status, _, talk = harness.dwdump("--summary=0.2", "--json", "--duration", "1.1")
         self.assertEqual(status, 0, talk)
-        status, stdout, talk = session.dwdump("--summary=0.2", "--json", "--duration", "1.1")
+        status, stdout, talk = harness.dwdump("--summary=0.2", "--json", "--duration", "1.1")
         self.assertGreaterEqual(len(stdout.splitlines()), 4, talk)
 
     def test_counting_and_capturing_exclude_each_other(self):
-        run = session.Running("-w", session.OUT / "beside-summary.pcapng")
-        status, _, talk = session.dwdump("--summary")
+        run = harness.Running("-w", harness.OUT / "beside-summary.pcapng")
+        status, _, talk = harness.dwdump("--summary")
         self.assertEqual(status, 1)
         self.assertIn("the kernel either counts drops or sends packets", talk)
         self.assertIn("`dwdump --summary -p` counts those", talk)
@@ -239,53 +242,53 @@ class Summary(session.SessionTest):
         self.assertEqual(run.stop()[0], 0)
 
         with open(os.devnull, "w") as nowhere:
-            run = session.Running("--summary", stdout=nowhere, started="counting")
-            status, _, talk = session.dwdump("-w", "/tmp/x.pcapng")
+            run = harness.Running("--summary", stdout=nowhere, started="counting")
+            status, _, talk = harness.dwdump("-w", "/tmp/x.pcapng")
             self.assertEqual(status, 1)
-            self.assertIn("now it counts for somebody", talk)
-            status, _, talk = session.dwdump("--summary")
+            self.assertIn("it counts for another program now", talk)
+            status, _, talk = harness.dwdump("--summary")
             self.assertEqual(status, 1)
             self.assertIn("`dwdump --summary -p` counts along", talk)
             # Only places are known then.
-            reasons = session.Running("--by", "reason", "-p", stdout=nowhere, started="counting")
-            reasons.wait_for("the kernel is in summary mode: only the places of drops are known")
+            reasons = harness.Running("--by", "reason", "-p", stdout=nowhere, started="counting")
+            reasons.wait_for("the kernel is in summary mode: only the locations of drops are known")
             self.assertEqual(reasons.stop()[0], 0)
             self.assertEqual(run.stop()[0], 0)
 
     def test_a_reader_that_goes_away_ends_it(self):
-        before = session.settings()
-        run = session.Running("--summary", stdout=subprocess.PIPE, started="counting")
+        before = harness.settings()
+        run = harness.Running("--summary", stdout=subprocess.PIPE, started="counting")
         run.process.stdout.close()
         drops.marker("unread")
         status, talk = run.wait()
         self.assertEqual(status, 0, talk)
-        self.assertEqual(session.settings(), before)
+        self.assertEqual(harness.settings(), before)
 
 
-class Traps(session.SessionTest):
+class Traps(harness.SessionTest):
     """Hardware drops of a simulated switch, beside devlink's own statistics."""
 
     def statistics(self, trap):
         shown = subprocess.run(
-            ["devlink", "-j", "-s", "trap", "show", drops.SWITCH, "trap", trap],
+            ["devlink", "-j", "-s", "trap", "show", hardware.SWITCH, "trap", trap],
             capture_output=True, text=True, check=True,
         ).stdout
-        (found,) = json.loads(shown)["trap"][drops.SWITCH]
+        (found,) = json.loads(shown)["trap"][hardware.SWITCH]
         return found["stats"]["rx"]["packets"]
 
     def test_traps_are_counted_as_devlink_counts_them(self):
         trap = "blackhole_route"
-        drops.hardware_trap(trap, "drop")
+        hardware.hardware_trap(trap, "drop")
         time.sleep(0.5)
         for options in (["--summary"], ["--by", "location"]):
             with self.subTest(options=options):
                 before = self.statistics(trap)
-                file = session.OUT / "traps.txt"
+                file = harness.OUT / "traps.txt"
                 with file.open("w") as stdout:
-                    run = session.Running(*options, "-o", "hw", stdout=stdout, started="counting")
-                    drops.hardware_trap(trap, "trap")
+                    run = harness.Running(*options, "-o", "hw", stdout=stdout, started="counting")
+                    hardware.hardware_trap(trap, "trap")
                     time.sleep(2)
-                    drops.hardware_trap(trap, "drop")
+                    hardware.hardware_trap(trap, "drop")
                     time.sleep(2.5)
                     status, talk = run.stop()
                 self.assertEqual(status, 0, talk)

@@ -1,13 +1,13 @@
 """Runs in the guest, as a part of session.py: the names that dwdump gives to places, beside
 /proc/kallsyms."""
 
-import __main__ as session  # Its settings are known only there.
 import pathlib
 import socket
-import subprocess
 import time
 
 import drops
+import harness
+import network
 import pcapng
 
 
@@ -42,13 +42,13 @@ class Table:
         return f"{name}+{pc - start:#x}/", size, suffix
 
 
-class Symbols(session.SessionTest):
+class Symbols(harness.SessionTest):
     """Whole, whatever the kernel cuts off."""
 
     def capture(self, make, *options, prefix=()):
         """What was captured while `make` made drops: packets, and what was said."""
-        file = session.OUT / "symbols.pcapng"
-        run = session.Running("-o", "sw", "-w", file, *options, prefix=prefix)
+        file = harness.OUT / "symbols.pcapng"
+        run = harness.Running("-o", "sw", "-w", file, *options, prefix=prefix)
         make()
         time.sleep(2)
         status, talk = run.stop()
@@ -77,18 +77,18 @@ class Symbols(session.SessionTest):
 
     def test_a_module_that_is_loaded_during_the_capture(self):
         self.assertFalse(pathlib.Path("/sys/module/macvlan").exists())
-        drops.ip("link add sa type veth peer name sb\nlink set sa up\nlink set sb up\n")
-        self.addCleanup(drops.ip, "link del sa\n")
+        network.ip("link add sa type veth peer name sb\nlink set sa up\nlink set sb up\n")
+        self.addCleanup(network.ip, "link del sa\n")
 
         def make():
             drops.marker("the table is read before the module is there")
             # The table is not read again at once.
             time.sleep(10)
             # Down, so that it drops what it gets for itself.
-            drops.ip("link add link sb name sc type macvlan mode passthru\n")
+            network.ip("link add link sb name sc type macvlan mode passthru\n")
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
                 for _ in range(3):
-                    wire.sendto(drops.ethernet(0x0800, bytes(100), dst=bytes([2] * 6)), ("sa", 0))
+                    wire.sendto(network.ethernet(0x0800, bytes(100), dst=bytes([2] * 6)), ("sa", 0))
                     time.sleep(0.1)
 
         packets, _ = self.capture(make)

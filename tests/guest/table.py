@@ -1,18 +1,18 @@
 """The live table of `dwdump --summary` in a terminal, a part of session.py."""
 
-import __main__ as session  # Its settings are known only there.
 import fcntl
 import os
 import pty
 import re
 import signal
-import socket
 import struct
 import subprocess
 import termios
 import threading
 
-import drops
+import cases
+import harness
+import network
 import pcapng
 
 COLUMNS, ROWS = 100, 24
@@ -29,10 +29,10 @@ class Terminal:
         self.written = b""
         environment = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", session.DWDUMP, *map(str, arguments)],
+            ["setsid", "--ctty", harness.DWDUMP, *map(str, arguments)],
             stdin=slave, stdout=slave, stderr=slave, env=environment,
         )
-        session.PROCESSES.append(self.process)
+        harness.PROCESSES.append(self.process)
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
@@ -64,7 +64,7 @@ class Terminal:
 
     def wait_for(self, pattern):
         try:
-            session.wait_until(lambda: re.search(pattern, self.screen(), re.MULTILINE))
+            harness.wait_until(lambda: re.search(pattern, self.screen(), re.MULTILINE))
         except AssertionError:
             raise AssertionError(f"{pattern!r} is not on:\n{self.screen()}") from None
 
@@ -72,32 +72,24 @@ class Terminal:
         os.write(self.master, keys.encode())
 
     def end(self):
-        status = self.process.wait(session.PATIENCE)
-        session.wait_until(lambda: b"\x1b[?1049l" in self.written)
-        session.wait_until(lambda: b"drops counted" in self.written)
+        status = self.process.wait(harness.PATIENCE)
+        harness.wait_until(lambda: b"\x1b[?1049l" in self.written)
+        harness.wait_until(lambda: b"drops counted" in self.written)
         return status, self.written.split(b"\x1b[?1049l")[-1].decode()
 
 
 def for_another_host(count):
-    """Frames for another host: each is one drop, in ip_rcv_core (OTHERHOST)."""
-    payload = b"[table]".ljust(600, b".")
-    frame = drops.ethernet(0x0800, drops.ipv4(17, drops.udp(payload)), dst=b"\2\0\0\0\0\x99")
-    with drops.namespace("left"):
-        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        sender.bind(("left0", 0))
-    with sender:
-        for _ in range(count):
-            sender.send(frame)
+    network.for_another_host(count, b"[table]".ljust(600, b"."))
 
 
-class Table(session.SessionTest):
+class Table(harness.SessionTest):
     """Counts as they come, and what keys change in the kernel."""
 
     def test_the_kernel_counts_until_packets_are_needed(self):
-        before = session.settings()
+        before = harness.settings()
         terminal = Terminal("--summary", "-o", "sw")
         terminal.wait_for("software drops by location, counted by the kernel")
-        self.assertIn("Alert mode: summary", session.settings())
+        self.assertIn("Alert mode: summary", harness.settings())
         for_another_host(300)
         terminal.wait_for(r"^[> ].* 300 .* ip_rcv_core")
         terminal.press("i")
@@ -108,13 +100,13 @@ class Table(session.SessionTest):
         # Reasons are known of packets alone.
         terminal.press("g")
         terminal.wait_for("the kernel sends packets now")
-        self.assertRegex(session.settings(), "Alert mode: packet\nTruncation length: 256")
+        self.assertRegex(harness.settings(), "Alert mode: packet\nTruncation length: 256")
         for_another_host(200)
         terminal.wait_for(r"^[> ].* 200 .* OTHERHOST")
         terminal.wait_for("counted without a packet")
 
         # A capture of one row has whole packets.
-        file = session.OUT / "row.pcapng"
+        file = harness.OUT / "row.pcapng"
 
         def selected():
             found = re.search("^>.* (counted|[A-Z_]{6,}) ", terminal.screen(), re.MULTILINE)
@@ -127,19 +119,19 @@ class Table(session.SessionTest):
             # The C tool's unread answer was dropped first (QUEUE_PURGE), or not yet.
             terminal.press("k" if reason == "QUEUE_PURGE" else "j")
             # Pressed again before that is drawn, the key would pass the row.
-            session.wait_until(lambda: selected() not in (None, reason))
+            harness.wait_until(lambda: selected() not in (None, reason))
         terminal.press("w")
         terminal.wait_for("write to: drops-OTHERHOST-")
         terminal.press(f"\x15{file}\r")
         terminal.wait_for("writing .*row.pcapng: 0 packets")
-        self.assertIn("Truncation length: 0\n", session.settings())
+        self.assertIn("Truncation length: 0\n", harness.settings())
         for_another_host(50)
         # Another reason, which is not in the file.
-        drops.udp_closed_v4()
+        cases.udp_closed_v4()
         terminal.wait_for("row.pcapng: 50 packets")
         terminal.press("w")
         terminal.wait_for("wrote 50 packets to")
-        self.assertIn("Truncation length: 256", session.settings())
+        self.assertIn("Truncation length: 256", harness.settings())
         packets = pcapng.read(file)["packets"]
         self.assertEqual(len(packets), 50)
         self.assertTrue(all(len(packet["data"]) > 600 for packet in packets))
@@ -157,11 +149,11 @@ class Table(session.SessionTest):
         self.assertEqual(status, 0, talk)
         self.assertIn("20 drops counted", talk)
         self.assertIn("0 packets lost in the kernel's queue", talk)
-        self.assertEqual(session.settings(), before)
+        self.assertEqual(harness.settings(), before)
         self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
 
     def test_a_signal_puts_settings_and_terminal_back(self):
-        before = session.settings()
+        before = harness.settings()
         for how in (signal.SIGTERM, signal.SIGINT):
             terminal = Terminal("--by", "flow", "-o", "sw")
             terminal.wait_for("drops by flow")
@@ -171,20 +163,20 @@ class Table(session.SessionTest):
             status, talk = terminal.end()
             self.assertEqual(status, 0, talk)
             self.assertIn("of udp", talk)
-            self.assertEqual(session.settings(), before)
+            self.assertEqual(harness.settings(), before)
             self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
 
     def test_somebody_elses_counts_stay_counts(self):
-        self.assertEqual(session.net_dm(session.CONFIG, {session.ALERT_MODE: b"\0"}), 0)
-        self.assertEqual(session.net_dm(session.START, {session.SW_DROPS: b""}), 0)
+        self.assertEqual(harness.net_dm(harness.CONFIG, {harness.ALERT_MODE: b"\0"}), 0)
+        self.assertEqual(harness.net_dm(harness.START, {harness.SW_DROPS: b""}), 0)
         terminal = Terminal("--summary", "-p")
-        terminal.wait_for("drops that somebody monitors by location")
+        terminal.wait_for("drops of another program's monitoring by location")
         for_another_host(30)
         terminal.wait_for("ip_rcv_core")
         terminal.press("g")
-        terminal.wait_for("somebody else's monitoring sends counts")
-        self.assertIn("Alert mode: summary", session.settings())
+        terminal.wait_for("another program's monitoring sends counts")
+        self.assertIn("Alert mode: summary", harness.settings())
         terminal.press("q")
         self.assertEqual(terminal.end()[0], 0)
         # It goes on.
-        self.assertNotEqual(session.net_dm(session.CONFIG, {}), 0)
+        self.assertNotEqual(harness.net_dm(harness.CONFIG, {}), 0)

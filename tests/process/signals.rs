@@ -220,7 +220,7 @@ fn a_second_signal_later_gives_up_but_not_a_timers() {
     run.signal(Signal::SIGINT);
     let (status, talk) = run.end();
     assert_eq!(status, Some(1), "{talk}");
-    let given_up = "interrupted again: what was not written yet is lost";
+    let given_up = "interrupted again: packets that were not written yet are lost";
     assert_eq!(talk.matches(given_up).count(), 1, "{talk}");
 
     let (_folder, mut run) = blocked();

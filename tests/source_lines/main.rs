@@ -8,7 +8,7 @@ use std::path::Path;
 
 use build::{Built, Place};
 use dwdump::record::{Location, Name, Symbol};
-use dwdump::symbol::debug_search::{Search, Wanted};
+use dwdump::symbol::debug_search::{Search, WantedKernel};
 use dwdump::symbol::source_line::SourceLines;
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ const MODULE: u64 = 0xffff_ffff_c055_f000;
 fn lines(built: &Built) -> SourceLines {
     let given = |name| Some(built.folder().join(name));
     SourceLines::new(Search::new(
-        Wanted::Unknown,
+        WantedKernel::Unknown,
         given("vmlinux"),
         given("modules"),
     ))
@@ -219,7 +219,7 @@ fn a_symbol_that_lost_its_module_accuses_no_file() {
         &place.line,
     );
     // The kernel's file is missing, and would be needed.
-    let search = Search::new(Wanted::Unknown, None, None);
+    let search = Search::new(WantedKernel::Unknown, None, None);
     let mut lines = SourceLines::new(search);
     assert_eq!(lines.find(location(Some(5), cut(&place.symbol))), None);
     assert_eq!(
@@ -243,7 +243,7 @@ fn the_usual_places_are_looked_through() {
         "modules/gre.ko",
         "lib/modules/6.1.0-55-amd64/kernel/net/ipv4/gre.ko.debug",
     );
-    let search = Search::new(Wanted::Release("6.1.0-55-amd64".into()), None, None);
+    let search = Search::new(WantedKernel::Release("6.1.0-55-amd64".into()), None, None);
     let mut lines = SourceLines::new(search.below(root.path().into()));
     for place in [
         built.kernel_place("ip_rcv", "in an inlined function"),
@@ -258,7 +258,11 @@ fn what_is_missing_is_told_once() {
     #[track_caller]
     fn check(folder: &Path, wanted: &[&str]) {
         let modules = Some(folder.join("modules"));
-        let search = Search::new(Wanted::Release("6.1.0-55-amd64".into()), None, modules);
+        let search = Search::new(
+            WantedKernel::Release("6.1.0-55-amd64".into()),
+            None,
+            modules,
+        );
         let mut lines = SourceLines::new(search.below(folder.into()));
         for symbol in [
             "gre_rcv+0x3b/0xb0 [gre]",
@@ -283,7 +287,7 @@ fn what_is_missing_is_told_once() {
     let module = built.folder().join("modules/gre.ko");
     check(
         built.folder(),
-        &["gre.ko has another gre_rcv: it is of another build"],
+        &["gre.ko has a function gre_rcv of another size, so it is of another build"],
     );
     let path = module.to_str().unwrap();
     build::run("objcopy", &["--strip-debug", path]);
@@ -298,7 +302,7 @@ fn what_is_missing_is_told_once() {
     check(built.folder(), &["no debug information for the module gre"]);
     // A file that was asked for is named.
     let vmlinux = Some("/nonexistent/vmlinux".into());
-    let mut lines = SourceLines::new(Search::new(Wanted::Unknown, vmlinux, None));
+    let mut lines = SourceLines::new(Search::new(WantedKernel::Unknown, vmlinux, None));
     assert_eq!(lines.find(location(None, "ip_rcv+0x1/0x2")), None);
     assert_eq!(
         lines.problems()[0].message,

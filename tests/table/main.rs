@@ -1,15 +1,14 @@
 //! The table of `--summary` in a pseudo-terminal: what is on the screen, what each key does, and
 //! what is left of it when it ends.
 
+mod end;
 mod hostile;
+mod pipe;
 mod terminal;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-use nix::sys::signal::Signal;
 
 use terminal::Terminal;
 
@@ -172,7 +171,7 @@ fn a_terminal_that_can_show_no_table_gets_lines() {
         screen.contains("NETFILTER_DROP") || screen.contains("drops at"),
         "{screen}"
     );
-    assert!(terminal.has_written(b"counting in lines"));
+    assert!(terminal.has_written(b"printing counts as lines"));
     assert!(terminal.has_written(b"hint: "));
     assert!(!terminal.has_written(b"\x1b[?1049h"));
 }
@@ -242,7 +241,7 @@ fn keys_change_the_grouping_and_the_order() {
         places.is_sorted() && places[0].is_some() && selected(screen).contains("NO_SOCKET")
     });
     terminal.press_for("r", "▲reason");
-    terminal.wait("names the other way round", |screen| {
+    terminal.wait("names in reverse order", |screen| {
         let names = ["UNHANDLED_PROTO", "NO_SOCKET", "IP_CSUM", "INVALID_PROTO"];
         let places = names.map(|name| screen.find(name));
         places.is_sorted() && places[0].is_some() && selected(screen).contains("NO_SOCKET")
@@ -271,20 +270,20 @@ fn a_row_is_opened_and_closed() {
 fn help_and_settings_are_shown() {
     let mut terminal = table(80, 24);
     for key in ["?", "h"] {
-        terminal.press_for(key, "pause the view and go on");
+        terminal.press_for(key, "pause or continue the view");
         terminal.press(ESCAPE);
         wait_for_selected(&terminal, "__udp4_lib_rcv");
     }
     terminal.press_for("i", "not counted    0 drops");
     terminal.wait_for("counted        software-6.12.pcap");
     terminal.press_for(ESCAPE, "mean/s");
-    terminal.press_for("c", "a file's counts stay");
+    terminal.press_for("c", "the counts of a file cannot be reset");
     // Draws everything again, and nothing changes.
     let before = terminal.screen();
     terminal.press("\x0c");
     terminal.press_for("?", "Ctrl-L");
     terminal.press(ESCAPE);
-    let before = before.replace("a file's counts stay: / filters them", "");
+    let before = before.replace("the counts of a file cannot be reset; / filters them", "");
     terminal.wait("the same rows", |screen| {
         screen.lines().take(20).eq(before.lines().take(20))
     });
@@ -394,184 +393,4 @@ fn reasons(path: &Path) -> Vec<String> {
         object["reason"].as_str().unwrap().to_owned()
     });
     objects.collect()
-}
-
-// ---- A pipe ----
-
-/// A terminal whose table reads a pipe, and the pipe's other end.
-fn piped(options: &str) -> (Terminal, std::fs::File, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    let name = pipe.to_str().unwrap();
-    let line = format!("exec $dwdump -r - {options} --utc <{name}");
-    let terminal = Terminal::new(80, 24, &line);
-    let writer = std::fs::File::options().write(true).open(&pipe).unwrap();
-    (terminal, writer, folder)
-}
-
-/// A capture's header, and its packets.
-fn capture() -> (Vec<u8>, Vec<u8>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/software-6.12.pcap");
-    let bytes = std::fs::read(path).unwrap();
-    let (header, packets) = bytes.split_at(24);
-    (header.to_vec(), packets.to_vec())
-}
-
-#[test]
-fn a_pipe_is_a_live_table() {
-    let (mut terminal, mut pipe, folder) = piped("--summary=0.2");
-    let (header, packets) = capture();
-    pipe.write_all(&[header, packets.clone()].concat()).unwrap();
-    terminal.wait_for("91 drops");
-    terminal.wait_for("rate/s");
-    // Interval by interval, and nothing comes any more.
-    terminal.wait_for("91 drops, 0/s");
-    pipe.write_all(&packets).unwrap();
-    terminal.wait_for("182 drops");
-    // Counting goes on behind a view that stands still.
-    terminal.press_for(" ", "paused, counting goes on");
-    pipe.write_all(&packets).unwrap();
-    terminal.press_for("g", "by reason");
-    let marked = folder.path().join("marked.pcapng");
-    let name = marked.to_str().unwrap();
-    terminal.press_for("j", "> ");
-    wait_for_selected(&terminal, "NO_SOCKET");
-    terminal.press_for("w", "write to:");
-    terminal.press_for(&format!("\x15{name}\r"), "writing ");
-    terminal.wait_for("182 drops");
-    pipe.write_all(&packets).unwrap();
-    terminal.wait_for(": 23 packets");
-    terminal.press_for("w", "wrote 23 packets to");
-    terminal.wait_for("182 drops");
-    terminal.press_for("p", "364 drops");
-    assert_eq!(reasons(&marked), vec!["NO_SOCKET"; 23]);
-    // A filter applies to what comes, and the counts begin anew.
-    terminal.press_for("/reason NETFILTER_DROP\r", "the filter applies from now on");
-    terminal.wait_for("0 drops, ");
-    pipe.write_all(&packets).unwrap();
-    terminal.wait_for("7 drops, ");
-    terminal.press_for("c", "counting anew");
-    terminal.wait_for("0 drops, ");
-    pipe.write_all(&packets).unwrap();
-    terminal.wait_for("7 drops, ");
-    drop(pipe);
-    terminal.wait_for("the input is over");
-    terminal.press("q");
-    assert!(terminal.end().success());
-    terminal.check_restored("7 drops counted");
-}
-
-#[test]
-fn a_flood_is_shown_and_keys_are_answered() {
-    let (mut terminal, pipe, _folder) = piped("--summary");
-    let flooding = std::thread::spawn(move || {
-        let (header, packets) = capture();
-        let packets = packets.repeat(50);
-        let mut pipe = pipe;
-        pipe.write_all(&header).unwrap();
-        // Until the program has enough.
-        while pipe.write_all(&packets).is_ok() {}
-    });
-    let drops = |screen: &str| {
-        let line = screen.lines().find(|line| line.contains(" drops, "));
-        let number = line.and_then(|line| line.split(' ').next());
-        number
-            .and_then(|number| number.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    let mut last = 0;
-    for _ in 0..3 {
-        terminal.wait("more drops", |screen| drops(screen) > last);
-        last = drops(&terminal.screen());
-    }
-    terminal.press_for("g", "by reason");
-    terminal.press_for("\r", "What to check:");
-    terminal.press("q");
-    assert!(terminal.end().success());
-    terminal.check_restored("drops counted");
-    flooding.join().unwrap();
-}
-
-// ---- The end ----
-
-#[test]
-fn quitting_leaves_the_terminal_as_it_was() {
-    for key in ["q", "\x03"] {
-        let mut terminal = table(80, 24);
-        assert!(terminal.look(vt100::Screen::alternate_screen));
-        terminal.press(key);
-        assert!(terminal.end().success());
-        terminal.check_restored("91 drops counted");
-        terminal.wait_for("14 at __udp4_lib_rcv");
-    }
-}
-
-#[test]
-fn signals_leave_the_terminal_as_it_was() {
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-    ] {
-        let mut terminal = table(80, 24);
-        terminal.signal(signal);
-        assert!(terminal.end().success(), "{signal}");
-        terminal.check_restored("91 drops counted");
-    }
-}
-
-#[test]
-fn a_second_signal_ends_it_on_a_terminal_that_takes_nothing() {
-    let mut terminal = table(80, 24);
-    assert!(!terminal.has_modes_of_before());
-    terminal.stall();
-    // The first one waits, as what was drawn does.
-    let (status, count) = terminal.signal_to_the_end(Signal::SIGTERM);
-    assert_eq!(status.code(), Some(1));
-    assert!(count > 1);
-    assert!(terminal.has_modes_of_before());
-}
-
-#[test]
-fn what_is_said_does_not_tear_the_screen() {
-    let line = "exec $dwdump -r fixtures/made/cut.pcap --summary";
-    let mut terminal = Terminal::new(80, 24, line);
-    terminal.wait_for("is damaged");
-    terminal.wait_for("rop");
-    assert!(terminal.look(vt100::Screen::alternate_screen));
-    terminal.press("q");
-    assert_eq!(terminal.end().code(), Some(1));
-    terminal.check_restored("is damaged: ");
-}
-
-#[test]
-fn the_shell_stops_it_and_lets_it_go_on() {
-    let line = "set -m; $dwdump -r fixtures/software-6.12.pcap --summary; echo stopped; read x; fg >/dev/null";
-    let mut terminal = Terminal::new(80, 24, line);
-    terminal.wait_for("91 drops");
-    terminal.wait_for("q quit");
-    terminal.press("\x1a");
-    terminal.check_restored("stopped");
-    terminal.press("\r");
-    terminal.wait_for("91 drops");
-    assert!(terminal.look(vt100::Screen::alternate_screen));
-    terminal.press_for("g", "by reason");
-    terminal.press("q");
-    assert!(terminal.end().success());
-    terminal.check_restored("91 drops counted");
-}
-
-#[test]
-fn it_ends_with_its_terminal() {
-    // A hangup, and one that was ignored from the start.
-    for before in ["", "trap '' HUP; "] {
-        let mut terminal = Terminal::new(80, 24, &format!("{before}{FILE}"));
-        terminal.wait_for("91 drops");
-        terminal.wait_for("q quit");
-        terminal.hang_up();
-        assert!(!terminal.end().to_string().contains("panic"));
-    }
 }

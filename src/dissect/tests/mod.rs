@@ -4,7 +4,7 @@ mod faults;
 mod no_faults;
 mod properties;
 
-use super::{Fault, InFull, Packet};
+use super::{DissectedPacket, Fault, InFull};
 use crate::packet;
 use crate::record::{Cause, DropRecord, Interface, Link, LinkType, Location};
 use etherparse::{ArpOperation, PacketBuilder};
@@ -28,11 +28,11 @@ fn frame(data: &[u8]) -> DropRecord<'_> {
 }
 
 fn text(record: &DropRecord<'_>) -> String {
-    Packet::new(record).to_string()
+    DissectedPacket::new(record).to_string()
 }
 
 fn fault(record: &DropRecord<'_>) -> Option<Fault> {
-    Packet::new(record).fault()
+    DissectedPacket::new(record).fault()
 }
 
 /// The fault in full, or nothing.

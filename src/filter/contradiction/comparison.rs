@@ -1,31 +1,36 @@
-//! What a comparison of arithmetic says: of a number and a field under a mask, everything; of others,
-//! which headers are there.
+//! Translates comparisons of arithmetic into formulas: completely if a number is compared with a
+//! field under a mask; otherwise only the headers that must be present.
 
-use crate::filter::ast::{Arith, Comparison, Header, Relation, Width};
+use crate::filter::ast::{Arith, Comparison, LoadBase, Relation, Width};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
+use crate::filter::predicate::{self, Predicate};
 use crate::filter::relation;
-use crate::filter::test::{self, Test};
+use crate::packet::ip::number;
+use crate::packet::offset::{ipv4, ipv6};
 
-use super::facts::{Base, Field, Numbers, PlaceId};
+use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::formula::{Formula, all_of, bytes, is_one, kind};
 use super::meaning::{Meaning, Spot, first_fragment};
 
-/// Where a header is.
-fn present(header: Header, here: PlaceId) -> Formula {
-    let next = |offset, number: u8| is_one(bytes(here, Base::Network, offset, 1), number.into());
+/// Returns the formula for the presence of a header.
+fn present(header: LoadBase, here: PlaceId) -> Formula {
+    let next =
+        |offset, protocol: u8| is_one(bytes(here, Base::Network, offset, 1), protocol.into());
     match header {
-        Header::Link => Formula::True,
-        Header::Ip => kind(here, &[ether_type::IPV4]),
-        Header::Ip6 => kind(here, &[ether_type::IPV6]),
-        Header::Arp => kind(here, &[ether_type::ARP]),
-        Header::Rarp => kind(here, &[ether_type::RARP]),
-        Header::Transport(number) => all_of([
+        LoadBase::Link => Formula::True,
+        LoadBase::Ip => kind(here, &[ether_type::IPV4]),
+        LoadBase::Ip6 => kind(here, &[ether_type::IPV6]),
+        LoadBase::Arp => kind(here, &[ether_type::ARP]),
+        LoadBase::Rarp => kind(here, &[ether_type::RARP]),
+        LoadBase::Transport(number) => all_of([
             kind(here, &[ether_type::IPV4]),
             next(ipv4::PROTOCOL, number),
             first_fragment(here),
         ]),
-        Header::Icmp6 => all_of([kind(here, &[ether_type::IPV6]), next(ipv6::NEXT_HEADER, 58)]),
+        LoadBase::Icmp6 => all_of([
+            kind(here, &[ether_type::IPV6]),
+            next(ipv6::NEXT_HEADER, number::ICMPV6),
+        ]),
     }
 }
 
@@ -50,7 +55,7 @@ pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
             });
         }
         if relation.left == Arith::Length {
-            let field = Field::Length(spot.depth);
+            let field = Variable::Length(spot.depth);
             return Meaning::exactly(compared(field, u32::MAX, relation.comparison, right));
         }
         let plain = Relation {
@@ -58,20 +63,22 @@ pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
             comparison: relation.comparison,
             right: Arith::Number(right),
         };
-        if let Some(Test::Field {
+        if let Some(Predicate::Field {
             header,
             offset,
             width,
             mask,
             comparison,
             value,
-        }) = test::field(&plain)
+        }) = predicate::field(&plain)
         {
             let (base, offset) = match header {
-                Header::Link => (Base::Link, offset),
-                Header::Transport(_) => (Base::BehindIpv4, offset),
-                Header::Icmp6 => (Base::Network, ipv6::LEN.saturating_add(offset)),
-                Header::Ip | Header::Ip6 | Header::Arp | Header::Rarp => (Base::Network, offset),
+                LoadBase::Link => (Base::Link, offset),
+                LoadBase::Transport(_) => (Base::BehindIpv4, offset),
+                LoadBase::Icmp6 => (Base::Network, ipv6::LEN.saturating_add(offset)),
+                LoadBase::Ip | LoadBase::Ip6 | LoadBase::Arp | LoadBase::Rarp => {
+                    (Base::Network, offset)
+                }
             };
             let width = match width {
                 Width::One => 1,
@@ -94,11 +101,11 @@ pub fn comparison(relation: &Relation, spot: Spot) -> Meaning {
     ))
 }
 
-/// `field & mask` compared with a number.
-fn compared(field: Field, mask: u32, comparison: Comparison, value: u32) -> Formula {
+/// Returns the formula for the comparison of `field & mask` with a number.
+fn compared(field: Variable, mask: u32, comparison: Comparison, value: u32) -> Formula {
     let (mask, most, value) = (u128::from(mask), u128::from(u32::MAX), u128::from(value));
     let numbers = match comparison {
-        // A bit that the mask has not is never there.
+        // A bit outside the mask is never set.
         Comparison::Equal | Comparison::NotEqual if value & !mask != 0 => Numbers::of([]),
         Comparison::Equal | Comparison::NotEqual => Numbers::one(value),
         Comparison::Less | Comparison::GreaterOrEqual => {

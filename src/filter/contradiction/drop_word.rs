@@ -4,7 +4,9 @@ use crate::filter::ast::DropWord;
 use crate::filter::glob::Glob;
 use crate::record::{self, Origin};
 
-use super::facts::{ABSENT_INDEX, ABSENT_PC, Field, Numbers, Subject, TextFact, beginning};
+use super::constraint::{
+    ABSENT_INDEX, ABSENT_PC, Numbers, TextConstraint, TextVariable, Variable, beginning,
+};
 use super::formula::{Formula, all_of};
 use super::meaning::Meaning;
 
@@ -14,10 +16,10 @@ pub fn drop_word(word: &DropWord) -> Meaning {
             Origin::Software => 1,
             Origin::Hardware => 2,
         };
-        Formula::masked(Field::Origin, 3, Numbers::one(number))
+        Formula::masked(Variable::Origin, 3, Numbers::one(number))
     };
     let named = |subject, pattern: &Glob, fits| {
-        Formula::Text(TextFact {
+        Formula::Text(TextConstraint {
             subject,
             pattern: pattern.clone(),
             fits,
@@ -31,40 +33,44 @@ pub fn drop_word(word: &DropWord) -> Meaning {
         Formula::masked(field, absent | (absent - 1), Numbers::one(number))
     };
     match word {
-        DropWord::Reason(glob) => name(Subject::Reason, glob, Origin::Software),
-        DropWord::Module(glob) => name(Subject::Module, glob, Origin::Software),
-        DropWord::Named(record::Fact::Trap, glob) => name(Subject::Trap, glob, Origin::Hardware),
+        DropWord::Reason(glob) => name(TextVariable::Reason, glob, Origin::Software),
+        DropWord::Module(glob) => name(TextVariable::Module, glob, Origin::Software),
+        DropWord::Named(record::Fact::Trap, glob) => {
+            name(TextVariable::Trap, glob, Origin::Hardware)
+        }
         DropWord::Named(record::Fact::TrapGroup, glob) => {
-            name(Subject::TrapGroup, glob, Origin::Hardware)
+            name(TextVariable::TrapGroup, glob, Origin::Hardware)
         }
         DropWord::Location(glob) => Meaning::at_most(all_of([
             origin(Origin::Software),
-            named(Subject::Function, &plain_function(glob), true),
+            named(TextVariable::Function, &plain_function(glob), true),
         ])),
         DropWord::Number(record::Fact::Pc, Some(pc)) => Meaning {
             holds: all_of([
                 origin(Origin::Software),
-                number(Field::Pc, (*pc).into(), ABSENT_PC),
+                number(Variable::Pc, (*pc).into(), ABSENT_PC),
             ]),
-            fails: number(Field::Pc, (*pc).into(), ABSENT_PC).not(),
+            fails: number(Variable::Pc, (*pc).into(), ABSENT_PC).not(),
         },
         DropWord::Origin(by) => Meaning::exactly(origin(*by)),
-        DropWord::InterfaceIndex(index) => {
-            Meaning::exactly(number(Field::InterfaceIndex, (*index).into(), ABSENT_INDEX))
-        }
-        // `if5` may be a name, or how an interface without one is shown.
+        DropWord::InterfaceIndex(index) => Meaning::exactly(number(
+            Variable::InterfaceIndex,
+            (*index).into(),
+            ABSENT_INDEX,
+        )),
+        // `if5` may be a name, or stand for an interface without one.
         DropWord::InterfaceName(name) if name.starts_with(b"if") => Meaning::at_most(Formula::True),
-        // No wildcards there.
+        // An interface name with wildcard characters is not a pattern.
         DropWord::InterfaceName(name) if !name.iter().any(|byte| b"*?".contains(byte)) => {
             let glob = Glob::new(name.clone());
-            Meaning::at_most(named(Subject::InterfaceName, &glob, true))
+            Meaning::at_most(named(TextVariable::InterfaceName, &glob, true))
         }
         DropWord::NoInterface => {
-            Meaning::exactly(number(Field::InterfaceIndex, ABSENT_INDEX, ABSENT_INDEX))
+            Meaning::exactly(number(Variable::InterfaceIndex, ABSENT_INDEX, ABSENT_INDEX))
         }
         DropWord::Number(record::Fact::Pc, None) => Meaning::at_most(all_of([
             origin(Origin::Software),
-            number(Field::Pc, ABSENT_PC, ABSENT_PC),
+            number(Variable::Pc, ABSENT_PC, ABSENT_PC),
         ])),
         DropWord::InterfaceName(_) | DropWord::Protocol(_) => Meaning::at_most(Formula::True),
         DropWord::Exactly(fact, _) => Meaning::at_most(fact.origin().map_or(Formula::True, origin)),
@@ -75,8 +81,8 @@ pub fn drop_word(word: &DropWord) -> Meaning {
     }
 }
 
-/// What a pattern for a place asks of the function's name up to the first dot: `location` tries
-/// `tcp_v4_rcv`, `tcp_v4_rcv.part.0` and `tcp_v4_rcv.part.0+0x1/0x2`.
+/// Returns the pattern that a location's pattern implies for the function name up to the first dot:
+/// `location` tries `tcp_v4_rcv`, `tcp_v4_rcv.part.0` and `tcp_v4_rcv.part.0+0x1/0x2`.
 fn plain_function(glob: &Glob) -> Glob {
     let beginning = beginning(glob.as_bytes());
     let is_whole = beginning.len() == glob.as_bytes().len();

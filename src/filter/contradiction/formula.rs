@@ -1,30 +1,32 @@
-//! Formulas: conditions joined by "and" and "or", and whether a packet can satisfy them.
+//! Formulas: constraints joined by "and" and "or", and a search for a packet that satisfies them.
 
-use crate::filter::ast::{Direction, PortRange};
+use crate::filter::ast::{DirQualifier, PortRange};
 
-use super::facts::{Base, Fact, Facts, Field, Numbers, PlaceId, TextFact};
+use super::constraint::{
+    Base, Constraint, Constraints, Numbers, PlaceId, TextConstraint, Variable,
+};
 
-/// What has to be so of a packet.
+/// A condition that a packet must satisfy.
 #[derive(Clone, Debug)]
 pub enum Formula {
     True,
     False,
-    Is(Fact),
-    Text(TextFact),
+    Is(Constraint),
+    Text(TextConstraint),
     All(Vec<Formula>),
     Any(Vec<Formula>),
 }
 
 impl Formula {
-    /// A field under a mask is one of some numbers.
-    pub fn masked(field: Field, mask: u128, numbers: Numbers) -> Self {
+    /// Returns the formula that a variable under a mask is one of some numbers.
+    pub fn masked(field: Variable, mask: u128, numbers: Numbers) -> Self {
         let numbers = numbers.up_to(mask);
         if numbers.is_empty() {
             Self::False
         } else if numbers.complement(mask).is_empty() {
             Self::True
         } else {
-            Self::Is(Fact {
+            Self::Is(Constraint {
                 field,
                 mask,
                 numbers,
@@ -32,17 +34,18 @@ impl Formula {
         }
     }
 
-    /// The opposite, of what is not more than the truth.
+    /// Returns the negation. It is valid only for a formula that is equivalent to its primitive,
+    /// not weaker.
     pub fn not(self) -> Self {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
-            Self::Is(Fact {
+            Self::Is(Constraint {
                 field,
                 mask,
                 numbers,
             }) => Self::masked(field, mask, numbers.complement(mask)),
-            Self::Text(fact) => Self::Text(TextFact {
+            Self::Text(fact) => Self::Text(TextConstraint {
                 fits: !fact.fits,
                 ..fact
             }),
@@ -62,11 +65,15 @@ pub fn any_of(parts: impl IntoIterator<Item = Formula>) -> Formula {
 
 pub fn kind(place: PlaceId, kinds: &[u16]) -> Formula {
     let kinds = kinds.iter().copied().map(u128::from);
-    Formula::masked(Field::Kind(place), u128::from(u16::MAX), Numbers::of(kinds))
+    Formula::masked(
+        Variable::Kind(place),
+        u128::from(u16::MAX),
+        Numbers::of(kinds),
+    )
 }
 
-pub fn bytes(place: PlaceId, base: Base, offset: usize, width: u32) -> Field {
-    Field::Bytes {
+pub fn bytes(place: PlaceId, base: Base, offset: usize, width: u32) -> Variable {
+    Variable::Bytes {
         place,
         base,
         offset,
@@ -74,10 +81,10 @@ pub fn bytes(place: PlaceId, base: Base, offset: usize, width: u32) -> Field {
     }
 }
 
-/// The field, whatever its width, is one of `numbers`.
-pub fn among(field: Field, numbers: Numbers) -> Formula {
+/// Returns the formula that the whole variable is one of `numbers`.
+pub fn among(field: Variable, numbers: Numbers) -> Formula {
     let mask = match field {
-        Field::Bytes { width, .. } => all_bits(width),
+        Variable::Bytes { width, .. } => all_bits(width),
         _ => u128::MAX,
     };
     Formula::masked(field, mask, numbers)
@@ -87,64 +94,64 @@ fn all_bits(width: u32) -> u128 {
     u128::MAX >> (128 - 8 * width)
 }
 
-pub fn is_one(field: Field, number: u128) -> Formula {
+pub fn is_one(field: Variable, number: u128) -> Formula {
     among(field, Numbers::one(number))
 }
 
-pub fn in_range(field: Field, range: PortRange) -> Formula {
+pub fn in_range(field: Variable, range: PortRange) -> Formula {
     among(
         field,
         Numbers::between(range.first.into(), range.last.into()),
     )
 }
 
-pub fn judged(direction: Direction, source: Formula, destination: Formula) -> Formula {
+pub fn judged(direction: DirQualifier, source: Formula, destination: Formula) -> Formula {
     match direction {
-        Direction::Source => source,
-        Direction::Destination => destination,
-        Direction::Either => any_of([source, destination]),
-        Direction::Both => all_of([source, destination]),
+        DirQualifier::Source => source,
+        DirQualifier::Destination => destination,
+        DirQualifier::Either => any_of([source, destination]),
+        DirQualifier::Both => all_of([source, destination]),
     }
 }
 
-/// How much may still be tried.
-pub struct Budget(pub usize);
+/// The number of steps that are left for a search.
+pub struct StepBudget(pub usize);
 
-impl Budget {
-    /// Counts a look at all facts.
-    fn spend(&mut self, facts: &Facts<'_>) -> bool {
+impl StepBudget {
+    /// Counts one pass over all constraints; returns whether steps are left.
+    fn spend(&mut self, facts: &Constraints<'_>) -> bool {
         self.0 = self.0.saturating_sub(1 + facts.len() / 16);
         self.0 > 0
     }
 }
 
-/// Choices within choices: more are not followed.
+/// The deepest nesting of choices that is searched.
 const MAX_DEPTH: usize = 400;
 
-/// Whether no packet meets all formulas: `false` where one may, or where the budget did not suffice
-/// to know.
+/// Returns whether no packet can satisfy all formulas; `false` if one may, or if the budget ran
+/// out.
 pub fn exclude_each_other<'a>(
     formulas: impl IntoIterator<Item = &'a Formula>,
-    budget: &mut Budget,
+    budget: &mut StepBudget,
 ) -> bool {
     let attempt = Attempt {
-        facts: Facts::default(),
+        facts: Constraints::default(),
         choices: Vec::new(),
         depth: 0,
     };
     !attempt.succeeds(formulas.into_iter().collect(), budget)
 }
 
-/// Some facts, and the choices that are still to be made.
+/// A set of constraints, and the choices that are still to be made.
 #[derive(Clone)]
 struct Attempt<'a> {
-    facts: Facts<'a>,
+    facts: Constraints<'a>,
     choices: Vec<&'a [Formula]>,
     depth: usize,
 }
 
 impl<'a> Attempt<'a> {
-    fn succeeds(mut self, mut todo: Vec<&'a Formula>, budget: &mut Budget) -> bool {
+    fn succeeds(mut self, mut todo: Vec<&'a Formula>, budget: &mut StepBudget) -> bool {
         loop {
             while let Some(formula) = todo.pop() {
                 if !budget.spend(&self.facts) {
@@ -168,7 +175,7 @@ impl<'a> Attempt<'a> {
                     return false;
                 }
             }
-            // The choice that leaves least comes first.
+            // The choice with the fewest alternatives comes first.
             let mut narrowest: Option<(usize, Vec<&Formula>)> = None;
             for (index, parts) in self.choices.iter().enumerate() {
                 let left: Vec<_> = parts
@@ -204,8 +211,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether nothing known speaks against it at first sight.
-    fn allows(&self, formula: &Formula, budget: &mut Budget) -> bool {
+    /// Returns whether no known constraint directly contradicts the formula.
+    fn allows(&self, formula: &Formula, budget: &mut StepBudget) -> bool {
         if !budget.spend(&self.facts) {
             return true;
         }

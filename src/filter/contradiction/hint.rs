@@ -1,39 +1,39 @@
 //! Suggests what was probably meant by parts that contradict each other.
 
 use crate::filter::ast::{
-    Arith, Comparison, DropWord, Family, Header, Net, Operator, Primitive, Relation,
+    Arith, Comparison, DropWord, Family, LoadBase, Net, Operator, Primitive, Relation,
 };
 use crate::filter::layout::ether_type;
+use crate::filter::predicate::{self, Predicate};
 use crate::filter::relation;
-use crate::filter::test::{self, Test};
 use crate::record::Origin;
 
-use super::{Part, Shape};
+use super::{ExprPart, Shape};
 
-/// A primitive of one of the parts.
-struct Leaf<'e> {
+/// A primitive in one of the parts that contradict each other.
+struct PartPrimitive<'e> {
     primitive: &'e Primitive,
     wanted: bool,
     place: super::PlaceId,
     position: usize,
-    /// Which of the parts.
+    /// The index of the part.
     part: usize,
 }
 
-fn find_leaves<'e>(part: &Part<'e>, number: usize, leaves: &mut Vec<Leaf<'e>>) {
+fn find_leaves<'e>(part: &ExprPart<'e>, number: usize, leaves: &mut Vec<PartPrimitive<'e>>) {
     match &part.shape {
         &Shape::Primitive {
             primitive,
             wanted,
             place,
-        } => leaves.push(Leaf {
+        } => leaves.push(PartPrimitive {
             primitive,
             wanted,
             place,
             position: part.primitives.start,
             part: number,
         }),
-        // What is inside a tunnel has nothing to do with what is around it.
+        // The packet inside a tunnel is independent of the packet around it.
         Shape::Inner { .. } => {}
         Shape::Group(_, parts) => {
             for part in parts {
@@ -43,8 +43,9 @@ fn find_leaves<'e>(part: &Part<'e>, number: usize, leaves: &mut Vec<Leaf<'e>>) {
     }
 }
 
-/// For parts that are never true together; `has_option` where `-i` is one of them.
-pub fn of_several(parts: &[&Part<'_>], has_option: bool) -> Option<String> {
+/// Returns a hint for parts that are never true together. `has_option` is set if `-i` is one of
+/// them.
+pub fn of_several(parts: &[&ExprPart<'_>], has_option: bool) -> Option<String> {
     let mut leaves = Vec::new();
     for (number, part) in parts.iter().enumerate() {
         find_leaves(part, number, &mut leaves);
@@ -70,8 +71,9 @@ pub fn of_several(parts: &[&Part<'_>], has_option: bool) -> Option<String> {
         })
 }
 
-/// IPv4 and IPv6 in two parts, where the one can be asked as the other is.
-fn over_the_other_ip(leaves: &[Leaf<'_>]) -> Option<String> {
+/// Returns a hint if one part needs IPv4 and another IPv6, and one of them can be written for the
+/// other family.
+fn over_the_other_ip(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     for six in leaves.iter().filter(|leaf| is_ipv6(leaf.primitive)) {
         for four in leaves.iter().filter(|leaf| is_ipv4(leaf.primitive)) {
             if four.part == six.part {
@@ -88,7 +90,7 @@ fn over_the_other_ip(leaves: &[Leaf<'_>]) -> Option<String> {
     None
 }
 
-fn of_both_origins(leaves: &[Leaf<'_>]) -> Option<String> {
+fn of_both_origins(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     let is_any = |origin| leaves.iter().any(|leaf| is_of(leaf.primitive, origin));
     (is_any(Origin::Software) && is_any(Origin::Hardware)).then(|| {
         "drops by the kernel have `reason`, `location`, `module` and `pc`, \
@@ -97,8 +99,8 @@ fn of_both_origins(leaves: &[Leaf<'_>]) -> Option<String> {
     })
 }
 
-/// For a part that is never true alone.
-pub fn of_one(part: &Part<'_>) -> Option<String> {
+/// Returns a hint for a part that is never true by itself.
+pub fn of_one(part: &ExprPart<'_>) -> Option<String> {
     let Shape::Primitive {
         primitive: Primitive::Relation(relation),
         wanted: true,
@@ -107,14 +109,14 @@ pub fn of_one(part: &Part<'_>) -> Option<String> {
     else {
         return None;
     };
-    let Some(Test::Field {
+    let Some(Predicate::Field {
         header,
         offset,
         width,
         mask,
         comparison: Comparison::Equal,
         value,
-    }) = test::field(relation)
+    }) = predicate::field(relation)
     else {
         return None;
     };
@@ -143,12 +145,12 @@ fn is_ipv4(primitive: &Primitive) -> bool {
     match primitive {
         Primitive::EtherProto(kind) => *kind == ether_type::IPV4,
         Primitive::IpProto(family, _) | Primitive::ProtoChain(family, _) => *family == Family::Ip,
-        Primitive::Address(_, _, net) | Primitive::FarAddress(_, net) => {
+        Primitive::Address(_, _, net) | Primitive::TransportAddress(_, net) => {
             matches!(net, Net::V4 { .. })
         }
         Primitive::IpBroadcast | Primitive::IpMulticast => true,
         Primitive::Relation(relation) => has_header(relation, |header| {
-            matches!(header, Header::Ip | Header::Transport(_))
+            matches!(header, LoadBase::Ip | LoadBase::Transport(_))
         }),
         _ => false,
     }
@@ -158,12 +160,12 @@ fn is_ipv6(primitive: &Primitive) -> bool {
     match primitive {
         Primitive::EtherProto(kind) => *kind == ether_type::IPV6,
         Primitive::IpProto(family, _) | Primitive::ProtoChain(family, _) => *family == Family::Ip6,
-        Primitive::Address(_, _, net) | Primitive::FarAddress(_, net) => {
+        Primitive::Address(_, _, net) | Primitive::TransportAddress(_, net) => {
             matches!(net, Net::V6 { .. })
         }
         Primitive::Ip6Multicast => true,
         Primitive::Relation(relation) => has_header(relation, |header| {
-            matches!(header, Header::Ip6 | Header::Icmp6)
+            matches!(header, LoadBase::Ip6 | LoadBase::Icmp6)
         }),
         _ => false,
     }
@@ -172,19 +174,19 @@ fn is_ipv6(primitive: &Primitive) -> bool {
 fn is_icmp6(primitive: &Primitive) -> bool {
     match primitive {
         Primitive::IpProto(_, number) => *number == 58,
-        Primitive::Relation(relation) => has_header(relation, |header| header == Header::Icmp6),
+        Primitive::Relation(relation) => has_header(relation, |header| header == LoadBase::Icmp6),
         _ => false,
     }
 }
 
-fn has_header(relation: &Relation, is_it: impl Fn(Header) -> bool) -> bool {
+fn has_header(relation: &Relation, is_it: impl Fn(LoadBase) -> bool) -> bool {
     let mut headers = Vec::new();
     relation::find_guards(&relation.left, &mut headers);
     relation::find_guards(&relation.right, &mut headers);
     headers.into_iter().any(is_it)
 }
 
-/// How to ask the same of IPv6.
+/// Returns how to write an IPv4 test for IPv6.
 fn over_ipv6(primitive: &Primitive) -> Option<String> {
     match primitive {
         Primitive::IpProto(Family::Ip, 1) => Some(ICMP6.into()),
@@ -193,13 +195,13 @@ fn over_ipv6(primitive: &Primitive) -> Option<String> {
             relation::find_guards(&relation.left, &mut headers);
             relation::find_guards(&relation.right, &mut headers);
             let number = headers.into_iter().find_map(|header| match header {
-                Header::Transport(number) => Some(number),
+                LoadBase::Transport(number) => Some(number),
                 _ => None,
             })?;
             if number == 1 {
                 return Some(ICMP6.into());
             }
-            let name = Header::Transport(number).name();
+            let name = LoadBase::Transport(number).name();
             let moved = Relation {
                 left: over_ipv6_header(&relation.left),
                 comparison: relation.comparison,
@@ -216,23 +218,26 @@ fn over_ipv6(primitive: &Primitive) -> Option<String> {
 
 const ICMP6: &str = "ICMP over IPv6 is `icmp6`, with types of its own";
 
-/// The same bytes behind an IPv6 header of 40 bytes.
+/// The length of an IPv6 header (RFC 8200, 3).
+const IPV6_LEN: u32 = 40;
+
+/// Rewrites loads from an IPv4 payload into loads behind an IPv6 header.
 fn over_ipv6_header(arith: &Arith) -> Arith {
     match arith {
         Arith::Load {
-            header: Header::Transport(_),
+            header: LoadBase::Transport(_),
             offset,
             width,
         } => {
             let offset = match &**offset {
-                Arith::Number(number) => Arith::Number(number.saturating_add(40)),
+                Arith::Number(number) => Arith::Number(number.saturating_add(IPV6_LEN)),
                 offset => Arith::Operation {
-                    first: Box::new(Arith::Number(40)),
+                    first: Box::new(Arith::Number(IPV6_LEN)),
                     rest: vec![(Operator::Add, over_ipv6_header(offset))],
                 },
             };
             Arith::Load {
-                header: Header::Ip6,
+                header: LoadBase::Ip6,
                 offset: Box::new(offset),
                 width: *width,
             }
@@ -249,8 +254,9 @@ fn over_ipv6_header(arith: &Arith) -> Arith {
     }
 }
 
-/// `ip and vlan`: the tag is looked for where the IP header was found.
-fn headers_between(leaves: &[Leaf<'_>]) -> Option<String> {
+/// Returns a hint for words in the wrong order, such as `ip and vlan`, which looks for the tag in
+/// the place of the IP header.
+fn headers_between(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     let between = leaves.iter().find(|leaf| {
         matches!(
             leaf.primitive,

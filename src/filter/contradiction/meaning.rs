@@ -1,34 +1,34 @@
 //! The meaning of a primitive as formulas, and the formulas that several primitives share.
 
-use super::facts::{Base, Numbers, PlaceId};
+use super::constraint::{Base, Numbers, PlaceId};
 use super::formula::{Formula, all_of, any_of, bytes, judged, kind};
-use crate::filter::ast::{Direction, Scope};
+use crate::filter::ast::{DirQualifier, Scope};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{arp, ipv4, ipv6};
+use crate::packet::offset::{arp, ipv4, ipv6};
 
-/// The places that a primitive looks at.
+/// The positions at which a primitive looks at a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Spot {
-    /// Tunnels around the packet.
+    /// The number of tunnels around the packet.
     pub depth: usize,
-    /// Behind the `vlan`, `mpls` and `pppoes` that are written before.
+    /// The position behind the `vlan`, `mpls` and `pppoes` that come before in the text.
     pub here: PlaceId,
-    /// The beginning of the packet.
+    /// The position at the beginning of the packet.
     pub start: PlaceId,
-    /// Behind all VLAN tags of the packet.
-    pub far: PlaceId,
-    /// Whether `mpls` is written before.
+    /// The position behind all VLAN tags of the packet.
+    pub untagged: PlaceId,
+    /// True if `mpls` comes before in the text.
     pub is_labelled: bool,
 }
 
-/// What follows from a primitive that is true, and from one that is false.
+/// The formulas that follow from a primitive being true, and from its being false.
 pub struct Meaning {
     pub holds: Formula,
     pub fails: Formula,
 }
 
 impl Meaning {
-    /// The primitive is true of the packets that the formula describes, and false of all others.
+    /// The primitive is true exactly for the packets that the formula describes.
     pub fn exactly(formula: Formula) -> Self {
         Self {
             fails: formula.clone().not(),
@@ -36,7 +36,7 @@ impl Meaning {
         }
     }
 
-    /// It is true of none but those.
+    /// The primitive is true for none but the packets that the formula describes.
     pub fn at_most(holds: Formula) -> Self {
         Self {
             holds,
@@ -45,8 +45,8 @@ impl Meaning {
     }
 }
 
-/// Types of network headers that stand behind no VLAN tag. Where a packet begins with one, the words
-/// that see further look at the same header as the others.
+/// Types of network headers that follow no VLAN tag. In a packet that begins with one, `saddr` and
+/// its relatives look at the same header as the words of pcap-filter(7).
 pub const UNTAGGED: [u16; 4] = [
     ether_type::IPV4,
     ether_type::IPV6,
@@ -67,7 +67,7 @@ pub fn first_fragment(place: PlaceId) -> Formula {
 pub fn address4(
     here: PlaceId,
     scope: Scope,
-    direction: Direction,
+    direction: DirQualifier,
     address: u32,
     mask: u32,
 ) -> Formula {
@@ -94,7 +94,7 @@ pub fn address4(
     }
 }
 
-pub fn address6(here: PlaceId, direction: Direction, address: u128, mask: u128) -> Formula {
+pub fn address6(here: PlaceId, direction: DirQualifier, address: u128, mask: u128) -> Formula {
     let is = |offset| {
         Formula::masked(
             bytes(here, Base::Network, offset, 16),

@@ -1,13 +1,14 @@
-//! Detects filters that no drop can match, before a capture waits for one in vain.
+//! Detects filters that no drop can match, before a capture waits in vain.
 //!
-//! What must be so for an expression to be true is a [`Formula`] over fields that have one value each:
-//! the type of a header, a byte, a reason. Where no values meet it, the expression is never true, and
-//! the parts of it that suffice for that are named. Errors go one way only: a part that is not
-//! understood is taken for one that can be true, and what takes too long to decide, too.
+//! An expression becomes a [`Formula`] over variables with one value each, such as the type of a
+//! header, a byte, or a reason. If no values satisfy the formula, the expression is never true, and
+//! the smallest contradicting parts are named. Errors go one way only: a part that is not
+//! understood counts as one that can be true, and so does an expression that takes too long to
+//! decide.
 
 mod comparison;
+mod constraint;
 mod drop_word;
-mod facts;
 mod formula;
 mod hint;
 mod meaning;
@@ -18,33 +19,33 @@ use std::fmt;
 use std::ops::Range;
 
 use super::ast::{Connective, Expr, Primitive};
-use super::source::Source;
-use facts::{Field, Numbers, PlaceId};
-use formula::{Budget, Formula, exclude_each_other};
+use super::source_text::SourceText;
+use constraint::{Numbers, PlaceId, Variable};
+use formula::{Formula, StepBudget, exclude_each_other};
 use meaning::Spot;
 use primitive::meaning;
 use transport::tunnelled;
 
-/// Why no drop can match a filter.
+/// The reason why no drop can match a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction {
-    reasons: Vec<Reason>,
-    /// How to say what was probably meant: one line.
+    reasons: Vec<Conflict>,
+    /// A hint of one line about what was probably meant.
     pub hint: Option<String>,
 }
 
-/// Parts of an expression, as they were written.
+/// The contradicting parts of an expression, as they were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Reason {
-    /// One that is never true.
+enum Conflict {
+    /// One part that is never true.
     Never(String),
-    /// At least two that are never true together.
+    /// At least two parts that are never true together.
     Excluding(Vec<String>),
 }
 
-/// Alternatives whose contradictions are told.
+/// The most alternatives whose contradictions are reported.
 const MAX_REASONS: usize = 3;
-/// Parts of one that are named.
+/// The most parts of a contradiction that are named.
 const MAX_NAMES: usize = 8;
 
 /// `no drop can match: `a` and `b` exclude each other`
@@ -61,7 +62,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = match self {
             Self::Never(name) => return write!(f, "`{}` is never true", Short(name)),
@@ -83,7 +84,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A part, in a line that a terminal has room for.
+/// The text of a part, shortened to fit a terminal.
 struct Short<'a>(&'a str);
 
 impl fmt::Display for Short<'_> {
@@ -96,25 +97,25 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// Longer expressions are not examined.
+/// The most primitives of an expression that is examined.
 const MAX_PRIMITIVES: usize = 1000;
-/// Steps for finding out.
+/// The steps for detecting a contradiction.
 const BUDGET: usize = 50_000;
-/// Steps for finding out why.
+/// The steps for finding the contradicting parts.
 const BUDGET_TO_EXPLAIN: usize = 100_000;
 
-/// Why `expr` is never true, if that is certain.
-pub fn contradiction(expr: &Expr, source: &Source) -> Option<Contradiction> {
+/// Returns why `expr` is never true, if that is certain.
+pub fn contradiction(expr: &Expr, source: &SourceText) -> Option<Contradiction> {
     if count_primitives(expr) > MAX_PRIMITIVES {
         return None;
     }
     let (formula, part) = Builder::default().whole(expr);
-    if !exclude_each_other([&formula], &mut Budget(BUDGET)) {
+    if !exclude_each_other([&formula], &mut StepBudget(BUDGET)) {
         return None;
     }
-    let mut explanation = Explanation {
+    let mut explanation = Explainer {
         source,
-        budget: Budget(BUDGET_TO_EXPLAIN),
+        budget: StepBudget(BUDGET_TO_EXPLAIN),
         reasons: Vec::new(),
         hint: None,
     };
@@ -136,10 +137,10 @@ pub(super) fn count_primitives(expr: &Expr) -> usize {
     }
 }
 
-/// A part of the expression, beside the formula that was made of it.
+/// A part of the expression; it mirrors the formula that was built from it.
 #[derive(Debug)]
-struct Part<'e> {
-    /// Its primitives, by their position in the expression.
+struct ExprPart<'e> {
+    /// The positions of its primitives in the expression.
     primitives: Range<usize>,
     shape: Shape<'e>,
 }
@@ -148,14 +149,18 @@ struct Part<'e> {
 enum Shape<'e> {
     Primitive {
         primitive: &'e Primitive,
-        /// The answer that is asked for.
+        /// The answer that makes the expression true.
         wanted: bool,
         place: PlaceId,
     },
-    /// The formula is that there is a packet inside, and what it is, or that it fails either way.
-    Inner { wanted: bool, inside: Box<Part<'e>> },
-    /// A group, with a part for each part of the formula.
-    Group(Connective, Vec<Part<'e>>),
+    /// A packet inside a tunnel. The formula states that it exists and satisfies the expression,
+    /// or, if negated, that one of the two is false.
+    Inner {
+        wanted: bool,
+        inside: Box<ExprPart<'e>>,
+    },
+    /// A group, with one part for each element of the formula.
+    Group(Connective, Vec<ExprPart<'e>>),
 }
 
 /// A word that moves the headers.
@@ -164,22 +169,22 @@ enum Move {
     Vlan,
     Mpls,
     Pppoes,
-    /// Not by a word: behind all VLAN tags of the packet.
-    Far,
+    /// All VLAN tags of the packet, without any word.
+    AllTags,
 }
 
-/// Makes a formula of an expression, with every negation at its primitives.
+/// Builds the formula of an expression, with every negation pushed down to its primitives.
 #[derive(Default)]
 struct Builder<'e> {
-    /// Tunnels around, and the moves from the beginning of the packet.
+    /// The known positions: the number of tunnels, and the moves from the beginning of the packet.
     places: Vec<(usize, Vec<Move>)>,
-    /// Primitives that were seen, each with the place where it looks.
+    /// The distinct primitives so far, each with its position.
     seen: Vec<(PlaceId, &'e Primitive)>,
     primitives: usize,
 }
 
 impl<'e> Builder<'e> {
-    fn whole(&mut self, expr: &'e Expr) -> (Formula, Part<'e>) {
+    fn whole(&mut self, expr: &'e Expr) -> (Formula, ExprPart<'e>) {
         self.build(expr, true, 0, &mut Vec::new())
     }
 
@@ -200,7 +205,7 @@ impl<'e> Builder<'e> {
         wanted: bool,
         depth: usize,
         moves: &mut Vec<Move>,
-    ) -> (Formula, Part<'e>) {
+    ) -> (Formula, ExprPart<'e>) {
         match expr {
             Expr::Chain(chain) => {
                 let mut whole = self.build(&chain.first, wanted, depth, moves);
@@ -221,10 +226,10 @@ impl<'e> Builder<'e> {
         }
     }
 
-    fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, Part<'e>) {
+    fn inner(&mut self, expr: &'e Expr, wanted: bool, depth: usize) -> (Formula, ExprPart<'e>) {
         let spot = self.spot(depth, &[]);
-        let has_tunnel = Formula::masked(Field::HasTunnel(depth), 1, Numbers::one(1));
-        // The packet inside starts anew.
+        let has_tunnel = Formula::masked(Variable::HasTunnel(depth), 1, Numbers::one(1));
+        // No word has moved the headers of the packet inside.
         let (inside, part) = self.build(expr, wanted, depth + 1, &mut Vec::new());
         let formula = if wanted {
             Formula::All(vec![inside, has_tunnel, tunnelled(spot)])
@@ -236,7 +241,7 @@ impl<'e> Builder<'e> {
             wanted,
             inside: Box::new(part),
         };
-        (formula, Part { primitives, shape })
+        (formula, ExprPart { primitives, shape })
     }
 
     fn spot(&mut self, depth: usize, moves: &[Move]) -> Spot {
@@ -244,7 +249,7 @@ impl<'e> Builder<'e> {
             depth,
             here: self.place(depth, moves),
             start: self.place(depth, &[]),
-            far: self.place(depth, &[Move::Far]),
+            untagged: self.place(depth, &[Move::AllTags]),
             is_labelled: moves.contains(&Move::Mpls),
         }
     }
@@ -255,7 +260,7 @@ impl<'e> Builder<'e> {
         wanted: bool,
         depth: usize,
         moves: &mut Vec<Move>,
-    ) -> (Formula, Part<'e>) {
+    ) -> (Formula, ExprPart<'e>) {
         let spot = self.spot(depth, moves);
         let place = spot.here;
         let known = self
@@ -266,7 +271,7 @@ impl<'e> Builder<'e> {
             self.seen.push((place, primitive));
             self.seen.len() - 1
         });
-        let itself = Formula::masked(Field::Holds(number), 1, Numbers::one(wanted.into()));
+        let itself = Formula::masked(Variable::Holds(number), 1, Numbers::one(wanted.into()));
         let meaning = meaning(primitive, spot);
         let meant = if wanted { meaning.holds } else { meaning.fails };
         match primitive {
@@ -275,7 +280,7 @@ impl<'e> Builder<'e> {
             Primitive::Pppoes(_) => moves.push(Move::Pppoes),
             _ => {}
         }
-        let part = Part {
+        let part = ExprPart {
             primitives: self.primitives..self.primitives + 1,
             shape: Shape::Primitive {
                 primitive,
@@ -288,12 +293,12 @@ impl<'e> Builder<'e> {
     }
 }
 
-/// Two parts as one. Groups of the same kind become one group.
+/// Joins two parts. Groups of the same connective become one group.
 fn joined<'e>(
-    (one, one_part): (Formula, Part<'e>),
+    (one, one_part): (Formula, ExprPart<'e>),
     connective: Connective,
-    (other, other_part): (Formula, Part<'e>),
-) -> (Formula, Part<'e>) {
+    (other, other_part): (Formula, ExprPart<'e>),
+) -> (Formula, ExprPart<'e>) {
     let primitives = one_part.primitives.start..other_part.primitives.end;
     let (mut formulas, mut parts) = elements(one, one_part, connective);
     let (more_formulas, more_parts) = elements(other, other_part, connective);
@@ -304,18 +309,18 @@ fn joined<'e>(
         Connective::Or => Formula::Any(formulas),
     };
     let shape = Shape::Group(connective, parts);
-    (formula, Part { primitives, shape })
+    (formula, ExprPart { primitives, shape })
 }
 
 fn elements(
     formula: Formula,
-    part: Part<'_>,
+    part: ExprPart<'_>,
     connective: Connective,
-) -> (Vec<Formula>, Vec<Part<'_>>) {
+) -> (Vec<Formula>, Vec<ExprPart<'_>>) {
     match (formula, part) {
         (
             Formula::All(formulas) | Formula::Any(formulas),
-            Part {
+            ExprPart {
                 shape: Shape::Group(same, parts),
                 ..
             },
@@ -324,16 +329,16 @@ fn elements(
     }
 }
 
-struct Explanation<'s> {
-    source: &'s Source,
-    budget: Budget,
-    reasons: Vec<Reason>,
+struct Explainer<'s> {
+    source: &'s SourceText,
+    budget: StepBudget,
+    reasons: Vec<Conflict>,
     hint: Option<String>,
 }
 
-impl Explanation<'_> {
-    /// Finds the smallest parts of one that is never true.
-    fn explain(&mut self, formula: &Formula, part: &Part<'_>) {
+impl Explainer<'_> {
+    /// Finds the smallest contradicting parts of a part that is never true.
+    fn explain(&mut self, formula: &Formula, part: &ExprPart<'_>) {
         match (formula, &part.shape) {
             (Formula::Any(formulas), Shape::Group(Connective::Or, parts)) => {
                 for (formula, part) in formulas.iter().zip(parts) {
@@ -362,15 +367,15 @@ impl Explanation<'_> {
             _ => {
                 let name = self.source.named(part);
                 self.hint = self.hint.take().or_else(|| hint::of_one(part));
-                self.add(Reason::Never(name));
+                self.add(Conflict::Never(name));
             }
         }
     }
 
-    /// Formulas that exclude each other, as do no fewer of them.
+    /// Returns a minimal set of formulas that contradict each other.
     fn needed(&mut self, formulas: &[Formula]) -> Vec<usize> {
         let mut needed: Vec<usize> = (0..formulas.len()).collect();
-        // From the end: what was written first stays.
+        // From the end, so that the parts that were written first stay.
         for index in (0..formulas.len()).rev() {
             let without = needed.iter().filter(|&&other| other != index);
             if exclude_each_other(without.map(|&other| &formulas[other]), &mut self.budget) {
@@ -380,24 +385,25 @@ impl Explanation<'_> {
         needed
     }
 
-    fn excluding(&mut self, parts: &[&Part<'_>]) {
+    fn excluding(&mut self, parts: &[&ExprPart<'_>]) {
         let names: Vec<_> = parts.iter().map(|part| self.source.named(part)).collect();
         let has_option = names.iter().any(|name| name.starts_with("-i "));
         let hint = hint::of_several(parts, has_option);
         self.hint = self.hint.take().or(hint);
-        self.add(Reason::Excluding(names));
+        self.add(Conflict::Excluding(names));
     }
 
-    fn add(&mut self, reason: Reason) {
+    fn add(&mut self, reason: Conflict) {
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
     }
 }
 
-impl Source {
-    /// A part as it was written; where that would be no expression, as it was understood.
-    fn named(&self, part: &Part<'_>) -> String {
+impl SourceText {
+    /// Returns a part as it was written, or in its canonical form if the text is no complete
+    /// expression.
+    fn named(&self, part: &ExprPart<'_>) -> String {
         match &part.shape {
             Shape::Primitive {
                 primitive, wanted, ..
@@ -408,7 +414,7 @@ impl Source {
             }
             Shape::Inner { wanted, inside } => {
                 let not = if *wanted { "" } else { "not " };
-                // The negation went inside.
+                // The negation was pushed inside.
                 let name = if *wanted {
                     self.named(inside)
                 } else {
@@ -439,8 +445,8 @@ impl Source {
     }
 }
 
-/// Whether no primitive in it is negated.
-fn is_positive(part: &Part<'_>) -> bool {
+/// Returns whether no primitive in the part is negated.
+fn is_positive(part: &ExprPart<'_>) -> bool {
     match &part.shape {
         Shape::Primitive { wanted, .. } | Shape::Inner { wanted, .. } => *wanted,
         Shape::Group(_, parts) => parts.iter().all(is_positive),

@@ -1,26 +1,25 @@
-//! What a primitive says of a packet that has all its bytes. Bytes that are missing make an answer
-//! unknown, never another one, so that what excludes each other there does so everywhere.
+//! Translates primitives into formulas about packets that have all their bytes. Missing bytes make
+//! an answer unknown, never the opposite, so that a contradiction for whole packets holds for all.
 //!
-//! Where a primitive says more than is written here, the formula is weaker than it: a contradiction
-//! may be missed, and none is made up.
+//! If a primitive says more than its formula, a contradiction may be missed, but none is invented.
 
 use crate::filter::ast::{Family, Net, PortScope, Primitive, Side};
 use crate::filter::layout::{MAX_LLC_LENGTH, ether_type};
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ethernet, ipv4, ipv6, mpls, pppoe, vlan};
 use crate::record;
 
 use super::comparison::comparison;
+use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::drop_word::drop_word;
-use super::facts::{Base, Field, Numbers, PlaceId};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
 use super::meaning::{AUTHENTICATION, EXTENSIONS, Meaning, Spot, address4, address6};
-use super::transport::{far, far_address, far_ports, is_flow, port};
+use super::transport::{behind_tags, is_flow, port, transport_address, transport_ports};
 
-/// Ethernet types that 802.2 frames have, too.
+/// Ethernet types that 802.2 frames can have too.
 const OF_BOTH: [u16; 3] = [0x8137, 0x809b, 0x80f3];
-/// Types below 1501 that mean something else in PPP.
+/// Types below 1501 that have another meaning in PPP.
 const OF_PPP: [u16; 5] = [0x0021, 0x0057, 0x0025, 0x0027, 0x0029];
-/// What [`Field::Kind`] is for all types that are not told apart.
+/// The value of [`Variable::Kind`] for all types that are not told apart.
 const LOW: u16 = 0;
 
 pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
@@ -35,28 +34,40 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
         &Primitive::Address(_, direction, Net::V6 { address, mask }) => {
             Meaning::exactly(address6(here, direction, address, mask))
         }
-        &Primitive::FarAddress(direction, net) => {
-            Meaning::exactly(far(spot, |place| far_address(place, direction, net)))
+        &Primitive::TransportAddress(direction, net) => {
+            Meaning::exactly(behind_tags(spot, |place| {
+                transport_address(place, direction, net)
+            }))
         }
         &Primitive::Port(scope, direction, range) => {
             Meaning::exactly(port(here, scope, direction, range))
         }
-        &Primitive::FarPort(side, range) => Meaning::exactly(far(spot, |place| {
-            far_ports(place, spot.far, PortScope::Any, |source, destination| {
-                in_range(
-                    match side {
-                        Side::Source => source,
-                        Side::Destination => destination,
-                    },
-                    range,
-                )
-            })
+        &Primitive::TransportPort(side, range) => Meaning::exactly(behind_tags(spot, |place| {
+            transport_ports(
+                place,
+                spot.untagged,
+                PortScope::Any,
+                |source, destination| {
+                    in_range(
+                        match side {
+                            Side::Source => source,
+                            Side::Destination => destination,
+                        },
+                        range,
+                    )
+                },
+            )
         })),
-        Primitive::Flow(flow) => Meaning::exactly(far(spot, |place| is_flow(place, spot, flow))),
+        Primitive::Flow(flow) => {
+            Meaning::exactly(behind_tags(spot, |place| is_flow(place, spot, flow)))
+        }
         &Primitive::Mac(direction, mac) => {
             let mac = mac.iter().fold(0, |all, &byte| all << 8 | u128::from(byte));
             let is = |offset| is_one(bytes(here, Base::Link, offset, 6), mac);
-            with_macs(here, judged(direction, is(6), is(0)))
+            with_macs(
+                here,
+                judged(direction, is(ethernet::SOURCE), is(ethernet::DESTINATION)),
+            )
         }
         Primitive::Broadcast => with_macs(
             here,
@@ -100,19 +111,20 @@ pub fn meaning(primitive: &Primitive, spot: Spot) -> Meaning {
                 record::Direction::Outbound => 2,
             };
             Meaning::at_most(Formula::masked(
-                Field::PacketDirection,
+                Variable::PacketDirection,
                 3,
                 Numbers::one(number),
             ))
         }
-        // Only a row of a summary is asked for like this.
+        // Only the filters for the rows of a summary use this.
         Primitive::OneWay(_) => Meaning::at_most(Formula::True),
         Primitive::Relation(relation) => comparison(relation, spot),
         Primitive::Drop(word) => drop_word(word),
     }
 }
 
-/// What follows from a header between the link layer and the network being there.
+/// Returns the formula that follows from the presence of a header between the link layer and the
+/// network layer.
 fn between(primitive: &Primitive, spot: Spot) -> Formula {
     let here = spot.here;
     match primitive {
@@ -121,20 +133,20 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
             match id {
                 Some(id) => Formula::masked(
                     bytes(here, Base::Network, 0, 2),
-                    0x0fff,
+                    vlan::ID.into(),
                     Numbers::one(id.into()),
                 ),
                 None => Formula::True,
             },
         ]),
         &Primitive::Mpls(label) => all_of([
-            // PPP has a type of its own, and behind a label there is none.
+            // PPP has its own type for MPLS, and behind a label there is no type.
             kind(here, &[ether_type::MPLS, LOW]),
             match label {
                 Some(label) => Formula::masked(
                     bytes(here, Base::Network, 0, 4),
                     0xffff_f000,
-                    Numbers::one(u128::from(label) << 12),
+                    Numbers::one(u128::from(label) << mpls::LABEL_SHIFT),
                 ),
                 None => Formula::True,
             },
@@ -142,12 +154,15 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
         &Primitive::Pppoes(session) => all_of([
             kind(here, &[ether_type::PPPOE_SESSION]),
             match session {
-                Some(session) => is_one(bytes(here, Base::Network, 2, 2), session.into()),
+                Some(session) => is_one(
+                    bytes(here, Base::Network, pppoe::SESSION, 2),
+                    session.into(),
+                ),
                 None => Formula::True,
             },
         ]),
         Primitive::Llc(llc) => all_of([
-            // Behind a label the type is that of the labelled packet.
+            // Behind a label, the type is that of the labelled packet.
             if spot.is_labelled {
                 Formula::True
             } else {
@@ -164,7 +179,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
 }
 
 fn with_macs(place: PlaceId, formula: Formula) -> Meaning {
-    let has_macs = Formula::masked(Field::HasMacs(place), 1, Numbers::one(1));
+    let has_macs = Formula::masked(Variable::HasMacs(place), 1, Numbers::one(1));
     Meaning::exactly(all_of([has_macs, formula]))
 }
 
@@ -203,7 +218,7 @@ fn of_family(family: Family, four: Formula, six: Formula) -> Formula {
     }
 }
 
-/// The first header decides alone, unless it is an extension.
+/// Translates `protochain`: the first header decides, unless it is an extension header.
 fn proto_chain(here: PlaceId, family: Family, number: u8) -> Meaning {
     let first = |offset, extensions: &[u128]| {
         among(

@@ -1,10 +1,10 @@
 //! Translates ports, and the words that look behind VLAN tags and extension headers, into formulas.
 
-use crate::filter::ast::{Direction, Flow, Net, PortRange, PortScope, Scope};
+use crate::filter::ast::{DirQualifier, Net, PortRange, PortScope, Scope, TwoWayFlow};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ipv4, ipv6, udp};
 
-use super::facts::{Base, Field, Numbers, PlaceId};
+use super::constraint::{Base, Numbers, PlaceId, Variable};
 use super::formula::{Formula, all_of, among, any_of, bytes, in_range, is_one, judged, kind};
 use super::meaning::{
     AUTHENTICATION, EXTENSIONS, Spot, UNTAGGED, address4, address6, first_fragment,
@@ -13,19 +13,19 @@ use super::meaning::{
 /// IP protocols that can carry a packet: IPv4, IPv6, UDP for VXLAN and Geneve, GRE, MPLS.
 const TUNNELS: [u128; 5] = [4, 17, 41, 47, 137];
 
-/// IP protocols of `scope`, and `more`.
+/// Returns the IP protocols of `scope`, and those in `more`.
 fn covered(scope: PortScope, more: &[u128]) -> Numbers {
     let all = (0..=u8::MAX).filter(|&number| scope.covers(number));
     Numbers::of(all.map(u128::from).chain(more.iter().copied()))
 }
 
-pub fn port(here: PlaceId, scope: PortScope, direction: Direction, range: PortRange) -> Formula {
+pub fn port(here: PlaceId, scope: PortScope, direction: DirQualifier, range: PortRange) -> Formula {
     let next = |offset| among(bytes(here, Base::Network, offset, 1), covered(scope, &[]));
     let ports = |base, source| {
         judged(
             direction,
             in_range(bytes(here, base, source, 2), range),
-            in_range(bytes(here, base, source + 2, 2), range),
+            in_range(bytes(here, base, source + udp::DESTINATION, 2), range),
         )
     };
     any_of([
@@ -43,43 +43,47 @@ pub fn port(here: PlaceId, scope: PortScope, direction: Direction, range: PortRa
     ])
 }
 
-/// The network header that the words see which see further: the first, or one behind VLAN tags.
-pub fn far(spot: Spot, formula: impl Fn(PlaceId) -> Formula) -> Formula {
+/// Applies `formula` to the network header behind all VLAN tags, which is the first header if there
+/// is no tag.
+pub fn behind_tags(spot: Spot, formula: impl Fn(PlaceId) -> Formula) -> Formula {
     let is_untagged = kind(spot.start, &UNTAGGED);
     any_of([
         all_of([is_untagged.clone(), formula(spot.start)]),
-        all_of([is_untagged.not(), formula(spot.far)]),
+        all_of([is_untagged.not(), formula(spot.untagged)]),
     ])
 }
 
-pub fn far_address(place: PlaceId, direction: Direction, net: Net) -> Formula {
+pub fn transport_address(place: PlaceId, direction: DirQualifier, net: Net) -> Formula {
     match net {
         Net::V4 { address, mask } => address4(place, Scope::Any, direction, address, mask),
         Net::V6 { address, mask } => address6(place, direction, address, mask),
     }
 }
 
-/// A TCP, UDP or SCTP header of `scope` whose ports are as `ports` has them, directly behind IP or
-/// behind extension headers.
-pub fn far_ports(
+/// Returns the formula for a TCP, UDP or SCTP header of `scope`, directly behind IP or behind
+/// extension headers, whose ports satisfy `ports`.
+pub fn transport_ports(
     place: PlaceId,
-    far: PlaceId,
+    untagged: PlaceId,
     scope: PortScope,
-    ports: impl Fn(Field, Field) -> Formula,
+    ports: impl Fn(Variable, Variable) -> Formula,
 ) -> Formula {
-    let far_transport = |offset| bytes(far, Base::FarTransport, offset, 2);
+    let transport_bytes = |offset| bytes(untagged, Base::TransportHeader, offset, 2);
     let behind_extensions = all_of([
-        among(bytes(far, Base::FarProtocol, 0, 1), covered(scope, &[])),
-        ports(far_transport(0), far_transport(2)),
+        among(
+            bytes(untagged, Base::TransportProtocol, 0, 1),
+            covered(scope, &[]),
+        ),
+        ports(transport_bytes(0), transport_bytes(2)),
     ]);
-    let either = |next: Field, extensions: &[u128], base, source| {
+    let either = |next: Variable, extensions: &[u128], base, source| {
         let extensions = among(next, Numbers::of(extensions.iter().copied()));
         any_of([
             all_of([
                 among(next, covered(scope, &[])),
                 ports(
                     bytes(place, base, source, 2),
-                    bytes(place, base, source + 2, 2),
+                    bytes(place, base, source + udp::DESTINATION, 2),
                 ),
             ]),
             all_of([extensions, behind_extensions.clone()]),
@@ -105,27 +109,32 @@ pub fn far_ports(
     ])
 }
 
-pub fn is_flow(place: PlaceId, spot: Spot, flow: &Flow) -> Formula {
+pub fn is_flow(place: PlaceId, spot: Spot, flow: &TwoWayFlow) -> Formula {
     let exactly = |port| PortRange {
         first: port,
         last: port,
     };
     let goes = |from: std::net::SocketAddr, to: std::net::SocketAddr| {
         all_of([
-            far_ports(place, spot.far, flow.protocol, |source, destination| {
-                all_of([
-                    in_range(source, exactly(from.port())),
-                    in_range(destination, exactly(to.port())),
-                ])
-            }),
-            far_address(place, Direction::Source, from.ip().into()),
-            far_address(place, Direction::Destination, to.ip().into()),
+            transport_ports(
+                place,
+                spot.untagged,
+                flow.protocol,
+                |source, destination| {
+                    all_of([
+                        in_range(source, exactly(from.port())),
+                        in_range(destination, exactly(to.port())),
+                    ])
+                },
+            ),
+            transport_address(place, DirQualifier::Source, from.ip().into()),
+            transport_address(place, DirQualifier::Destination, to.ip().into()),
         ])
     };
     any_of([goes(flow.one, flow.other), goes(flow.other, flow.one)])
 }
 
-/// What follows from there being a packet in a tunnel.
+/// Returns the formula that follows from the presence of a packet inside a tunnel.
 pub fn tunnelled(spot: Spot) -> Formula {
     let start = spot.start;
     let next = |offset| bytes(start, Base::Network, offset, 1);
@@ -145,7 +154,8 @@ pub fn tunnelled(spot: Spot) -> Formula {
     ])
 }
 
-/// Where a fragment header follows IPv6 directly, the header behind it is one of `numbers`.
+/// Returns the formula that the header behind a fragment header directly behind IPv6, if there is
+/// one, is one of `numbers`.
 fn behind_fragment(place: PlaceId, numbers: Numbers) -> Formula {
     let next = |offset| bytes(place, Base::Network, offset, 1);
     any_of([

@@ -1,44 +1,58 @@
-//! A program as it is written: the machine's memory, loads that cannot fail, numbers in the host's
-//! byte order.
+//! Writes the program: slots of memory, loads that cannot fail, and numbers in the host's byte
+//! order.
 
-use crate::bpf::{Arithmetic, Assembler, Condition, Label, Op, Operand, Program, Size, Slot};
+use crate::bpf::{Arithmetic, Assembler, BpfProgram, Condition, Label, Op, Operand, Size, Slot};
 
-/// Where the payload begins in the message; of use where bytes of it were captured.
+/// The offset of the payload in the message; valid if bytes of it were captured.
 pub const PAYLOAD: Slot = Slot(0);
-/// Bytes of the payload.
+/// The length of the payload.
 pub const CAPTURED: Slot = Slot(1);
-/// Bytes of the whole packet.
+/// The length of the whole packet.
 pub const LENGTH: Slot = Slot(2);
-/// Who dropped it: the attribute's value, as it is loaded.
+/// The origin of the drop: the attribute's value as loaded.
 pub const ORIGIN: Slot = Slot(3);
 /// `skb->protocol`.
 pub const PROTOCOL: Slot = Slot(4);
-/// Whether the packet may be raw IP where it was rejected as Ethernet.
+/// Set if the packet may be raw IP after it was rejected as Ethernet.
 pub const UNDECIDED: Slot = Slot(5);
 /// The Ethernet type of the network header, or [`UNKNOWN_KIND`].
 pub const KIND: Slot = Slot(6);
-/// Where the transport header begins in the payload.
+/// The offset of the transport header in the payload.
 pub const TRANSPORT: Slot = Slot(7);
-/// Where an attribute begins in the message.
+/// The offset of an attribute in the message.
 pub const ATTRIBUTE: Slot = Slot(8);
-/// Parts of a number.
+/// The bytes of a number that is being loaded.
 const PARTS: [Slot; 3] = [Slot(9), Slot(10), Slot(11)];
-/// All of them.
+/// The number of slots in use.
 const SLOTS: u8 = 12;
 
-/// No Ethernet type: it was not captured.
+/// The value of [`KIND`] if the type was not captured; above all Ethernet types.
 pub const UNKNOWN_KIND: u32 = 0x1_0000;
 
-/// Where the attributes of a generic netlink message begin (`struct nlmsghdr`, linux/netlink.h, and
-/// `struct genlmsghdr`, linux/genetlink.h), and where the value of one does (`struct nlattr`).
-pub const ATTRIBUTES: u32 = 16 + 4;
+/// The offset of the attributes in a generic netlink message (`struct nlmsghdr`, linux/netlink.h,
+/// and `struct genlmsghdr`, linux/genetlink.h), and the offset of the value in an attribute
+/// (`struct nlattr`).
+pub const ATTRIBUTES: u32 = nlmsg::LEN + 4;
 pub const VALUE: u32 = 4;
 
-/// What a test became; `None` where the kernel cannot do it.
-pub type Written = Option<()>;
+/// Offsets of `struct nlmsghdr` (linux/netlink.h); `struct genlmsghdr` begins behind it.
+pub mod nlmsg {
+    pub const TOTAL_LEN: u32 = 0;
+    pub const TYPE: u32 = 4;
+    pub const LEN: u32 = 16;
+}
 
-/// An answer that is asked for, and where it leads; where bytes are missing there is none, and the
-/// way on is `miss`.
+/// The offset of the command in `struct genlmsghdr` (linux/genetlink.h).
+pub const GENL_COMMAND: u32 = 0;
+
+/// The offset of the length in `struct nlattr` (linux/netlink.h), and the header's length.
+pub const NLA_LEN: u32 = 0;
+
+/// The result of compiling a predicate; `None` if the kernel cannot evaluate it.
+pub type Compiled = Option<()>;
+
+/// The wanted answer, and the labels for it and for any other outcome. Missing bytes lead to
+/// `miss`.
 #[derive(Clone, Copy)]
 pub struct Goal {
     pub wanted: bool,
@@ -56,12 +70,18 @@ impl Goal {
     }
 }
 
-/// What a load gives for a number that the kernel wrote in this machine's byte order.
+/// Returns the offset of a header's field as the operand of a load.
+#[expect(clippy::cast_possible_truncation, reason = "offsets within a header")]
+pub const fn field_offset(at: usize) -> u32 {
+    at as u32
+}
+
+/// Returns the result of loading a number that the kernel wrote in this host's byte order.
 pub fn loaded16(number: u16) -> u32 {
     u16::from_be_bytes(number.to_ne_bytes()).into()
 }
 
-/// The program so far.
+/// A program under construction.
 #[derive(Default)]
 pub struct Code(Assembler);
 
@@ -92,19 +112,19 @@ impl Code {
         self.0.branch(condition, Operand::Number(number), yes, no);
     }
 
-    /// Asks of A and X.
+    /// Branches on a comparison of A with X.
     pub fn branch_x(&mut self, condition: Condition, yes: Label, no: Label) {
         self.0.branch(condition, Operand::X, yes, no);
     }
 
-    /// Goes on where A is `number`, else elsewhere.
+    /// Continues if A is `number`; else jumps to `otherwise`.
     pub fn require(&mut self, number: u32, otherwise: Label) {
         let next = self.label();
         self.branch(Condition::Equal, number, next, otherwise);
         self.bind(next);
     }
 
-    /// Goes elsewhere where A is `number`, else on.
+    /// Jumps to `elsewhere` if A is `number`; else continues.
     pub fn except(&mut self, number: u32, elsewhere: Label) {
         let next = self.label();
         self.branch(Condition::Equal, number, elsewhere, next);
@@ -125,14 +145,14 @@ impl Code {
         self.ops([Op::Number(number), Op::Store(slot)]);
     }
 
-    /// All of the memory is zero.
+    /// Sets all slots to zero, since the kernel refuses to read a slot before it is written.
     pub fn clear(&mut self) {
         self.op(Op::Number(0));
         self.ops((0..SLOTS).map(|slot| Op::Store(Slot(slot))));
     }
 
-    /// A becomes the number at `at` behind X that the kernel wrote in this machine's byte order; X
-    /// is lost.
+    /// Loads into A the number at offset `at` from X, which the kernel wrote in this host's byte
+    /// order. X is overwritten.
     pub fn load_host(&mut self, size: Size, at: u32) {
         if cfg!(target_endian = "big") {
             self.op(Op::LoadBehindX(size, at));
@@ -152,7 +172,8 @@ impl Code {
         }
     }
 
-    /// X becomes the offset of the first attribute of this type.
+    /// Sets X to the offset of the first attribute of this type; jumps to `absent` if there is
+    /// none.
     pub fn find(&mut self, kind: u16, absent: Label) {
         self.ops([
             Op::NumberToX(kind.into()),
@@ -163,21 +184,23 @@ impl Code {
         self.op(Op::ToX);
     }
 
-    /// X becomes the offset of the first attribute of type `kind` in the nest at X.
+    /// Sets X to the offset of the first attribute of type `kind` inside the nested attribute at X;
+    /// jumps to `absent` if there is none.
     pub fn find_nested(&mut self, kind: u16, absent: Label) {
         self.ops([Op::FromX, Op::NumberToX(kind.into()), Op::FindNested]);
         self.except(0, absent);
         self.op(Op::ToX);
     }
 
-    /// Goes on where the attribute at X has a value of `len` bytes.
+    /// Continues if the attribute at X has a value of `len` bytes.
     pub fn require_value(&mut self, len: u16, otherwise: Label) {
         const HEADER: u16 = 4;
-        self.op(Op::LoadBehindX(Size::Half, 0));
+        self.op(Op::LoadBehindX(Size::Half, NLA_LEN));
         self.require(loaded16(HEADER + len), otherwise);
     }
 
-    /// A becomes the number at `at` in the payload.
+    /// Loads into A the number at offset `at` in the payload; jumps to `missing` if it was not
+    /// captured.
     pub fn fetch(&mut self, size: Size, at: u32, missing: Label) {
         let next = self.label();
         self.op(Op::Recall(CAPTURED));
@@ -187,7 +210,8 @@ impl Code {
         self.ops([Op::RecallToX(PAYLOAD), Op::LoadBehindX(size, at)]);
     }
 
-    /// A becomes the number at `at` behind the transport header's beginning.
+    /// Loads into A the number at offset `at` from the transport header; jumps to `missing` if it
+    /// was not captured.
     pub fn fetch_transport(&mut self, size: Size, at: u32, missing: Label) {
         let next = self.label();
         self.op(Op::Recall(TRANSPORT));
@@ -204,7 +228,7 @@ impl Code {
         ]);
     }
 
-    pub fn assemble(&self) -> Program {
+    pub fn assemble(&self) -> BpfProgram {
         self.0.assemble()
     }
 }

@@ -1,38 +1,39 @@
-//! The way into a message: that it is one packet alert, where its parts are, and which link types
-//! user space may infer of it.
+//! Reads a message: checks that it is one packet alert, finds its parts, and infers the link types
+//! that user space may infer.
 
 use super::code::{
-    ATTRIBUTES, CAPTURED, Code, KIND, LENGTH, ORIGIN, PAYLOAD, PROTOCOL, UNKNOWN_KIND, VALUE,
-    loaded16,
+    ATTRIBUTES, CAPTURED, Code, GENL_COMMAND, KIND, LENGTH, NLA_LEN, ORIGIN, PAYLOAD, PROTOCOL,
+    UNKNOWN_KIND, VALUE, field_offset, loaded16, nlmsg,
 };
 use crate::bpf::{Arithmetic, Condition, Label, Op, Size};
 use crate::filter::layout::ether_type;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr, cmd};
+use crate::packet::offset::{ethernet, ipv4, ipv6};
 use crate::record::EtherType;
 
-/// Where Ethernet's type is, and what follows it (IEEE 802.3, 3.1.1).
-const TYPE_AT: u32 = 12;
-const ETHERNET_LEN: u32 = 14;
+/// The offset of Ethernet's type field, and the length of the header (IEEE 802.3, 3.1.1).
+const TYPE_AT: u32 = field_offset(ethernet::TYPE);
+const ETHERNET_LEN: u32 = field_offset(ethernet::LEN);
 
-/// Goes on for one whole packet alert of `family` with an origin; accepts all else. Without the
-/// origin, which the kernel always sends, no attribute may be concluded to be absent: the search
-/// finds nothing in a message that is not one piece of memory.
+/// Continues for a single whole packet alert of `family` with an origin; accepts any other message.
+/// The kernel always sends the origin. If it is not found, no other attribute may be taken for
+/// absent: the search finds nothing in a message that is not contiguous in memory.
 pub fn begin(code: &mut Code, family: u16) {
     let next = code.label();
     code.op(Op::Length);
     code.branch(Condition::GreaterOrEqual, ATTRIBUTES, next, Label::ACCEPT);
     code.bind(next);
     code.clear();
-    // nlmsg_len: there is no second message behind this one.
+    // nlmsg_len equals the length: no second message follows.
     code.op(Op::NumberToX(0));
-    code.load_host(Size::Word, 0);
+    code.load_host(Size::Word, nlmsg::TOTAL_LEN);
     code.ops([Op::ToX, Op::Length]);
     let next = code.label();
     code.branch_x(Condition::Equal, next, Label::ACCEPT);
     code.bind(next);
-    code.op(Op::Load(Size::Half, 4));
+    code.op(Op::Load(Size::Half, nlmsg::TYPE));
     code.require(loaded16(family), Label::ACCEPT);
-    code.op(Op::Load(Size::Byte, 16));
+    code.op(Op::Load(Size::Byte, nlmsg::LEN + GENL_COMMAND));
     code.require(cmd::PACKET_ALERT.into(), Label::ACCEPT);
     code.find(attr::ORIGIN, Label::ACCEPT);
     code.require_value(2, Label::ACCEPT);
@@ -44,21 +45,19 @@ pub fn begin(code: &mut Code, family: u16) {
     accept_alert_of_alert(code, family);
 }
 
-/// Accepts an alert about an alert. The kernel frees what is rejected here as dropped where another
-/// listener took it before; an alert about that, rejected in its turn, would make another one, and
-/// so on without an end. It is told by the protocol, which is none, and by the type of the netlink
-/// message in the payload; where that was cut off, by the protocol alone.
+/// Accepts an alert about an alert. The kernel reports a message that is rejected here as one more
+/// drop if another listener took it before. If the report about that were rejected too, it would
+/// cause another one, and so on endlessly. Such an alert is recognised by protocol 0 and by the
+/// type of the netlink message in its payload; by protocol 0 alone if the type was cut off.
 fn accept_alert_of_alert(code: &mut Code, family: u16) {
-    /// Where `nlmsg_type` ends in the message, and where it begins.
-    const TYPE_END: u32 = 6;
-    const TYPE: u32 = 4;
+    const TYPE_END: u32 = nlmsg::TYPE + 2;
     let goes_on = code.label();
     code.find(attr::PROTO, goes_on);
     code.require_value(2, goes_on);
     code.op(Op::LoadBehindX(Size::Half, VALUE));
     code.require(EtherType::NONE.0.into(), goes_on);
     code.find(attr::PAYLOAD, goes_on);
-    code.load_host(Size::Half, 0);
+    code.load_host(Size::Half, NLA_LEN);
     let has_type = code.label();
     code.branch(
         Condition::GreaterOrEqual,
@@ -68,7 +67,7 @@ fn accept_alert_of_alert(code: &mut Code, family: u16) {
     );
     code.bind(has_type);
     code.find(attr::PAYLOAD, goes_on);
-    code.op(Op::LoadBehindX(Size::Half, VALUE + TYPE));
+    code.op(Op::LoadBehindX(Size::Half, VALUE + nlmsg::TYPE));
     code.except(loaded16(family), Label::ACCEPT);
     code.bind(goes_on);
 }
@@ -80,7 +79,7 @@ pub fn find_packet(code: &mut Code) {
     code.op(Op::FromX);
     code.calculate(Arithmetic::Add, VALUE);
     code.op(Op::Store(PAYLOAD));
-    code.load_host(Size::Half, 0);
+    code.load_host(Size::Half, NLA_LEN);
     code.calculate(Arithmetic::Subtract, VALUE);
     code.op(Op::Store(CAPTURED));
     code.bind(absent);
@@ -88,7 +87,7 @@ pub fn find_packet(code: &mut Code) {
     code.find(attr::ORIG_LEN, measured);
     code.require_value(4, measured);
     code.load_host(Size::Word, VALUE);
-    // Never less than what was captured of it.
+    // The length is never less than the captured bytes.
     code.op(Op::RecallToX(CAPTURED));
     let longer = code.label();
     code.branch_x(Condition::Greater, longer, measured);
@@ -97,18 +96,19 @@ pub fn find_packet(code: &mut Code) {
     code.bind(measured);
 }
 
-/// Which link types a record of the message can have; of others than these two, nothing is known
-/// of the packet, and what is asked of it misses.
+/// The labels for the link types that a record of the message can have. A packet of any other link
+/// type is never a hit, because its bytes are not read.
 #[derive(Clone, Copy)]
 pub struct Links {
     pub ethernet: Label,
     pub raw: Label,
-    /// Either of them.
+    /// Both are possible.
     pub both: Label,
 }
 
-/// Goes where [`infer_link`](crate::packet::infer_link) may: the bytes decide, unless they do not
-/// suffice, or the device is certain. That it is for loopback and where it was named.
+/// Jumps to the link types that [`infer_link`](crate::packet::infer_link) may infer. The bytes
+/// decide, unless they do not suffice or the device is certain, as it is for loopback and for a
+/// named device.
 pub fn infer_link(code: &mut Code, links: Links) {
     let (local, raw) = (code.label(), code.label());
     code.find(attr::IN_PORT, local);
@@ -126,13 +126,13 @@ pub fn infer_link(code: &mut Code, links: Links) {
     code.except(ether_type::IPV6.into(), ip6);
     let not_raw = code.label();
     code.jump(not_raw);
-    for (label, version) in [(ip4, Version::Four), (ip6, Version::Six)] {
+    for (label, version) in [(ip4, IpVersion::Four), (ip6, IpVersion::Six)] {
         code.bind(label);
         fit_raw(code, version, not_raw, links, raw);
     }
     code.bind(not_raw);
     is_named(code, links.ethernet, links.both, links.both);
-    // Loopback's own type is Ethernet's.
+    // Loopback has the link type of Ethernet.
     code.bind(raw);
     code.find(attr::IN_PORT, links.raw);
     code.find_nested(attr::in_port::NETDEV_IFINDEX, links.raw);
@@ -142,23 +142,23 @@ pub fn infer_link(code: &mut Code, links: Links) {
 }
 
 #[derive(Clone, Copy)]
-enum Version {
+enum IpVersion {
     Four,
     Six,
 }
 
-/// Whether the bytes are an IP packet without a link-layer header: its first bits, then its length
-/// field beside the packet's length.
-fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw: Label) {
+/// Tests whether the bytes are an IP packet without a link-layer header: compares its first bits,
+/// then its length field with the packet's length.
+fn fit_raw(code: &mut Code, version: IpVersion, not_raw: Label, links: Links, raw: Label) {
     is_ip(code, version, 0, not_raw);
     let (matching, within) = (code.label(), code.label());
-    // What was cut off says nothing against it.
+    // A length field that was cut off does not contradict.
     let (at, header) = match version {
-        Version::Four => (2, 0),
-        Version::Six => (4, 40),
+        IpVersion::Four => (ipv4::TOTAL_LENGTH, 0),
+        IpVersion::Six => (ipv6::PAYLOAD_LENGTH, ipv6::LEN),
     };
-    code.fetch(Size::Half, at, matching);
-    code.calculate(Arithmetic::Add, header);
+    code.fetch(Size::Half, field_offset(at), matching);
+    code.calculate(Arithmetic::Add, field_offset(header));
     code.op(Op::RecallToX(LENGTH));
     let differs = code.label();
     code.branch_x(Condition::Equal, raw, differs);
@@ -166,7 +166,8 @@ fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw:
     code.branch_x(Condition::Greater, matching, within);
     code.bind(matching);
     is_named(code, links.ethernet, links.both, raw);
-    // Padded, or Ethernet that looks so by chance: then there is an IP header behind its own.
+    // The packet is padded, or it is Ethernet that looks like IP by chance and has an IP header
+    // behind its own.
     code.bind(within);
     let named = code.label();
     is_named(code, named, links.both, raw);
@@ -175,13 +176,13 @@ fn fit_raw(code: &mut Code, version: Version, not_raw: Label, links: Links, raw:
     code.jump(links.ethernet);
 }
 
-/// Goes on where an IP header of this version begins at `at`.
-fn is_ip(code: &mut Code, version: Version, at: u32, otherwise: Label) {
+/// Continues if an IP header of this version begins at `at`.
+fn is_ip(code: &mut Code, version: IpVersion, at: u32, otherwise: Label) {
     code.fetch(Size::Byte, at, otherwise);
     code.calculate(Arithmetic::And, 0xf0);
     match version {
-        Version::Six => code.require(0x60, otherwise),
-        Version::Four => {
+        IpVersion::Six => code.require(0x60, otherwise),
+        IpVersion::Four => {
             code.require(0x40, otherwise);
             code.op(Op::LoadBehindX(Size::Byte, at));
             code.calculate(Arithmetic::And, 0x0f);
@@ -192,7 +193,8 @@ fn is_ip(code: &mut Code, version: Version, at: u32, otherwise: Label) {
     }
 }
 
-/// Whether Ethernet's type field is the protocol. Behind a VLAN tag there may be another.
+/// Tests whether Ethernet's type field is the protocol. Behind a VLAN tag there may be another type
+/// field.
 fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
     code.fetch(Size::Half, TYPE_AT, no);
     code.op(Op::RecallToX(PROTOCOL));
@@ -205,15 +207,15 @@ fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
     code.jump(no);
 }
 
-/// The kind of network header behind Ethernet's, or of raw IP.
-pub fn find_kind(code: &mut Code, framing: Framing) {
+/// Stores the type of the network header behind Ethernet, or of raw IP.
+pub fn find_kind(code: &mut Code, framing: PayloadLink) {
     let (unknown, known) = (code.label(), code.label());
     match framing {
-        Framing::Ethernet => {
+        PayloadLink::Ethernet => {
             code.fetch(Size::Half, TYPE_AT, unknown);
             code.jump(known);
         }
-        Framing::Raw => {
+        PayloadLink::Raw => {
             code.fetch(Size::Byte, 0, unknown);
             code.calculate(Arithmetic::And, 0xf0);
             for (bits, kind) in [(0x40, ether_type::IPV4), (0x60, ether_type::IPV6)] {
@@ -233,15 +235,15 @@ pub fn find_kind(code: &mut Code, framing: Framing) {
     code.op(Op::Store(KIND));
 }
 
-/// What the payload begins with.
+/// The first header of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum PayloadLink {
     Ethernet,
     Raw,
 }
 
-impl Framing {
-    /// Where the network header begins.
+impl PayloadLink {
+    /// Returns the offset of the network header.
     pub fn network(self) -> u32 {
         match self {
             Self::Ethernet => ETHERNET_LEN,

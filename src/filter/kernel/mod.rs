@@ -1,60 +1,59 @@
-//! Compiles a filter for the kernel: a program for the socket, which rejects messages before they are
-//! delivered, and only messages that this process would reject.
+//! Compiles a filter for the kernel: a program for the socket that rejects messages before they are
+//! delivered, and only messages that this process would reject too.
 //!
-//! Three things ensure that. What the kernel cannot do is left out of the expression, where that
-//! can only keep more (`part`). A message that is not one whole packet alert is accepted, and so is
-//! what its bytes leave open: the link type, which user space infers, is inferred likewise, and
-//! where it may be either, the expression has to fail for both (`message`). And a test answers from
-//! the same bytes in the same order (`test`, `address`, `transport`, `word`); what was not captured is no answer, whatever
-//! was asked.
+//! Three rules ensure that. A test that the kernel cannot evaluate is left out of the expression if
+//! the rest keeps at least as much (`part`). A message that is not a single whole packet alert is
+//! accepted, and so is one whose bytes leave its link type open, unless the expression fails for
+//! both link types (`message`). And a predicate answers from the same bytes in the same order as in
+//! user space (`writer`, `address`, `transport`, `word`); missing bytes give no answer.
 
 mod address;
 mod code;
 mod message;
 mod part;
-mod test;
 mod transport;
 mod word;
+mod writer;
 
 use std::fmt;
 
 use super::Filter;
 use super::ast::{Chain, Connective, Expr, PortRange};
-use super::test::Test;
-use crate::bpf::{Condition, Label, Op, Program};
+use super::predicate::Predicate;
+use crate::bpf::{BpfProgram, Condition, Label, Op};
 use code::{Code, Goal, UNDECIDED};
-use message::{Framing, Links};
-use test::{Subject, Tests};
+use message::{Links, PayloadLink};
+use writer::{Inspected, PredicateWriter};
 
-/// What the kernel does of a filter.
+/// The part of a filter that runs in the kernel.
 #[derive(Clone, Debug)]
 pub struct KernelFilter {
-    /// How much of it.
-    pub part: Part,
+    /// The extent of the part.
+    pub part: KernelPart,
     /// The program for the socket.
-    pub program: Program,
+    pub program: BpfProgram,
 }
 
-/// How much of a filter the kernel does.
+/// The extent to which the kernel evaluates a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
+pub enum KernelPart {
+    /// The whole filter.
     Whole,
-    /// A filter that keeps whatever the whole one keeps, and more.
+    /// A weaker filter, which keeps every drop that the whole one keeps, and more.
     Weaker(Filter),
 }
 
-/// Why the kernel does nothing of a filter.
+/// The reason why the kernel evaluates no part of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotInKernel {
-    /// It can do no part of it.
+    /// The kernel cannot evaluate any part of it.
     Nothing,
-    /// It could, but not by so few instructions.
+    /// No part of it fits into the permitted number of instructions.
     TooLong,
 }
 
 /// `the whole filter`, or the part.
-impl fmt::Display for Part {
+impl fmt::Display for KernelPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => f.write_str("the whole filter"),
@@ -64,8 +63,8 @@ impl fmt::Display for Part {
 }
 
 impl Filter {
-    /// What the kernel can do of this filter by at most `max_len` instructions, for messages of
-    /// NET_DM's number `family`.
+    /// Compiles the largest part of this filter that the kernel can evaluate in at most `max_len`
+    /// instructions, for messages of NET_DM's family number `family`.
     pub fn in_kernel(&self, family: u16, max_len: usize) -> Result<KernelFilter, NotInKernel> {
         let whole = self.expr.as_ref().ok_or(NotInKernel::Nothing)?;
         let longest = part::of(whole).ok_or(NotInKernel::Nothing)?;
@@ -79,24 +78,24 @@ impl Filter {
         let enough = counts.get(counts.partition_point(too_long));
         let (part, program) = attempt(*enough.ok_or(NotInKernel::TooLong)?);
         let part = if part == *whole {
-            Part::Whole
+            KernelPart::Whole
         } else {
-            Part::Weaker(Self::from_expr(Some(part)))
+            KernelPart::Weaker(Self::from_expr(Some(part)))
         };
         Ok(KernelFilter { part, program })
     }
 }
 
-/// The program that accepts what `expr` keeps. All of it can be done.
-fn compile(expr: &Expr, family: u16) -> Program {
+/// Compiles the program that accepts what `expr` keeps. The kernel can evaluate all of `expr`.
+fn compile(expr: &Expr, family: u16) -> BpfProgram {
     let mut code = Code::default();
     message::begin(&mut code, family);
     let subject = subject(expr);
-    if subject >= Subject::Length {
+    if subject >= Inspected::Length {
         message::find_packet(&mut code);
     }
-    if subject <= Subject::Length {
-        write_all(&mut code, Framing::Ethernet, expr, Label::REJECT);
+    if subject <= Inspected::Length {
+        write_all(&mut code, PayloadLink::Ethernet, expr, Label::REJECT);
         return code.assemble();
     }
     let links = Links {
@@ -108,36 +107,37 @@ fn compile(expr: &Expr, family: u16) -> Program {
     code.bind(links.both);
     code.store(UNDECIDED, 1);
     code.bind(links.ethernet);
-    message::find_kind(&mut code, Framing::Ethernet);
+    message::find_kind(&mut code, PayloadLink::Ethernet);
     let rejected = code.label();
-    write_all(&mut code, Framing::Ethernet, expr, rejected);
+    write_all(&mut code, PayloadLink::Ethernet, expr, rejected);
     code.bind(rejected);
     code.op(Op::Recall(UNDECIDED));
     code.branch(Condition::Equal, 0, Label::REJECT, links.raw);
     code.bind(links.raw);
-    message::find_kind(&mut code, Framing::Raw);
-    write_all(&mut code, Framing::Raw, expr, Label::REJECT);
+    message::find_kind(&mut code, PayloadLink::Raw);
+    write_all(&mut code, PayloadLink::Raw, expr, Label::REJECT);
     code.assemble()
 }
 
-fn write_all(code: &mut Code, framing: Framing, expr: &Expr, rejected: Label) {
+fn write_all(code: &mut Code, framing: PayloadLink, expr: &Expr, rejected: Label) {
     let goal = Goal {
         wanted: true,
         hit: Label::ACCEPT,
         miss: rejected,
     };
-    write(&mut Tests { code, framing }, expr, goal);
+    write(&mut PredicateWriter { code, framing }, expr, goal);
 }
 
-/// Writes an expression in text order. Each element leads to the ones behind it, or out.
-fn write(tests: &mut Tests<'_>, expr: &Expr, goal: Goal) {
+/// Writes an expression in text order. Each element jumps to later elements, or out of the
+/// expression.
+fn write(writer: &mut PredicateWriter<'_>, expr: &Expr, goal: Goal) {
     match expr {
         Expr::Chain(chain) => {
             let mut elements = elements(chain);
             let mut goals = Vec::with_capacity(elements.len());
             let mut first = goal;
             for element in elements.drain(1..).rev() {
-                let start = tests.code.label();
+                let start = writer.code.label();
                 let goal = first;
                 // `not (a or b)` is `not a and not b`.
                 if (element.connective == Connective::And) == goal.wanted {
@@ -148,47 +148,48 @@ fn write(tests: &mut Tests<'_>, expr: &Expr, goal: Goal) {
                 goals.push((start, element, goal));
             }
             for element in elements {
-                element.write(tests, first);
+                element.write(writer, first);
             }
             for (start, element, goal) in goals.into_iter().rev() {
-                tests.code.bind(start);
-                element.write(tests, goal);
+                writer.code.bind(start);
+                element.write(writer, goal);
             }
         }
         Expr::Not(expr) => {
             let wanted = !goal.wanted;
-            write(tests, expr, Goal { wanted, ..goal });
+            write(writer, expr, Goal { wanted, ..goal });
         }
-        Expr::Inner(_) => tests.code.jump(goal.hit),
-        Expr::Primitive(primitive) => write_test(tests, &Test::new(primitive), goal),
+        Expr::Inner(_) => writer.code.jump(goal.hit),
+        Expr::Primitive(primitive) => write_predicate(writer, &Predicate::new(primitive), goal),
     }
 }
 
-/// What could not be written would be a hit; all of it can.
-fn write_test(tests: &mut Tests<'_>, test: &Test, goal: Goal) {
-    if tests.write(test, goal).is_none() {
-        tests.code.jump(goal.hit);
+/// Writes a predicate. One that could not be written would count as a hit, but `part` has left
+/// those out.
+fn write_predicate(writer: &mut PredicateWriter<'_>, predicate: &Predicate, goal: Goal) {
+    if writer.write(predicate, goal).is_none() {
+        writer.code.jump(goal.hit);
     }
 }
 
 /// An element of a chain.
 struct Element<'e> {
-    /// What joins it to the elements before.
+    /// The connective between it and the elements before.
     connective: Connective,
     expr: &'e Expr,
-    /// For a port: more of them.
+    /// Further port ranges, if it is a test of ports.
     ports: Vec<PortRange>,
 }
 
-/// At least one. Ports asked for one after the other, as in `port 80 or 443`, are one element:
-/// their headers are looked for once.
+/// Returns the elements of a chain, at least one. Successive tests of ports, as in `port 80 or
+/// 443`, become one element, so that the ports are located once.
 fn elements(chain: &Chain) -> Vec<Element<'_>> {
     let element = |connective, expr| Element {
         connective,
         expr,
         ports: Vec::new(),
     };
-    // Before the first there is nothing, which is like nothing but `or`.
+    // The first element has nothing before it, which is the same as `false or`.
     let mut found = vec![element(Connective::Or, &*chain.first)];
     for (connective, expr) in &chain.rest {
         match (found.last_mut(), expr) {
@@ -200,7 +201,8 @@ fn elements(chain: &Chain) -> Vec<Element<'_>> {
                 }),
                 Expr::Primitive(primitive),
             ) if *connective == Connective::Or => {
-                if let Some(range) = Test::new(before).joined_port(&Test::new(primitive)) {
+                if let Some(range) = Predicate::new(before).joined_port(&Predicate::new(primitive))
+                {
                     ports.push(range);
                     continue;
                 }
@@ -213,26 +215,26 @@ fn elements(chain: &Chain) -> Vec<Element<'_>> {
 }
 
 impl Element<'_> {
-    fn write(self, tests: &mut Tests<'_>, goal: Goal) {
+    fn write(self, writer: &mut PredicateWriter<'_>, goal: Goal) {
         match self.expr {
             Expr::Primitive(primitive) => {
-                let test = Test::new(primitive).with_ports(self.ports);
-                write_test(tests, &test, goal);
+                let predicate = Predicate::new(primitive).with_ports(self.ports);
+                write_predicate(writer, &predicate, goal);
             }
-            expr => write(tests, expr, goal),
+            expr => write(writer, expr, goal),
         }
     }
 }
 
-/// The most that any test of an expression looks at.
-fn subject(expr: &Expr) -> Subject {
+/// Returns the deepest part of a drop that any predicate of an expression inspects.
+fn subject(expr: &Expr) -> Inspected {
     match expr {
         Expr::Chain(chain) => chain
             .rest
             .iter()
             .map(|(_, expr)| subject(expr))
-            .fold(subject(&chain.first), Subject::max),
+            .fold(subject(&chain.first), Inspected::max),
         Expr::Not(expr) | Expr::Inner(expr) => subject(expr),
-        Expr::Primitive(primitive) => Subject::of(&Test::new(primitive)),
+        Expr::Primitive(primitive) => Inspected::of(&Predicate::new(primitive)),
     }
 }

@@ -1,21 +1,22 @@
-//! Selects the part of an expression that the kernel can test. The part keeps every drop that the
-//! whole expression keeps.
+//! Selects the part of an expression that the kernel can evaluate. The part keeps every drop that
+//! the whole expression keeps.
 
-use super::test::Subject;
+use super::writer::Inspected;
 use crate::bpf::Label;
 use crate::filter::ast::{Connective, Expr, Primitive};
-use crate::filter::test::Test;
+use crate::filter::predicate::Predicate;
 
 use super::code::{Code, Goal};
-use super::message::Framing;
-use super::test::Tests;
+use super::message::PayloadLink;
+use super::writer::PredicateWriter;
 
-/// The strongest such expression that only leaves tests out; `None` where nothing is left.
+/// Returns the strongest such part; `None` if nothing is left.
 pub fn of(expr: &Expr) -> Option<Expr> {
-    Part { has_moved: false }.of(expr, true)
+    PartSelector { has_moved: false }.of(expr, true)
 }
 
-/// How many elements at the end are joined by `and`: what can be left out.
+/// Returns the number of elements at the end that are joined by `and`, and that can therefore be
+/// left out.
 pub fn dispensable(expr: &Expr) -> usize {
     let Expr::Chain(chain) = expr else {
         return 0;
@@ -26,7 +27,7 @@ pub fn dispensable(expr: &Expr) -> usize {
         .count()
 }
 
-/// Without the last `count` elements, which are dispensable.
+/// Returns the expression without its last `count` elements, which are dispensable.
 pub fn shortened(expr: &Expr, count: usize) -> Expr {
     let Expr::Chain(chain) = expr else {
         return expr.clone();
@@ -36,14 +37,14 @@ pub fn shortened(expr: &Expr, count: usize) -> Expr {
     first.chained(chain.rest[..left].to_vec())
 }
 
-struct Part {
-    /// Whether `vlan` or its like has moved the headers, in text order.
+struct PartSelector {
+    /// True if `vlan`, `mpls` or `pppoes` has moved the headers, in text order.
     has_moved: bool,
 }
 
-impl Part {
-    /// What is left of `expr` where it has to be `wanted`: a test that is left out counts as
-    /// certain to be so.
+impl PartSelector {
+    /// Returns the part of `expr` that is left when it should have the value `wanted`. A test that
+    /// is left out counts as having that value.
     fn of(&mut self, expr: &Expr, wanted: bool) -> Option<Expr> {
         match expr {
             Expr::Chain(chain) => {
@@ -61,24 +62,25 @@ impl Part {
                 left
             }
             Expr::Not(expr) => self.of(expr, !wanted).map(Expr::negated),
-            // A packet inside another is found by walking through headers.
+            // Finding a packet inside another takes a walk through headers.
             Expr::Inner(_) => None,
             Expr::Primitive(primitive) => {
-                let test = Test::new(primitive);
-                let is_where_it_was = !self.has_moved || Subject::of(&test) != Subject::Header;
+                let predicate = Predicate::new(primitive);
+                let is_where_it_was =
+                    !self.has_moved || Inspected::of(&predicate) != Inspected::Header;
                 self.has_moved |= matches!(
                     primitive,
                     Primitive::Vlan(_) | Primitive::Mpls(_) | Primitive::Pppoes(_)
                 );
-                (is_where_it_was && can_do(&test)).then(|| expr.clone())
+                (is_where_it_was && can_do(&predicate)).then(|| expr.clone())
             }
         }
     }
 }
 
-/// Whether the test can be written, for packets of either framing.
-fn can_do(test: &Test) -> bool {
-    [Framing::Ethernet, Framing::Raw]
+/// Returns whether the predicate can be compiled for both link types.
+fn can_do(predicate: &Predicate) -> bool {
+    [PayloadLink::Ethernet, PayloadLink::Raw]
         .into_iter()
         .all(|framing| {
             let mut code = Code::default();
@@ -87,10 +89,10 @@ fn can_do(test: &Test) -> bool {
                 hit: Label::ACCEPT,
                 miss: Label::REJECT,
             };
-            let mut tests = Tests {
+            let mut writer = PredicateWriter {
                 code: &mut code,
                 framing,
             };
-            tests.write(test, goal).is_some()
+            writer.write(predicate, goal).is_some()
         })
 }

@@ -1,24 +1,25 @@
 //! Compiles tests of transport headers and their ports.
 
-use super::code::{Goal, TRANSPORT};
-use super::test::{MAX_OFFSET, Tests};
+use super::code::{Goal, TRANSPORT, field_offset};
+use super::writer::PredicateWriter;
 use crate::bpf::{Arithmetic, Condition, Op, Size};
-use crate::filter::ast::{Direction, PortRange, PortScope, Side};
+use crate::filter::ast::{DirQualifier, PortRange, PortScope, Side};
 use crate::filter::layout::ether_type;
-use crate::filter::offset::{ipv4, ipv6};
+use crate::packet::offset::{ipv4, ipv6, udp};
 
-/// What has ports: TCP, UDP, SCTP.
+/// The IP protocols with ports: TCP, UDP, SCTP.
 const TRANSPORTS: [u8; 3] = [6, 17, 132];
-/// Behind it is another header (RFC 4302).
+/// The authentication header, which another header follows (RFC 4302).
 const AUTHENTICATION: u32 = 51;
-/// Likewise, over IPv6: hop-by-hop, routing, fragment, authentication, destination options.
+/// The extension headers of IPv6: hop-by-hop, routing, fragment, authentication, destination
+/// options.
 const EXTENSIONS: [u32; 5] = [0, 43, 44, AUTHENTICATION, 60];
 
-impl Tests<'_> {
+impl PredicateWriter<'_> {
     pub fn port(
         &mut self,
         scope: PortScope,
-        direction: Direction,
+        direction: DirQualifier,
         ranges: &[PortRange],
         goal: Goal,
     ) {
@@ -37,12 +38,12 @@ impl Tests<'_> {
         self.judge(
             direction,
             goal,
-            |tests, goal| tests.is_port(0, ranges, goal),
-            |tests, goal| tests.is_port(2, ranges, goal),
+            |writer, goal| writer.is_port(udp::SOURCE, ranges, goal),
+            |writer, goal| writer.is_port(udp::DESTINATION, ranges, goal),
         );
     }
 
-    /// Goes on for a protocol in A that the scope covers.
+    /// Continues if the scope covers the protocol in A.
     fn require_covered(&mut self, scope: PortScope, goal: Goal) {
         let next = self.code.label();
         for number in TRANSPORTS.into_iter().filter(|&one| scope.covers(one)) {
@@ -52,8 +53,8 @@ impl Tests<'_> {
         self.code.bind(next);
     }
 
-    /// The transport header of IPv4, whose protocol was captured; there is none in a later
-    /// fragment.
+    /// Stores the offset of IPv4's transport header; the protocol was captured. A later fragment
+    /// has no transport header.
     pub fn find_transport(&mut self, goal: Goal) {
         let next = self.code.label();
         self.fetch_network(Size::Half, ipv4::FRAGMENT, goal);
@@ -69,12 +70,12 @@ impl Tests<'_> {
     }
 
     pub fn store_behind_ip6(&mut self) {
-        // A constant of 40 bytes.
-        let len = u32::try_from(ipv6::LEN).unwrap_or(MAX_OFFSET);
+        let len = field_offset(ipv6::LEN);
         self.code.store(TRANSPORT, self.framing.network() + len);
     }
 
-    /// Behind an IPv4 header that claims to be shorter than its addresses, all is possible.
+    /// Hits if the IPv4 header claims to be shorter than its fixed part, so that user space
+    /// decides.
     fn hit_impossible_length(&mut self, goal: Goal) {
         let next = self.code.label();
         self.code
@@ -85,9 +86,10 @@ impl Tests<'_> {
         self.code.bind(next);
     }
 
-    /// A port in any of the ranges.
-    fn is_port(&mut self, at: u32, ranges: &[PortRange], goal: Goal) {
-        self.code.fetch_transport(Size::Half, at, goal.miss);
+    /// Tests whether a port is in any of the ranges.
+    fn is_port(&mut self, at: usize, ranges: &[PortRange], goal: Goal) {
+        self.code
+            .fetch_transport(Size::Half, field_offset(at), goal.miss);
         for range in ranges {
             let (first, last) = (range.first.into(), range.last.into());
             if first == last {
@@ -104,10 +106,10 @@ impl Tests<'_> {
         self.code.jump(goal.no());
     }
 
-    /// The ports behind IP itself. Behind other headers, all is possible.
-    pub fn far_port(&mut self, side: Side, range: PortRange, goal: Goal) {
+    /// Tests a port directly behind IP. Hits behind extension headers, so that user space decides.
+    pub fn transport_port(&mut self, side: Side, range: PortRange, goal: Goal) {
         let (ip6, found) = (self.code.label(), self.code.label());
-        self.far_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
+        self.untagged_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);
         self.code.except(ether_type::IPV6.into(), ip6);
         self.find_transport(goal);
         self.hit_impossible_length(goal);
@@ -124,8 +126,8 @@ impl Tests<'_> {
         self.store_behind_ip6();
         self.code.bind(found);
         let at = match side {
-            Side::Source => 0,
-            Side::Destination => 2,
+            Side::Source => udp::SOURCE,
+            Side::Destination => udp::DESTINATION,
         };
         self.is_port(at, &[range], goal);
     }

@@ -1,18 +1,18 @@
 //! Compiles tests of the drop's facts: values of attributes, and names byte by byte.
 
-use super::code::{ATTRIBUTE, Code, Goal, ORIGIN, VALUE, Written, loaded16};
+use super::code::{ATTRIBUTE, Code, Compiled, Goal, NLA_LEN, ORIGIN, VALUE, loaded16};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::DropWord;
-use crate::filter::fact::Fact;
+use crate::filter::fact::NamedFact;
 use crate::filter::glob::Glob;
 use crate::net_dm::{ORIGIN_HW, ORIGIN_SW, attr};
 use crate::record::{self, Origin};
 
-/// The longest beginning of a name that is compared: the kernel's own names have up to 50 bytes.
+/// The longest prefix of a name that is compared. The kernel's own names have up to 50 bytes.
 const MAX_PREFIX: usize = 64;
 
-/// Writes a test that leads to its goal.
-pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
+/// Writes a predicate that leads to its goal.
+pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Compiled {
     match word {
         DropWord::Origin(origin) => {
             code.op(Op::Recall(ORIGIN));
@@ -20,27 +20,27 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
             Some(())
         }
         DropWord::Reason(glob) => {
-            let name = Name::new(glob, Case::Ignored)?;
+            let name = NamePattern::new(glob, Case::Ignored)?;
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
         }
-        DropWord::Exactly(Fact::Reason, value) => {
-            let name = Name::exact(value)?;
+        DropWord::Exactly(NamedFact::Reason, value) => {
+            let name = NamePattern::exact(value)?;
             require_origin(code, Origin::Software, goal);
             name.write(code, attr::REASON, goal)
         }
-        DropWord::Exactly(Fact::Plain(record::Fact::Trap), value) => {
-            let name = Name::exact(value)?;
+        DropWord::Exactly(NamedFact::Plain(record::Fact::Trap), value) => {
+            let name = NamePattern::exact(value)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
         DropWord::Named(record::Fact::Trap, glob) => {
-            let name = Name::new(glob, Case::Minded)?;
+            let name = NamePattern::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_NAME, goal)
         }
         DropWord::Named(record::Fact::TrapGroup, glob) => {
-            let name = Name::new(glob, Case::Minded)?;
+            let name = NamePattern::new(glob, Case::Minded)?;
             require_origin(code, Origin::Hardware, goal);
             name.write(code, attr::HW_TRAP_GROUP_NAME, goal)
         }
@@ -65,8 +65,8 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Written {
             code.branch(Condition::Equal, index, goal.yes(), goal.no());
             Some(())
         }
-        // An interface that was sent without an index has 0; user space completes symbols, and
-        // guesses names.
+        // Index 0 stands for an interface that was sent without one. User space completes symbols
+        // and guesses interface names.
         DropWord::InterfaceIndex(_)
         | DropWord::Location(_)
         | DropWord::Module(_)
@@ -87,40 +87,41 @@ fn loaded(origin: Origin) -> u32 {
     })
 }
 
-/// Goes on for drops of this origin: those of the other have no such names.
+/// Continues for drops of this origin; other drops do not have such names.
 fn require_origin(code: &mut Code, origin: Origin, goal: Goal) {
     code.op(Op::Recall(ORIGIN));
     code.require(loaded(origin), goal.no());
 }
 
-/// The bit by which a small letter differs.
+/// The bit that distinguishes a lower-case letter from its upper-case form.
 const SMALL: u8 = 0x20;
 
-/// Whether letters are alike in either case.
+/// The treatment of upper and lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Case {
     Minded,
     Ignored,
 }
 
-/// How the name of an attribute begins.
-struct Name<'g> {
+/// A pattern for the value of an attribute: a prefix and what may follow.
+struct NamePattern<'g> {
     prefix: &'g [u8],
     case: Case,
     then: Then,
 }
 
-/// What follows the beginning.
+/// What may follow the prefix.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// Nothing: the name ends.
+    /// Nothing: the name ends there.
     End,
-    /// Whatever it is.
+    /// Any bytes.
     Anything,
 }
 
-impl<'g> Name<'g> {
-    /// A whole name, or a beginning with one `*` behind it. Nothing else is compared here.
+impl<'g> NamePattern<'g> {
+    /// Converts a whole name, or a prefix with one `*` behind it. Returns `None` for any other
+    /// pattern.
     fn new(glob: &'g Glob, case: Case) -> Option<Self> {
         let pattern = glob.as_bytes();
         let (prefix, then) = match pattern.strip_suffix(b"*") {
@@ -132,7 +133,7 @@ impl<'g> Name<'g> {
         (is_plain && fits).then_some(Self { prefix, case, then })
     }
 
-    /// A whole name, byte by byte.
+    /// Converts a whole name that is compared byte by byte.
     fn exact(name: &'g [u8]) -> Option<Self> {
         let fits = (1..=MAX_PREFIX).contains(&name.len()) && !name.contains(&0);
         fits.then_some(Self {
@@ -142,14 +143,14 @@ impl<'g> Name<'g> {
         })
     }
 
-    /// Compares the value of an attribute, which is a string that ends with NUL, or with the
-    /// attribute.
-    fn write(&self, code: &mut Code, kind: u16, goal: Goal) -> Written {
+    /// Writes the comparison with an attribute's value, a string that ends with NUL or at the end
+    /// of the attribute.
+    fn write(&self, code: &mut Code, kind: u16, goal: Goal) -> Compiled {
         code.find(kind, goal.no());
-        // X is lost where a number is loaded.
+        // Loading a number overwrites X.
         code.op(Op::FromX);
         code.op(Op::Store(ATTRIBUTE));
-        code.load_host(Size::Half, 0);
+        code.load_host(Size::Half, NLA_LEN);
         let end = VALUE + u32::try_from(self.prefix.len()).ok()?;
         let long_enough = code.label();
         code.branch(Condition::GreaterOrEqual, end, long_enough, goal.no());
@@ -157,7 +158,7 @@ impl<'g> Name<'g> {
         code.op(Op::RecallToX(ATTRIBUTE));
         let mut at = VALUE;
         for bytes in self.prefix.chunks(4) {
-            // Three bytes are two and one.
+            // Three bytes are loaded as two and one.
             for bytes in bytes.chunks(if bytes.len() == 3 { 2 } else { 4 }) {
                 let size = match bytes.len() {
                     1 => Size::Byte,
@@ -177,7 +178,7 @@ impl<'g> Name<'g> {
             code.jump(goal.yes());
             return Some(());
         }
-        code.load_host(Size::Half, 0);
+        code.load_host(Size::Half, NLA_LEN);
         code.except(end, goal.yes());
         code.op(Op::RecallToX(ATTRIBUTE));
         code.op(Op::LoadBehindX(Size::Byte, end));
@@ -185,7 +186,7 @@ impl<'g> Name<'g> {
         Some(())
     }
 
-    /// What is compared of a load of these bytes, and with what.
+    /// Returns the mask for a load of these bytes, and the number to compare with.
     fn masked(&self, bytes: &[u8]) -> (u32, u32) {
         let number = |bytes: &mut dyn Iterator<Item = u8>| {
             bytes.fold(0, |number: u32, byte| number << 8 | u32::from(byte))

@@ -4,7 +4,7 @@ use super::super::Filter;
 use super::super::names::FixedNames;
 
 /// An expression, what is said of it, and the part that is marked.
-type Row = (&'static str, &'static str, &'static str);
+type AdviceRow = (&'static str, &'static str, &'static str);
 
 #[test]
 fn slips_are_told_with_what_to_type() {
@@ -16,7 +16,7 @@ fn slips_are_told_with_what_to_type() {
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[AdviceRow] = &[
     // The case of words.
     ("TCP", "unknown word `TCP`: words are written in lower case: `tcp`", "TCP"),
     ("Port 80", "unknown word `Port`: words are written in lower case: `port`", "Port"),
@@ -33,11 +33,11 @@ const ROWS: &[Row] = &[
     ("host helios, ace", "expected `and` or `or`: names are joined by `or`", ","),
     ("tcp | udp", "expected `and` or `or`: it is written `or` or `||`", "|"),
     ("tcp & udp", "expected `and` or `or`: it is written `and` or `&&`", "&"),
-    ("port = 80", "expected a name right behind the word, without a sign", "="),
-    ("src==10.0.0.1", "expected a name right behind the word, without a sign", "=="),
-    ("saddr != 10.0.0.1", "expected a name right behind the word, without a sign", "!="),
+    ("port = 80", "expected a name directly after the word, without a sign", "="),
+    ("src==10.0.0.1", "expected a name directly after the word, without a sign", "=="),
+    ("saddr != 10.0.0.1", "expected a name directly after the word, without a sign", "!="),
     ("reason!=NO_SOCKET", "expected a name, or `=` and a name: `not` stands before the word", "!=NO_SOCKET"),
-    ("location gre_rcv+0x41/0xb0 [gre]", "expected `and` or `or`: names with blanks stand in double quotes", "["),
+    ("location gre_rcv+0x41/0xb0 [gre]", "expected `and` or `or`: put names with blanks in double quotes", "["),
     ("less-14", "unknown word `less-14`: `-` needs blanks around it", "less-14"),
     ("tcp-1 = 2", "unknown word `tcp-1`: `-` needs blanks around it", "tcp-1"),
     ("len-x > 3", "expected a number, `len` or bytes such as `ip[0]`", "x"),
@@ -48,7 +48,7 @@ const ROWS: &[Row] = &[
     ("icmpv6", "unknown word `icmpv6`: ICMP over IPv6 is `icmp6`", "icmpv6"),
     ("dev eth0", "unknown word `dev`: an interface is `iface`: `iface eth0`", "dev"),
     ("syn", "unknown word `syn`: TCP's flags are bits: `tcp[tcpflags] & tcp-syn != 0`", "syn"),
-    ("tcp.port == 80", "unknown word `tcp.port`: fields are Wireshark's: here it is `tcp port 80`, `src host 10.0.0.1`, `len > 100`", "tcp.port"),
+    ("tcp.port == 80", "unknown word `tcp.port`: this is a Wireshark field; write `tcp port 80`, `src host 10.0.0.1`, `len > 100`", "tcp.port"),
     ("ssh", "unknown word `ssh`: a service needs `port` before it: `port ssh`", "ssh"),
     ("NO_SOCKET", "unknown word `NO_SOCKET`: a drop reason needs `reason` before it: `reason NO_SOCKET`", "NO_SOCKET"),
     ("helios", "unknown word `helios`: a name needs `host` before it", "helios"),

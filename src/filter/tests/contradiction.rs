@@ -16,7 +16,7 @@ const AROUND: &str = "what stands outside of `inner` is asked of the packet arou
                       UDP (VXLAN, Geneve), PPPoE or MPLS";
 
 /// An expression that is never true, why, and what to say instead.
-type Row = (&'static str, &'static str, &'static str);
+type ContradictionRow = (&'static str, &'static str, &'static str);
 
 #[test]
 fn what_excludes_itself_is_named_with_a_way_to_say_it() {
@@ -32,7 +32,7 @@ fn what_excludes_itself_is_named_with_a_way_to_say_it() {
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[ContradictionRow] = &[
     // Two families of addresses.
     ("ip6 and tcp[tcpflags] & tcp-syn != 0", "`ip6` and `tcp[tcpflags] & tcp-syn != 0` exclude each other",
      "`tcp[…]` is of IPv4 alone; over IPv6 without extension headers it is `ip6 proto 6 and ip6[53] & 2 != 0`"),

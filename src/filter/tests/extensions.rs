@@ -42,7 +42,7 @@ fn filter_and_text_see_the_same_packet_behind_any_number_of_headers() {
                     .collect();
                 let packet = behind(&extensions);
                 let record = record(LinkType::RAW, &packet);
-                let text = dissect::Packet::new(&record).to_string();
+                let text = dissect::DissectedPacket::new(&record).to_string();
                 let name = format!("{count} of {kind} behind {first:?}");
                 assert_eq!(
                     text, "IP6 2001:db8::1.1234 > 2001:db8::2.53: UDP, length 0",

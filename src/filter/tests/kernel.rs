@@ -1,149 +1,30 @@
-//! Filters in the kernel beside this process: the kernel's own interpreter runs the programs, on a
-//! socket that messages are sent to as the drop monitor sends them.
+//! Compares filters in the kernel with filters in this process: the kernel's own interpreter runs the
+//! programs, on a socket that messages are sent to as the drop monitor sends them.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
-    recv, sendto, socket,
-};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::super::Filter;
-use super::super::kernel::{NotInKernel, Part};
+use super::super::kernel::{KernelPart, NotInKernel};
 use super::grammar::any_expression;
+use super::kernel_socket::{DeviceTypes, SOCKETS, delivered, for_each_record, has_no_protocol};
 use super::messages::{
-    FAMILY, Message, captured, damage, damaged, drop_of, framed, ip4, ip6, message,
+    AlertMessage, FAMILY, captured, damage, damaged, drop_of, framed, ip4, ip6, message,
     netlink_message, transport,
 };
 use super::parse;
 use crate::bpf::MAX_LEN;
-use crate::net_dm::alert::Alert;
-use crate::net_dm::content::Content;
-use crate::net_dm::netlink::{ByteOrder, Messages};
-use crate::net_dm::socket::attach_filter;
-use crate::net_dm::{ORIGIN_HW, attr, cmd};
+use crate::net_dm::{ORIGIN_HW, attr};
 use crate::packet::ArpHardware;
-use crate::record::{Cause, DropRecord, Link, LinkType, Timestamp};
+use crate::record::{Cause, DropRecord, Link, LinkType};
 
-/// Two sockets, one of which sends to the other: a netlink protocol for user space alone, so that
-/// no privilege is needed.
-struct Sockets {
-    sender: OwnedFd,
-    receiver: OwnedFd,
-    address: NetlinkAddr,
-    buffer: Vec<u8>,
-}
-
-impl Sockets {
-    fn open() -> Self {
-        let open = || {
-            let protocol = SockProtocol::NetlinkUserSock;
-            let one = socket(
-                AddressFamily::Netlink,
-                SockType::Raw,
-                SockFlag::SOCK_CLOEXEC,
-                protocol,
-            )
-            .expect("this test needs netlink sockets (NETLINK_USERSOCK)");
-            bind(one.as_raw_fd(), &NetlinkAddr::new(0, 0)).unwrap();
-            one
-        };
-        let (sender, receiver) = (open(), open());
-        let address = getsockname(receiver.as_raw_fd()).unwrap();
-        let mut sockets = Self {
-            sender,
-            receiver,
-            address,
-            buffer: vec![0; 100_000],
-        };
-        let message = Message::default().encode();
-        assert!(
-            sockets.delivers(&message),
-            "this test needs netlink sockets that send to each other"
-        );
-        sockets
-    }
-
-    /// Whether the message arrives.
-    fn delivers(&mut self, message: &[u8]) -> bool {
-        let sent = sendto(
-            self.sender.as_raw_fd(),
-            message,
-            &self.address,
-            MsgFlags::empty(),
-        );
-        assert_eq!(sent, Ok(message.len()));
-        match recv(
-            self.receiver.as_raw_fd(),
-            &mut self.buffer,
-            MsgFlags::MSG_DONTWAIT,
-        ) {
-            Ok(len) => {
-                assert_eq!(&self.buffer[..len], message, "cut by the filter");
-                true
-            }
-            Err(nix::Error::EAGAIN) => false,
-            Err(error) => panic!("cannot receive: {error}"),
-        }
-    }
-
-    fn attach(&self, filter: &Filter) -> Option<Part> {
-        let kernel = filter.in_kernel(FAMILY, MAX_LEN).ok()?;
-        attach_filter(self.receiver.as_fd(), &kernel.program)
-            .unwrap_or_else(|error| panic!("{error}: {filter}\n{}", kernel.program));
-        Some(kernel.part)
-    }
-}
-
-/// What user space may know of devices: of the alert's, for certain, and of what has its index.
-#[derive(Clone, Copy, Debug)]
-struct Devices {
-    named: Option<ArpHardware>,
-    guess: Option<ArpHardware>,
-}
-
-/// Hands on the records of a message, as `source::kernel` makes them.
-fn for_each_record(message: &[u8], devices: Devices, mut act: impl FnMut(&DropRecord<'_>)) {
-    for message in Messages::new(message, ByteOrder::NATIVE) {
-        let Some(generic) = message.generic(ByteOrder::NATIVE) else {
-            continue;
-        };
-        if message.kind != FAMILY || generic.command != cmd::PACKET_ALERT {
-            continue;
-        }
-        let alert = Alert::decode(generic.attributes);
-        let certain = match alert.input {
-            Some(input) if input.index == 1 => Some(ArpHardware(772)),
-            Some(input) if input.name().is_some() => devices.named,
-            _ => None,
-        };
-        // The kernel delivers every alert about an alert, and this process drops it.
-        if matches!(alert.content, Content::Netlink { kind } if kind == FAMILY) {
-            continue;
-        }
-        let guess = alert.input.and(devices.guess);
-        act(&alert.record(Some(Timestamp(0)), certain, guess, None));
-    }
-}
-
-fn has_no_protocol(message: &[u8]) -> bool {
-    let mut is_so = true;
-    for message in Messages::new(message, ByteOrder::NATIVE) {
-        let mut attributes = message.generic(ByteOrder::NATIVE).unwrap().attributes;
-        is_so &= attributes.any(|attribute| attribute == (attr::PROTO, &[0, 0]));
-    }
-    is_so
-}
-
-fn devices() -> impl Strategy<Value = Devices> {
+fn devices() -> impl Strategy<Value = DeviceTypes> {
     let hardware = || {
         select(&[None, Some(1), Some(772), Some(0xfffe), Some(801), Some(99)][..])
             .prop_map(|kind| kind.map(ArpHardware))
     };
-    (hardware(), hardware()).prop_map(|(named, guess)| Devices { named, guess })
+    (hardware(), hardware()).prop_map(|(named, guess)| DeviceTypes { named, guess })
 }
 
 /// What the kernel can do, and a few things that it cannot.
@@ -228,19 +109,6 @@ fn signed(primitive: BoxedStrategy<&'static str>) -> BoxedStrategy<String> {
         .boxed()
 }
 
-thread_local! {
-    static SOCKETS: std::cell::RefCell<Sockets> = std::cell::RefCell::new(Sockets::open());
-}
-
-/// Whether the kernel delivers the message where `text` is the filter; `None` where no part of it
-/// can run there.
-fn delivered(text: &str, message: &[u8]) -> Option<(bool, Part)> {
-    SOCKETS.with_borrow_mut(|sockets| {
-        let part = sockets.attach(&parse(text))?;
-        Some((sockets.delivers(message), part))
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -272,13 +140,13 @@ proptest! {
             return Ok(());
         };
         let part = match part {
-            Part::Whole => parse(&text),
-            Part::Weaker(filter) => filter,
+            KernelPart::Whole => parse(&text),
+            KernelPart::Weaker(filter) => filter,
         };
         // Behind VLAN tags and extension headers these words are left to user space.
         let shown = part.to_string();
-        let is_far = |word: &&str| shown.contains(*word);
-        if ["addr ", "sport ", "dport "].iter().any(is_far) {
+        let is_transport_word = |word: &&str| shown.contains(*word);
+        if ["addr ", "sport ", "dport "].iter().any(is_transport_word) {
             return Ok(());
         }
         // An alert about an alert is delivered always, and so is what may be one.
@@ -299,7 +167,7 @@ proptest! {
         devices in devices(),
     ) {
         let filter = parse(&text);
-        let Ok(Part::Weaker(part)) = filter.in_kernel(FAMILY, MAX_LEN).map(|kernel| kernel.part) else {
+        let Ok(KernelPart::Weaker(part)) = filter.in_kernel(FAMILY, MAX_LEN).map(|kernel| kernel.part) else {
             return Ok(());
         };
         for_each_record(&message.encode(), devices, |record| {
@@ -377,9 +245,9 @@ fn no_alert_about_an_alert_is_rejected() {
 #[test]
 fn what_only_this_process_sees_is_left_to_it() {
     #[track_caller]
-    fn check(text: &str, message: &Message) {
+    fn check(text: &str, message: &AlertMessage) {
         let bytes = message.encode();
-        let nobody = Devices {
+        let nobody = DeviceTypes {
             named: None,
             guess: None,
         };
@@ -464,7 +332,7 @@ fn many_ports_are_one_test() {
     let ports: Vec<String> = (1..=400).map(|port| format!("port {port}")).collect();
     let plain = ip4(5, 17, 0, [10, 0, 0, 1], &transport(17, 0, 300, 9));
     let bytes = drop_of(0x0800, &plain).encode();
-    let whole = |is_delivered| Some((is_delivered, Part::Whole));
+    let whole = |is_delivered| Some((is_delivered, KernelPart::Whole));
     let ranges = [&ports[5..20], &ports[200..], &ports[20..200]];
     let [few, some, others] = ranges.map(|ports| ports.join(" or "));
     assert_eq!(delivered(&few, &bytes), whole(true));
@@ -517,8 +385,8 @@ const WHOLE: &[&str] = &[
     "tcp and reason NO_SOCKET and src net 10.0.0.0/8 and dst portrange 1-65535",
 ];
 
-/// And those that it does whole, but for some packets.
-const FAR: &[&str] = &[
+/// Filters that the kernel does whole, except for packets with VLAN tags or extension headers.
+const TRANSPORT_WORDS: &[&str] = &[
     "saddr 10.0.0.0/8",
     "not addr 10.10.2.4",
     "dport 0-1024",
@@ -527,7 +395,7 @@ const FAR: &[&str] = &[
 
 #[test]
 fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter() {
-    let nobody = Devices {
+    let nobody = DeviceTypes {
         named: None,
         guess: None,
     };
@@ -537,9 +405,9 @@ fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter()
     messages.extend(captured("hardware-6.12.pcap"));
     assert!(software >= 20 && messages.len() > software, "{software}");
     SOCKETS.with_borrow_mut(|sockets| {
-        for text in WHOLE.iter().chain(FAR) {
+        for text in WHOLE.iter().chain(TRANSPORT_WORDS) {
             let filter = parse(text);
-            assert_eq!(sockets.attach(&filter), Some(Part::Whole), "{text}");
+            assert_eq!(sockets.attach(&filter), Some(KernelPart::Whole), "{text}");
             let mut rejected = 0;
             for message in &messages {
                 let is_delivered = sockets.delivers(message);
@@ -549,9 +417,9 @@ fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter()
                     assert!(is_delivered || !is_kept, "{text}: {record:?}");
                     // A named device may be without a link layer; these words look behind tags
                     // and extension headers, which the kernel does not.
-                    let is_far = FAR.contains(text);
+                    let is_transport_word = TRANSPORT_WORDS.contains(text);
                     let is_software = matches!(record.cause, Cause::Software { .. });
-                    if is_software && !is_far {
+                    if is_software && !is_transport_word {
                         assert_eq!(is_delivered, is_kept, "{text}: {record:?}");
                     }
                 });

@@ -12,11 +12,11 @@ pub const FAMILY: u16 = 0x24;
 
 /// An alert's attributes.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub struct AlertMessage {
     pub attributes: Vec<(u16, Vec<u8>)>,
 }
 
-impl Message {
+impl AlertMessage {
     pub fn encode(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         let mut builder =
@@ -110,7 +110,7 @@ pub fn transport(next: u8, behind: u8, from: u16, to: u16) -> Vec<u8> {
 
 /// What the kernel says of a packet, and as much of it as was captured.
 #[derive(Clone, Debug)]
-pub struct Packet {
+pub struct AlertPacket {
     protocol: u16,
     original_len: u32,
     data: Vec<u8>,
@@ -118,7 +118,7 @@ pub struct Packet {
 
 /// Packets with and without Ethernet, tagged or not, with addresses that look like IP, lengths that
 /// do not fit, and ends that were cut off.
-fn packet() -> impl Strategy<Value = Packet> {
+fn packet() -> impl Strategy<Value = AlertPacket> {
     #[derive(Clone, Copy, Debug)]
     enum Before {
         Nothing,
@@ -169,7 +169,7 @@ fn packet() -> impl Strategy<Value = Packet> {
                 length(&mut data, original);
             }
             data.truncate(cut.map_or(original, |cut| cut.index(original)));
-            Packet {
+            AlertPacket {
                 protocol,
                 original_len: u32::try_from(original).unwrap(),
                 data,
@@ -179,9 +179,9 @@ fn packet() -> impl Strategy<Value = Packet> {
 }
 
 /// Any bytes with any protocol, or none that is known.
-fn odd_packet() -> impl Strategy<Value = Packet> {
+fn odd_packet() -> impl Strategy<Value = AlertPacket> {
     let protocol = select(&[0x0800_u16, 0x86dd, 0x0806, 0x8100, 1, 4, 0x88cc, 0]);
-    (bytes(), protocol, 0_u32..200).prop_map(|(data, protocol, original_len)| Packet {
+    (bytes(), protocol, 0_u32..200).prop_map(|(data, protocol, original_len)| AlertPacket {
         protocol: match data.get(12..14) {
             Some(kind) if original_len < 150 => u16::from_be_bytes([kind[0], kind[1]]),
             _ => protocol,
@@ -192,7 +192,7 @@ fn odd_packet() -> impl Strategy<Value = Packet> {
 }
 
 /// What never was a packet: netlink messages, alerts among them, and other data.
-fn no_packet() -> impl Strategy<Value = Packet> {
+fn no_packet() -> impl Strategy<Value = AlertPacket> {
     let kind = select(&[FAMILY, FAMILY, 2, 24]);
     (kind, 0_usize..60, prop::bool::weighted(0.8), any::<Index>()).prop_map(
         |(kind, payload, is_whole, cut)| {
@@ -201,7 +201,7 @@ fn no_packet() -> impl Strategy<Value = Packet> {
             if !is_whole {
                 data.truncate(1 + cut.index(original));
             }
-            Packet {
+            AlertPacket {
                 protocol: 0,
                 original_len: u32::try_from(original).unwrap(),
                 data,
@@ -220,7 +220,7 @@ pub fn netlink_message(kind: u16, payload: usize) -> Vec<u8> {
 }
 
 /// What the kernel could send, in its order.
-pub fn message() -> impl Strategy<Value = Message> {
+pub fn message() -> impl Strategy<Value = AlertMessage> {
     let name = select(
         &[
             "NO_SOCKET",
@@ -272,14 +272,14 @@ pub fn message() -> impl Strategy<Value = Message> {
                     attributes.push((attr::PROTO, packet.protocol.to_ne_bytes().to_vec()));
                     attributes.push((attr::PAYLOAD, packet.data));
                 }
-                Message { attributes }
+                AlertMessage { attributes }
             },
         )
 }
 
 /// What happens to messages that are not the kernel's.
 #[derive(Clone, Debug)]
-pub enum Damage {
+pub enum MessageDamage {
     /// An attribute is not there.
     Remove(Index),
     /// An attribute is there again, perhaps with another value, before or behind.
@@ -294,29 +294,29 @@ pub enum Damage {
     /// The end is missing.
     Cut(Index),
     /// Another message follows.
-    Append(Message),
+    Append(AlertMessage),
 }
 
-pub fn damage() -> impl Strategy<Value = Damage> {
+pub fn damage() -> impl Strategy<Value = MessageDamage> {
     let index = any::<Index>;
     prop_oneof![
-        3 => index().prop_map(Damage::Remove),
+        3 => index().prop_map(MessageDamage::Remove),
         3 => (index(), vec(any::<u8>(), 0..30), index())
-            .prop_map(|(which, value, place)| Damage::Repeat(which, value, place)),
-        2 => (index(), index()).prop_map(|(one, other)| Damage::Swap(one, other)),
-        2 => (index(), 0_usize..20).prop_map(|(which, len)| Damage::Resize(which, len)),
-        3 => (index(), any::<u8>()).prop_map(|(which, byte)| Damage::Change(which, byte)),
-        1 => index().prop_map(Damage::Cut),
-        1 => message().prop_map(Damage::Append),
+            .prop_map(|(which, value, place)| MessageDamage::Repeat(which, value, place)),
+        2 => (index(), index()).prop_map(|(one, other)| MessageDamage::Swap(one, other)),
+        2 => (index(), 0_usize..20).prop_map(|(which, len)| MessageDamage::Resize(which, len)),
+        3 => (index(), any::<u8>()).prop_map(|(which, byte)| MessageDamage::Change(which, byte)),
+        1 => index().prop_map(MessageDamage::Cut),
+        1 => message().prop_map(MessageDamage::Append),
         1 => select(&[
-            Damage::Insert(attr::REASON, "NO_SOCKET"),
-            Damage::Insert(attr::HW_TRAP_NAME, "l3_drops"),
-            Damage::Insert(attr::HW_TRAP_GROUP_NAME, "l3_drops"),
+            MessageDamage::Insert(attr::REASON, "NO_SOCKET"),
+            MessageDamage::Insert(attr::HW_TRAP_NAME, "l3_drops"),
+            MessageDamage::Insert(attr::HW_TRAP_GROUP_NAME, "l3_drops"),
         ]),
     ]
 }
 
-pub fn damaged(mut message: Message, damages: &[Damage]) -> Vec<u8> {
+pub fn damaged(mut message: AlertMessage, damages: &[MessageDamage]) -> Vec<u8> {
     let attributes = &mut message.attributes;
     for damage in damages.iter().cloned() {
         if attributes.is_empty() {
@@ -324,31 +324,31 @@ pub fn damaged(mut message: Message, damages: &[Damage]) -> Vec<u8> {
         }
         let len = attributes.len();
         match damage {
-            Damage::Remove(which) => drop(attributes.remove(which.index(len))),
-            Damage::Repeat(which, value, place) => {
+            MessageDamage::Remove(which) => drop(attributes.remove(which.index(len))),
+            MessageDamage::Repeat(which, value, place) => {
                 let (kind, same) = attributes[which.index(len)].clone();
                 let value = if value.len() < 3 { same } else { value };
                 attributes.insert(place.index(len), (kind, value));
             }
-            Damage::Swap(one, other) => attributes.swap(one.index(len), other.index(len)),
-            Damage::Resize(which, len_wanted) => {
+            MessageDamage::Swap(one, other) => attributes.swap(one.index(len), other.index(len)),
+            MessageDamage::Resize(which, len_wanted) => {
                 attributes[which.index(len)].1.resize(len_wanted, 0);
             }
-            Damage::Insert(kind, text) => {
+            MessageDamage::Insert(kind, text) => {
                 attributes.push((kind, [text.as_bytes(), b"\0"].concat()));
             }
-            Damage::Change(..) | Damage::Cut(_) | Damage::Append(_) => {}
+            MessageDamage::Change(..) | MessageDamage::Cut(_) | MessageDamage::Append(_) => {}
         }
     }
     let mut bytes = message.encode();
     for damage in damages {
         match damage {
-            Damage::Change(which, byte) => {
+            MessageDamage::Change(which, byte) => {
                 let len = bytes.len();
                 bytes[which.index(len)] = *byte;
             }
-            Damage::Cut(which) => bytes.truncate(1 + which.index(bytes.len())),
-            Damage::Append(message) => bytes.extend(message.encode()),
+            MessageDamage::Cut(which) => bytes.truncate(1 + which.index(bytes.len())),
+            MessageDamage::Append(message) => bytes.extend(message.encode()),
             _ => {}
         }
     }
@@ -356,9 +356,9 @@ pub fn damaged(mut message: Message, damages: &[Damage]) -> Vec<u8> {
 }
 
 /// A software drop for this reason.
-pub fn drop_of(protocol: u16, data: &[u8]) -> Message {
+pub fn drop_of(protocol: u16, data: &[u8]) -> AlertMessage {
     let len = u32::try_from(data.len()).unwrap();
-    Message {
+    AlertMessage {
         attributes: vec![
             (attr::ORIGIN, vec![0, 0]),
             (attr::REASON, b"NO_SOCKET\0".to_vec()),

@@ -6,11 +6,13 @@ mod contradiction;
 mod extensions;
 mod grammar;
 mod kernel;
+mod kernel_socket;
 mod messages;
 mod packets;
 mod properties;
 mod records;
 mod reject;
+mod reject_operands;
 mod select;
 
 use super::Filter;

@@ -50,7 +50,7 @@ fn end() -> Vec<Step> {
     .concat()
 }
 
-fn begin(script: &Script, wanted: Wanted) -> Result<(Monitoring<Script>, Started), BeginError> {
+fn begin(script: &Script, wanted: Wanted) -> Result<(Monitoring<Script>, StartReport), BeginError> {
     let none = OwnershipFile::none();
     Monitoring::begin(Control::new(script.clone()), &none, wanted, || Ok(()))
         .map(|(monitoring, (), started)| (monitoring, started))
@@ -75,7 +75,7 @@ fn the_settings_of_before_are_put_back() {
     let (mut monitoring, started) = begin(&script, WANTED).unwrap();
     assert_eq!(
         started,
-        Started {
+        StartReport {
             origins: Origins::Both,
             without_hardware: false,
             took_over: false
@@ -148,7 +148,7 @@ fn without_devlink_software_drops_are_captured_alone() {
     let (monitoring, started) = begin(&script, WANTED).unwrap();
     assert_eq!(
         started,
-        Started {
+        StartReport {
             origins: Origins::Software,
             without_hardware: true,
             took_over: false
@@ -251,7 +251,7 @@ fn a_race_at_the_end_is_reported_not_fatal() {
     let ended = monitoring.end();
     assert_eq!(ended.stop, None);
     let restore = ended.restore.as_ref().unwrap();
-    assert!(restore.hint().unwrap().contains("left to them"));
+    assert!(restore.hint().unwrap().contains("left as they are"));
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn disturbed(look: Vec<Step>, end: Vec<Step>) -> (Interference, Ended, Script) {
 fn what_did_not_change_is_no_interference() {
     let steps = [start(), undisturbed(Origins::Both), end()].concat();
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-    let look = Look {
+    let look = Inspection {
         is_on: Some(true),
         mode: AlertMode::Packet,
         interference: None,
@@ -454,7 +454,7 @@ fn monitoring_that_another_started_again_is_left_on() {
             .unwrap()
             .hint()
             .unwrap()
-            .contains("left to them")
+            .contains("left as they are")
     );
     assert!(!script.commands().contains(&STOP));
 }

@@ -123,7 +123,7 @@ fn a_killed_ones_settings_are_not_the_original_ones() {
     let error = host.start(7000, WhenBusy::Refuse).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "drops are being monitored already, left on by a dwdump that was killed"
+        "drops are already being monitored, left on by a dwdump that was killed"
     );
     drop(host.force(7000));
     host.assert_as_before();
@@ -167,7 +167,7 @@ fn one_that_runs_restores_itself_after_a_stop() {
     let own = std::process::id();
     assert_eq!(
         error.to_string(),
-        format!("drops are being monitored already, by another dwdump (process {own})")
+        format!("drops are already being monitored, by another dwdump (process {own})")
     );
     assert!(!host.stop_all().restored);
     assert_eq!(first.look().interference, Some(Interference::Stopped));

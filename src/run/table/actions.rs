@@ -11,16 +11,16 @@ use super::super::plural::Plural;
 use super::super::receiver::{DropMonitor, Stop};
 use super::super::selection;
 use super::capture::RowCapture;
-use super::{LiveTable, Next, Origin};
+use super::{AfterReading, LiveTable, TableInput};
 use crate::cli::Role;
 use crate::errno::describe;
 use crate::filter::{Filter, SystemNames};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
-use crate::table::{Action, CountedBy, InputError, file_stem};
+use crate::table::{Action, CountedBy, LineError, file_stem};
 
 impl LiveTable {
-    /// Does what a key asks for.
+    /// Carries out an action.
     pub(super) fn act(
         &mut self,
         action: Action,
@@ -28,7 +28,7 @@ impl LiveTable {
     ) -> ControlFlow<Stop> {
         match action {
             Action::Quit => {
-                self.next = Some(Next::Quit);
+                self.next = Some(AfterReading::Quit);
                 return ControlFlow::Break(Stop::Asked);
             }
             Action::Suspend => return self.suspend(),
@@ -57,19 +57,19 @@ impl LiveTable {
         match screen.suspend() {
             Ok(screen) => {
                 self.screen = Some(screen);
-                // What was said is on the other screen.
-                self.said = 0;
+                // Diagnostics were printed on the other screen.
+                self.shown_diagnostics = 0;
                 ControlFlow::Continue(())
             }
             Err(failure) => ControlFlow::Break(Stop::Failed(failure)),
         }
     }
 
-    /// Has the kernel send packets, if it only counts.
+    /// Makes the kernel send packets, if it only counts.
     fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
-            Origin::Kernel(role @ Role::Owner { .. }) => {
+            TableInput::Kernel(role @ Role::Owner { .. }) => {
                 let was_counting = self.view.counted_by == CountedBy::Kernel;
                 if !was_counting && !is_whole {
                     return;
@@ -83,11 +83,11 @@ impl LiveTable {
                     Err(error) => self.view.status = error.to_string(),
                 }
             }
-            Origin::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
+            TableInput::Kernel(Role::Passive) if self.view.counted_by == CountedBy::Kernel => {
                 self.view.status =
-                    "somebody else's monitoring sends counts: no packets are known".into();
+                    "another program's monitoring sends counts without packets".into();
             }
-            Origin::Kernel(Role::Passive) | Origin::File | Origin::Pipe => {}
+            TableInput::Kernel(Role::Passive) | TableInput::File | TableInput::Pipe => {}
         }
     }
 
@@ -95,7 +95,7 @@ impl LiveTable {
         let filter = match Filter::parse(text, &SystemNames) {
             Ok(filter) => filter,
             Err(error) => {
-                let error = InputError {
+                let error = LineError {
                     message: error.message().to_owned(),
                     span: Some(error.span()),
                 };
@@ -112,17 +112,17 @@ impl LiveTable {
         };
         let contradiction = filter.contradiction();
         self.event_filter.selected.filter = filter;
-        if self.origin == Origin::File
+        if self.origin == TableInput::File
             && let Some(line) = self.end_capture(None)
         {
-            // Read again, the file would be written twice.
+            // The packets would be written a second time when the file is read again.
             self.view.status = line;
         }
-        self.begin_anew();
+        self.reset();
         if !keeps_all {
             self.need_packets(Purpose::Packets(COUNTED_LEN), monitor);
         }
-        if self.origin == Origin::Pipe && self.view.status.is_empty() {
+        if self.origin == TableInput::Pipe && self.view.status.is_empty() {
             self.view.status = "the filter applies from now on".into();
         }
         if let Some(contradiction) = contradiction {
@@ -131,12 +131,12 @@ impl LiveTable {
         self.read_again()
     }
 
-    /// What was read counts anew; of a file that can be read again.
+    /// Ends this reading and starts another, if the input is a file that can be read again.
     fn read_again(&mut self) -> ControlFlow<Stop> {
-        if self.origin != Origin::File {
+        if self.origin != TableInput::File {
             return ControlFlow::Continue(());
         }
-        self.next = Some(Next::Again);
+        self.next = Some(AfterReading::ReadAgain);
         ControlFlow::Break(Stop::Asked)
     }
 
@@ -149,7 +149,7 @@ impl LiveTable {
         self.view.ask_name(format!("drops-{stem}-{time}.pcapng"));
     }
 
-    /// In the zone that was chosen.
+    /// Formats a time in the time zone that the user chose.
     fn shown_time(&self, time: Timestamp, format: &str) -> String {
         let time = DateTime::from(time);
         match self.view.look.text.zone {
@@ -163,8 +163,8 @@ impl LiveTable {
             return ControlFlow::Continue(());
         };
         let began = match self.origin {
-            Origin::File => None,
-            Origin::Kernel(_) | Origin::Pipe => Some((Timestamp::now(), monitor.loss())),
+            TableInput::File => None,
+            TableInput::Kernel(_) | TableInput::Pipe => Some((Timestamp::now(), monitor.loss())),
         };
         let grouping = self.view.grouping;
         match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
@@ -176,8 +176,8 @@ impl LiveTable {
             }
         }
         self.need_packets(Purpose::Packets(0), monitor);
-        if self.origin == Origin::File {
-            self.begin_anew();
+        if self.origin == TableInput::File {
+            self.reset();
         }
         self.read_again()
     }
@@ -185,7 +185,7 @@ impl LiveTable {
     fn stop_writing(&mut self, monitor: &mut dyn DropMonitor) {
         let loss = monitor.loss();
         let line = self.end_capture(loss);
-        if let Origin::Kernel(role @ Role::Owner { .. }) = self.origin {
+        if let TableInput::Kernel(role @ Role::Owner { .. }) = self.origin {
             let reporting = Purpose::Packets(COUNTED_LEN).reporting(role);
             if let Err(error) = monitor.switch(reporting) {
                 self.view.status = error.to_string();
@@ -196,15 +196,15 @@ impl LiveTable {
     }
 
     fn clear(&mut self) {
-        if self.view.is_over || self.origin == Origin::File {
-            self.view.status = "a file's counts stay: / filters them".into();
+        if self.view.is_over || self.origin == TableInput::File {
+            self.view.status = "the counts of a file cannot be reset; / filters them".into();
         } else {
-            self.begin_anew();
-            self.view.status = "counting anew".into();
+            self.reset();
+            self.view.status = "counts were reset".into();
         }
     }
 
-    /// dropwatch's `show` and `stats`.
+    /// Shows the settings and statistics, like `show` and `stats` in dropwatch.
     pub(super) fn show_settings(&mut self, monitor: &mut dyn DropMonitor) {
         let mut lines = vec![format!("counted        {}", self.view.subject)];
         lines.push(format!(
@@ -212,13 +212,13 @@ impl LiveTable {
             self.shown_time(self.started, "%Y-%m-%d %H:%M:%S")
         ));
         match self.origin {
-            Origin::Kernel(Role::Owner { .. }) => {
-                lines.push("monitoring     our own, it ends with this program".into());
+            TableInput::Kernel(Role::Owner { .. }) => {
+                lines.push("monitoring     started by this dwdump, ends with it".into());
             }
-            Origin::Kernel(Role::Passive) => {
-                lines.push("monitoring     somebody else's, nothing is changed".into());
+            TableInput::Kernel(Role::Passive) => {
+                lines.push("monitoring     another program's, left as it is".into());
             }
-            Origin::File | Origin::Pipe => {
+            TableInput::File | TableInput::Pipe => {
                 let Self { host, .. } = self;
                 let host = [&host.os, &host.hardware];
                 let host = host.map(|part| part.as_ref().map_or("-".into(), ToString::to_string));
@@ -228,7 +228,7 @@ impl LiveTable {
         if let Some(settings) = monitor.settings() {
             lines.push(format!("alert mode     {}", settings.mode));
             lines.push(match settings.trunc_len {
-                0 => "truncation     none, whole packets".into(),
+                0 => "truncation     none: whole packets".into(),
                 len => format!("truncation     {len} bytes of each packet"),
             });
             lines.push(format!(
@@ -244,7 +244,7 @@ impl LiveTable {
         ));
         if self.event_filter.full_alerts > 0 {
             lines.push(format!(
-                "full alerts    {}: drops elsewhere may be missing",
+                "full alerts    {}: drops at other locations may be missing",
                 self.event_filter.full_alerts
             ));
         }

@@ -1,4 +1,4 @@
-//! A capture of one row of the table: a pcapng file of the drops with its key.
+//! Writes the packets of one row of the live table to a pcapng file.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -10,36 +10,36 @@ use super::super::standard_streams::shown;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};
-use crate::summary::{Counted, Grouping, Key, KeyView};
+use crate::summary::{Counted, GroupKey, GroupKeyView, Grouping};
 
-/// A file that is being written.
+/// A capture of one row that is being written.
 pub struct RowCapture {
     sink: PcapngSink<BufWriter<File>>,
     grouping: Grouping,
-    key: Key,
-    /// Its name, safe for a terminal.
+    key: GroupKey,
+    /// The file's name, escaped.
     pub name: String,
-    /// Packets in it.
+    /// The number of packets in the file.
     pub packets: u64,
-    /// Drops of other rows meanwhile.
+    /// The number of drops of other rows since the start.
     rejected: u64,
-    /// When it began, and what was lost before; `None` where drops of earlier are written.
+    /// The start of the capture, and the loss before it; `None` where a file is the input.
     began: Option<(Timestamp, Option<Loss>)>,
 }
 
 impl RowCapture {
-    /// Creates the file, which must not be there yet. `began` is now and what was lost so far,
+    /// Creates the file, which must not exist yet. `began` is the present time and the loss so far,
     /// where drops are written as they happen.
     pub fn create(
         path: &Path,
         grouping: Grouping,
-        key: Key,
+        key: GroupKey,
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
         if Compression::of(path).is_some() {
             return Err(io::Error::other(
-                "a row's file is not compressed: choose a name ending in .pcapng",
+                "it would have to be compressed, which the table cannot do: choose a name ending in .pcapng",
             ));
         }
         let file = create_new(path)?;
@@ -55,9 +55,9 @@ impl RowCapture {
         })
     }
 
-    /// Writes a drop, if it belongs to the row.
+    /// Writes a drop if it belongs to the row.
     pub fn take(&mut self, record: &DropRecord<'_>) -> io::Result<()> {
-        if KeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
+        if GroupKeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
             self.rejected += 1;
             return Ok(());
         }
@@ -66,12 +66,12 @@ impl RowCapture {
         Ok(())
     }
 
-    /// Hands on what was written.
+    /// Writes buffered packets to the file.
     pub fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
     }
 
-    /// Ends the file; `loss` is what was lost so far, `interference` what another process did.
+    /// Ends the file. `loss` is the loss so far, `interference` what another process did.
     pub fn finish(
         mut self,
         loss: Option<Loss>,
@@ -96,13 +96,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_compressed_file_is_refused_before_it_is_made() {
+    fn a_compressed_file_is_refused_before_it_is_created() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("row.pcapng.GZ");
         let host = CaptureHost::default();
-        let error = RowCapture::create(&path, Grouping::Reason, Key::Local, &host, None);
+        let error = RowCapture::create(&path, Grouping::Reason, GroupKey::Local, &host, None);
         let error = error.map(drop).unwrap_err();
-        assert!(error.to_string().contains("not compressed"), "{error}");
+        assert!(error.to_string().contains("compressed"), "{error}");
         assert!(!path.exists());
     }
 }

@@ -1,4 +1,5 @@
-//! The live table: a receiver that counts events, draws the counts, and carries out keys.
+//! Runs the live table: a receiver that counts events, draws the counts, and carries out the keys.
+//! [`crate::table`] has the state, the keys and the drawing.
 
 mod actions;
 mod capture;
@@ -28,67 +29,67 @@ use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
-use crate::table::{CountedBy, Pace, Recording, View, Writing, draw};
+use crate::table::{CountedBy, Pace, Recording, TableView, Writing, draw};
 
-/// Between two pictures, at least: nobody reads faster.
+/// The shortest time between two drawings; nobody reads faster.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// The table, and what it is made of.
+/// The live table with its terminal, its input and its clock.
 pub struct LiveTable {
-    view: View,
+    view: TableView,
     event_filter: EventFilter,
-    /// `None` once the terminal was given back.
+    /// The terminal; `None` once it was given back.
     screen: Option<Screen>,
     keyboard: Keyboard,
-    origin: Origin,
-    /// Ends intervals; `None` where the drops' own times do, and when no more drops come.
+    origin: TableInput,
+    /// Ends the intervals; `None` where the times of the drops do, and at the end of the input.
     clock: Option<Clock>,
     interval: Option<Duration>,
     interface: Option<String>,
     host: CaptureHost,
     capture: Option<RowCapture>,
-    /// What another process did to the monitoring.
+    /// How another process interfered with the monitoring.
     interference: Option<Interference>,
     limit: Option<u64>,
-    /// When it began.
+    /// The time at which counting began.
     started: Timestamp,
-    /// Something changed since it was drawn.
+    /// Whether something changed since the last drawing.
     is_stale: bool,
-    /// Events came since keys were looked at.
+    /// Whether events arrived since keys were read.
     is_busy: bool,
     drawn: Instant,
-    /// What a key asked for that ends the reading.
-    next: Option<Next>,
-    /// Diagnostic lines that were shown.
-    said: usize,
+    /// What follows, once a key has ended the reading.
+    next: Option<AfterReading>,
+    /// The number of diagnostic lines that were shown.
+    shown_diagnostics: usize,
 }
 
-/// Where the drops come from, as far as keys depend on it.
+/// The input, as far as keys depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum TableInput {
     /// The running kernel.
     Kernel(Role),
-    /// A file that can be read again.
+    /// A file, which can be read again.
     File,
-    /// A pipe.
+    /// A pipe, which cannot.
     Pipe,
 }
 
-/// The end of the reading.
+/// What follows when a key has ended the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// And of the table.
+enum AfterReading {
+    /// The end of the program.
     Quit,
-    /// Once more, from the beginning.
-    Again,
+    /// Another reading of the file, from the beginning.
+    ReadAgain,
 }
 
-/// This machine's time.
+/// The intervals by this machine's clock.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     interval: Duration,
     start: Instant,
-    /// When this interval began.
+    /// The start of the current interval.
     began: Instant,
 }
 
@@ -104,22 +105,22 @@ impl Clock {
 }
 
 impl LiveTable {
-    /// How time passes from the beginning.
+    /// Returns the source of time for new counts.
     fn pace(&self) -> Pace {
         match self.origin {
-            Origin::File => Pace::Recorded(Recording::new(self.interval)),
-            Origin::Kernel(_) | Origin::Pipe => Pace::Clock {
+            TableInput::File => Pace::Recorded(Recording::new(self.interval)),
+            TableInput::Kernel(_) | TableInput::Pipe => Pace::Clock {
                 last: Duration::ZERO,
                 elapsed: Duration::ZERO,
             },
         }
     }
 
-    /// Counts from now on, from nothing.
-    fn begin_anew(&mut self) {
+    /// Resets the counts.
+    fn reset(&mut self) {
         self.event_filter.anew();
         let loss = self.view.counters.loss;
-        self.view.begin_anew(self.pace());
+        self.view.reset(self.pace());
         self.view.counters.loss = loss;
         if let Some(clock) = &mut self.clock {
             *clock = Clock::new(clock.interval);
@@ -127,7 +128,7 @@ impl LiveTable {
         self.is_stale = true;
     }
 
-    /// Ends the interval, if it is over.
+    /// Ends the current interval if its time is over.
     fn tick(&mut self, monitor: &mut dyn DropMonitor) {
         let Some(clock) = &mut self.clock else {
             return;
@@ -136,7 +137,7 @@ impl LiveTable {
         if length < clock.interval {
             return;
         }
-        // Where the machine was too busy for an interval, it is longer; the next ones stay in step.
+        // An interval is longer when the machine was too busy; the next ones end at the planned times.
         let passed = length.as_nanos() / clock.interval.as_nanos().max(1);
         clock.began += clock.interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(length);
@@ -162,10 +163,10 @@ impl LiveTable {
         self.is_stale = true;
     }
 
-    /// No more drops come.
+    /// Handles the end of the input.
     fn end_of_input(&mut self, loss: Option<Loss>) {
         match (self.origin, self.clock) {
-            (Origin::File, _) => self.view.counters.end_recording(),
+            (TableInput::File, _) => self.view.counters.end_recording(),
             (_, Some(clock)) => self.end_interval(clock.began.elapsed()),
             (_, None) => {}
         }
@@ -179,7 +180,7 @@ impl LiveTable {
         }
     }
 
-    /// Ends the capture of a row, where there is one; how it went.
+    /// Ends the capture of a row, if there is one, and returns its result as a message.
     fn end_capture(&mut self, loss: Option<Loss>) -> Option<String> {
         let capture = self.capture.take()?;
         let (name, packets) = (capture.name.clone(), capture.packets);
@@ -189,7 +190,7 @@ impl LiveTable {
         })
     }
 
-    /// The file cannot be written: the table goes on.
+    /// Ends a capture whose file cannot be written. The table goes on.
     fn give_capture_up(&mut self, error: &io::Error) {
         if let Some(capture) = self.capture.take() {
             self.view.status = format!("cannot write to {}: {}", capture.name, describe(error));
@@ -203,7 +204,7 @@ impl LiveTable {
             match pressed {
                 Pressed::Resized => {}
                 Pressed::Gone => {
-                    self.next = Some(Next::Quit);
+                    self.next = Some(AfterReading::Quit);
                     return ControlFlow::Break(Stop::Closed);
                 }
                 Pressed::Key(key) => {
@@ -213,17 +214,17 @@ impl LiveTable {
                 }
             }
             self.is_stale = true;
-            // A key is answered at once.
+            // A key takes effect at once, not at the next planned drawing.
             self.drawn = self.drawn.checked_sub(FRAME).unwrap_or(self.drawn);
         }
         ControlFlow::Continue(())
     }
 
-    /// Draws, if there is something new, and not too often.
+    /// Draws the screen if something changed, and not more often than every [`FRAME`].
     fn draw(&mut self) -> ControlFlow<Stop> {
-        let lines = diagnostics::held_since(self.said);
+        let lines = diagnostics::held_since(self.shown_diagnostics);
         if !lines.is_empty() {
-            self.said += lines.len();
+            self.shown_diagnostics += lines.len();
             self.view.status = lines.join("; ");
             self.is_stale = true;
         }
@@ -251,18 +252,18 @@ impl LiveTable {
         self.screen = None;
     }
 
-    /// The closing lines, on the screen that stays.
+    /// Gives the terminal back and prints the closing lines.
     fn tell(&mut self, loss: Option<Loss>) {
         self.leave();
         if let Some(line) = self.end_capture(loss) {
             say(line);
         }
         let closing = Closing {
-            table: self.view.counters.table(self.view.grouping),
+            counts: self.view.counters.by(self.view.grouping),
             event_filter: &self.event_filter,
             totals: Totals::Shown,
             source: match (self.origin, self.view.counted_by) {
-                (Origin::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
+                (TableInput::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
                 _ => Source::Packets,
             },
         };
@@ -270,7 +271,7 @@ impl LiveTable {
     }
 }
 
-/// A terminal that is gone is no failure: somebody closed it.
+/// Returns why the terminal cannot be used. A closed terminal (EIO) is not a failure.
 fn terminal_failed(error: io::Error) -> Stop {
     match error.raw_os_error() {
         Some(libc::EIO) => Stop::Closed,
@@ -309,8 +310,9 @@ impl Receiver for LiveTable {
         self.draw()
     }
 
-    fn watched(&self) -> Option<PollFd<'_>> {
-        self.screen.as_ref().map(|_| self.keyboard.watched())
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
+        let screen = self.screen.iter();
+        descriptors.extend(screen.map(|_| self.keyboard.watched()));
     }
 
     fn due(&self) -> Option<Instant> {
@@ -329,7 +331,7 @@ impl Receiver for LiveTable {
         self.draw()
     }
 
-    /// It is on the screen.
+    /// Shows the loss; the counts are on the screen anyway.
     fn report(&mut self, loss: Option<Loss>) {
         self.view.counters.loss = loss.or(self.view.counters.loss);
         self.is_stale = true;

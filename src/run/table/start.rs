@@ -1,11 +1,9 @@
-//! Starts the table, live or for a file.
+//! Starts the live table for the running kernel or for a file.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
@@ -14,29 +12,30 @@ use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_left_out;
 use super::super::live::Opening;
-use super::super::offline::{self, Input, NoDropMonitor};
+use super::super::offline::{self, CaptureInput, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
 use super::super::screen::Screen;
 use super::super::selection;
 use super::super::signals::Requests;
 use super::super::standard_streams::shown;
-use super::{Clock, LiveTable, Next, Origin};
+use super::super::wait::wait;
+use super::{AfterReading, Clock, LiveTable, TableInput};
 use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{CaptureHost, Timestamp};
 use crate::sink::{self, TextStyle};
-use crate::table::{Color, CountedBy, Glyphs, Look, Pace, View};
+use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView};
 
-/// How often rates are worked out where the user did not say.
+/// The interval of rates unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is known before the table is on the screen.
-struct Beginnings<'a> {
+/// What the table needs to start.
+struct TableStart<'a> {
     command: &'a Summary,
     filter: Filter,
-    origin: Origin,
+    origin: TableInput,
     origins: Option<Origins>,
     subject: String,
     counted_by: CountedBy,
@@ -44,52 +43,47 @@ struct Beginnings<'a> {
 }
 
 impl LiveTable {
-    /// Takes the terminal.
-    fn enter(beginnings: Beginnings<'_>) -> Result<Self, Failure> {
-        let Beginnings {
+    /// Takes the terminal and creates the table.
+    fn enter(start: TableStart<'_>) -> Result<Self, Failure> {
+        let TableStart {
             command, origin, ..
-        } = beginnings;
+        } = start;
         let pace = Pace::Clock {
             last: Duration::ZERO,
             elapsed: Duration::ZERO,
         };
-        let mut view = View::new(
-            beginnings.subject,
-            beginnings.counted_by,
-            pace,
-            look(command),
-        );
+        let mut view = TableView::new(start.subject, start.counted_by, pace, look(command));
         view.grouping = command.grouping;
-        view.filter = beginnings.filter.to_string();
+        view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
             Some(name) => {
-                // What the filter says alone was told when it was parsed.
-                let was_possible = beginnings.filter.contradiction().is_none();
-                let filter = beginnings.filter.on_interface(name);
+                // A contradiction within the filter itself was reported when it was parsed.
+                let was_possible = start.filter.contradiction().is_none();
+                let filter = start.filter.on_interface(name);
                 if was_possible {
                     selection::warn_of_contradiction(&filter);
                 }
                 filter
             }
-            None => beginnings.filter,
+            None => start.filter,
         };
-        // Diagnostics are held from then on; the keys' thread tells nothing.
+        // From here on diagnostics are held. The thread that reads the keys prints none.
         let screen = Screen::enter()?;
         let mut table = Self {
             view,
-            event_filter: EventFilter::new(filter, beginnings.origins),
+            event_filter: EventFilter::new(filter, start.origins),
             screen: Some(screen),
             keyboard: Keyboard::listen()?,
             origin,
             clock: match origin {
-                Origin::File => None,
-                Origin::Kernel(_) | Origin::Pipe => {
+                TableInput::File => None,
+                TableInput::Kernel(_) | TableInput::Pipe => {
                     Some(Clock::new(command.interval.unwrap_or(INTERVAL)))
                 }
             },
             interval: command.interval,
             interface: command.selection.interface.clone(),
-            host: beginnings.host,
+            host: start.host,
             capture: None,
             interference: None,
             limit: command.count,
@@ -98,22 +92,22 @@ impl LiveTable {
             is_busy: false,
             drawn: Instant::now(),
             next: None,
-            said: 0,
+            shown_diagnostics: 0,
         };
-        table.view.begin_anew(table.pace());
+        table.view.reset(table.pace());
         Ok(table)
     }
 }
 
-/// How the terminal is to be used.
-fn look(command: &Summary) -> Look {
+/// Chooses how the table looks on this terminal.
+fn look(command: &Summary) -> Appearance {
     let style = text_style(command.text, true);
     let color = match style.color {
-        sink::Color::Always => Color::Yes,
-        sink::Color::Never => Color::No,
+        sink::Color::Always => ColorSupport::Yes,
+        sink::Color::Never => ColorSupport::No,
     };
-    // It has its own opinion of NO_COLOR, which --color overrules.
-    crossterm::style::force_color_output(color == Color::Yes);
+    // crossterm obeys NO_COLOR on its own, but --color has precedence.
+    crossterm::style::force_color_output(color == ColorSupport::Yes);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .filter_map(std::env::var_os)
@@ -121,7 +115,7 @@ fn look(command: &Summary) -> Look {
         .unwrap_or_default();
     let locale = locale.to_string_lossy().to_lowercase();
     let is_unicode = locale.contains("utf-8") || locale.contains("utf8");
-    Look {
+    Appearance {
         color,
         glyphs: if is_unicode {
             Glyphs::Unicode
@@ -136,7 +130,7 @@ fn look(command: &Summary) -> Look {
     }
 }
 
-/// The filter that was typed, without `-i`: the one can be changed, the other stays.
+/// Returns the filter of the command line without `-i`: a key can change the filter, but not `-i`.
 fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
     selection::filter(&Selection {
         interface: None,
@@ -144,7 +138,7 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
     })
 }
 
-/// A table of what the kernel drops, until a key or a signal.
+/// Shows a table of what the kernel drops, until a key or a signal ends it.
 pub fn show_live(
     command: &Summary,
     live: &Live,
@@ -161,7 +155,7 @@ pub fn show_live(
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
             Beginning::Listening(settings) => {
-                subject = "drops that somebody monitors".into();
+                subject = "drops of another program's monitoring".into();
                 counted_by = match settings.mode {
                     AlertMode::Summary => CountedBy::Kernel,
                     AlertMode::Packet | AlertMode::Other(_) => CountedBy::Packets,
@@ -173,11 +167,11 @@ pub fn show_live(
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    // Declared behind the session: in a panic the terminal is given back first.
-    let mut table = LiveTable::enter(Beginnings {
+    // Declared after the session, so that a panic gives the terminal back first.
+    let mut table = LiveTable::enter(TableStart {
         command,
         filter,
-        origin: Origin::Kernel(live.role),
+        origin: TableInput::Kernel(live.role),
         origins: live.origins,
         subject,
         counted_by,
@@ -194,23 +188,23 @@ pub fn show_live(
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-/// A table of what is in a file, or comes through a pipe, until a key or a signal.
+/// Shows a table of what a file or a pipe contains, until a key or a signal ends it.
 pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let requests = Requests::listen(|| ()).context("cannot take over the signals")?;
+    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
     let mut table: Option<LiveTable> = None;
     loop {
-        let input = Input::open(file)?;
+        let input = CaptureInput::open(file)?;
         let origin = match file.target {
             Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
-                Origin::File
+                TableInput::File
             }
-            _ => Origin::Pipe,
+            _ => TableInput::Pipe,
         };
         let name = input.name.clone();
         let finished = input.read(&requests, |remarks, _| match table.take() {
             Some(table) => Ok(table),
-            None => LiveTable::enter(Beginnings {
+            None => LiveTable::enter(TableStart {
                 command,
                 filter: filter.clone(),
                 origin,
@@ -225,7 +219,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                 host: remarks.host.clone(),
             }),
         })?;
-        // A signal came before the file's header.
+        // A signal arrived before the file's header.
         let Some((mut read, remarks)) = finished.read else {
             return Ok(finished.exit);
         };
@@ -240,7 +234,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                 return Err(failure);
             }
         }
-        if read.next.take() == Some(Next::Again) {
+        if read.next.take() == Some(AfterReading::ReadAgain) {
             table = Some(read);
             continue;
         }
@@ -251,26 +245,14 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
 }
 
 impl LiveTable {
-    /// No more drops come: keys and signals alone, until one asks for the end or for a new reading.
+    /// Waits for keys and signals after the end of the input, until one asks for the end or for another
+    /// reading.
     fn stay(&mut self, requests: &Requests) -> ControlFlow<Stop> {
         while !requests.end() && self.next.is_none() {
-            requests.clear();
-            self.attend(Attention::Watched, &mut NoDropMonitor)?;
-            let left = self.due().map(|due| {
-                // Rounded up, lest the last millisecond be spent in a busy loop.
-                due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-            });
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            });
-            let mut watched = vec![PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
-            watched.extend(self.watched());
-            match nix::poll::poll(&mut watched, timeout) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => {
-                    let error = anyhow::Error::new(error).context("cannot wait for keys");
-                    return ControlFlow::Break(Stop::Failed(error.into()));
-                }
+            self.attend(Attention::Due, &mut NoDropMonitor)?;
+            if let Err(error) = wait(&[], requests, Some(self), None) {
+                let error = anyhow::Error::new(error).context("cannot wait for keys");
+                return ControlFlow::Break(Stop::Failed(error.into()));
             }
         }
         ControlFlow::Continue(())

@@ -38,9 +38,10 @@ impl Buffer {
         let end = self.end + missing.min(self.end).max(MIN_READ);
         if self.bytes.len() < end {
             // And some more, since the next time another part of a block waits.
-            let len = end + MIN_READ;
-            self.bytes.reserve_exact(len - self.bytes.len());
-            self.bytes.resize(len, 0);
+            // Fresh zeroed memory costs nothing until it is used.
+            let mut bytes = vec![0; end + MIN_READ];
+            bytes[..self.end].copy_from_slice(&self.bytes[..self.end]);
+            self.bytes = bytes;
         }
         &mut self.bytes[self.end..end]
     }

@@ -4,25 +4,30 @@
 use std::fmt::Write;
 
 use super::options::Options;
-use crate::comment::Facts;
+use crate::cache::Cache;
+use crate::comment::ParsedComments;
 use crate::net_dm::netlink::ByteOrder;
-use crate::recent::Recent;
-use crate::record::{Origin, PacketFlags};
+use crate::record::{DropRecord, Link, LinkType, Origin, OwnedFacts, PacketFlags};
+use crate::untrusted::Untrusted;
 
 /// Options of an Enhanced Packet Block, and of the obsolete Packet Block.
 const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
 
-/// Understands options, and remembers.
+/// Parses the options of packets, and caches the results.
 pub struct Comments {
-    known: Recent<(ByteOrder, Option<Origin>), Said<'static>>,
+    cache: Cache<(ByteOrder, Option<Origin>), PacketOptions>,
+    /// The result that is not cached.
+    fresh: PacketOptions,
     texts: Texts,
 }
 
-/// What options say of a packet.
+/// What options say of a packet, without the comments that are not ours.
 #[derive(Default)]
-pub struct Said<'a> {
-    pub facts: Facts<'a>,
+pub struct PacketOptions {
+    pub facts: OwnedFacts,
+    /// Whether the time of the packet's block is to be ignored.
+    pub has_no_time: bool,
     pub flags: PacketFlags,
     /// Options that were skipped: of the wrong length, or cut.
     pub skipped: u64,
@@ -31,41 +36,47 @@ pub struct Said<'a> {
 impl Comments {
     pub fn new() -> Self {
         Self {
-            known: Recent::new(),
+            cache: Cache::new(),
+            fresh: PacketOptions::default(),
             texts: Texts::default(),
         }
     }
 
-    /// Hands on what a packet's options say; `origin` is what its interface says.
+    /// Gives `take` what a packet's options say, and the comments that are not ours; `origin` is what its
+    /// interface says.
     pub fn understand<T>(
         &mut self,
         options: &[u8],
         order: ByteOrder,
         origin: Option<Origin>,
-        take: impl FnOnce(&Said<'_>) -> T,
+        take: impl FnOnce(&PacketOptions, &[Untrusted<&str>]) -> T,
     ) -> T {
         let key = (order, origin);
-        if let Some(said) = self.known.find(&key, &[options]) {
-            return take(said);
+        if let Some(known) = self.cache.find(&key, &[options]) {
+            return take(known, &[]);
         }
         let (flags, skipped) = self.texts.read(options, order);
-        let mut facts = Facts::of_origin(origin);
-        self.texts.each().for_each(|text| facts.read(text));
-        let said = Said {
-            facts,
-            flags,
-            skipped,
-        };
-        let taken = take(&said);
-        if let Some(facts) = said.facts.into_owned() {
-            let said = Said {
-                facts,
-                flags,
-                skipped,
-            };
-            self.known.keep(&key, &[options], said);
+        let mut comments = ParsedComments::of_origin(origin);
+        self.texts.each().for_each(|text| comments.read(text));
+        if comments.notes().is_empty() {
+            let set = |_: &[u8], new: &mut PacketOptions| new.set(&comments, flags, skipped);
+            if let Some(known) = self.cache.get(&key, &[options], set) {
+                return take(known, &[]);
+            }
         }
-        taken
+        self.fresh.set(&comments, flags, skipped);
+        take(&self.fresh, comments.notes())
+    }
+}
+
+impl PacketOptions {
+    fn set(&mut self, comments: &ParsedComments<'_>, flags: PacketFlags, skipped: u64) {
+        let mut record = DropRecord::new(Link::known(LinkType::NO_PACKET), &[]);
+        comments.store(&mut record);
+        self.facts.set(&record);
+        self.has_no_time = comments.has_no_time();
+        self.flags = flags;
+        self.skipped = skipped;
     }
 }
 
@@ -121,8 +132,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cause, DropRecord, Link, LinkType, Name};
-    use crate::untrusted::Untrusted;
+    use crate::record::{Cause, Name};
 
     #[test]
     fn a_comment_that_is_not_utf_8_does_not_cost_the_packet() {
@@ -161,7 +171,7 @@ mod tests {
         // The second round is remembered.
         for _ in 0..2 {
             let mut reasons = |order, origin| {
-                comments.understand(options, order, origin, |said| {
+                comments.understand(options, order, origin, |said, _| {
                     let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &[]);
                     said.facts.store(&mut record);
                     match record.cause {
@@ -188,8 +198,8 @@ mod tests {
         let options = b"\x01\x00\x04\x00look\x01\x00\x09\x00reason: A\0\0\0";
         let mut comments = Comments::new();
         for _ in 0..2 {
-            comments.understand(options, ByteOrder::Little, None, |said| {
-                assert_eq!(said.facts.notes(), [Untrusted::new("look")]);
+            comments.understand(options, ByteOrder::Little, None, |_, notes| {
+                assert_eq!(notes, [Untrusted::new("look")]);
             });
         }
     }

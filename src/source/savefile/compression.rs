@@ -150,7 +150,7 @@ impl Decompression {
                 if !has_input {
                     continue;
                 }
-                self.failure = Some("the compressed data makes no sense".into());
+                self.failure = Some("the compressed data is malformed".into());
             }
         }
     }

@@ -13,8 +13,8 @@ const MAX_IDS: usize = 8;
 #[derive(Default)]
 pub struct Families {
     known: HashMap<u32, Ids, RandomState>,
-    /// What is known of the interface that was asked for last.
-    latest: Option<(u32, Ids)>,
+    /// The interface and number that were asked for last, and the answer.
+    latest: Option<(u32, u16, Standing)>,
     /// The number that was announced last, anywhere.
     last: Option<u16>,
 }
@@ -59,16 +59,21 @@ impl Families {
     /// What is known of a number.
     #[inline]
     pub fn standing(&mut self, interface: u32, id: u16) -> Standing {
-        let ids = match self.latest {
-            Some((latest, ids)) if latest == interface => ids,
-            _ => {
-                let ids = self.known.get(&interface).copied().unwrap_or_default();
-                self.latest = Some((interface, ids));
-                ids
+        match self.latest {
+            Some((latest, latest_id, standing)) if (latest, latest_id) == (interface, id) => {
+                standing
             }
-        };
-        let ids = &ids.ids[..ids.count];
-        match ids {
+            _ => {
+                let standing = self.look_up(interface, id);
+                self.latest = Some((interface, id, standing));
+                standing
+            }
+        }
+    }
+
+    fn look_up(&self, interface: u32, id: u16) -> Standing {
+        let ids = self.known.get(&interface).copied().unwrap_or_default();
+        match &ids.ids[..ids.count] {
             [only] if *only == id => Standing::Announced,
             ids if ids.contains(&id) => Standing::Shared,
             _ => Standing::Unannounced,

@@ -110,7 +110,7 @@ fn describe(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Described {
     // Other programs' interfaces have a name, and no index.
     let named = || {
         (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
-            input: Some((0, name[..name.len().min(MAX_NAME)].to_vec())),
+            input: Some((0.into(), name[..name.len().min(MAX_NAME)].to_vec())),
             origin: None,
             basis: Basis::Known,
         })

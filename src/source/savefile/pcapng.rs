@@ -229,7 +229,7 @@ impl PcapngFile {
             kind::INTERFACE_DESCRIPTION => self
                 .interfaces
                 .add(body, self.order, remarks)
-                .ok_or_else(|| "more interfaces than any host has".into()),
+                .ok_or_else(|| "too many interfaces".into()),
             kind::INTERFACE_STATISTICS => {
                 let number = body.get(..4).and_then(|bytes| self.order.u32(bytes));
                 let interface = number.and_then(|number| self.interfaces.get(number));

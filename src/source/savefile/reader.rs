@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::comments::{Comments, Said};
+use super::comments::{Comments, PacketOptions};
 use super::families::Families;
 use super::input::Input;
 use super::messages::{self, Datagram};
@@ -13,6 +13,7 @@ use crate::packet;
 use crate::packet::COOKED_NETLINK;
 use crate::record::{Basis, DropRecord, Interface, Link, LinkType, Name};
 use crate::source::{Event, NotPackets};
+use crate::untrusted::Untrusted;
 
 /// Takes the bytes of a capture file as they come, and hands on what they tell. Whoever has the file calls
 /// [`open`](Self::open), then [`events`](Self::events), and puts bytes into [`space`](Self::space) whenever
@@ -84,7 +85,8 @@ impl Reader {
 
     /// There are more bytes, but they cannot be read.
     pub fn fail(&mut self, error: &std::io::Error) {
-        self.input.end(Some(format!("cannot read on: {error}")));
+        self.input
+            .end(Some(format!("cannot read further: {error}")));
     }
 
     /// Looks at the header, and as far as the first packet: in the C tool's files that one tells the number of
@@ -275,8 +277,8 @@ impl Decoder {
         }
         let origin = packet.facts.and_then(|described| described.origin);
         self.comments
-            .understand(packet.options, packet.order, origin, |said| {
-                take(Event::Drop(&record(packet, said, remarks)))
+            .understand(packet.options, packet.order, origin, |options, notes| {
+                take(Event::Drop(&record(packet, options, notes, remarks)))
             })
     }
 }
@@ -296,10 +298,14 @@ impl Packet<'_> {
     }
 }
 
-/// The drop that a packet and its comments speak of.
+/// Makes the record of a packet and its options.
 #[inline]
-fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks) -> DropRecord<'a> {
-    let facts = &said.facts;
+fn record<'a>(
+    packet: &'a Packet<'_>,
+    options: &'a PacketOptions,
+    notes: &'a [Untrusted<&'a str>],
+    remarks: &mut Remarks,
+) -> DropRecord<'a> {
     let link = packet.link;
     let (data, original_len) = if link == LinkType::NETLINK {
         behind_cooked_header(packet)
@@ -308,9 +314,9 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
     };
     let described = packet.facts;
     let mut record = DropRecord {
-        time: packet.time.filter(|_| !facts.has_no_time()),
+        time: packet.time.filter(|_| !options.has_no_time),
         original_len,
-        notes: facts.notes(),
+        notes,
         ..DropRecord::new(
             Link {
                 kind: link,
@@ -319,26 +325,26 @@ fn record<'a>(packet: &'a Packet<'_>, said: &'a Said<'_>, remarks: &mut Remarks)
             data,
         )
     };
-    facts.store(&mut record);
+    options.facts.store(&mut record);
     let origin = record.cause.origin();
     remarks.plain_packets += u64::from(origin.is_none());
-    remarks.skipped_options += said.skipped;
+    remarks.skipped_options += options.skipped;
     // What was dropped and is no packet has no headers to understand.
     let is_no_packet = matches!(link, LinkType::NETLINK | LinkType::NO_PACKET);
     let has_headers = !is_no_packet || origin.is_none();
     if has_headers && !packet::is_understood(link) {
         remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
-    if let Some((index, name)) = described.and_then(|described| described.input.as_ref()) {
-        record.input = Some(Interface::new(*index, Name::new(name)));
+    if let Some((key, name)) = described.and_then(|described| described.input.as_ref()) {
+        record.input = Some(Interface::new(*key, Name::new(name)));
     }
     record.protocol = record
         .protocol
         .or_else(|| packet::protocol(link, record.data));
     // The direction of a drop is that of its input.
     record.flags = match origin {
-        Some(_) => said.flags.with_direction(None),
-        None => said.flags,
+        Some(_) => options.flags.with_direction(None),
+        None => options.flags,
     };
     record
 }

@@ -1,4 +1,4 @@
-//! Each row's own filter keeps exactly the row's drops.
+//! Checks that each group's filter keeps exactly the group's drops.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Counted, Grouping, Key, KeyView, Order, Table};
+use super::{Counted, GroupKey, GroupKeyView, GroupOrder, GroupedCounts, Grouping};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
 };
 use crate::source::savefile::Savefile;
 
-/// All captures of the project that can be opened.
+/// Returns all captures of the project that can be opened.
 fn captures() -> Vec<PathBuf> {
     let folders = ["fixtures", "fixtures/made"];
     let files = folders
@@ -33,7 +33,7 @@ fn each_record(take: &mut dyn FnMut(&DropRecord<'_>)) {
         let Ok(mut file) = Savefile::open(File::open(path).unwrap()) else {
             continue;
         };
-        // What comes before the damage counts.
+        // The records before the damage are used.
         let _ = file.for_each(|record| {
             take(record);
             ControlFlow::<()>::Continue(())
@@ -41,7 +41,7 @@ fn each_record(take: &mut dyn FnMut(&DropRecord<'_>)) {
     }
 }
 
-fn filter(key: &Key, grouping: Grouping) -> Filter {
+fn filter(key: &GroupKey, grouping: Grouping) -> Filter {
     let text = key.filter(grouping);
     Filter::parse(&text, &SystemNames).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -49,13 +49,13 @@ fn filter(key: &Key, grouping: Grouping) -> Filter {
 #[test]
 fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
     for grouping in Grouping::ALL {
-        let mut table = Table::new(grouping);
-        each_record(&mut |record| table.count(&Counted::Packet(record)));
-        let rows = table.rows(Order::Total);
+        let mut counts = GroupedCounts::new(grouping);
+        each_record(&mut |record| counts.count(&Counted::Packet(record)));
+        let rows = counts.groups(GroupOrder::Total);
         assert!(rows.len() > 5, "{grouping}");
         let filters: Vec<_> = rows.iter().map(|(key, _)| filter(key, grouping)).collect();
         each_record(&mut |record| {
-            let own = KeyView::of(grouping, &Counted::Packet(record));
+            let own = GroupKeyView::of(grouping, &Counted::Packet(record));
             for ((key, _), filter) in rows.iter().zip(&filters) {
                 let is_kept = filter.matches(record);
                 assert_eq!(is_kept, own == key.view(), "{filter} on {record:?}");
@@ -105,7 +105,7 @@ impl Owned {
     }
 }
 
-/// Names of the kernel's, names that differ little, and names that mean something elsewhere.
+/// Generates names of the kernel, similar names, and names with a meaning elsewhere in the language.
 const NAMES: [&[u8]; 22] = [
     b"",
     b"NO_SOCKET",
@@ -128,7 +128,7 @@ const NAMES: [&[u8]; 22] = [
     b"gre_rcv+0x41/0xb0 [gre]",
     b"gre_rcv+0x41/0xb0 [*]",
     b"f []",
-    // As long as the kernel's cut leaves a name.
+    // At most the length that the kernel leaves of a name.
     b"a_function_of_some_module_xyz+0x1a/0x23",
 ];
 
@@ -212,14 +212,14 @@ proptest! {
         for grouping in Grouping::ALL {
             for drop in &drops {
                 let record = drop.record();
-                let key = KeyView::of(grouping, &Counted::Packet(&record)).to_owned();
+                let key = GroupKeyView::of(grouping, &Counted::Packet(&record)).to_owned();
                 let filter = filter(&key, grouping);
                 for other in &drops {
                     let other = other.record();
-                    let is_own = KeyView::of(grouping, &Counted::Packet(&other)) == key.view();
+                    let is_own = GroupKeyView::of(grouping, &Counted::Packet(&other)) == key.view();
                     prop_assert_eq!(filter.matches(&other), is_own, "{} on {:?}", filter, other);
                 }
-                // It is shown as it is understood.
+                // The filter is shown in its canonical form.
                 let shown = filter.to_string();
                 prop_assert_eq!(Filter::parse(&shown, &SystemNames).unwrap(), filter, "{}", shown);
             }

@@ -1,0 +1,431 @@
+//! Checks the options and turns them into a [`Command`].
+
+use super::Arguments;
+use crate::cli::{
+    Capture, CaptureFile, Command, Counting, DebugFiles, Delivery, FilterText, Filtering, Flushing,
+    Installation, InstallationTask, Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection,
+    Subject, Summary, Target, TextChoice, UsageError,
+};
+use crate::net_dm::monitoring::WhenBusy;
+use crate::sink::{Detail, Precision, Zone};
+use crate::source::NotPackets;
+use crate::summary::Grouping;
+
+impl Arguments {
+    pub(in crate::cli) fn check(self) -> Result<Command, UsageError> {
+        if let Some(name) = &self.explain {
+            return match self.other_options().find(|&option| option != "-n") {
+                None => Ok(Command::Explain(name.clone())),
+                Some(other) => Err(UsageError::new(
+                    format!("--explain and {other} cannot be used together"),
+                    "--explain explains a drop reason or a function and does nothing else",
+                )),
+            };
+        }
+        if self.show_filter {
+            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
+            return match self
+                .other_options()
+                .find(|option| !of_filters.contains(option))
+            {
+                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
+                Some(other) => Err(UsageError::new(
+                    format!("-d and {other} cannot be used together"),
+                    "-d prints the parsed filter, with -i, -F and --kernel-filter, and does nothing else",
+                )),
+            };
+        }
+        if let Some(installation) = self.installation()? {
+            return Ok(Command::Wireshark(installation));
+        }
+        if let Some(command) = self.alone()? {
+            return Ok(command);
+        }
+        if self.read.is_some() {
+            self.refuse_live_options()?;
+        }
+        if self.summary.is_some() || self.by.is_some() {
+            return self.summary().map(Command::Summary);
+        }
+        let filtering = self.filtering()?;
+        let delivery = self.delivery()?;
+        if let Some(file) = self.capture_file() {
+            return Ok(Command::Read(Read {
+                file,
+                trunc_len: self.trunc.unwrap_or(0),
+                delivery,
+            }));
+        }
+        Ok(Command::Capture(Capture {
+            live: self.live()?,
+            filtering,
+            delivery,
+        }))
+    }
+
+    /// Returns the installation or removal of the parts for Wireshark, if an option asks for it.
+    fn installation(&self) -> Result<Option<Installation>, UsageError> {
+        let tasks = [
+            ("--install-wireshark", self.install_wireshark),
+            ("--uninstall-wireshark", self.uninstall_wireshark),
+        ];
+        let details = [
+            ("--system", self.system),
+            ("--group", self.group.is_some()),
+            ("--extcap-dir", self.extcap_dir.is_some()),
+        ];
+        let Some((task, _)) = tasks.into_iter().find(|(_, given)| *given) else {
+            return match details.into_iter().find(|(_, given)| *given) {
+                None => Ok(None),
+                Some((option, _)) => Err(UsageError::new(
+                    format!("{option} needs --install-wireshark"),
+                    "it says where the parts for Wireshark go, and who may use them",
+                )),
+            };
+        };
+        let both = self.install_wireshark && self.uninstall_wireshark;
+        let other = both.then_some("--uninstall-wireshark");
+        if let Some(other) = other.or_else(|| self.other_options().next()) {
+            return Err(UsageError::new(
+                format!("{task} and {other} cannot be used together"),
+                format!("{task} does nothing else; --system and --extcap-dir say where"),
+            ));
+        }
+        if self.group.is_some() && !(self.install_wireshark && self.system) {
+            return Err(UsageError::new(
+                "--group needs --install-wireshark --system",
+                "the copy that a group may run is root's: sudo dwdump --install-wireshark --system --group wireshark",
+            ));
+        }
+        Ok(Some(Installation {
+            task: if self.install_wireshark {
+                InstallationTask::Install(self.group.clone())
+            } else {
+                InstallationTask::Uninstall
+            },
+            system: self.system,
+            extcap_dir: self.extcap_dir.clone(),
+        }))
+    }
+
+    /// Returns the settings for monitoring the running kernel.
+    fn live(&self) -> Result<Live, UsageError> {
+        let role = if self.passive {
+            let settings = [
+                ("-t", self.trunc.is_some()),
+                ("-l", self.limit.is_some()),
+                ("--force", self.force),
+            ];
+            if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
+                return Err(UsageError::new(
+                    format!("{option} cannot be used with -p"),
+                    "a passive listener changes nothing in the kernel: \
+                     its settings are those of whoever started the monitoring",
+                ));
+            }
+            Role::Passive
+        } else {
+            let when_busy = if self.force {
+                WhenBusy::TakeOver
+            } else {
+                WhenBusy::Refuse
+            };
+            Role::Owner {
+                trunc_len: self.trunc,
+                queue_len: self.limit,
+                when_busy,
+            }
+        };
+        Ok(Live {
+            role,
+            origins: self.origin,
+            buffer: self.bufsize,
+            duration: self.duration,
+            not_packets: self.not_packets(),
+        })
+    }
+
+    /// Returns the settings for counting drops.
+    fn summary(self) -> Result<Summary, UsageError> {
+        let of_packets = [
+            ("-w", self.write.is_some()),
+            ("--format", self.format.is_some()),
+            ("--link-type", self.link_type.is_some()),
+            ("--source-lines", self.source_lines().is_some()),
+            ("-U", self.packet_buffered),
+        ];
+        if let Some((option, _)) = of_packets.into_iter().find(|(_, given)| *given) {
+            return Err(UsageError::new(
+                format!("{option} cannot be used with --summary"),
+                "a summary counts drops and writes no packets: \
+                 capture into a file first, then `dwdump -r FILE --summary` counts what is in it",
+            ));
+        }
+        if self.kernel_filter {
+            return Err(UsageError::new(
+                "--kernel-filter cannot be used with --summary",
+                "a summary also counts what its filter rejects, and the kernel does not",
+            ));
+        }
+        let selects =
+            self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
+        let counting = if self.by.is_some() || selects {
+            Counting::Packets
+        } else {
+            Counting::Kernel
+        };
+        let of_alerts = [("-t", self.trunc.is_some()), ("-l", self.limit.is_some())];
+        let useless = of_alerts.into_iter().find(|(_, given)| *given);
+        if let (Counting::Kernel, None, Some((option, _))) = (counting, &self.read, useless) {
+            return Err(UsageError::new(
+                format!("{option} cannot be used with --summary alone"),
+                "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
+            ));
+        }
+        let lines = self.lines()?;
+        let subject = match self.capture_file() {
+            Some(file) => Subject::File(file),
+            None => Subject::Live(self.live()?),
+        };
+        Ok(Summary {
+            subject,
+            counting,
+            grouping: self.by.unwrap_or(Grouping::Location),
+            interval: self.summary.flatten(),
+            selection: self.selection()?,
+            count: self.count,
+            lines,
+            text: self.text(),
+        })
+    }
+
+    /// Returns the command of -q, -s or -e. They stand alone, because they are other options in
+    /// tcpdump.
+    fn alone(&self) -> Result<Option<Command>, UsageError> {
+        let all = [
+            (
+                self.query,
+                "-q",
+                Command::Query,
+                "shows the drop monitor's settings",
+                "prints less",
+            ),
+            (
+                self.stats,
+                "-s",
+                Command::Statistics,
+                "shows the drop monitor's statistics",
+                "sets the snapshot length, which is -t here",
+            ),
+            (
+                self.exit,
+                "-e",
+                Command::Stop,
+                "stops all monitoring on this host",
+                "prints link-layer headers",
+            ),
+        ];
+        let mut given = all.into_iter().filter(|(given, ..)| *given);
+        let Some((_, option, command, ours, tcpdumps)) = given.next() else {
+            return Ok(None);
+        };
+        let second = given.next().map(|(_, option, ..)| option);
+        match second.or_else(|| self.first_other_option()) {
+            None => Ok(Some(command)),
+            Some(other) => Err(UsageError::new(
+                format!("{option} and {other} cannot be used together"),
+                format!(
+                    "{option} {ours} and does nothing else; tcpdump's {option}, which {tcpdumps}, does not exist here"
+                ),
+            )),
+        }
+    }
+
+    /// Returns the first option that is not -q, -s or -e.
+    fn first_other_option(&self) -> Option<&'static str> {
+        self.other_options().next()
+    }
+
+    /// Returns the options given that are not -q, -s or -e.
+    fn other_options(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("-w", self.write.is_some()),
+            ("-r", self.read.is_some()),
+            ("-c", self.count.is_some()),
+            ("--summary", self.summary.is_some()),
+            ("--by", self.by.is_some()),
+            ("-i", self.interface.is_some()),
+            ("-F", self.filter_file.is_some()),
+            ("-d", self.show_filter),
+            ("--kernel-filter", self.kernel_filter),
+            ("--all", self.all),
+            ("-o", self.origin.is_some()),
+            ("-t", self.trunc.is_some()),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("-p", self.passive),
+            ("-U", self.packet_buffered),
+            ("--duration", self.duration.is_some()),
+            ("--force", self.force),
+            ("--print", self.print),
+            ("--json", self.json),
+            ("-v", self.verbose > 0),
+            // tcpdump's `-en` must not stop the monitoring.
+            ("-n", self.no_names > 0),
+            ("--source-lines", self.source_lines),
+            ("--vmlinux", self.vmlinux.is_some()),
+            ("--modules", self.modules.is_some()),
+            ("--format", self.format.is_some()),
+            ("--link-type", self.link_type.is_some()),
+            ("a filter", !self.filter.is_empty()),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(option, _)| option)
+    }
+
+    fn refuse_live_options(&self) -> Result<(), UsageError> {
+        let live = [
+            ("-p", self.passive),
+            ("-l", self.limit.is_some()),
+            ("-b", self.bufsize.is_some()),
+            ("--force", self.force),
+            ("--duration", self.duration.is_some()),
+            ("--kernel-filter", self.kernel_filter),
+        ];
+        match live.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((option, _)) => Err(UsageError::new(
+                format!("{option} cannot be used with -r"),
+                format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
+            )),
+        }
+    }
+
+    fn capture_file(&self) -> Option<CaptureFile> {
+        Some(CaptureFile {
+            target: Target::new(self.read.clone()?),
+            origins: self.origin,
+            not_packets: self.not_packets(),
+        })
+    }
+
+    fn not_packets(&self) -> NotPackets {
+        if self.all {
+            NotPackets::Take
+        } else {
+            NotPackets::LeaveOut
+        }
+    }
+
+    fn filtering(&self) -> Result<Filtering, UsageError> {
+        if !self.kernel_filter {
+            return Ok(Filtering::UserSpace);
+        }
+        if self.filter.is_empty() && self.filter_file.is_none() && self.interface.is_none() {
+            return Err(UsageError::new(
+                "--kernel-filter needs a filter",
+                "without one every drop is kept, and the kernel has nothing to reject",
+            ));
+        }
+        Ok(Filtering::KernelToo)
+    }
+
+    fn lines(&self) -> Result<Lines, UsageError> {
+        match (self.print, self.json) {
+            (true, true) => Err(UsageError::new(
+                "--print and --json cannot be used together",
+                "both write to standard output: text for people, or JSON for programs",
+            )),
+            (_, true) => Ok(Lines::Json),
+            (true, _) => Ok(Lines::Text),
+            _ => Ok(Lines::Auto),
+        }
+    }
+
+    /// Returns the debug information to use. A path to it implies source lines.
+    fn source_lines(&self) -> Option<DebugFiles> {
+        let is_wanted = self.source_lines || self.vmlinux.is_some() || self.modules.is_some();
+        is_wanted.then(|| DebugFiles {
+            vmlinux: self.vmlinux.clone(),
+            modules: self.modules.clone(),
+        })
+    }
+
+    fn text(&self) -> TextChoice {
+        TextChoice {
+            color: self.color,
+            zone: if self.utc { Zone::Utc } else { Zone::Local },
+            precision: if self.nano {
+                Precision::Nanoseconds
+            } else {
+                Precision::Microseconds
+            },
+            detail: if self.verbose > 0 {
+                Detail::Full
+            } else {
+                Detail::Line
+            },
+        }
+    }
+
+    fn selection(&self) -> Result<Selection, UsageError> {
+        let filter = match &self.filter_file {
+            None => FilterText::Words(self.filter.join(" ")),
+            Some(_) if !self.filter.is_empty() => {
+                return Err(UsageError::new(
+                    "-F and a filter cannot be used together",
+                    "put the whole filter into the file, or on the command line",
+                ));
+            }
+            Some(path) if path.as_os_str() == "-" && self.read.as_ref() == Some(path) => {
+                return Err(UsageError::new(
+                    "-F - and -r - cannot be used together",
+                    "both would read standard input: put one of them into a file",
+                ));
+            }
+            Some(path) => FilterText::File(Target::new(path.clone())),
+        };
+        Ok(Selection {
+            interface: self.interface.clone(),
+            filter,
+        })
+    }
+
+    fn delivery(&self) -> Result<Delivery, UsageError> {
+        let link_type = self.link_type;
+        match (self.format, link_type) {
+            (Some(OutputFormat::Netlink), Some(_)) => {
+                return Err(UsageError::new(
+                    "--link-type cannot be used with --format netlink",
+                    "netlink files hold the kernel's messages, not packets: use --format pcapng or pcap",
+                ));
+            }
+            (Some(OutputFormat::Pcap), Some(LinkChoice::Auto)) => {
+                return Err(UsageError::new(
+                    "--link-type auto cannot be used with --format pcap",
+                    "a pcap file has one link type: sll2 (the default) holds Ethernet and raw IP, \
+                     or use --format pcapng",
+                ));
+            }
+            _ => {}
+        }
+        Ok(Delivery {
+            selection: self.selection()?,
+            count: self.count,
+            output: self.write.clone().map(Target::new),
+            format: self.format,
+            link_type,
+            comments: self.comments,
+            lines: self.lines()?,
+            text: self.text(),
+            source_lines: self.source_lines(),
+            flushing: if self.packet_buffered {
+                Flushing::EveryPacket
+            } else {
+                Flushing::WhenIdle
+            },
+        })
+    }
+}

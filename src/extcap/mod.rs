@@ -1,0 +1,90 @@
+//! Answers the extcap protocol, by which Wireshark and tshark run this program as one of their
+//! capture interfaces: `drops`, of this host, and `drops-ssh`, of another.
+//!
+//! The protocol is a command line (extcap(4)): some calls ask what there is and are answered on
+//! standard output, one captures into a FIFO. [`request`] parses the arguments; [`options`] has one
+//! row for each option that Wireshark's dialog shows, from which follow the dialog ([`config`]), the
+//! parsing, and the command line that a capture stands for; [`capture`] and [`remote`] run it, and
+//! [`control`] takes what they have to say to Wireshark's window.
+
+mod capture;
+mod config;
+mod control;
+mod expression;
+mod interface;
+mod options;
+mod remote;
+mod request;
+mod trouble;
+mod watch;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use interface::ExtcapInterface;
+use request::{Call, ExtcapCall};
+
+use crate::run::{self, Exit, Severity};
+use crate::untrusted::EscapedMessage;
+
+/// Returns whether arguments, the program's name first, belong to the extcap protocol.
+pub fn is_call(arguments: &[OsString]) -> bool {
+    let is_of_extcap = |argument: &OsString| {
+        let argument = argument.as_encoded_bytes();
+        // The one option of this name that people type, with --install-wireshark.
+        let is_folder = argument.starts_with(b"--extcap-dir");
+        argument == b"--capture" || argument.starts_with(b"--extcap-") && !is_folder
+    };
+    arguments.iter().skip(1).any(is_of_extcap)
+}
+
+/// Does what a call asks for. Calls that only ask succeed in any case: with another status
+/// Wireshark would not show the answer.
+pub fn answer(arguments: Vec<OsString>) -> Exit {
+    let request = match ExtcapCall::parse(arguments) {
+        Ok(request) => request,
+        Err(error) => return fail(&error),
+    };
+    let answer = match request.call {
+        Call::Capture => return run_capture(&request),
+        Call::Interfaces => config::interfaces(),
+        Call::LinkTypes => config::link_types(),
+        Call::Config => config::options(request.interface),
+        Call::Reload => match request.interface {
+            ExtcapInterface::Drops => config::values(request.reload),
+            ExtcapInterface::DropsSsh => remote::values(&request),
+        },
+        Call::CheckFilter => expression::check(&request.filter)
+            .err()
+            .map_or_else(String::new, |error| format!("{}\n", EscapedMessage(error))),
+        Call::Nothing => String::new(),
+    };
+    // Whoever asked may be gone.
+    let _ = std::io::stdout().write_all(answer.as_bytes());
+    Exit::Success
+}
+
+fn run_capture(request: &ExtcapCall) -> Exit {
+    watch::end_with_parent();
+    let told = control::ControlPipes::open(request);
+    let result = match request.interface {
+        ExtcapInterface::Drops => capture::capture(request),
+        ExtcapInterface::DropsSsh => remote::capture(request),
+    };
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            run::tell(Severity::Error, &format!("dwdump: {failure}"));
+            capture::end_fifo(&request.fifo);
+            failure.exit
+        }
+    };
+    told.close();
+    exit
+}
+
+/// A call that makes no sense.
+fn fail(error: &impl std::fmt::Display) -> Exit {
+    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
+    Exit::Usage
+}

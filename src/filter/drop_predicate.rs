@@ -1,0 +1,65 @@
+//! Evaluates the words for facts of the drop.
+
+use crate::reason;
+use crate::record::{Cause, DropRecord, Interface, Name, Origin, Symbol};
+
+use super::ast::DropWord;
+use super::fact;
+
+/// Tests a fact of the drop. A fact that is absent makes the test false.
+pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
+    let (reason, symbol) = match record.cause {
+        Cause::Software { location, reason } => (reason, location.symbol),
+        _ => (None, None),
+    };
+    match word {
+        DropWord::Reason(glob) => {
+            reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
+        }
+        DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
+            // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
+            let plain = function.split(|&byte| byte == b'.').next();
+            glob.matches(function)
+                || plain.is_some_and(|plain| glob.matches(plain))
+                || symbol.is_some_and(|symbol| {
+                    glob.matches(place(symbol)) || glob.matches(symbol.0.as_bytes())
+                })
+        }),
+        DropWord::Module(glob) => symbol
+            .and_then(fact::module)
+            .is_some_and(|module| glob.matches(module)),
+        DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
+        DropWord::Named(named, glob) => {
+            let name = fact::name(record, *named);
+            name.is_some_and(|name| glob.matches(name.as_bytes()))
+        }
+        DropWord::Number(number, wanted) => {
+            fact::can_have(record, *number) && fact::number(record, *number) == *wanted
+        }
+        DropWord::InterfaceIndex(index) => {
+            record.input.is_some_and(|input| input.key.index == *index)
+        }
+        DropWord::InterfaceName(name) => {
+            record
+                .input
+                .and_then(Interface::name)
+                .map(Name::as_bytes)
+                .is_some_and(|found| found == name)
+                || fact::is_shown_as(record.input, name)
+        }
+        DropWord::NoInterface => record.input.is_none(),
+        DropWord::Protocol(protocol) => record.protocol == *protocol,
+        DropWord::Exactly(fact, value) => fact.is(record, value),
+        DropWord::Noise => {
+            record.cause.origin() == Some(Origin::Software)
+                && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
+        }
+    }
+}
+
+/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
+fn place(symbol: Symbol<'_>) -> &[u8] {
+    let text = symbol.0.as_bytes();
+    let end = text.iter().position(|&byte| byte == b' ');
+    &text[..end.unwrap_or(text.len())]
+}

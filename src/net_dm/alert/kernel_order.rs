@@ -1,0 +1,92 @@
+//! Decodes attributes that come in the order in which the kernel writes them. Each is looked for once,
+//! in its place. Without this decoder, reading a netlink file takes 1.25 times as long where few packets
+//! match (1440 instructions a packet instead of 1094).
+
+use super::{Alert, cookie, origin};
+use crate::net_dm::attr;
+use crate::net_dm::content::Content;
+use crate::net_dm::netlink::Attributes;
+use crate::record::{EtherType, Interface, Location, Name, Symbol, Timestamp};
+
+impl<'a> Alert<'a> {
+    /// Decodes attributes in the order of `net_dm_packet_report_fill` and `net_dm_hw_packet_report_fill`
+    /// (net/core/drop_monitor.c). `None` where the order differs or an attribute has to be skipped.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the byte order is known where it is called"
+    )]
+    pub(super) fn in_kernel_order(mut attributes: Attributes<'a>) -> Option<Self> {
+        let order = attributes.order();
+        let rest = &mut attributes;
+        let origin = take(rest, attr::ORIGIN, |value| {
+            order.u16(value).and_then(origin)
+        })?;
+        let pc = take(rest, attr::PC, |value| order.u64(value))?;
+        let reason = take(rest, attr::REASON, Name::new)?;
+        let symbol = take(rest, attr::SYMBOL, Name::new)?;
+        let group = take(rest, attr::HW_TRAP_GROUP_NAME, Name::new)?;
+        let trap = take(rest, attr::HW_TRAP_NAME, Name::new)?;
+        let input = take(rest, attr::IN_PORT, Some)?;
+        let cookie = take(rest, attr::FLOW_ACTION_COOKIE, cookie)?;
+        let time = take(rest, attr::TIMESTAMP, |value| order.u64(value))?;
+        let original_len = take(rest, attr::ORIG_LEN, |value| order.u32(value))?;
+        let protocol = take(rest, attr::PROTO, |value| order.u16(value))?;
+        let payload = take(rest, attr::PAYLOAD, Some)?;
+        if !rest.rest().is_empty() {
+            return None;
+        }
+        let input = match input {
+            None | Some([]) => None,
+            Some(nest) => {
+                let mut nest = attributes.nested(nest);
+                let index = take(&mut nest, attr::in_port::NETDEV_IFINDEX, |value| {
+                    order.u32(value)
+                })?;
+                let name = take(&mut nest, attr::in_port::NETDEV_NAME, Name::new)?;
+                if !nest.rest().is_empty() {
+                    return None;
+                }
+                Some(Interface::new(index.unwrap_or(0), name))
+            }
+        };
+        Some(Self {
+            origin,
+            location: Location {
+                pc,
+                symbol: symbol.map(Symbol),
+                source_line: None,
+            },
+            reason,
+            group,
+            trap,
+            cookie,
+            input,
+            time: time.map(Timestamp),
+            protocol: protocol.map(EtherType),
+            original_len,
+            payload: payload.unwrap_or_default(),
+            content: Content::Packet,
+            skipped: 0,
+        })
+    }
+}
+
+/// Reads the next attribute if it is of this type. `Some(None)` where it is of another type, `None`
+/// where its value is malformed.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    clippy::option_option,
+    reason = "the byte order is known where it is called; the caller asks with a question mark"
+)]
+fn take<'a, T>(
+    attributes: &mut Attributes<'a>,
+    kind: u16,
+    read: impl FnOnce(&'a [u8]) -> Option<T>,
+) -> Option<Option<T>> {
+    match attributes.next_if(kind) {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
+    }
+}

@@ -1,0 +1,103 @@
+//! What is refused to those whose rights are only those of the program's file: a copy of dwdump that
+//! a group may capture with must not let it stop others' monitoring, nor take more of the memory than
+//! the system's limit.
+
+use super::failure::Failure;
+use crate::cli::{Command, Live, Role, Subject, UsageError};
+use crate::net_dm::monitoring::WhenBusy;
+use crate::rights;
+
+/// The limit of a socket's receive buffer.
+const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
+
+/// Refuses what the caller may not do with the rights of the program's file, and gives them up where
+/// they are not needed.
+pub fn check(command: &Command) -> Result<(), Failure> {
+    if !rights::are_elevated() {
+        return Ok(());
+    }
+    let limit = std::fs::read_to_string(RMEM_MAX).ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok());
+    refuse(command, limit)?;
+    if live(command).is_none() && !matches!(command, Command::Query | Command::Statistics) {
+        rights::give_up().map_err(anyhow::Error::new)?;
+    }
+    Ok(())
+}
+
+fn live(command: &Command) -> Option<&Live> {
+    match command {
+        Command::Capture(capture) => Some(&capture.live),
+        Command::Summary(summary) => match &summary.subject {
+            Subject::Live(live) => Some(live),
+            Subject::File(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// `limit` is that of a receive buffer, in bytes, where it is known.
+fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
+    if *command == Command::Stop {
+        return Err(refused("-e", "it stops what others started"));
+    }
+    let Some(live) = live(command) else {
+        return Ok(());
+    };
+    if let Role::Owner {
+        when_busy: WhenBusy::TakeOver,
+        ..
+    } = live.role
+    {
+        return Err(refused("--force", "it stops what others started"));
+    }
+    match live.buffer {
+        Some(bytes) if bytes > limit.unwrap_or(0) => Err(refused(
+            "-b beyond net.core.rmem_max",
+            "it takes the kernel's memory",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refused(option: &str, why: &str) -> UsageError {
+    UsageError::new(
+        format!("{option} is for root, not for those who may capture by this file's capabilities"),
+        format!("{why}: type `sudo dwdump …`"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli;
+
+    #[track_caller]
+    fn check_refusal(line: &str, expected: Option<&str>) {
+        let words = line.split(' ').map(OsString::from);
+        let command = cli::parse(words).unwrap();
+        let refused = refuse(&command, Some(212_992))
+            .err()
+            .map(|error| error.to_string());
+        assert_eq!(
+            refused
+                .as_deref()
+                .and_then(|text| text.split(" is for").next()),
+            expected
+        );
+    }
+
+    #[test]
+    fn what_disturbs_others_is_refused() {
+        check_refusal("dwdump -e", Some("-e"));
+        check_refusal("dwdump --force", Some("--force"));
+        check_refusal("dwdump --summary --force", Some("--force"));
+        check_refusal("dwdump -b 212993", Some("-b beyond net.core.rmem_max"));
+        check_refusal("dwdump -b 212992 -w x", None);
+        check_refusal("dwdump -q", None);
+        check_refusal("dwdump -r x", None);
+        check_refusal("dwdump --summary", None);
+    }
+}

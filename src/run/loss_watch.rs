@@ -1,0 +1,58 @@
+//! Reports loss while it happens, where a front end shows it. On standard error it is in the closing
+//! lines.
+
+use super::diagnostics::{Severity, tell};
+use super::pipeline::report_loss;
+use crate::record::Loss;
+
+/// What was told of the loss so far.
+#[derive(Debug, Default)]
+pub struct LossWatch {
+    told: Loss,
+}
+
+impl LossWatch {
+    /// Tells what was lost since the start, where it is more than what was told. The first time is a
+    /// warning; a box for each second of a flood would help nobody.
+    pub fn tell(&mut self, loss: Option<Loss>) {
+        if let Some((severity, text)) = self.news(loss) {
+            tell(severity, &text);
+        }
+    }
+
+    fn news(&mut self, loss: Option<Loss>) -> Option<(Severity, String)> {
+        let loss = loss.filter(|loss| *loss != self.told)?;
+        let severity = if self.told == Loss::default() {
+            Severity::Warning
+        } else {
+            Severity::Note
+        };
+        self.told = loss;
+        let mut lines = Vec::new();
+        report_loss(&mut lines, Some(loss));
+        let text = String::from_utf8_lossy(&lines).trim_end().to_owned();
+        Some((severity, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_loss_is_a_warning_and_more_a_note() {
+        let mut watch = LossWatch::default();
+        let queue = |queue| Some(Loss { queue, socket: 0 });
+        assert_eq!(watch.news(None), None);
+        assert_eq!(watch.news(queue(0)), None);
+        let (severity, text) = watch.news(queue(2)).unwrap();
+        assert_eq!(severity, Severity::Warning);
+        assert_eq!(
+            text,
+            "2 packets lost in the kernel's queue\n0 packets lost in the socket buffer\n\
+             hint: -l N makes the kernel's queue longer"
+        );
+        assert_eq!(watch.news(queue(2)), None);
+        assert_eq!(watch.news(queue(3)).unwrap().0, Severity::Note);
+    }
+}

@@ -1,0 +1,387 @@
+//! Orders the events of several live sources by time.
+//!
+//! Each event waits until its time is [`WINDOW`] ago, so that an earlier one of another source can
+//! still come before it. Events of the same time keep the order in which they arrived. The waiting is
+//! bounded:
+//!
+//! - in time: no event waits longer than [`WINDOW`] after its arrival. One whose time is in the future
+//!   counts as of its arrival. One that arrives later than the window leaves at once, out of order.
+//! - in memory: when more than [`MAX_BYTES`] wait, the earliest leaves before its time.
+//!
+//! A drop without a time counts as of its arrival; the end of counts stays behind the counts. When
+//! this machine's clock is set back, all that waits leaves at once.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::Event;
+use crate::record::{DropRecord, Link, LinkType, OwnedRecord, Timestamp};
+
+/// The longest time that an event waits for earlier ones of other sources. The event loop lets
+/// alerts gather for up to 20 ms; this leaves room for a busy machine.
+pub const WINDOW: Duration = Duration::from_millis(100);
+/// The most memory that waiting events may use.
+pub const MAX_BYTES: usize = 8 << 20;
+
+/// The events that wait.
+#[derive(Default)]
+pub struct Merger {
+    /// By time, then by arrival.
+    waiting: BTreeMap<(Timestamp, u64), Waiting>,
+    bytes: usize,
+    arrivals: u64,
+    /// The time that the latest event of each source counts as.
+    latest: Vec<Timestamp>,
+    /// The latest reading of the clock.
+    clock: Timestamp,
+}
+
+/// An event that owns its bytes.
+enum Waiting {
+    Drop(OwnedRecord),
+    /// The record has only the cause and the time.
+    Count {
+        record: OwnedRecord,
+        count: u64,
+    },
+    EndOfCounts {
+        is_full: bool,
+    },
+}
+
+impl Merger {
+    /// Starts with nothing waiting.
+    pub fn new(sources: usize) -> Self {
+        Self {
+            latest: vec![Timestamp::default(); sources],
+            ..Self::default()
+        }
+    }
+
+    /// Adds an event that arrived from a source at `now`; hands on the earliest events while too many
+    /// wait.
+    pub fn add<B>(
+        &mut self,
+        source: usize,
+        event: Event<'_, '_>,
+        now: Timestamp,
+        receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let time = match event {
+            Event::EndOfCounts { .. } => self.latest[source],
+            _ => event.time().unwrap_or(now).min(now),
+        };
+        self.latest[source] = time;
+        self.arrivals += 1;
+        let waiting = Waiting::new(event);
+        self.bytes += waiting.size();
+        self.waiting.insert((time, self.arrivals), waiting);
+        while self.bytes > MAX_BYTES {
+            self.hand_on_first(receive)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands on the events that waited long enough.
+    pub fn release<B>(
+        &mut self,
+        now: Timestamp,
+        receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let was_set_back = now < self.clock;
+        self.clock = now;
+        if was_set_back {
+            return self.release_all(receive);
+        }
+        while self.remaining(now) == Some(Duration::ZERO) {
+            self.hand_on_first(receive)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands on all events, for no more come.
+    pub fn release_all<B>(
+        &mut self,
+        receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        while !self.waiting.is_empty() {
+            self.hand_on_first(receive)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Returns how long the earliest event still has to wait; `None` where none waits.
+    pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
+        let ((time, _), _) = self.waiting.first_key_value()?;
+        let waited = now.as_duration().saturating_sub(time.as_duration());
+        Some(WINDOW.saturating_sub(waited))
+    }
+
+    fn hand_on_first<B>(
+        &mut self,
+        receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let Some((_, first)) = self.waiting.pop_first() else {
+            return ControlFlow::Continue(());
+        };
+        self.bytes -= first.size();
+        match first {
+            Waiting::Drop(record) => receive(Event::Drop(&record.record())),
+            Waiting::Count { record, count } => {
+                let DropRecord { cause, time, .. } = record.record();
+                receive(Event::Count { cause, count, time })
+            }
+            Waiting::EndOfCounts { is_full } => receive(Event::EndOfCounts { is_full }),
+        }
+    }
+}
+
+impl Waiting {
+    fn new(event: Event<'_, '_>) -> Self {
+        match event {
+            Event::Drop(record) => Self::Drop(OwnedRecord::new(record)),
+            Event::Count { cause, count, time } => {
+                let record = DropRecord {
+                    time,
+                    cause,
+                    ..DropRecord::new(Link::known(LinkType::NO_PACKET), &[])
+                };
+                Self::Count {
+                    record: OwnedRecord::new(&record),
+                    count,
+                }
+            }
+            Event::EndOfCounts { is_full } => Self::EndOfCounts { is_full },
+        }
+    }
+
+    /// Returns the bytes of memory that the event uses.
+    fn size(&self) -> usize {
+        let bytes = match self {
+            Self::Drop(record) | Self::Count { record, .. } => record.byte_count(),
+            Self::EndOfCounts { .. } => 0,
+        };
+        size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::simulated::Simulated;
+    use proptest::prelude::*;
+
+    const MILLISECOND: u64 = 1_000_000;
+
+    fn at(milliseconds: u64) -> Timestamp {
+        Timestamp(milliseconds * MILLISECOND)
+    }
+
+    fn drop(time: u64, byte: u8) -> Simulated {
+        Simulated::Drop(Some(at(time)), byte)
+    }
+
+    /// A merger and what left it.
+    struct Merging {
+        merger: Merger,
+        left: Vec<Simulated>,
+    }
+
+    impl Merging {
+        fn new(sources: usize) -> Self {
+            Self {
+                merger: Merger::new(sources),
+                left: Vec::new(),
+            }
+        }
+
+        fn add(&mut self, source: usize, event: Simulated, now: u64) {
+            let mut keep = keep(&mut self.left);
+            let added = event.with(|event| self.merger.add(source, event, at(now), &mut keep));
+            assert_eq!(added, ControlFlow::Continue(()));
+        }
+
+        /// What leaves by then.
+        fn release(&mut self, now: u64) -> Vec<Simulated> {
+            let released = self.merger.release(at(now), &mut keep(&mut self.left));
+            assert_eq!(released, ControlFlow::Continue(()));
+            std::mem::take(&mut self.left)
+        }
+    }
+
+    fn keep(left: &mut Vec<Simulated>) -> impl FnMut(Event<'_, '_>) -> ControlFlow<()> {
+        |event| {
+            left.push(Simulated::of(event));
+            ControlFlow::Continue(())
+        }
+    }
+
+    #[test]
+    fn events_leave_in_order_of_time_when_the_window_has_passed() {
+        let mut merging = Merging::new(2);
+        merging.add(0, drop(1000, 1), 1010);
+        merging.add(0, drop(1020, 2), 1030);
+        merging.add(1, drop(1005, 3), 1040);
+        assert_eq!(merging.release(1099), []);
+        assert_eq!(
+            merging.merger.remaining(at(1099)),
+            Some(Duration::from_millis(1))
+        );
+        assert_eq!(merging.release(1105), [drop(1000, 1), drop(1005, 3)]);
+        assert_eq!(merging.release(1120), [drop(1020, 2)]);
+        assert_eq!(merging.merger.remaining(at(1120)), None);
+    }
+
+    #[test]
+    fn equal_times_keep_the_order_of_arrival() {
+        let mut merging = Merging::new(3);
+        for (source, byte) in [(2, 1), (0, 2), (1, 3), (2, 4)] {
+            merging.add(source, drop(1000, byte), 1000);
+        }
+        let expected = [1, 2, 3, 4].map(|byte| drop(1000, byte));
+        assert_eq!(merging.release(1100), expected);
+    }
+
+    #[test]
+    fn a_source_that_goes_back_in_time_is_ordered_within_the_window() {
+        let mut merging = Merging::new(2);
+        merging.add(0, drop(1050, 1), 1050);
+        merging.add(0, drop(1040, 2), 1051);
+        assert_eq!(merging.release(1150), [drop(1040, 2), drop(1050, 1)]);
+        // Later than the window: at once.
+        merging.add(0, drop(900, 3), 1150);
+        merging.add(1, drop(1150, 4), 1150);
+        assert_eq!(merging.release(1150), [drop(900, 3)]);
+    }
+
+    #[test]
+    fn a_time_in_the_future_counts_as_of_the_arrival() {
+        let mut merging = Merging::new(2);
+        merging.add(0, drop(999_999, 1), 1000);
+        merging.add(1, drop(1001, 2), 1001);
+        assert_eq!(merging.release(1101), [drop(999_999, 1), drop(1001, 2)]);
+    }
+
+    #[test]
+    fn an_absent_time_counts_as_of_the_arrival_and_stays_absent() {
+        let mut merging = Merging::new(2);
+        merging.add(0, Simulated::Drop(None, 1), 1010);
+        merging.add(1, drop(1005, 2), 1012);
+        merging.add(1, drop(1011, 3), 1012);
+        let expected = [drop(1005, 2), Simulated::Drop(None, 1), drop(1011, 3)];
+        assert_eq!(merging.release(1200), expected);
+    }
+
+    #[test]
+    fn the_end_of_counts_stays_behind_the_counts() {
+        let mut merging = Merging::new(2);
+        let counts = [
+            Simulated::Count(Some(at(1000)), 3),
+            Simulated::Count(Some(at(1000)), 4),
+            Simulated::End,
+        ];
+        for event in counts {
+            merging.add(0, event, 1001);
+        }
+        merging.add(1, drop(1001, 1), 1001);
+        assert_eq!(
+            merging.release(1200),
+            [&counts[..], &[drop(1001, 1)]].concat()
+        );
+    }
+
+    #[test]
+    fn the_earliest_leave_early_where_too_much_waits() {
+        const LEN: usize = MAX_BYTES / 4;
+        let data = vec![0; LEN];
+        let mut merger = Merger::new(2);
+        let mut left = Vec::new();
+        let mut receive = |event: Event<'_, '_>| {
+            left.push(event.time());
+            ControlFlow::<()>::Continue(())
+        };
+        for time in [1003, 1001, 1004, 1002, 1000] {
+            let record = DropRecord {
+                time: Some(at(time)),
+                ..DropRecord::new(Link::known(LinkType::RAW), &data)
+            };
+            let _ = merger.add(0, Event::Drop(&record), at(1005), &mut receive);
+            assert!(merger.bytes <= MAX_BYTES);
+        }
+        assert_eq!(left, [1001, 1000].map(|time| Some(at(time))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_back() {
+        let mut merging = Merging::new(2);
+        merging.add(0, drop(5000, 1), 5000);
+        assert_eq!(merging.release(5001), []);
+        assert_eq!(merging.release(1000), [drop(5000, 1)]);
+    }
+
+    #[test]
+    fn the_end_releases_all_and_a_break_stops() {
+        let mut merging = Merging::new(2);
+        for byte in 1..=3 {
+            merging.add(0, drop(1000, byte), 1000);
+        }
+        let mut stop = |_: Event<'_, '_>| ControlFlow::Break(7);
+        assert_eq!(merging.merger.release_all(&mut stop), ControlFlow::Break(7));
+        let released = merging.merger.release_all(&mut keep(&mut merging.left));
+        assert_eq!(released, ControlFlow::Continue(()));
+        assert_eq!(merging.left, [drop(1000, 2), drop(1000, 3)]);
+        assert_eq!(merging.merger.bytes, 0);
+    }
+
+    /// Events of three sources: how long after the one before they arrive, how old they are then, all
+    /// in milliseconds, and from which source.
+    fn arrivals(max_age: u64) -> impl Strategy<Value = Vec<(u64, u64, usize)>> {
+        proptest::collection::vec((0..30_u64, 0..max_age, 0..3_usize), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn what_arrives_within_the_window_leaves_ordered_and_in_time(arrivals in arrivals(100)) {
+            let mut merging = Merging::new(3);
+            let mut expected = Vec::new();
+            let mut left = Vec::new();
+            let (mut now, mut byte) = (1000, 0);
+            for (later, age, source) in arrivals {
+                now += later;
+                byte += 1;
+                left.extend(merging.release(now));
+                merging.add(source, drop(now - age, byte), now);
+                expected.push((now - age, byte));
+                let is_late = |(time, byte): &(u64, u8)| {
+                    time + 100 < now && !left.contains(&drop(*time, *byte))
+                };
+                prop_assert!(!expected[..expected.len() - 1].iter().any(is_late));
+            }
+            left.extend(merging.release(now + 100));
+            expected.sort_unstable();
+            let expected: Vec<_> = expected.iter().map(|&(time, byte)| drop(time, byte)).collect();
+            prop_assert_eq!(left, expected);
+            prop_assert_eq!(merging.merger.bytes, 0);
+        }
+
+        #[test]
+        fn nothing_is_lost_or_doubled_however_late_it_is(arrivals in arrivals(900)) {
+            let mut merging = Merging::new(3);
+            let (mut now, mut byte, mut left) = (1000, 0, Vec::new());
+            for (later, age, source) in arrivals {
+                now += later;
+                byte += 1;
+                merging.add(source, Simulated::Drop(Some(at(now - age)), byte), now);
+                left.extend(merging.release(now));
+            }
+            left.extend(merging.release(now + 100));
+            let mut bytes: Vec<_> = left.iter().map(|event| match event {
+                Simulated::Drop(_, byte) => *byte,
+                _ => 0,
+            }).collect();
+            bytes.sort_unstable();
+            prop_assert_eq!(bytes, (1..=byte).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The source of the kernel's drop monitor: receives its alerts and completes them with the symbols of
+//! the running kernel and the names and types of this machine's interfaces.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::cache::Memo;
+use crate::net_dm::alert::Alert;
+use crate::net_dm::cmd;
+use crate::net_dm::content::Content;
+use crate::net_dm::netlink::ByteOrder;
+use crate::net_dm::socket::{AlertSocket, Datagram};
+use crate::net_dm::summary::SummaryAlert;
+use crate::packet::ArpHardware;
+use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
+use crate::symbol::Symbols;
+
+use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
+
+/// The stream of the drop monitor's alerts.
+pub struct NetDm {
+    alerts: AlertSocket,
+    devices: DeviceTable,
+    symbols: Symbols,
+    not_packets: NotPackets,
+    left_out: LeftOut,
+}
+
+impl NetDm {
+    /// Reads from a socket that joined the group.
+    pub fn new(alerts: AlertSocket, not_packets: NotPackets) -> Self {
+        Self {
+            alerts,
+            devices: DeviceTable::default(),
+            symbols: Symbols::of_running_kernel(),
+            not_packets,
+            left_out: LeftOut::default(),
+        }
+    }
+}
+
+impl Source for NetDm {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        descriptors.push(self.alerts.as_fd());
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+        let family = self.alerts.family();
+        let datagrams = self.alerts.receive()?;
+        if datagrams.len() == 0 {
+            return Ok(Taken::Nothing);
+        }
+        for datagram in datagrams {
+            let Datagram::Alerts(mut messages) = datagram else {
+                self.left_out.damaged_messages += 1;
+                continue;
+            };
+            for message in messages.by_ref().filter(|message| message.kind == family) {
+                let Some(generic) = message.generic(ByteOrder::NATIVE) else {
+                    continue;
+                };
+                match generic.command {
+                    cmd::PACKET_ALERT => {}
+                    cmd::ALERT => {
+                        self.left_out.summaries += 1;
+                        match SummaryAlert::decode(&generic) {
+                            Some(alert) => {
+                                if let ControlFlow::Break(()) =
+                                    count(&alert, &mut self.symbols, receive)
+                                {
+                                    return Ok(Taken::Break(()));
+                                }
+                            }
+                            None => self.left_out.damaged_messages += 1,
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                }
+                let mut alert = Alert::decode(generic.attributes);
+                self.left_out.skipped_attributes += u64::from(alert.skipped);
+                match alert.content {
+                    Content::Packet => {}
+                    // Caused by a listener's filter or exit, so it is no drop, even with --all.
+                    Content::Netlink { kind } if kind == family => {
+                        self.left_out.alerts_of_alerts += 1;
+                        continue;
+                    }
+                    Content::Netlink { .. } | Content::Data => {
+                        if self.not_packets == NotPackets::LeaveOut {
+                            self.left_out.not_packets += 1;
+                            continue;
+                        }
+                    }
+                }
+                alert.location = self.symbols.complete(alert.location);
+                let found = self.devices.find(&alert);
+                // The clock is read only where the kernel sent no time.
+                let time = alert.time.unwrap_or_else(Timestamp::now);
+                let record = alert.record(Some(time), found.certain, found.guess, found.name);
+                if let ControlFlow::Break(()) = receive(Event::Drop(&record)) {
+                    return Ok(Taken::Break(()));
+                }
+            }
+            self.left_out.damaged_messages += u64::from(!messages.rest().is_empty());
+        }
+        Ok(Taken::Some)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.alerts.leave()
+    }
+
+    fn loss(&self) -> io::Result<Loss> {
+        Ok(Loss {
+            queue: 0,
+            socket: self.alerts.lost()?,
+        })
+    }
+
+    fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    fn symbols_are_newly_hidden(&mut self) -> bool {
+        self.symbols.are_newly_hidden()
+    }
+
+    fn detach_filter(&self) -> io::Result<()> {
+        self.alerts.detach_filter()
+    }
+}
+
+/// Hands on the counts of a summary alert, with the symbols of their locations.
+fn count(
+    alert: &SummaryAlert<'_>,
+    symbols: &mut Symbols,
+    receive: &mut Receive<'_>,
+) -> ControlFlow<()> {
+    let time = Some(Timestamp::now());
+    alert.try_for_each(|cause, count| {
+        let cause = match cause {
+            Cause::Software { location, reason } => Cause::Software {
+                location: symbols.complete(location),
+                reason,
+            },
+            other => other,
+        };
+        receive(Event::Count { cause, count, time })
+    })?;
+    receive(Event::EndOfCounts {
+        is_full: alert.is_full(),
+    })
+}
+
+/// The devices of this network namespace, each looked up once.
+#[derive(Default)]
+struct DeviceTable {
+    known: Memo<InterfaceKey, Option<Device>>,
+}
+
+/// A device of this namespace.
+struct Device {
+    name: Vec<u8>,
+    hardware: Option<ArpHardware>,
+}
+
+/// What is known of an alert's input device.
+#[derive(Default)]
+struct DeviceFacts<'d> {
+    /// The hardware type, where the device is certainly that of the alert.
+    certain: Option<ArpHardware>,
+    /// The hardware type of the device with its index in this network namespace.
+    guess: Option<ArpHardware>,
+    name: Option<Name<'d>>,
+}
+
+/// The loopback device's index, in every network namespace (`LOOPBACK_IFINDEX`, net/flow.h).
+const LOOPBACK: u32 = 1;
+
+impl DeviceTable {
+    /// Returns what is known of an alert's input device. The index of a software drop belongs to the
+    /// packet's network namespace, which the kernel does not send, so that only loopback is certain.
+    /// For a hardware drop the device is certain where the names match.
+    fn find(&mut self, alert: &Alert<'_>) -> DeviceFacts<'_> {
+        let Some(input) = alert.input else {
+            return DeviceFacts::default();
+        };
+        let look_up = || Device::look_up(input.key.index);
+        let Some(device) = self.known.get(input.key, look_up) else {
+            return DeviceFacts::default();
+        };
+        let name = Name::new(&device.name);
+        let is_certain =
+            input.key.index == LOOPBACK || (input.name().is_some() && input.name() == name);
+        DeviceFacts {
+            certain: device.hardware.filter(|_| is_certain),
+            guess: device.hardware,
+            name,
+        }
+    }
+}
+
+impl Device {
+    fn look_up(index: u32) -> Option<Self> {
+        let name = nix::net::if_::if_indextoname(index).ok()?;
+        // Interface names hold no slash (dev_valid_name, net/core/dev.c).
+        let path = name
+            .to_str()
+            .ok()
+            .map(|name| format!("/sys/class/net/{name}/type"));
+        let hardware =
+            path.and_then(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+        Some(Self {
+            name: name.into_bytes(),
+            hardware: hardware.map(ArpHardware),
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! The live sources of a run, taken from as one. Events of several are ordered by time, see
+//! [`merge`](super::merge); those of a single source are handed on as they come, without a copy.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::merge::Merger;
+use super::{Event, LeftOut, Source, Taken};
+use crate::record::{Loss, Timestamp};
+
+#[cfg(test)]
+mod tests;
+
+/// The sources of a run.
+pub struct Sources {
+    sources: Vec<Box<dyn Source>>,
+    merger: Merger,
+}
+
+impl Sources {
+    /// Takes over the sources.
+    pub fn new(sources: Vec<Box<dyn Source>>) -> Self {
+        Self {
+            merger: Merger::new(sources.len()),
+            sources,
+        }
+    }
+
+    /// Returns the descriptors of all sources.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut descriptors = Vec::new();
+        for source in &self.sources {
+            source.watch(&mut descriptors);
+        }
+        descriptors
+    }
+
+    /// Hands on some of the waiting events, without waiting for any. `arrived` sees each event when
+    /// its source has it, `receive` when its turn has come.
+    pub fn take<B>(
+        &mut self,
+        mut arrived: impl FnMut(&Event<'_, '_>),
+        mut receive: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> io::Result<Taken<B>> {
+        let is_single = self.sources.len() == 1;
+        let (mut has_taken, mut value) = (false, None);
+        for (number, source) in self.sources.iter_mut().enumerate() {
+            let merger = &mut self.merger;
+            let taken = source.take(&mut |event| {
+                arrived(&event);
+                let flow = if is_single {
+                    receive(event)
+                } else {
+                    merger.add(number, event, Timestamp::now(), &mut receive)
+                };
+                flow.map_break(|broken| value = Some(broken))
+            })?;
+            has_taken |= taken == Taken::Some;
+            if let Some(value) = value {
+                return Ok(Taken::Break(value));
+            }
+        }
+        if !is_single
+            && let ControlFlow::Break(value) = self.merger.release(Timestamp::now(), &mut receive)
+        {
+            return Ok(Taken::Break(value));
+        }
+        Ok(if has_taken {
+            Taken::Some
+        } else {
+            Taken::Nothing
+        })
+    }
+
+    /// Hands on the events that wait for their turn: the end, when nothing more is taken.
+    pub fn release_all<B>(
+        &mut self,
+        mut receive: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        self.merger.release_all(&mut receive)
+    }
+
+    /// Returns how long the next event still waits for its turn; `None` where none waits.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.merger.remaining(Timestamp::now())
+    }
+
+    /// Ends all streams: what waits can still be taken. Returns the first error.
+    pub fn end(&mut self) -> io::Result<()> {
+        let ended = self.sources.iter_mut().map(|source| source.end());
+        ended.fold(Ok(()), Result::and)
+    }
+
+    /// Returns what all sources lost; see [`Source::loss`].
+    pub fn loss(&self) -> io::Result<Loss> {
+        let mut sum = Loss::default();
+        for source in &self.sources {
+            let loss = source.loss()?;
+            sum.queue += loss.queue;
+            sum.socket += loss.socket;
+        }
+        Ok(sum)
+    }
+
+    /// Returns the counts of what gave no event, of all sources together.
+    pub fn left_out(&self) -> LeftOut {
+        let mut sum = LeftOut::default();
+        for source in &self.sources {
+            sum += source.left_out();
+        }
+        sum
+    }
+
+    /// Returns whether a symbol stays cut because this process may not see addresses; true once for
+    /// each source.
+    pub fn symbols_are_newly_hidden(&mut self) -> bool {
+        let mut sources = self.sources.iter_mut();
+        sources.any(|source| source.symbols_are_newly_hidden())
+    }
+
+    /// Has the kernel deliver all events again. Returns the first error.
+    pub fn detach_filters(&self) -> io::Result<()> {
+        let detached = self.sources.iter().map(|source| source.detach_filter());
+        detached.fold(Ok(()), Result::and)
+    }
+}

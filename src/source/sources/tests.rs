@@ -1,0 +1,124 @@
+//! Several sources taken from as one.
+
+use super::*;
+use crate::source::simulated::{Simulated, SimulatedSource};
+
+/// A drop of `ago` milliseconds ago.
+fn drop(base: Timestamp, ago: u64, byte: u8) -> Simulated {
+    Simulated::Drop(Some(Timestamp(base.0 - ago * 1_000_000)), byte)
+}
+
+fn sources(sources: impl IntoIterator<Item = SimulatedSource>) -> Sources {
+    let sources = sources.into_iter();
+    Sources::new(sources.map(|source| Box::new(source) as _).collect())
+}
+
+/// Takes until nothing waits; returns what was received, and what then still waits.
+fn take_all(sources: &mut Sources) -> (Vec<Simulated>, Vec<Simulated>) {
+    let (mut now, mut later) = (Vec::new(), Vec::new());
+    let keep = |event: Event<'_, '_>, into: &mut Vec<Simulated>| {
+        into.push(Simulated::of(event));
+        ControlFlow::<()>::Continue(())
+    };
+    while sources.take(|_| {}, |event| keep(event, &mut now)).unwrap() != Taken::Nothing {}
+    let _ = sources.release_all(|event| keep(event, &mut later));
+    (now, later)
+}
+
+#[test]
+fn a_single_source_hands_on_at_once_in_its_own_order() {
+    let base = Timestamp::now();
+    let events = vec![drop(base, 1, 1), drop(base, 9, 2), drop(base, 5, 3)];
+    let mut single = sources([SimulatedSource::new([events.clone()])]);
+    assert_eq!(take_all(&mut single), (events, vec![]));
+    assert_eq!(single.remaining(), None);
+}
+
+#[test]
+fn a_single_source_allocates_nothing_for_an_event() {
+    let base = Timestamp::now();
+    let mut single = sources([SimulatedSource::new([vec![drop(base, 1, 1); 1000]])]);
+    let mut count = 0;
+    let taken = allocation_counter::measure(|| {
+        let receive = |_: Event<'_, '_>| {
+            count += 1;
+            ControlFlow::<()>::Continue(())
+        };
+        single.take(|_| {}, receive).unwrap();
+    });
+    assert_eq!((taken.count_total, count), (0, 1000));
+}
+
+#[test]
+fn several_sources_are_ordered_by_time() {
+    let base = Timestamp::now();
+    let one = vec![drop(base, 9, 1), drop(base, 3, 2)];
+    let other = vec![drop(base, 5, 3), drop(base, 1, 4)];
+    let mut several = sources([one, other].map(|events| SimulatedSource::new([events])));
+    assert!(several.remaining().is_none());
+    let (now, later) = take_all(&mut several);
+    let expected = [
+        drop(base, 9, 1),
+        drop(base, 5, 3),
+        drop(base, 3, 2),
+        drop(base, 1, 4),
+    ];
+    assert_eq!([now, later].concat(), expected);
+}
+
+#[test]
+fn a_silent_source_holds_nobody_back_for_longer_than_the_window() {
+    let base = Timestamp::now();
+    let mut several = sources([
+        SimulatedSource::new([vec![drop(base, 500, 1), drop(base, 200, 2)]]),
+        SimulatedSource::new([]),
+    ]);
+    let (now, later) = take_all(&mut several);
+    assert_eq!(now, [drop(base, 500, 1), drop(base, 200, 2)]);
+    assert_eq!(later, []);
+}
+
+#[test]
+fn what_breaks_ends_the_taking() {
+    let base = Timestamp::now();
+    for count in [1, 2] {
+        let source = || SimulatedSource::new([vec![drop(base, 500, 1), drop(base, 400, 2)]]);
+        let mut several = sources((0..count).map(|_| source()));
+        let mut received = 0;
+        let receive = |_: Event<'_, '_>| {
+            received += 1;
+            ControlFlow::Break("enough")
+        };
+        let taken = several.take(|_| {}, receive).unwrap();
+        assert_eq!((taken, received), (Taken::Break("enough"), 1));
+    }
+}
+
+#[test]
+fn arrivals_are_seen_before_their_turn() {
+    let base = Timestamp::now();
+    let events = || SimulatedSource::new([vec![drop(base, 0, 1)]]);
+    let mut several = sources([events(), events()]);
+    let mut arrived = 0;
+    let receive = |_: Event<'_, '_>| ControlFlow::<()>::Continue(());
+    assert_eq!(
+        several.take(|_| arrived += 1, receive).unwrap(),
+        Taken::Some
+    );
+    assert_eq!(arrived, 2);
+}
+
+#[test]
+fn descriptors_and_counts_of_all_sources_come_together() {
+    let source = |counts| {
+        let mut source = SimulatedSource::new([]);
+        source.counts = counts;
+        source
+    };
+    let mut several = sources([source(3), source(4)]);
+    assert_eq!(several.descriptors().len(), 2);
+    assert_eq!(several.loss().unwrap().queue, 7);
+    assert_eq!(several.left_out().not_packets, 7);
+    several.end().unwrap();
+    assert_eq!(take_all(&mut several), (vec![], vec![]));
+}

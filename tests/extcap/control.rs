@@ -1,0 +1,81 @@
+//! Control pipes: what is said goes to Wireshark's window.
+
+use super::{make_fifo, reader, run, text};
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+/// The packets in some bytes: control, command, text.
+fn packets(mut bytes: &[u8]) -> Vec<(u8, u8, String)> {
+    let mut found = Vec::new();
+    while let [b'T', a, b, c, control, command, rest @ ..] = bytes {
+        let len = u32::from_be_bytes([0, *a, *b, *c]) as usize - 2;
+        found.push((*control, *command, text(&rest[..len]).to_owned()));
+        bytes = &rest[len..];
+    }
+    assert_eq!(bytes, b"");
+    found
+}
+
+#[test]
+fn an_error_is_shown_in_the_window_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fifo, input, output] = ["fifo", "in", "out"].map(|name| folder.path().join(name));
+    for path in [&fifo, &input, &output] {
+        make_fifo(path);
+    }
+    let mut window = reader(&output);
+    // Wireshark opens its end as soon as somebody has the other.
+    let toolbar = input.clone();
+    let toolbar = std::thread::spawn(move || {
+        let mut pipe = OpenOptions::new().write(true).open(toolbar).unwrap();
+        pipe.write_all(b"T\0\0\x02\0\0").unwrap();
+    });
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let done = run(&[
+        "--capture",
+        "--extcap-interface=drops-ssh",
+        "--fifo",
+        &path(&fifo),
+        "--extcap-control-in",
+        &path(&input),
+        "--extcap-control-out",
+        &path(&output),
+    ]);
+    toolbar.join().unwrap();
+    assert_eq!(text(&done.stderr), "");
+    assert_eq!(done.status.code(), Some(2));
+    let mut bytes = Vec::new();
+    window.read_to_end(&mut bytes).unwrap();
+    let [(0, 2, log), (0, 9, error)] = &packets(&bytes)[..] else {
+        panic!("{bytes:?}");
+    };
+    assert!(
+        error.starts_with("dwdump: no host to capture on\nhint: "),
+        "{error}"
+    );
+    assert_eq!(*log, format!("{error}\n"));
+}
+
+#[test]
+fn a_window_that_never_opens_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fifo, input, output] = ["fifo", "in", "out"].map(|name| folder.path().join(name));
+    for path in [&fifo, &input, &output] {
+        make_fifo(path);
+    }
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let start = Instant::now();
+    let done = run(&[
+        "--capture",
+        "--extcap-interface=drops-ssh",
+        "--fifo",
+        &path(&fifo),
+        "--extcap-control-in",
+        &path(&input),
+        "--extcap-control-out",
+        &path(&output),
+    ]);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(text(&done.stderr).starts_with("dwdump: no host to capture on\n"));
+}

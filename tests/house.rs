@@ -1,0 +1,214 @@
+//! The house rules that a compiler does not check: short files, one name for one type, and docs
+//! that state something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MOST_LINES: usize = 500;
+
+/// Files that have not been split yet.
+const STILL_LONG: &[&str] = &["src/record.rs"];
+
+/// Type names that several modules define, and why that is clearer than two names.
+const SHARED_NAMES: &[(&str, &str)] = &[(
+    "Finder",
+    "the build without source lines has another that finds none",
+)];
+
+/// Type names that several modules define and that have not been changed yet.
+const STILL_SHARED: &[&str] = &["Datagram", "Kind", "Source", "State", "Step"];
+
+/// Paragraphs of documentation that may still begin like a question or end like one: none, once all
+/// are rewritten.
+const MOST_QUESTIONS: usize = 556;
+
+/// How a paragraph begins that names its subject by a question.
+const QUESTION_WORDS: [&str; 6] = ["Whether", "What", "How", "Where", "When", "Why"];
+
+/// The files below these folders whose extension is one of these.
+fn files(folders: &[&str], extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let extension = path.extension().unwrap_or_default().to_str().unwrap();
+            if path.is_dir() {
+                open.push(path);
+            } else if extensions.contains(&extension) {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The part of a file that is not tests.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap()
+}
+
+/// The program's own files, without those that hold only tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut files = files(&["src"], &["rs"]);
+    files.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == "tests"));
+    files.retain(|(path, _)| path.file_name().unwrap() != "tests.rs");
+    assert!(files.len() > 100);
+    files
+}
+
+#[test]
+fn no_file_is_long() {
+    let files = files(&["src", "tests", "benches"], &["rs", "py", "sh", ""]);
+    let is_script = |path: &Path, text: &str| path.extension().is_some() || text.starts_with("#!");
+    let files = files.iter().filter(|(path, text)| is_script(path, text));
+    let counts = files.map(|(path, text)| (path, text.lines().count()));
+    let long = counts.filter(|(_, lines)| *lines > MOST_LINES);
+    let long = long.map(|(path, _)| path.to_str().unwrap().to_owned());
+    check_list(
+        &format!("longer than {MOST_LINES} lines"),
+        &long.collect(),
+        STILL_LONG,
+    );
+}
+
+/// Nothing is found that is not listed, and the other way round.
+#[track_caller]
+fn check_list(what: &str, found: &BTreeSet<String>, listed: &[&str]) {
+    let listed: BTreeSet<String> = listed.iter().map(|&name| name.to_owned()).collect();
+    let new: Vec<_> = found.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(found).collect();
+    assert!(new.is_empty(), "{what}: {new:#?}");
+    assert!(
+        gone.is_empty(),
+        "to be taken off the list, {what} no more: {gone:#?}"
+    );
+}
+
+/// The name of the type that a line defines, at the margin, where rustfmt puts what belongs to a
+/// module.
+fn defined_type(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.strip_prefix(' ')?,
+        None => line,
+    };
+    let line = line.strip_prefix("unsafe ").unwrap_or(line);
+    let (kind, rest) = line.split_once(' ')?;
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+    ["struct", "enum", "union", "trait", "type"]
+        .contains(&kind)
+        .then(|| &rest[..end])
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let mut places: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for (path, text) in sources() {
+        for name in product(&text).lines().filter_map(defined_type) {
+            places
+                .entry(name.to_owned())
+                .or_default()
+                .insert(path.clone());
+        }
+    }
+    assert!(places.len() > 200, "{} types", places.len());
+    places.retain(|_, paths| paths.len() > 1);
+    for (name, paths) in &places {
+        println!("{name}: {paths:?}");
+    }
+    let listed = SHARED_NAMES.iter().map(|(name, _)| *name);
+    let listed: Vec<_> = listed.chain(STILL_SHARED.iter().copied()).collect();
+    check_list(
+        "one name for several types",
+        &places.into_keys().collect(),
+        &listed,
+    );
+}
+
+/// The paragraphs of documentation in a file, each with the number of its first line.
+fn paragraphs(text: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let (mut is_open, mut is_code) = (false, false);
+    for (line, number) in text.lines().zip(1..) {
+        let line = line.trim_start();
+        let doc = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"));
+        let doc = doc.map(str::trim).filter(|doc| !doc.is_empty());
+        let Some(doc) = doc else {
+            is_open = false;
+            continue;
+        };
+        if doc.starts_with("```") {
+            (is_open, is_code) = (false, !is_code);
+        } else if is_code {
+        } else if is_open {
+            let (_, paragraph) = found.last_mut().unwrap();
+            paragraph.push(' ');
+            paragraph.push_str(doc);
+        } else {
+            found.push((number, doc.to_owned()));
+            is_open = true;
+        }
+    }
+    found
+}
+
+/// Whether a paragraph asks instead of stating something.
+fn is_question(paragraph: &str) -> bool {
+    let word = paragraph.split(' ').next().unwrap();
+    QUESTION_WORDS.contains(&word) || paragraph.ends_with('?')
+}
+
+#[test]
+fn documentation_states_something() {
+    let mut questions = Vec::new();
+    for (path, text) in sources() {
+        let found = paragraphs(product(&text)).into_iter();
+        let found = found.filter(|(_, paragraph)| is_question(paragraph));
+        questions.extend(found.map(|(line, text)| format!("{}:{line}: {text}", path.display())));
+    }
+    assert!(
+        questions.len() <= MOST_QUESTIONS,
+        "{} paragraphs that begin or end like a question, and not {MOST_QUESTIONS}:\n{}",
+        questions.len(),
+        questions.join("\n")
+    );
+}
+
+#[test]
+fn what_the_rules_look_for_is_found() {
+    let types = [
+        "pub(crate) struct A<'v> {",
+        "pub trait B: C {",
+        "type D = E;",
+        "enum F {",
+    ];
+    assert!(
+        types
+            .iter()
+            .zip(["A", "B", "D", "F"])
+            .all(|(line, name)| defined_type(line) == Some(name))
+    );
+    let none = [
+        "    type Item = u8;",
+        "// struct G",
+        "use struct_h;",
+        "impl I for J {",
+        "public K",
+    ];
+    assert!(none.iter().all(|line| defined_type(line).is_none()));
+
+    let text = "//! Returns\n//! two.\n//!\n//! What?\n\n/// Whether a:\n/// ```\n/// What\n/// ```\n/// Is it?\nfn a() {}";
+    let found = paragraphs(text);
+    let lines: Vec<_> = found.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [1, 4, 6, 10]);
+    let questions: Vec<_> = found.iter().map(|(_, text)| is_question(text)).collect();
+    assert_eq!(questions, [false, true, true, true]);
+}
