@@ -6,7 +6,7 @@ use super::answer::print;
 use super::failure::{Exit, Failure};
 use crate::cli::{Installation, InstallationTask};
 use crate::wireshark::folders::{Folders, FoldersError, Owner};
-use crate::wireshark::install::{self, Done, Interface};
+use crate::wireshark::install::{self, Done, InterfaceFile};
 
 /// Said where users have no folder for interfaces of their own.
 const NO_PERSONAL_FOLDER: &str = "no interface: this Wireshark has no personal folder for them; \
@@ -56,9 +56,9 @@ fn install(
     group: Option<&str>,
 ) -> Result<Done, Failure> {
     let interface = match group {
-        None => Interface::Link,
+        None => InterfaceFile::Link,
         Some(name) => match install::group(name)? {
-            Some(group) => Interface::Copy(group),
+            Some(group) => InterfaceFile::Copy(group),
             None => {
                 return Err(Failure::new(
                     anyhow::anyhow!("there is no group '{name}'"),

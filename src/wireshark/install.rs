@@ -30,7 +30,7 @@ const CAPABILITIES: [Cap; 3] = [Cap::NET_ADMIN, Cap::SYS_ADMIN, Cap::SYSLOG];
 
 /// How the interface gets into its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Interface {
+pub(crate) enum InterfaceFile {
     /// A link to the program that runs.
     Link,
     /// A copy that the members of a group may run, with the rights to capture.
@@ -74,7 +74,7 @@ pub(crate) fn install_files(folders: &Folders) -> Result<Done> {
 /// Installs the capture interface into `folder`; `list` keeps the folders that are created.
 pub(crate) fn install_interface(
     folder: &Path,
-    interface: &Interface,
+    interface: &InterfaceFile,
     folders: Option<&Folders>,
 ) -> Result<Done> {
     let created = create_folder(folder)?;
@@ -91,8 +91,8 @@ pub(crate) fn install_interface(
     let path = folder.join(INTERFACE);
     let fresh = folder.join(format!(".{INTERFACE}.{}", std::process::id()));
     let placed = match interface {
-        Interface::Link => symlink(&program, &fresh).with_context(|| cannot("write", &fresh)),
-        Interface::Copy(group) => copy(&program, &fresh, group.gid),
+        InterfaceFile::Link => symlink(&program, &fresh).with_context(|| cannot("write", &fresh)),
+        InterfaceFile::Copy(group) => copy(&program, &fresh, group.gid),
     };
     let placed =
         placed.and_then(|()| fs::rename(&fresh, &path).with_context(|| cannot("write", &path)));
@@ -101,8 +101,8 @@ pub(crate) fn install_interface(
     }
     placed?;
     let what = match interface {
-        Interface::Link => format!("a link to {}", program.display()),
-        Interface::Copy(group) => format!(
+        InterfaceFile::Link => format!("a link to {}", program.display()),
+        InterfaceFile::Copy(group) => format!(
             "a copy, 0750 root:{}, with cap_net_admin,cap_sys_admin,cap_syslog",
             group.name
         ),

@@ -12,7 +12,7 @@ const FIELDS: &str = include_str!("fields.lua");
 const WINDOW: &str = include_str!("window.lua");
 
 /// A field of the plug-in.
-struct Field {
+struct PluginField {
     key: &'static str,
     title: String,
     what: &'static str,
@@ -53,7 +53,7 @@ pub(crate) fn plugin() -> String {
         for (name, value) in parts {
             if let Some(value) = value {
                 let comma = if name == "key" { "" } else { "," };
-                let _ = write!(text, "{comma} {name} = {}", Quoted(value));
+                let _ = write!(text, "{comma} {name} = {}", LuaString(value));
             }
         }
         text.push_str(match field.source {
@@ -68,7 +68,7 @@ pub(crate) fn plugin() -> String {
          -- The catalogue: verdict and meaning of each reason, and of each function for drops whose\n\
          -- reason says nothing.\n\
          local NOT_SPECIFIED = {}\n",
-        Quoted(NOT_SPECIFIED)
+        LuaString(NOT_SPECIFIED)
     );
     let reasons = reason::all().iter();
     let reasons = reasons.map(|entry| (entry.name, entry.noise, entry.meaning));
@@ -83,8 +83,8 @@ pub(crate) fn plugin() -> String {
 }
 
 /// The fields: what is derived of all facts first, then the facts.
-fn fields() -> Vec<Field> {
-    let derived = |key, what| Field {
+fn fields() -> Vec<PluginField> {
+    let derived = |key, what| PluginField {
         key,
         title: title(key),
         what,
@@ -103,7 +103,7 @@ fn fields() -> Vec<Field> {
     for &fact in Fact::ALL {
         if let Some(kind) = kind(fact) {
             let about = fact.about();
-            fields.push(Field {
+            fields.push(PluginField {
                 key: about.key,
                 title: fact_title(fact),
                 what: about.what,
@@ -116,7 +116,7 @@ fn fields() -> Vec<Field> {
             });
         }
         if fact == Fact::Location {
-            fields.push(Field {
+            fields.push(PluginField {
                 source: Source::Part,
                 origin: Some(Origin::Software),
                 ..derived("function", "Software drops: the function of the location")
@@ -164,16 +164,20 @@ fn add_table(
 ) {
     let _ = writeln!(text, "local {name} = {{");
     for (key, noise, meaning) in rows {
-        let (verdict, meaning) = (Quoted(noise.word()), Quoted(meaning));
-        let _ = writeln!(text, "    [{}] = {{ {verdict}, {meaning} }},", Quoted(key));
+        let (verdict, meaning) = (LuaString(noise.word()), LuaString(meaning));
+        let _ = writeln!(
+            text,
+            "    [{}] = {{ {verdict}, {meaning} }},",
+            LuaString(key)
+        );
     }
     text.push_str("}\n");
 }
 
 /// A string of Lua.
-struct Quoted<'a>(&'a str);
+struct LuaString<'a>(&'a str);
 
-impl std::fmt::Display for Quoted<'_> {
+impl std::fmt::Display for LuaString<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_char('"')?;
         for character in self.0.chars() {
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn strings_are_quoted_for_lua() {
-        let quoted = Quoted("a\"b\\c\nd…").to_string();
+        let quoted = LuaString("a\"b\\c\nd…").to_string();
         assert_eq!(quoted, r#""a\"b\\c\010d…""#);
     }
 }
