@@ -279,7 +279,7 @@ mod tests {
         for &fact in Fact::ALL {
             let parts = match fact {
                 Fact::Origin => continue,
-                fact if fact.kind().has_bytes() => (4, &b"name"[..]),
+                fact if fact.kind().has_bytes() => (6, &b"name:1"[..]),
                 _ => (1, &[][..]),
             };
             let origin = fact.about().origin.unwrap_or(Origin::Software);

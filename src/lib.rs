@@ -119,3 +119,4 @@ pub mod symbol;
 mod sys;
 pub mod table;
 pub mod untrusted;
+pub(crate) mod wireshark;

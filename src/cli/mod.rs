@@ -40,8 +40,30 @@ pub enum Command {
     Explain(Option<String>),
     /// Show a filter as it was understood.
     ShowFilter(Selection, Filtering),
+    /// Install the parts for Wireshark, or remove them.
+    Wireshark(Installation),
     /// Print this text and exit successfully: help, version.
     Print(String),
+}
+
+/// What becomes of dwdump's parts in Wireshark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// What is done.
+    pub task: InstallationTask,
+    /// For everybody on this host, not only for the user.
+    pub system: bool,
+    /// The folder for the capture interface; `None`: where tshark says.
+    pub extcap_dir: Option<PathBuf>,
+}
+
+/// Whether parts come or go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallationTask {
+    /// Install; with a group, whose members may capture.
+    Install(Option<String>),
+    /// Remove.
+    Uninstall,
 }
 
 /// Monitoring of the running kernel.

@@ -31,7 +31,9 @@ use crate::untrusted::EscapedMessage;
 pub fn is_call(arguments: &[OsString]) -> bool {
     let is_of_extcap = |argument: &OsString| {
         let argument = argument.as_encoded_bytes();
-        argument == b"--capture" || argument.starts_with(b"--extcap-")
+        // The one option of this name that people type, with --install-wireshark.
+        let is_folder = argument.starts_with(b"--extcap-dir");
+        argument == b"--capture" || argument.starts_with(b"--extcap-") && !is_folder
     };
     arguments.iter().skip(1).any(is_of_extcap)
 }

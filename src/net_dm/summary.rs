@@ -72,6 +72,7 @@ impl<'a> SummaryAlert<'a> {
                         let location = Location {
                             pc: order.u64(&place[..8]),
                             symbol: None,
+                            source_line: None,
                         };
                         let cause = Cause::Software {
                             location,

@@ -33,7 +33,7 @@ use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 mod catalogue;
 
 /// The reason that the kernel sends when the code gives none (`SKB_DROP_REASON_NOT_SPECIFIED`).
-const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
+pub(crate) const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
 /// The prefix of the enumerators in include/net/dropreason-core.h, which the kernel does not send.
 const PREFIX: &[u8] = b"SKB_DROP_REASON_";
@@ -107,7 +107,7 @@ impl Noise {
     }
 
     /// Returns the verdict in one word, for a column.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Usually(_) => "noise",
             Self::Depends(_) => "depends",

@@ -96,6 +96,8 @@ pub struct Location<'a> {
     pub pc: Option<u64>,
     /// The kernel's name for that address.
     pub symbol: Option<Symbol<'a>>,
+    /// The line of the kernel's source, where debug information was looked up.
+    pub source_line: Option<Name<'a>>,
 }
 
 /// The description of a fact.
@@ -279,13 +281,13 @@ facts! {
         line: Some(1),
         wanted: Some("an address, for instance 0xffffffffb3d420b5"),
     }
-    // No record has it: the sinks look it up, with `--source-lines`.
-    Source: SourceLine, (from |_| None), {
-        key: "source",
+    // Only files have it: the sinks look it up, with `--source-lines`.
+    Source: SourceLine, (source_line in DropRecord { cause: Cause::Software { location: Location { source_line, .. }, .. }, .. }), {
+        key: "source_line",
         name: "source",
         what: "Software drops: file:line, with --source-lines",
         origin: Some(Origin::Software),
-        commented: Commented::Never,
+        commented: Commented::Always,
         line: None,
         wanted: None,
     }

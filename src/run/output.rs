@@ -21,7 +21,7 @@ use crate::net_dm::family;
 use crate::record::{CaptureHost, LinkType};
 use crate::sink::{
     BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
-    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle,
+    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle, WithLines,
 };
 
 /// The program's name and version, as written into files.
@@ -104,12 +104,6 @@ impl Plan {
                 None => None,
             },
         };
-        if lines.is_none() && delivery.source_lines.is_some() {
-            return Err(UsageError::new(
-                "--source-lines needs text or JSON output",
-                "capture files cannot hold source lines: add --print or --json, or read the file later with --source-lines",
-            ));
-        }
         if let Some(name) = path.as_deref().filter(|path| names_other_compression(path)) {
             return Err(UsageError::new(
                 format!("{} would not be compressed", shown(name)),
@@ -117,6 +111,13 @@ impl Plan {
             ));
         }
         let layout = layout(delivery, path.as_deref());
+        let has_comments = matches!(layout, Layout::Pcapng(..));
+        if !has_comments && lines.is_none() && delivery.source_lines.is_some() {
+            return Err(UsageError::new(
+                "--source-lines needs text, JSON or pcapng output",
+                "this format cannot hold source lines: add --print or --json, or choose a name in .pcapng",
+            ));
+        }
         if delivery.link_type == Some(LinkChoice::Auto)
             && delivery.format.is_none()
             && is_pcap(path.as_deref())
@@ -320,8 +321,10 @@ impl Prepared<'_> {
             output.text = Some(NamedSink {
                 name: STANDARD_OUTPUT.into(),
                 sink: match kind {
-                    LineKind::Text(style) => Box::new(TextSink::new(writer, style).finding(finder)),
-                    LineKind::Json => Box::new(JsonSink::new(writer).finding(finder)),
+                    LineKind::Text(style) => {
+                        Box::new(TextSink::new(writer, style).finding(finder.clone()))
+                    }
+                    LineKind::Json => Box::new(JsonSink::new(writer).finding(finder.clone())),
                 },
             });
         }
@@ -337,9 +340,9 @@ impl Prepared<'_> {
             output.pipe = output.pipe.take().or_else(|| pipe(&file));
             let writer = BufWriter::with_capacity(BUFFER_LEN, file);
             let sink = match self.plan.compression() {
-                None => layout.sink(writer, host, family),
+                None => layout.sink(writer, host, family, finder),
                 Some(compression) => CompressedSink::new(compression, writer, |writer| {
-                    layout.sink(writer, host, family)
+                    layout.sink(writer, host, family, finder)
                 })
                 .map(|sink| Box::new(sink) as Box<dyn Sink>),
             };
@@ -421,11 +424,16 @@ impl Layout {
         writer: impl Write + 'static,
         host: &CaptureHost,
         family: Option<u16>,
+        finder: Option<SharedFinder>,
     ) -> io::Result<Box<dyn Sink>> {
         Ok(match self {
             Self::Pcapng(linking, commenting) => {
                 let sink = PcapngSink::new(writer, linking, APPLICATION, host)?;
-                Box::new(sink.commenting(commenting))
+                let sink = sink.commenting(commenting);
+                match finder {
+                    Some(finder) => Box::new(WithLines::new(sink, finder)),
+                    None => Box::new(sink),
+                }
             }
             Self::Pcap(link) => Box::new(PcapSink::new(writer, link)?),
             Self::Netlink(_) => Box::new(NetlinkSink::new(

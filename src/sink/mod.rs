@@ -23,6 +23,7 @@
 //! #         location: Location {
 //! #             pc: None,
 //! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #             source_line: None,
 //! #         },
 //! #         reason: Name::new(b"SOCKET_RCVBUFF"),
 //! #     },
@@ -59,6 +60,7 @@ mod pcap;
 mod pcapng;
 pub(crate) mod summary;
 mod text;
+mod with_lines;
 
 use std::cell::RefCell;
 use std::io;
@@ -70,6 +72,7 @@ pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
 pub use pcapng::PcapngSink;
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
+pub use with_lines::WithLines;
 
 use crate::packet::{self, COOKED_NETLINK};
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
@@ -127,12 +130,19 @@ pub struct SourceLine {
     pub chain: Vec<Untrusted>,
 }
 
-/// Returns the source line of a record's drop.
+/// Returns the source line of a record's drop: the one that the finder knows, else the record's own.
 fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option<SourceLine> {
     let Cause::Software { location, .. } = record.cause else {
         return None;
     };
-    finder?.borrow_mut().find(location)
+    let found = finder.and_then(|finder| finder.borrow_mut().find(location));
+    found.or_else(|| {
+        let line = String::from_utf8_lossy(location.source_line?.as_bytes());
+        Some(SourceLine {
+            line: line.into_owned().into(),
+            chain: Vec::new(),
+        })
+    })
 }
 
 /// The result of writing a record.

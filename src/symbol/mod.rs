@@ -279,6 +279,7 @@ mod tests {
         Location {
             pc: Some(pc),
             symbol: Name::new(sent.as_bytes()).map(Symbol),
+            source_line: None,
         }
     }
 

@@ -276,7 +276,7 @@ const CASES: &[(&str, &str)] = &[
     ("shown-with-a-file", "-d -w x tcp"),
     ("pcap-of-any-link", "-r fixtures/made/own.pcapng -w x.pcap --link-type auto"),
     ("source-lines-missing", "-r fixtures/software-6.12.pcap --print --source-lines -c 1"),
-    ("source-lines-without-text", "-r fixtures/made/own.pcapng -w x.pcapng --source-lines"),
+    ("source-lines-without-text", "-r fixtures/made/own.pcapng -w x.pcap --source-lines"),
     ("filter-in-upper-case", "-d tcp AND udp"),
     ("filter-of-another-tool", "-d tcp.port == 80"),
     ("filter-of-a-tunnel", "-d vxlan"),
