@@ -228,6 +228,11 @@ mod tests {
         ("stats", "does nothing else"),
         ("exit", "does nothing else"),
         ("version", "does nothing else"),
+        ("install-wireshark", "does nothing else"),
+        ("uninstall-wireshark", "does nothing else"),
+        ("system", "goes with the two"),
+        ("group", "goes with the two"),
+        ("extcap-dir", "goes with the two"),
     ];
 
     #[test]
