@@ -316,6 +316,20 @@ pub struct Loss {
     pub queue: u64,
     /// Lost in the socket's receive buffer.
     pub socket: u64,
+    /// Lost with eBPF: the perf buffers were full, or the programs could not be started.
+    pub perf: u64,
+}
+
+impl Loss {
+    /// Returns all that was lost.
+    pub fn sum(self) -> u64 {
+        let Self {
+            queue,
+            socket,
+            perf,
+        } = self;
+        queue.saturating_add(socket).saturating_add(perf)
+    }
 }
 
 /// The host that packets were captured on. Unknown fields are `None`.

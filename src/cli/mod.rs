@@ -66,9 +66,24 @@ pub enum InstallationTask {
     Uninstall,
 }
 
+/// The source of live drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// The drop monitor, or eBPF where that is missing, busy or refused
+    #[default]
+    Auto,
+    /// The kernel's drop monitor
+    #[value(name = "netdm")]
+    NetDm,
+    /// An eBPF program, which sees packets without a link-layer header as well
+    Ebpf,
+}
+
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
+    /// The source of the drops.
+    pub source: SourceChoice,
     /// The role: start monitoring, or listen to another process's.
     pub role: Role,
     /// The origins to monitor; `None` means both, or those that the kernel has.

@@ -223,6 +223,7 @@ mod tests {
         ("packet-buffered", "output is handed on when idle"),
         ("format", "Wireshark gets pcapng"),
         ("link-type", "Wireshark reads every link type"),
+        ("source", "the default takes what there is"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),
         ("stats", "does nothing else"),

@@ -1,6 +1,7 @@
 //! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another
 //! process's, and explains why the kernel refuses.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::capacity;
@@ -38,6 +39,22 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
+    /// Returns how many bytes of a frame eBPF programs capture. They count nothing themselves.
+    pub fn snaplen(self, role: Role) -> u32 {
+        let trunc_len = match role {
+            Role::Owner { trunc_len, .. } => trunc_len,
+            Role::Passive => None,
+        };
+        let default = match self {
+            Self::Packets(default) => default,
+            Self::Counts => COUNTED_LEN,
+        };
+        match trunc_len.unwrap_or(default) {
+            0 => u32::MAX,
+            len => len,
+        }
+    }
+
     /// Returns the reports that the kernel is to send.
     pub fn reporting(self, role: Role) -> Reporting {
         let (trunc_len, queue_len) = match role {
@@ -70,6 +87,34 @@ pub enum Beginning {
     },
     /// The run listens to another process's monitoring, which has these settings.
     Listening(Settings),
+    /// eBPF programs were attached.
+    Tracing(Tracing),
+}
+
+/// The reason for which drops come from eBPF programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// The user chose them.
+    Chosen,
+    /// NET_DM was not found.
+    WithoutNetDm,
+    /// Somebody else uses NET_DM.
+    NetDmIsBusy,
+    /// The kernel refuses NET_DM.
+    NetDmIsRefused,
+}
+
+/// Names the captured drops, for the opening line: `software drops with eBPF`.
+impl fmt::Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("software drops with eBPF")?;
+        f.write_str(match self {
+            Self::Chosen => "",
+            Self::WithoutNetDm => " (no NET_DM here)",
+            Self::NetDmIsBusy => " (NET_DM is busy)",
+            Self::NetDmIsRefused => " (NET_DM is refused)",
+        })
+    }
 }
 
 /// A socket that receives alerts.
