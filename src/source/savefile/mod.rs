@@ -161,8 +161,8 @@ struct Packet<'a> {
 }
 
 /// What is next in the file.
-enum Next<'a> {
-    Packet(Found<'a>),
+enum Next<T> {
+    Packet(Found<T>),
     /// So many bytes that hold no packet.
     Other(usize),
     /// So many bytes that begin another section.
@@ -171,9 +171,10 @@ enum Next<'a> {
     Needs(usize),
 }
 
-/// A packet, and where it ends.
-struct Found<'a> {
-    packet: Packet<'a>,
+/// A packet that was taken, and where it ends.
+struct Found<T> {
+    /// What became of it.
+    taken: T,
     /// Bytes of the packet and its headers.
     len: usize,
     /// Whether its block goes on behind those.

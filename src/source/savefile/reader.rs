@@ -137,14 +137,14 @@ impl Reader {
             return Ok(Progress::Done);
         };
         let offset = self.input.offset();
-        let next = format.next(self.input.pending(), &mut self.remarks);
-        match next {
-            Ok(Next::Packet(found)) => {
-                if let Some(id) = found.packet.family() {
-                    self.decoder.families.announce(found.packet.interface, id);
-                }
-                self.is_open = true;
+        let families = &mut self.decoder.families;
+        let next = format.next(self.input.pending(), &mut self.remarks, |packet, _| {
+            if let Some(id) = packet.family() {
+                families.announce(packet.interface, id);
             }
+        });
+        match next {
+            Ok(Next::Packet(_)) => self.is_open = true,
             Ok(Next::Other(len) | Next::Section(len)) => self.input.consume(len),
             Ok(Next::Needs(len)) => {
                 if self.input.more(len) {
@@ -190,12 +190,11 @@ impl Reader {
             return Ok(Progress::Done);
         };
         loop {
-            let next = format.next(input.pending(), remarks);
+            let next = format.next(input.pending(), remarks, |packet, remarks| {
+                decoder.deliver(packet, remarks, &mut take)
+            });
             let (len, is_cut, flow) = match next {
-                Ok(Next::Packet(found)) => {
-                    let flow = decoder.deliver(&found.packet, remarks, &mut take);
-                    (found.len, found.is_cut, flow)
-                }
+                Ok(Next::Packet(found)) => (found.len, found.is_cut, found.taken),
                 Ok(Next::Other(len)) => (len, false, ControlFlow::Continue(())),
                 Ok(Next::Section(len)) => {
                     decoder.families.clear();
@@ -239,11 +238,17 @@ fn cut_header(what: String) -> OpenError {
 }
 
 impl Format {
-    #[inline]
-    fn next<'a>(&'a mut self, bytes: &'a [u8], remarks: &mut Remarks) -> Result<Next<'a>, String> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see PcapngFile::next")]
+    fn next<T>(
+        &mut self,
+        bytes: &[u8],
+        remarks: &mut Remarks,
+        mut take: impl FnMut(&Packet<'_>, &mut Remarks) -> T,
+    ) -> Result<Next<T>, String> {
         match self {
-            Self::Pcap(file) => file.next(bytes),
-            Self::Pcapng(file) => file.next(bytes, remarks),
+            Self::Pcap(file) => file.next(bytes, |packet| take(packet, remarks)),
+            Self::Pcapng(file) => file.next(bytes, remarks, take),
         }
     }
 
@@ -299,7 +304,8 @@ impl Packet<'_> {
 }
 
 /// Makes the record of a packet and its options.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "else the caller copies its record")]
 fn record<'a>(
     packet: &'a Packet<'_>,
     options: &'a PacketOptions,
