@@ -136,6 +136,7 @@ fn count_places(table: &mut GroupedCounts, places: Range<u64>) {
         let location = Location {
             pc: Some(pc),
             symbol: None,
+            source_line: None,
         };
         let reason = None;
         let cause = Cause::Software { location, reason };

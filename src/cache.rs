@@ -1,5 +1,5 @@
-//! Caches for what is worked out again and again: the packets of a flood differ in their bytes, hardly
-//! ever in why they were dropped.
+//! Caches for results that are needed again and again: the packets of a flood differ in their
+//! bytes, but hardly in the facts of their drops.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -14,9 +14,9 @@ pub struct Cache<K, V> {
     /// made on demand, because two thousand of them cost 0.2 ms to make and to free.
     sets: Box<[[u16; WAYS]; SETS]>,
     entries: Vec<CacheEntry<K, V>>,
-    /// The position of the entry that was asked for last: a flood asks for it again.
+    /// The position of the entry that was looked up last: a flood looks it up again.
     latest: usize,
-    /// Seeded at random, so that nobody can make a file of keys that replace each other.
+    /// Seeded at random, so that no file can be made of keys that replace each other.
     hashes: RandomState,
 }
 
@@ -26,13 +26,13 @@ struct CacheEntry<K, V> {
     value: V,
 }
 
-/// Entries of the cache. A capture with a hundred different causes has many.
+/// The number of entries. A hundred different causes in a capture are many.
 const ENTRIES: usize = 2048;
-/// Entries of a set. With one, several of a hundred keys would replace each other all the time; more
-/// than four keys in a set are rare.
+/// The number of entries in a set. With one, several of a hundred keys would replace each other all
+/// the time; a set rarely has more than four keys.
 const WAYS: usize = 4;
 const SETS: usize = ENTRIES / WAYS;
-/// Longer keys are not cached. Ours have about a hundred bytes.
+/// The most bytes of a key that is cached. dwdump's own keys have about a hundred.
 const MAX_BYTES: usize = 512;
 
 const _: () = assert!(ENTRIES <= u16::MAX as usize);
@@ -166,8 +166,8 @@ impl<K: Copy + Eq, V> CacheEntry<K, V> {
     }
 }
 
-/// A map that keeps every value, for keys of which the kernel has only so many. The latest key is
-/// compared first, because a flood asks for it again.
+/// A map that keeps every value, for keys of which the kernel has a limited number. The latest key
+/// is compared first, because a flood looks it up again.
 pub struct Memo<K, V> {
     known: IndexMap<K, V, RandomState>,
     /// The position of the latest key.
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(cache.find(&(2, 4), &[b"no", b"part"]), None);
         assert_eq!(cache.find(&(2, 4), &[b"no", b"por"]), None);
         assert_eq!(cache.find(&(2, 5), &[b"no", b"ports"]), None);
-        // Asked for again, with another key between.
+        // The same key again, with another one in between.
         for (pieces, value) in [([&b"no"[..], b"port"], 7), ([b"no", b"sock"], 8)] {
             for _ in 0..2 {
                 assert_eq!(cache.get(&(2, 4), &pieces, |_, new| *new = 8), Some(&value));
@@ -246,7 +246,7 @@ mod tests {
         let keys = || (0..100_u64).map(u64::to_le_bytes);
         keys().for_each(|key| cache.insert(&(), &[&key], key));
         let known = keys().filter(|key| cache.find(&(), &[key]) == Some(key));
-        // Seeds are random: five keys in a set are possible, a dozen replaced ones are not.
+        // Seeds are random: that five keys share a set is possible, but not a dozen times.
         assert!(known.count() > 88);
     }
 

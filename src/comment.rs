@@ -1,5 +1,5 @@
-//! Writes a record's metadata as packet comments, one fact a comment, and reads them back. The keys, their
-//! order and the spelling of the values are the public interface of our file format; the rows of
+//! Writes a record's facts as packet comments, one fact a comment, and reads them back. The keys,
+//! their order and the spelling of the values are part of dwdump's file format; the rows of
 //! [`Fact`] define them.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use crate::untrusted::Untrusted;
 pub enum Comment<'a> {
     /// `reason: NO_SOCKET`
     Fact(Fact, Value<'a>),
-    /// `time: unknown`, only where the block has a time but the record has none
+    /// `time: unknown`, only where the block has a time and the record has none
     NoTime,
     /// `meaning: …`, on request
     Meaning(&'a str),
@@ -30,8 +30,8 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// Returns the record's protocol if the bytes do not say it. `link` and `data` are those of the packet in the
-/// file, which differ from the record's with `--link-type`.
+/// Returns the record's protocol if the bytes in the file do not show it. `link` and `data` are
+/// those of the packet in the file, which differ from the record's with `--link-type`.
 pub fn unsaid_protocol(record: &DropRecord<'_>, link: LinkType, data: &[u8]) -> Option<EtherType> {
     record
         .protocol
@@ -44,7 +44,7 @@ pub fn comments<'a>(record: &DropRecord<'a>) -> impl Iterator<Item = Comment<'a>
     facts(record, Commented::Always)
 }
 
-/// Returns what a packet's interface says as comments, for files in which all packets share one
+/// Returns the facts of a packet's interface as comments, for files in which all packets share one
 /// interface.
 pub fn interface_comments<'a>(record: &DropRecord<'a>) -> impl Iterator<Item = Comment<'a>> {
     facts(record, Commented::OnSharedInterface)
@@ -56,7 +56,7 @@ fn facts<'a>(record: &DropRecord<'a>, commented: Commented) -> impl Iterator<Ite
     facts.filter_map(|&fact| Some(Comment::Fact(fact, fact.get(record)?)))
 }
 
-/// The facts of a packet as its comments say them: the reverse of [`comments`].
+/// The facts in a packet's comments; the reverse of [`comments`].
 ///
 /// # Example
 ///
@@ -80,15 +80,15 @@ fn facts<'a>(record: &DropRecord<'a>, commented: Commented) -> impl Iterator<Ite
 pub struct ParsedComments<'a> {
     /// The parts of the values, in the order of [`Fact::ALL`].
     values: [Option<(u64, Cow<'a, [u8]>)>; Fact::ALL.len()],
-    /// The origin, as the packet's interface or a comment says it.
+    /// The origin according to the packet's interface or a comment.
     origin: Option<Origin>,
     has_no_time: bool,
-    /// Comments that are not ours: unknown keys, values that we would not write, repetitions.
+    /// Comments that dwdump did not write: unknown keys, other spellings of values, repetitions.
     notes: Vec<Untrusted<&'a str>>,
 }
 
 impl<'a> ParsedComments<'a> {
-    /// Begins with the origin that the packet's interface says.
+    /// Returns the facts of a packet whose interface has this `origin`.
     pub fn of_origin(origin: Option<Origin>) -> Self {
         Self {
             origin,
@@ -96,14 +96,15 @@ impl<'a> ParsedComments<'a> {
         }
     }
 
-    /// Takes one comment.
+    /// Reads one comment.
     pub fn read(&mut self, comment: &'a str) {
         if self.read_known(comment).is_none() {
             self.notes.push(comment.into());
         }
     }
 
-    /// Returns `None` if the comment is not one that we write, or its fact is known already.
+    /// Reads a comment that dwdump writes. Returns `None` for any other, and if its fact is already
+    /// known.
     fn read_known(&mut self, comment: &'a str) -> Option<()> {
         let (key, text) = comment.split_once(": ")?;
         match key {
@@ -111,7 +112,7 @@ impl<'a> ParsedComments<'a> {
                 let is_new = text == "unknown" && !self.has_no_time;
                 is_new.then(|| self.has_no_time = true)
             }
-            // It comes from the catalogue and not from the drop, and is looked up anew.
+            // The meaning comes from the catalogue, which is consulted again when it is shown.
             "meaning" => Some(()),
             key => {
                 let mut facts = Fact::ALL.iter();
@@ -141,8 +142,8 @@ impl<'a> ParsedComments<'a> {
         Some(())
     }
 
-    /// Returns who dropped the packet. If neither the interface nor a comment says it, the other facts
-    /// decide; a packet without any is no drop.
+    /// Returns the origin of the drop. If neither the interface nor a comment tells it, the other
+    /// facts decide; a packet without any is not a drop.
     fn decided_origin(&self) -> Option<Origin> {
         let has_facts_of = |origin: Origin| {
             let mut facts = Fact::ALL.iter();
@@ -168,12 +169,12 @@ impl<'a> ParsedComments<'a> {
         });
     }
 
-    /// Returns whether the time in the packet's block is to be ignored.
+    /// Returns whether the time in the packet's block is not valid.
     pub fn has_no_time(&self) -> bool {
         self.has_no_time
     }
 
-    /// Returns the comments that are not ours.
+    /// Returns the comments that dwdump did not write.
     pub fn notes(&self) -> &[Untrusted<&'a str>] {
         &self.notes
     }
@@ -278,7 +279,7 @@ mod tests {
         for &fact in Fact::ALL {
             let parts = match fact {
                 Fact::Origin => continue,
-                fact if fact.kind().has_bytes() => (4, &b"name"[..]),
+                fact if fact.kind().has_bytes() => (6, &b"name:1"[..]),
                 _ => (1, &[][..]),
             };
             let origin = fact.about().origin.unwrap_or(Origin::Software);
@@ -286,7 +287,7 @@ mod tests {
             Fact::store_each(&mut record, |stored| match stored {
                 Fact::Origin => Value::Origin(origin).parts(),
                 stored if stored == fact => Some(parts),
-                // Its name needs one.
+                // The interface needs an index to have a name.
                 Fact::IfIndex => Some((7, &[])),
                 _ => None,
             });

@@ -48,7 +48,7 @@ pub struct InterfaceFacts {
     pub input: Option<(InterfaceKey, Vec<u8>)>,
     /// Who dropped the packets; `None` for captures of other packets.
     pub origin: Option<Origin>,
-    /// Whether the link type is a guess.
+    /// The certainty of the link type.
     pub basis: Basis,
 }
 

@@ -54,12 +54,12 @@
 //!    `net_dm::control` sends requests and explains refusals, `net_dm::socket` has the two sockets.
 //! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
 //!    `bpf` that the kernel runs on a message.
-//! 6. [`source`] and [`sink`]: where records come from and go to. A source tells [`source::Event`]s:
-//!    drops, or counts that the kernel made itself. `source::Source` is what an event loop asks of a
-//!    live one, `source::net_dm` the drop monitor's; `source::sources` is the list of a run, and
-//!    `source::merge` orders the events of several by time. [`source::savefile::Reader`] reads a capture file without I/O:
-//!    whoever has the file puts bytes in and takes events out. What a packet's comments say is worked out once
-//!    for all packets that say the same (`cache`), on the way in and out.
+//! 6. [`source`] and [`sink`]: where records come from and go to. A source passes on [`source::Event`]s:
+//!    drops, or counts that the kernel made itself. `source::Source` is the interface between an event
+//!    loop and a live source, and `source::net_dm` implements it for the drop monitor;
+//!    `source::sources` is the list of a run's sources, and `source::merge` orders their events by
+//!    time. [`source::savefile::Reader`] reads a capture file without I/O: its caller puts bytes in
+//!    and takes events out. Packets with equal comments share one parsed or written copy (`cache`).
 //! 7. [`summary`]: counts drops by groups, in bounded memory.
 //! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
 //! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a
@@ -119,3 +119,4 @@ pub mod symbol;
 mod sys;
 pub mod table;
 pub mod untrusted;
+pub(crate) mod wireshark;

@@ -19,6 +19,7 @@
 //!         location: Location {
 //!             pc: None,
 //!             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//!             source_line: None,
 //!         },
 //!         reason: Name::new(b"SOCKET_RCVBUFF"),
 //!     },
@@ -41,6 +42,7 @@
 use std::fmt;
 
 mod fact;
+mod link;
 mod owned;
 mod packed;
 mod value;
@@ -51,6 +53,7 @@ use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
+pub use link::{Basis, EtherType, Link, LinkType};
 pub(crate) use owned::OwnedRecord;
 pub(crate) use packed::{OwnedFacts, Packed};
 pub use value::{Kind, Value, unescape};
@@ -114,14 +117,15 @@ impl Timestamp {
     }
 }
 
-/// As a date: every timestamp has one, until the year 2554.
+/// Converts to a date: every timestamp has one, until the year 2554.
 impl From<Timestamp> for DateTime<Utc> {
     fn from(time: Timestamp) -> Self {
         Self::UNIX_EPOCH + time.as_duration()
     }
 }
 
-/// Who dropped a packet (`NET_DM_ATTR_ORIGIN`, `enum net_dm_origin` of linux/net_dropmon.h).
+/// The component that dropped a packet (`NET_DM_ATTR_ORIGIN`, `enum net_dm_origin` of
+/// linux/net_dropmon.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The kernel.
@@ -143,14 +147,14 @@ impl fmt::Display for Origin {
 /// hostile. Every name has to fit a pcapng option (65535 bytes) with each byte escaped.
 pub const MAX_NAME: usize = 1024;
 
-/// A name from outside: the bytes before the first NUL, neither empty nor longer than
-/// [`MAX_NAME`]. What follows the NUL is kept, too: [`as_sent`](Self::as_sent) returns it, and
-/// everything else, `==` included, ignores it.
+/// A name from outside: the bytes before the first NUL, neither empty nor longer than [`MAX_NAME`].
+/// The bytes after the NUL are kept, too: [`as_sent`](Self::as_sent) returns them, and everything
+/// else, `==` included, ignores them.
 #[derive(Clone, Copy)]
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
-    /// Takes at most [`MAX_NAME`] bytes; `None` where the name is empty.
+    /// Takes at most [`MAX_NAME`] bytes. Returns `None` if the name is empty.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let is_something = bytes.first().is_some_and(|&byte| byte != 0);
@@ -173,8 +177,8 @@ impl<'a> Name<'a> {
         rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
     }
 
-    /// Returns the bytes as they came, with a NUL and what follows it: enough to recognise a name
-    /// that was seen before, without a search for its end.
+    /// Returns the bytes as they came, including the NUL and what follows it. This recognises a
+    /// name that was seen before without searching for its end.
     #[inline]
     pub fn as_sent(self) -> &'a [u8] {
         self.0
@@ -205,8 +209,8 @@ impl fmt::Debug for Name<'_> {
 /// kernel's.
 pub type Reason<'a> = Name<'a>;
 
-/// A place in the kernel as `%pS` formats it: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts it
-/// at 39 characters, so offset, size and module can each be missing; in a live capture,
+/// A location in the kernel as `%pS` formats it: `gre_rcv+0x1a2/0x2d0 [gre]`. The drop monitor cuts
+/// it at 39 characters, so offset, size and module can each be missing; in a live capture,
 /// `symbol::Symbols` completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a>(pub Name<'a>);
@@ -233,9 +237,9 @@ impl fmt::Display for Symbol<'_> {
     }
 }
 
-/// The number that identifies an interface. Capture files, rows of tables and filters tell interfaces
-/// apart by it. An ifindex is unique only in its network namespace, which the drop monitor does not
-/// send; a source that knows the namespace adds it here.
+/// The number that identifies an interface in capture files, in rows of tables and in filters. An
+/// ifindex is unique only in its network namespace, which the drop monitor does not send; a source
+/// that knows the namespace adds it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct InterfaceKey {
@@ -249,7 +253,7 @@ impl From<u32> for InterfaceKey {
     }
 }
 
-/// The ifindex.
+/// Shows the ifindex.
 impl fmt::Display for InterfaceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.index.fmt(f)
@@ -267,8 +271,8 @@ pub struct Interface<'a> {
 }
 
 impl<'a> Interface<'a> {
-    /// Takes a key, or an ifindex alone, and a name. A name that only repeats the ifindex (`if5`) is
-    /// ignored.
+    /// Creates an interface from a key, or from an ifindex alone, and a name. A name that only
+    /// repeats the ifindex (`if5`) is ignored.
     #[inline]
     pub fn new(key: impl Into<InterfaceKey>, name: Option<Name<'a>>) -> Self {
         let key = key.into();
@@ -284,7 +288,7 @@ impl<'a> Interface<'a> {
 
 /// Returns whether `name` is the text that [`Interface`] shows for an interface without a name.
 fn is_placeholder(index: u32, name: Name<'_>) -> bool {
-    // Nearly all names are told by their first letters: their end is not looked for.
+    // The first letters rule out nearly all names, without a search for their end.
     if !name.as_sent().starts_with(b"if") {
         return false;
     }
@@ -306,135 +310,6 @@ impl fmt::Display for Interface<'_> {
     }
 }
 
-/// The type of a record's first header, and how certain it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
-    /// The type of the first header.
-    pub kind: LinkType,
-    /// Whether the type is certain.
-    pub basis: Basis,
-}
-
-impl Link {
-    /// Returns a link type that is certain.
-    pub fn known(kind: LinkType) -> Self {
-        Self {
-            kind,
-            basis: Basis::Known,
-        }
-    }
-}
-
-/// The link type, with ` (assumed)` where it is a guess.
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.basis {
-            Basis::Known => self.kind.fmt(f),
-            Basis::Assumed => write!(f, "{} (assumed)", self.kind),
-        }
-    }
-}
-
-/// How certain a link type is. The kernel's alerts do not name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Basis {
-    /// The device, the bytes or the file determines it.
-    Known,
-    /// Nothing determines it; this is the likeliest type.
-    Assumed,
-}
-
-/// An open enumeration over the LINKTYPE_ values of tcpdump.org's registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LinkType(pub u16);
-
-impl LinkType {
-    /// Ethernet; Linux's loopback device has it, too.
-    pub const ETHERNET: Self = Self(1);
-    /// A loopback device of BSD: an address family in the byte order of the capturing host, then the packet.
-    pub const NULL: Self = Self(0);
-    /// IPv4 or IPv6; the first nibble is the version.
-    pub const RAW: Self = Self(101);
-    /// A loopback device of OpenBSD: like [`NULL`](Self::NULL), in network byte order.
-    pub const LOOP: Self = Self(108);
-    /// Linux cooked capture, version 1.
-    pub const LINUX_SLL: Self = Self(113);
-    /// IPv4 without a link-layer header.
-    pub const IPV4: Self = Self(228);
-    /// IPv6 without a link-layer header.
-    pub const IPV6: Self = Self(229);
-    /// IEEE 802.11 without a radio header.
-    pub const IEEE802_11: Self = Self(105);
-    /// IEEE 802.11 behind a radiotap header.
-    pub const IEEE802_11_RADIOTAP: Self = Self(127);
-    /// Netlink messages; in files behind a cooked header, as nlmon and the C tool write them.
-    pub const NETLINK: Self = Self(253);
-    /// Data that was neither a packet nor netlink: the first link type for private use
-    /// (LINKTYPE_USER0).
-    pub const NO_PACKET: Self = Self(147);
-    /// Linux cooked capture, version 2.
-    pub const LINUX_SLL2: Self = Self(276);
-}
-
-impl fmt::Display for LinkType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::ETHERNET => f.write_str("ethernet"),
-            Self::RAW => f.write_str("raw"),
-            Self::IEEE802_11 => f.write_str("ieee802_11"),
-            Self::IEEE802_11_RADIOTAP => f.write_str("ieee802_11_radiotap"),
-            Self::NETLINK => f.write_str("netlink"),
-            Self::NO_PACKET => f.write_str("no_packet"),
-            Self::LINUX_SLL2 => f.write_str("sll2"),
-            Self::LINUX_SLL => f.write_str("sll"),
-            Self::NULL => f.write_str("null"),
-            Self::LOOP => f.write_str("loop"),
-            Self::IPV4 => f.write_str("ipv4"),
-            Self::IPV6 => f.write_str("ipv6"),
-            Self(other) => write!(f, "linktype {other}"),
-        }
-    }
-}
-
-/// `skb->protocol` in host order: an ethertype, or one of the small `ETH_P_` numbers of
-/// linux/if_ether.h (4 is 802.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EtherType(pub u16);
-
-impl EtherType {
-    /// The kernel's value for socket buffers that are not packets.
-    pub const NONE: Self = Self(0);
-    /// `ETH_P_802_3`, raw Novell frames.
-    pub const ETH_802_3: Self = Self(0x0001);
-    /// `ETH_P_802_2`, LLC frames, for instance spanning tree.
-    pub const ETH_802_2: Self = Self(0x0004);
-    /// IPv4.
-    pub const IPV4: Self = Self(0x0800);
-    /// ARP.
-    pub const ARP: Self = Self(0x0806);
-    /// An 802.1Q tag.
-    pub const VLAN: Self = Self(0x8100);
-    /// IPv6.
-    pub const IPV6: Self = Self(0x86dd);
-    /// An 802.1ad tag.
-    pub const QINQ: Self = Self(0x88a8);
-    /// The tag of QinQ before 802.1ad.
-    pub const QINQ_OLD: Self = Self(0x9100);
-    /// The types that announce a VLAN tag.
-    pub const VLAN_TAGS: [Self; 3] = [Self::VLAN, Self::QINQ, Self::QINQ_OLD];
-
-    /// Returns whether the type announces a VLAN tag, which has 4 bytes.
-    pub fn is_vlan_tag(self) -> bool {
-        Self::VLAN_TAGS.contains(&self)
-    }
-}
-
-impl fmt::Display for EtherType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#06x}", self.0)
-    }
-}
-
 /// Drops that were lost before dwdump received them. No other counter includes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
@@ -444,7 +319,7 @@ pub struct Loss {
     pub socket: u64,
 }
 
-/// The host that packets were captured on, as far as it is known.
+/// The host that packets were captured on. Unknown fields are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureHost {
     /// For instance `x86_64`.
@@ -453,7 +328,7 @@ pub struct CaptureHost {
     pub os: Option<Untrusted>,
 }
 
-/// Bytes as hexadecimal digits: `deadbeef`.
+/// Shows bytes as hexadecimal digits: `deadbeef`.
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {

@@ -1,11 +1,11 @@
-//! The rights of whoever started this program, where its file gives it more: capabilities
-//! (setcap(8)), or another user (set-user-ID).
+//! Keeps to the caller's rights where the program's file gives this process more: capabilities
+//! (setcap(8)) or another user (set-user-ID).
 //!
-//! Such a program does for everybody what its file allows, so it does what was meant and no more:
-//! files that the caller names are opened with the caller's rights, and variables of the environment
-//! that would name a file are ignored. The capabilities that capturing needs (CAP_NET_ADMIN,
-//! CAP_SYS_ADMIN, CAP_SYSLOG) override no file's permissions, but files such as `/proc/kallsyms` and
-//! `/dev/kmsg` show more to those who have CAP_SYSLOG when they open them.
+//! Everybody who may run such a program gets the rights of its file. So files that the caller names are
+//! opened with the caller's rights, and variables of the environment that name files are ignored. The
+//! capabilities that capturing needs (CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYSLOG) do not override the
+//! permissions of files. But `/proc/kallsyms`, `/dev/kmsg` and such files show more to a process that has
+//! CAP_SYSLOG when it opens them.
 
 use std::io;
 
@@ -14,10 +14,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 use crate::sys;
 
-/// The variables that this program, its libraries and the Rust runtime read and whose values name
-/// something or show more than the program does. All others that are read choose colours, glyphs and
-/// the width of help texts. `PATH` is for `ssh`, which runs with the caller's rights. The C library
-/// removes its own (`LD_*`, `TMPDIR`, `TZDIR`, `RES_OPTIONS`, …).
+/// The variables that are ignored, of those that this program, its libraries and the Rust runtime read.
+/// The others that they read (`NO_COLOR`, `TERM`, `LANG`, `COLUMNS` and their like) select colours, glyphs
+/// and the width of help texts. `PATH` only finds `ssh`, which runs with the caller's rights. The C
+/// library removes its own (`LD_*`, `TZDIR`, `RES_OPTIONS`, …).
 const DISTRUSTED: [&str; 6] = [
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
@@ -27,13 +27,13 @@ const DISTRUSTED: [&str; 6] = [
     "TMPDIR",
 ];
 
-/// Returns whether the program's file gives this process more rights than its caller has. Root has
-/// them all.
+/// Returns whether the program's file gives this process more rights than its caller has. Root has all
+/// rights anyway.
 pub fn are_elevated() -> bool {
     sys::is_secure() && !getuid().is_root()
 }
 
-/// Forgets the variables that are not to be trusted. Called before any thread starts.
+/// Removes the variables that are ignored. Must be called before any thread starts.
 pub fn distrust_environment() {
     if !are_elevated() {
         return;
@@ -45,8 +45,7 @@ pub fn distrust_environment() {
     }
 }
 
-/// Returns whether a value of TZ is the name of a time zone or a rule, and no path to a file of the
-/// caller's.
+/// Returns whether a value of TZ is the name or the rule of a time zone, and not the path of a file.
 fn is_zone(value: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_+-/,.<>".contains(byte);
     value.first() != Some(&b'/')
@@ -54,8 +53,7 @@ fn is_zone(value: &[u8]) -> bool {
         && !value.windows(2).any(|pair| pair == b"..")
 }
 
-/// Opens what the caller names, with the caller's rights: those of its file are put aside meanwhile,
-/// in this thread.
+/// Opens a file that the caller names, with the caller's rights: this thread has no others meanwhile.
 pub fn of_caller<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if !are_elevated() {
         return open();
@@ -74,7 +72,7 @@ pub fn of_caller<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     opened
 }
 
-/// Gives the capabilities up for good.
+/// Gives up all capabilities for good.
 pub fn give_up() -> io::Result<()> {
     if are_elevated() {
         let none = CapabilitySet::empty();

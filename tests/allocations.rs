@@ -26,6 +26,7 @@ fn alerts() -> Vec<Vec<u8>> {
             location: Location {
                 pc: Some(0xffff_ffff_b3d4_20b5),
                 symbol: name(b"gre_rcv+0x1a2/0x2d0 [gre]").map(Symbol),
+                source_line: None,
             },
             reason: name(b"NO_SOCKET"),
         },

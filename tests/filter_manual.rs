@@ -58,6 +58,7 @@ fn software(reason: &'static str, symbol: &'static str) -> Cause<'static> {
         location: Location {
             pc: Some(0xffff_ffff_b3d4_20b5),
             symbol: Name::new(symbol.as_bytes()).map(Symbol),
+            source_line: None,
         },
         reason: Name::new(reason.as_bytes()),
     }

@@ -47,6 +47,7 @@ fn place(pc: u64, symbol: &str) -> Location<'_> {
     Location {
         pc: Some(pc),
         symbol: Name::new(symbol.as_bytes()).map(Symbol),
+        source_line: None,
     }
 }
 

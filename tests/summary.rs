@@ -306,6 +306,7 @@ fn a_million_keys_do_not_fill_the_memory() {
         Location {
             pc: Some(u64::from(number)),
             symbol: Name::new(name).map(Symbol),
+            source_line: None,
         }
     });
     assert!(places < 40_000_000, "{places} bytes");

@@ -40,14 +40,36 @@ pub enum Command {
     Explain(Option<String>),
     /// Show a filter as it was understood.
     ShowFilter(Selection, Filtering),
+    /// Install the parts for Wireshark, or remove them.
+    Wireshark(Installation),
     /// Print this text and exit successfully: help, version.
     Print(String),
+}
+
+/// What becomes of dwdump's parts in Wireshark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// What is done.
+    pub task: InstallationTask,
+    /// For everybody on this host, not only for the user.
+    pub system: bool,
+    /// The folder for the capture interface; `None`: where tshark says.
+    pub extcap_dir: Option<PathBuf>,
+}
+
+/// Whether parts come or go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallationTask {
+    /// Install; with a group, whose members may capture.
+    Install(Option<String>),
+    /// Remove.
+    Uninstall,
 }
 
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// The role: start monitoring, or listen to somebody else's.
+    /// The role: start monitoring, or listen to another process's.
     pub role: Role,
     /// The origins to monitor; `None` means both, or those that the kernel has.
     pub origins: Option<Origins>,
@@ -92,7 +114,7 @@ pub enum Role {
         /// The behaviour if monitoring is on already.
         when_busy: WhenBusy,
     },
-    /// Listen to somebody else's monitoring and change nothing.
+    /// Listen to another process's monitoring and change nothing.
     Passive,
 }
 

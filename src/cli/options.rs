@@ -189,6 +189,26 @@ pub(super) struct Arguments {
     #[allow(clippy::option_option)] // clap's way to say: an option whose value is optional.
     explain: Option<Option<String>>,
 
+    /// Install a plug-in, a profile and a capture interface for Wireshark and exit
+    #[arg(long)]
+    install_wireshark: bool,
+
+    /// Remove them and exit
+    #[arg(long)]
+    uninstall_wireshark: bool,
+
+    /// Install into, or remove from, the folders of all users
+    #[arg(long)]
+    system: bool,
+
+    /// Let the members of GROUP capture
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Put the capture interface into DIR
+    #[arg(long, value_name = "DIR")]
+    extcap_dir: Option<PathBuf>,
+
     /// Show the drop monitor's settings and exit
     #[arg(short, long)]
     query: bool,

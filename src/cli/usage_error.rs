@@ -9,7 +9,7 @@ use super::Command;
 #[error("{message}")]
 pub struct UsageError {
     pub(super) message: String,
-    /// What to do about it.
+    /// The hint for the user.
     pub hint: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl UsageError {
     }
 }
 
-/// Turns clap's error into one line with our hint, or into the help or version text.
+/// Turns clap's error into one line with a hint, or into the help or version text.
 pub(super) fn explain(error: &clap::Error) -> Result<Command, UsageError> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -171,6 +171,6 @@ fn value_hint(option: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// The difference between tcpdump's `-l` and ours.
+/// The difference between tcpdump's `-l` and dwdump's.
 const LIMIT: &str = "-l N sets the kernel's queue length; output is flushed whenever no drop is waiting, \
                      and with -U after every drop, as tcpdump's -l does after every line";

@@ -1,4 +1,4 @@
-//! Captures this host's drops: makes the command line that the options stand for, and runs it.
+//! Captures this host's drops: translates the request into a command line and runs that.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -13,7 +13,7 @@ use crate::cli;
 use crate::rights;
 use crate::run::{self, Exit, Failure};
 
-/// Captures until Wireshark, or the connection that asked for it, ends it.
+/// Captures until Wireshark or the connection ends the capture.
 pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     check(request)?;
     if request.fifo.as_os_str() == "-" {
@@ -32,7 +32,7 @@ pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     })
 }
 
-/// Checks what a capture needs.
+/// Checks the filter and the FIFO of a capture.
 pub fn check(request: &ExtcapCall) -> Result<(), Failure> {
     let wrong = |message: String| Failure::usage(anyhow::Error::msg(message), None::<String>);
     expression::check(&request.filter).map_err(wrong)?;
@@ -47,8 +47,8 @@ pub fn check(request: &ExtcapCall) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the FIFO and closes it, so that dumpcap sees its end: for a writer that never was it would
-/// wait for ever, and tshark with it.
+/// Opens the FIFO and closes it again, so that dumpcap reads its end. A dumpcap that has opened a FIFO
+/// waits for its first writer without a limit, and tshark waits for dumpcap.
 pub fn end_fifo(fifo: &Path) {
     const PATIENCE: Duration = Duration::from_secs(1);
     const INTERVAL: Duration = Duration::from_millis(10);

@@ -1,4 +1,5 @@
-//! The answers of the protocol's calls: sentences of a word and `{name=value}` groups, one a line.
+//! Writes the answers to the protocol's calls. An answer consists of sentences, one per line: a word and
+//! groups `{name=value}`.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use super::interface::ExtcapInterface;
 use super::options::{self, Entry, Row};
 use crate::run;
 
-/// The sentences on the program, its interfaces and its toolbar.
+/// Returns the sentences that describe the program, its interfaces and its toolbar.
 pub fn interfaces() -> String {
     let mut text = format!("extcap {{version={}}}\n", env!("CARGO_PKG_VERSION"));
     for interface in ExtcapInterface::ALL {
@@ -26,12 +27,13 @@ pub fn interfaces() -> String {
     text
 }
 
-/// The sentence on link types. It is advice: the interfaces in the stream have their own.
+/// Returns the sentence that describes the link type. It is only shown: the interfaces in the pcapng
+/// stream have their own link types.
 pub fn link_types() -> String {
     "dlt {number=1}{name=EN10MB}{display=Ethernet, or each packet's own}\n".into()
 }
 
-/// The sentences on an interface's options.
+/// Returns the sentences that describe the options of an interface.
 pub fn options(interface: ExtcapInterface) -> String {
     let command_line = options::command_line();
     let mut text = String::new();
@@ -67,7 +69,7 @@ pub fn options(interface: ExtcapInterface) -> String {
     text + &values
 }
 
-/// The sentences on the values of a selector that is reloaded: what there is on this host.
+/// Returns the sentences that list the values of a selector on this host, for a reload.
 pub fn values(row: Option<&'static Row>) -> String {
     let Some(row) = row else {
         return String::new();
@@ -93,10 +95,10 @@ fn network_interfaces() -> Vec<(String, String)> {
     choices
 }
 
-/// The sentences on the values of the option with this number.
+/// Returns the sentences that list the values of the option with this number.
 fn sentences(number: usize, row: &Row, choices: &[(String, String)]) -> String {
     let mut text = String::new();
-    // Braces and line ends would end the sentence early: such a name has to be typed in the filter.
+    // A brace or a line end in a name would end the sentence. Such names are left out of the list.
     let is_plain = |word: &str| !word.contains(['{', '}']) && !word.chars().any(char::is_control);
     let plain = choices
         .iter()

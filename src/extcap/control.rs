@@ -1,7 +1,7 @@
-//! What a capture has to say, in Wireshark's window: by packets through the pipe that Wireshark gives
-//! ("Extcap: control packets" of its developer's guide). tshark and dumpcap give no pipe, and what
-//! comes on standard error is an error to them: there only warnings and errors go, so that it stays
-//! empty in a run without trouble.
+//! Sends the diagnostics of a capture to Wireshark's window, as control packets through a pipe (see
+//! "Extcap Arguments" in Wireshark's developer's guide). tshark gives no such pipe and takes every line
+//! on standard error for an error. There, only warnings and errors are written, so that standard error
+//! stays empty in a run without trouble.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,36 +20,36 @@ use crate::run::{self, Destination, Severity};
 /// The number of the toolbar's log button.
 pub const LOGGER: u8 = 0;
 
-/// What a packet tells Wireshark to do.
+/// The command of a control packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ControlCommand {
-    /// Add to the text of a control.
+    /// Adds a text to a control, here to the log.
     Add = 2,
-    /// Show in the status bar.
+    /// Shows a text in the status bar.
     StatusBar = 6,
-    /// Show in a box with the sign of a warning.
+    /// Shows a text as a warning, in a box.
     Warning = 8,
-    /// Show in a box with the sign of an error.
+    /// Shows a text as an error, in a box.
     Error = 9,
 }
 
-/// The packet's header: `T`, three bytes of length, the control's number, the action.
+/// The length of a packet's header: `T`, three bytes of length, the control's number, the command.
 const HEADER_LEN: usize = 6;
-/// A pipe takes so many bytes at once or not at all (POSIX's PIPE_BUF on Linux).
+/// The most bytes that a pipe takes whole or not at all (PIPE_BUF on Linux).
 const MAX_PACKET: usize = 4096;
-/// What is kept until Wireshark opens the pipe, in bytes: as much as the pipe itself would hold.
+/// The most bytes that are kept until Wireshark opens the pipe: as many as the pipe holds.
 const MAX_PENDING: usize = 64 * 1024;
-/// Wireshark opens its ends of the pipes right after it started us, and its window stands still
-/// while there is nobody at the other.
+/// The longest time to wait at the end for Wireshark to open the pipes. It does so right after the
+/// start, and its window hangs while nobody has the other end of the toolbar's pipe open.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often to look whether it has.
+/// The time between two attempts to open the pipe.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Where a capture's diagnostics go, until [`close`](Self::close).
+/// The pipes to and from Wireshark's window, which receive the diagnostics of a run.
 pub struct ControlPipes(Arc<Mutex<Window>>);
 
 impl ControlPipes {
-    /// Opens the pipes, where there are some, and has all diagnostics come here.
+    /// Opens the pipes, if the call names any, and redirects all diagnostics to them.
     pub fn open(request: &ExtcapCall) -> Self {
         let pipes = request
             .control_in
@@ -60,7 +60,7 @@ impl ControlPipes {
         Self(window)
     }
 
-    /// Waits until Wireshark has opened its ends, and hands on what waits for that.
+    /// Waits until Wireshark has opened its ends, and sends the packets that waited for that.
     pub fn close(self) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         window.close(&mut io::stderr());
@@ -76,25 +76,25 @@ impl Destination for SharedWindow {
     }
 }
 
-/// Wireshark's window, or standard error in its place.
+/// Wireshark's window, or standard error if there is none.
 struct Window {
-    /// The pipe from its toolbar. Nothing that comes there is for us, but Wireshark opens it, and
-    /// waits for a reader.
+    /// The pipe from its toolbar. dwdump ignores what arrives, but Wireshark waits until this end is
+    /// open.
     toolbar: Option<File>,
     output: WindowPipe,
 }
 
 /// The pipe to the window.
 enum WindowPipe {
-    /// Nobody reads it yet.
+    /// Wireshark has not opened it yet.
     Waiting {
         path: PathBuf,
         pending: Vec<u8>,
         for_stderr: Vec<u8>,
     },
-    /// It is read.
+    /// Wireshark reads it.
     Open(File),
-    /// There is none, or nobody reads it any more.
+    /// There is no pipe, or Wireshark has closed it.
     None,
 }
 
@@ -162,7 +162,7 @@ impl Window {
         }
     }
 
-    /// Opens the pipe where somebody reads it by now, and hands on what waits.
+    /// Opens the pipe if Wireshark has opened it by now, and sends the packets that wait.
     fn look_for_reader(&mut self) {
         let WindowPipe::Waiting { path, pending, .. } = &self.output else {
             return;
@@ -203,7 +203,7 @@ impl Window {
     }
 }
 
-/// Writes packets. What a full pipe does not take is lost: nobody looks at it.
+/// Writes packets. Packets that do not fit into a full pipe are dropped.
 fn send(file: &mut File, packets: &[u8]) -> io::Result<()> {
     let mut rest = packets;
     while let Some(len) = packet_len(rest) {
@@ -218,7 +218,7 @@ fn send(file: &mut File, packets: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a packet, of as much of the text as fits.
+/// Returns a packet with as much of the text as fits.
 fn packet(action: ControlCommand, control: u8, text: &str) -> Vec<u8> {
     let text = &text[..text.floor_char_boundary(MAX_PACKET - HEADER_LEN)];
     let len = u32::try_from(text.len() + 2).unwrap_or(0).to_be_bytes();

@@ -1,9 +1,9 @@
-//! The capture filter: checks it, and reports an error in one line.
+//! Checks a capture filter and reports an error in one line.
 
 use crate::filter::{Filter, SystemNames};
 use crate::record::Escaped;
 
-/// Checks a filter. The error is one line that says where in words: Wireshark shows no carets.
+/// Checks a filter. The error is one line that names the column, because Wireshark shows no carets.
 pub fn check(text: &str) -> Result<(), String> {
     let Err(error) = Filter::parse(text, &SystemNames) else {
         return Ok(());

@@ -1,16 +1,16 @@
-//! The interfaces that Wireshark's list shows.
+//! The interfaces that dwdump adds to Wireshark's list.
 
-/// An interface of this program.
+/// An interface in Wireshark's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtcapInterface {
-    /// What this host's kernel drops.
+    /// The drops of this host.
     Drops,
-    /// What another host's kernel drops.
+    /// The drops of another host.
     DropsSsh,
 }
 
 impl ExtcapInterface {
-    /// All of them, in the order of the list.
+    /// All interfaces, in the order of the list.
     pub const ALL: [Self; 2] = [Self::Drops, Self::DropsSsh];
 
     /// Returns the name, as in `tshark -i drops`.
@@ -21,7 +21,7 @@ impl ExtcapInterface {
         }
     }
 
-    /// Returns what the list says of it.
+    /// Returns the description in the list.
     pub fn display(self) -> &'static str {
         match self {
             Self::Drops => "packets that the kernel dropped",

@@ -1,11 +1,11 @@
 //! Answers the extcap protocol, by which Wireshark and tshark run this program as one of their
 //! capture interfaces: `drops`, of this host, and `drops-ssh`, of another.
 //!
-//! The protocol is a command line (extcap(4)): some calls ask what there is and are answered on
-//! standard output, one captures into a FIFO. [`request`] parses the arguments; [`options`] has one
-//! row for each option that Wireshark's dialog shows, from which follow the dialog ([`config`]), the
-//! parsing, and the command line that a capture stands for; [`capture`] and [`remote`] run it, and
-//! [`control`] takes what they have to say to Wireshark's window.
+//! The protocol is a command line (extcap(4)). Most calls ask for a description and are answered on
+//! standard output; one captures into a FIFO. `request` parses the arguments. `options` has one row
+//! for each option of Wireshark's dialog; the description of the dialog (`config`), the parsing and the
+//! command line of a capture follow from it. `capture` and `remote` capture, and `control` sends
+//! their diagnostics to Wireshark's window.
 
 mod capture;
 mod config;
@@ -31,13 +31,15 @@ use crate::untrusted::EscapedMessage;
 pub fn is_call(arguments: &[OsString]) -> bool {
     let is_of_extcap = |argument: &OsString| {
         let argument = argument.as_encoded_bytes();
-        argument == b"--capture" || argument.starts_with(b"--extcap-")
+        // The one option of this name that people type, with --install-wireshark.
+        let is_folder = argument.starts_with(b"--extcap-dir");
+        argument == b"--capture" || argument.starts_with(b"--extcap-") && !is_folder
     };
     arguments.iter().skip(1).any(is_of_extcap)
 }
 
-/// Does what a call asks for. Calls that only ask succeed in any case: with another status
-/// Wireshark would not show the answer.
+/// Carries out a call. All calls but a capture exit with status 0: Wireshark ignores the answer
+/// otherwise.
 pub fn answer(arguments: Vec<OsString>) -> Exit {
     let request = match ExtcapCall::parse(arguments) {
         Ok(request) => request,
@@ -57,7 +59,7 @@ pub fn answer(arguments: Vec<OsString>) -> Exit {
             .map_or_else(String::new, |error| format!("{}\n", EscapedMessage(error))),
         Call::Nothing => String::new(),
     };
-    // Whoever asked may be gone.
+    // The caller may have closed its end: that is no error.
     let _ = std::io::stdout().write_all(answer.as_bytes());
     Exit::Success
 }
@@ -81,7 +83,7 @@ fn run_capture(request: &ExtcapCall) -> Exit {
     exit
 }
 
-/// A call that makes no sense.
+/// Reports a call that makes no sense.
 fn fail(error: &impl std::fmt::Display) -> Exit {
     let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
     Exit::Usage

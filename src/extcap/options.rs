@@ -1,5 +1,5 @@
-//! The options in Wireshark's dialog, one row each. A row that stands for an option of the command
-//! line takes its explanation and its choices from there.
+//! The table of the options in Wireshark's dialog. A row that is an option of the command line takes its
+//! explanation and its values from there.
 
 use super::interface::ExtcapInterface;
 use crate::cli;
@@ -7,48 +7,48 @@ use crate::cli;
 /// An option of the dialog.
 #[derive(Debug)]
 pub struct Row {
-    /// What Wireshark passes, without dashes. tshark's preferences have the name too:
+    /// The name of the argument, without dashes; also the name of tshark's preference, as in
     /// `-o extcap.drops.trunc:96`.
     pub name: &'static str,
-    /// What the dialog calls it.
+    /// The label in the dialog.
     pub display: &'static str,
-    /// The tab.
+    /// The tab of the dialog.
     pub tab: &'static str,
-    /// What can be entered.
+    /// The kind of value.
     pub entry: Entry,
-    /// What is done with it.
+    /// The use of the value.
     pub target: OptionTarget,
 }
 
-/// What can be entered.
+/// A kind of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// On or off. At first it is off.
+    /// On or off; off by default.
     Flag,
-    /// A number in this range, and the default.
+    /// A number: its range and its default.
     Number(&'static str, &'static str),
-    /// Any text, and an example of it.
+    /// Any text: an example.
     Text(&'static str),
     /// The path of a file.
     File,
-    /// One of these values, each with what the dialog calls it. The first is the default.
+    /// One of these values, each with its label. The first is the default.
     Choice(&'static [(&'static str, &'static str)]),
-    /// One of the values that the command line takes, whose default is this.
+    /// One of the values of the command line's option: the default.
     ChoiceOfCommandLine(&'static str),
-    /// One of the interfaces, or any. They are listed when the user asks.
+    /// A network interface, or any; a reload lists those of the host.
     NetworkInterface,
-    /// One of the drop reasons, or any. The kernel's own are listed when the user asks.
+    /// A drop reason, or any; a reload lists those of the host's kernel.
     Reason,
 }
 
-/// What an option is for.
+/// The use of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionTarget {
-    /// It is the option of the command line with the same long name.
+    /// The option of the command line with the same long name.
     CommandLine,
-    /// It is a term of the filter, and this is its explanation.
+    /// A term of the filter: its explanation.
     Filter(&'static str),
-    /// It says how the other host is reached, and this is its explanation.
+    /// A part of how the other host is reached: its explanation.
     Connection(&'static str),
 }
 
@@ -106,19 +106,19 @@ pub const ROWS: &[Row] = &[
           target: OptionTarget::CommandLine },
 ];
 
-/// The other host.
+/// The option for the other host.
 pub const HOST: &str = "remote-host";
-/// The user there.
+/// The option for the user on the other host.
 pub const USER: &str = "remote-user";
-/// Its port.
+/// The option for the port of its SSH server.
 pub const PORT: &str = "remote-port";
-/// A private key.
+/// The option for a private key.
 pub const KEY: &str = "ssh-key";
-/// How dwdump becomes root there.
+/// The option for the command that gives privileges.
 pub const PRIVILEGE: &str = "remote-privilege";
-/// dwdump there.
+/// The option for the path of dwdump on the other host.
 pub const PROGRAM: &str = "remote-program";
-/// The drop reason.
+/// The option for the drop reason.
 pub const REASON: &str = "reason";
 
 /// Returns the rows of an interface's dialog.
@@ -134,7 +134,7 @@ pub fn row(name: &str) -> Option<&'static Row> {
 }
 
 impl Row {
-    /// Returns the value that means the same as no value; `None` where there is no value at all.
+    /// Returns the default; `None` for a flag, which has no value.
     pub fn default(&self) -> Option<&'static str> {
         match self.entry {
             Entry::Flag => None,
@@ -144,7 +144,7 @@ impl Row {
         }
     }
 
-    /// Returns what the dialog explains.
+    /// Returns the explanation in the dialog.
     pub fn tooltip(&self, command_line: &clap::Command) -> String {
         match self.target {
             OptionTarget::Filter(text) | OptionTarget::Connection(text) => text.to_owned(),
@@ -155,8 +155,7 @@ impl Row {
         }
     }
 
-    /// Returns the choices of a selector and what the dialog calls them; none where there is no
-    /// selector.
+    /// Returns the values of a selector with their labels; none for other kinds.
     pub fn choices(&self, command_line: &clap::Command) -> Vec<(String, String)> {
         let owned = |(value, display): &(&str, &str)| ((*value).to_owned(), (*display).to_owned());
         match self.entry {
@@ -182,14 +181,14 @@ impl Row {
         }
     }
 
-    /// Returns the option of the command line that it stands for.
+    /// Returns the option of the command line with the same name.
     fn argument<'c>(&self, command_line: &'c clap::Command) -> Option<&'c clap::Arg> {
         let mut arguments = command_line.get_arguments();
         arguments.find(|argument| argument.get_long() == Some(self.name))
     }
 }
 
-/// Returns the choices of reasons with these names.
+/// Returns the values of the selector of reasons with these names.
 pub fn reasons(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
     let any = (String::new(), "any".to_owned());
     let each = names.map(|name| (name.clone(), name));

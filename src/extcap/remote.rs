@@ -1,6 +1,6 @@
-//! Captures another host's drops, through the user's own `ssh`: the dwdump over there is asked by
-//! this same protocol, writes to its standard output, which is the FIFO, and ends, in order, when its
-//! standard input does.
+//! Captures the drops of another host through the user's own `ssh`. The dwdump there is started by the
+//! extcap protocol too. It writes to its standard output, which ssh passes on to the FIFO, and ends in
+//! order when its standard input ends.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,21 +22,24 @@ use super::request::ExtcapCall;
 use super::{capture::check, trouble};
 use crate::cli::UsageError;
 use crate::record::Escaped;
+use crate::rights;
 use crate::run::{self, Exit, Failure, OutputFile, Requests, Severity};
 
-/// How long the other host may take to send its last packets. Then the connection is cut, upon which
-/// it puts its settings back as well.
-const PATIENCE: Duration = Duration::from_millis(700);
-/// When no more lines came for so long, those before were a message.
+/// The longest time for the other host to send its last packets. Then the connection is closed, and the
+/// other host restores its settings as well.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// The time without another line after which the lines before are a complete message.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Lines of a message, at most: the last ones.
+/// The most lines of a message that are kept, which are the last ones.
 const MAX_LINES: usize = 20;
-/// The bytes of a line, at most.
+/// The most bytes of a line that are kept.
 const MAX_LINE: usize = 1000;
 
-/// Captures until Wireshark ends it, or the other host does.
+/// Captures until Wireshark or the other host ends the capture.
 pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     check(request)?;
+    // Nothing on this host needs them, and ssh is the caller's.
+    rights::give_up().context("cannot give up capabilities")?;
     let connection = Connection::new(request)?;
     let ssh = Ssh::default();
     let at_end = ssh.clone();
@@ -62,8 +65,8 @@ pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     Err(trouble::failure(connection.host, status, &lines))
 }
 
-/// Returns the values of a selector that is reloaded: what there is on the other host. Where it does
-/// not answer, they are those that this program knows.
+/// Returns the sentences that list the values of a selector on the other host, for a reload. If the
+/// other host does not answer, these are the values known here.
 pub fn values(request: &ExtcapCall) -> String {
     let own = || config::values(request.reload.filter(|row| row.name == options::REASON));
     let Some(row) = request.reload else {
@@ -86,7 +89,8 @@ pub fn values(request: &ExtcapCall) -> String {
     if values.is_empty() { own() } else { values }
 }
 
-/// A sentence of the other host's about a value, with the option's number here.
+/// Returns a sentence of the other host with the number that the option has here; `None` for sentences
+/// that do not describe a value.
 fn renumbered(line: &str, number: usize) -> Option<String> {
     let rest = line.strip_prefix("value {arg=")?;
     let (_, value) = rest.split_once('}')?;
@@ -94,7 +98,7 @@ fn renumbered(line: &str, number: usize) -> Option<String> {
     is_plain.then(|| format!("value {{arg={number}}}{value}\n"))
 }
 
-/// How the other host is reached.
+/// The way to reach the other host.
 struct Connection<'r> {
     host: &'r str,
     user: Option<&'r str>,
@@ -134,7 +138,7 @@ impl<'r> Connection<'r> {
         Ok(connection)
     }
 
-    /// Refuses what ssh would take for an option, or something else than is meant.
+    /// Refuses names that ssh would take for options, and values that make no sense.
     fn check(&self) -> Result<(), Failure> {
         let names = [
             ("host", Some(self.host)),
@@ -162,7 +166,7 @@ impl<'r> Connection<'r> {
         }
     }
 
-    /// The words of the capture over there, behind the program.
+    /// Returns the arguments of dwdump on the other host.
     fn capture_words(request: &ExtcapCall) -> Vec<String> {
         let mut words = ["--capture", "--extcap-interface=drops", "--fifo=-"]
             .map(String::from)
@@ -177,8 +181,8 @@ impl<'r> Connection<'r> {
         words
     }
 
-    /// The command that has the other host run dwdump with these words. Each stays one word there,
-    /// whatever is in it.
+    /// Returns the command that runs dwdump with these arguments on the other host. Each argument is
+    /// quoted, so that it stays one word in the shell there.
     fn ssh(&self, words: &[String]) -> Result<Command, Failure> {
         let privilege: &[&str] = match self.privilege {
             Some("sudo") => &["sudo", "-n"],
@@ -189,11 +193,11 @@ impl<'r> Connection<'r> {
         let words = program.chain(words.iter().map(String::as_str));
         let remote = shlex::try_join(words).context("cannot pass the filter to the other host")?;
         let mut ssh = Command::new("ssh");
-        // Greetings are no errors. `-T`: no terminal over there.
+        // No terminal on the other host, and no banner on standard error, where it would be an error.
         ssh.args(["-T", "-o", "LogLevel=ERROR"]);
         if std::env::var_os("SSH_ASKPASS").is_none() {
-            // Nobody is there to be asked. Its own group, so that ^C in tshark's terminal is for us
-            // alone and what the other host still sends arrives.
+            // Nobody can be asked. ssh gets a process group of its own, so that ^C in tshark's terminal
+            // does not end it before the other host's last packets arrive.
             ssh.args(["-o", "BatchMode=yes"]).process_group(0);
         }
         let options = [("-l", self.user), ("-p", self.port), ("-i", self.key)];
@@ -211,7 +215,7 @@ impl<'r> Connection<'r> {
 #[derive(Clone, Default)]
 struct Ssh(Arc<Mutex<Option<Child>>>);
 
-/// How ssh ended: its status, its last lines, and whether it was asked to.
+/// The end of ssh: its status, its last lines, and whether this process asked for it.
 type SshEnd = (ExitStatus, Vec<String>, bool);
 
 impl Ssh {
@@ -226,12 +230,12 @@ impl Ssh {
         });
     }
 
-    /// Ends the other host's standard input, and with it the capture.
+    /// Closes the standard input of the dwdump on the other host, which ends its capture.
     fn end(&self) {
         self.with(|child| drop(child.stdin.take()));
     }
 
-    /// Waits for the end, and passes on what the other host says meanwhile.
+    /// Waits for the end and passes on the messages of the other host.
     fn follow(
         &self,
         mut child: Child,
@@ -263,8 +267,8 @@ impl Ssh {
     }
 }
 
-/// Waits until something happens, and reads what the other host says. Returns whether the FIFO's
-/// reader is gone.
+/// Waits for an event and reads the messages of the other host. Returns whether the FIFO's reader is
+/// gone.
 fn wait(
     requests: &Requests,
     fifo: &File,
@@ -280,7 +284,8 @@ fn wait(
         PollTimeout::try_from(left + Duration::from_millis(1))
     });
     let mut watched = vec![PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
-    // Asked for or not, a FIFO without a reader reports POLLERR: once is enough.
+    // A FIFO without a reader reports POLLERR, asked for or not. After the first time, poll(2) would
+    // return at once each time.
     if end.is_none() {
         watched.push(PollFd::new(fifo.as_fd(), PollFlags::empty()));
     }
@@ -304,7 +309,8 @@ fn wait(
     Ok(is_gone)
 }
 
-/// What the other host, or ssh, says on standard error. Lines that come together are one message.
+/// The messages of the other host and of ssh on standard error. Lines that arrive together are one
+/// message.
 struct Talk {
     host: String,
     stderr: Option<ChildStderr>,
@@ -322,7 +328,7 @@ impl Talk {
         }
     }
 
-    /// Takes the lines that are there.
+    /// Reads the lines that have arrived.
     fn read(&mut self) {
         let mut bytes = [0; 4096];
         while let Some(stderr) = &mut self.stderr {
@@ -358,7 +364,7 @@ impl Talk {
         self.lines.push_back(line);
     }
 
-    /// Passes on the message that is complete.
+    /// Passes on a complete message.
     fn tell(&mut self) {
         if self.lines.is_empty() {
             return;
@@ -368,7 +374,7 @@ impl Talk {
         run::tell(Severity::Warning, &format!("{}: {text}", self.host));
     }
 
-    /// Returns the last message, whose meaning the exit status decides.
+    /// Returns the last message. It is an error or a warning, depending on the exit status.
     fn rest(mut self) -> Vec<String> {
         self.end_line();
         self.lines.into()

@@ -1,4 +1,4 @@
-//! The arguments of the extcap protocol.
+//! Parses the arguments of the extcap protocol.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use crate::record::Escaped;
 /// A call by Wireshark or tshark.
 #[derive(Debug)]
 pub struct ExtcapCall {
-    /// What it asks for.
+    /// The kind of call.
     pub call: Call,
-    /// The interface that it is about.
+    /// The interface.
     pub interface: ExtcapInterface,
-    /// The capture filter; empty keeps all.
+    /// The capture filter; an empty one keeps all drops.
     pub filter: String,
     /// The FIFO to write to; `-` is standard output.
     pub fifo: PathBuf,
-    /// The pipe that Wireshark's toolbar writes to.
+    /// The pipe from Wireshark's toolbar.
     pub control_in: Option<PathBuf>,
-    /// The pipe that Wireshark's window reads.
+    /// The pipe to Wireshark's window.
     pub control_out: Option<PathBuf>,
-    /// The option whose values are to be listed.
+    /// The option whose values are listed.
     pub reload: Option<&'static Row>,
     /// The options that differ from their defaults.
     pub settings: Vec<Setting>,
@@ -39,7 +39,7 @@ pub struct Setting {
     pub value: OsString,
 }
 
-/// What a call asks for.
+/// A kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `--capture`
@@ -54,18 +54,18 @@ pub enum Call {
     Reload,
     /// `--extcap-capture-filter` alone
     CheckFilter,
-    /// Something of a later version of the protocol
+    /// A call of a later version of the protocol
     Nothing,
 }
 
-/// A call that makes no sense.
+/// The error for a call that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RequestError(String);
 
 impl ExtcapCall {
-    /// Parses arguments, the program's name first. Unknown words are tolerated unless a capture is
-    /// asked for; those of the protocol itself, `--extcap-…`, are in any case.
+    /// Parses arguments, the program's name first. Unknown arguments `--extcap-…` are ignored; other
+    /// unknown arguments are an error of a capture and ignored otherwise.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, RequestError> {
         let mut words = Words::default();
         let mut request = Self {
@@ -151,7 +151,7 @@ impl ExtcapCall {
         }
     }
 
-    /// The last of several values counts.
+    /// Sets an option. The last of several values counts.
     fn set(&mut self, row: &'static Row, value: OsString) {
         self.settings.retain(|setting| setting.row.name != row.name);
         self.settings.push(Setting { row, value });
@@ -164,7 +164,7 @@ impl ExtcapCall {
         Some(&setting.value)
     }
 
-    /// Returns the filter that the options and the filter box make together.
+    /// Returns the filter of the filter box, joined with that of the options.
     pub fn whole_filter(&self) -> String {
         let reason = self.setting(options::REASON).map(OsStr::to_string_lossy);
         match (reason, self.filter.as_str()) {
@@ -174,7 +174,7 @@ impl ExtcapCall {
         }
     }
 
-    /// Returns the words of the settings that are options of the command line.
+    /// Returns the settings that are options of the command line, as arguments.
     pub fn command_line_words(&self) -> Vec<OsString> {
         let settings = self.settings.iter();
         let own = settings.filter(|setting| setting.row.target == OptionTarget::CommandLine);
@@ -183,7 +183,7 @@ impl ExtcapCall {
 }
 
 impl Setting {
-    /// Returns the option as one word, `--name=value`.
+    /// Returns the option as one argument, `--name=value`.
     pub fn word(&self) -> OsString {
         let mut word = OsString::from(format!("--{}", self.row.name));
         if self.row.entry != Entry::Flag {
@@ -194,7 +194,7 @@ impl Setting {
     }
 }
 
-/// The words of a call that say what it asks for, and the first that makes no sense.
+/// The arguments that determine the kind of call, and the first error.
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools)] // The words of a command line; Call has none.
 struct Words {
@@ -204,7 +204,7 @@ struct Words {
     config: bool,
     reload: bool,
     filter: bool,
-    /// An unknown option was before: a value may be its.
+    /// The argument before was an unknown option: the next one may be its value.
     is_behind_unknown: bool,
     error: Option<RequestError>,
 }

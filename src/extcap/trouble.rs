@@ -1,11 +1,11 @@
-//! What it means that a capture on another host failed: ssh's words and status, and what to do.
+//! Explains why a capture on another host failed, from the messages and the exit status of ssh.
 
 use std::process::ExitStatus;
 
 use crate::record::Escaped;
 use crate::run::Failure;
 
-/// What ssh says at its end, and what it means. The first that fits counts.
+/// Parts of messages, each with its meaning and a hint. The first that occurs counts.
 #[rustfmt::skip]
 const MEANINGS: &[(&str, &str, &str)] = &[
     ("REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -25,10 +25,10 @@ const MEANINGS: &[(&str, &str, &str)] = &[
      "install the version of this host there"),
 ];
 
-/// What a shell says of a program that it does not find, by its exit status.
+/// The exit status of a shell that does not find the program.
 const NOT_FOUND: i32 = 127;
 
-/// The error, as the last message and the status say.
+/// Returns the error for the last message and the exit status.
 pub fn failure(host: &str, status: ExitStatus, lines: &[String]) -> Failure {
     let host = Escaped(host.as_bytes());
     let said = lines.join("; ");

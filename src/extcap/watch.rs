@@ -1,5 +1,5 @@
-//! Ends this process when whoever started it is gone: a capture that nobody reads must not leave
-//! the kernel's settings changed, and without traffic no write would fail.
+//! Ends this process when its parent or its standard input ends. Without traffic, no write would fail
+//! and tell that nobody reads the capture any more.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -9,10 +9,10 @@ use rustix::process::{PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_o
 
 use crate::run;
 
-/// Ends this process, in order, when its parent ends. Not PR_SET_PDEATHSIG: that is a signal when the
-/// parent's *thread* ends.
+/// Ends this process in order when its parent ends. PR_SET_PDEATHSIG would not do: it sends its signal
+/// when the *thread* ends that started this process.
 pub fn end_with_parent() {
-    // None, or none to be seen from this PID namespace.
+    // There is no parent, or it is outside this PID namespace.
     let Some(parent) = getppid() else { return };
     let Ok(parent) = pidfd_open(parent, PidfdFlags::empty()) else {
         return;
@@ -23,8 +23,9 @@ pub fn end_with_parent() {
     });
 }
 
-/// Ends this process, in order, when standard input ends: the connection of the host that asked for
-/// the capture. `sudo` may stand between, which does not pass on that nobody reads.
+/// Ends this process in order when standard input ends, which is the connection to the host that asked
+/// for the capture. A closed standard output would not do: sudo may relay it, and notices only when it
+/// writes.
 pub fn end_with_input() {
     let Ok(mut input) = run::standard_input() else {
         return;
@@ -35,7 +36,7 @@ pub fn end_with_input() {
     });
 }
 
-/// Calls what blocks until the end has come, in a thread.
+/// Starts a thread that ends this process when `wait` returns.
 fn watch(name: &str, wait: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name(name.into()).spawn(|| {
         wait();

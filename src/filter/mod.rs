@@ -25,6 +25,7 @@
 //! #         location: Location {
 //! #             pc: None,
 //! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #             source_line: None,
 //! #         },
 //! #         reason: Name::new(b"SOCKET_RCVBUFF"),
 //! #     },

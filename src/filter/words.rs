@@ -257,7 +257,7 @@ const WORDS: &[&str] = &[
     "inner",
 ];
 
-/// The words of pcap-filter(7) that are not supported, and one of our own that is planned.
+/// The words of pcap-filter(7) that are not supported, and a planned one that tcpdump does not have.
 const UNSUPPORTED: &[&str] = &[
     "gateway",
     "fddi",

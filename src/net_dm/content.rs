@@ -1,6 +1,6 @@
-//! Tells packets from other data that the kernel freed as dropped. Newer
-//! kernels (seen on 6.12 and 7.2, not on 6.1) also report socket buffers that never were packets:
-//! netlink messages, data between sockets of one host, and the drop monitor's own alerts.
+//! Tells packets from other data that the kernel freed as dropped. Newer kernels (seen on 6.12 and
+//! 7.2, not on 6.1) also report socket buffers that never were packets: netlink messages, data
+//! between the sockets of one host, and the drop monitor's own alerts.
 
 use super::netlink::{self, ByteOrder, Messages};
 
@@ -8,7 +8,7 @@ use super::netlink::{self, ByteOrder, Messages};
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const MESSAGE_HEADER_LEN: u32 = netlink::MESSAGE_HEADER_LEN as u32;
 
-/// What an alert carries.
+/// The type of an alert's payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// A packet, from its link-layer header on.
@@ -26,9 +26,10 @@ pub enum Content {
 }
 
 impl Content {
-    /// Tells netlink messages from other data, in bytes that are no packet's. Netlink messages fill
-    /// them from the first to the last, each beginning with its length (`struct nlmsghdr`,
-    /// linux/netlink.h); of a message that was not captured whole, the length has to fit.
+    /// Tells netlink messages from other data, for a payload that is not a packet. Netlink messages
+    /// fill the payload from the first byte to the last, and each begins with its length (`struct
+    /// nlmsghdr`, linux/netlink.h). Where the payload was truncated, the first length has to fit
+    /// into `original_len`.
     pub fn of_no_packet(bytes: &[u8], original_len: u32, order: ByteOrder) -> Self {
         let mut messages = Messages::new(bytes, order);
         let is_whole = bytes.len() >= original_len as usize;
@@ -65,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn netlink_messages_are_told_by_their_lengths() {
+    fn netlink_messages_are_recognized_by_their_lengths() {
         let netlink = |kind| Content::Netlink { kind };
         check(&message(2, 36, 20), 36, netlink(2));
         let several = [message(24, 20, 4), message(3, 16, 0)].concat();
         check(&several, 36, netlink(24));
         // Unaligned, without padding at the end.
         check(&message(24, 17, 1), 17, netlink(24));
-        // Truncated on the way here.
+        // Truncated.
         check(&message(2, 36, 20)[..16], 36, netlink(2));
         check(&message(0x24, 36, 20)[..6], 36, netlink(0x24));
     }

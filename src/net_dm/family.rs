@@ -1,5 +1,6 @@
-//! The message type of NET_DM: parses and writes the netlink controller's answer. The number differs
-//! from boot to boot, so a capture of netlink messages has to contain the answer.
+//! Parses and writes the netlink controller's answer that tells the number of the family NET_DM.
+//! The number differs from boot to boot, so a capture of netlink messages has to contain the
+//! answer.
 
 use super::netlink::{Generic, MessageBuilder};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID, GROUP_NAME};
@@ -19,10 +20,10 @@ mod ctrl {
     pub const VERSION: u8 = 2;
 }
 
-/// The number to write where a capture never told: what NET_DM often has.
+/// The number that is written where the capture does not tell one: a number that NET_DM often has.
 pub const FALLBACK_ID: u16 = 0x20;
 
-/// The number of NET_DM, where `message`, one of the controller's, announces it.
+/// Returns the number of NET_DM if `message`, one of the controller's, announces it.
 pub fn read_id(message: &Generic<'_>) -> Option<u16> {
     if message.command != ctrl::NEW_FAMILY {
         return None;

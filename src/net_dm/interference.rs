@@ -5,21 +5,21 @@ use std::fmt;
 use super::control::Settings;
 use crate::untrusted::Untrusted;
 
-/// What another process did to this one's monitoring: drops since then are missing, or come of the
-/// other's settings.
+/// An action of another process that disturbs this one's monitoring: later drops are missing, or
+/// were reported with the other process's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interference {
-    /// STOP.
+    /// Another process sent STOP.
     Stopped,
-    /// Another dwdump was started, with `--force` or after a STOP.
+    /// Another dwdump took over, started with `--force` or after a STOP.
     TakenOver,
-    /// CONFIG, to these settings; STOP was before it.
+    /// Another process sent STOP, then CONFIG with these settings.
     Reconfigured(Settings),
-    /// The module was unloaded.
+    /// The kernel module was unloaded.
     Unloaded,
 }
 
-/// In words, for a file.
+/// The description that is written into a file.
 impl From<Interference> for Untrusted {
     fn from(interference: Interference) -> Self {
         interference.to_string().into()

@@ -7,15 +7,15 @@ use super::GROUP_ID;
 /// Generic netlink's number (`NETLINK_GENERIC`, linux/netlink.h).
 const NETLINK_GENERIC: &str = "16";
 
-/// Counts the sockets that are members of the drop monitor's group, less the one with the netlink
-/// port `own`.
+/// Counts the members of the drop monitor's group, without the socket that has the netlink port
+/// `own`.
 pub fn others(own: u32) -> io::Result<usize> {
     let table = std::fs::read_to_string("/proc/net/netlink")?;
     Ok(ports(&table).filter(|&port| port != own).count())
 }
 
-/// The netlink ports of the sockets in the group. The group's number is the same on every host
-/// (`NET_DM_GRP_ALERT`), and no other family's (`genl_validate_assign_mc_groups`,
+/// Returns the netlink ports of the sockets in the group. The group's number is the same on every
+/// host (`NET_DM_GRP_ALERT`), and no other family has it (`genl_validate_assign_mc_groups`,
 /// net/netlink/genetlink.c).
 fn ports(table: &str) -> impl Iterator<Item = u32> {
     table.lines().filter_map(|line| {

@@ -2,8 +2,6 @@
 //! settings outlive the process that set them. The former settings are restored whichever way the
 //! run ends, unless another process has taken the drop monitor over by then.
 
-use std::fmt;
-
 use super::control::{
     AlertMode, Control, ControlError, Conversation, Operation, Origins, Refusal, Settings,
     Statistics,
@@ -11,39 +9,43 @@ use super::control::{
 use super::interference::Interference;
 use super::ownership::{Claim, Contended, Locked, OwnershipFile};
 
+mod begin_error;
+#[cfg(test)]
+mod several_processes;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod together;
 
-/// What a capture asks for.
+pub use begin_error::{BeginError, Holder};
+
+/// The monitoring that a capture asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which drops; `None` where the user did not say: both, or software alone on kernels that
-    /// know no hardware drops.
+    /// The origins to monitor. With `None`, where the user named none: both, or software alone on
+    /// kernels that do not support hardware drops.
     pub origins: Option<Origins>,
-    /// What the kernel is to send.
+    /// The reports that the kernel is to send.
     pub reporting: Reporting,
-    /// What to do when monitoring is on already.
+    /// The action if monitoring is already on.
     pub when_busy: WhenBusy,
 }
 
-/// What the kernel sends of drops.
+/// The kind of reports that the kernel sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reporting {
-    /// Each packet.
+    /// Every packet.
     Packets {
         /// Bytes of each packet; 0 means all of it.
         trunc_len: u32,
         /// Packets that each CPU's queue holds.
         queue_len: u32,
     },
-    /// Counts for each place, once a second: the cheapest.
+    /// Counts for each location, once a second: the cheapest kind.
     Counts,
 }
 
 impl Reporting {
-    /// The settings; those that do not matter stay as they were.
+    /// Returns the settings for these reports. Those that have no effect on them keep their values
+    /// of `remembered`.
     fn settings(self, remembered: Settings) -> Settings {
         match self {
             Self::Packets {
@@ -62,142 +64,90 @@ impl Reporting {
     }
 }
 
-/// What to do when monitoring is on already.
+/// The action if monitoring is already on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenBusy {
-    /// Leave it alone.
+    /// Refuse to start, and leave it as it is.
     Refuse,
-    /// Stop it, and start anew.
+    /// Stop it and start it again with other settings.
     TakeOver,
 }
 
-/// Monitoring that this process started, or somebody else's that it listens to.
+/// Monitoring that this process started, or another process's that it listens to.
 #[derive(Debug)]
 pub struct Monitoring<C: Conversation> {
     control: Control<C>,
     ownership: OwnershipFile,
-    /// Of this process's claim; `None` where none could be recorded.
+    /// The generation of this process's claim; `None` where no claim could be recorded.
     generation: Option<u64>,
-    state: State,
-    /// The settings to go back to.
+    state: MonitoringState,
+    /// The settings to restore.
     original: Settings,
-    /// The settings that this process made; those that were found by a passive listener.
+    /// The settings that this process made. A passive listener has those that it found.
     current: Settings,
     baseline: Statistics,
     ended: Ended,
 }
 
-/// What has to be undone at the end.
+/// The part of the monitoring that has to be undone at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Nothing: somebody else's monitoring.
+enum MonitoringState {
+    /// Nothing, because another process started the monitoring.
     Passive,
-    /// The settings.
+    /// The settings were changed; monitoring is off.
     Configured,
-    /// The settings, behind a STOP.
+    /// The settings were changed and monitoring was started: STOP comes before the settings are
+    /// restored.
     Started(Origins),
-    /// Nothing any more.
+    /// Nothing, because everything was undone or another process has taken over.
     Ended,
 }
 
-/// What the user should know about the start.
+/// The outcome of the start, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartReport {
     /// The origins that are monitored.
     pub origins: Origins,
-    /// Hardware drops were not asked for, and the kernel knows none.
+    /// The user named no origins, and the kernel does not support hardware drops.
     pub without_hardware: bool,
-    /// Somebody else's monitoring was stopped.
+    /// Another process's monitoring was stopped.
     pub took_over: bool,
-}
-
-/// Why a capture could not begin.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BeginError {
-    /// Monitoring is on, and sends this.
-    #[error("drops are already being monitored, {1}")]
-    Busy(AlertMode, Holder),
-    /// The kernel refused a request.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-}
-
-impl BeginError {
-    /// Returns a line that says what to do.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Busy(..) => Some(
-                "`dwdump -p` listens along, `--force` takes over (and stops the other), `dwdump -e` stops it",
-            ),
-            Self::Control(error) => error.hint(),
-        }
-    }
-}
-
-/// Who turned monitoring on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// A dwdump that runs, with this process number.
-    Dwdump(u32),
-    /// A dwdump that was killed.
-    KilledDwdump,
-    /// Nobody knows.
-    Unknown,
-}
-
-impl Holder {
-    fn of(claim: Option<&Claim>) -> Self {
-        match claim {
-            Some(claim) if claim.owner.is_alive() => Self::Dwdump(claim.owner.pid),
-            Some(_) => Self::KilledDwdump,
-            None => Self::Unknown,
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dwdump(pid) => write!(f, "by another dwdump (process {pid})"),
-            Self::KilledDwdump => f.write_str("left on by a dwdump that was killed"),
-            Self::Unknown => f.write_str("by another program or left on by one that was killed"),
-        }
-    }
 }
 
 /// The state of the drop monitor, as an inspection found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Whether monitoring is on; `None` where this process may not ask (CAP_NET_ADMIN).
+    /// Monitoring is on; `None` where this process may not ask (that needs CAP_NET_ADMIN).
     pub is_on: Option<bool>,
-    /// What the kernel sends.
+    /// The kind of reports that the kernel sends.
     pub mode: AlertMode,
-    /// What another process did, now or before.
+    /// Another process's interference, found by this inspection or an earlier one.
     pub interference: Option<Interference>,
 }
 
-/// How the run ended for the drop monitor. The file is not affected by what went wrong.
+/// The outcome of ending the monitoring. A failure here does not affect the capture file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// STOP was refused: monitoring may still be on.
+    /// The refusal of STOP: monitoring may still be on.
     pub stop: Option<ControlError>,
-    /// The settings of before could not be put back.
+    /// The failure to restore the original settings.
     pub restore: Option<ControlError>,
-    /// What another process did before the end.
+    /// Another process's interference before the end.
     pub interference: Option<Interference>,
 }
 
 impl<C: Conversation> Monitoring<C> {
-    /// CONFIG_GET, probe, join, CONFIG, START. `join` makes the listener, before anything can be
-    /// missed; when a later step fails, the earlier ones are undone.
+    /// Starts the monitoring: CONFIG_GET, probe, join, CONFIG, START. `join` creates the listener
+    /// before START, so that no alert is missed. If a later step fails, the earlier ones are
+    /// undone.
     pub fn begin<L>(
         mut control: Control<C>,
         ownership: &OwnershipFile,
         wanted: Wanted,
         join: impl FnOnce() -> Result<L, ControlError>,
     ) -> Result<(Self, L, StartReport), BeginError> {
-        // Until monitoring is on: two that start at once would each take the other's settings for
-        // the original ones.
+        // Held until monitoring is on: if two processes started at once, each would take the
+        // other's settings for the original ones.
         let mut locked = ownership.lock();
         let found = control.settings()?;
         let claim = locked.as_mut().and_then(Locked::claim);
@@ -212,8 +162,8 @@ impl<C: Conversation> Monitoring<C> {
         }
         let original = claim.as_ref().map_or(found, |claim| claim.original);
         let current = wanted.reporting.settings(original);
-        // Recorded before it is true, with what is true until then: killed in between, this
-        // process leaves nothing that the next one would take for the original settings.
+        // The claim is recorded before CONFIG, together with the settings that apply until then: if
+        // this process is killed in between, the next one still finds the original settings.
         let inherited = claim.is_some();
         let made = inherited.then_some(found).into_iter().chain([current]);
         let made = made.collect();
@@ -230,14 +180,14 @@ impl<C: Conversation> Monitoring<C> {
             control,
             ownership: ownership.clone(),
             generation,
-            state: State::Configured,
+            state: MonitoringState::Configured,
             original,
             current,
             baseline: Statistics::default(),
             ended: Ended::default(),
         };
         let started = monitoring.start_counting(wanted.origins);
-        // Before an error ends the monitoring again, which takes the lock itself.
+        // `monitoring` is dropped if there is an error, and takes the lock itself.
         drop(locked);
         let (origins, without_hardware) = started?;
         Ok((
@@ -263,18 +213,19 @@ impl<C: Conversation> Monitoring<C> {
         let first = origins.unwrap_or(Origins::Both);
         let started = match self.control.start(first) {
             Ok(()) => (first, false),
-            // Software monitoring was rolled back with it.
+            // The kernel has undone the start of software monitoring as well.
             Err(error) if origins.is_none() && error.refusal.errno == libc::EOPNOTSUPP => {
                 self.control.start(Origins::Software)?;
                 (Origins::Software, true)
             }
             Err(error) => return Err(error),
         };
-        self.state = State::Started(started.0);
+        self.state = MonitoringState::Started(started.0);
         Ok(started)
     }
 
-    /// CONFIG_GET and join: nothing is changed, and nothing will be. Also gives the settings.
+    /// Listens to another process's monitoring: CONFIG_GET and join. Changes nothing, now or at the
+    /// end. Also returns the settings.
     pub fn listen<L>(
         mut control: Control<C>,
         join: impl FnOnce() -> Result<L, ControlError>,
@@ -287,7 +238,7 @@ impl<C: Conversation> Monitoring<C> {
                 control,
                 ownership: OwnershipFile::none(),
                 generation: None,
-                state: State::Passive,
+                state: MonitoringState::Passive,
                 original: found,
                 current: found,
                 baseline,
@@ -298,24 +249,25 @@ impl<C: Conversation> Monitoring<C> {
         ))
     }
 
-    /// Whether monitoring is on; `None` where this process may not ask (CAP_NET_ADMIN).
+    /// Returns whether monitoring is on; `None` where this process may not ask (that needs
+    /// CAP_NET_ADMIN).
     pub fn is_on(&mut self) -> Option<bool> {
         self.control.is_monitoring().ok()
     }
 
-    /// Looks whether the drop monitor is as this process left it. A STOP and a START since the last
-    /// look, with the same settings, cannot be seen.
-    pub fn look(&mut self) -> Inspection {
+    /// Checks that the drop monitor is as this process left it. A STOP and a START with the same
+    /// settings between two checks cannot be detected.
+    pub fn inspect(&mut self) -> Inspection {
         let ownership = self.ownership.clone();
         match ownership.try_lock() {
-            Ok(mut locked) => self.look_locked(locked.as_mut()),
-            // What is seen in the midst of that says nothing; the next look will.
-            Err(Contended) => self.known(),
+            Ok(mut locked) => self.inspect_locked(locked.as_mut()),
+            // Another dwdump is starting or ending monitoring. The next check sees the result.
+            Err(Contended) => self.last_inspection(),
         }
     }
 
-    /// What is known without another look.
-    fn known(&self) -> Inspection {
+    /// Returns the state of the last check.
+    fn last_inspection(&self) -> Inspection {
         Inspection {
             is_on: None,
             mode: self.current.mode,
@@ -323,54 +275,54 @@ impl<C: Conversation> Monitoring<C> {
         }
     }
 
-    fn look_locked(&mut self, locked: Option<&mut Locked<'_>>) -> Inspection {
-        let mut look = self.known();
-        if self.state == State::Ended {
-            return look;
+    fn inspect_locked(&mut self, locked: Option<&mut Locked<'_>>) -> Inspection {
+        let mut inspection = self.last_inspection();
+        if self.state == MonitoringState::Ended {
+            return inspection;
         }
-        let is_passed_on = match (self.generation, locked) {
-            (Some(generation), Some(locked)) => locked.is_passed_on(generation),
+        let has_other_owner = match (self.generation, locked) {
+            (Some(generation), Some(locked)) => locked.has_other_owner(generation),
             _ => false,
         };
-        if is_passed_on {
-            self.lose(Interference::TakenOver);
-            return self.known();
+        if has_other_owner {
+            self.hand_over(Interference::TakenOver);
+            return self.last_inspection();
         }
         match self.control.settings() {
             Ok(found) => {
-                look.mode = found.mode;
-                if self.state != State::Passive && found != self.current {
-                    self.lose(Interference::Reconfigured(found));
-                    return self.known();
+                inspection.mode = found.mode;
+                if self.state != MonitoringState::Passive && found != self.current {
+                    self.hand_over(Interference::Reconfigured(found));
+                    return self.last_inspection();
                 }
             }
             Err(error) if error.is_unloaded() => {
-                self.lose(Interference::Unloaded);
-                return self.known();
+                self.hand_over(Interference::Unloaded);
+                return self.last_inspection();
             }
-            // Nothing is known, which is no news.
+            // The failure says nothing about the monitoring.
             Err(_) => {}
         }
-        look.is_on = self.is_on();
-        if let State::Started(origins) = self.state
-            && self.is_stopped(origins, look.is_on)
+        inspection.is_on = self.is_on();
+        if let MonitoringState::Started(origins) = self.state
+            && self.is_stopped(origins, inspection.is_on)
         {
-            if look.is_on == Some(true) {
-                // Software drops were stopped and hardware drops not, or the other way round.
+            if inspection.is_on == Some(true) {
+                // Only one of the two origins was stopped.
                 self.ended.stop = self.control.stop(origins).err();
             }
-            // The settings are still to be put back.
-            self.state = State::Configured;
+            // The settings still have to be restored.
+            self.state = MonitoringState::Configured;
             self.ended.interference.get_or_insert(Interference::Stopped);
-            look.interference = self.ended.interference;
+            inspection.interference = self.ended.interference;
         }
-        look
+        inspection
     }
 
-    /// Whether somebody stopped what this process started, or a part of it.
+    /// Returns whether another process stopped some or all of the origins that this one started.
     fn is_stopped(&mut self, origins: Origins, is_on: Option<bool>) -> bool {
         match is_on {
-            // This process may neither ask nor stop.
+            // Without the privilege, this process can neither ask nor stop.
             None => false,
             Some(false) => true,
             Some(true) => origins
@@ -380,20 +332,21 @@ impl<C: Conversation> Monitoring<C> {
         }
     }
 
-    /// The drop monitor is somebody else's now: there is nothing to undo.
-    fn lose(&mut self, interference: Interference) {
-        self.state = State::Ended;
+    /// Notes that the drop monitor now belongs to another process, so that nothing is left to undo.
+    fn hand_over(&mut self, interference: Interference) {
+        self.state = MonitoringState::Ended;
         self.ended.interference.get_or_insert(interference);
     }
 
-    /// Has the kernel send something else from now on: STOP, CONFIG, START. What it counted but did
-    /// not send yet is lost, up to one second. Somebody else's monitoring stays as it is.
+    /// Makes the kernel send another kind of reports: STOP, CONFIG, START. Counts that the kernel
+    /// has not sent yet are lost, those of up to one second. Another process's monitoring stays as
+    /// it is.
     pub fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
         let ownership = self.ownership.clone();
         let mut locked = ownership.lock();
-        let look = self.look_locked(locked.as_mut());
-        let State::Started(origins) = self.state else {
-            return match look.interference {
+        let inspection = self.inspect_locked(locked.as_mut());
+        let MonitoringState::Started(origins) = self.state else {
+            return match inspection.interference {
                 None => Ok(()),
                 Some(interference) => Err(ControlError {
                     operation: Operation::Configure,
@@ -409,7 +362,7 @@ impl<C: Conversation> Monitoring<C> {
             locked.add(wanted);
         }
         self.control.stop(origins)?;
-        self.state = State::Configured;
+        self.state = MonitoringState::Configured;
         self.control.configure(wanted)?;
         self.current = wanted;
         self.start(Some(origins)).map(|_| ())
@@ -427,20 +380,23 @@ impl<C: Conversation> Monitoring<C> {
     }
 
     /// Stops the monitoring and restores the settings, once; further calls return the same result.
-    /// Afterwards no more alerts are sent to the listener's socket, unless somebody else goes on
-    /// monitoring.
+    /// Afterwards the listener's socket receives no more alerts, unless another process continues
+    /// to monitor.
     pub fn end(&mut self) -> &Ended {
-        if self.state == State::Ended {
+        if self.state == MonitoringState::Ended {
             return &self.ended;
         }
         let ownership = self.ownership.clone();
-        // Nobody starts or takes over before this process is done.
+        // Until the lock is released, no other dwdump starts or takes over.
         let mut locked = ownership.lock();
-        self.look_locked(locked.as_mut());
-        if let State::Started(origins) = self.state {
+        self.inspect_locked(locked.as_mut());
+        if let MonitoringState::Started(origins) = self.state {
             self.ended.stop = self.control.stop(origins).err();
         }
-        if matches!(self.state, State::Started(_) | State::Configured) {
+        if matches!(
+            self.state,
+            MonitoringState::Started(_) | MonitoringState::Configured
+        ) {
             self.ended.restore = self.control.restore(self.original).err();
             if let (Some(locked), Some(_), None) =
                 (&mut locked, self.generation, &self.ended.restore)
@@ -448,12 +404,12 @@ impl<C: Conversation> Monitoring<C> {
                 locked.give_up();
             }
         }
-        self.state = State::Ended;
+        self.state = MonitoringState::Ended;
         &self.ended
     }
 }
 
-/// Ends the monitoring where an error or a panic left it on.
+/// Ends the monitoring when an error or a panic left it on.
 impl<C: Conversation> Drop for Monitoring<C> {
     fn drop(&mut self) {
         self.end();
@@ -469,8 +425,8 @@ pub struct StoppedAll {
     pub restored: bool,
 }
 
-/// Stops all monitoring, whoever started it, and puts back the settings that a killed dwdump
-/// changed; one that runs does that itself.
+/// Stops all monitoring, whichever process started it, and restores the settings that a killed
+/// dwdump had changed. A running dwdump restores its own.
 pub fn stop_all(
     control: &mut Control<impl Conversation>,
     ownership: &OwnershipFile,

@@ -11,7 +11,7 @@ pub const ATTRIBUTE_HEADER_LEN: usize = 4;
 pub const GENL_ID_CTRL: u16 = 0x10;
 /// `NLMSG_ERROR`.
 pub const NLMSG_ERROR: u16 = 2;
-/// Without the bits `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+/// Clears the bits `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 /// The byte order of the host that wrote the messages.
@@ -24,14 +24,14 @@ pub enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// This machine's.
+    /// This machine's byte order.
     pub const NATIVE: Self = if cfg!(target_endian = "little") {
         Self::Little
     } else {
         Self::Big
     };
 
-    /// The other one.
+    /// Returns the other byte order.
     pub fn swapped(self) -> Self {
         match self {
             Self::Little => Self::Big,
@@ -39,19 +39,19 @@ impl ByteOrder {
         }
     }
 
-    /// A u16 of exactly two bytes.
+    /// Reads a u16 of exactly two bytes.
     #[inline]
     pub fn u16(self, bytes: &[u8]) -> Option<u16> {
         bytes.try_into().ok().map(|bytes| self.join_u16(bytes))
     }
 
-    /// A u32 of exactly four bytes.
+    /// Reads a u32 of exactly four bytes.
     #[inline]
     pub fn u32(self, bytes: &[u8]) -> Option<u32> {
         bytes.try_into().ok().map(|bytes| self.join_u32(bytes))
     }
 
-    /// A u16 of its bytes.
+    /// Converts two bytes to a u16.
     #[inline]
     fn join_u16(self, bytes: [u8; 2]) -> u16 {
         match self {
@@ -60,7 +60,7 @@ impl ByteOrder {
         }
     }
 
-    /// A u32 of its bytes.
+    /// Converts four bytes to a u32.
     #[inline]
     fn join_u32(self, bytes: [u8; 4]) -> u32 {
         match self {
@@ -69,7 +69,7 @@ impl ByteOrder {
         }
     }
 
-    /// A u64 of exactly eight bytes.
+    /// Reads a u64 of exactly eight bytes.
     pub fn u64(self, bytes: &[u8]) -> Option<u64> {
         let bytes = bytes.try_into().ok()?;
         Some(match self {
@@ -82,14 +82,14 @@ impl ByteOrder {
 /// One netlink message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// `nlmsg_type`: a generic netlink family's number, or one of netlink's own below 16.
+    /// `nlmsg_type`: a generic netlink family's number; below 16, one of netlink's own types.
     pub kind: u16,
-    /// Everything behind the header.
+    /// The bytes after the header.
     pub payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Command, version and attributes of a generic netlink message.
+    /// Returns the command, version and attributes of a generic netlink message.
     pub fn generic(&self, order: ByteOrder) -> Option<Generic<'a>> {
         let (header, attributes) = self.payload.split_at_checked(GENL_HEADER_LEN)?;
         Some(Generic {
@@ -110,7 +110,7 @@ pub struct Generic<'a> {
     pub command: u8,
     /// `genlmsghdr.version`.
     pub version: u8,
-    /// What follows.
+    /// The attributes after the header.
     pub attributes: Attributes<'a>,
 }
 
@@ -122,12 +122,12 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// Walks `bytes` from their beginning.
+    /// Returns the messages in `bytes`.
     pub fn new(bytes: &'a [u8], order: ByteOrder) -> Self {
         Self { rest: bytes, order }
     }
 
-    /// The bytes that no message was found in: not empty after a damaged length.
+    /// Returns the bytes in which no message was found: not empty after a damaged length.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -154,7 +154,7 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The attributes of an answer of this machine's kernel.
+    /// Returns the attributes of an answer from this machine's kernel.
     pub fn native(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
@@ -162,12 +162,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The same attributes, their numbers in this order.
+    /// Returns the same attributes with numbers in this byte order.
     pub fn in_order(self, order: ByteOrder) -> Self {
         Self { order, ..self }
     }
 
-    /// The attributes inside a nest's value.
+    /// Returns the attributes inside a nest's value.
     pub fn nested(self, value: &'a [u8]) -> Self {
         Self {
             rest: value,
@@ -175,12 +175,13 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The byte order of the values.
+    /// Returns the byte order of the values.
     pub fn order(&self) -> ByteOrder {
         self.order
     }
 
-    /// The value of the next attribute, if that is of this type; else it stays the next.
+    /// Returns the value of the next attribute if it is of this type; otherwise it remains the next
+    /// one.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -194,19 +195,20 @@ impl<'a> Attributes<'a> {
         self.next().map(|(_, value)| value)
     }
 
-    /// The bytes that no attribute was found in: not empty after a damaged length.
+    /// Returns the bytes in which no attribute was found: not empty after a damaged length.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Behind the last whole attribute: the type of one that is cut, and what there is of its value.
+    /// Returns the truncated attribute after the last whole one: its type and the rest of its
+    /// value.
     pub fn cut(&self) -> Option<(u16, &'a [u8])> {
         let (&[_, _, kind @ ..], value) = self.rest.split_first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
         Some((self.order.join_u16(kind) & ATTRIBUTE_TYPE_MASK, value))
     }
 }
 
-/// Type (without flag bits) and value.
+/// Yields each attribute's type, without the flag bits, and its value.
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
 
@@ -225,12 +227,12 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Up to the next multiple of 4 (`NLMSG_ALIGN`, `NLA_ALIGN`).
+/// Rounds up to a multiple of 4 (`NLMSG_ALIGN`, `NLA_ALIGN`).
 fn aligned(len: usize) -> usize {
     len.saturating_add(3) & !3
 }
 
-/// Builds one generic netlink message, in this machine's byte order, into a reused buffer.
+/// Writes one generic netlink message, in this machine's byte order, into a reused buffer.
 #[derive(Debug)]
 pub struct MessageBuilder<'b> {
     buffer: &'b mut Vec<u8>,
@@ -238,7 +240,7 @@ pub struct MessageBuilder<'b> {
 }
 
 impl<'b> MessageBuilder<'b> {
-    /// Begins a message behind whatever `buffer` holds.
+    /// Begins a message after the bytes that `buffer` already holds.
     pub fn new(buffer: &'b mut Vec<u8>, family: u16, command: u8, version: u8) -> Self {
         let start = buffer.len();
         buffer.extend([0; 4]); // nlmsg_len, known at the end
@@ -248,7 +250,7 @@ impl<'b> MessageBuilder<'b> {
         Self { buffer, start }
     }
 
-    /// Adds an attribute. A value over 65531 bytes does not fit and is cut.
+    /// Adds an attribute. A value of more than 65531 bytes does not fit and is truncated.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let value = &value[..value
             .len()
@@ -261,7 +263,7 @@ impl<'b> MessageBuilder<'b> {
         self
     }
 
-    /// Adds a string with its NUL, as the kernel does.
+    /// Adds a string with a NUL at its end, as the kernel does.
     pub fn string(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let start = self.open(kind);
         self.buffer.extend_from_slice(value);
@@ -269,7 +271,7 @@ impl<'b> MessageBuilder<'b> {
         self.close(start)
     }
 
-    /// Adds a nest whose attributes `fill` adds.
+    /// Adds a nest with the attributes that `fill` adds.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         /// `NLA_F_NESTED`.
         const NESTED: u16 = 0x8000;
@@ -310,7 +312,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_the_builder_writes_the_walk_reads() {
+    fn a_built_message_is_read_back() {
         let mut buffer = Vec::new();
         for command in [5, 6] {
             let mut message = MessageBuilder::new(&mut buffer, 0x24, command, 2);
@@ -345,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_length_ends_the_walk() {
+    fn an_impossible_length_ends_the_parsing() {
         #[rustfmt::skip]
         let bytes = [
             3, 0, 1, 0, // length 3: shorter than its own header
@@ -361,7 +363,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_the_walk(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             for order in [ByteOrder::Little, ByteOrder::Big] {
                 for message in Messages::new(&bytes, order) {
                     if let Some(generic) = message.generic(order) {

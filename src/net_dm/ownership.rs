@@ -1,9 +1,9 @@
-//! Records who owns the monitoring. The drop monitor is one global switch without an owner, so the
-//! dwdump processes of a host keep a file below `/run`: which process configured it last, and the
-//! settings to restore. A process learns from it that another has taken the monitoring over, and
-//! restores from it the settings that a killed process left.
+//! Records the owner of the monitoring. The drop monitor is one global switch without an owner, so
+//! the dwdump processes of a host share a file below `/run`: it names the process that configured
+//! the drop monitor last, and the settings to restore. A process learns from it that another dwdump
+//! has taken over, and restores from it the settings that a killed dwdump left.
 //!
-//! Programs that do not know the record are noticed by what the kernel says: see
+//! Programs that do not know this file are detected by the kernel's settings: see
 //! [`monitoring`](super::monitoring).
 
 use std::fs::{File, OpenOptions};
@@ -16,68 +16,70 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Settings;
 
-/// Where the record is. It goes with the boot, as the monitoring does.
+/// The path of the file. `/run` is emptied at boot, which also ends the monitoring.
 const PATH: &str = "/run/dwdump.state";
-/// More than any record has.
+/// An upper limit for the length of a record.
 const MAX_LEN: u64 = 4096;
-/// How long another dwdump may hold the lock: it does while it starts or ends monitoring.
+/// The longest wait for the lock. Another dwdump holds it while it starts or ends monitoring.
 const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
 
-/// The file that holds the record.
+/// The file that holds the record of ownership.
 #[derive(Clone, Debug)]
 pub struct OwnershipFile {
-    /// `None` where no record is kept: without root, or without `/run`.
+    /// `None` where no record is kept: without root privileges, or without `/run`.
     path: Option<PathBuf>,
     boot: String,
     family: u16,
     process: Process,
 }
 
-/// The file, locked until this is dropped: whoever starts or ends monitoring meanwhile waits.
+/// The locked file. The lock is released on drop; until then, no other dwdump starts or ends
+/// monitoring.
 #[derive(Debug)]
 pub struct Locked<'a> {
     file: File,
     of: &'a OwnershipFile,
 }
 
-/// One line of JSON.
+/// The file's content: one line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
-    /// `/proc/sys/kernel/random/boot_id`.
+    /// The boot's ID, from `/proc/sys/kernel/random/boot_id`.
     boot: String,
-    /// NET_DM's number; a module that is loaded again has another, and its own settings.
+    /// The number of the family NET_DM. A module that is loaded again has another number, and
+    /// default settings.
     family: u16,
-    /// Raised whenever the owner changes.
+    /// The number of the claim, raised whenever the owner changes.
     generation: u64,
     claim: Option<Claim>,
 }
 
-/// What the owner did to the drop monitor.
+/// The owner of the drop monitor, with the settings that it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The owner.
     pub owner: Process,
-    /// The settings to go back to.
+    /// The settings to restore.
     pub original: Settings,
-    /// Settings that the owner, or those it took over from, made. With any others, somebody
-    /// else has configured the drop monitor since.
+    /// The settings made by the owner, or by those that it took over from. If the drop monitor has
+    /// any others, another program has configured it since.
     pub configured: Vec<Settings>,
 }
 
 impl Claim {
-    /// Whether `current` settings are the work of the claim's owner.
+    /// Returns whether the owner of the claim made the `current` settings.
     pub fn made(&self, current: Settings) -> bool {
         self.configured.contains(&current)
     }
 }
 
-/// A process, told from a later one with the same number.
+/// A process, distinguished from a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
+    /// The process number.
     pub pid: u32,
-    /// When it started, in clock ticks since the boot (`/proc/PID/stat`, field 22).
+    /// The start time, in clock ticks since boot (`/proc/PID/stat`, field 22).
     pub started: u64,
 }
 
@@ -92,14 +94,14 @@ impl Process {
         Some(Self { pid, started })
     }
 
-    /// Whether it still runs.
+    /// Returns whether the process is still running.
     pub fn is_alive(self) -> bool {
         Self::find(self.pid) == Some(self)
     }
 }
 
-/// proc_pid_stat(5): the second field is a name in parentheses, which may hold any of them. A zombie
-/// runs no more.
+/// Parses the start time out of proc_pid_stat(5), unless the process is a zombie. The second field
+/// is a name in parentheses, which may itself contain blanks and parentheses.
 fn start_time(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(&stat[end + 1..])
@@ -112,8 +114,8 @@ fn start_time(stat: &[u8]) -> Option<u64> {
 }
 
 impl OwnershipFile {
-    /// This host's, where this process is root: others cannot write below `/run`, and are not
-    /// trusted there. `family` is NET_DM's number.
+    /// Returns this host's file if this process is root; other users cannot write below `/run`.
+    /// `family` is the number of NET_DM.
     pub fn of_this_host(family: u16) -> Self {
         if nix::unistd::geteuid().is_root() {
             Self::at(Path::new(PATH), family)
@@ -135,7 +137,7 @@ impl OwnershipFile {
         }
     }
 
-    /// No record is kept: what the kernel says decides alone.
+    /// Returns a file that keeps no record: only the kernel's settings show who monitors.
     pub fn none() -> Self {
         Self {
             path: None,
@@ -145,13 +147,14 @@ impl OwnershipFile {
         }
     }
 
-    /// Locks the file. `None` where there is none, where it is not to be trusted, and where
-    /// somebody has held the lock for too long.
+    /// Locks the file. Returns `None` where there is no file, where it is not trustworthy, and
+    /// where another dwdump has held the lock for too long.
     pub fn lock(&self) -> Option<Locked<'_>> {
         self.lock_within(PATIENCE).ok().flatten()
     }
 
-    /// Locks the file, unless somebody else has locked it now. `None` as with [`lock`](Self::lock).
+    /// Locks the file unless another dwdump holds the lock. Returns `None` where there is no file
+    /// or it is not trustworthy.
     pub fn try_lock(&self) -> Result<Option<Locked<'_>>, Contended> {
         self.lock_within(Duration::ZERO)
     }
@@ -171,16 +174,16 @@ impl OwnershipFile {
     }
 }
 
-/// Somebody else has the lock: another dwdump starts or ends monitoring.
+/// Another dwdump holds the lock: it is starting or ending monitoring.
 #[derive(Clone, Copy, Debug)]
 pub struct Contended;
 
-/// Opens or creates the file, if it is this user's alone and no link.
+/// Opens or creates the file. Refuses links, and files that other users own or can access.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.mode(0o600);
-    // Nonblocking for the case that it is a FIFO.
+    // Nonblocking, in case it is a FIFO.
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = options.open(path)?;
     let metadata = file.metadata()?;
@@ -194,31 +197,32 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 impl Locked<'_> {
-    /// The record of this boot; one that makes no sense is none.
+    /// Returns the record if it was written since boot. A damaged record counts as none.
     fn record(&mut self) -> Option<Record> {
         let mut text = String::new();
         self.file.rewind().ok()?;
         (&self.file).take(MAX_LEN).read_to_string(&mut text).ok()?;
-        // What a longer record may have left behind the first line means nothing.
+        // Whatever follows the first line is left from a longer record.
         let (line, _) = text.split_once('\n')?;
         let record: Record = serde_json::from_str(line).ok()?;
         (record.boot == self.of.boot).then_some(record)
     }
 
-    /// The claim on the drop monitor as it is loaded now, its owner alive or not.
+    /// Returns the claim on the drop monitor as it is loaded now, whether or not its owner is
+    /// running.
     pub fn claim(&mut self) -> Option<Claim> {
         let record = self.record()?;
         record.claim.filter(|_| record.family == self.of.family)
     }
 
-    /// Whether the record says that another owner came after `generation`. Where it says nothing,
-    /// the answer is no.
-    pub fn is_passed_on(&mut self, generation: u64) -> bool {
+    /// Returns whether the record shows another owner after `generation`. Without a record, the
+    /// answer is no.
+    pub fn has_other_owner(&mut self, generation: u64) -> bool {
         self.record()
             .is_some_and(|record| record.generation != generation)
     }
 
-    /// Claims the drop monitor for this process. Returns the generation; `None` where the claim
+    /// Claims the drop monitor for this process. Returns the generation, or `None` if the claim
     /// could not be written.
     pub fn take(&mut self, original: Settings, configured: Vec<Settings>) -> Option<u64> {
         let generation = self.next_generation();
@@ -231,22 +235,22 @@ impl Locked<'_> {
         Some(generation)
     }
 
-    /// Adds settings that the owner is about to make.
+    /// Adds the settings that the owner is about to make.
     pub fn add(&mut self, settings: Settings) {
         if let Some(mut record) = self.record()
             && let Some(claim) = &mut record.claim
             && !claim.made(settings)
         {
             claim.configured.push(settings);
-            // Without it, the kernel's answers decide.
+            // If this fails, the kernel's settings alone decide.
             let _ = self.write(record.generation, record.claim);
         }
     }
 
-    /// Ends the claim: the drop monitor is nobody's.
+    /// Ends the claim, so that the drop monitor has no owner.
     pub fn give_up(&mut self) {
         let generation = self.next_generation();
-        // A claim that stays is void once the settings are no longer its owner's.
+        // A claim that remains is void as soon as the settings are no longer its owner's.
         let _ = self.write(generation, None);
     }
 
@@ -264,7 +268,7 @@ impl Locked<'_> {
         };
         let line = serde_json::to_string(&record)? + "\n";
         self.file.rewind()?;
-        // In one call, so that a process that is killed leaves the old record or the new one.
+        // One call, so that a process killed in between leaves the old record or the new one.
         self.file.write_all(line.as_bytes())?;
         self.file
             .set_len(u64::try_from(line.len()).unwrap_or(MAX_LEN))
@@ -282,7 +286,7 @@ pub(super) mod tests {
 
     pub const FAMILY: u16 = 31;
 
-    /// A record of its own for a test, and another dwdump's view of it.
+    /// Returns a folder for the record of one test.
     pub fn folder() -> TempDir {
         tempfile::tempdir().unwrap()
     }
@@ -291,7 +295,8 @@ pub(super) mod tests {
         OwnershipFile::at(&folder.path().join("state"), FAMILY)
     }
 
-    /// The process whose claim has this generation was killed: the number belongs to another now.
+    /// Makes the process with this generation look killed: its number now belongs to another
+    /// process.
     pub fn kill(folder: &TempDir, generation: u64) {
         let file = file(folder);
         let mut locked = file.lock().unwrap();
@@ -323,14 +328,14 @@ pub(super) mod tests {
         assert_eq!((claim.original, claim.made(OURS)), (BEFORE, true));
         assert!(!claim.made(BEFORE));
         assert!(claim.owner.is_alive());
-        assert!(!first.lock().unwrap().is_passed_on(generation));
+        assert!(!first.lock().unwrap().has_other_owner(generation));
 
         let later = second.lock().unwrap().take(BEFORE, vec![OURS]).unwrap();
-        assert!(first.lock().unwrap().is_passed_on(generation));
-        assert!(!second.lock().unwrap().is_passed_on(later));
+        assert!(first.lock().unwrap().has_other_owner(generation));
+        assert!(!second.lock().unwrap().has_other_owner(later));
         second.lock().unwrap().give_up();
         assert_eq!(first.lock().unwrap().claim(), None);
-        assert!(first.lock().unwrap().is_passed_on(generation));
+        assert!(first.lock().unwrap().has_other_owner(generation));
     }
 
     #[test]
@@ -346,13 +351,13 @@ pub(super) mod tests {
         assert_eq!(locked.claim(), None);
         let text = std::fs::read_to_string(folder.path().join("state")).unwrap();
         assert_eq!(text.lines().count(), 1);
-        // As if the process had been killed before the rest was cut off.
+        // The state after a process was killed before it cut off the rest.
         std::fs::write(folder.path().join("state"), text + "and more").unwrap();
         assert!(locked.record().is_some());
     }
 
     #[test]
-    fn what_makes_no_sense_is_no_claim() {
+    fn a_damaged_record_is_no_claim() {
         let folder = folder();
         let ours = file(&folder);
         ours.lock().unwrap().take(BEFORE, vec![OURS]).unwrap();
@@ -372,17 +377,17 @@ pub(super) mod tests {
             std::fs::write(&path, &text).unwrap();
             let mut locked = ours.lock().unwrap();
             assert_eq!(locked.claim(), None, "{text:?}");
-            assert!(!locked.is_passed_on(1), "{text:?}");
+            assert!(!locked.has_other_owner(1), "{text:?}");
             assert!(locked.take(BEFORE, vec![OURS]).is_some(), "{text:?}");
             assert!(locked.claim().is_some());
         }
-        // Loaded again, the module has its own settings.
+        // A module that was loaded again has default settings.
         let reloaded = OwnershipFile::at(&path, FAMILY + 1);
         assert_eq!(reloaded.lock().unwrap().claim(), None);
     }
 
     #[test]
-    fn a_file_of_somebody_else_is_not_trusted() {
+    fn a_file_that_others_can_write_is_not_trusted() {
         let folder = folder();
         let path = folder.path().join("state");
         let ours = file(&folder);
@@ -407,7 +412,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_lock_is_waited_for_but_not_for_ever() {
+    fn the_wait_for_the_lock_ends() {
         let folder = folder();
         let (first, second) = (file(&folder), file(&folder));
         let locked = first.lock().unwrap();
@@ -420,7 +425,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_process_is_told_from_one_with_the_same_number() {
+    fn a_later_process_with_the_same_number_is_another() {
         let own = Process::current().unwrap();
         assert!(own.is_alive());
         let later = Process {

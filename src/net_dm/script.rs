@@ -1,4 +1,4 @@
-//! A scripted conversation with the kernel, for the answers that no kernel at hand gives.
+//! A scripted conversation with the kernel, for answers that no available kernel gives.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,37 +6,37 @@ use super::control::{self, AnswerBytes, Conversation, Refusal, Request};
 use super::netlink::{ByteOrder, MessageBuilder, Messages};
 use super::{attr, cmd};
 
-/// Expected commands and their answers, in order. Clones share them, so that a test can look at
-/// what was asked.
+/// Expected commands and their answers, in order. Clones share them, so that a test can look at the
+/// requests.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    steps: Arc<Mutex<Vec<Step>>>,
+    steps: Arc<Mutex<Vec<ScriptStep>>>,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 /// A command (`NET_DM_CMD_`) and its answer.
-pub type Step = (u8, Result<AnswerBytes, Refusal>);
+pub type ScriptStep = (u8, Result<AnswerBytes, Refusal>);
 
 impl Script {
-    /// A conversation of exactly these steps.
-    pub fn new(steps: Vec<Step>) -> Self {
+    /// Returns a conversation that expects exactly these steps.
+    pub fn new(steps: Vec<ScriptStep>) -> Self {
         Self {
             steps: Arc::new(Mutex::new(steps)),
             seen: Arc::default(),
         }
     }
 
-    /// Whether every step was asked for.
+    /// Returns whether every step was requested.
     pub fn is_over(&self) -> bool {
         self.steps.lock().unwrap().is_empty()
     }
 
-    /// All that was asked so far.
+    /// Returns all requests so far.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The commands asked so far.
+    /// Returns the commands of all requests so far.
     pub fn commands(&self) -> Vec<u8> {
         self.seen().iter().map(|request| request.command).collect()
     }
@@ -53,18 +53,18 @@ impl Conversation for Script {
     }
 }
 
-/// An acknowledgement.
+/// Returns an acknowledgement.
 #[allow(clippy::unnecessary_wraps)] // The type of every step's answer.
 pub fn ok() -> Result<AnswerBytes, Refusal> {
     Ok(Vec::new())
 }
 
-/// A refusal without words.
+/// Returns a refusal without a message of the kernel.
 pub fn errno(errno: i32) -> Result<AnswerBytes, Refusal> {
     Err(Refusal { errno, words: None })
 }
 
-/// A CONFIG_NEW answer.
+/// Returns a CONFIG_NEW answer.
 #[allow(clippy::unnecessary_wraps)]
 pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<AnswerBytes, Refusal> {
     Ok(answer(cmd::CONFIG_NEW, |message| {
@@ -75,7 +75,7 @@ pub fn settings(mode: u8, trunc_len: u32, queue_len: u32) -> Result<AnswerBytes,
     }))
 }
 
-/// A STATS_NEW answer.
+/// Returns a STATS_NEW answer.
 #[allow(clippy::unnecessary_wraps)]
 pub fn statistics(software: u64, hardware: u64) -> Result<AnswerBytes, Refusal> {
     Ok(answer(cmd::STATS_NEW, |message| {

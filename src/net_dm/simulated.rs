@@ -6,33 +6,33 @@ use super::control::{AnswerBytes, Conversation, Refusal, Request, Settings};
 use super::script::{errno, ok, settings, statistics};
 use super::{attr, cmd};
 
-/// What the kernel holds. Clones are conversations with the same one.
+/// A simulated drop monitor. Clones talk to the same one.
 #[derive(Clone, Debug)]
-pub struct SimulatedMonitor(Arc<Mutex<State>>);
+pub struct SimulatedMonitor(Arc<Mutex<SimulatedState>>);
 
 #[derive(Debug)]
-struct State {
+struct SimulatedState {
     settings: Settings,
     software: bool,
     hardware: bool,
 }
 
 impl SimulatedMonitor {
-    /// An idle one.
+    /// Returns a drop monitor that is off.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(SimulatedState {
             settings,
             software: false,
             hardware: false,
         })))
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> Settings {
         self.0.lock().unwrap().settings
     }
 
-    /// Whether software and hardware drops are monitored.
+    /// Returns whether software drops and hardware drops are monitored.
     pub fn is_on(&self) -> (bool, bool) {
         let state = self.0.lock().unwrap();
         (state.software, state.hardware)
@@ -48,7 +48,7 @@ impl Conversation for SimulatedMonitor {
         };
         let number = |kind| value(kind).map(|(_, value)| value.as_slice().try_into().unwrap());
         let hardware = value(attr::HW_DROPS).is_some();
-        // No flag is software alone.
+        // Without a flag, the command is for software drops alone.
         let software = value(attr::SW_DROPS).is_some() || !hardware;
         match request.command {
             cmd::CONFIG_GET => {

@@ -21,17 +21,17 @@ use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
 use crate::bpf::BpfProgram;
 use crate::sys;
 
-/// Attribute types and commands are ours, so neli's are the bare numbers.
+/// dwdump has its own constants for commands and attribute types, so neli's are plain numbers.
 type GenericMessage = Genlmsghdr<u8, u16>;
 
-/// The controller's command and attribute to find a family (linux/genetlink.h).
+/// The controller's command and attribute that find a family (linux/genetlink.h).
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_VERSION: u8 = 2;
 
-/// The socket for requests. NETLINK_CAP_ACK stays off: neli reads the whole request back from a
-/// refusal, and the kernel's own words behind it.
+/// The socket for requests. NETLINK_CAP_ACK stays off, because neli expects the whole request in a
+/// refusal, before the kernel's message.
 pub struct KernelConversation {
     socket: NlSocketHandle,
     family: u16,
@@ -39,8 +39,8 @@ pub struct KernelConversation {
 }
 
 impl KernelConversation {
-    /// Opens the socket and finds the family; asking for its name loads the module where the
-    /// kernel may load modules.
+    /// Opens the socket and finds the family. Asking for its name loads the module if the kernel
+    /// may load modules.
     pub fn open() -> Result<Self, ControlError> {
         let resolve = |refusal| ControlError {
             operation: Operation::Resolve,
@@ -48,7 +48,8 @@ impl KernelConversation {
         };
         let socket = NlSocketHandle::connect(NlFamily::Generic, None, Groups::empty())
             .map_err(|error| resolve(refusal(&error)))?;
-        // Only words are lost where the kernel (before 4.12) has no extended acknowledgements.
+        // Before Linux 4.12 there are no extended acknowledgements; only the kernel's messages are
+        // missing then.
         let _ = socket.enable_ext_ack(true);
         let mut conversation = Self {
             socket,
@@ -75,7 +76,7 @@ impl KernelConversation {
         Ok(conversation)
     }
 
-    /// The family's number on this boot.
+    /// Returns the family's number on this boot.
     pub fn family(&self) -> u16 {
         self.family
     }
@@ -97,7 +98,7 @@ impl KernelConversation {
                 .map_err(|error| refusal(&error))?;
             for message in messages {
                 let message = message.map_err(|error| refusal(&error))?;
-                // An answer to a request that was given up: not ours.
+                // The answer to an earlier request that timed out.
                 if *message.nl_seq() != self.sequence {
                     continue;
                 }
@@ -114,7 +115,7 @@ impl KernelConversation {
                             words,
                         });
                     }
-                    // The acknowledgement ends every exchange. Its words are not errors.
+                    // The acknowledgement ends every exchange. A message in it is not an error.
                     NlPayload::Ack(_) | NlPayload::DumpExtAck(_) | NlPayload::Empty => {
                         return Ok(answer);
                     }
@@ -158,7 +159,7 @@ impl Conversation for KernelConversation {
     }
 }
 
-/// The attributes of an answer, laid out as they were on the wire.
+/// Returns the attributes of an answer as they were on the wire.
 fn answer_of(message: &GenericMessage) -> AnswerBytes {
     let mut bytes = Vec::new();
     let mut builder = MessageBuilder::new(&mut bytes, 0, *message.cmd(), *message.version());
@@ -197,41 +198,41 @@ fn refusal(error: &SocketError) -> Refusal {
     }
 }
 
-/// Longer than any alert: 65531 bytes of payload and the rest.
+/// More than the longest alert: 65531 bytes of payload and the other attributes.
 const DATAGRAM_LEN: usize = 68 * 1024;
 
-/// The stream of alerts, and the one buffer that they are received into.
+/// The stream of alerts, and the buffer that they are received into.
 pub struct AlertSocket {
     socket: OwnedFd,
     family: u16,
-    /// A place of [`DATAGRAM_LEN`] for each datagram of a batch. Only what alerts filled of it is
-    /// ever touched.
+    /// [`DATAGRAM_LEN`] bytes for each datagram of a batch. Only the memory that alerts have filled
+    /// is ever touched.
     buffer: Vec<u8>,
-    /// Their true lengths.
+    /// The true length of each datagram.
     lengths: Vec<usize>,
     drops_at_start: u32,
 }
 
-/// How large the receive buffer turned out.
+/// The size of the receive buffer that the kernel granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveBuffer {
-    /// As asked for.
+    /// The size that was asked for.
     Granted,
-    /// Clamped to net.core.rmem_max: these many bytes.
+    /// This many bytes, the limit of net.core.rmem_max.
     Clamped(u32),
 }
 
-/// One of the datagrams that a receive gave.
+/// A received datagram.
 #[derive(Debug)]
-pub enum Datagram<'a> {
-    /// One message or more.
+pub enum AlertDatagram<'a> {
+    /// One or more messages.
     Alerts(Messages<'a>),
-    /// Longer than its place, lost.
+    /// A datagram longer than [`DATAGRAM_LEN`], whose content is lost.
     TooLong,
 }
 
 impl AlertSocket {
-    /// Opens the socket and joins the group. `family` tells NET_DM's messages from others'.
+    /// Opens the socket and joins the group. `family` is the number of NET_DM.
     pub fn join(family: u16) -> Result<Self, ControlError> {
         Self::open(family).map_err(|error| ControlError {
             operation: Operation::Join,
@@ -263,25 +264,25 @@ impl AlertSocket {
         })
     }
 
-    /// Leaves the group: what waits can still be received, and no more comes.
+    /// Leaves the group: no more alerts come, and the waiting ones can still be received.
     pub fn leave(&self) -> io::Result<()> {
         sys::leave_group(self.as_fd(), GROUP_ID)
     }
 
-    /// The family's number.
+    /// Returns the family's number.
     pub fn family(&self) -> u16 {
         self.family
     }
 
-    /// Asks for a receive buffer of `bytes`, beyond `net.core.rmem_max` where that is allowed.
+    /// Sets the size of the receive buffer, beyond `net.core.rmem_max` where that is allowed.
     pub fn set_receive_buffer(&self, bytes: u32) -> io::Result<ReceiveBuffer> {
-        // The kernel doubles the number in an int.
+        // The kernel doubles the number, which is an int.
         let wanted = bytes.min(i32::MAX as u32 / 2) as usize;
         if setsockopt(self, sockopt::RcvBufForce, &wanted).is_err() {
             setsockopt(self, sockopt::RcvBuf, &wanted)?;
         }
         let got = self.receive_buffer()?;
-        // The kernel has a smallest size of its own, so more than asked for is as asked for.
+        // The kernel has a minimum of its own, so a larger buffer counts as granted.
         Ok(if got as usize >= wanted {
             ReceiveBuffer::Granted
         } else {
@@ -289,32 +290,32 @@ impl AlertSocket {
         })
     }
 
-    /// Returns the size of the receive buffer in bytes, as one would ask for it: the kernel reports
-    /// twice as much.
+    /// Returns the size of the receive buffer in bytes, as it is asked for: the kernel reports
+    /// twice that.
     pub fn receive_buffer(&self) -> io::Result<u32> {
         let doubled = getsockopt(self, sockopt::RcvBuf)?;
         Ok(u32::try_from(doubled / 2).unwrap_or(0))
     }
 
-    /// Has the kernel reject messages before they get here: they are not counted as lost, nor at
-    /// all.
+    /// Attaches a filter in the kernel. The messages that it rejects are not counted as lost, nor
+    /// at all.
     pub fn attach_filter(&self, program: &BpfProgram) -> io::Result<()> {
         attach_filter(self.as_fd(), program)
     }
 
-    /// Has the kernel deliver all messages again.
+    /// Detaches the filter.
     pub fn detach_filter(&self) -> io::Result<()> {
         sys::detach_filter(self.as_fd())
     }
 
-    /// The number that tells this socket from others (`nl_pid`).
+    /// Returns the netlink port of this socket (`nl_pid`).
     pub fn port(&self) -> io::Result<u32> {
         let address: NetlinkAddr = nix::sys::socket::getsockname(self.socket.as_raw_fd())?;
         Ok(address.pid())
     }
 
-    /// Takes what waits, up to a batch of datagrams; none where nothing does.
-    pub fn receive(&mut self) -> io::Result<impl ExactSizeIterator<Item = Datagram<'_>>> {
+    /// Receives the waiting datagrams, up to a batch; none where none are waiting.
+    pub fn receive(&mut self) -> io::Result<impl ExactSizeIterator<Item = AlertDatagram<'_>>> {
         let socket = self.socket.as_fd();
         match sys::receive_batch(socket, &mut self.buffer, DATAGRAM_LEN, &mut self.lengths) {
             Ok(()) => {}
@@ -328,13 +329,13 @@ impl AlertSocket {
         let places = self.buffer.chunks_exact(DATAGRAM_LEN);
         let datagrams = self.lengths.iter().zip(places);
         Ok(datagrams.map(|(len, place)| {
-            place.get(..*len).map_or(Datagram::TooLong, |bytes| {
-                Datagram::Alerts(Messages::new(bytes, ByteOrder::NATIVE))
+            place.get(..*len).map_or(AlertDatagram::TooLong, |bytes| {
+                AlertDatagram::Alerts(Messages::new(bytes, ByteOrder::NATIVE))
             })
         }))
     }
 
-    /// Messages lost in the receive buffer since it was opened.
+    /// Returns the number of messages lost in the receive buffer since the socket was opened.
     pub fn lost(&self) -> io::Result<u64> {
         Ok(u64::from(
             sys::socket_drops(self.as_fd())?.wrapping_sub(self.drops_at_start),
@@ -342,7 +343,7 @@ impl AlertSocket {
     }
 }
 
-/// Has the kernel run a program on each message for the socket.
+/// Attaches a program that the kernel runs on each message for the socket.
 pub fn attach_filter(socket: BorrowedFd<'_>, program: &BpfProgram) -> io::Result<()> {
     let instructions: Vec<libc::sock_filter> = program
         .encode()
@@ -369,7 +370,7 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     #[test]
-    fn datagrams_come_several_at_once_each_in_its_place() {
+    fn a_batch_has_each_datagram_at_its_own_offset() {
         const PLACES: usize = 4;
         const PLACE_LEN: usize = 5;
         let (sender, receiver) = UnixDatagram::pair().unwrap();
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(
             lengths,
             [5, 6],
-            "the last was cut, and tells its true length"
+            "the last was truncated, with its true length"
         );
         let nothing = receive().unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);

@@ -7,28 +7,29 @@ use super::netlink::{Attributes, ByteOrder, Generic};
 use super::{attr, cmd};
 use crate::record::{Cause, Location, Name};
 
-/// Places (or traps) that one alert holds at most (`dm_hit_limit`, net/core/drop_monitor.c). Drops
-/// at others are not counted, and the kernel says nothing of it.
+/// The most locations (or traps) in one alert (`dm_hit_limit`, net/core/drop_monitor.c). Drops at
+/// further ones are not counted, and the kernel does not report that.
 pub const MAX_ENTRIES: u64 = 64;
 
-/// A summary alert (`NET_DM_CMD_ALERT`), checked.
+/// A summary alert (`NET_DM_CMD_ALERT`) that was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct SummaryAlert<'a> {
     attributes: Attributes<'a>,
-    /// Places and hardware traps that it counts.
+    /// The number of locations and hardware traps in it.
     pub entries: u64,
-    /// Drops at all of them.
+    /// The number of drops at all of them.
     pub drops: u64,
 }
 
-/// The attribute that holds the places (`struct net_dm_alert_msg`); the kernel gave it no name.
+/// The attribute that holds the locations (`struct net_dm_alert_msg`); the kernel has no name for
+/// it.
 const PLACES: u16 = 0;
-/// Bytes of a place: u64 pc, u32 count (`struct net_dm_drop_point`).
+/// Bytes of a location: u64 pc, u32 count (`struct net_dm_drop_point`).
 const PLACE_LEN: usize = 12;
 
 impl<'a> SummaryAlert<'a> {
-    /// Attribute type 0 holds a u32 number of places, and as many of 12 bytes; hardware traps come
-    /// in a nest. `None` where the message is not laid out so.
+    /// Decodes an alert. Attribute type 0 holds a u32 number of locations, then that many entries
+    /// of 12 bytes; hardware traps are in a nest. Returns `None` where the layout differs.
     pub fn decode(message: &Generic<'a>) -> Option<Self> {
         if message.command != cmd::ALERT {
             return None;
@@ -55,8 +56,9 @@ impl<'a> SummaryAlert<'a> {
         is_summary.then_some(alert)
     }
 
-    /// Hands on each place or trap, and the drops there. A software cause has an address alone,
-    /// 0 where a network device's own counter rose; a hardware cause has a trap alone.
+    /// Calls `take` with each location or trap and its number of drops. A software cause has only
+    /// an address, which is 0 where a network device's own counter rose; a hardware cause has only
+    /// a trap.
     pub fn try_for_each<B>(
         &self,
         mut take: impl FnMut(Cause<'a>, u64) -> ControlFlow<B>,
@@ -70,6 +72,7 @@ impl<'a> SummaryAlert<'a> {
                         let location = Location {
                             pc: order.u64(&place[..8]),
                             symbol: None,
+                            source_line: None,
                         };
                         let cause = Cause::Software {
                             location,
@@ -95,13 +98,13 @@ impl<'a> SummaryAlert<'a> {
         ControlFlow::Continue(())
     }
 
-    /// Whether there was no room for another place: the kernel may have passed some over.
+    /// Returns whether the alert is full: the kernel may have passed over further locations.
     pub fn is_full(&self) -> bool {
         self.entries >= MAX_ENTRIES
     }
 }
 
-/// The places, if there are as many as it says.
+/// Returns the locations if their number is the one that the attribute announces.
 fn places(order: ByteOrder, value: &[u8]) -> Option<&[u8]> {
     let (count, places) = value.split_at_checked(4)?;
     let count = usize::try_from(order.u32(count)?).ok()?;

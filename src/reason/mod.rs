@@ -33,7 +33,7 @@ use crate::record::{Cause, DropRecord, Escaped, MAX_NAME, Name, Symbol};
 mod catalogue;
 
 /// The reason that the kernel sends when the code gives none (`SKB_DROP_REASON_NOT_SPECIFIED`).
-const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
+pub(crate) const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
 /// The prefix of the enumerators in include/net/dropreason-core.h, which the kernel does not send.
 const PREFIX: &[u8] = b"SKB_DROP_REASON_";
@@ -51,13 +51,13 @@ pub struct ReasonEntry {
     pub until: Option<&'static str>,
     /// The reason that later kernels send instead.
     pub renamed: Option<&'static str>,
-    /// What it means, in one sentence or two.
+    /// The meaning, in one or two sentences.
     pub meaning: &'static str,
-    /// Why it usually happens, the likeliest first.
+    /// The usual causes, the likeliest first.
     pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
     pub checks: Vec<&'static str>,
-    /// Whether it is usually harmless.
+    /// The verdict on whether such drops are usually harmless.
     pub noise: Noise,
 }
 
@@ -67,17 +67,17 @@ pub struct ReasonEntry {
 pub struct FunctionEntry {
     /// The name, without a compiler's suffix: `ip_rcv_finish_core`.
     pub function: &'static str,
-    /// What it means, in one sentence or two.
+    /// The meaning, in one or two sentences.
     pub meaning: &'static str,
-    /// Why it usually happens, the likeliest first.
+    /// The usual causes, the likeliest first.
     pub causes: Vec<&'static str>,
     /// Commands that tell more, to be pasted.
     pub checks: Vec<&'static str>,
-    /// Whether the drop is usually harmless, where the reason says nothing.
+    /// The verdict on whether such drops are usually harmless, for drops whose reason says nothing.
     pub noise: Noise,
 }
 
-/// Whether a drop is usually harmless, and why.
+/// A verdict on whether a drop is usually harmless, with an explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Noise {
@@ -107,7 +107,7 @@ impl Noise {
     }
 
     /// Returns the verdict in one word, for a column.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Usually(_) => "noise",
             Self::Depends(_) => "depends",

@@ -13,9 +13,10 @@ use crate::untrusted::Untrusted;
 /// One dropped packet: the captured bytes, and what the kernel reported about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord<'a> {
-    /// When it was dropped, by the kernel's clock; `None` if a file has no time for it, or one out of range.
+    /// The time of the drop, by the kernel's clock; `None` if a file has no time for it, or one out
+    /// of range.
     pub time: Option<Timestamp>,
-    /// Why and where it was dropped.
+    /// The reason and the location of the drop.
     pub cause: Cause<'a>,
     /// The interface that received it; `None` for a locally generated packet, or if it is not known.
     pub input: Option<Interface<'a>>,
@@ -25,9 +26,10 @@ pub struct DropRecord<'a> {
     pub protocol: Option<EtherType>,
     /// The length of the whole frame in bytes, from the link-layer header on; at least `data.len()`.
     pub original_len: u32,
-    /// The captured bytes, from the link-layer header on, perhaps truncated.
+    /// The captured bytes, from the link-layer header on, possibly truncated.
     pub data: &'a [u8],
-    /// Packet comments of a capture file that are not ours. They are copied into the output.
+    /// Packet comments of a capture file that dwdump did not write. They are copied into the
+    /// output.
     pub notes: &'a [Untrusted<&'a str>],
     /// The packet's flags in a capture file, without the direction of a drop, which [`input`](Self::input)
     /// implies.
@@ -52,22 +54,22 @@ impl<'a> DropRecord<'a> {
     }
 }
 
-/// Why a packet was dropped. A sum type, because software and hardware drops have different facts:
-/// a hardware drop has no kernel symbol.
+/// The cause of a drop. Software and hardware drops have different facts: a hardware drop has no
+/// kernel symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause<'a> {
     /// The kernel freed the packet (tracepoint `skb:kfree_skb`).
     Software {
-        /// The place in the kernel.
+        /// The location in the kernel.
         location: Location<'a>,
-        /// Absent before Linux 5.18.
+        /// The drop reason; absent before Linux 5.18.
         reason: Option<Reason<'a>>,
     },
-    /// A device dropped the packet and told the kernel (devlink trap).
+    /// A device dropped the packet and reported that to the kernel (devlink trap).
     Hardware {
-        /// Trap group, for instance `l3_drops`.
+        /// The trap group, for instance `l3_drops`.
         group: Option<Name<'a>>,
-        /// Trap, for instance `blackhole_route`.
+        /// The trap, for instance `blackhole_route`.
         trap: Option<Name<'a>>,
         /// The cookie of the tc action that dropped it.
         cookie: Option<&'a [u8]>,
@@ -87,13 +89,15 @@ impl Cause<'_> {
     }
 }
 
-/// The place in the kernel that dropped a packet.
+/// The location in the kernel that dropped a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location<'a> {
     /// The return address of the call that freed the packet.
     pub pc: Option<u64>,
     /// The kernel's name for that address.
     pub symbol: Option<Symbol<'a>>,
+    /// The line of the kernel's source, where debug information was looked up.
+    pub source_line: Option<Name<'a>>,
 }
 
 /// The description of a fact.
@@ -112,8 +116,8 @@ pub struct About {
     pub commented: Commented,
     /// Its position among the lines of `-v`; `None` if the first line shows it.
     pub line: Option<u8>,
-    /// What has to follow its word in the filter; `None` if the filter has no such word, or one that does
-    /// more than compare the value.
+    /// The operand that its word in the filter expects; `None` if the filter has no such word, or
+    /// one that does more than compare the value.
     pub wanted: Option<&'static str>,
 }
 
@@ -142,7 +146,7 @@ macro_rules! facts {
         pub enum Fact { $($fact),* }
 
         impl Fact {
-            /// Every fact.
+            /// All facts.
             pub const ALL: &[Self] = &[$(Self::$fact),*];
 
             /// Returns its description.
@@ -277,13 +281,13 @@ facts! {
         line: Some(1),
         wanted: Some("an address, for instance 0xffffffffb3d420b5"),
     }
-    // No record has it: the sinks look it up, with `--source-lines`.
-    Source: SourceLine, (from |_| None), {
-        key: "source",
+    // Only files have it: the sinks look it up, with `--source-lines`.
+    Source: SourceLine, (source_line in DropRecord { cause: Cause::Software { location: Location { source_line, .. }, .. }, .. }), {
+        key: "source_line",
         name: "source",
         what: "Software drops: file:line, with --source-lines",
         origin: Some(Origin::Software),
-        commented: Commented::Never,
+        commented: Commented::Always,
         line: None,
         wanted: None,
     }
@@ -342,7 +346,7 @@ facts! {
         line: Some(5),
         wanted: None,
     }
-    // As a comment only where the bytes do not say it: see `comment::unsaid_protocol`.
+    // A comment only where the bytes do not show it: see `comment::unsaid_protocol`.
     Protocol: EtherType, (protocol in DropRecord { protocol, .. }), {
         key: "protocol",
         name: "proto",

@@ -1,9 +1,9 @@
-//! A record that owns its bytes, to be kept.
+//! A record that owns its bytes.
 
 use super::{DropRecord, Link, OwnedFacts, PacketFlags, Timestamp};
 
-/// A copy of a [`DropRecord`], without its [`notes`](DropRecord::notes): only records of a capture
-/// file have some, and nobody keeps those.
+/// A copy of a [`DropRecord`] without its [`notes`](DropRecord::notes), which only records of
+/// capture files have, and which no owner of a copy needs.
 #[derive(Clone, Debug)]
 pub struct OwnedRecord {
     time: Option<Timestamp>,
@@ -29,7 +29,7 @@ impl OwnedRecord {
         owned
     }
 
-    /// Becomes a copy of a record. Allocates nothing where the buffers are large enough.
+    /// Copies a record into this one. Allocates nothing if the buffers are large enough.
     pub fn set(&mut self, record: &DropRecord<'_>) {
         self.facts.set(record);
         self.data.clear();

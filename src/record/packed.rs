@@ -1,5 +1,5 @@
-//! The facts of a record in a form that can be kept and compared: numbers, and the bytes of names
-//! beside them.
+//! The facts of a record in a form that can be stored and compared: numbers, with the bytes of
+//! names in a separate buffer.
 
 use std::hash::{Hash, Hasher};
 

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
 
-/// The value of a fact. Its [`Display`](fmt::Display) is the spelling of comments, of JSON's strings
-/// and of `-v`.
+/// The value of a fact. Its [`Display`](fmt::Display) is its spelling in comments, in JSON strings
+/// and in `-v`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value<'a> {
@@ -19,7 +19,7 @@ pub enum Value<'a> {
     /// Part of a name, perhaps empty, such as the `gre` of `[gre]`.
     Part(&'a [u8]),
     /// `main.c:17`
-    SourceLine(&'a str),
+    SourceLine(Name<'a>),
     /// `deadbeef00112233`
     Bytes(&'a [u8]),
     /// `0xffffffffb3d420b5`
@@ -45,14 +45,16 @@ impl<'a> Value<'a> {
     pub(crate) fn parts(self) -> Option<Parts<'a>> {
         let bytes = |bytes: &'a [u8]| (bytes.len() as u64, bytes);
         Some(match self {
-            Self::Name(name) | Self::Symbol(Symbol(name)) => bytes(name.as_sent()),
+            Self::Name(name) | Self::Symbol(Symbol(name)) | Self::SourceLine(name) => {
+                bytes(name.as_sent())
+            }
             Self::Bytes(value) => bytes(value),
             Self::Address(address) => (address, &[]),
             Self::EtherType(EtherType(number)) => (number.into(), &[]),
             Self::Origin(Origin::Software) => (0, &[]),
             Self::Origin(Origin::Hardware) => (1, &[]),
             Self::Number(number) | Self::Index(number) => (number.into(), &[]),
-            Self::Part(_) | Self::SourceLine(_) | Self::Link(_) => return None,
+            Self::Part(_) | Self::Link(_) => return None,
         })
     }
 
@@ -65,10 +67,9 @@ impl<'a> Value<'a> {
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => name.fmt(f),
+            Self::Name(name) | Self::SourceLine(name) => name.fmt(f),
             Self::Symbol(symbol) => symbol.fmt(f),
             Self::Part(part) => Escaped(part).fmt(f),
-            Self::SourceLine(line) => f.write_str(line),
             Self::Bytes(bytes) => Hex(bytes).fmt(f),
             Self::Address(address) => write!(f, "{address:#018x}"),
             Self::EtherType(protocol) => protocol.fmt(f),
@@ -114,6 +115,7 @@ impl Kind {
         Some(match self {
             Self::Name => Value::Name(Name::new(bytes)?),
             Self::Symbol => Value::Symbol(Symbol(Name::new(bytes)?)),
+            Self::SourceLine => Value::SourceLine(Name::new(bytes)?),
             Self::Bytes => Value::Bytes(bytes),
             Self::Address => Value::Address(number),
             Self::EtherType => Value::EtherType(EtherType(u16::try_from(number).ok()?)),
@@ -121,7 +123,7 @@ impl Kind {
             Self::Origin => Value::Origin(Origin::Hardware),
             Self::Number => Value::Number(u32::try_from(number).ok()?),
             Self::Index => Value::Index(u32::try_from(number).ok()?),
-            Self::Part | Self::SourceLine | Self::Link => return None,
+            Self::Part | Self::Link => return None,
         })
     }
 
@@ -131,7 +133,8 @@ impl Kind {
         let bytes = |bytes: Cow<'static, [u8]>| bytes;
         let number = |number: u64| Some((number, bytes(Cow::Borrowed(&[]))));
         match self {
-            Self::Name | Self::Symbol => {
+            Self::SourceLine if !is_source_line(text) => None,
+            Self::Name | Self::Symbol | Self::SourceLine => {
                 let name = read_name(text)?;
                 Some((name.len() as u64, name))
             }
@@ -147,19 +150,22 @@ impl Kind {
                 _ => None,
             },
             Self::Number | Self::Index => number(text.parse::<u32>().ok()?.into()),
-            Self::Part | Self::SourceLine | Self::Link => None,
+            Self::Part | Self::Link => None,
         }
     }
 
     /// Returns whether records store such values. Other values follow from other facts.
     pub(super) const fn is_stored(self) -> bool {
-        !matches!(self, Self::Part | Self::SourceLine | Self::Link)
+        !matches!(self, Self::Part | Self::Link)
     }
 
     /// Returns whether such values have bytes, whose length is the number.
     #[inline]
     pub(crate) const fn has_bytes(self) -> bool {
-        matches!(self, Self::Name | Self::Symbol | Self::Bytes)
+        matches!(
+            self,
+            Self::Name | Self::Symbol | Self::SourceLine | Self::Bytes
+        )
     }
 
     /// Returns the value's part of the JSON schema, without its description.
@@ -191,7 +197,16 @@ fn read_name(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(bytes)
 }
 
-/// Parses a number as we write it: `0x` and lower-case hexadecimal digits.
+/// Returns whether a text names a file and the number of a line.
+fn is_source_line(text: &str) -> bool {
+    let number = text.rsplit_once(':').map(|(_, number)| number);
+    text.len() <= MAX_NAME
+        && number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+}
+
+/// Parses a number in dwdump's spelling: `0x` and lower-case hexadecimal digits.
 fn read_hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     if digits.starts_with('+') {

@@ -11,7 +11,7 @@ use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::KernelConversation;
 use crate::reason;
 
-/// What the catalogue says of a reason or a function; without a name, the list of them.
+/// Prints the catalogue's entry for a reason or a function; without a name, the list of all.
 pub fn explain(name: Option<&str>) -> Result<Exit, Failure> {
     let Some(name) = name else {
         return print(&reason::List.to_string());
@@ -28,7 +28,7 @@ pub fn explain(name: Option<&str>) -> Result<Exit, Failure> {
     }
 }
 
-/// In the C tool's words: scripts read them.
+/// Prints whether drops are monitored, in the C tool's words, because scripts read them.
 pub fn query() -> Result<Exit, Failure> {
     let settings = Control::new(KernelConversation::open()?).settings()?;
     let mode = match settings.mode.to_string().as_str() {
@@ -42,7 +42,7 @@ pub fn query() -> Result<Exit, Failure> {
     ))
 }
 
-/// In the C tool's words: scripts read them.
+/// Prints the statistics, in the C tool's words, because scripts read them.
 pub fn statistics() -> Result<Exit, Failure> {
     let statistics = Control::new(KernelConversation::open()?).statistics()?;
     print(&format!(
@@ -66,9 +66,9 @@ pub fn stop() -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Prints to standard output; a closed pipe is no failure.
+/// Prints to standard output. A closed pipe is not a failure.
 pub fn print(text: &str) -> Result<Exit, Failure> {
-    // The standard library's own handle ignores that nothing can be written there (EBADF).
+    // The standard library's own handle ignores a standard output that is closed (EBADF).
     match standard_output()?.write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context("cannot write to standard output");

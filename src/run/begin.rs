@@ -1,5 +1,5 @@
-//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another's,
-//! and explains why the kernel refuses.
+//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another
+//! process's, and explains why the kernel refuses.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted};
 use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 
-/// Bytes of each packet that is only counted: headers, those in a tunnel too.
+/// Bytes of each packet that are needed for counting: the headers, including those inside a tunnel.
 pub const COUNTED_LEN: u32 = 256;
 
-/// What a run needs from the kernel.
+/// The reports that a run needs from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Packets, cut to this many bytes where the user did not say a length; 0 means whole packets.
+    /// Packets, truncated to this many bytes unless the user chose a length; 0 means whole packets.
     Packets(u32),
-    /// Counts for each place.
+    /// Counts for each location.
     Counts,
 }
 
@@ -38,7 +38,7 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
-    /// Returns what the kernel is to send.
+    /// Returns the reports that the kernel is to send.
     pub fn reporting(self, role: Role) -> Reporting {
         let (trunc_len, queue_len) = match role {
             Role::Owner {
@@ -58,17 +58,17 @@ impl Purpose {
     }
 }
 
-/// How a run began.
+/// The way in which a run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// Monitoring was started.
     Started {
         /// The origins that are monitored.
         origins: Origins,
-        /// Hardware drops were not asked for, and the kernel knows none.
+        /// The user named no origins, and the kernel does not support hardware drops.
         without_hardware: bool,
     },
-    /// Somebody else's monitoring, with these settings, is listened to.
+    /// The run listens to another process's monitoring, which has these settings.
     Listening(Settings),
 }
 
@@ -77,14 +77,14 @@ pub struct Joined {
     /// The socket.
     pub alerts: AlertSocket,
     buffer: ReceiveBuffer,
-    /// How long alerts may gather there.
+    /// The longest time for which alerts may gather in the socket.
     pub rest: Duration,
-    /// The part of the filter that the kernel runs.
+    /// The state of the part of the filter that the kernel runs.
     pub attached: Attached,
 }
 
 impl Joined {
-    /// Joins the group. The kernel runs as much as it can of the filter `in_kernel`.
+    /// Joins the group, and attaches as much of the filter `in_kernel` as the kernel can run.
     pub fn new(live: &Live, family: u16, in_kernel: Option<&Filter>) -> Result<Self, ControlError> {
         let alerts = AlertSocket::join(family)?;
         let bytes = live.buffer.unwrap_or_else(capacity::buffer_bytes);
@@ -97,7 +97,7 @@ impl Joined {
                     words: None,
                 },
             })?;
-        // What arrives before the filter is attached is filtered by this process.
+        // Alerts that arrive before the filter is attached are filtered by this process.
         let attached = Attached::new(&alerts, in_kernel);
         let rest = capacity::rest(alerts.receive_buffer().unwrap_or(0));
         Ok(Self {
@@ -109,19 +109,19 @@ impl Joined {
     }
 }
 
-/// Monitoring that was begun.
+/// Monitoring under way.
 pub struct Begun {
-    /// Its life cycle.
+    /// The monitoring.
     pub monitoring: Monitoring<KernelConversation>,
-    /// Its alerts.
+    /// The socket that receives its alerts.
     pub joined: Joined,
-    /// Whether somebody else's was stopped for it.
+    /// Another process's monitoring was stopped for it.
     pub took_over: bool,
-    /// Whether monitoring is on, as far as this process may ask.
+    /// Monitoring is known to be on. Without privileges this is unknown.
     pub is_on: bool,
 }
 
-/// Starts monitoring, or joins somebody else's, and announces it.
+/// Starts monitoring, or joins another process's, and announces it.
 pub fn begin(
     live: &Live,
     purpose: Purpose,
@@ -174,8 +174,8 @@ pub fn begin(
     })
 }
 
-/// Explains why monitoring could not begin. The kernel either counts or sends packets, to all
-/// listeners.
+/// Explains why monitoring could not begin. The kernel sends either counts or packets, the same to
+/// all listeners.
 fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {

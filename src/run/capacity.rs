@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Packets that each CPU's queue holds at most. One CPU sends alerts at half the pace of a flood
-/// (`benches/README.md`): this is a flood of 100,000 packets and more.
+/// The most packets that each CPU's queue holds. One CPU sends alerts at half the pace of a flood
+/// (`benches/README.md`), so this absorbs a flood of at least 100,000 packets.
 const MAX_QUEUE_LEN: u64 = 100_000;
 /// The shortest queue: the kernel's default.
 const MIN_QUEUE_LEN: u64 = 1000;
-/// Memory for a queued packet of 1500 bytes: its clone (`struct sk_buff`) and its data, which nothing
-/// else holds. One of 60 bytes takes 1 KB, one of a segmenting card's 64 KB.
+/// Memory for a queued packet of 1500 bytes: its clone (`struct sk_buff`) and its data, which
+/// nothing else holds. A packet of 60 bytes takes 1 KB, one of a segmenting network card 64 KB.
 const QUEUED_BYTES: u64 = 2560;
-/// All queues, full, take this part of the memory; twice as much where each CPU is still sending
-/// what filled its queue before (`net_dm_packet_work`, net/core/drop_monitor.c).
+/// All queues, when full, take this part of the memory; twice as much while each CPU is still
+/// sending the former content of its queue (`net_dm_packet_work`, net/core/drop_monitor.c).
 const QUEUES_PART: u64 = 4;
 
-/// The socket's receive buffer at most. The kernel allows twice as much: 58,000 alerts of
+/// The largest receive buffer of the socket. The kernel allows twice as much: 58,000 alerts of
 /// 1500-byte packets, or 139,000 of short ones, which outlast a disk that stalls for two seconds.
 const MAX_BUFFER_BYTES: u64 = 64 * 1024 * 1024;
 /// The smallest receive buffer: the kernel's default (net.core.rmem_default).
@@ -25,10 +25,10 @@ const MIN_BUFFER_BYTES: u64 = 208 * 1024;
 /// The receive buffer is at most this part of the memory; a full one uses twice as much.
 const BUFFER_PART: u64 = 32;
 
-/// How long alerts may gather before they are taken, at most: a wake-up costs as much as taking
-/// dozens, and nobody sees the difference.
+/// The longest time for which alerts may gather before they are received. A wake-up costs as much
+/// as receiving dozens of alerts, and users do not notice this delay.
 const MAX_REST: Duration = Duration::from_millis(20);
-/// Bytes of alerts that come in a second at most: a million, of short packets.
+/// The most bytes of alerts in a second: a million alerts of short packets.
 const BYTES_PER_SECOND: u64 = 1_000_000_000;
 
 /// Returns how long alerts may gather in a receive buffer before a flood fills half of it, in whole

@@ -17,7 +17,7 @@ use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::sink::{Ending, Rejected};
 use crate::source::LeftOut;
 
-/// Captures until told to stop.
+/// Captures until a signal or a limit ends the run.
 pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     plan.refuse_compression()?;
@@ -70,7 +70,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-/// The opening lines.
+/// Prints the opening lines.
 fn announce(beginning: Beginning, plan: &Plan) {
     match beginning {
         Beginning::Started {
@@ -95,7 +95,7 @@ fn announce(beginning: Beginning, plan: &Plan) {
     }
 }
 
-/// This machine.
+/// Describes this machine.
 pub fn capture_host() -> CaptureHost {
     let Ok(uname) = nix::sys::utsname::uname() else {
         return CaptureHost::default();
@@ -107,7 +107,7 @@ pub fn capture_host() -> CaptureHost {
     }
 }
 
-/// The closing lines.
+/// Prints the closing lines.
 fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut) {
     report("captured", pipeline.counts(), loss, plan.link_type());
     report_tally(pipeline.tally());

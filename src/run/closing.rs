@@ -8,25 +8,25 @@ use super::pipeline::report_loss;
 use super::plural::Plural;
 use crate::record::Loss;
 use crate::sink::Detail;
-use crate::sink::summary::{AtMostMore, Elsewhere, Where};
+use crate::sink::summary::{AtMostMore, OtherLocations, RowLocation};
 use crate::summary::{GroupKey, GroupOrder, GroupedCounts, MAX_GROUPS};
 
-/// Rows of the totals.
+/// The most rows of the totals.
 const SHOWN: usize = 20;
 
-/// What was counted, at the end or on the way.
+/// The closing lines of a count, at the end of the run or on the way.
 pub struct Closing<'a> {
     /// The counts.
     pub counts: &'a GroupedCounts,
-    /// What was not counted.
+    /// The selection, with the numbers of drops that were not counted.
     pub event_filter: &'a EventFilter,
-    /// Whether the rows are shown.
+    /// The rows with the most drops are shown, or left out.
     pub totals: Totals,
-    /// Who counted.
-    pub source: Source,
+    /// The completeness of the counts of the last second.
+    pub last_second: LastSecond,
 }
 
-/// Whether the rows are shown that counted most.
+/// The treatment of the rows with the most drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totals {
     /// The rows are shown.
@@ -35,13 +35,13 @@ pub enum Totals {
     LeftOut,
 }
 
-/// What ended, as far as there is something to say about it.
+/// The completeness of the counts of the last second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Counting in the kernel: ours, and stopped.
-    KernelCounts,
-    /// Anything else, or nothing yet.
-    Packets,
+pub enum LastSecond {
+    /// The kernel counted, and discarded its last counts when this process stopped the monitoring.
+    Discarded,
+    /// Nothing was discarded.
+    Counted,
 }
 
 impl Closing<'_> {
@@ -71,7 +71,7 @@ impl Closing<'_> {
         self.remark();
     }
 
-    /// What the numbers do not say.
+    /// Explains the limits of the numbers.
     fn remark(&self) {
         let Self {
             counts,
@@ -90,7 +90,7 @@ impl Closing<'_> {
             say(format_args!(
                 "{} {}: only the {MAX_GROUPS} {} with the most drops are counted one by one",
                 Plural(others, "drop"),
-                Elsewhere(counts.grouping()),
+                OtherLocations(counts.grouping()),
                 counts.grouping().plural()
             ));
         }
@@ -104,13 +104,13 @@ impl Closing<'_> {
             );
             hint("`ip -s -s link` shows which device it was, `ethtool -S` why");
         }
-        if self.source == Source::KernelCounts {
+        if self.last_second == LastSecond::Discarded {
             say("the kernel discarded its counts of the last second when monitoring stopped");
         }
     }
 }
 
-/// The rows that counted most, all intervals together.
+/// Writes the rows with the most drops over all intervals.
 fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<()> {
     let rows = counts.groups(GroupOrder::Total);
     let width = rows
@@ -118,7 +118,7 @@ fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<(
         .map_or(0, |(_, row)| row.total.to_string().len());
     writeln!(writer, "in all:")?;
     for (key, row) in rows.iter().take(SHOWN) {
-        let place = Where {
+        let place = RowLocation {
             key,
             detail: Detail::Full,
         };
@@ -128,7 +128,11 @@ fn write_totals(writer: &mut impl Write, counts: &GroupedCounts) -> io::Result<(
     let rest = rows.iter().skip(SHOWN).map(|(_, row)| row.total);
     let rest = rest.sum::<u64>() + counts.others().total;
     if rest > 0 {
-        writeln!(writer, "  {rest:>width$} {}", Elsewhere(counts.grouping()))?;
+        writeln!(
+            writer,
+            "  {rest:>width$} {}",
+            OtherLocations(counts.grouping())
+        )?;
     }
     Ok(())
 }

@@ -16,14 +16,14 @@ const MAX_HELD: usize = 100;
 /// The held lines; `None` while no table has the screen.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It belongs to a run without trouble.
+    /// A line of a run without trouble.
     Note,
-    /// The user should know.
+    /// Something that the user should know.
     Warning,
-    /// The run failed.
+    /// The reason why the run failed.
     Error,
 }
 
@@ -33,15 +33,15 @@ pub trait Destination: Send {
     fn take(&mut self, severity: Severity, text: &str);
 }
 
-/// Where diagnostics go instead of standard error, and the severity of the last one.
+/// The place for diagnostics instead of standard error, and the severity of the last one.
 static REDIRECTED: Mutex<Option<(Box<dyn Destination>, Severity)>> = Mutex::new(None);
 
-/// Has all later diagnostics go to another place.
+/// Redirects all later diagnostics to another place.
 pub fn redirect(destination: Box<dyn Destination>) {
     *redirected() = Some((destination, Severity::Note));
 }
 
-/// Returns whether diagnostics go to another place.
+/// Returns whether diagnostics are redirected.
 pub fn is_redirected() -> bool {
     redirected().is_some()
 }
@@ -60,7 +60,7 @@ pub fn note(line: impl fmt::Display) {
     tell(Severity::Note, &format!("dwdump: {line}"));
 }
 
-/// Prints what to do about the line before.
+/// Prints a hint for the line before.
 pub fn hint(line: impl fmt::Display) {
     let severity = redirected().as_ref().map(|(_, severity)| *severity);
     tell(
@@ -69,7 +69,7 @@ pub fn hint(line: impl fmt::Display) {
     );
 }
 
-/// Prints a text as it is, or holds it.
+/// Prints a text as it is, without the program's name, or holds it.
 pub fn tell(severity: Severity, text: &str) {
     let line = EscapedMessage(text).to_string();
     if let Some((destination, last)) = redirected().as_mut() {
@@ -90,7 +90,7 @@ fn held() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Holds lines from now on: the table has the screen.
+/// Holds lines from now on, because the table has the screen.
 pub fn hold() {
     held().get_or_insert_default();
 }
@@ -105,7 +105,7 @@ pub fn held_since(from: usize) -> Vec<String> {
 /// Returns whether standard error accepts a line within a fifth of a second: a stopped terminal
 /// does not.
 pub fn is_heard() -> bool {
-    /// In milliseconds.
+    /// The timeout, in milliseconds.
     const PATIENCE: u16 = 200;
 
     let stderr = io::stderr();

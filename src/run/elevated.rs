@@ -1,17 +1,17 @@
-//! What is refused to those whose rights are only those of the program's file: a copy of dwdump that
-//! a group may capture with must not let it stop others' monitoring, nor take more of the memory than
-//! the system's limit.
+//! Refuses commands to callers who have no rights but those of the program's file. A copy of dwdump that
+//! a group may capture with must neither stop the monitoring of others nor use more memory than the
+//! system's limit.
 
 use super::failure::Failure;
 use crate::cli::{Command, Live, Role, Subject, UsageError};
 use crate::net_dm::monitoring::WhenBusy;
 use crate::rights;
 
-/// The limit of a socket's receive buffer.
+/// The file with the limit of a socket's receive buffer.
 const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
 
-/// Refuses what the caller may not do with the rights of the program's file, and gives them up where
-/// they are not needed.
+/// Refuses commands that need the caller's own rights, and gives the file's rights up if the command
+/// does not need them.
 pub fn check(command: &Command) -> Result<(), Failure> {
     if !rights::are_elevated() {
         return Ok(());
@@ -36,7 +36,7 @@ fn live(command: &Command) -> Option<&Live> {
     }
 }
 
-/// `limit` is that of a receive buffer, in bytes, where it is known.
+/// Refuses commands. `limit` is that of a receive buffer, in bytes, if it is known.
 fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
     if *command == Command::Stop {
         return Err(refused("-e", "it stops what others started"));

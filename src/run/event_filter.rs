@@ -61,7 +61,7 @@ impl EventFilter {
     }
 }
 
-/// What a filter sees of drops that the kernel counted.
+/// Returns the record that a filter sees for drops that the kernel counted: one without a packet.
 fn without_packet(cause: Cause<'_>, time: Option<Timestamp>) -> DropRecord<'_> {
     DropRecord {
         time,

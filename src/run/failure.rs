@@ -1,4 +1,4 @@
-//! How a run ends: its exit status, and an error with what to do about it.
+//! The ways in which a run ends: its exit status, and an error with a hint.
 
 use std::fmt;
 use std::io;
@@ -9,14 +9,14 @@ use crate::errno::describe;
 use crate::net_dm::control::{ControlError, Operation};
 use crate::net_dm::monitoring::BeginError;
 
-/// How a run ended: the exit status.
+/// The exit status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked for, was done.
+    /// All requests were carried out.
     Success,
-    /// Something was not, and was told.
+    /// A request was not carried out, and the reason was printed.
     Failure,
-    /// The command line makes no sense.
+    /// The command line is not valid.
     Usage,
 }
 
@@ -30,7 +30,7 @@ impl From<Exit> for u8 {
     }
 }
 
-/// Why a run ended early: what happened, and what to do.
+/// An error that ended a run early, with a hint for the user.
 #[derive(Debug)]
 pub struct Failure {
     error: anyhow::Error,
@@ -64,7 +64,7 @@ impl Failure {
         error.is_some_and(|error| matches!(error.refusal.errno, libc::EPERM | libc::EACCES))
     }
 
-    /// The same for a command line that makes no sense.
+    /// Joins an error and a hint, for a command line that is not valid.
     pub fn usage(error: impl Into<anyhow::Error>, hint: Option<impl Into<String>>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -90,7 +90,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// There is nothing to do about it that the error does not say.
+/// An error without a hint.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(error, None::<String>)
@@ -127,7 +127,7 @@ impl From<BeginError> for Failure {
     }
 }
 
-/// The error's own hint, unless the machine shows that the reason is another.
+/// Returns the error's own hint, unless the machine shows another cause.
 pub fn hint_of(error: &ControlError) -> Option<String> {
     let is_unknown = error.operation == Operation::Resolve && error.refusal.errno == libc::ENOENT;
     if is_unknown && is_other_namespace() {
@@ -141,7 +141,7 @@ pub fn hint_of(error: &ControlError) -> Option<String> {
     error.hint().map(|hint| with_privileges(hint, is_root))
 }
 
-/// A hint of the drop monitor's for this user: first what to type.
+/// Adapts a hint of the drop monitor to the user, so that it begins with the command to type.
 fn with_privileges(hint: &str, is_root: bool) -> String {
     match hint.strip_suffix(": run as root") {
         Some(why) if is_root => format!(
@@ -153,8 +153,8 @@ fn with_privileges(hint: &str, is_root: bool) -> String {
     }
 }
 
-/// Whether this is certainly not the initial network namespace: it is not init's, or the module is
-/// loaded and yet not found.
+/// Returns whether this is certainly not the initial network namespace: it is not that of process
+/// 1, or the module is loaded and the family is not found.
 fn is_other_namespace() -> bool {
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let differs =

@@ -11,36 +11,37 @@ use crate::filter::{Filter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
 
-/// Why one listener's filter in the kernel disturbs the others.
+/// The reason for which one listener's filter in the kernel disturbs the others.
 const REPORTED_AS_DROPS: &str = "this kernel reports an alert as a drop of its own when another listener receives it and a \
      filter rejects it; --kernel-filter works while dwdump is the only listener";
 
-/// What became of a filter's part in the kernel.
+/// The state of a filter's part that runs in the kernel.
 pub enum Attached {
-    /// It was not asked for.
+    /// The user asked for no filter in the kernel.
     Unwanted,
-    /// The kernel can do nothing of this filter.
+    /// The kernel can run no part of this filter.
     Impossible(NotInKernel),
-    /// The kernel could, but did not take the program.
+    /// The kernel refused the program.
     Refused(io::Error),
-    /// This many others listen, and the kernel would report to them whatever it rejects here.
+    /// This many other sockets listen, and the kernel would report to them every alert that it
+    /// rejects here.
     Disturbing(usize),
-    /// The kernel rejects what this part does not keep.
+    /// The kernel rejects the alerts that do not match this part.
     Part(KernelPart),
-    /// It rejected something until it turned out to report that.
+    /// The filter was detached, because the kernel reported a rejected alert as a drop.
     Withdrawn,
 }
 
 impl Attached {
-    /// Attaches what the kernel can do of `filter`, where there is one for it. This process filters in
-    /// any case, so that no refusal is an error.
+    /// Attaches the part of `filter` that the kernel can run, if a filter in the kernel is wanted.
+    /// A refusal is not an error, because this process applies the whole filter in any case.
     pub fn new(alerts: &AlertSocket, filter: Option<&Filter>) -> Self {
         let Some(filter) = filter else {
             return Self::Unwanted;
         };
         match other_listeners(alerts) {
             Ok(others @ 1..) if reports_rejected_alerts() => return Self::Disturbing(others),
-            // Who is not seen here is noticed when it happens.
+            // A listener that is missed here is detected when its alerts arrive.
             Ok(_) | Err(_) => {}
         }
         let mut max_len = bpf::MAX_LEN;
@@ -52,7 +53,8 @@ impl Attached {
             };
             match alerts.attach_filter(&kernel.program) {
                 Ok(()) => return Self::Part(kernel.part),
-                // net.core.optmem_max is the limit, in bytes of what it becomes: less may fit.
+                // The limit is net.core.optmem_max, in bytes of the converted program: a shorter
+                // one may be accepted.
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => refusal = Some(error),
                 Err(error) => return Self::Refused(error),
             }
@@ -60,7 +62,7 @@ impl Attached {
         }
     }
 
-    /// Takes the filter off: an alert that it rejected became a drop of its own. This process goes on
+    /// Detaches the filter after a rejected alert became a drop of its own. This process goes on
     /// filtering.
     pub fn withdraw(&mut self, detach: impl FnOnce() -> io::Result<()>) {
         say("the kernel filter was turned off: dwdump filters all drops itself");
@@ -75,15 +77,15 @@ impl Attached {
         *self = Self::Withdrawn;
     }
 
-    /// Whether the kernel rejects anything.
+    /// Returns whether the kernel rejects alerts.
     pub fn rejects(&self) -> bool {
         matches!(self, Self::Part(_))
     }
 
-    /// Says what the kernel does.
+    /// Reports the state of the filter in the kernel.
     pub fn tell(&self) {
         match self {
-            // The latter was told when it happened.
+            // A withdrawal is reported when it happens.
             Self::Unwanted | Self::Withdrawn => {}
             Self::Impossible(NotInKernel::Nothing) => {
                 say("--kernel-filter: no part of this filter can run in the kernel");
@@ -130,13 +132,13 @@ impl Attached {
     }
 }
 
-/// How many sockets listen to the drop monitor beside this one.
+/// Counts the sockets that listen to the drop monitor beside this one.
 fn other_listeners(alerts: &AlertSocket) -> io::Result<usize> {
     listeners::others(alerts.port()?)
 }
 
-/// Whether this kernel takes an alert for a packet when it frees it. Linux 6.1 does not, 6.12 and
-/// 7.2 do; those in between were not tried.
+/// Returns whether this kernel reports an alert that it frees as a dropped packet. Linux 6.1 does
+/// not; 6.12 and 7.2 do; those in between were not tested.
 fn reports_rejected_alerts() -> bool {
     let release = nix::sys::utsname::uname();
     let release = release
@@ -145,7 +147,7 @@ fn reports_rejected_alerts() -> bool {
     release.map_or(true, |release| is_after_6_1(&release))
 }
 
-/// `6.12.107+deb13-amd64` is.
+/// Returns whether a release, such as `6.12.107+deb13-amd64`, is later than 6.1.
 fn is_after_6_1(release: &str) -> bool {
     let mut numbers = release
         .split(|character: char| !character.is_ascii_digit())
@@ -156,7 +158,7 @@ fn is_after_6_1(release: &str) -> bool {
     }
 }
 
-/// The filter, and the program that would be attached for it.
+/// Returns a filter and the program that the kernel would run for it, as text.
 pub fn shown(filter: &Filter, filtering: Filtering) -> String {
     let mut text = format!("{filter}\n");
     if filtering == Filtering::UserSpace {

@@ -1,5 +1,5 @@
-//! Reads keys and the terminal's new sizes in a thread of its own: from standard input, or from the
-//! terminal itself where standard input is a capture.
+//! Reads keys and changes of the terminal's size in a thread of its own: from standard input, or
+//! from the terminal itself if standard input is a capture.
 
 use super::failure::Failure;
 use std::fs::File;
@@ -14,32 +14,32 @@ use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use signal_hook::consts::SIGWINCH;
 
-/// What comes from the terminal.
+/// Input from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressed {
     /// A key.
     Key(KeyEvent),
-    /// It has another size.
+    /// The terminal's size has changed.
     Resized,
-    /// It is gone.
+    /// The terminal is gone.
     Gone,
 }
 
 /// The terminal's keys.
 pub struct Keyboard {
     events: Receiver<Pressed>,
-    /// Readable when something came.
+    /// Readable when there is input.
     wake: UnixStream,
 }
 
 impl Keyboard {
-    /// Takes keys from now on.
+    /// Starts to read keys.
     pub fn listen() -> Result<Self, Failure> {
         let listen = || {
             let terminal = terminal()?;
             let (wake, waker) = UnixStream::pair()?;
             wake.set_nonblocking(true)?;
-            // A full pipe wakes just as well.
+            // A full pipe wakes the event loop as well.
             waker.set_nonblocking(true)?;
             signal_hook::low_level::pipe::register(SIGWINCH, waker.try_clone()?)?;
             let (sender, events) = channel();
@@ -52,7 +52,7 @@ impl Keyboard {
         Ok(listening.context("cannot read keys from the terminal")?)
     }
 
-    /// What came since the last call; the size may always have changed.
+    /// Returns the input since the last call. The first item may always be a change of size.
     pub fn take(&self) -> Vec<Pressed> {
         let mut bytes = [0; 64];
         let mut events = Vec::new();
@@ -65,13 +65,13 @@ impl Keyboard {
         events
     }
 
-    /// What to poll.
+    /// Returns the descriptor to poll.
     pub fn watched(&self) -> PollFd<'_> {
         PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)
     }
 }
 
-/// Where crossterm takes keys from, too.
+/// Opens the terminal that crossterm reads keys from.
 fn terminal() -> io::Result<OwnedFd> {
     if io::stdin().is_terminal() {
         io::stdin().as_fd().try_clone_to_owned()
@@ -80,7 +80,7 @@ fn terminal() -> io::Result<OwnedFd> {
     }
 }
 
-/// Hands on keys until the terminal is gone: crossterm itself would read its end again and again.
+/// Sends keys until the terminal is gone. crossterm itself would read its end again and again.
 fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: UnixStream) {
     loop {
         let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
@@ -98,10 +98,11 @@ fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: UnixStream) {
     }
 }
 
-/// Hands on all that crossterm makes of the bytes that are there: it reads more than one key at
-/// once, and what it has read is not there any more for a poll.
+/// Sends all the events that crossterm makes of the available bytes: it reads more than one key at
+/// once, and poll does not report the keys that it has already read.
 fn hand_on(sender: &Sender<Pressed>, waker: &mut UnixStream) -> io::Result<()> {
-    /// What it has read is not looked at when the time is over: long enough for a busy machine.
+    /// The longest wait for crossterm. Keys that it has read are ignored after this time, which is
+    /// enough on a busy machine.
     const PATIENCE: Duration = Duration::from_millis(50);
 
     while event::poll(PATIENCE)? {

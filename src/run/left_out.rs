@@ -1,4 +1,4 @@
-//! What a run says at its end about messages that it left out.
+//! Reports at the end of a run the messages that it left out.
 
 use std::fmt::Display;
 
@@ -6,19 +6,19 @@ use super::diagnostics::{note, say};
 use super::plural::Plural;
 use crate::source::LeftOut;
 
-/// Notes how many there are, and `what` of them; nothing where there are none.
+/// Reports a number of messages and a description of them. Prints nothing if the number is 0.
 pub fn tell_count(count: u64, noun: &str, what: impl Display) {
     if count > 0 {
         note(format_args!("{} {what}", Plural(count, noun)));
     }
 }
 
-/// Says what this version does not know; nothing where there is nothing.
+/// Reports attributes that this version does not know. Prints nothing if there are none.
 pub fn tell_skipped(attributes: u64) {
     tell_count(attributes, "attribute", "skipped: unknown to this version");
 }
 
-/// Says what a live run came across beside drops.
+/// Reports messages of a live run that were not drops.
 pub fn tell_left_out(left_out: LeftOut) {
     tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
     if left_out.damaged_messages > 0 {
@@ -27,7 +27,7 @@ pub fn tell_left_out(left_out: LeftOut) {
     }
 }
 
-/// Says how many alerts were left out because they tell of no packet.
+/// Reports alerts that were left out because they contain no packet.
 pub fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
     tell_count(
         not_packets,

@@ -29,20 +29,20 @@ use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
 
-/// How long to wait between two attempts to take what was dropped before the end.
+/// The pause between two attempts to receive what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When no drop from before the end has come for this long, none will.
+/// If no drop from before the end has arrived for this long, none will.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// Why the event loop was left.
+/// The reason for which the event loop ended.
 pub enum LoopEnd {
     /// A signal.
     Signal,
     /// `--duration` is over.
     Duration,
-    /// Another process took the drop monitor.
+    /// Another process has taken over the drop monitor.
     Disturbed,
-    /// The receiver wants no more.
+    /// The receiver stopped.
     Stop(Stop),
     /// A source failed.
     Failed(Failure),
@@ -77,24 +77,25 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Monitoring under way, and the sources of its events.
+/// Monitoring under way, with the sources of its events.
 pub struct Session {
     sources: Sources,
     monitoring: SharedMonitoring,
     requests: Requests,
     role: Role,
     took_over: bool,
-    /// Monitoring was on at the beginning, as far as this process may ask.
+    /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
     /// The part of the filter that the kernel runs.
     pub attached: Attached,
     deadline: Option<Instant>,
-    /// How long alerts may gather after all were taken. Without this, each of 20,000 drops a second
-    /// wakes this process, which costs more than the drop.
+    /// The longest time for which alerts may gather after all have been received. Without this
+    /// pause, each of 20,000 drops a second wakes this process, which costs more than handling the
+    /// drop.
     rest: Duration,
-    /// When it began.
+    /// The start of the run.
     pub started: Timestamp,
-    /// NET_DM's number.
+    /// The number of NET_DM.
     pub family: u16,
     /// Declared last, so that it is dropped after everything that can panic.
     _last: EndOnDrop,
@@ -104,7 +105,7 @@ pub struct Session {
 pub struct RunEnd {
     /// The exit status, unless it failed.
     pub exit: Exit,
-    /// Why it failed.
+    /// The error that ended the run.
     pub failure: Option<Failure>,
 }
 
@@ -140,8 +141,8 @@ impl Opening {
         &self.requests
     }
 
-    /// Starts monitoring, or joins somebody else's, and calls `announce` before the first alert is
-    /// taken. The kernel runs as much as it can of the filter `in_kernel`.
+    /// Starts monitoring, or joins another process's, and calls `announce` before the first alert
+    /// is received. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         self,
         live: &Live,
@@ -180,8 +181,8 @@ impl Opening {
 }
 
 impl Session {
-    /// Runs the event loop. It takes alerts as long as there are some; then it flushes, lets alerts
-    /// gather, and waits.
+    /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
+    /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
         let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
@@ -192,7 +193,7 @@ impl Session {
             }
             let now = Instant::now();
             if probe.is_due(now) {
-                if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.look(monitoring)) {
+                if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring)) {
                     return LoopEnd::Disturbed;
                 }
                 if diagnostics::is_redirected() {
@@ -249,8 +250,8 @@ impl Session {
         }
     }
 
-    /// Takes what was dropped until now. STOP discards uncounted what waits in the kernel's queues, and
-    /// after a flood the kernel needs a second to send that.
+    /// Receives what was dropped until now. STOP discards, uncounted, the alerts in the kernel's
+    /// queues, and after a flood the kernel needs a second to send them.
     fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
@@ -314,8 +315,8 @@ impl Session {
         Ok(ready.receiver)
     }
 
-    /// Ends the monitoring, restores the settings, takes what still waits, and reports. `finish` ends
-    /// the receiver's output.
+    /// Ends the monitoring, restores the settings, receives the alerts that still wait, and
+    /// reports. `finish` ends the receiver's output.
     pub fn finish<R: Receiver>(
         &mut self,
         end: LoopEnd,
@@ -326,7 +327,7 @@ impl Session {
             .monitoring
             .with(|monitoring| monitoring.end().clone())
             .unwrap_or_default();
-        // Somebody else may go on monitoring.
+        // Another process may go on monitoring.
         if let Err(error) = self.sources.end() {
             say(format_args!(
                 "cannot leave the multicast group of alerts: {error}"
@@ -372,7 +373,7 @@ impl Session {
         RunEnd { exit, failure }
     }
 
-    /// Reports what happened to the monitoring.
+    /// Reports interference, and failures to end the monitoring.
     fn tell(&self, ended: &Ended) {
         if let Some(interference) = ended.interference {
             say(interference);
@@ -398,7 +399,8 @@ impl Session {
         }
     }
 
-    /// Takes what the kernel sent before it acknowledged STOP, and what waits for its turn.
+    /// Receives the alerts that the kernel sent before it acknowledged STOP, and the events that
+    /// still wait for their turn.
     fn drain(&mut self, receiver: &mut impl Receiver) -> Option<Failure> {
         loop {
             match self.take(receiver) {

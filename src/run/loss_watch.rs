@@ -1,19 +1,18 @@
-//! Reports loss while it happens, where a front end shows it. On standard error it is in the closing
-//! lines.
+//! Reports lost packets during a run to a front end. On standard error, the closing lines report them.
 
 use super::diagnostics::{Severity, tell};
 use super::pipeline::report_loss;
 use crate::record::Loss;
 
-/// What was told of the loss so far.
+/// The loss that was reported so far.
 #[derive(Debug, Default)]
 pub struct LossWatch {
     told: Loss,
 }
 
 impl LossWatch {
-    /// Tells what was lost since the start, where it is more than what was told. The first time is a
-    /// warning; a box for each second of a flood would help nobody.
+    /// Reports the loss since the start if it grew. The first report is a warning; later ones are notes,
+    /// because Wireshark shows a box for each warning.
     pub fn tell(&mut self, loss: Option<Loss>) {
         if let Some((severity, text)) = self.news(loss) {
             tell(severity, &text);

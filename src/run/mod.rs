@@ -33,6 +33,7 @@ mod summary;
 mod table;
 mod tally;
 mod wait;
+mod wireshark;
 
 pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
 pub use failure::{Exit, Failure};
@@ -66,6 +67,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
             let filter = selection::filter(selection)?;
             answer::print(&kernel_filter::shown(&filter, *filtering))
         }
+        Command::Wireshark(installation) => wireshark::run(installation),
         Command::Print(text) => answer::print(text),
     }
 }

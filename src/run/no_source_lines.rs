@@ -5,32 +5,32 @@ use crate::cli::{DebugFiles, UsageError};
 use crate::record::{CaptureHost, Location};
 use crate::sink::SharedFinder;
 
-/// There is none.
+/// A finder, which this build cannot create.
 #[derive(Clone)]
 pub enum Finder {}
 
 impl Finder {
-    /// Refuses.
+    /// Returns the error that this build finds no source lines.
     pub fn of_running_kernel(_: &DebugFiles) -> Result<Self, Failure> {
         Err(refusal())
     }
 
-    /// Refuses.
+    /// Returns the error that this build finds no source lines.
     pub fn of_capture(_: &CaptureHost, _: &DebugFiles) -> Result<Self, Failure> {
         Err(refusal())
     }
 
-    /// Never called.
+    /// Never called, because there is no finder.
     pub fn learn(&self, _: Location<'_>) {
         match *self {}
     }
 
-    /// Never called.
+    /// Never called, because there is no finder.
     pub fn shared(&self) -> SharedFinder {
         match *self {}
     }
 
-    /// Never called.
+    /// Never called, because there is no finder.
     pub fn tell(&self) {
         match *self {}
     }

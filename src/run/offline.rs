@@ -1,5 +1,5 @@
-//! A run on a capture file: opens it and feeds its events to any receiver, to its end or to its
-//! damage.
+//! A run on a capture file: opens the file and passes its events to any receiver, up to its end or
+//! to damaged data.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,11 +24,11 @@ use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
 use crate::source::NotPackets;
-use crate::source::savefile::{Damage, Foreign, OpenError, Progress, Reader, Remarks};
+use crate::source::savefile::{Damage, Findings, Foreign, OpenError, Progress, Reader};
 
 /// An open capture file.
 pub struct CaptureInput {
-    /// Its name in messages.
+    /// The file's name in messages.
     pub name: String,
     /// The file.
     pub file: File,
@@ -37,16 +37,16 @@ pub struct CaptureInput {
 
 /// The result of reading a file.
 pub struct ReadEnd<R> {
-    /// The receiver and the remarks on the file; `None` where a signal came before the file's header.
-    pub read: Option<(R, Remarks)>,
+    /// The receiver and the file's report; `None` if a signal came before the file's header.
+    pub read: Option<(R, Findings)>,
     /// The exit status, unless it failed.
     pub exit: Exit,
-    /// Why it failed.
+    /// The error that ended the run.
     pub failure: Option<Failure>,
 }
 
 impl CaptureInput {
-    /// Opens a file. A FIFO is opened even if nobody writes to it yet; the event loop waits for the
+    /// Opens a file. A FIFO is opened even if it has no writer yet; the event loop waits for the
     /// writer, so that a signal can end the wait.
     pub fn open(input: &CaptureFile) -> Result<Self, Failure> {
         let (name, file) = match &input.target {
@@ -61,11 +61,11 @@ impl CaptureInput {
         })
     }
 
-    /// Reads the file to its end. `prepare` makes the receiver once the header was read.
+    /// Reads the file to its end. `prepare` creates the receiver once the header has been read.
     pub fn read<R: Receiver>(
         self,
         requests: &Requests,
-        prepare: impl FnOnce(&Remarks, Option<u16>) -> Result<R, Failure>,
+        prepare: impl FnOnce(&Findings, Option<u16>) -> Result<R, Failure>,
     ) -> Result<ReadEnd<R>, Failure> {
         let Self {
             name,
@@ -73,16 +73,16 @@ impl CaptureInput {
             not_packets,
         } = self;
         let mut reader = Reader::new(not_packets);
-        let mut nobody: Option<R> = None;
+        let mut no_receiver: Option<R> = None;
         loop {
             match reader.open() {
                 Ok(Progress::NeedsBytes) => {}
                 Ok(Progress::Done | Progress::Broken(())) => break,
                 Err(error) => return Err(unreadable(&name, error)),
             }
-            match read_more(&file, &mut reader, requests, nobody.as_mut()) {
+            match read_more(&file, &mut reader, requests, no_receiver.as_mut()) {
                 Ok(ControlFlow::Continue(())) => {}
-                // The end was ours, not the file's.
+                // The run ended before the file did.
                 Ok(ControlFlow::Break(_)) => {
                     return Ok(ReadEnd {
                         read: None,
@@ -93,7 +93,7 @@ impl CaptureInput {
                 Err(error) => return Err(unreadable(&name, error.into())),
             }
         }
-        let mut receiver = prepare(reader.remarks(), reader.family())?;
+        let mut receiver = prepare(reader.findings(), reader.family())?;
         let (stop, damage) = read_events(&file, &mut reader, requests, &mut receiver);
 
         let mut exit = Exit::Success;
@@ -111,12 +111,12 @@ impl CaptureInput {
             }
             _ => None,
         };
-        let remarks = reader.remarks().clone();
-        if remarks.damaged_messages + remarks.unreadable_packets > 0 {
+        let findings = reader.findings().clone();
+        if findings.damaged_messages + findings.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
         Ok(ReadEnd {
-            read: Some((receiver, remarks)),
+            read: Some((receiver, findings)),
             exit,
             failure,
         })
@@ -132,7 +132,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Gives the receiver all events up to the end of the file, the end of the run, or the damage.
+/// Passes events to the receiver up to the end of the file, the end of the run, or damaged data.
 fn read_events<R: Receiver>(
     file: &File,
     reader: &mut Reader,
@@ -160,8 +160,8 @@ fn read_events<R: Receiver>(
     }
 }
 
-/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks when
-/// the run is to end.
+/// Reads more of the file. While nothing can be read, flushes and attends to the receiver. Breaks
+/// when the run has to end.
 fn read_more<R: Receiver>(
     mut file: &File,
     reader: &mut Reader,
@@ -218,14 +218,14 @@ fn unreadable(name: &str, error: OpenError) -> Failure {
     Failure::new(error.context(format!("cannot read {name}")), hint)
 }
 
-/// Reports the remarks on a file.
-pub fn tell(remarks: &Remarks) {
+/// Prints the report on a file.
+pub fn tell(findings: &Findings) {
     tell_count(
-        remarks.plain_packets,
+        findings.plain_packets,
         "packet",
         "without drop facts: the file does not say why or where packets were dropped",
     );
-    if let Some((link, count)) = remarks.foreign_links {
+    if let Some((link, count)) = findings.foreign_links {
         tell_count(
             count,
             "packet",
@@ -234,38 +234,38 @@ pub fn tell(remarks: &Remarks) {
             ),
         );
     }
-    for why in &remarks.incomplete {
+    for why in &findings.incomplete {
         say(format_args!("drops are missing from the capture: {why}"));
     }
-    tell_not_packets(remarks.not_packets, remarks.alerts_of_alerts);
+    tell_not_packets(findings.not_packets, findings.alerts_of_alerts);
     tell_count(
-        remarks.odd_times,
+        findings.odd_times,
         "packet",
         "with a time before 1970 or after 2554: the time is left out",
     );
     tell_count(
-        remarks.skipped_options,
+        findings.skipped_options,
         "option",
         "skipped: cut or of the wrong length",
     );
     tell_count(
-        remarks.skipped_blocks,
+        findings.skipped_blocks,
         "block",
         "skipped: of a type without packets",
     );
     tell_count(
-        remarks.unreadable_packets,
+        findings.unreadable_packets,
         "packet",
         "left out: of an interface that the file does not describe, or longer than their block",
     );
     tell_count(
-        remarks.undecided_messages,
+        findings.undecided_messages,
         "netlink message",
         "left out: of a family that the file does not name, perhaps drops",
     );
-    tell_skipped(remarks.skipped_attributes);
+    tell_skipped(findings.skipped_attributes);
     tell_count(
-        remarks.damaged_messages,
+        findings.damaged_messages,
         "netlink record",
         "could only be read in part",
     );
@@ -285,12 +285,12 @@ fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> C
     if requests.counts() {
         receiver.report(None);
     }
-    // Flushed below in any case.
+    // A flush follows in any case.
     requests.flush();
     receiver.flush()
 }
 
-/// A file has no drop monitor.
+/// The drop monitor of a file: there is none.
 pub struct NoDropMonitor;
 
 impl DropMonitor for NoDropMonitor {

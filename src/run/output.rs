@@ -21,33 +21,33 @@ use crate::net_dm::family;
 use crate::record::{CaptureHost, LinkType};
 use crate::sink::{
     BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
-    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle,
+    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle, WithLines,
 };
 
-/// This program, as it signs files.
+/// The program's name and version, as written into files.
 pub const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
-/// What to call it.
+/// The name of standard output in messages.
 const STANDARD_OUTPUT: &str = "standard output";
 
-/// What is to be written, and where to.
+/// The outputs of a run, with their formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Lines on standard output.
     Lines(LineKind),
     /// Packets into a file or a pipe.
     Packets {
-        /// The file; `None` is standard output.
+        /// The file; `None` means standard output.
         path: Option<PathBuf>,
-        /// How they are written.
+        /// The file's format.
         layout: Layout,
-        /// Lines on standard output as well.
+        /// Lines on standard output in addition.
         lines: Option<LineKind>,
-        /// Whether more than the counts is wanted at the end.
+        /// The most frequent reasons and locations are shown at the end, or only the counts.
         detail: Detail,
     },
 }
 
-/// What lines are.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// Text.
@@ -56,7 +56,7 @@ pub enum LineKind {
     Json,
 }
 
-/// How packets are written.
+/// The format of packet files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// pcapng.
@@ -67,17 +67,18 @@ pub enum Layout {
     Netlink(Choice),
 }
 
-/// Who chose the netlink format.
+/// The way in which the user chose the netlink format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// `--format`.
+    /// With `--format`.
     Option,
-    /// A name ending in `.pcap`.
+    /// With a name that ends in `.pcap`.
     Name,
 }
 
 impl Plan {
-    /// What the options mean, given what standard output is.
+    /// Returns the outputs that the options ask for. Some depend on whether standard output is a
+    /// terminal.
     pub fn new(delivery: &Delivery, stdout_is_terminal: bool) -> Result<Self, UsageError> {
         let lines = line_kind(delivery, stdout_is_terminal);
         let path = match &delivery.output {
@@ -103,12 +104,6 @@ impl Plan {
                 None => None,
             },
         };
-        if lines.is_none() && delivery.source_lines.is_some() {
-            return Err(UsageError::new(
-                "--source-lines needs text or JSON output",
-                "capture files cannot hold source lines: add --print or --json, or read the file later with --source-lines",
-            ));
-        }
         if let Some(name) = path.as_deref().filter(|path| names_other_compression(path)) {
             return Err(UsageError::new(
                 format!("{} would not be compressed", shown(name)),
@@ -116,6 +111,13 @@ impl Plan {
             ));
         }
         let layout = layout(delivery, path.as_deref());
+        let has_comments = matches!(layout, Layout::Pcapng(..));
+        if !has_comments && lines.is_none() && delivery.source_lines.is_some() {
+            return Err(UsageError::new(
+                "--source-lines needs text, JSON or pcapng output",
+                "this format cannot hold source lines: add --print or --json, or choose a name in .pcapng",
+            ));
+        }
         if delivery.link_type == Some(LinkChoice::Auto)
             && delivery.format.is_none()
             && is_pcap(path.as_deref())
@@ -147,7 +149,7 @@ impl Plan {
         }
     }
 
-    /// For the opening line: where to, in which format.
+    /// Prints the opening line, with the destination and the format.
     pub fn announce(&self, what: &str) {
         let Self::Packets { path, layout, .. } = self else {
             let form = match self {
@@ -180,7 +182,7 @@ impl Plan {
         }
     }
 
-    /// Opens what is written to. Nothing is written yet, and no file is emptied. `None` where a
+    /// Opens the outputs. Nothing is written yet, and no file is emptied. Returns `None` if a
     /// signal ended the wait for a FIFO's reader.
     pub fn prepare(&self, requests: &Requests) -> Result<Option<Prepared<'_>>, Failure> {
         let (path, has_lines) = match self {
@@ -209,7 +211,7 @@ impl Plan {
         }))
     }
 
-    /// How the packet file is compressed, as its name says.
+    /// Returns the compression that the packet file's name asks for.
     fn compression(&self) -> Option<Compression> {
         let Self::Packets { path, .. } = self else {
             return None;
@@ -218,7 +220,7 @@ impl Plan {
         Some(compression)
     }
 
-    /// Whether text goes to somebody, or `-v` asks for more beside a file.
+    /// Returns whether a user reads the text, or `-v` asks for more lines beside a file.
     fn is_read(&self) -> bool {
         match self {
             Self::Lines(kind) => matches!(kind, LineKind::Text(_)),
@@ -228,8 +230,8 @@ impl Plan {
         }
     }
 
-    /// Refuses a name that asks for compression: packets are written as they come, and a compressed file that is
-    /// not ended, as by a crash, loses more than its last packet.
+    /// Refuses a name that asks for compression in a live run: packets are written as they come,
+    /// and if a compressed file is not ended, as by a crash, it loses more than its last packet.
     pub fn refuse_compression(&self) -> Result<(), UsageError> {
         let Self::Packets {
             path: Some(path), ..
@@ -247,7 +249,7 @@ impl Plan {
         ))
     }
 
-    /// The one link type that packets have to fit.
+    /// Returns the one link type that all packets have to have.
     pub fn link_type(&self) -> Option<LinkType> {
         match self {
             Self::Packets { layout, .. } => layout.link_type(),
@@ -255,7 +257,8 @@ impl Plan {
         }
     }
 
-    /// Refuses to write the file that is being read: it would be empty before its first packet.
+    /// Refuses to write to the file that is being read: it would be emptied before its first
+    /// packet.
     pub fn refuse_input(&self, input: &File) -> Result<(), UsageError> {
         let (name, output) = match self {
             Self::Packets {
@@ -270,7 +273,7 @@ impl Plan {
         let (Ok(input), Ok(output)) = (input.metadata(), output) else {
             return Ok(());
         };
-        // Reading from and writing to one terminal or /dev/null is fine.
+        // Reading from and writing to the same terminal or /dev/null does no harm.
         if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) {
             return Err(UsageError::new(
                 format!("{name} is both input and output"),
@@ -281,18 +284,18 @@ impl Plan {
     }
 }
 
-/// What is written to, open and as it was.
+/// The open outputs, to which nothing has been written yet.
 pub struct Prepared<'a> {
     plan: &'a Plan,
-    /// Standard output, where something goes there.
+    /// Standard output, if it is written to.
     stdout: Option<File>,
-    /// The file, where packets go to one.
+    /// The packet file, unless packets go to standard output.
     file: Option<OutputFile>,
 }
 
 impl Prepared<'_> {
-    /// Empties the file and creates the sinks. `family` is NET_DM's number, where it is known;
-    /// `finder` is asked for source lines.
+    /// Empties the file and creates the sinks. `family` is the number of NET_DM, where it is known;
+    /// `finder` finds source lines.
     pub fn open(
         self,
         host: &CaptureHost,
@@ -318,8 +321,10 @@ impl Prepared<'_> {
             output.text = Some(NamedSink {
                 name: STANDARD_OUTPUT.into(),
                 sink: match kind {
-                    LineKind::Text(style) => Box::new(TextSink::new(writer, style).finding(finder)),
-                    LineKind::Json => Box::new(JsonSink::new(writer).finding(finder)),
+                    LineKind::Text(style) => {
+                        Box::new(TextSink::new(writer, style).finding(finder.clone()))
+                    }
+                    LineKind::Json => Box::new(JsonSink::new(writer).finding(finder.clone())),
                 },
             });
         }
@@ -335,9 +340,9 @@ impl Prepared<'_> {
             output.pipe = output.pipe.take().or_else(|| pipe(&file));
             let writer = BufWriter::with_capacity(BUFFER_LEN, file);
             let sink = match self.plan.compression() {
-                None => layout.sink(writer, host, family),
+                None => layout.sink(writer, host, family, finder),
                 Some(compression) => CompressedSink::new(compression, writer, |writer| {
-                    layout.sink(writer, host, family)
+                    layout.sink(writer, host, family, finder)
                 })
                 .map(|sink| Box::new(sink) as Box<dyn Sink>),
             };
@@ -359,9 +364,9 @@ fn line_kind(delivery: &Delivery, stdout_is_terminal: bool) -> Option<LineKind> 
     }
 }
 
-/// How text looks, given what standard output is.
+/// Returns the appearance of text, which depends on whether standard output is a terminal.
 pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
-    // https://no-color.org: any value but none.
+    // https://no-color.org: any value but an empty one.
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     TextStyle {
         zone: choice.zone,
@@ -375,7 +380,7 @@ pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
     }
 }
 
-/// Whether the name promises a compression that is not written.
+/// Returns whether the name asks for a compression that dwdump does not write.
 fn names_other_compression(path: &Path) -> bool {
     const OTHERS: [&str; 5] = ["xz", "bz2", "lz4", "lzma", "zip"];
     let extension = path.extension();
@@ -386,7 +391,8 @@ fn names_other_compression(path: &Path) -> bool {
     })
 }
 
-/// Whether the name ends in `.pcap`, in any case, perhaps before the ending of a compression.
+/// Returns whether the name ends in `.pcap`, in upper or lower case, possibly followed by the
+/// extension of a compression.
 fn is_pcap(path: Option<&Path>) -> bool {
     let Some(path) = path else { return false };
     let stem = Compression::of(path).map(|(_, stem)| stem);
@@ -418,11 +424,16 @@ impl Layout {
         writer: impl Write + 'static,
         host: &CaptureHost,
         family: Option<u16>,
+        finder: Option<SharedFinder>,
     ) -> io::Result<Box<dyn Sink>> {
         Ok(match self {
             Self::Pcapng(linking, commenting) => {
                 let sink = PcapngSink::new(writer, linking, APPLICATION, host)?;
-                Box::new(sink.commenting(commenting))
+                let sink = sink.commenting(commenting);
+                match finder {
+                    Some(finder) => Box::new(WithLines::new(sink, finder)),
+                    None => Box::new(sink),
+                }
             }
             Self::Pcap(link) => Box::new(PcapSink::new(writer, link)?),
             Self::Netlink(_) => Box::new(NetlinkSink::new(
@@ -446,13 +457,13 @@ pub struct Output {
     pub file: Option<NamedSink>,
     /// Lines on standard output.
     pub text: Option<NamedSink>,
-    /// Whether somebody reads along, and wants a summary at the end.
+    /// A user reads the text, and expects a summary at the end.
     pub text_is_read: bool,
-    /// A pipe that is written to: polled, it tells when its reader is gone.
+    /// A pipe that is written to: polling it shows when its reader is gone.
     pub pipe: Option<OwnedFd>,
 }
 
-/// A sink, and what to call it in an error.
+/// A sink with its name in errors.
 pub struct NamedSink {
     /// `drops.pcapng`, or `standard output`.
     pub name: String,

@@ -1,5 +1,5 @@
-//! The file that drops are written to. It is opened before monitoring starts, and emptied only once
-//! monitoring runs: a start that is refused leaves an existing file as it was, and no new one behind.
+//! The packet file. It is opened before monitoring starts, and emptied only once monitoring runs:
+//! if the start is refused, an existing file is left as it was, and no new file is left behind.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -18,22 +18,24 @@ use super::standard_streams::{shown, standard_output};
 use crate::cli::UsageError;
 use crate::rights;
 
-/// New files are for their owner alone: they hold other people's packets.
+/// New files are readable by their owner alone, because they hold other people's packets.
 const MODE: u32 = 0o600;
-/// How often to look for a reader of a FIFO, in milliseconds: poll(2) cannot wait for one.
+/// The interval at which a FIFO is checked for a reader, in milliseconds: poll(2) cannot wait for
+/// one.
 const READER_INTERVAL: u16 = 50;
 
-/// An open file that nothing was written to yet.
+/// An open file to which nothing has been written yet.
 pub struct OutputFile {
-    /// What to call it.
+    /// The file's name in messages.
     pub name: String,
     file: File,
-    /// The path, where this process created the file and has not begun to write.
+    /// The path, if this process created the file and has not begun to write.
     unused: Option<PathBuf>,
 }
 
 impl OutputFile {
-    /// Opens or creates it. A FIFO waits for its reader; `None` where a signal ended the wait.
+    /// Opens or creates the file. Waits for the reader of a FIFO; returns `None` if a signal ended
+    /// the wait.
     pub fn open(path: &Path, requests: &Requests) -> Result<Option<Self>, Failure> {
         let name = shown(path);
         match create_new(path) {
@@ -64,13 +66,13 @@ impl OutputFile {
         }))
     }
 
-    /// Refuses a file that standard output goes to as well, by whatever name.
+    /// Refuses a file that standard output goes to as well, whatever its name.
     pub fn refuse_standard_output(&self) -> Result<(), Failure> {
         let stdout = standard_output()?.metadata();
         let (Ok(stdout), Ok(file)) = (stdout, self.file.metadata()) else {
             return Ok(());
         };
-        // What goes to one /dev/null does not mix.
+        // Two outputs to /dev/null do no harm.
         let keeps_bytes = !file.file_type().is_char_device();
         if keeps_bytes && (stdout.dev(), stdout.ino()) == (file.dev(), file.ino()) {
             return Err(UsageError::new(
@@ -82,7 +84,7 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Empties it, to be written from the start.
+    /// Empties the file, to write it from the start.
     pub fn begin(mut self) -> io::Result<File> {
         self.unused = None;
         if self.file.metadata()?.is_file() {
@@ -92,7 +94,7 @@ impl OutputFile {
     }
 }
 
-/// A new file that was never begun goes again, unless another has its name by now.
+/// Removes a new file to which nothing was written, unless its name now belongs to another file.
 impl Drop for OutputFile {
     fn drop(&mut self) {
         let Some(path) = self.unused.take() else {
@@ -103,14 +105,14 @@ impl Drop for OutputFile {
             _ => false,
         };
         if is_ours {
-            // It is empty: if it stays, it does no harm.
+            // The file is empty, so it does no harm if it stays.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Creates a file that must not be there yet, for its owner alone: the user who called sudo, where
-/// root was reached that way.
+/// Creates a file that must not exist yet, readable by its owner alone. Under sudo, the owner is
+/// the user who called sudo.
 pub fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(MODE);
@@ -129,14 +131,14 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A user's or group's number. The largest means "unchanged" to chown(2).
+/// Parses the number of a user or group. The largest means "unchanged" to chown(2).
 fn numeric_id(text: Option<&OsStr>) -> Option<u32> {
     let id = text?.to_str()?.parse().ok()?;
     (id != u32::MAX).then_some(id)
 }
 
-/// With O_CREAT, though it is there: so the kernel's protection against others' files in /tmp
-/// (fs.protected_regular, fs.protected_fifos) applies.
+/// Opens an existing file. O_CREAT is set nevertheless, so that the kernel's protection against
+/// other users' files in /tmp applies (fs.protected_regular, fs.protected_fifos).
 fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<File>, Failure> {
     let mut options = OpenOptions::new();
     options
@@ -194,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_numbers_that_name_somebody() {
+    fn ids_are_numbers_of_a_user() {
         let id = |text: &str| numeric_id(Some(OsStr::new(text)));
         assert_eq!(id("1000"), Some(1000));
         assert_eq!(id("0"), Some(0));

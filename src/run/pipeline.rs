@@ -21,7 +21,7 @@ use crate::record::{DropRecord, LinkType, Loss};
 use crate::sink::{Ending, Rejected, SNAPLEN, Written};
 use crate::source::Event;
 
-/// The way of a record from its source to its sinks.
+/// The path of a record from its source to its sinks.
 pub struct Pipeline {
     selected: Selected,
     /// Bytes of each packet that are kept; 0 means all.
@@ -30,36 +30,36 @@ pub struct Pipeline {
     limit: Option<u64>,
     flushing: Flushing,
     counts: Counts,
-    /// What is said of the records that the filter keeps.
+    /// The verb for the kept records in messages.
     kept: &'static str,
-    /// For the end of a capture that somebody reads.
+    /// Counts the most frequent locations, if a user reads the end of the capture.
     tally: Option<Tally>,
     has_unflushed: bool,
-    /// A pipe that is written to: polled, it tells when its reader is gone.
+    /// A pipe that is written to: polling it shows when its reader is gone.
     pipe: Option<OwnedFd>,
 }
 
-/// What became of the records.
+/// The numbers of records, by the way they were treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Kept by the filter.
     pub captured: u64,
-    /// Not kept.
+    /// Rejected by the filter.
     pub rejected: Rejected,
     /// Kept, but left out because the file's format cannot represent them.
     pub left_out: u64,
-    /// Kept, but not to their last byte.
+    /// Kept, but truncated.
     pub cut: u64,
-    /// Kept, but without a time that the file's format can hold.
+    /// Kept, but without a time that the file's format can represent.
     pub without_time: u64,
 }
 
-/// Said where the end of one output is the end of the other.
+/// The message when a capture file ends because standard output was closed.
 pub const TEXT_CLOSED: &str =
     "standard output has no reader any more: the capture file ends here too";
 
 impl Pipeline {
-    /// Delivers into `output` what `filter` and `origins` select.
+    /// Writes the records that `filter` and `origins` select to `output`.
     pub fn new(
         delivery: &Delivery,
         filter: Filter,
@@ -81,7 +81,7 @@ impl Pipeline {
         }
     }
 
-    /// Of a file: what is captured already is kept.
+    /// Reports the records as kept instead of captured, because they come from a file.
     #[must_use]
     pub fn keeping(self) -> Self {
         Self {
@@ -90,17 +90,17 @@ impl Pipeline {
         }
     }
 
-    /// The counts so far, in words, and what was lost.
+    /// Prints the counts so far and the loss.
     pub fn report(&self, loss: Option<Loss>, link: Option<LinkType>) {
         report(self.kept, self.counts, loss, link);
     }
 
-    /// The kernel rejects some of the records before they get here.
+    /// Notes that the kernel rejects some of the records before they get here.
     pub fn behind_kernel_filter(&mut self) {
         self.counts.rejected = Rejected::InKernel;
     }
 
-    /// Takes one record.
+    /// Passes one record to the sinks.
     pub fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         if !self.selected.keeps(record) {
             if let Rejected::Counted(count) = &mut self.counts.rejected {
@@ -155,12 +155,12 @@ impl Pipeline {
         ControlFlow::Continue(())
     }
 
-    /// Where drops happened most, where that was asked for.
+    /// Returns the most frequent locations, if they were counted.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_ref()
     }
 
-    /// The counts so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -170,7 +170,7 @@ impl Receiver for Pipeline {
     fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
         match event {
             Event::Drop(record) => self.take_record(record),
-            // Told at the end: there are no packets to write.
+            // The sources of a capture send no counts.
             Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
         }
     }
@@ -184,7 +184,7 @@ impl Receiver for Pipeline {
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
-        // A pipe's end whose reader is gone reports POLLERR, asked for or not.
+        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
         let pipe = self.pipe.iter();
         descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
@@ -209,7 +209,7 @@ fn stop(name: &str, error: io::Error, writes_two: bool) -> Stop {
     output_failed(name, error)
 }
 
-/// What it means that `name` could not be written to.
+/// Returns the reason to stop after `name` could not be written to.
 pub fn output_failed(name: &str, error: io::Error) -> Stop {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Stop::Closed;
@@ -227,7 +227,8 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     Stop::Failed(Failure::new(error, hint))
 }
 
-/// The closing lines, in tcpdump's manner. `kept` says what happened to those that the filter kept.
+/// Prints the closing lines in the style of tcpdump. `kept` is the verb for the records that the
+/// filter kept.
 pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkType>) {
     let rejected = match counts.rejected {
         Rejected::Counted(count) => {
@@ -257,7 +258,7 @@ fn tell_lines(severity: Severity, lines: &[String]) {
     }
 }
 
-/// What is missing in the output although it was kept.
+/// Returns lines about kept records that are missing in the output.
 fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
     let mut lines = Vec::new();
     if counts.left_out > 0 {
@@ -320,7 +321,7 @@ fn loss_hints(loss: Option<Loss>) -> impl Iterator<Item = String> {
     hints.map(|(_, line)| line.to_owned())
 }
 
-/// What was lost, and what to do about it.
+/// Prints the loss, with a hint.
 pub fn report_loss(writer: &mut impl Write, loss: Option<Loss>) {
     let lines = loss.into_iter().flat_map(loss_lines);
     for line in lines.chain(loss_hints(loss)) {
@@ -328,7 +329,7 @@ pub fn report_loss(writer: &mut impl Write, loss: Option<Loss>) {
     }
 }
 
-/// The lines behind the counts: the most frequent reasons and places.
+/// Prints the most frequent reasons and locations.
 pub fn report_tally(tally: Option<&Tally>) {
     if let Some(tally) = tally {
         let _ = write!(io::stderr(), "{tally}");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `1 packet`, `2 packets`.
+/// A number with its noun: `1 packet`, `2 packets`.
 pub struct Plural<'a>(pub u64, pub &'a str);
 
 impl fmt::Display for Plural<'_> {

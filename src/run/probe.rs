@@ -1,4 +1,5 @@
-//! Checks periodically what other processes did to the monitoring: the kernel does not report it.
+//! Checks periodically for interference of other processes with the monitoring, which the kernel
+//! does not report.
 
 use std::time::{Duration, Instant};
 
@@ -46,19 +47,22 @@ impl Probe {
 
     /// Probes the drop monitor. Returns the interference that ends the run; for a passive listener only
     /// the unloading of the module does.
-    pub fn look(&mut self, monitoring: &mut Monitoring<impl Conversation>) -> Option<Interference> {
+    pub fn check(
+        &mut self,
+        monitoring: &mut Monitoring<impl Conversation>,
+    ) -> Option<Interference> {
         self.next = Instant::now() + INTERVAL;
-        let look = monitoring.look();
-        if look.interference.is_some() || !self.is_passive {
-            return look.interference;
+        let inspection = monitoring.inspect();
+        if inspection.interference.is_some() || !self.is_passive {
+            return inspection.interference;
         }
-        let is_on = look.is_on.unwrap_or(self.was_on);
+        let is_on = inspection.is_on.unwrap_or(self.was_on);
         if self.was_on && !is_on {
             say("monitoring is off: no drops arrive until a program starts it");
         }
         self.was_on = is_on;
-        let before = self.mode.replace(look.mode);
-        if before == Some(AlertMode::Packet) && look.mode == AlertMode::Summary {
+        let before = self.mode.replace(inspection.mode);
+        if before == Some(AlertMode::Packet) && inspection.mode == AlertMode::Summary {
             say("the kernel was switched to summary mode: it sends counts, no packets");
             hint("`dwdump --summary -p` shows them");
         }

@@ -19,7 +19,7 @@ use super::standard_streams::stdout_is_terminal;
 use crate::cli::{Read, Target};
 use crate::record::Cause;
 use crate::sink::Ending;
-use crate::source::savefile::{Remarks, Savefile};
+use crate::source::savefile::{Findings, Savefile};
 
 /// Reads a file to its end.
 pub fn read(command: &Read) -> Result<Exit, Failure> {
@@ -34,16 +34,16 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     };
     let name = input.name.clone();
     let mut finder = None;
-    let finished = input.read(&requests, |remarks, family| {
+    let finished = input.read(&requests, |findings, family| {
         let files = command.delivery.source_lines.as_ref();
         finder = files
-            .map(|files| Finder::of_capture(&remarks.host, files))
+            .map(|files| Finder::of_capture(&findings.host, files))
             .transpose()?;
         if let Some(finder) = &finder {
             learn_places(&command.file.target, finder);
         }
         plan.announce(&format!("reading {name}"));
-        let output = prepared.open(&remarks.host, family, finder.as_ref().map(Finder::shared))?;
+        let output = prepared.open(&findings.host, family, finder.as_ref().map(Finder::shared))?;
         let (origins, trunc_len) = (command.file.origins, command.trunc_len);
         let pipeline = Pipeline::new(&command.delivery, filter, origins, trunc_len, output);
         Ok(pipeline.keeping())
@@ -51,20 +51,20 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
 
     let mut failure = finished.failure;
     match finished.read {
-        Some((mut pipeline, remarks)) => {
+        Some((mut pipeline, findings)) => {
             let counts = pipeline.counts();
             let ending = Ending {
-                loss: remarks.loss,
+                loss: findings.loss,
                 rejected: counts.rejected,
-                period: remarks.period,
-                incomplete: remarks.incomplete.clone(),
+                period: findings.period,
+                incomplete: findings.incomplete.clone(),
             };
             if let ControlFlow::Break(Stop::Failed(error)) = pipeline.finish(&ending) {
                 failure.get_or_insert(error);
             }
-            report("kept", counts, remarks.loss, plan.link_type());
+            report("kept", counts, findings.loss, plan.link_type());
             report_tally(pipeline.tally());
-            tell(&remarks);
+            tell(&findings);
         }
         None => report("kept", Counts::default(), None, None),
     }
@@ -74,8 +74,8 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     failure.map_or(Ok(finished.exit), Err)
 }
 
-/// Reads the file once before: any whole place in it tells where the kernel was loaded, and a place
-/// that was cut can be found then. What is read from a pipe is there but once.
+/// Reads the file once in advance: any complete location in it shows where the kernel was loaded,
+/// and then truncated ones can be found as well. A pipe can be read only once.
 fn learn_places(input: &Target, finder: &Finder) {
     let Target::File(path) = input else { return };
     if !path.metadata().is_ok_and(|data| data.is_file()) {
@@ -85,7 +85,7 @@ fn learn_places(input: &Target, finder: &Finder) {
     let Ok(mut savefile) = Savefile::open(file) else {
         return;
     };
-    // Damage is told when the file is read for good.
+    // Damaged data is reported by the second reading.
     let _ = savefile.for_each(|record| {
         if let Cause::Software { location, .. } = record.cause {
             finder.learn(location);
@@ -94,17 +94,17 @@ fn learn_places(input: &Target, finder: &Finder) {
     });
 }
 
-/// What the user should know of the file.
-fn tell(remarks: &Remarks) {
-    if remarks.summaries > 0 {
+/// Prints messages about the file.
+fn tell(findings: &Findings) {
+    if findings.summaries > 0 {
         say(format_args!(
             "{} left out: {} without packets",
-            Plural(remarks.summaries, "summary alert"),
-            Plural(remarks.summary_drops, "counted drop")
+            Plural(findings.summaries, "summary alert"),
+            Plural(findings.summary_drops, "counted drop")
         ));
         hint(
             "--summary shows what they count; for packets, capture in packet mode, as `dwdump -w` does",
         );
     }
-    offline::tell(remarks);
+    offline::tell(findings);
 }

@@ -12,16 +12,16 @@ use crate::net_dm::monitoring::Reporting;
 use crate::record::Loss;
 use crate::source::Event;
 
-/// Why no more records are wanted.
+/// The reason for which a run stops.
 #[derive(Debug)]
 pub enum Stop {
-    /// `-c` is reached.
+    /// The limit of `-c` is reached.
     Count,
-    /// The reader of the pipe is gone, and nothing else is written.
+    /// The reader of a pipe is gone, and there is no other output.
     Closed,
     /// The reader of the text is gone, while a file was written as well.
     TextClosed,
-    /// A key was pressed.
+    /// The user pressed a key.
     Asked,
     /// The output failed.
     Failed(Failure),
@@ -49,7 +49,7 @@ pub trait Receiver {
     fn report(&mut self, loss: Option<Loss>);
 }
 
-/// Why a receiver is called.
+/// The reason for which a receiver is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {
     /// A descriptor is ready: its position among those that [`Receiver::watch`] adds.
@@ -58,7 +58,7 @@ pub enum Attention {
     Due,
 }
 
-/// What a receiver may ask of the drop monitor.
+/// The requests that a receiver may make of the drop monitor.
 pub trait DropMonitor {
     /// Returns what was lost since the start; `None` where this is unknown.
     fn loss(&mut self) -> Option<Loss>;

@@ -22,13 +22,14 @@ use super::diagnostics;
 use super::failure::Failure;
 use super::standard_streams::standard_output;
 
-/// How long the way back waits for a terminal that takes no more, in milliseconds.
+/// The longest time for which restoring waits for a terminal that accepts no more bytes, in
+/// milliseconds.
 const PATIENCE: u16 = 200;
 
-/// The terminal that has to be put back; `None` while there is nothing to put back.
+/// The terminal to restore; `None` if there is none.
 static SHOWN: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// Why a terminal cannot show a table, where that is known beforehand.
+/// Returns the reason for which a terminal cannot show a table, where that is known in advance.
 pub fn obstacle() -> Option<&'static str> {
     let kind = std::env::var_os("TERM").unwrap_or_default();
     if kind.is_empty() || kind == "dumb" {
@@ -45,13 +46,13 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. Diagnostics are held from now on, so that they do not tear the screen.
+    /// Takes the terminal. From now on diagnostics are held, because they would disturb the screen.
     pub fn enter() -> Result<Self, Failure> {
         restore_after_panics();
         let stdout = standard_output()?;
         let copy = stdout.as_fd().try_clone_to_owned();
         let copy = copy.context("cannot write to standard output")?;
-        // Before the modes change, so that whatever fails from here on is undone.
+        // Before the modes change, so that any later failure restores them.
         *shown() = Some(copy);
         diagnostics::hold();
         let entered = enter(stdout).context("cannot set up the terminal");
@@ -61,7 +62,7 @@ impl Screen {
         })
     }
 
-    /// Draws what changed.
+    /// Draws the changes.
     pub fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(paint)?;
         match self.failure.take() {
@@ -70,14 +71,16 @@ impl Screen {
         }
     }
 
-    /// Draws everything next time.
+    /// Makes the next call draw everything.
     pub fn repaint(&mut self) -> io::Result<()> {
-        // Clearing alone would ask the terminal where its cursor is, and take the answer from keys.
+        // `Terminal::clear` would ask the terminal for the position of its cursor, and swallow keys
+        // while it reads the answer.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
-    /// Gives the terminal back, stops until the shell has this process go on, and takes it again.
+    /// Restores the terminal, stops the process until the shell continues it, and takes the
+    /// terminal again.
     pub fn suspend(self) -> Result<Self, Failure> {
         drop(self);
         let stopped = signal_hook::low_level::raise(signal_hook::consts::SIGTSTP);
@@ -108,8 +111,8 @@ fn shown() -> std::sync::MutexGuard<'static, Option<OwnedFd>> {
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts the terminal back as it was, once, from any thread, and says what was kept. A terminal
-/// that takes no more bytes gets its modes back all the same.
+/// Restores the terminal, once, from any thread, and prints the held diagnostics. The modes of a
+/// terminal that accepts no more bytes are restored all the same.
 pub fn leave() {
     let Some(terminal) = shown().take() else {
         return;
@@ -121,14 +124,14 @@ pub fn leave() {
     );
     if is_ready {
         let mut terminal = File::from(terminal);
-        // If it is gone, there is nothing to put back.
+        // A terminal that is gone needs no restoring.
         let _ = queue!(terminal, LeaveAlternateScreen, cursor::Show);
     }
     let _ = disable_raw_mode();
     diagnostics::release();
 }
 
-/// The message of a panic belongs on the screen that stays.
+/// Restores the terminal before the message of a panic is printed.
 fn restore_after_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -140,8 +143,7 @@ fn restore_after_panics() {
     });
 }
 
-/// Standard output, whose first failure is remembered and told once: what is drawn after it, on
-/// the way out, goes nowhere.
+/// Standard output. Its first failure is remembered and reported once; later output is discarded.
 struct Writer {
     stdout: BufWriter<File>,
     failure: Rc<Cell<Option<io::Error>>>,
@@ -222,11 +224,11 @@ mod tests {
         let mut emulator = vt100::Parser::new(rows, columns, 0);
         let mut master = File::from(pair.master);
         let mut was_drawn = false;
-        // The test harness says so in the end, on the screen that stays.
+        // The test harness prints this at the end, on the restored screen.
         while !emulator.screen().contents().contains("test result: FAILED") {
             let mut bytes = [0; 4096];
             let count = master.read(&mut bytes).unwrap();
-            // Byte by byte, so that no state of the screen is passed over.
+            // One byte at a time, so that every state of the screen is checked.
             for byte in &bytes[..count] {
                 emulator.process(&[*byte]);
                 let screen = emulator.screen();

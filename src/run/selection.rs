@@ -14,23 +14,23 @@ use crate::reason;
 use crate::record::{DropRecord, Escaped};
 use crate::rights;
 
-/// Where the running kernel lists the names of its drop reasons.
+/// The files in which the running kernel lists the names of its drop reasons.
 const REASON_LISTS: [&str; 2] = [
     "/sys/kernel/tracing/events/skb/kfree_skb/format",
     "/sys/kernel/debug/tracing/events/skb/kfree_skb/format",
 ];
 
-/// Which drops are kept.
+/// The drops that are kept.
 #[derive(Clone)]
 pub struct Selected {
-    /// Those that match.
+    /// The filter that they match.
     pub filter: Filter,
-    /// By the kernel or by devices; `None`: both, and packets of which nobody knows.
+    /// Their origin. `None` means both, and packets whose origin is unknown.
     pub origins: Option<Origins>,
 }
 
 impl Selected {
-    /// Whether this one is.
+    /// Returns whether a record is kept.
     pub fn keeps(&self, record: &DropRecord<'_>) -> bool {
         let is_wanted = match (self.origins, record.cause.origin()) {
             (None, _) => true,
@@ -41,7 +41,7 @@ impl Selected {
     }
 }
 
-/// The filter that was typed, with `-i`.
+/// Returns the filter of the command line, combined with `-i`.
 pub fn filter(selection: &Selection) -> Result<Filter, Failure> {
     let text = text(&selection.filter)?;
     let filter = Filter::parse(&text, &SystemNames)
@@ -81,8 +81,8 @@ fn text(filter: &FilterText) -> Result<String, Failure> {
     }
 }
 
-/// A file's filter without byte order mark, and with blanks for its comments: as in tcpdump, they go
-/// from `#` to the end of the line, but in quotes.
+/// Returns a file's filter without byte order mark, and with blanks in place of its comments: as in
+/// tcpdump, they go from `#` to the end of the line, except in quotes.
 fn without_comments(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut quote, mut is_comment) = (None, false);
@@ -102,7 +102,8 @@ fn without_comments(text: &str) -> String {
     text.chars().map(&mut plain).collect()
 }
 
-/// Kernels differ in their reasons, so an unknown one is no error; a typo is more likely.
+/// Warns of reasons that the kernel does not list. Kernels have different reasons, so an unknown
+/// one is not an error, but a typo is more likely.
 pub fn warn_of_unknown_reasons(filter: &Filter) {
     let patterns = filter.reasons();
     if patterns.is_empty() {
@@ -124,7 +125,7 @@ pub fn warn_of_unknown_reasons(filter: &Filter) {
     }
 }
 
-/// The running kernel's list of reasons, where this process may read it.
+/// Returns the running kernel's list of reasons if this process may read it.
 fn kernels_reasons() -> Option<String> {
     let mut lists = REASON_LISTS.iter();
     lists.find_map(|path| std::fs::read_to_string(path).ok())
@@ -146,7 +147,8 @@ pub fn drop_reasons() -> Vec<String> {
     names.into_iter().map(ToOwned::to_owned).collect()
 }
 
-/// The names in a trace event's format: `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, …)`.
+/// Returns the names in a trace event's format:
+/// `__print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, …)`.
 fn reason_names(format: &str) -> Vec<&str> {
     let Some((_, list)) = format.split_once("__print_symbolic(REC->reason") else {
         return Vec::new();
@@ -154,7 +156,7 @@ fn reason_names(format: &str) -> Vec<&str> {
     list.split('"').skip(1).step_by(2).collect()
 }
 
-/// A capture that nothing can match looks like a host that drops nothing.
+/// Warns of a filter that nothing can match: the run would look as if the host dropped nothing.
 pub fn warn_of_contradiction(filter: &Filter) {
     if let Some(contradiction) = filter.contradiction() {
         say(&contradiction);
@@ -164,7 +166,8 @@ pub fn warn_of_contradiction(filter: &Filter) {
     }
 }
 
-/// The interface may still come, or be in another network namespace: not an error.
+/// Warns of an interface that does not exist. It may be created later or be in another network
+/// namespace, so this is not an error.
 pub fn warn_of_unknown_interface(name: &str) {
     let is_index = name.parse::<u32>().is_ok();
     if !is_index && nix::net::if_::if_nametoindex(name).is_err() {

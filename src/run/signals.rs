@@ -15,16 +15,17 @@ use super::diagnostics::say;
 use super::{diagnostics, screen};
 use crate::sys;
 
-/// How long the run may take to end the monitoring itself.
+/// The time that the run has to end the monitoring itself.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A signal this soon after the first is the same request: `timeout` signals the process and then its
-/// group, a terminal that goes away signals once and its shell again.
+/// A second signal within this time is the same request: `timeout` signals the process and then its
+/// group, and a terminal that goes away signals once, and its shell again.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
-/// The signals that people and service managers send to end a process. A second one gives up what
-/// is not written yet.
+/// The signals that people and service managers send to end a process. A second one discards the
+/// output that has not been written yet.
 const URGENT: [i32; 4] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP];
-/// Signals that end a process by default and report no fault of it: timers, limits, power failure.
-/// They end a run in order. Timers and limits repeat theirs, so a second one means nothing.
+/// Signals that end a process by default without reporting a fault in it: timers, limits, power
+/// failure. They end a run in order. Timers and limits repeat theirs, so a second one has no
+/// meaning.
 const EXPIRY: [i32; 7] = [
     libc::SIGALRM,
     libc::SIGVTALRM,
@@ -35,12 +36,12 @@ const EXPIRY: [i32; 7] = [
     libc::SIGSTKFLT,
 ];
 
-/// What signals ask for. SIGPIPE is not among them: Rust programs ignore it, and see the error of
-/// the write instead.
+/// The requests that signals have made. SIGPIPE is not among them: Rust programs ignore it, and get
+/// an error from the write instead.
 #[derive(Debug)]
 pub struct Requests {
     flags: Arc<Flags>,
-    /// Readable when a signal came.
+    /// Readable after a signal.
     wake: UnixStream,
 }
 
@@ -67,7 +68,7 @@ impl Requests {
         let mut signals = Signals::new(always.into_iter().chain(heeded))?;
         let (wake, mut waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
-        // A full pipe wakes just as well.
+        // A full pipe wakes the event loop as well.
         waker.set_nonblocking(true)?;
         let flags = Arc::new(Flags::default());
         let shared = Arc::clone(&flags);
@@ -89,7 +90,7 @@ impl Requests {
                         {
                             at_end();
                             screen::leave();
-                            // A terminal that takes nothing must not keep this process.
+                            // A terminal that accepts no bytes must not delay the end.
                             if diagnostics::is_heard() {
                                 say(
                                     "interrupted again: packets that were not written yet are lost",
@@ -105,7 +106,8 @@ impl Requests {
         Ok(Self { flags, wake })
     }
 
-    /// Takes over no signal. What is written into the stream wakes as a signal does.
+    /// Handles no signals. Bytes that are written into the returned stream wake the event loop as a
+    /// signal does.
     #[cfg(test)]
     pub fn simulated() -> (Self, UnixStream) {
         let (wake, waker) = UnixStream::pair().unwrap();

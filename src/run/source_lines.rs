@@ -13,18 +13,19 @@ use crate::symbol::debug_search::{Search, WantedKernel};
 use crate::symbol::source_line::SourceLines;
 use crate::symbol::source_location::Frame;
 
-/// The finder of a run. Shared: the sinks ask it, the end of the run asks what was missing.
+/// The finder of a run. It is shared: the sinks look up source lines, and at the end the run
+/// reports the problems.
 #[derive(Clone)]
 pub struct Finder(Rc<RefCell<SourceLines>>);
 
 impl Finder {
-    /// For drops of the running kernel.
+    /// Creates a finder for drops of the running kernel.
     #[allow(clippy::unnecessary_wraps)] // A build without source lines refuses here.
     pub fn of_running_kernel(files: &DebugFiles) -> Result<Self, Failure> {
         Ok(Self::new(WantedKernel::Running, files))
     }
 
-    /// For drops of a capture.
+    /// Creates a finder for drops of a capture file.
     #[allow(clippy::unnecessary_wraps)]
     pub fn of_capture(host: &CaptureHost, files: &DebugFiles) -> Result<Self, Failure> {
         Ok(Self::new(WantedKernel::of_host(host), files))
@@ -35,19 +36,19 @@ impl Finder {
         Self(Rc::new(RefCell::new(SourceLines::new(search))))
     }
 
-    /// Takes a place into account: a whole one tells where the kernel was loaded, which a cut one
-    /// needs.
+    /// Learns from a location: a complete one shows where the kernel was loaded, which is needed to
+    /// find truncated ones.
     pub fn learn(&self, location: Location<'_>) {
         self.0.borrow_mut().learn(location);
     }
 
-    /// For the sinks.
+    /// Returns the finder for the sinks.
     pub fn shared(&self) -> SharedFinder {
         Rc::new(RefCell::new(self.clone()))
     }
 
-    /// What was missing, and what would help: of many problems the first, for a file can name as many
-    /// modules as it likes.
+    /// Reports missing debug information with a hint. Of many problems, only the first is reported,
+    /// because a file can name any number of modules.
     pub fn tell(&self) {
         const MAX_TOLD: usize = 5;
         let problems = self.0.borrow_mut().problems();

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::record::Escaped;
 use crate::sys;
 
-/// Standard output without the line buffer that the standard library puts before it.
+/// Opens standard output without the line buffer of the standard library.
 pub fn standard_output() -> Result<File, Failure> {
     let stdout = if sys::was_closed(libc::STDOUT_FILENO) {
         Err(io::Error::from_raw_os_error(libc::EBADF))
@@ -23,7 +23,7 @@ pub fn standard_output() -> Result<File, Failure> {
     stdout.map(File::from).map_err(Failure::from)
 }
 
-/// Standard input, without the standard library's buffer.
+/// Opens standard input without the buffer of the standard library.
 pub fn standard_input() -> io::Result<File> {
     if sys::was_closed(libc::STDIN_FILENO) {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -31,7 +31,8 @@ pub fn standard_input() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// The same file, where it is a pipe: polled, it tells when its reader is gone.
+/// Returns a copy of the descriptor if the file is a pipe: polling it shows when its reader is
+/// gone.
 pub fn pipe(file: &File) -> Option<OwnedFd> {
     let kind = file.metadata().ok()?.file_type();
     if kind.is_fifo() || kind.is_socket() {
@@ -41,12 +42,12 @@ pub fn pipe(file: &File) -> Option<OwnedFd> {
     }
 }
 
-/// A path for a message.
+/// Formats a path for a message.
 pub fn shown(path: &Path) -> String {
     Escaped(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
-/// Whether standard output is a terminal.
+/// Returns whether standard output is a terminal.
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }

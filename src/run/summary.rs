@@ -10,7 +10,7 @@ use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
 use super::begin::{Beginning, Purpose};
-use super::closing::{Closing, Source, Totals};
+use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
@@ -75,9 +75,9 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    let source = match (command.counting, live.role) {
-        (Counting::Kernel, Role::Owner { .. }) => Source::KernelCounts,
-        _ => Source::Packets,
+    let last_second = match (command.counting, live.role) {
+        (Counting::Kernel, Role::Owner { .. }) => LastSecond::Discarded,
+        _ => LastSecond::Counted,
     };
     let interval = command.interval.unwrap_or(INTERVAL);
     counter.clock = IntervalTime::Real {
@@ -85,10 +85,10 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         began: Instant::now(),
     };
     let end = session.run(&mut counter);
-    let finished = session.finish(end, &mut counter, |counter, loss, remarks, _| {
+    let finished = session.finish(end, &mut counter, |counter, loss, findings, _| {
         let finished = counter.finish();
-        counter.tell(loss, source);
-        tell_left_out(remarks);
+        counter.tell(loss, last_second);
+        tell_left_out(findings);
         finished
     });
     finished.failure.map_or(Ok(finished.exit), Err)
@@ -150,12 +150,12 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
         Ok(counter)
     })?;
     let mut failure = finished.failure;
-    if let Some((mut counter, remarks)) = finished.read {
+    if let Some((mut counter, findings)) = finished.read {
         if let ControlFlow::Break(Stop::Failed(error)) = counter.finish() {
             failure.get_or_insert(error);
         }
-        counter.tell(remarks.loss, Source::Packets);
-        offline::tell(&remarks);
+        counter.tell(findings.loss, LastSecond::Counted);
+        offline::tell(&findings);
     }
     failure.map_or(Ok(finished.exit), Err)
 }
@@ -253,7 +253,7 @@ impl Counter {
             return ControlFlow::Continue(());
         }
         let end = Timestamp(start.0.saturating_add(length));
-        // IntervalTime without drops are not written: a file may span years.
+        // Intervals without drops are not written, because a file may span years.
         *began = Some(Timestamp(
             start.0.saturating_add(passed.saturating_mul(length)),
         ));
@@ -277,8 +277,8 @@ impl Counter {
         }
     }
 
-    /// Prints the closing lines; `source` is what ended.
-    fn tell(&self, loss: Option<Loss>, source: Source) {
+    /// Prints the closing lines.
+    fn tell(&self, loss: Option<Loss>, last_second: LastSecond) {
         let closing = Closing {
             counts: &self.counts,
             event_filter: &self.event_filter,
@@ -287,7 +287,7 @@ impl Counter {
             } else {
                 Totals::LeftOut
             },
-            source,
+            last_second,
         };
         closing.tell(loss);
     }
@@ -318,7 +318,7 @@ impl Receiver for Counter {
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
-        // A pipe's end whose reader is gone reports POLLERR, asked for or not.
+        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
         let pipe = self.pipe.iter();
         descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
     }
@@ -338,13 +338,14 @@ impl Receiver for Counter {
             return ControlFlow::Break(Stop::Closed);
         }
         let length = began.elapsed();
-        // An interval is longer when the machine was too busy; the next ones end at the planned times.
+        // The interval is longer if the machine was too busy; the next ones end at the planned
+        // times.
         let passed = length.as_nanos() / interval.as_nanos().max(1);
         *began += *interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(Timestamp::now(), length)
     }
 
     fn report(&mut self, loss: Option<Loss>) {
-        self.tell(loss, Source::Packets);
+        self.tell(loss, LastSecond::Counted);
     }
 }

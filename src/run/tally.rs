@@ -5,10 +5,10 @@ use std::fmt;
 
 use crate::record::{Cause, DropRecord, Escaped};
 
-/// Reasons and places counted apart; what comes later is counted together, so that no capture
-/// takes more and more memory.
+/// The most reasons and locations that are counted separately. Later ones are counted together, so
+/// that the memory is bounded.
 const MAX_KEYS: usize = 10_000;
-/// Lines at the end.
+/// The number of lines at the end.
 const SHOWN: usize = 5;
 
 /// Drops by reason (or trap) and location (or trap group).
@@ -16,7 +16,7 @@ const SHOWN: usize = 5;
 pub struct Tally {
     counts: HashMap<Key, u64>,
     others: u64,
-    /// Reused, so that a known pair allocates nothing.
+    /// Reused, so that counting a known pair allocates nothing.
     key: Key,
 }
 
@@ -50,7 +50,7 @@ impl Tally {
     }
 }
 
-/// The most frequent, by count, then by name; nothing where nothing was counted.
+/// Writes the most frequent pairs, ordered by count, then by name; nothing if nothing was counted.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.counts.is_empty() {

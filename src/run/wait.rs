@@ -1,4 +1,4 @@
-//! Waits until there is something to do: the only `poll` of a run.
+//! Waits for the next event: the only call of `poll` in a run.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,17 +9,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::receiver::Receiver;
 use super::signals::Requests;
 
-/// What became ready.
+/// The descriptors that became ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// One of the sources can be read.
+    /// At least one source can be read.
     pub source: bool,
     /// The first of the receiver's descriptors that is ready, counted from 0.
     pub receiver: Option<usize>,
 }
 
 /// Waits for one of the sources, a signal, a descriptor of the receiver, or the time at which the
-/// receiver is due; for `longest` at most, where that is given.
+/// receiver is due; at most `longest`, if that is given.
 pub fn wait<R: Receiver>(
     sources: &[BorrowedFd<'_>],
     requests: &Requests,
@@ -111,10 +111,10 @@ mod tests {
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         (&pairs[2].1).write_all(b"!").unwrap();
         let sources: Vec<_> = pairs.iter().map(|(reader, _)| reader.as_fd()).collect();
-        let nobody = None::<&Watcher>;
-        let ready = wait(&sources, &requests, nobody, LONG).unwrap();
+        let no_receiver = None::<&Watcher>;
+        let ready = wait(&sources, &requests, no_receiver, LONG).unwrap();
         assert!(ready.source);
-        let ready = wait(&sources[..2], &requests, nobody, Some(Duration::ZERO)).unwrap();
+        let ready = wait(&sources[..2], &requests, no_receiver, Some(Duration::ZERO)).unwrap();
         assert_eq!(ready, Ready::default());
     }
 
@@ -137,14 +137,14 @@ mod tests {
     fn a_signal_ends_one_wait() {
         let (requests, waker) = Requests::simulated();
         (&waker).write_all(b"!").unwrap();
-        let nobody = None::<&Watcher>;
+        let no_receiver = None::<&Watcher>;
         assert_eq!(
-            wait(&[], &requests, nobody, LONG).unwrap(),
+            wait(&[], &requests, no_receiver, LONG).unwrap(),
             Ready::default()
         );
         let short = Duration::from_millis(20);
         let before = Instant::now();
-        wait(&[], &requests, nobody, Some(short)).unwrap();
+        wait(&[], &requests, no_receiver, Some(short)).unwrap();
         assert!(before.elapsed() >= short, "the signal ended a second wait");
     }
 

@@ -11,7 +11,7 @@ use super::{Ending, SharedFinder, Sink, Written, source_line};
 use crate::dissect::{self, ProtocolName};
 use crate::packet;
 use crate::reason;
-use crate::record::{DropRecord, Fact, Timestamp, Value};
+use crate::record::{DropRecord, Fact, Name, Timestamp, Value};
 
 /// A sink that writes one JSON object a line.
 pub struct JsonSink<W: Write> {
@@ -37,11 +37,11 @@ impl<W: Write> JsonSink<W> {
 
 impl<W: Write> Sink for JsonSink<W> {
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written> {
-        let source =
-            source_line(self.finder.as_ref(), record).map(|source| source.line.to_string());
+        let source = source_line(self.finder.as_ref(), record);
+        let source = source.as_ref().map(|source| source.line.raw().as_bytes());
         let object = Object {
             record,
-            source: source.as_deref(),
+            source: source.and_then(Name::new),
         };
         serde_json::to_writer(&mut self.writer, &object)?;
         self.writer.write_all(b"\n")?;
@@ -60,7 +60,7 @@ impl<W: Write> Sink for JsonSink<W> {
 /// The object of a drop: its time, its facts, and what follows from its bytes.
 struct Object<'r, 'a> {
     record: &'r DropRecord<'a>,
-    source: Option<&'r str>,
+    source: Option<Name<'r>>,
 }
 
 impl Serialize for Object<'_, '_> {

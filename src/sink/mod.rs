@@ -23,6 +23,7 @@
 //! #         location: Location {
 //! #             pc: None,
 //! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
+//! #             source_line: None,
 //! #         },
 //! #         reason: Name::new(b"SOCKET_RCVBUFF"),
 //! #     },
@@ -59,6 +60,7 @@ mod pcap;
 mod pcapng;
 pub(crate) mod summary;
 mod text;
+mod with_lines;
 
 use std::cell::RefCell;
 use std::io;
@@ -70,23 +72,25 @@ pub use netlink::NetlinkSink;
 pub use pcap::PcapSink;
 pub use pcapng::PcapngSink;
 pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
+pub use with_lines::WithLines;
 
 use crate::packet::{self, COOKED_NETLINK};
 use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
 use crate::untrusted::Untrusted;
 
-/// The snapshot length written into every file. With a cooked header a payload can pass 65535,
-/// and tcpdump refuses a file whose interfaces differ in it.
+/// The snapshot length written into every file. With a cooked header a packet can be longer than
+/// 65535 bytes, and tcpdump refuses a file whose interfaces have different snapshot lengths.
 pub const SNAPLEN: u32 = 262_144;
 
-/// The buffer before a file: the standard library's 8 KiB cost up to 43 % of the wall time.
+/// The size of the buffer in front of a file. The standard library's 8 KiB cost up to 43 % of the
+/// wall time.
 pub const BUFFER_LEN: usize = 256 * 1024;
 
 /// The number of a pcapng file's first interface, which names the program that wrote the file, and has the counts
 /// of lost drops.
 const MONITOR: u32 = 0;
 
-/// What the comments of a packet in a pcapng file say.
+/// The contents of a packet's comments in a pcapng file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commenting {
     /// The facts that the kernel reported.
@@ -97,17 +101,17 @@ pub enum Commenting {
 
 /// A destination for records.
 pub trait Sink {
-    /// Takes one record.
+    /// Writes one record.
     fn write(&mut self, record: &DropRecord<'_>) -> io::Result<Written>;
 
-    /// Passes on everything that was taken.
+    /// Passes all written records on to the output.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Writes what belongs at the end, and flushes.
+    /// Writes the end of the output, and flushes.
     fn finish(&mut self, ending: &Ending) -> io::Result<()>;
 }
 
-/// Finds the source line of a place in the kernel, for the sinks that show it.
+/// Finds the source line of a location in the kernel, for the sinks that show it.
 pub trait LineFinder {
     /// Returns the source line; `None` where no debug information has it.
     fn find(&mut self, location: Location<'_>) -> Option<SourceLine>;
@@ -116,55 +120,64 @@ pub trait LineFinder {
 /// A finder that several sinks share.
 pub type SharedFinder = Rc<RefCell<dyn LineFinder>>;
 
-/// A place in the kernel's source.
+/// A location in the kernel's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
     /// `net/ipv4/gre_demux.c:170`
     pub line: Untrusted,
-    /// `gre_rcv net/ipv4/gre_demux.c:170` and what was inlined there, innermost first.
+    /// `gre_rcv net/ipv4/gre_demux.c:170` and the functions that were inlined there, the innermost
+    /// first.
     pub chain: Vec<Untrusted>,
 }
 
-/// Returns the source line of a record's drop.
+/// Returns the source line of a record's drop: the one that the finder knows, else the record's own.
 fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option<SourceLine> {
     let Cause::Software { location, .. } = record.cause else {
         return None;
     };
-    finder?.borrow_mut().find(location)
+    let found = finder.and_then(|finder| finder.borrow_mut().find(location));
+    found.or_else(|| {
+        let line = String::from_utf8_lossy(location.source_line?.as_bytes());
+        Some(SourceLine {
+            line: line.into_owned().into(),
+            chain: Vec::new(),
+        })
+    })
 }
 
-/// What became of a record.
+/// The result of writing a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It is in the output.
+    /// The whole record was written.
     Yes,
     /// It is in the output, cut to the snapshot length.
     Cut,
-    /// The format cannot express it.
+    /// The format cannot represent it, so it was left out.
     LeftOut,
-    /// The format needs a time, and the record has none, or one that the format cannot hold.
+    /// The format needs a time, and the record has none, or one that the format cannot represent.
     LacksTime,
 }
 
-/// What is known when a capture ends.
+/// The facts that are known at the end of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Drops that were lost before they were received, if they were counted.
     pub loss: Option<Loss>,
     /// Records that the filter rejected.
     pub rejected: Rejected,
-    /// First and last moment of the capture; the records' own where this is unknown.
+    /// The first and the last moment of the capture; if unknown, those of the records are used.
     pub period: Option<(Timestamp, Timestamp)>,
-    /// Why drops are missing that are not counted as lost: what other processes did to the monitoring.
+    /// Reasons for which drops are missing without being counted as lost: the interference of other
+    /// processes with the monitoring.
     pub incomplete: Vec<Untrusted>,
 }
 
-/// How many records the filter rejected.
+/// The number of records that the filter rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// This number.
     Counted(u64),
-    /// The kernel filtered, too, and counts nothing.
+    /// Unknown, because the kernel filters as well and counts nothing.
     InKernel,
 }
 
@@ -183,18 +196,18 @@ pub enum Linking {
     One(LinkType),
 }
 
-/// A packet as a file will hold it.
+/// A packet in the form in which a file holds it.
 #[derive(Clone, Copy)]
 struct Fitted<'a> {
     link: LinkType,
-    /// A cooked header, written before [`data`](Self::data), or nothing.
+    /// A cooked header, written before [`data`](Self::data), or empty.
     header: &'a [u8],
     data: &'a [u8],
     original_len: u32,
 }
 
 impl Fitted<'_> {
-    /// Returns what a file with our snapshot length holds of the packet.
+    /// Returns whether a file with [`SNAPLEN`] holds the packet whole or truncated.
     fn written(&self) -> Written {
         if self.header.len() + self.data.len() > SNAPLEN as usize {
             Written::Cut

@@ -1,5 +1,5 @@
 //! Writes the C tool's format: classic pcap with microseconds, whose records are netlink messages
-//! behind a cooked header. Wireshark's NET_DM dissector reads it.
+//! behind a cooked header, in the byte order of this machine, as the file. Wireshark's NET_DM dissector reads it.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ pub const COOKED_HEADER: [u8; 16] = [0, 4, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0
 /// The latest time that a pcap record can have, in 2106.
 const LATEST: Timestamp = Timestamp(u32::MAX as u64 * 1_000_000_000);
 
-/// A pcap stream of netlink messages.
+/// A sink that writes a pcap stream of netlink messages.
 pub struct NetlinkSink<W: Write> {
     writer: PcapWriter<W>,
     family: u16,

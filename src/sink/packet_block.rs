@@ -1,5 +1,5 @@
-//! Writes Enhanced Packet Blocks (section 4.3 of the draft), little-endian: the packet, and its facts as
-//! options.
+//! Writes Enhanced Packet Blocks (section 4.3 of the draft) in this machine's byte order: the packet, and
+//! its facts as options.
 
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
@@ -18,9 +18,9 @@ const OPT_END: u16 = 0;
 const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
 
-/// Bytes of a block before the packet: type, length, interface, time, lengths.
+/// The length of a block before the packet: type, length, interface, time, lengths.
 const HEADER_LEN: usize = 28;
-/// Bytes behind the options: the length again.
+/// The length of a block after the options: its length again.
 const TRAILER_LEN: usize = 4;
 
 /// Writes packet blocks. Their parts go straight into the writer, which has to be buffered: the library takes
@@ -41,7 +41,7 @@ struct OptionFacts {
     facts: Packed,
     flags: PacketFlags,
     has_time: bool,
-    /// Whether the packet is of the interface that all packets share.
+    /// The packet belongs to the interface that all packets share.
     is_shared: bool,
 }
 
@@ -77,7 +77,7 @@ impl PacketBlocks {
             padding,
             captured,
         } = Body::of(packet);
-        // In the cooked header, where it has one.
+        // The protocol is in the cooked header, if there is one.
         let protocol_bytes = if header.is_empty() { data } else { header };
         let unsaid = comment::unsaid_protocol(record, packet.link, protocol_bytes);
         let options = self.options(interface, record, unsaid);
@@ -97,13 +97,13 @@ impl PacketBlocks {
             original_len,
         ];
         for field in fields {
-            writer.write_all(&field.to_le_bytes())?;
+            writer.write_all(&field.to_ne_bytes())?;
         }
         writer.write_all(header)?;
         writer.write_all(data)?;
         writer.write_all(padding)?;
         writer.write_all(options)?;
-        writer.write_all(&len.to_le_bytes())
+        writer.write_all(&len.to_ne_bytes())
     }
 
     fn options(
@@ -152,7 +152,7 @@ impl PacketBlocks {
     }
 }
 
-/// Writes a Simple Packet Block (section 4.4): no time, no options, and always of interface 0.
+/// Writes a Simple Packet Block (section 4.4): no time, no options, and always interface 0.
 pub fn write_simple(writer: &mut impl Write, packet: Fitted<'_>) -> io::Result<()> {
     const HEADER_LEN: usize = 12;
     let Body {
@@ -164,12 +164,12 @@ pub fn write_simple(writer: &mut impl Write, packet: Fitted<'_>) -> io::Result<(
     let len = HEADER_LEN + captured + padding.len() + TRAILER_LEN;
     let [captured, len] = [captured, len].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
     for field in [SIMPLE_PACKET_BLOCK, len, packet.original_len.max(captured)] {
-        writer.write_all(&field.to_le_bytes())?;
+        writer.write_all(&field.to_ne_bytes())?;
     }
     writer.write_all(header)?;
     writer.write_all(data)?;
     writer.write_all(padding)?;
-    writer.write_all(&len.to_le_bytes())
+    writer.write_all(&len.to_ne_bytes())
 }
 
 /// Returns whether a Simple Packet Block can hold everything that is known of the packet.
@@ -250,7 +250,7 @@ impl OptionFacts {
             add_option(body, OPT_COMMENT, note.raw().as_bytes());
         }
         if self.flags != PacketFlags::default() {
-            add_option(body, EPB_FLAGS, &self.flags.0.to_le_bytes());
+            add_option(body, EPB_FLAGS, &self.flags.0.to_ne_bytes());
         }
         add_option(body, OPT_END, &[]);
     }
@@ -267,20 +267,20 @@ fn flags(record: &DropRecord<'_>) -> PacketFlags {
 
 fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
     let start = body.len();
-    body.extend(OPT_COMMENT.to_le_bytes());
+    body.extend(OPT_COMMENT.to_ne_bytes());
     body.extend([0; 2]);
     // Writing to a Vec cannot fail.
     let _ = write!(body, "{comment}");
-    // Names are bounded so that this always fits (record::MAX_NAME).
+    // A name is bounded so that it always fits (record::MAX_NAME).
     let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
-    body[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
+    body[start + 2..start + 4].copy_from_slice(&len.to_ne_bytes());
     pad(body);
 }
 
 fn add_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
-    body.extend(code.to_le_bytes());
-    body.extend(len.to_le_bytes());
+    body.extend(code.to_ne_bytes());
+    body.extend(len.to_ne_bytes());
     body.extend_from_slice(&value[..usize::from(len)]);
     pad(body);
 }

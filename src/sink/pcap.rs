@@ -9,7 +9,7 @@ use pcap_file::{DataLink, Endianness};
 use super::{Ending, Linking, SNAPLEN, Sink, Written};
 use crate::record::{DropRecord, LinkType, Timestamp};
 
-/// A pcap stream.
+/// A sink that writes a pcap stream.
 pub struct PcapSink<W: Write> {
     writer: PcapWriter<W>,
     linking: Linking,
@@ -60,7 +60,8 @@ impl<W: Write> Sink for PcapSink<W> {
     }
 }
 
-/// Returns the header of our pcap files.
+/// Returns the header of dwdump's pcap files: in this machine's byte order, which readers assume for the
+/// netlink messages in them.
 pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader {
     PcapHeader {
         version_major: 2,
@@ -70,7 +71,7 @@ pub(super) fn header(link: LinkType, resolution: PcapTsResolution) -> PcapHeader
         snaplen: SNAPLEN,
         datalink: DataLink::from(u32::from(link.0)),
         ts_resolution: resolution,
-        endianness: Endianness::Little,
+        endianness: Endianness::native(),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::record::{
 /// The most interfaces of a section. A reader has to keep them; further ones begin another section.
 const MAX_INTERFACES: usize = 50_000;
 
-/// A pcapng stream.
+/// A sink that writes a pcapng stream.
 pub struct PcapngSink<W: Write> {
     writer: PcapNgWriter<W>,
     section: SectionHeaderBlock<'static>,
@@ -45,7 +45,7 @@ pub struct PcapngSink<W: Write> {
     last: Timestamp,
 }
 
-/// What tells the interfaces of a file apart.
+/// The facts that distinguish the interfaces of a file.
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
 struct InterfaceIdentity<N> {
     key: Option<InterfaceKey>,
@@ -62,7 +62,8 @@ struct Timeless {
     snaplen: u32,
 }
 
-/// What the record's interface is told by, in a file that holds its packet as one of this link type.
+/// Returns the facts that identify the record's interface in a file that holds its packet with this
+/// link type.
 fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
     InterfaceIdentity {
         key: record.input.map(|input| input.key),
@@ -123,8 +124,8 @@ impl<W: Write> PcapngSink<W> {
             .map(|text| SectionHeaderOption::OS(text.raw().to_owned().into()));
         let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
-            // The library's default is big-endian.
-            endianness: Endianness::Little,
+            // The library's default is big-endian; netlink messages that were dropped have this machine's.
+            endianness: Endianness::native(),
             options: hardware
                 .into_iter()
                 .chain(os)
@@ -162,8 +163,8 @@ impl<W: Write> PcapngSink<W> {
         )
     }
 
-    /// Ends the section and begins another, without interfaces, since neither we nor a reader can keep any number
-    /// of them. The loss is written once, at the end.
+    /// Ends the section and begins another without interfaces, because neither dwdump nor a reader
+    /// can remember any number of them. The loss is written once, at the end.
     fn begin_section(&mut self) -> io::Result<()> {
         self.write_section_header()?;
         self.describe_monitor()
@@ -171,7 +172,7 @@ impl<W: Write> PcapngSink<W> {
 
     fn write_section_header(&mut self) -> io::Result<()> {
         if self.timeless.take().is_none() {
-            // The period is told at the end, too.
+            // The period is written only at the end, too.
             let first = self.first.take();
             self.write_statistics(&Ending::default())?;
             self.first = first;
@@ -245,7 +246,7 @@ impl<W: Write> PcapngSink<W> {
     /// Returns the number of the record's interface, and describes a new one.
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
         let key = identity(record, link);
-        // Most packets are of the interface of the packet before.
+        // Most packets belong to the same interface as the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
         if let Some((_, count)) = latest.filter(|(latest, _)| key.is(latest)) {
             *count += 1;
@@ -269,8 +270,8 @@ impl<W: Write> PcapngSink<W> {
     }
 
     fn write_packet(&mut self, record: &DropRecord<'_>, packet: Fitted<'_>) -> io::Result<()> {
-        // A file of one link type is one that libpcap reads whole, so it has no second section; there a
-        // comment says that the time is none.
+        // A file of one link type has only one section, so that libpcap can read all of it; there,
+        // a comment says that the time is unknown.
         let may_begin_section = self.linking == Linking::Auto;
         if record.time.is_none() && may_begin_section && packet_block::is_simple(record, packet) {
             return self.write_timeless(record, packet);

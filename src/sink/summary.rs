@@ -1,4 +1,4 @@
-//! Formats counts as lines, with dropwatch's wording where it has one, and as JSON.
+//! Formats counts as lines, in dropwatch's wording where it has one, and as JSON.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,27 +22,31 @@ pub fn write_lines(
 ) -> io::Result<()> {
     for (key, row) in counts.groups(GroupOrder::Current) {
         if row.current > 0 {
-            let place = Where { key, detail };
+            let place = RowLocation { key, detail };
             let more = AtMostMore(row.current_error);
             writeln!(writer, "{} drops {place}{more}", row.current)?;
         }
     }
     let others = counts.others().current;
     if others > 0 {
-        writeln!(writer, "{others} drops {}", Elsewhere(counts.grouping()))?;
+        writeln!(
+            writer,
+            "{others} drops {}",
+            OtherLocations(counts.grouping())
+        )?;
     }
     Ok(())
 }
 
 /// The place of a row's drops as dropwatch writes it: `at ip_rcv+1a (0xffffffff9406e5b6) [software]`.
-pub struct Where<'a> {
-    /// The row's.
+pub struct RowLocation<'a> {
+    /// The row's key.
     pub key: &'a GroupKey,
-    /// Whether the module is named.
+    /// The module is shown only with full detail.
     pub detail: Detail,
 }
 
-impl fmt::Display for Where<'_> {
+impl fmt::Display for RowLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {
             GroupKey::Location { pc: Some(0), .. } => write!(f, "at {} (0x0) [software]", self.key),
@@ -98,9 +102,9 @@ impl fmt::Display for AtMostMore {
 }
 
 /// The place of the drops that have no row of their own.
-pub struct Elsewhere(pub Grouping);
+pub struct OtherLocations(pub Grouping);
 
-impl fmt::Display for Elsewhere {
+impl fmt::Display for OtherLocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Grouping::Location => f.write_str("at other locations"),

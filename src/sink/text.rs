@@ -19,7 +19,7 @@ pub struct TextStyle {
     pub precision: Precision,
     /// The lines of a drop.
     pub detail: Detail,
-    /// Whether reasons and places are coloured.
+    /// The use of colours for reasons and locations.
     pub color: Color,
 }
 
@@ -36,7 +36,7 @@ pub enum Zone {
 /// The digits of a fraction of a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Six, as tcpdump shows.
+    /// Six digits, as tcpdump shows.
     #[default]
     Microseconds,
     /// Nine, all that the kernel reports.
@@ -53,7 +53,7 @@ pub enum Detail {
     Full,
 }
 
-/// Whether colours are written.
+/// The use of colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
     /// Plain text.
@@ -178,7 +178,7 @@ impl fmt::Display for Line<'_, '_> {
         let record = self.record;
         match (record.input, record.cause) {
             (Some(input), _) => write!(f, "{input} ")?,
-            // Of other captures' packets nobody knows.
+            // Nothing is known about drops in other captures.
             (None, Cause::Unknown) => {}
             (None, _) => f.write_str("local ")?,
         }
@@ -210,7 +210,7 @@ impl fmt::Display for Line<'_, '_> {
     }
 }
 
-/// The facts that have a line of their own below the first, in order.
+/// Returns the facts that have a line of their own below the first, in order.
 fn facts_of_detail() -> Vec<Fact> {
     let facts = Fact::ALL.iter().copied();
     let mut facts: Vec<Fact> = facts.filter(|fact| fact.about().line.is_some()).collect();

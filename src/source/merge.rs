@@ -59,8 +59,8 @@ impl Merger {
         }
     }
 
-    /// Adds an event that arrived from a source at `now`; hands on the earliest events while too many
-    /// wait.
+    /// Adds an event that arrived from a source at `now`. Passes on the earliest events while too
+    /// many wait.
     pub fn add<B>(
         &mut self,
         source: usize,
@@ -83,7 +83,7 @@ impl Merger {
         ControlFlow::Continue(())
     }
 
-    /// Hands on the events that waited long enough.
+    /// Passes on the events that have waited long enough.
     pub fn release<B>(
         &mut self,
         now: Timestamp,
@@ -100,7 +100,7 @@ impl Merger {
         ControlFlow::Continue(())
     }
 
-    /// Hands on all events, for no more come.
+    /// Passes on all events, because no more will come.
     pub fn release_all<B>(
         &mut self,
         receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
@@ -182,7 +182,7 @@ mod tests {
         Simulated::Drop(Some(at(time)), byte)
     }
 
-    /// A merger and what left it.
+    /// A merger with the events that have left it.
     struct Merging {
         merger: Merger,
         left: Vec<Simulated>,
@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(added, ControlFlow::Continue(()));
         }
 
-        /// What leaves by then.
+        /// Returns the events that leave by then.
         fn release(&mut self, now: u64) -> Vec<Simulated> {
             let released = self.merger.release(at(now), &mut keep(&mut self.left));
             assert_eq!(released, ControlFlow::Continue(()));
@@ -249,7 +249,7 @@ mod tests {
         merging.add(0, drop(1050, 1), 1050);
         merging.add(0, drop(1040, 2), 1051);
         assert_eq!(merging.release(1150), [drop(1040, 2), drop(1050, 1)]);
-        // Later than the window: at once.
+        // Later than the window, so it leaves at once.
         merging.add(0, drop(900, 3), 1150);
         merging.add(1, drop(1150, 4), 1150);
         assert_eq!(merging.release(1150), [drop(900, 3)]);
@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(merging.merger.bytes, 0);
     }
 
-    /// Events of three sources: how long after the one before they arrive, how old they are then, all
-    /// in milliseconds, and from which source.
+    /// Generates events of three sources: the time since the previous arrival and the age at
+    /// arrival, both in milliseconds, and the source.
     fn arrivals(max_age: u64) -> impl Strategy<Value = Vec<(u64, u64, usize)>> {
         proptest::collection::vec((0..30_u64, 0..max_age, 0..3_usize), 0..60)
     }

@@ -19,12 +19,13 @@ use std::os::fd::BorrowedFd;
 
 use crate::record::{Cause, DropRecord, Loss, Timestamp};
 
-/// What to do with alerts of what never was a packet: netlink messages, data between sockets.
+/// The treatment of alerts about data that never was a packet: netlink messages, data between
+/// sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotPackets {
-    /// They are counted.
+    /// They are left out and counted.
     LeaveOut,
-    /// They are handed on as drops.
+    /// They are passed on as drops.
     Take,
 }
 
@@ -68,23 +69,23 @@ pub(crate) trait Source {
     /// instance one for each CPU.
     fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>);
 
-    /// Hands on some of the waiting events, without waiting for any, until `receive` breaks.
+    /// Passes on some of the waiting events, without waiting for any, until `receive` breaks.
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>>;
 
-    /// Ends the stream: what waits can still be taken, and no more comes.
+    /// Ends the stream: the waiting events can still be taken, and no more come.
     fn end(&mut self) -> io::Result<()>;
 
     /// Returns what was lost on the way from the kernel to this source. The drop monitor's own queue
     /// is not included: `net_dm::monitoring` reads its statistics.
     fn loss(&self) -> io::Result<Loss>;
 
-    /// Returns the counts of what gave no event.
+    /// Returns the counts of received messages that gave no event.
     fn left_out(&self) -> LeftOut;
 
-    /// Returns whether a symbol stays cut because this process may not see addresses; true once.
+    /// Returns true once, when a symbol stays cut because this process may not see addresses.
     fn symbols_are_newly_hidden(&mut self) -> bool;
 
-    /// Has the kernel deliver all events again, where it filters them.
+    /// Makes the kernel deliver all events again, if it filters them.
     fn detach_filter(&self) -> io::Result<()>;
 }
 
@@ -102,7 +103,7 @@ pub(crate) enum Taken<B> {
     Break(B),
 }
 
-/// Counts of what was received and gave no record.
+/// Counts of received messages that gave no record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
     /// Attributes that were skipped: unknown, or of the wrong size.
@@ -111,7 +112,7 @@ pub(crate) struct LeftOut {
     pub summaries: u64,
     /// Datagrams that did not fit the buffer, or ended in an impossible length.
     pub damaged_messages: u64,
-    /// Alerts of what never was a packet, left out.
+    /// Alerts of data that never was a packet, left out.
     pub not_packets: u64,
     /// Alerts of alerts that the kernel freed as dropped, left out.
     pub alerts_of_alerts: u64,

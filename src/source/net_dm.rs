@@ -10,7 +10,7 @@ use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
-use crate::net_dm::socket::{AlertSocket, Datagram};
+use crate::net_dm::socket::{AlertDatagram, AlertSocket};
 use crate::net_dm::summary::SummaryAlert;
 use crate::packet::ArpHardware;
 use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
@@ -52,7 +52,7 @@ impl Source for NetDm {
             return Ok(Taken::Nothing);
         }
         for datagram in datagrams {
-            let Datagram::Alerts(mut messages) = datagram else {
+            let AlertDatagram::Alerts(mut messages) = datagram else {
                 self.left_out.damaged_messages += 1;
                 continue;
             };
@@ -132,7 +132,7 @@ impl Source for NetDm {
     }
 }
 
-/// Hands on the counts of a summary alert, with the symbols of their locations.
+/// Passes on the counts of a summary alert, with the symbols of their locations.
 fn count(
     alert: &SummaryAlert<'_>,
     symbols: &mut Symbols,
@@ -166,10 +166,10 @@ struct Device {
     hardware: Option<ArpHardware>,
 }
 
-/// What is known of an alert's input device.
+/// The hardware types that are known for an alert's input device.
 #[derive(Default)]
 struct DeviceFacts<'d> {
-    /// The hardware type, where the device is certainly that of the alert.
+    /// The hardware type, if the device is certainly that of the alert.
     certain: Option<ArpHardware>,
     /// The hardware type of the device with its index in this network namespace.
     guess: Option<ArpHardware>,
@@ -180,9 +180,9 @@ struct DeviceFacts<'d> {
 const LOOPBACK: u32 = 1;
 
 impl DeviceTable {
-    /// Returns what is known of an alert's input device. The index of a software drop belongs to the
-    /// packet's network namespace, which the kernel does not send, so that only loopback is certain.
-    /// For a hardware drop the device is certain where the names match.
+    /// Returns the hardware types for an alert's input device. The index of a software drop belongs
+    /// to the packet's network namespace, which the kernel does not send, so that only loopback is
+    /// certain. For a hardware drop the device is certain if the names match.
     fn find(&mut self, alert: &Alert<'_>) -> DeviceFacts<'_> {
         let Some(input) = alert.input else {
             return DeviceFacts::default();

@@ -1,4 +1,4 @@
-//! A source whose events are written down, for tests.
+//! A source with given events, for tests.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,12 +9,13 @@ use std::os::unix::net::UnixStream;
 use super::{Event, LeftOut, Receive, Source, Taken};
 use crate::record::{DropRecord, Link, LinkType, Loss, Timestamp};
 
-/// Hands on one batch of events with each call, and has a descriptor that is readable from the start.
+/// Passes on one batch of events with each call, and has a descriptor that is readable from the
+/// start.
 pub struct SimulatedSource {
     batches: VecDeque<Vec<Simulated>>,
     readable: UnixStream,
     _writer: UnixStream,
-    /// What it claims to have lost, and to have left out.
+    /// The value of each of its counters of loss and of messages left out.
     pub counts: u64,
 }
 
@@ -23,14 +24,14 @@ pub struct SimulatedSource {
 pub enum Simulated {
     /// A packet of one byte.
     Drop(Option<Timestamp>, u8),
-    /// So many drops.
+    /// A number of drops.
     Count(Option<Timestamp>, u64),
     /// The end of counts.
     End,
 }
 
 impl Simulated {
-    /// Lends the event.
+    /// Calls `take` with the event.
     pub fn with<T>(self, take: impl FnOnce(Event<'_, '_>) -> T) -> T {
         let byte = match self {
             Self::Drop(_, byte) => [byte],
@@ -48,7 +49,7 @@ impl Simulated {
         }
     }
 
-    /// Recognises an event.
+    /// Converts an event of any source.
     pub fn of(event: Event<'_, '_>) -> Self {
         match event {
             Event::Drop(record) => Self::Drop(record.time, record.data[0]),
@@ -59,7 +60,7 @@ impl Simulated {
 }
 
 impl SimulatedSource {
-    /// Has these batches of events.
+    /// Creates a source with these batches of events.
     pub fn new(batches: impl IntoIterator<Item = Vec<Simulated>>) -> Self {
         let (readable, mut writer) = UnixStream::pair().unwrap();
         writer.write_all(b"!").unwrap();

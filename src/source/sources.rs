@@ -1,5 +1,5 @@
-//! The live sources of a run, taken from as one. Events of several are ordered by time, see
-//! [`merge`](super::merge); those of a single source are handed on as they come, without a copy.
+//! The live sources of a run as a whole. Events of several sources are ordered by time, see
+//! [`merge`](super::merge); those of a single source are passed on as they come, without a copy.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -37,8 +37,8 @@ impl Sources {
         descriptors
     }
 
-    /// Hands on some of the waiting events, without waiting for any. `arrived` sees each event when
-    /// its source has it, `receive` when its turn has come.
+    /// Passes on some of the waiting events, without waiting for any. `arrived` is called with each
+    /// event when its source has it, `receive` when its turn has come.
     pub fn take<B>(
         &mut self,
         mut arrived: impl FnMut(&Event<'_, '_>),
@@ -74,7 +74,7 @@ impl Sources {
         })
     }
 
-    /// Hands on the events that wait for their turn: the end, when nothing more is taken.
+    /// Passes on the events that wait for their turn, at the end of the run.
     pub fn release_all<B>(
         &mut self,
         mut receive: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
@@ -87,7 +87,7 @@ impl Sources {
         self.merger.remaining(Timestamp::now())
     }
 
-    /// Ends all streams: what waits can still be taken. Returns the first error.
+    /// Ends all streams: the waiting events can still be taken. Returns the first error.
     pub fn end(&mut self) -> io::Result<()> {
         let ended = self.sources.iter_mut().map(|source| source.end());
         ended.fold(Ok(()), Result::and)
@@ -104,7 +104,7 @@ impl Sources {
         Ok(sum)
     }
 
-    /// Returns the counts of what gave no event, of all sources together.
+    /// Returns the counts of messages that gave no event, of all sources together.
     pub fn left_out(&self) -> LeftOut {
         let mut sum = LeftOut::default();
         for source in &self.sources {
@@ -113,14 +113,14 @@ impl Sources {
         sum
     }
 
-    /// Returns whether a symbol stays cut because this process may not see addresses; true once for
-    /// each source.
+    /// Returns true once for each source, when a symbol stays cut because this process may not see
+    /// addresses.
     pub fn symbols_are_newly_hidden(&mut self) -> bool {
         let mut sources = self.sources.iter_mut();
         sources.any(|source| source.symbols_are_newly_hidden())
     }
 
-    /// Has the kernel deliver all events again. Returns the first error.
+    /// Makes the kernel deliver all events again. Returns the first error.
     pub fn detach_filters(&self) -> io::Result<()> {
         let detached = self.sources.iter().map(|source| source.detach_filter());
         detached.fold(Ok(()), Result::and)

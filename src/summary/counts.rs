@@ -63,9 +63,9 @@ pub struct LastDrop {
     pub reason: Vec<u8>,
     /// The symbol or the trap group; empty where none is known.
     pub location: Vec<u8>,
-    /// Whether the group has drops with another reason.
+    /// The group has drops with another reason.
     pub several_reasons: bool,
-    /// Whether the group has drops at another location.
+    /// The group has drops at another location.
     pub several_locations: bool,
 }
 

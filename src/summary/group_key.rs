@@ -12,8 +12,8 @@ use crate::packet::Flow;
 use crate::record::{Cause, Escaped, EtherType, Interface, InterfaceKey, Location, Name, Symbol};
 use crate::symbol::sent::{Module, Sent};
 
-/// What the drops of a group have in common. `B` holds names, which are bytes from outside and empty
-/// where nothing is known.
+/// The property that the drops of a group have in common. `B` holds names, which are bytes from
+/// outside and empty where nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupKey<B = Box<[u8]>> {

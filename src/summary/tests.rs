@@ -31,6 +31,7 @@ fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
         location: Location {
             pc: Some(pc),
             symbol: Name::new(symbol.as_bytes()).map(Symbol),
+            source_line: None,
         },
         reason: None,
     }

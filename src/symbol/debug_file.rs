@@ -29,7 +29,7 @@ use crate::sys::SharedBytes;
 
 type DwarfReader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
 
-/// Why a file cannot be used.
+/// An error for which a file cannot be used.
 #[derive(Debug, Error)]
 pub enum DebugFileError {
     /// The file cannot be read.
@@ -61,7 +61,7 @@ pub struct DebugFile {
     pub path: PathBuf,
     bytes: SharedBytes,
     context: Context<DwarfReader>,
-    /// What to add to the addresses of each section's symbols, by the section's number.
+    /// The number to add to the addresses of each section's symbols, by the section's number.
     bases: Vec<u64>,
     /// The regions of code, sorted. Addresses of a region keep their distances when it is loaded.
     regions: Vec<Range<u64>>,

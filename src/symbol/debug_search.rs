@@ -23,7 +23,7 @@ pub enum WantedKernel {
 }
 
 impl WantedKernel {
-    /// Returns the kernel that made a capture, which a file of ours names: `Linux 6.1.0-55-amd64`.
+    /// Returns the kernel that made a capture, which dwdump writes into its files: `Linux 6.1.0-55-amd64`.
     pub fn of_host(host: &CaptureHost) -> Self {
         let os = host.os.as_ref().map(Untrusted::raw);
         let release = os.and_then(|os| os.strip_prefix("Linux "));

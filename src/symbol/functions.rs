@@ -36,7 +36,7 @@ pub struct Functions {
     by_name: Vec<u32>,
 }
 
-/// How much of a function's name is known.
+/// The known part of a function's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// The whole name.

@@ -51,7 +51,7 @@ const PAUSE_FACTOR: u32 = 4;
 /// time as tens of thousands of drops.
 pub(crate) struct Symbols {
     kallsyms: RunningKallsyms,
-    known: Memo<u64, Known>,
+    known: Memo<u64, KnownAddress>,
     hidden: HiddenAddresses,
 }
 
@@ -67,8 +67,8 @@ enum HiddenAddresses {
     Reported,
 }
 
-/// What is known of an address.
-struct Known {
+/// The knowledge about an address.
+struct KnownAddress {
     /// The symbol that the kernel sent; empty where it sent none.
     sent: Box<[u8]>,
     best_name: BestName,
@@ -110,7 +110,7 @@ impl Symbols {
             return location;
         };
         let sent = location.symbol.map_or(&[][..], |name| name.0.as_sent());
-        let known = self.known.get(pc, Known::nothing);
+        let known = self.known.get(pc, KnownAddress::nothing);
         let is_settled = *known.sent == *sent
             && match known.best_name {
                 BestName::Completed(_) | BestName::Sent => true,
@@ -118,7 +118,7 @@ impl Symbols {
             };
         if !is_settled {
             let name = location.symbol.map_or(&[][..], |name| name.0.as_bytes());
-            *known = Known {
+            *known = KnownAddress {
                 sent: sent.into(),
                 best_name: self.kallsyms.learn(pc, name),
             };
@@ -169,7 +169,7 @@ fn is_cut(sent: &[u8]) -> bool {
     sent.len() >= MAX_SENT
 }
 
-impl Known {
+impl KnownAddress {
     /// Returns the state of a new address, which is looked up at once because its time is over.
     fn nothing() -> Self {
         Self {
@@ -184,7 +184,7 @@ struct RunningKallsyms {
     file: Option<File>,
     /// `None` before the first read.
     content: Option<Kallsyms>,
-    /// When it may be read again.
+    /// The time from which it may be read again.
     next: Instant,
 }
 
@@ -279,6 +279,7 @@ mod tests {
         Location {
             pc: Some(pc),
             symbol: Name::new(sent.as_bytes()).map(Symbol),
+            source_line: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::record::Symbol;
 pub struct Sent<'a> {
     /// The function, with a compiler's suffix.
     pub function: &'a [u8],
-    /// Whether a part of the function's name may have been cut off.
+    /// A part of the function's name may have been cut off.
     pub is_function_cut: bool,
     /// The offset in the function, in bytes; `None` where it was cut.
     pub offset: Option<u64>,

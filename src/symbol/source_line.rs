@@ -59,7 +59,7 @@ pub struct SourceLines {
     reported: HashSet<String>,
 }
 
-/// How far a region of code was moved from its address in the file.
+/// The distance by which a region of code was moved from its address in the file.
 struct Slide {
     file: usize,
     region: Range<u64>,
@@ -67,7 +67,7 @@ struct Slide {
     distance: u64,
 }
 
-/// What is known of a whole symbol.
+/// The result of looking up a whole symbol.
 enum BySymbol {
     /// Its source location; `None` where there is none.
     Known(Option<SourceLocation>),
@@ -96,7 +96,7 @@ enum Misfit {
     Size,
 }
 
-/// What is known of an address whose symbol does not identify it.
+/// The result of looking up an address whose symbol does not identify it.
 struct ByPc {
     symbol: Box<[u8]>,
     source: Option<SourceLocation>,
@@ -110,7 +110,7 @@ struct ByPc {
 pub struct Problem {
     /// The description of the problem.
     pub message: String,
-    /// What the user can do about it.
+    /// The hint for the user.
     pub hint: String,
 }
 

@@ -21,7 +21,7 @@ pub const MAX_UNPACKED: u64 = 3 << 30;
 /// unless it is asked to.
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// Why a compressed file or section could not be unpacked.
+/// An error for which a compressed file or section could not be unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
     /// The data is damaged, or of an unsupported variant.

@@ -44,7 +44,7 @@ pub enum Pace {
 pub struct Recording {
     /// The length of an interval, in nanoseconds.
     interval: u128,
-    /// Whether the interval grows, so that the history covers the whole file.
+    /// The interval grows, so that the history covers the whole file.
     grows: bool,
     /// The times of the earliest and the latest drop.
     period: Option<(Timestamp, Timestamp)>,
@@ -199,7 +199,7 @@ impl Counters {
     }
 }
 
-/// How rows are sorted.
+/// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Most drops per second first.

@@ -11,7 +11,7 @@ const BYTES: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct LastPackets {
     packets: Vec<OwnedRecord>,
-    /// Where the next one goes, once all places are taken: that of the oldest.
+    /// The position of the oldest packet, which the next one replaces once all places are taken.
     next: usize,
 }
 

@@ -17,7 +17,7 @@ pub struct LineEditor {
     pub error: Option<LineError>,
 }
 
-/// Why a line was refused.
+/// The reason for which a line was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineError {
     /// The message, in lower case and without a full stop.

@@ -30,13 +30,13 @@ use crate::summary::{GroupCounts, GroupKey, Grouping};
 pub(crate) struct TableView {
     /// The name of what is counted: `software drops`, or a file.
     pub subject: String,
-    /// Whether the kernel or dwdump counts.
+    /// The drops are counted by the kernel or by dwdump.
     pub counted_by: CountedBy,
     /// The counts.
     pub counters: Counters,
     /// A copy of the counts during a pause.
     frozen: Option<Box<Counters>>,
-    /// What a row stands for.
+    /// The property that a row stands for.
     pub grouping: Grouping,
     order: Order,
     is_reversed: bool,
@@ -59,13 +59,13 @@ pub(crate) struct TableView {
     pub writing: Option<Writing>,
     /// The message in the last line.
     pub status: String,
-    /// Whether the end of the file was reached.
+    /// The end of the file was reached.
     pub is_over: bool,
-    /// How the table looks.
+    /// The appearance of the table.
     pub look: Appearance,
 }
 
-/// Whether the kernel or dwdump counts the drops.
+/// The counting is done by the kernel or by dwdump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CountedBy {
     /// The kernel counts: only locations, modules and traps are known.
@@ -83,18 +83,18 @@ pub(crate) struct Writing {
     pub packets: u64,
 }
 
-/// How the table looks.
+/// The appearance of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Appearance {
-    /// Whether the terminal shows colours.
+    /// The colours that the terminal shows.
     pub color: ColorSupport,
     /// The characters that the terminal can show.
     pub glyphs: Glyphs,
-    /// How the line of a packet looks.
+    /// The style of a packet's line.
     pub text: TextStyle,
 }
 
-/// Whether the terminal shows colours.
+/// The colours that a terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ColorSupport {
     /// Colours are shown.

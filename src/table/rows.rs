@@ -7,7 +7,7 @@ use ratatui::style::{Color as Hue, Modifier, Style};
 use super::column_text::{count, fit, history, rate, share, width};
 use super::paint::{WIDE, bold, put, take_top};
 use super::{ColorSupport, Order, Pace, TableView, explain};
-use crate::sink::summary::Elsewhere;
+use crate::sink::summary::OtherLocations;
 use crate::summary::{GroupCounts, Grouping};
 
 /// The width in columns from which histories are long, and a row has both reason and location.
@@ -162,7 +162,7 @@ pub(super) fn rows(buffer: &mut Buffer, mut rest: Rect, view: &mut TableView) {
     if has_others {
         let cells = Cells {
             total: count(others),
-            name: Elsewhere(view.grouping).to_string(),
+            name: OtherLocations(view.grouping).to_string(),
             ..Cells::default()
         };
         let style = Style::new().add_modifier(Modifier::DIM);

@@ -34,6 +34,7 @@ fn netlink_to_pcapng_and_back_keeps_every_attribute() {
         "hardware-6.12.pcap",
         "made/no-reason.pcap",
         "made/little-endian.pcap",
+        "made/big-endian.pcap",
         "made/links.pcap",
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -57,7 +58,7 @@ fn netlink_to_pcapng_and_back_keeps_every_attribute() {
     }
 }
 
-/// The attributes of every packet alert, and the time of its record.
+/// The attributes of every packet alert, as a little-endian host sends them.
 fn alerts(file: &[u8]) -> Vec<Vec<(u16, Vec<u8>)>> {
     let capture = pcap::pcap(file);
     assert_eq!((capture.link, capture.units), (253, 1_000_000));
@@ -68,5 +69,13 @@ fn alerts(file: &[u8]) -> Vec<Vec<(u16, Vec<u8>)>> {
         pcap::messages(&record.data, capture.is_big_endian)
     });
     let alerts = messages.filter(|message| message.kind > 16 && message.command == 5);
-    alerts.map(|message| message.attributes).collect()
+    let attributes = alerts.map(|alert| {
+        let alert = if capture.is_big_endian {
+            alert.into_little_endian()
+        } else {
+            alert
+        };
+        alert.attributes
+    });
+    attributes.collect()
 }

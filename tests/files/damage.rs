@@ -23,7 +23,7 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
         Err(OpenError::Damaged(damage)) => return (0, Some(damage)),
         Err(_) => return (0, None),
     };
-    let host = file.remarks().host.clone();
+    let host = file.findings().host.clone();
     let mut pcapng = PcapngSink::new(io::sink(), Linking::Auto, "test", &host).unwrap();
     let mut sll2 = PcapSink::new(io::sink(), LinkType::LINUX_SLL2).unwrap();
     let mut raw = PcapSink::new(io::sink(), LinkType::RAW).unwrap();
@@ -54,9 +54,9 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
         ControlFlow::<()>::Continue(())
     });
     let ending = Ending {
-        loss: file.remarks().loss,
+        loss: file.findings().loss,
         rejected: Rejected::Counted(0),
-        period: file.remarks().period,
+        period: file.findings().period,
         incomplete: Vec::new(),
     };
     for sink in &mut sinks {

@@ -65,9 +65,9 @@ proptest! {
         prop_assert_eq!(count, Ok(records.len()));
         let mut file = Savefile::open(Cursor::new(&bytes)).unwrap();
         let _ = file.for_each(|_| ControlFlow::<()>::Continue(()));
-        prop_assert_eq!(&file.remarks().host, &host);
-        prop_assert_eq!(file.remarks().loss, loss);
-        prop_assert_eq!(file.remarks().period, period);
+        prop_assert_eq!(&file.findings().host, &host);
+        prop_assert_eq!(file.findings().loss, loss);
+        prop_assert_eq!(file.findings().period, period);
     }
 
     #[test]
@@ -158,7 +158,7 @@ fn a_capture_that_another_process_disturbed_says_so() {
         });
         assert_eq!((flow, count), (Ok(ControlFlow::Continue(())), 1));
         // What was said is known to who reads it, and can be written again.
-        assert_eq!(file.remarks().incomplete, ending.incomplete);
+        assert_eq!(file.findings().incomplete, ending.incomplete);
     }
 }
 
@@ -377,6 +377,6 @@ fn any_number_of_interfaces_comes_back() {
             (flow, number),
             (Ok(ControlFlow::Continue(())), records.len())
         );
-        assert_eq!(file.remarks().loss, loss);
+        assert_eq!(file.findings().loss, loss);
     }
 }

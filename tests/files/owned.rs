@@ -43,6 +43,7 @@ impl Owned {
                 location: Location {
                     pc: *pc,
                     symbol: name(symbol.as_ref()).map(Symbol),
+                    source_line: None,
                 },
                 reason: name(reason.as_ref()),
             },

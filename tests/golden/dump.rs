@@ -10,7 +10,9 @@ use crate::pcap;
 pub fn capture(file: &[u8]) -> Option<String> {
     match file.get(..4)? {
         [0x0a, 0x0d, 0x0d, 0x0a] => Some(pcapng(file)),
-        [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] => Some(netlink_or_packets(file)),
+        [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] | [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] => {
+            Some(netlink_or_packets(file))
+        }
         _ => None,
     }
 }
@@ -19,8 +21,9 @@ fn pcapng(file: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = file;
     let mut interfaces = 0;
+    let is_big_endian = file[8] == 0x1a;
+    let options = |found: &[_], names: &Names| options(found, names, is_big_endian);
     while !rest.is_empty() {
-        let is_big_endian = file[8] == 0x1a;
         let parsed = if is_big_endian {
             parse_block_be(rest)
         } else {
@@ -110,7 +113,7 @@ const STATISTICS: [(u16, &str, Value); 6] = [
 ];
 
 /// Each on a line of its own.
-fn options(options: &[PcapNGOption<'_>], names: &Names) -> String {
+fn options(options: &[PcapNGOption<'_>], names: &Names, is_big_endian: bool) -> String {
     let mut text = String::new();
     for option in options {
         if option.code == OptionCode::EndOfOpt {
@@ -125,10 +128,11 @@ fn options(options: &[PcapNGOption<'_>], names: &Names) -> String {
             None => write!(text, "option {}: {bytes:02x?}", option.code.0).unwrap(),
             Some((_, name, Value::Text)) => write!(text, "{name} = {}", string()).unwrap(),
             Some((_, name, Value::Number)) => {
-                write!(text, "{name} = {}", pcap::number(bytes, false)).unwrap();
+                write!(text, "{name} = {}", pcap::number(bytes, is_big_endian)).unwrap();
             }
             Some((_, name, Value::Time)) => {
-                let [high, low] = [&bytes[..4], &bytes[4..]].map(|half| pcap::number(half, false));
+                let halves = [&bytes[..4], &bytes[4..]];
+                let [high, low] = halves.map(|half| pcap::number(half, is_big_endian));
                 write!(text, "{name} = {}", high << 32 | low).unwrap();
             }
         }
@@ -152,6 +156,12 @@ fn netlink_or_packets(file: &[u8]) -> String {
             continue;
         }
         for message in pcap::messages(&record.data, capture.is_big_endian) {
+            // What is expected was written on a little-endian machine.
+            let message = if capture.is_big_endian {
+                message.into_little_endian()
+            } else {
+                message
+            };
             let (kind, command) = (message.kind, message.command);
             if kind == 16 {
                 // Without its time: where no drop gives one, it is that of the run.

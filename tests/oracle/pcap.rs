@@ -29,6 +29,83 @@ pub struct Message {
     pub attributes: Vec<(u16, Vec<u8>)>,
 }
 
+/// What the value of an attribute is, in a big-endian message.
+enum Value {
+    Bytes,
+    Number,
+    /// Attributes; the function tells their values by their types.
+    Nest(fn(u16) -> Value),
+}
+
+/// NET_DM_ATTR_ of linux/net_dropmon.h: PC, TIMESTAMP, PROTO, ORIG_LEN, ORIGIN; IN_PORT.
+fn value_in_alert(kind: u16) -> Value {
+    match kind {
+        2 | 5 | 6 | 10 | 14 => Value::Number,
+        4 => Value::Nest(value_in_port),
+        _ => Value::Bytes,
+    }
+}
+
+/// NET_DM_ATTR_PORT_: NETDEV_IFINDEX.
+fn value_in_port(kind: u16) -> Value {
+    match kind {
+        0 => Value::Number,
+        _ => Value::Bytes,
+    }
+}
+
+/// CTRL_ATTR_ of linux/genetlink.h: FAMILY_ID, VERSION, HDRSIZE, MAXATTR; MCAST_GROUPS.
+fn value_in_family(kind: u16) -> Value {
+    match kind {
+        1 | 3 | 4 | 5 => Value::Number,
+        7 => Value::Nest(|_| Value::Nest(value_in_group)),
+        _ => Value::Bytes,
+    }
+}
+
+/// CTRL_ATTR_MCAST_GRP_: ID.
+fn value_in_group(kind: u16) -> Value {
+    match kind {
+        2 => Value::Number,
+        _ => Value::Bytes,
+    }
+}
+
+impl Message {
+    /// The packet alert, or the controller's answer, that a little-endian host would have sent for this one of a
+    /// big-endian host.
+    pub fn into_little_endian(mut self) -> Self {
+        let value_of = match self.kind {
+            16 => value_in_family,
+            _ => value_in_alert,
+        };
+        for (kind, value) in &mut self.attributes {
+            turn(value, &value_of(*kind));
+        }
+        self
+    }
+}
+
+/// Makes a big-endian value a little-endian one.
+fn turn(value: &mut [u8], what: &Value) {
+    match what {
+        Value::Bytes => {}
+        Value::Number => value.reverse(),
+        Value::Nest(value_of) => {
+            let mut rest = value;
+            while !rest.is_empty() {
+                let len = usize::from(number16(rest, true));
+                let kind = number16(&rest[2..], true) & 0x3fff;
+                rest[..2].reverse();
+                rest[2..4].reverse();
+                turn(&mut rest[4..len], &value_of(kind));
+                let padded = len.next_multiple_of(4).min(rest.len());
+                rest = &mut rest[padded..];
+            }
+        }
+    }
+}
+
 /// An unsigned number of any size.
 pub fn number(bytes: &[u8], is_big_endian: bool) -> u64 {
     let append = |number: u64, byte: &u8| number << 8 | u64::from(*byte);

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use dwdump::record::DropRecord;
 use dwdump::source::NotPackets;
-use dwdump::source::savefile::{Progress, Reader, Remarks, Savefile};
+use dwdump::source::savefile::{Findings, Progress, Reader, Savefile};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -70,13 +70,13 @@ fn feed(bytes: &[u8], piece: usize) -> Given {
 }
 
 /// The records of a file, and what was remarked.
-fn read(bytes: &[u8]) -> (Given, Remarks) {
+fn read(bytes: &[u8]) -> (Given, Findings) {
     let mut given = Given::default();
     let mut file = match Savefile::open(Cursor::new(bytes)) {
         Ok(file) => file,
         Err(error) => {
             given.damage = Some(error.to_string());
-            return (given, Remarks::default());
+            return (given, Findings::default());
         }
     };
     let flow = file.for_each(|record| {
@@ -84,7 +84,22 @@ fn read(bytes: &[u8]) -> (Given, Remarks) {
         ControlFlow::<()>::Continue(())
     });
     given.damage = flow.err().map(|damage| damage.to_string());
-    (given, file.remarks().clone())
+    (given, file.findings().clone())
+}
+
+#[test]
+fn netlink_messages_of_either_byte_order_tell_the_same() {
+    let (little, _) = read(&fixture("made/little-endian.pcap"));
+    assert_eq!((little.records.len(), &little.damage), (2, &None));
+    // In a big-endian file, and in a little-endian one into which they were copied.
+    for name in ["made/big-endian.pcap", "made/rewritten.pcap"] {
+        assert_eq!(read(&fixture(name)).0, little, "{name}");
+    }
+    // Two sections, the second one big-endian, and a packet between them.
+    let (sections, _) = read(&fixture("made/netlink.pcapng"));
+    assert_eq!(sections.records.len(), 5);
+    assert_eq!(sections.records[..2], little.records);
+    assert_eq!(sections.records[3..], little.records);
 }
 
 #[test]

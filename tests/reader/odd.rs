@@ -190,11 +190,11 @@ proptest! {
             missing += not_there;
             others += section.others();
         }
-        let (given, remarks) = read(&file);
+        let (given, findings) = read(&file);
         prop_assert_eq!(given.damage, None);
         prop_assert_eq!(given.records.len(), packets);
-        prop_assert_eq!(remarks.unreadable_packets, missing);
-        prop_assert_eq!(remarks.skipped_blocks, others);
+        prop_assert_eq!(findings.unreadable_packets, missing);
+        prop_assert_eq!(findings.skipped_blocks, others);
     }
 }
 
@@ -212,9 +212,9 @@ fn an_option_beyond_its_block_costs_nothing_but_itself() {
     let mut body = vec![0; 20];
     body.extend([1, 0, 0xff, 0, b'x', 0, 0, 0]);
     file.extend(order.block(6, &body));
-    let (given, remarks) = read(&file);
+    let (given, findings) = read(&file);
     assert_eq!((given.records.len(), given.damage), (2, None));
-    assert_eq!(remarks.skipped_options, 3);
+    assert_eq!(findings.skipped_options, 3);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_packet_block_of_many_megabytes_is_read_as_far_as_its_comments_are_looked_at
     };
     section.write(&mut file);
     assert!(file.len() > 24_000_000);
-    let (given, remarks) = read(&file);
+    let (given, findings) = read(&file);
     assert_eq!((given.records.len(), given.damage), (2, None));
-    assert_eq!(remarks.skipped_options, 1);
+    assert_eq!(findings.skipped_options, 1);
 }

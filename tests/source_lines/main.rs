@@ -30,6 +30,7 @@ fn location(pc: Option<u64>, symbol: &str) -> Location<'_> {
     Location {
         pc,
         symbol: Name::new(symbol.as_bytes()).map(Symbol),
+        source_line: None,
     }
 }
 

@@ -1,8 +1,8 @@
-//! Each fault by itself: how it is told, and what else is shown.
+//! Tests each fault by itself: its description, and the rest of the line.
 
 use super::{
-    ETHERNET, IP, TRANSPORT, TRANSPORT6, changed, damaged, echo4, echo6, frame, gre, ip4, ip6,
-    request, said, tcp4, text, udp4, udp6,
+    ETHERNET, IP, TRANSPORT, TRANSPORT6, changed, damaged, echo4, echo6, fault_text, frame, gre,
+    ip4, ip6, request, tcp4, text, udp4, udp6,
 };
 
 #[test]
@@ -144,7 +144,7 @@ fn one_field_changed_is_that_fault_and_the_rest_is_shown() {
             "IP 10.0.0.1.1024 > 10.0.0.2.80: [bad tcp cksum 0xbeef -> 0x6bc8!] Flags [S], seq 7, win 512, length 0",
         ),
         (
-            // The length of the first option, and its checksum with it.
+            // The length of the first option; the checksum no longer matches either.
             damaged(
                 damaged(tcp4(), TRANSPORT + 21, &[9]),
                 TRANSPORT + 16,
@@ -216,7 +216,7 @@ fn one_field_changed_is_that_fault_and_the_rest_is_shown() {
     ];
     for (data, expected, line) in cases {
         let record = frame(data);
-        assert_eq!(said(&record), *expected, "{line}");
+        assert_eq!(fault_text(&record), *expected, "{line}");
         assert_eq!(text(&record), *line);
     }
 }

@@ -1,4 +1,4 @@
-//! Packets for the tests, made by etherparse, and then damaged.
+//! Packets for the tests, built by etherparse and then damaged.
 
 mod faults;
 mod no_faults;
@@ -9,7 +9,7 @@ use crate::packet;
 use crate::record::{Cause, DropRecord, Interface, Link, LinkType, Location};
 use etherparse::{ArpOperation, PacketBuilder};
 
-/// A packet that came in by interface 5, of which `original_len` bytes were on the wire.
+/// Returns a packet that interface 5 received, of which `original_len` bytes were on the wire.
 fn received(link: LinkType, data: &[u8], original_len: usize) -> DropRecord<'_> {
     DropRecord {
         cause: Cause::Software {
@@ -35,8 +35,8 @@ fn fault(record: &DropRecord<'_>) -> Option<Fault> {
     DissectedPacket::new(record).fault()
 }
 
-/// The fault in full, or nothing.
-fn said(record: &DropRecord<'_>) -> String {
+/// Returns the whole description of the fault; empty if there is none.
+fn fault_text(record: &DropRecord<'_>) -> String {
     fault(record).map_or_else(String::new, |fault| InFull(fault).to_string())
 }
 
@@ -115,7 +115,7 @@ fn request() -> Vec<u8> {
     data
 }
 
-/// GRE over IPv4 with a key, and the IPv4 packet of `udp4` in it.
+/// Returns GRE over IPv4 with a key, and the IPv4 packet of `udp4` in it.
 fn gre(flags: u16) -> Vec<u8> {
     let mut payload = flags.to_be_bytes().to_vec();
     payload.extend([8, 0, 0, 0, 0, 7]);
@@ -123,7 +123,7 @@ fn gre(flags: u16) -> Vec<u8> {
     ip4(47, &payload)
 }
 
-/// Any payload over IPv4.
+/// Returns IPv4 with any payload.
 fn ip4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut data = Vec::new();
     v4().write(&mut data, etherparse::IpNumber(protocol), payload)
@@ -131,7 +131,7 @@ fn ip4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     data
 }
 
-/// Any payload over IPv6.
+/// Returns IPv6 with any payload.
 fn ip6(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut data = Vec::new();
     v6().write(&mut data, etherparse::IpNumber(253), payload)
@@ -140,7 +140,7 @@ fn ip6(protocol: u8, payload: &[u8]) -> Vec<u8> {
     data
 }
 
-/// With bytes changed, and the IPv4 header's checksum right again.
+/// Changes bytes and corrects the IPv4 header's checksum.
 fn changed(mut data: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     data[at..at + bytes.len()].copy_from_slice(bytes);
     if data[12..14] == [8, 0] {
@@ -158,7 +158,7 @@ fn changed(mut data: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     data
 }
 
-/// With bytes changed, and nothing put right.
+/// Changes bytes and corrects no checksum.
 fn damaged(mut data: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     data[at..at + bytes.len()].copy_from_slice(bytes);
     data

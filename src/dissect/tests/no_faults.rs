@@ -1,29 +1,35 @@
-//! What is odd, and right; and what malformed packets show.
+//! Tests packets that are unusual but correct, and the output for malformed ones.
 
 use super::{
-    IP, TRANSPORT, TRANSPORT6, changed, damaged, frame, ip6, received, said, tcp4, text, udp4,
-    udp6, v4, v6,
+    IP, TRANSPORT, TRANSPORT6, changed, damaged, fault_text, frame, ip6, received, tcp4, text,
+    udp4, udp6, v4, v6,
 };
 use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType};
 
 #[test]
 fn a_checksum_that_the_device_was_to_fill_in_is_not_wrong() {
-    // The sum of the pseudo-header: what a sender leaves where the device does the rest.
+    // The sum of the pseudo-header, which a sender leaves if the device computes the rest.
     let (mut tcp, mut udp) = (tcp4(), udp4());
     for (data, at, protocol) in [(&mut tcp, 16, 6), (&mut udp, 6, 17)] {
         let len = u32::try_from(data.len() - TRANSPORT).unwrap();
         let sum = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + protocol + len;
         let sum = u16::try_from(sum).unwrap();
         data[TRANSPORT + at..TRANSPORT + at + 2].copy_from_slice(&sum.to_be_bytes());
-        assert_eq!(said(&frame(data)), "");
+        assert_eq!(fault_text(&frame(data)), "");
         data[TRANSPORT + at] ^= 1;
-        assert_ne!(said(&frame(data)), "");
+        assert_ne!(fault_text(&frame(data)), "");
     }
-    // None at all: over IPv4, and in tunnels over IPv6.
-    assert_eq!(said(&frame(&damaged(udp4(), TRANSPORT + 6, &[0, 0]))), "");
+    // No checksum: over IPv4, and in tunnels over IPv6.
+    assert_eq!(
+        fault_text(&frame(&damaged(udp4(), TRANSPORT + 6, &[0, 0]))),
+        ""
+    );
     let vxlan = damaged(udp6(), TRANSPORT6 + 2, &4789_u16.to_be_bytes());
-    assert_eq!(said(&frame(&damaged(vxlan, TRANSPORT6 + 6, &[0, 0]))), "");
+    assert_eq!(
+        fault_text(&frame(&damaged(vxlan, TRANSPORT6 + 6, &[0, 0]))),
+        ""
+    );
 }
 
 #[test]
@@ -35,15 +41,15 @@ fn of_what_is_made_here_or_may_be_a_checksum_says_less() {
             input: None,
             ..frame(data)
         };
-        assert_eq!(said(&sent), "");
+        assert_eq!(fault_text(&sent), "");
     }
-    // Of a capture that says nothing of drops.
+    // A packet of a capture without drop facts.
     let unknown = |data| DropRecord {
         cause: Cause::Unknown,
         ..frame(data)
     };
-    assert_eq!(said(&unknown(&bad_ip)), "");
-    assert!(said(&unknown(&bad_udp)).starts_with("udp checksum 0xbeef"));
+    assert_eq!(fault_text(&unknown(&bad_ip)), "");
+    assert!(fault_text(&unknown(&bad_udp)).starts_with("udp checksum 0xbeef"));
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn what_was_not_captured_is_no_fault() {
     let bad = damaged(udp4(), TRANSPORT + 6, &[0xbe, 0xef]);
     for captured in 0..bad.len() {
         let record = received(LinkType::ETHERNET, &bad[..captured], bad.len());
-        assert_eq!(said(&record), "", "{captured}");
+        assert_eq!(fault_text(&record), "", "{captured}");
     }
 }
 
@@ -61,24 +67,31 @@ fn what_offloading_leaves_is_no_fault() {
         data.resize(70_000, 0);
         data
     };
-    // IPv4 beyond 65535 bytes: a total length of 0; IPv6: a payload length of 0.
+    // IP packets of more than 65535 bytes: IPv4 has a total length of 0, IPv6 a payload length of
+    // 0.
     let tcp = large(changed(tcp4(), IP + 2, &[0, 0]));
-    assert_eq!(said(&frame(&tcp)), "");
+    assert_eq!(fault_text(&frame(&tcp)), "");
     let mut data = Vec::new();
     let segment = v6().tcp(1, 2, 3, 4);
     segment.write(&mut data, b"").unwrap();
-    assert_eq!(said(&frame(&large(damaged(data, IP + 4, &[0, 0])))), "");
-    // A jumbogram, with its option (RFC 2675, 2), of UDP without a length.
+    assert_eq!(
+        fault_text(&frame(&large(damaged(data, IP + 4, &[0, 0])))),
+        ""
+    );
+    // A jumbogram with its option (RFC 2675, 2), and UDP without a length.
     let mut jumbo = ip6(0, &[17, 0, 0xc2, 4, 0, 1, 0x11, 0x3a]);
     jumbo.extend([4, 0, 0, 53, 0, 0, 0xab, 0xcd]);
-    assert_eq!(said(&frame(&large(damaged(jumbo, IP + 4, &[0, 0])))), "");
+    assert_eq!(
+        fault_text(&frame(&large(damaged(jumbo, IP + 4, &[0, 0])))),
+        ""
+    );
 }
 
 #[test]
 fn multicast_that_stays_on_its_host_has_no_time_to_live() {
     let data = damaged(udp4(), IP + 16, &[224]);
     let data = changed(data, IP + 8, &[0]);
-    assert!(!said(&frame(&data)).contains("ttl"));
+    assert!(!fault_text(&frame(&data)).contains("ttl"));
 }
 
 #[test]
@@ -90,7 +103,7 @@ fn a_quoted_packet_is_not_judged() {
         etherparse::icmpv4::DestUnreachableHeader::Port,
     );
     v4().icmpv4(error).write(&mut data, &quoted).unwrap();
-    assert_eq!(said(&frame(&data)), "");
+    assert_eq!(fault_text(&frame(&data)), "");
     assert_eq!(
         text(&frame(&data)),
         "IP 10.0.0.1 > 10.0.0.2: ICMP port unreachable [IP 10.0.0.1.1024 > 10.0.0.2.53: UDP, length 4], length 40"

@@ -1,15 +1,17 @@
-//! Any packet, valid or not: what holds for all of them.
+//! Properties of all packets, valid or not.
 
 use etherparse::PacketBuilder;
 use proptest::prelude::{Strategy, any, prop, proptest};
 
-use super::{IP, TRANSPORT, TRANSPORT6, damaged, ethernet, fault, frame, received, said, text};
+use super::{
+    IP, TRANSPORT, TRANSPORT6, damaged, ethernet, fault, fault_text, frame, received, text,
+};
 use crate::dissect::Field;
 use crate::dissect::fault::Bound;
 use crate::packet::{self, ArpHardware, be16};
 use crate::record::{DropRecord, EtherType, LinkType};
 
-/// Valid packets of all kinds, with any addresses, ports and payload.
+/// Generates valid packets of all kinds, with any addresses, ports and payload.
 fn valid() -> impl Strategy<Value = Vec<u8>> {
     let ports = any::<(u16, u16)>();
     let payload = prop::collection::vec(any::<u8>(), 0..200);
@@ -66,7 +68,7 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// The flow as etherparse reads it.
+/// Returns the flow that etherparse finds.
 fn read_by_etherparse(data: &[u8]) -> Option<(u8, Option<(u16, u16)>)> {
     let sliced = etherparse::SlicedPacket::from_ethernet(data).ok()?;
     let number = sliced.ip_payload()?.ip_number.0;
@@ -83,27 +85,27 @@ fn read_by_etherparse(data: &[u8]) -> Option<(u8, Option<(u16, u16)>)> {
 }
 
 proptest! {
-    /// Padded as well, as Ethernet pads short frames.
+    /// The packet may be padded, as Ethernet pads short frames.
     #[test]
     fn a_valid_packet_has_no_fault(mut data in valid(), padding in 0..20_usize) {
-        proptest::prop_assert_eq!(said(&frame(&data)), "", "{}", text(&frame(&data)));
+        proptest::prop_assert_eq!(fault_text(&frame(&data)), "", "{}", text(&frame(&data)));
         let flow = packet::flow(LinkType::ETHERNET, &data).unwrap();
         proptest::prop_assert_eq!(
             Some((flow.transport, flow.ports)),
             read_by_etherparse(&data)
         );
         data.resize(data.len() + padding, 0);
-        proptest::prop_assert_eq!(said(&frame(&data)), "");
+        proptest::prop_assert_eq!(fault_text(&frame(&data)), "");
     }
 
     #[test]
     fn a_valid_packet_cut_anywhere_has_no_fault(data in valid(), captured in 0..300_usize) {
         let captured = captured.min(data.len());
         let record = received(LinkType::ETHERNET, &data[..captured], data.len());
-        proptest::prop_assert_eq!(said(&record), "", "{}", text(&record));
+        proptest::prop_assert_eq!(fault_text(&record), "", "{}", text(&record));
     }
 
-    /// The line and JSON agree on whether something is wrong.
+    /// The line and JSON agree on whether there is a fault.
     #[test]
     fn any_damage_is_shown(data in valid(), at in 14..60_usize, byte: u8, captured in 0..300_usize) {
         let mut data = data;
@@ -116,7 +118,7 @@ proptest! {
         proptest::prop_assert_eq!(text(&record).contains('['), told || text(&record).contains("Flags [") || captured < data.len());
     }
 
-    /// What it would have to be is what etherparse wrote.
+    /// The correct checksum is the one that etherparse wrote.
     #[test]
     fn a_wrong_checksum_is_told_with_the_right_one(data in valid(), wrong: u16) {
         proptest::prop_assume!(data[12] != 0x81);
@@ -130,7 +132,7 @@ proptest! {
             _ => (IP + 10, 0),
         };
         let right = be16(&data, at).unwrap();
-        // 0 is none for UDP, and one's complement has two zeros.
+        // UDP uses 0 for no checksum, and one's complement has two zeros.
         proptest::prop_assume!(wrong >= least && wrong != right && wrong != 0xffff && right != 0xffff);
         let data = damaged(data, at, &wrong.to_be_bytes());
         match fault(&frame(&data)) {
@@ -138,7 +140,7 @@ proptest! {
                 proptest::prop_assert_eq!(fault.field, Field::Checksum);
                 proptest::prop_assert_eq!(fault.bound, Some(Bound::Expected(right.into())));
             }
-            // The one that a sender leaves to the device.
+            // The checksum that a sender leaves to the device.
             None => proptest::prop_assume!(false),
         }
     }
@@ -154,13 +156,13 @@ proptest! {
             protocol: protocol.map(EtherType),
             ..received(LinkType(link), &data, data.len() + more)
         };
-        let _ = (text(&record), said(&record), packet::flow(LinkType(link), &data));
+        let _ = (text(&record), fault_text(&record), packet::flow(LinkType(link), &data));
         let assumed = packet::infer_link(record.protocol, &data, record.original_len, None, Some(ArpHardware::NONE));
         let record = DropRecord { link: assumed, ..record };
-        let _ = (text(&record), said(&record));
+        let _ = (text(&record), fault_text(&record));
     }
 
-    /// Headers that are nearly right lead deeper than any bytes do.
+    /// Headers that are nearly valid reach more code than random bytes do.
     #[test]
     fn nearly_valid_bytes_have_words(
         data in valid(),
@@ -175,6 +177,6 @@ proptest! {
         }
         let captured = captured.min(data.len());
         let record = received(LinkType::ETHERNET, &data[..captured], data.len());
-        let _ = (text(&record), said(&record));
+        let _ = (text(&record), fault_text(&record));
     }
 }

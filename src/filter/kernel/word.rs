@@ -110,7 +110,7 @@ struct NamePattern<'g> {
     then: Then,
 }
 
-/// What may follow the prefix.
+/// The bytes that may follow the prefix.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     /// Nothing: the name ends there.

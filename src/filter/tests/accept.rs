@@ -1,5 +1,5 @@
-//! Accept blocks, in the shape of libpcap's: aliases that have to become the same canonical form,
-//! which stands first and becomes itself.
+//! Accept blocks in the style of libpcap: aliases that compile to the same canonical form, which
+//! comes first and is its own canonical form.
 
 use super::parse;
 

@@ -1,9 +1,9 @@
-//! What fingers type that know other tools, and the words that say what to type instead.
+//! Tests the advice for words and signs of other tools.
 
 use super::super::Filter;
 use super::super::names::FixedNames;
 
-/// An expression, what is said of it, and the part that is marked.
+/// An expression, its error with advice, and the marked part.
 type AdviceRow = (&'static str, &'static str, &'static str);
 
 #[test]
@@ -17,7 +17,7 @@ fn slips_are_told_with_what_to_type() {
 
 #[rustfmt::skip]
 const ROWS: &[AdviceRow] = &[
-    // The case of words.
+    // Upper and lower case.
     ("TCP", "unknown word `TCP`: words are written in lower case: `tcp`", "TCP"),
     ("Port 80", "unknown word `Port`: words are written in lower case: `port`", "Port"),
     ("NOT tcp", "unknown word `NOT`: words are written in lower case: `not`", "NOT"),

@@ -1,4 +1,4 @@
-//! Filters that no drop can match, and that nothing else is taken for one.
+//! Tests which filters are recognised as impossible, and that no other filter is.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ const ORIGINS: &str = "drops by the kernel have `reason`, `location`, `module` a
 const AROUND: &str = "what stands outside of `inner` is asked of the packet around: GRE, IP in IP, \
                       UDP (VXLAN, Geneve), PPPoE or MPLS";
 
-/// An expression that is never true, why, and what to say instead.
+/// An expression that is never true, the reason, and the advice.
 type ContradictionRow = (&'static str, &'static str, &'static str);
 
 #[test]
@@ -56,7 +56,7 @@ const ROWS: &[ContradictionRow] = &[
     ("(tcp or udp) and len > 60 and (icmp or icmp6)", "`tcp or udp` and `icmp or icmp6` exclude each other", EITHER),
     ("(tcp and udp) or (ip and ip6)", "`tcp` and `udp` exclude each other, and `ip` and `ip6` exclude each other", EITHER),
     ("not (tcp or not tcp)", "`not tcp` and `tcp` exclude each other", ""),
-    // One value of a field.
+    // Two values of one field.
     ("host 10.0.0.1 and not host 10.0.0.1", "`host 10.0.0.1` and `not host 10.0.0.1` exclude each other", ""),
     ("host helios and 10.0.0.2 and 10.0.0.3",
      "`host helios`, `host 10.0.0.2` and `host 10.0.0.3` exclude each other", EITHER),
@@ -76,7 +76,7 @@ const ROWS: &[ContradictionRow] = &[
      "`udp[0]` is at most 255; a number behind a colon says how many bytes are meant, 1, 2 or 4"),
     ("len < 0", "`len < 0` is never true", ""),
     ("1 = 2", "`1 = 2` is never true", ""),
-    // Headers in between, and tunnels.
+    // Headers between link layer and IP, and tunnels.
     ("ip and vlan", "`ip` and `vlan` exclude each other",
      "what stands behind such a header is written behind its word: `vlan and ip`"),
     ("tcp port 80 and pppoes 5", "`tcp port 80` and `pppoes 5` exclude each other",
@@ -86,7 +86,7 @@ const ROWS: &[ContradictionRow] = &[
     ("inner tcp and inner udp", "`inner tcp` and `inner udp` exclude each other", ""),
     ("inner tcp and not inner tcp", "`inner tcp` and `not inner …` exclude each other", ""),
     ("inner (vlan and tcp and udp)", "`tcp` and `udp` exclude each other", EITHER),
-    // What only a drop has.
+    // Facts of a drop.
     ("reason NO_SOCKET and reason NETFILTER_DROP", "`reason NO_SOCKET` and `reason NETFILTER_DROP` exclude each other", EITHER),
     ("reason NO_SOCKET and not reason no_*", "`reason NO_SOCKET` and `not reason no_*` exclude each other", ""),
     ("reason NO_SOCKET and trap *", "`reason NO_SOCKET` and `trap *` exclude each other", ORIGINS),
@@ -141,7 +141,7 @@ fn what_can_be_true_is_not_complained_about() {
     }
 }
 
-/// A long expression is examined for a while, and no longer.
+/// The search in a long expression ends after a limited number of steps.
 #[test]
 fn the_search_ends() {
     let ports = (1..300).map(|port| format!("(port {port} or host 10.0.0.{})", port % 250));
@@ -167,7 +167,7 @@ fn the_search_ends() {
     }
 }
 
-/// Primitives of every kind, over the values that the samples have.
+/// Primitives of every kind, with values that the samples have.
 const PRIMITIVES: &[&str] = &[
     "ip",
     "ip6",
@@ -363,9 +363,9 @@ fn moves(primitive: &str) -> bool {
         .any(|word| primitive.starts_with(word))
 }
 
-/// No false alarm: of two primitives, negated or not, that are both true of some sample, the
-/// conjunction is not called impossible. `context` says where the two stand. One pair of 29 is tried;
-/// with `DWDUMP_ALL_PAIRS` in the environment all are, which takes some minutes.
+/// There are no false alarms: if two primitives, negated or not, are both true of some sample,
+/// their conjunction is not called impossible. `context` is the expression around the two. One pair
+/// of 29 is tried; with `DWDUMP_ALL_PAIRS` in the environment all are, which takes some minutes.
 fn no_two_that_are_true_exclude_each_other(context: impl Fn(&str) -> String) {
     let words = SAMPLES.len().div_ceil(64);
     let literals: Vec<(String, Vec<u64>)> = PRIMITIVES
@@ -433,7 +433,7 @@ fn nor_inside_a_tunnel() {
 }
 
 proptest! {
-    /// Whole expressions, on packets made for them.
+    /// Tests whole expressions with packets made for them.
     #[test]
     fn no_packet_matches_what_is_called_impossible(
         one in any_expression(),

@@ -1,16 +1,18 @@
-//! Chains of IPv6 extension headers: filter and text see the same packet behind them, however long.
+//! Tests chains of IPv6 extension headers: filter and text find the same packet after them, however
+//! long the chain is.
 
 use super::parse;
 use super::records::record;
 use crate::dissect;
 use crate::record::LinkType;
 
-/// UDP from port 1234 to port 53 behind these headers, of the shortest length that each can have.
+/// Returns UDP from port 1234 to port 53 after these headers, each as short as it can be.
 fn behind(extensions: &[u8]) -> Vec<u8> {
     let mut chain = Vec::new();
     for (index, &kind) in extensions.iter().enumerate() {
         let next = extensions.get(index + 1).copied().unwrap_or(17);
-        // RFC 4302, 2.2: words, less two, where the others have units of 8 bytes, less one.
+        // RFC 4302, 2.2: its length counts units of 4 bytes, less two; that of other headers counts
+        // units of 8 bytes, less one.
         let (length, bytes) = if kind == 51 { (1, 12) } else { (0, 8) };
         let mut header = vec![0; bytes];
         header[..2].copy_from_slice(&[next, length]);

@@ -1,14 +1,14 @@
-//! Random expressions. tests/filter_oracle shares them, for tcpdump to judge.
+//! Generates random expressions. tests/filter_oracle compares them with tcpdump.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Words of pcap-filter(7) alone, over the values that the test packets have.
+/// Generates expressions of pcap-filter(7) alone, with values that the test packets have.
 pub fn packet_expression() -> BoxedStrategy<String> {
     expression(packet_primitive().boxed())
 }
 
-/// `and`, `or`, `not` and parentheses around `primitive`.
+/// Generates expressions of `and`, `or`, `not`, parentheses and `primitive`.
 fn expression(primitive: BoxedStrategy<String>) -> BoxedStrategy<String> {
     primitive
         .prop_recursive(4, 24, 4, |inner| {
@@ -129,7 +129,7 @@ pub fn packet_primitive() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A comparison of arithmetic.
+/// Generates comparisons of arithmetic.
 pub fn relation() -> impl Strategy<Value = String> {
     let sign = select(&["=", "==", "!=", "<", "<=", ">", ">="][..]);
     (arithmetic(), sign, arithmetic())
@@ -153,9 +153,9 @@ fn arithmetic() -> BoxedStrategy<String> {
         3 => plain(),
     ];
     leaf.prop_recursive(3, 6, 2, |inner| {
-        // Loads stand on the left: tcpdump forgets to check for the header of those on the right.
-        // Nothing is divided by a field that may be zero, no offset leads out of every packet, and
-        // `%` and `^` do not take in what follows.
+        // Loads stand on the left, because tcpdump does not check for the header of a load on the
+        // right. Nothing is divided by a field that may be zero, no offset exceeds every packet,
+        // and the operands of `%` and `^` are in parentheses.
         let sign = select(&["+", "-", "*", "&", "|", "<<", ">>"][..]);
         let last = select(&["/", "%", "^"][..]);
         prop_oneof![
@@ -171,7 +171,7 @@ fn arithmetic() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// Arithmetic without a load.
+/// Generates arithmetic without a load.
 fn plain() -> impl Strategy<Value = String> {
     prop_oneof![
         1 => Just("len".to_owned()),
@@ -181,7 +181,7 @@ fn plain() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The whole language.
+/// Generates expressions of the whole language.
 #[allow(dead_code, reason = "tcpdump does not know it")]
 pub fn any_expression() -> BoxedStrategy<String> {
     let ours = select(

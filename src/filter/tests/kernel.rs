@@ -1,5 +1,5 @@
-//! Compares filters in the kernel with filters in this process: the kernel's own interpreter runs the
-//! programs, on a socket that messages are sent to as the drop monitor sends them.
+//! Compares filters in the kernel with filters in this process: the kernel's own interpreter runs
+//! the programs on a socket, which receives messages like the drop monitor's.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn devices() -> impl Strategy<Value = DeviceTypes> {
     (hardware(), hardware()).prop_map(|(named, guess)| DeviceTypes { named, guess })
 }
 
-/// What the kernel can do, and a few things that it cannot.
+/// Primitives that the kernel can evaluate, and a few that it cannot.
 const PRIMITIVES: &[&str] = &[
     "ip",
     "ip6",
@@ -81,7 +81,7 @@ const PRIMITIVES: &[&str] = &[
     "inbound",
 ];
 
-/// Primitives alone and in pairs, and anything else.
+/// Generates single primitives, pairs of them, and any other expressions.
 fn expression() -> BoxedStrategy<String> {
     let primitive = select(PRIMITIVES);
     prop_oneof![
@@ -143,13 +143,13 @@ proptest! {
             KernelPart::Whole => parse(&text),
             KernelPart::Weaker(filter) => filter,
         };
-        // Behind VLAN tags and extension headers these words are left to user space.
+        // After VLAN tags and extension headers, user space evaluates these words.
         let shown = part.to_string();
         let is_transport_word = |word: &&str| shown.contains(*word);
         if ["addr ", "sport ", "dport "].iter().any(is_transport_word) {
             return Ok(());
         }
-        // An alert about an alert is delivered always, and so is what may be one.
+        // Alerts about alerts are always delivered, and so are messages that may be such alerts.
         let mut may_be_kept = has_no_protocol(&bytes);
         for_each_record(&bytes, devices, |record| {
             for kind in [LinkType::ETHERNET, LinkType::RAW] {
@@ -176,7 +176,8 @@ proptest! {
     }
 }
 
-/// A load beyond the end would reject the message at once, whatever stands behind `or`.
+/// A load beyond the end of the message would reject it at once, without evaluating the rest of an
+/// `or`.
 #[test]
 fn no_end_of_a_packet_ends_the_program() {
     let ports = transport(17, 0, 53, 80);
@@ -193,7 +194,7 @@ fn no_end_of_a_packet_ends_the_program() {
         (0x8100, framed(0x8100, &[0, 100, 8, 0])),
         (0x0800, long4),
         (0x86dd, long6),
-        // Either link type.
+        // Both link types.
         (0x88cc, short4),
         (0x88cc, short6),
     ];
@@ -215,7 +216,7 @@ fn no_end_of_a_packet_ends_the_program() {
     });
 }
 
-/// One that is rejected would make another one, and so on without an end.
+/// A rejected alert would cause another alert, without end.
 #[test]
 fn no_alert_about_an_alert_is_rejected() {
     let alert = netlink_message(FAMILY, 100);
@@ -241,18 +242,18 @@ fn no_alert_about_an_alert_is_rejected() {
     });
 }
 
-/// What random messages seldom show.
+/// Cases that random messages seldom contain.
 #[test]
 fn what_only_this_process_sees_is_left_to_it() {
     #[track_caller]
     fn check(text: &str, message: &AlertMessage) {
         let bytes = message.encode();
-        let nobody = DeviceTypes {
+        let unknown_devices = DeviceTypes {
             named: None,
             guess: None,
         };
         let mut kept = 0;
-        for_each_record(&bytes, nobody, |record| {
+        for_each_record(&bytes, unknown_devices, |record| {
             kept += usize::from(parse(text).matches(record));
         });
         assert_eq!(kept, 1, "{text}");
@@ -266,14 +267,14 @@ fn what_only_this_process_sees_is_left_to_it() {
     let plain = ip4(5, 17, 0, [10, 0, 0, 1], &transport(17, 0, 53, 80));
     let tagged = framed(0x8100, &[&[0, 100, 8, 0], &plain[..]].concat());
     check("saddr 10.0.0.1", &drop_of(0x8100, &tagged));
-    // The other origin's words are plainly not so, even where they were sent.
+    // Words for drops of the other origin are false, even if the message has their attributes.
     let mut message = drop_of(0x0800, &plain);
     let trap = (attr::HW_TRAP_NAME, b"l3_drops\0".to_vec());
     message.attributes.push(trap);
     check("not trap l3_drops", &message);
     message.attributes[0].1 = ORIGIN_HW.to_ne_bytes().to_vec();
     check("not reason NO_SOCKET", &message);
-    // No packet is shorter than what was captured of it.
+    // A packet is at least as long as its captured part.
     let mut message = drop_of(0x0800, &plain);
     message.attributes[2].1 = 1_u32.to_ne_bytes().to_vec();
     check("len = 40", &message);
@@ -298,7 +299,7 @@ fn what_the_kernel_does_of_a_filter() {
     check("not (location ip_rcv or tcp)", Some("not tcp"));
     check("not (location ip_rcv and tcp)", None);
     check("inner tcp and udp", Some("udp"));
-    // What counts from moved headers; addresses are looked for behind tags in any case.
+    // Words that are evaluated from moved headers; addresses are found after tags in any case.
     check("tcp and vlan and udp", Some("tcp and vlan"));
     check("mpls and tcp and saddr 10.0.0.1", Some("saddr 10.0.0.1"));
     check(
@@ -340,14 +341,14 @@ fn many_ports_are_one_test() {
     assert_eq!(delivered(&others, &bytes), whole(false));
     assert_eq!(delivered(&format!("not ({some})"), &bytes), whole(false));
     assert_eq!(delivered(&format!("not ({others})"), &bytes), whole(true));
-    // From left to right: the last alone may be so.
+    // `and` and `or` have the same precedence and are evaluated from left to right.
     let ends = "udp and port 1 or port 300 or portrange 1-8";
     assert_eq!(delivered(ends, &bytes), whole(true));
     let ends = "port 300 or port 7 and port 1";
     assert_eq!(delivered(ends, &bytes), whole(false));
 }
 
-/// Filters that the kernel does whole.
+/// Filters that the kernel evaluates completely.
 const WHOLE: &[&str] = &[
     "ip",
     "not ip",
@@ -385,7 +386,8 @@ const WHOLE: &[&str] = &[
     "tcp and reason NO_SOCKET and src net 10.0.0.0/8 and dst portrange 1-65535",
 ];
 
-/// Filters that the kernel does whole, except for packets with VLAN tags or extension headers.
+/// Filters that the kernel evaluates completely, except for packets with VLAN tags or extension
+/// headers.
 const TRANSPORT_WORDS: &[&str] = &[
     "saddr 10.0.0.0/8",
     "not addr 10.10.2.4",
@@ -395,7 +397,7 @@ const TRANSPORT_WORDS: &[&str] = &[
 
 #[test]
 fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter() {
-    let nobody = DeviceTypes {
+    let unknown_devices = DeviceTypes {
         named: None,
         guess: None,
     };
@@ -412,11 +414,11 @@ fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter()
             for message in &messages {
                 let is_delivered = sockets.delivers(message);
                 rejected += usize::from(!is_delivered);
-                for_each_record(message, nobody, |record| {
+                for_each_record(message, unknown_devices, |record| {
                     let is_kept = filter.matches(record);
                     assert!(is_delivered || !is_kept, "{text}: {record:?}");
-                    // A named device may be without a link layer; these words look behind tags
-                    // and extension headers, which the kernel does not.
+                    // A named device may have no link layer; these words look beyond tags and
+                    // extension headers, which the kernel does not.
                     let is_transport_word = TRANSPORT_WORDS.contains(text);
                     let is_software = matches!(record.cause, Cause::Software { .. });
                     if is_software && !is_transport_word {

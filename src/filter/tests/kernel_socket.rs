@@ -1,5 +1,5 @@
-//! A pair of netlink sockets on which the kernel runs a filter's program, as it does on the drop
-//! monitor's messages.
+//! A pair of netlink sockets on which the kernel runs a filter's program, as on the drop monitor's
+//! messages.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -21,8 +21,8 @@ use crate::net_dm::{attr, cmd};
 use crate::packet::ArpHardware;
 use crate::record::{DropRecord, Timestamp};
 
-/// Two sockets, one of which sends to the other: a netlink protocol for user space alone, so that
-/// no privilege is needed.
+/// Two sockets, of which one sends to the other. They use a netlink protocol for user space alone,
+/// so that no privilege is needed.
 pub struct Sockets {
     sender: OwnedFd,
     receiver: OwnedFd,
@@ -91,15 +91,15 @@ impl Sockets {
     }
 }
 
-/// The hardware types that user space may know: of the device that the alert names, and of the one
-/// that has its index.
+/// The hardware types that user space may know: that of the device in the alert, and that of the
+/// local device with its index.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceTypes {
     pub named: Option<ArpHardware>,
     pub guess: Option<ArpHardware>,
 }
 
-/// Calls `act` with the records of a message, as `source::net_dm` makes them.
+/// Calls `act` with the records of a message, as `source::net_dm` decodes them.
 pub fn for_each_record(message: &[u8], devices: DeviceTypes, mut act: impl FnMut(&DropRecord<'_>)) {
     for message in Messages::new(message, ByteOrder::NATIVE) {
         let Some(generic) = message.generic(ByteOrder::NATIVE) else {
@@ -114,7 +114,7 @@ pub fn for_each_record(message: &[u8], devices: DeviceTypes, mut act: impl FnMut
             Some(input) if input.name().is_some() => devices.named,
             _ => None,
         };
-        // The kernel delivers every alert about an alert, and this process drops it.
+        // The kernel delivers every alert about an alert; this process discards it.
         if matches!(alert.content, Content::Netlink { kind } if kind == FAMILY) {
             continue;
         }

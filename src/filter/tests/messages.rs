@@ -1,4 +1,4 @@
-//! Messages to try filters in the kernel on: such as the drop monitor sends, and worse.
+//! Messages for testing filters in the kernel: messages like the drop monitor's, and damaged ones.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::net_dm::{FAMILY_VERSION, ORIGIN_HW, attr, cmd};
 
 pub const FAMILY: u16 = 0x24;
 
-/// An alert's attributes.
+/// The attributes of an alert.
 #[derive(Clone, Debug, Default)]
 pub struct AlertMessage {
     pub attributes: Vec<(u16, Vec<u8>)>,
@@ -29,7 +29,7 @@ impl AlertMessage {
     }
 }
 
-/// The attributes of an interface, one behind the other.
+/// Returns the attributes of an interface.
 fn nest(index: Option<u32>, name: Option<&str>) -> Vec<u8> {
     let mut buffer = Vec::new();
     let mut builder = MessageBuilder::new(&mut buffer, 0, 0, 0);
@@ -43,7 +43,7 @@ fn nest(index: Option<u32>, name: Option<&str>) -> Vec<u8> {
     buffer.split_off(20)
 }
 
-/// IPv4 or IPv6 with one more header, addresses and ports of the expressions below.
+/// Generates IPv4 or IPv6 with one more header, and the addresses and ports of the expressions.
 fn internet() -> impl Strategy<Value = Vec<u8>> {
     let next = select(&[6_u8, 6, 17, 17, 1, 58, 44, 0, 51, 60][..]);
     let port = || select(&[53_u16, 80, 1024]);
@@ -74,7 +74,7 @@ fn internet() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![four, six]
 }
 
-/// Without its length.
+/// Returns an IPv4 packet without its length.
 pub fn ip4(words: u8, next: u8, fragment: u16, source: [u8; 4], behind: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x40 | words, 0, 0, 0, 0, 0];
     bytes.extend(fragment.to_be_bytes());
@@ -86,7 +86,7 @@ pub fn ip4(words: u8, next: u8, fragment: u16, source: [u8; 4], behind: &[u8]) -
     bytes
 }
 
-/// Without its length; `source` is four times in its address.
+/// Returns an IPv6 packet without its length; its addresses repeat `source` four times.
 pub fn ip6(next: u8, source: [u8; 4], behind: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x60, 0, 0, 0, 0, 0, next, 64];
     bytes.extend(source.repeat(4));
@@ -95,10 +95,10 @@ pub fn ip6(next: u8, source: [u8; 4], behind: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A header of 8 bytes where `next` has an extension of IPv6, then ports.
+/// Returns a header of 8 bytes if `next` is an extension of IPv6, then ports.
 pub fn transport(next: u8, behind: u8, from: u16, to: u16) -> Vec<u8> {
     let mut bytes = match next {
-        // An authentication header counts words, less two.
+        // The length of an authentication header counts units of 4 bytes, less two.
         0 | 44 | 51 | 60 => vec![behind, 0, 0, 0, 0, 0, 0, 0],
         _ => Vec::new(),
     };
@@ -108,7 +108,7 @@ pub fn transport(next: u8, behind: u8, from: u16, to: u16) -> Vec<u8> {
     bytes
 }
 
-/// What the kernel says of a packet, and as much of it as was captured.
+/// The kernel's facts about a packet, with its captured part.
 #[derive(Clone, Debug)]
 pub struct AlertPacket {
     protocol: u16,
@@ -116,25 +116,25 @@ pub struct AlertPacket {
     data: Vec<u8>,
 }
 
-/// Packets with and without Ethernet, tagged or not, with addresses that look like IP, lengths that
-/// do not fit, and ends that were cut off.
+/// Generates packets with and without Ethernet and VLAN tags, with addresses that look like IP
+/// headers, wrong lengths, and truncated ends.
 fn packet() -> impl Strategy<Value = AlertPacket> {
     #[derive(Clone, Copy, Debug)]
     enum Before {
         Nothing,
         Ethernet,
         Tagged,
-        /// By the protocol alone: the kernel took off the tag, not its bytes.
+        /// The protocol alone shows the tag: the kernel removed its bytes.
         TaggedInside,
     }
     use Before::{Ethernet, Nothing, Tagged, TaggedInside};
     let before = select(&[Nothing, Nothing, Ethernet, Ethernet, Tagged, TaggedInside]);
-    // Of the first bytes that look like IP's, the length.
+    // The error of the length in bytes that look like an IP header.
     let told = select(&[-20_i32, -14, -1, 0, 0, 0, 1, 40]);
     let mac = select(&[0x02_u8, 0x02, 0x45, 0x4f, 0x60, 0x41, 0xff]);
     let padding = select(&[0_usize, 0, 0, 5]);
     let cut = prop_oneof![4 => Just(None), 3 => any::<Index>().prop_map(Some)];
-    // Is there IP where a header announces it?
+    // Spoils the IP packet that a header announces, now and then.
     let spoiled = prop::bool::weighted(0.1);
     (internet(), before, mac, told, padding, cut, spoiled).prop_map(
         |(mut ip, before, mac, told, padding, cut, spoiled)| {
@@ -178,7 +178,7 @@ fn packet() -> impl Strategy<Value = AlertPacket> {
     )
 }
 
-/// Any bytes with any protocol, or none that is known.
+/// Generates any bytes with any protocol, known or not.
 fn odd_packet() -> impl Strategy<Value = AlertPacket> {
     let protocol = select(&[0x0800_u16, 0x86dd, 0x0806, 0x8100, 1, 4, 0x88cc, 0]);
     (bytes(), protocol, 0_u32..200).prop_map(|(data, protocol, original_len)| AlertPacket {
@@ -191,7 +191,7 @@ fn odd_packet() -> impl Strategy<Value = AlertPacket> {
     })
 }
 
-/// What never was a packet: netlink messages, alerts among them, and other data.
+/// Generates data that never was a packet: netlink messages, including alerts, and other data.
 fn no_packet() -> impl Strategy<Value = AlertPacket> {
     let kind = select(&[FAMILY, FAMILY, 2, 24]);
     (kind, 0_usize..60, prop::bool::weighted(0.8), any::<Index>()).prop_map(
@@ -210,7 +210,7 @@ fn no_packet() -> impl Strategy<Value = AlertPacket> {
     )
 }
 
-/// A netlink message of this type, with so many bytes behind its header.
+/// Returns a netlink message of this type, with so many bytes after its header.
 pub fn netlink_message(kind: u16, payload: usize) -> Vec<u8> {
     let len = MESSAGE_HEADER_LEN + payload;
     let mut bytes = u32::try_from(len).unwrap().to_ne_bytes().to_vec();
@@ -219,7 +219,7 @@ pub fn netlink_message(kind: u16, payload: usize) -> Vec<u8> {
     bytes
 }
 
-/// What the kernel could send, in its order.
+/// Generates messages that the kernel could send, with attributes in its order.
 pub fn message() -> impl Strategy<Value = AlertMessage> {
     let name = select(
         &[
@@ -277,21 +277,21 @@ pub fn message() -> impl Strategy<Value = AlertMessage> {
         )
 }
 
-/// What happens to messages that are not the kernel's.
+/// The difference between a message and one of the kernel's.
 #[derive(Clone, Debug)]
 pub enum MessageDamage {
-    /// An attribute is not there.
+    /// An attribute is missing.
     Remove(Index),
-    /// An attribute is there again, perhaps with another value, before or behind.
+    /// An attribute is repeated, possibly with another value, before or after the first.
     Repeat(Index, Vec<u8>, Index),
     Swap(Index, Index),
-    /// An attribute of a drop of the other origin.
+    /// The message has an attribute of drops of the other origin.
     Insert(u16, &'static str),
     /// A value has another length.
     Resize(Index, usize),
-    /// A byte is another.
+    /// A byte has another value.
     Change(Index, u8),
-    /// The end is missing.
+    /// The message is truncated.
     Cut(Index),
     /// Another message follows.
     Append(AlertMessage),
@@ -355,7 +355,7 @@ pub fn damaged(mut message: AlertMessage, damages: &[MessageDamage]) -> Vec<u8> 
     bytes
 }
 
-/// A software drop for this reason.
+/// Returns the alert for a software drop of this packet.
 pub fn drop_of(protocol: u16, data: &[u8]) -> AlertMessage {
     let len = u32::try_from(data.len()).unwrap();
     AlertMessage {
@@ -374,8 +374,8 @@ pub fn framed(kind: u16, payload: &[u8]) -> Vec<u8> {
     [&addresses[..], &kind.to_be_bytes(), payload].concat()
 }
 
-/// The messages of a capture by the C tool: a pcap file of netlink's link type, each message behind
-/// a header of 16 bytes.
+/// Returns the messages of the C tool's capture: a pcap file of netlink's link type, with a header
+/// of 16 bytes before each message.
 pub fn captured(path: &str) -> Vec<Vec<u8>> {
     let path = format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(path).unwrap();
@@ -385,7 +385,7 @@ pub fn captured(path: &str) -> Vec<Vec<u8>> {
         let len = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
         let (packet, behind) = behind.split_at(len);
         let mut message = packet[16..].to_vec();
-        // NET_DM's number on that boot; not the controller's.
+        // The number of NET_DM on that boot; the controller's messages are left out.
         if u16::from_le_bytes([message[4], message[5]]) > 0x10 {
             message[4..6].copy_from_slice(&FAMILY.to_ne_bytes());
             found.push(message);

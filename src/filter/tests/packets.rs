@@ -1,5 +1,5 @@
-//! Packets that the primitives of the language ask for: every framing, every header between, both
-//! versions of IP with extension headers and fragments, tunnels, and causes of a drop.
+//! Packets for the primitives of the language: every framing, all headers in between, both versions
+//! of IP with extension headers and fragments, tunnels, and causes of a drop.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use super::messages::{ip4, ip6, transport};
 use super::records::{hardware, interface, record, software};
 use crate::record::{Cause, DropRecord, LinkType};
 
-/// A packet, and how it was dropped.
+/// A packet with the cause of its drop.
 #[derive(Clone, Debug)]
 pub struct Sample {
     link: LinkType,
@@ -44,7 +44,7 @@ impl Sample {
     }
 }
 
-/// The same packets each time.
+/// The same packets in each run.
 pub static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), seed);
@@ -118,7 +118,7 @@ fn framed() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
             }
         },
     );
-    // Now and then one that was cut.
+    // Some packets are truncated.
     (whole, prop_oneof![4 => Just(2000_usize), 1 => 0_usize..80]).prop_map(
         |((link, mut data), cut)| {
             if cut == 2000 {
@@ -147,7 +147,7 @@ fn mac() -> impl Strategy<Value = [u8; 6]> {
     )
 }
 
-/// An Ethernet type, and what it announces.
+/// Generates an Ethernet type with its packet.
 fn network() -> BoxedStrategy<(u16, Vec<u8>)> {
     let port = || select(&[22_u16, 53, 80, 443, 1234, 4789]);
     let next = select(&[
@@ -204,7 +204,7 @@ fn network() -> BoxedStrategy<(u16, Vec<u8>)> {
     prop_oneof![5 => four, 4 => six, 1 => resolution, 1 => other].boxed()
 }
 
-/// A packet in a tunnel over IPv4 or IPv6.
+/// Generates a packet in a tunnel over IPv4 or IPv6.
 fn carried(inside: BoxedStrategy<(u16, Vec<u8>)>) -> BoxedStrategy<(u16, Vec<u8>)> {
     (inside, 0_u8..5, any::<bool>())
         .prop_map(|((kind, bytes), way, is_ipv4)| {

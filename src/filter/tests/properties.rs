@@ -1,4 +1,4 @@
-//! What holds for every expression and every packet.
+//! Properties of every expression and every packet.
 
 use proptest::prelude::*;
 
@@ -48,7 +48,8 @@ proptest! {
         packet.cause = software("NO_SOCKET", "ip_rcv+0x1/0x2");
         packet.input = Some(interface(2, "eth0"));
         let holds = |text: &str| parse(text).matches(&packet);
-        // Each side starts anew, so that no `vlan` of the one moves the other.
+        // Each side is evaluated separately, so that a `vlan` on one side does not move the headers
+        // of the other.
         let (one, other) = (format!("inner ({one})"), format!("inner ({other})"));
         prop_assert_eq!(
             holds(&format!("not ({one} and {other})")),
@@ -68,7 +69,7 @@ proptest! {
         link in link(),
     ) {
         prop_assume!(link != crate::record::LinkType::IEEE802_11);
-        // The primitives that move the headers would move them for the second time.
+        // The primitives that move the headers would move them a second time.
         prop_assume!(!["vlan", "mpls", "pppoes"].iter().any(|word| one.starts_with(word)));
         let mut long = data;
         long.resize(4096, 0);

@@ -1,4 +1,4 @@
-//! Drops to try filters on.
+//! Drops for testing filters.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -16,6 +16,7 @@ pub fn software<'a>(reason: &'a str, symbol: &'a str) -> Cause<'a> {
         location: Location {
             pc: Some(0xffff_ffff_b3d4_20b5),
             symbol: name(symbol).map(Symbol),
+            source_line: None,
         },
         reason: name(reason),
     }
@@ -29,7 +30,7 @@ pub fn hardware() -> Cause<'static> {
     }
 }
 
-/// A whole packet without a cause.
+/// Returns a whole packet without a cause.
 pub fn record(kind: LinkType, data: &[u8]) -> DropRecord<'_> {
     DropRecord {
         time: Some(Timestamp(0)),
@@ -48,7 +49,7 @@ const LINKS: &[LinkType] = &[
     LinkType::IEEE802_11,
 ];
 
-/// Bytes that look like packets often enough, and anything else.
+/// Generates bytes, many of which look like packets.
 pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let kind = select(
         &[

@@ -1,5 +1,5 @@
-//! Expressions that are not filters, and the exact error for each: the order of words, protocols
-//! and the words for the drop.
+//! Expressions that are not valid filters, with the exact error for each: the order of words,
+//! protocols, and the words for drops.
 
 use super::super::Filter;
 use super::super::names::FixedNames;

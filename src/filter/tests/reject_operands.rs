@@ -1,5 +1,5 @@
-//! Expressions that are not filters because of an operand, and the exact error for each: ports,
-//! addresses, arithmetic.
+//! Expressions that are not valid filters because of an operand, with the exact error for each:
+//! ports, addresses, arithmetic.
 
 use super::reject::{RejectRow, check};
 

@@ -1,4 +1,4 @@
-//! What the words select that tcpdump does not have; tests/filter_oracle compares the others.
+//! Tests the words that tcpdump does not have; tests/filter_oracle compares the others.
 
 use crate::record::{DropRecord, LinkType};
 
@@ -24,7 +24,7 @@ fn frame(kind: u16, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// From 10.0.0.1 to 10.0.1.2.
+/// Returns a packet from 10.0.0.1 to 10.0.1.2.
 fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + payload.len()).unwrap();
     [
@@ -40,7 +40,7 @@ fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// From 2001:db8::1 to 2001:db8::2.
+/// Returns a packet from 2001:db8::1 to 2001:db8::2.
 fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     let address = |last| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
     let length = u16::try_from(payload.len()).unwrap();
@@ -233,7 +233,7 @@ fn arp_has_addresses() {
     );
 }
 
-/// A packet to UDP port 53 in a tunnel, whose last bytes matter.
+/// Checks a packet to UDP port 53 in a tunnel, whole and without its last bytes.
 #[track_caller]
 fn check_inside(link: LinkType, data: &[u8], kept: &[&str]) {
     let packet = record(link, data);
@@ -247,7 +247,7 @@ fn check_inside(link: LinkType, data: &[u8], kept: &[&str]) {
         &["port 53", "inner tcp", "inner inner udp"],
     );
     check(&packet, kept, &[]);
-    // Without its ports the answer is unknown.
+    // Without its ports the result is unknown.
     let mut cut = packet;
     cut.data = &data[..data.len() - 6];
     check(&cut, &[], &["inner port 53", "not inner port 53"]);

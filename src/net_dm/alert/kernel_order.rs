@@ -55,6 +55,7 @@ impl<'a> Alert<'a> {
             location: Location {
                 pc,
                 symbol: symbol.map(Symbol),
+                source_line: None,
             },
             reason,
             group,

@@ -55,6 +55,7 @@ fn an_encoded_record_decodes_to_itself() {
             location: Location {
                 pc: Some(7),
                 symbol: name(b"ip_rcv+0x1/0x2").map(Symbol),
+                source_line: None,
             },
             reason: name(b"NO_SOCKET"),
         },
@@ -203,7 +204,7 @@ fn nearly_in_order() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn an_original_length_below_the_payload_is_mended() {
+fn an_original_length_below_the_payload_is_corrected() {
     let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
     alert.original_len = Some(1);
     assert_eq!(
@@ -227,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn no_attributes_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
+    fn no_attributes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), start in 0..80usize) {
         // Half random, half a real alert with random bytes in it, which reaches deeper.
         let mut alert = BIG_ENDIAN_ALERT.to_vec();
         let end = alert.len().min(start + bytes.len());

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Origin;
 
-/// How the kernel reports drops (`enum net_dm_alert_mode`).
+/// The way in which the kernel reports drops (`enum net_dm_alert_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "u8", into = "u8")]
 pub enum AlertMode {
-    /// It counts the drops at each location.
+    /// Counts for each location.
     Summary,
-    /// It sends every packet.
+    /// Every packet.
     Packet,
     /// A mode of a kernel newer than this program.
     Other(u8),
@@ -51,7 +51,7 @@ impl fmt::Display for AlertMode {
 /// The drop monitor's settings. They are global and stay when the process that made them exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// What the kernel sends.
+    /// The kind of reports that the kernel sends.
     pub mode: AlertMode,
     /// Bytes of each packet; 0 means all of it.
     pub trunc_len: u32,

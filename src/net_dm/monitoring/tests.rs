@@ -1,10 +1,10 @@
-//! The life cycle, against scripted kernels.
+//! The life cycle of the monitoring, against scripted kernels.
 
 use super::*;
 use crate::net_dm::attr;
 use crate::net_dm::cmd::{CONFIG, CONFIG_GET, START, STATS_GET, STOP};
 use crate::net_dm::control::Request;
-use crate::net_dm::script::{Script, Step, errno, ok, settings, statistics};
+use crate::net_dm::script::{Script, ScriptStep, errno, ok, settings, statistics};
 
 const WANTED: Wanted = Wanted {
     origins: None,
@@ -16,7 +16,7 @@ const WANTED: Wanted = Wanted {
 };
 
 /// The steps of an undisturbed start.
-fn start() -> Vec<Step> {
+fn start() -> Vec<ScriptStep> {
     vec![
         (CONFIG_GET, settings(0, 111, 222)),
         (CONFIG, ok()),
@@ -26,13 +26,13 @@ fn start() -> Vec<Step> {
     ]
 }
 
-/// The settings of [`start`], as the kernel tells them.
-fn configured() -> Step {
+/// The step in which the kernel returns the settings of [`start`].
+fn configured() -> ScriptStep {
     (CONFIG_GET, settings(1, 0, 5000))
 }
 
-/// A look that finds everything as it was left: `origins` are monitored.
-fn undisturbed(origins: Origins) -> Vec<Step> {
+/// The steps of a check that finds everything unchanged; `origins` are monitored.
+fn undisturbed(origins: Origins) -> Vec<ScriptStep> {
     let asked = origins.each().iter();
     let asked = asked.map(|_| (START, errno(libc::EAGAIN)));
     [configured(), (CONFIG, errno(libc::EBUSY))]
@@ -41,8 +41,8 @@ fn undisturbed(origins: Origins) -> Vec<Step> {
         .collect()
 }
 
-/// An undisturbed end.
-fn end() -> Vec<Step> {
+/// The steps of an undisturbed end.
+fn end() -> Vec<ScriptStep> {
     [
         undisturbed(Origins::Both),
         vec![(STOP, ok()), (CONFIG, ok())],
@@ -70,7 +70,7 @@ fn assert_restored(script: &Script) {
 }
 
 #[test]
-fn the_settings_of_before_are_put_back() {
+fn the_original_settings_are_restored() {
     let script = Script::new([start(), end()].concat());
     let (mut monitoring, started) = begin(&script, WANTED).unwrap();
     assert_eq!(
@@ -83,12 +83,12 @@ fn the_settings_of_before_are_put_back() {
     );
     assert_eq!(*monitoring.end(), Ended::default());
     assert_restored(&script);
-    // Once is enough: another request would not be in the script.
+    // A second request would not be in the script.
     assert_eq!(*monitoring.end(), Ended::default());
 }
 
 #[test]
-fn a_panic_puts_the_settings_back() {
+fn a_panic_restores_the_settings() {
     let script = Script::new([start(), end()].concat());
     let shared = script.clone();
     let result = std::thread::spawn(move || {
@@ -163,7 +163,7 @@ fn without_devlink_software_drops_are_captured_alone() {
     assert_eq!(stop.attributes, [(attr::SW_DROPS, vec![])]);
 }
 
-/// Races and kernels that no machine at hand has: the message, and what is undone.
+/// Races, and kernels that no available machine has: the message, and the steps that are undone.
 #[test]
 fn a_failed_start_is_undone() {
     #[track_caller]
@@ -214,7 +214,7 @@ fn a_race_before_the_settings_were_changed_changes_nothing() {
 }
 
 #[test]
-fn a_kernel_before_5_4_is_told_apart() {
+fn a_kernel_before_5_4_has_a_message_of_its_own() {
     let script = Script::new(vec![(CONFIG_GET, errno(libc::EOPNOTSUPP))]);
     let error = begin(&script, WANTED).unwrap_err();
     assert_eq!(
@@ -276,14 +276,20 @@ fn a_passive_listener_changes_nothing() {
 
 #[test]
 fn counts_leave_the_other_settings_alone_and_can_be_switched_to_packets() {
-    let look = |mode, trunc_len, queue_len| {
+    let inspection = |mode, trunc_len, queue_len| {
         let mut steps = undisturbed(Origins::Both);
         steps[0] = (CONFIG_GET, settings(mode, trunc_len, queue_len));
         steps
     };
     let switch = vec![(STOP, ok()), (CONFIG, ok()), (START, ok())];
     let end = vec![(STOP, ok()), (CONFIG, ok())];
-    let steps = [start(), look(0, 111, 222), switch, look(1, 256, 5000), end];
+    let steps = [
+        start(),
+        inspection(0, 111, 222),
+        switch,
+        inspection(1, 256, 5000),
+        end,
+    ];
     let script = Script::new(steps.concat());
     let counts = Wanted {
         reporting: Reporting::Counts,
@@ -326,11 +332,11 @@ fn monitoring_that_could_not_be_switched_is_over_and_restored() {
     assert_restored(&script);
 }
 
-/// Looks once, ends, and gives what was seen first and how it ended.
-fn disturbed(look: Vec<Step>, end: Vec<Step>) -> (Interference, Ended, Script) {
-    let script = Script::new([start(), look, end].concat());
+/// Checks once and ends. Returns the interference that the check found, and the outcome of the end.
+fn disturbed(inspection: Vec<ScriptStep>, end: Vec<ScriptStep>) -> (Interference, Ended, Script) {
+    let script = Script::new([start(), inspection, end].concat());
     let (mut monitoring, _) = begin(&script, WANTED).unwrap();
-    let seen = monitoring.look().interference.unwrap();
+    let seen = monitoring.inspect().interference.unwrap();
     let ended = monitoring.end().clone();
     drop(monitoring);
     assert!(script.is_over());
@@ -339,46 +345,46 @@ fn disturbed(look: Vec<Step>, end: Vec<Step>) -> (Interference, Ended, Script) {
 }
 
 #[test]
-fn what_did_not_change_is_no_interference() {
+fn an_unchanged_monitor_is_no_interference() {
     let steps = [start(), undisturbed(Origins::Both), end()].concat();
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-    let look = Inspection {
+    let inspection = Inspection {
         is_on: Some(true),
         mode: AlertMode::Packet,
         interference: None,
     };
-    assert_eq!(monitoring.look(), look);
+    assert_eq!(monitoring.inspect(), inspection);
 }
 
 #[test]
-fn where_nothing_may_be_asked_nothing_is_seen() {
+fn without_privileges_no_interference_is_detected() {
     let refused = || errno(libc::EPERM);
-    let look = vec![configured(), (CONFIG, refused())];
+    let inspection = vec![configured(), (CONFIG, refused())];
     let end = vec![(STOP, refused()), (CONFIG, refused())];
-    let steps = [start(), look.clone(), look, end].concat();
+    let steps = [start(), inspection.clone(), inspection, end].concat();
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
-    assert_eq!(monitoring.look().interference, None);
+    assert_eq!(monitoring.inspect().interference, None);
     let ended = monitoring.end();
     assert!(ended.stop.is_some() && ended.restore.is_some());
 }
 
 #[test]
 fn monitoring_stopped_by_another_is_seen_and_not_stopped_again() {
-    let look = vec![configured(), (CONFIG, ok())];
+    let inspection = vec![configured(), (CONFIG, ok())];
     let end = vec![configured(), (CONFIG, ok()), (CONFIG, ok())];
-    let (seen, ended, script) = disturbed(look, end);
+    let (seen, ended, script) = disturbed(inspection, end);
     assert_eq!(seen, Interference::Stopped);
     assert_eq!((ended.stop, ended.restore), (None, None));
     assert_restored(&script);
     assert!(!script.commands().contains(&STOP));
 }
 
-/// The C tool's STOP is for software drops alone, and an empty CONFIG says no more than that
-/// something is monitored.
+/// The C tool's STOP is for software drops alone, and an empty CONFIG tells only that some origin
+/// is monitored.
 #[test]
 fn one_origin_stopped_by_another_is_seen() {
-    // What the question started is stopped at once; then the rest is.
-    let look = vec![
+    // The START of the check is stopped at once, and the other origin afterwards.
+    let inspection = vec![
         configured(),
         (CONFIG, errno(libc::EBUSY)),
         (START, ok()),
@@ -386,17 +392,17 @@ fn one_origin_stopped_by_another_is_seen() {
         (STOP, ok()),
     ];
     let end = vec![configured(), (CONFIG, ok()), (CONFIG, ok())];
-    let (seen, _, script) = disturbed(look, end);
+    let (seen, _, script) = disturbed(inspection, end);
     assert_eq!(seen, Interference::Stopped);
     assert_restored(&script);
 }
 
 #[test]
-fn other_settings_are_somebody_elses_monitoring() {
+fn other_settings_mean_that_another_process_monitors() {
     for found in [(0, 0, 5000), (1, 96, 5000), (1, 0, 1000)] {
         let (mode, trunc_len, queue_len) = found;
-        let look = vec![(CONFIG_GET, settings(mode, trunc_len, queue_len))];
-        let (seen, ended, _) = disturbed(look, Vec::new());
+        let inspection = vec![(CONFIG_GET, settings(mode, trunc_len, queue_len))];
+        let (seen, ended, _) = disturbed(inspection, Vec::new());
         let found = Settings {
             mode: mode.into(),
             trunc_len,
@@ -409,8 +415,8 @@ fn other_settings_are_somebody_elses_monitoring() {
 
 #[test]
 fn an_unloaded_module_leaves_nothing_to_do() {
-    let look = vec![(CONFIG_GET, errno(libc::ENOENT))];
-    let (seen, ended, _) = disturbed(look, Vec::new());
+    let inspection = vec![(CONFIG_GET, errno(libc::ENOENT))];
+    let (seen, ended, _) = disturbed(inspection, Vec::new());
     assert_eq!(seen, Interference::Unloaded);
     assert_eq!((ended.stop, ended.restore), (None, None));
 }
@@ -426,15 +432,21 @@ fn a_passive_listener_sees_its_module_go() {
     ]);
     let listening = Monitoring::listen(Control::new(script.clone()), || Ok(()));
     let (mut monitoring, (), _) = listening.unwrap();
-    let look = monitoring.look();
-    assert_eq!(look.interference, None, "others may do what they like");
-    assert_eq!((look.is_on, look.mode), (Some(false), AlertMode::Summary));
+    let inspection = monitoring.inspect();
+    assert_eq!(
+        inspection.interference, None,
+        "others may do what they like"
+    );
+    assert_eq!(
+        (inspection.is_on, inspection.mode),
+        (Some(false), AlertMode::Summary)
+    );
     let ended = monitoring.end();
     assert_eq!(ended.interference, Some(Interference::Unloaded));
 }
 
 #[test]
-fn what_happened_before_the_end_is_seen_at_the_end() {
+fn interference_is_detected_at_the_end_too() {
     let mut steps = start();
     steps.extend([configured(), (CONFIG, ok()), (CONFIG, ok())]);
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
@@ -442,12 +454,12 @@ fn what_happened_before_the_end_is_seen_at_the_end() {
     assert_eq!(ended.interference, Some(Interference::Stopped));
 }
 
-/// After a STOP, what is on again is not ours, even with our settings.
+/// Monitoring that is on again after a STOP is another process's, even with the same settings.
 #[test]
 fn monitoring_that_another_started_again_is_left_on() {
-    let look = vec![configured(), (CONFIG, ok())];
+    let inspection = vec![configured(), (CONFIG, ok())];
     let busy = || (CONFIG, errno(libc::EBUSY));
-    let (_, ended, script) = disturbed(look, vec![configured(), busy(), busy()]);
+    let (_, ended, script) = disturbed(inspection, vec![configured(), busy(), busy()]);
     assert!(
         ended
             .restore

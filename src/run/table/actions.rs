@@ -65,7 +65,7 @@ impl LiveTable {
         }
     }
 
-    /// Makes the kernel send packets, if it only counts.
+    /// Switches the kernel to packets, if it sends counts.
     fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
@@ -115,7 +115,7 @@ impl LiveTable {
         if self.origin == TableInput::File
             && let Some(line) = self.end_capture(None)
         {
-            // The packets would be written a second time when the file is read again.
+            // When the file is read again, the packets would be written a second time.
             self.view.status = line;
         }
         self.reset();

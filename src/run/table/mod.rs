@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFd;
 
 use self::capture::RowCapture;
-use super::closing::{Closing, Source, Totals};
+use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics;
 use super::diagnostics::say;
 use super::event_filter::EventFilter;
@@ -31,7 +31,7 @@ use crate::source::Event;
 use crate::summary::Counted;
 use crate::table::{CountedBy, Pace, Recording, TableView, Writing, draw};
 
-/// The shortest time between two drawings; nobody reads faster.
+/// The shortest time between two drawings; faster ones would not be readable.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The live table with its terminal, its input and its clock.
@@ -42,40 +42,41 @@ pub struct LiveTable {
     screen: Option<Screen>,
     keyboard: Keyboard,
     origin: TableInput,
-    /// Ends the intervals; `None` where the times of the drops do, and at the end of the input.
+    /// Ends the intervals by this machine's clock. `None` at the end of the input, and where the
+    /// times of the drops end the intervals.
     clock: Option<Clock>,
     interval: Option<Duration>,
     interface: Option<String>,
     host: CaptureHost,
     capture: Option<RowCapture>,
-    /// How another process interfered with the monitoring.
+    /// The interference of another process with the monitoring.
     interference: Option<Interference>,
     limit: Option<u64>,
     /// The time at which counting began.
     started: Timestamp,
-    /// Whether something changed since the last drawing.
+    /// Something has changed since the last drawing.
     is_stale: bool,
-    /// Whether events arrived since keys were read.
+    /// Events have arrived since keys were read.
     is_busy: bool,
     drawn: Instant,
-    /// What follows, once a key has ended the reading.
+    /// The step after this reading of the input, once a key has ended it.
     next: Option<AfterReading>,
     /// The number of diagnostic lines that were shown.
     shown_diagnostics: usize,
 }
 
-/// The input, as far as keys depend on it.
+/// The input, for keys that depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TableInput {
     /// The running kernel.
     Kernel(Role),
     /// A file, which can be read again.
     File,
-    /// A pipe, which cannot.
+    /// A pipe, which can be read only once.
     Pipe,
 }
 
-/// What follows when a key has ended the reading.
+/// The step after a reading of the input that a key ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterReading {
     /// The end of the program.
@@ -137,7 +138,8 @@ impl LiveTable {
         if length < clock.interval {
             return;
         }
-        // An interval is longer when the machine was too busy; the next ones end at the planned times.
+        // The interval is longer if the machine was too busy; the next ones end at the planned
+        // times.
         let passed = length.as_nanos() / clock.interval.as_nanos().max(1);
         clock.began += clock.interval * u32::try_from(passed).unwrap_or(u32::MAX);
         self.end_interval(length);
@@ -214,7 +216,7 @@ impl LiveTable {
                 }
             }
             self.is_stale = true;
-            // A key takes effect at once, not at the next planned drawing.
+            // The effect of a key is shown at once, not at the next planned drawing.
             self.drawn = self.drawn.checked_sub(FRAME).unwrap_or(self.drawn);
         }
         ControlFlow::Continue(())
@@ -262,9 +264,11 @@ impl LiveTable {
             counts: self.view.counters.by(self.view.grouping),
             event_filter: &self.event_filter,
             totals: Totals::Shown,
-            source: match (self.origin, self.view.counted_by) {
-                (TableInput::Kernel(Role::Owner { .. }), CountedBy::Kernel) => Source::KernelCounts,
-                _ => Source::Packets,
+            last_second: match (self.origin, self.view.counted_by) {
+                (TableInput::Kernel(Role::Owner { .. }), CountedBy::Kernel) => {
+                    LastSecond::Discarded
+                }
+                _ => LastSecond::Counted,
             },
         };
         closing.tell(loss);

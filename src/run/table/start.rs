@@ -31,7 +31,7 @@ use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView}
 /// The interval of rates unless the user chose another.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the table needs to start.
+/// The input and the settings of a table.
 struct TableStart<'a> {
     command: &'a Summary,
     filter: Filter,
@@ -52,7 +52,7 @@ impl LiveTable {
             last: Duration::ZERO,
             elapsed: Duration::ZERO,
         };
-        let mut view = TableView::new(start.subject, start.counted_by, pace, look(command));
+        let mut view = TableView::new(start.subject, start.counted_by, pace, appearance(command));
         view.grouping = command.grouping;
         view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
@@ -100,7 +100,7 @@ impl LiveTable {
 }
 
 /// Chooses how the table looks on this terminal.
-fn look(command: &Summary) -> Appearance {
+fn appearance(command: &Summary) -> Appearance {
     let style = text_style(command.text, true);
     let color = match style.color {
         sink::Color::Always => ColorSupport::Yes,
@@ -179,10 +179,10 @@ pub fn show_live(
     })?;
     let end = session.run(&mut table);
     table.leave();
-    let finished = session.finish(end, &mut table, |table, loss, remarks, interference| {
+    let finished = session.finish(end, &mut table, |table, loss, findings, interference| {
         table.interference = interference;
         table.tell(loss);
-        tell_left_out(remarks);
+        tell_left_out(findings);
         ControlFlow::Continue(())
     });
     finished.failure.map_or(Ok(finished.exit), Err)
@@ -202,7 +202,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
             _ => TableInput::Pipe,
         };
         let name = input.name.clone();
-        let finished = input.read(&requests, |remarks, _| match table.take() {
+        let finished = input.read(&requests, |findings, _| match table.take() {
             Some(table) => Ok(table),
             None => LiveTable::enter(TableStart {
                 command,
@@ -216,11 +216,11 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                     Target::Standard => name,
                 },
                 counted_by: CountedBy::Packets,
-                host: remarks.host.clone(),
+                host: findings.host.clone(),
             }),
         })?;
         // A signal arrived before the file's header.
-        let Some((mut read, remarks)) = finished.read else {
+        let Some((mut read, findings)) = finished.read else {
             return Ok(finished.exit);
         };
         if let Some(failure) = finished.failure {
@@ -228,7 +228,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
             return Err(failure);
         }
         if read.next.is_none() {
-            read.end_of_input(remarks.loss);
+            read.end_of_input(findings.loss);
             if let ControlFlow::Break(Stop::Failed(failure)) = read.stay(&requests) {
                 read.leave();
                 return Err(failure);
@@ -238,8 +238,8 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
             table = Some(read);
             continue;
         }
-        read.tell(remarks.loss);
-        offline::tell(&remarks);
+        read.tell(findings.loss);
+        offline::tell(&findings);
         return Ok(finished.exit);
     }
 }

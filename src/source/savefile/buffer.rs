@@ -1,7 +1,7 @@
 //! A contiguous buffer of bytes that were read and not parsed yet.
 
-/// Bytes that are asked for at once, unless a longer block waits for its rest: few enough to be in the
-/// processor's cache still when they are looked at.
+/// The number of bytes to read at once, unless a longer block is incomplete: few enough to be still
+/// in the processor's cache when they are parsed.
 pub const MIN_READ: usize = 128 * 1024;
 
 /// A buffer that is filled at its end and emptied at its beginning.
@@ -13,21 +13,21 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// The bytes that wait.
+    /// Returns the bytes that were not consumed yet.
     #[inline]
     pub fn pending(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Takes bytes away from the beginning.
+    /// Removes bytes from the beginning.
     #[inline]
     pub fn consume(&mut self, len: usize) {
         self.start = (self.start + len).min(self.end);
     }
 
-    /// Room for more bytes, of which [`filled`](Self::filled) tells how many came. It is [`MIN_READ`] long; where
-    /// `wanted` bytes are to be in one piece, it is longer, but grows with what is there, so that a length that
-    /// is a lie takes no memory.
+    /// Returns space for more bytes; [`filled`](Self::filled) takes the number that was written to
+    /// it. It has [`MIN_READ`] bytes. If `wanted` bytes have to be contiguous, it is longer, but
+    /// grows only in proportion to the pending bytes, so that a false length takes no memory.
     pub fn space(&mut self, wanted: usize) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -37,8 +37,8 @@ impl Buffer {
         let missing = wanted.saturating_sub(self.end);
         let end = self.end + missing.min(self.end).max(MIN_READ);
         if self.bytes.len() < end {
-            // And some more, since the next time another part of a block waits.
-            // Fresh zeroed memory costs nothing until it is used.
+            // A little more, because the next incomplete block begins elsewhere. Fresh zeroed
+            // memory costs nothing until it is used.
             let mut bytes = vec![0; end + MIN_READ];
             bytes[..self.end].copy_from_slice(&self.bytes[..self.end]);
             self.bytes = bytes;
@@ -46,12 +46,12 @@ impl Buffer {
         &mut self.bytes[self.end..end]
     }
 
-    /// So many bytes were put into the room.
+    /// Notes that so many bytes were written to the space.
     pub fn filled(&mut self, len: usize) {
         self.end = (self.end + len).min(self.bytes.len());
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     pub fn extend(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {

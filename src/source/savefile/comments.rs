@@ -1,5 +1,5 @@
-//! The options of a pcapng packet (section 3.5 of the draft), and the facts in its comments: worked out once for
-//! all packets that say the same.
+//! Parses the options of a pcapng packet (section 3.5 of the draft) and the facts in its comments.
+//! Packets with equal options are parsed once.
 
 use std::fmt::Write;
 
@@ -22,11 +22,11 @@ pub struct Comments {
     texts: Texts,
 }
 
-/// What options say of a packet, without the comments that are not ours.
+/// The facts in a packet's options, without the comments that dwdump did not write.
 #[derive(Default)]
 pub struct PacketOptions {
     pub facts: OwnedFacts,
-    /// Whether the time of the packet's block is to be ignored.
+    /// The time of the packet's block is not valid.
     pub has_no_time: bool,
     pub flags: PacketFlags,
     /// Options that were skipped: of the wrong length, or cut.
@@ -42,8 +42,8 @@ impl Comments {
         }
     }
 
-    /// Gives `take` what a packet's options say, and the comments that are not ours; `origin` is what its
-    /// interface says.
+    /// Calls `take` with the facts in a packet's options and the comments that dwdump did not
+    /// write; `origin` is that of its interface.
     pub fn understand<T>(
         &mut self,
         options: &[u8],
@@ -80,14 +80,14 @@ impl PacketOptions {
     }
 }
 
-/// Comments, one behind the other, and where each ends.
+/// The texts of several comments in one buffer, with the end of each.
 #[derive(Default)]
 struct Texts {
     text: String,
     ends: Vec<usize>,
 }
 
-/// Appends a comment. Bytes that are not UTF-8 become `\xNN`, as in our own comments.
+/// Appends a comment. Bytes that are not UTF-8 become `\xNN`, as in dwdump's own comments.
 fn push_text(text: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -99,7 +99,7 @@ fn push_text(text: &mut String, bytes: &[u8]) {
 }
 
 impl Texts {
-    /// Takes the comments. The flags, and how many options were skipped.
+    /// Reads the comments. Returns the flags, and the number of skipped options.
     fn read(&mut self, options: &[u8], order: ByteOrder) -> (PacketFlags, u64) {
         self.text.clear();
         self.ends.clear();
@@ -168,7 +168,7 @@ mod tests {
     fn the_same_options_are_other_facts_by_origin_and_byte_order() {
         let options = b"\x01\x00\x09\x00reason: A\0\0\0";
         let mut comments = Comments::new();
-        // The second round is remembered.
+        // The second time, the result comes from the cache.
         for _ in 0..2 {
             let mut reasons = |order, origin| {
                 comments.understand(options, order, origin, |said, _| {

@@ -1,5 +1,6 @@
-//! Compressed capture files: gzip, zstd and xz, decompressed as their bytes come. Memory is bounded by the window that
-//! a file may ask for; of a file that is cut or damaged comes all that is before the damage.
+//! Decompresses capture files (gzip, zstd and xz) as their bytes come. Memory is bounded by the
+//! largest window that is accepted. If a file is truncated or damaged, everything before the damage
+//! is decompressed.
 
 use std::io::{self, Write};
 
@@ -10,30 +11,31 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use super::buffer::Buffer;
 use super::{Foreign, OpenError};
 
-/// The largest window of zstd, as a power of two: its own limit where nothing is said, 128 MiB.
+/// The largest window of zstd, as a power of two: zstd's own default limit, 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
-/// Bytes of xz that are decompressed at once: of a call that fails everything is lost.
+/// The number of bytes of xz that are decompressed at once: when a call fails, all its output is
+/// lost.
 const XZ_STEP: usize = 32;
 /// The most memory for xz, in KiB: twice what its highest level needs.
 const XZ_MEMORY: u32 = 128 * 1024;
 
-/// A compression that is read.
+/// A compression of capture files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CompressionKind {
     Gzip,
     Zstd,
     Xz,
-    /// Told by its first bytes alone.
+    /// A compression that is recognised by its first bytes, but not supported.
     Foreign(Foreign),
 }
 
-impl Kind {
-    /// What the first six bytes of a file say.
+impl CompressionKind {
+    /// Returns the compression of a file that begins with these bytes; six are enough.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let foreign = |name, command| Some(Self::Foreign(Foreign { name, command }));
         match *bytes {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            // A frame, or one of those that are to be skipped (RFC 8878, 3.1).
+            // A frame, or a skippable frame (RFC 8878, 3.1).
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => foreign("bzip2", "bzcat"),
@@ -49,17 +51,18 @@ impl Kind {
     }
 }
 
-/// A compressed file on its way through a decoder.
+/// A compressed file with its decoder.
 pub struct Decompression {
     /// Bytes of the file that were not decompressed yet.
     raw: Buffer,
     codec: Codec,
-    /// Why there is no more than what was handed on.
+    /// The error that ended the decompression.
     failure: Option<String>,
 }
 
 impl Codec {
-    /// Whether nothing more comes, when there are no more bytes and nothing came of the last step.
+    /// Returns whether the compressed data is complete, when there are no more bytes and the last
+    /// step produced none.
     fn is_over(&self) -> bool {
         match self {
             Self::Gzip(_) | Self::Zstd(_) => true,
@@ -74,7 +77,7 @@ enum Codec {
     Xz(Box<Xz>),
 }
 
-/// What one step made of some bytes.
+/// The result of decompressing some bytes.
 #[derive(Default)]
 struct Step {
     consumed: usize,
@@ -83,16 +86,16 @@ struct Step {
 }
 
 impl Decompression {
-    pub fn new(kind: Kind) -> Result<Self, OpenError> {
+    pub fn new(kind: CompressionKind) -> Result<Self, OpenError> {
         let codec = match kind {
-            Kind::Gzip => Codec::Gzip(Box::default()),
-            Kind::Zstd => Codec::Zstd(Zstd::new()?),
-            Kind::Xz => Codec::Xz(Box::new(Xz {
+            CompressionKind::Gzip => Codec::Gzip(Box::default()),
+            CompressionKind::Zstd => Codec::Zstd(Zstd::new()?),
+            CompressionKind::Xz => Codec::Xz(Box::new(Xz {
                 stream: XzStream::new_mem_limit(true, XZ_MEMORY),
                 is_finished: false,
                 is_drained: false,
             })),
-            Kind::Foreign(foreign) => return Err(OpenError::Compressed(foreign)),
+            CompressionKind::Foreign(foreign) => return Err(OpenError::Compressed(foreign)),
         };
         Ok(Self {
             raw: Buffer::default(),
@@ -101,28 +104,29 @@ impl Decompression {
         })
     }
 
-    /// Room for bytes of the file.
+    /// Returns space for bytes of the file.
     pub fn space(&mut self) -> &mut [u8] {
         self.raw.space(0)
     }
 
-    /// So many bytes were put into the room.
+    /// Notes that so many bytes were written to the space.
     pub fn filled(&mut self, len: usize) {
         self.raw.filled(len);
     }
 
-    /// Takes the first bytes of the file.
+    /// Appends the first bytes of the file.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.raw.extend(bytes);
     }
 
-    /// Whether nothing can be made of the bytes that are there.
+    /// Returns whether more bytes of the file are needed.
     pub fn needs_bytes(&self) -> bool {
         self.raw.pending().is_empty()
     }
 
-    /// Decompresses into `output`, which is not empty, and returns how many bytes were put there: none where
-    /// bytes of the file are needed, or where it is at its end, as `is_ended` says.
+    /// Decompresses into `output`, which is not empty, and returns how many bytes were written to
+    /// it: none if more bytes of the file are needed, or if the file has ended, which `is_ended`
+    /// tells.
     pub fn run(&mut self, output: &mut [u8], is_ended: bool) -> Result<usize, String> {
         loop {
             if let Some(failure) = &self.failure {
@@ -162,7 +166,7 @@ fn cut(name: &str) -> String {
 
 fn damaged(name: &str, error: &io::Error) -> String {
     let words = error.to_string();
-    // libzstd's and lzma-rust2's words for a window or a dictionary beyond our limit.
+    // The messages of libzstd and lzma-rust2 for a window or a dictionary beyond the limit.
     if words.contains("too much memory") || words.contains("mem_limit") {
         return format!("the {name} data needs more memory than is allowed here");
     }
@@ -173,7 +177,7 @@ fn damaged(name: &str, error: &io::Error) -> String {
 #[derive(Default)]
 struct Gzip {
     decoder: Option<MultiGzDecoder<Vec<u8>>>,
-    /// What was decompressed and not handed on.
+    /// Decompressed bytes that were not passed on yet.
     output: Buffer,
     is_finished: bool,
     failure: Option<String>,
@@ -221,7 +225,7 @@ impl Gzip {
 /// zstd, any number of frames (RFC 8878).
 struct Zstd {
     decoder: Decoder<'static>,
-    /// Bytes that the decoder asks for next; 0 between frames.
+    /// The number of bytes that the decoder asks for next; 0 between frames.
     wanted: usize,
 }
 
@@ -233,7 +237,8 @@ impl Zstd {
     }
 
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
-        // No more than it asks for: of a call that fails everything is lost, and that is one block then.
+        // No more than the decoder asks for: when a call fails, all its output is lost, which is
+        // then one block.
         let len = input.len().min(self.wanted.max(1));
         let mut input = InBuffer::around(&input[..len]);
         let mut output = OutBuffer::around(output);
@@ -260,7 +265,7 @@ impl Zstd {
 struct Xz {
     stream: XzStream,
     is_finished: bool,
-    /// Whether nothing more comes of the bytes that are there.
+    /// No more output comes from the available bytes.
     is_drained: bool,
 }
 

@@ -1,50 +1,50 @@
-//! Decides which netlink messages belong to NET_DM. Its number differs from host to host and from boot
-//! to boot. So an announced number is valid only for the same interface and section, from the
-//! announcement on; where files of several hosts were merged, it is not valid even there.
+//! Decides which netlink messages belong to NET_DM. Its number differs from host to host and from
+//! boot to boot. So an announced number is valid only for the same interface and section, from the
+//! announcement on; in a file that was merged from several hosts' captures, not even there.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// Numbers that are remembered of an interface: as many hosts' captures in one.
+/// The most numbers that are remembered for an interface: that of one host each.
 const MAX_IDS: usize = 8;
 
-/// What was announced, for each interface of the section at hand.
+/// The announced numbers for each interface of the current section.
 #[derive(Default)]
 pub struct Families {
     known: HashMap<u32, Ids, RandomState>,
-    /// The interface and number that were asked for last, and the answer.
+    /// The interface and the number of the last lookup, with its result.
     latest: Option<(u32, u16, Standing)>,
-    /// The number that was announced last, anywhere.
+    /// The number that was announced last, on any interface.
     last: Option<u16>,
 }
 
-/// Numbers that were announced as NET_DM's, the first `count`.
+/// Numbers that were announced as NET_DM's: the first `count` elements.
 #[derive(Clone, Copy, Default)]
 struct Ids {
     ids: [u16; MAX_IDS],
     count: usize,
 }
 
-/// What is known of a message's number.
+/// The status of a message's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is NET_DM's, and the only one that is.
+    /// It was announced as NET_DM's, as the only one.
     Announced,
-    /// It is NET_DM's, but only on one of several hosts.
+    /// It was announced as NET_DM's, but only for one of several hosts.
     Shared,
-    /// Nobody said so: the answer may be missing, or be that of another host.
+    /// It was not announced: the controller's answer may be missing, or be that of another host.
     Unannounced,
 }
 
 impl Families {
-    /// Another section begins.
+    /// Forgets all numbers, because another section begins.
     pub fn clear(&mut self) {
         self.known.clear();
         self.latest = None;
     }
 
-    /// NET_DM has this number on the host of that interface.
+    /// Notes that NET_DM has this number on the host of an interface.
     pub fn announce(&mut self, interface: u32, id: u16) {
         self.last = Some(id);
         self.latest = None;
@@ -56,7 +56,7 @@ impl Families {
         }
     }
 
-    /// What is known of a number.
+    /// Returns the status of a number.
     #[inline]
     pub fn standing(&mut self, interface: u32, id: u16) -> Standing {
         match self.latest {
@@ -80,7 +80,7 @@ impl Families {
         }
     }
 
-    /// The number that was announced last, whatever for.
+    /// Returns the number that was announced last, on any interface.
     pub fn last(&self) -> Option<u16> {
         self.last
     }

@@ -2,42 +2,42 @@
 
 use super::OpenError;
 use super::buffer::Buffer;
-use super::compression::{Decompression, Kind};
+use super::compression::{CompressionKind, Decompression};
 
-/// What came of the file and was not read yet.
+/// The bytes of the file that were read and not parsed yet.
 #[derive(Default)]
 pub struct Input {
     buffer: Buffer,
     decompression: Option<Decompression>,
-    /// Bytes of the capture before those in the buffer.
+    /// The number of bytes of the capture before those in the buffer.
     offset: u64,
-    /// Bytes that have to be in one piece.
+    /// The number of bytes that have to be contiguous.
     wanted: usize,
     is_ended: bool,
-    /// Why the bytes end before the file does.
+    /// The error for which no more bytes come.
     failure: Option<String>,
 }
 
 impl Input {
-    /// The bytes that can be read.
+    /// Returns the bytes that can be parsed.
     #[inline]
     pub fn pending(&self) -> &[u8] {
         self.buffer.pending()
     }
 
-    /// Takes bytes away from the beginning.
+    /// Removes bytes from the beginning.
     #[inline]
     pub fn consume(&mut self, len: usize) {
         self.buffer.consume(len);
         self.offset += len as u64;
     }
 
-    /// Where the pending bytes begin in the capture, decompressed.
+    /// Returns the position of the pending bytes in the decompressed capture.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Room for bytes of the file.
+    /// Returns space for bytes of the file.
     pub fn space(&mut self) -> &mut [u8] {
         match &mut self.decompression {
             Some(decompression) => decompression.space(),
@@ -45,7 +45,7 @@ impl Input {
         }
     }
 
-    /// So many bytes were put into the room.
+    /// Notes that so many bytes were written to the space.
     pub fn filled(&mut self, len: usize) {
         match &mut self.decompression {
             Some(decompression) => decompression.filled(len),
@@ -53,14 +53,14 @@ impl Input {
         }
     }
 
-    /// No more bytes come, perhaps for this reason.
+    /// Notes that no more bytes come, and the error if there was one.
     pub fn end(&mut self, failure: Option<String>) {
         self.is_ended = true;
         self.failure = failure;
     }
 
-    /// Fewer than `wanted` bytes are pending: whether bytes of the file are needed for more. Where they are not,
-    /// and there still are fewer, that was all.
+    /// Asks for `wanted` pending bytes. Returns whether more bytes of the file are needed for that.
+    /// If not, and there are still fewer, the capture has ended.
     pub fn more(&mut self, wanted: usize) -> bool {
         self.wanted = wanted;
         let Some(decompression) = &mut self.decompression else {
@@ -78,23 +78,23 @@ impl Input {
         false
     }
 
-    /// Why the bytes end before the file does.
+    /// Returns the error for which no more bytes come.
     pub fn failure(&self) -> Option<String> {
         self.failure.clone()
     }
 
-    /// What is wrong where bytes are missing.
+    /// Returns the description of the damage if bytes are missing at the end.
     pub fn cut(&self) -> String {
         let what = self.failure.as_deref().unwrap_or("the file is cut short");
         format!("{what}, in the packet or block")
     }
 
-    /// Decompresses from here on, if that is what the bytes need.
+    /// Starts the decompression if the file is compressed.
     pub fn begin_decompression(&mut self) -> Result<bool, OpenError> {
         if self.decompression.is_some() {
             return Ok(false);
         }
-        let Some(kind) = Kind::of(self.pending()) else {
+        let Some(kind) = CompressionKind::of(self.pending()) else {
             return Ok(false);
         };
         let mut decompression = Decompression::new(kind)?;

@@ -1,14 +1,15 @@
-//! The interfaces of a pcapng section (section 4.2 of the draft), as far as their packets need them.
+//! The interfaces of a pcapng section (section 4.2 of the draft), with the facts that their packets
+//! need.
 
 use super::options::Options;
 use super::resolution::Resolution;
-use super::{Remarks, link_type};
+use super::{Findings, link_type};
 use crate::interface::{InterfaceFacts, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{Basis, LinkType, MAX_NAME};
 
-/// Memory for the interfaces of a section, which have to be kept: some hundred thousand of them. More is
-/// damage.
+/// The most memory for the interfaces of a section, which have to be remembered: enough for some
+/// hundred thousand. More are treated as damage.
 const MAX_MEMORY: usize = 64 * 1024 * 1024;
 
 /// Options of an Interface Description Block.
@@ -23,19 +24,19 @@ mod option {
 #[derive(Default)]
 pub struct Interfaces {
     described: Vec<Described>,
-    /// Bytes that their names take.
+    /// The total length of their names.
     names: usize,
 }
 
-/// What is kept of an interface description.
+/// The facts of an interface description that are needed later.
 #[derive(Clone, Debug)]
 pub struct Described {
     pub link: LinkType,
-    /// The most bytes that are captured of a packet; 0 means any number.
+    /// The most bytes that were captured of a packet; 0 means no limit.
     pub snaplen: u32,
-    /// What our own description says, or another program's name.
+    /// The facts in dwdump's own description, or the name that another program wrote.
     pub facts: Option<InterfaceFacts>,
-    /// Whether it is our interface 0, whose statistics tell the loss.
+    /// It is dwdump's interface 0, whose statistics hold the loss.
     pub is_monitor: bool,
     pub resolution: Resolution,
 }
@@ -50,15 +51,15 @@ impl Interfaces {
         *self = Self::default();
     }
 
-    /// Adds the interface of a block; `None` where there are too many.
-    pub fn add(&mut self, body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Option<()> {
-        let described = describe(body, order, remarks);
+    /// Adds the interface of a block. Returns `None` if there are too many.
+    pub fn add(&mut self, body: &[u8], order: ByteOrder, findings: &mut Findings) -> Option<()> {
+        let described = describe(body, order, findings);
         let name = described
             .facts
             .as_ref()
             .and_then(|facts| facts.input.as_ref());
         self.names += name.map_or(0, |(_, name)| name.capacity());
-        // A vector that grows may be twice as long, and is there twice while it does.
+        // A growing vector may be twice as long as needed, and exists twice while it is copied.
         let memory = self.names + 3 * size_of::<Described>() * self.described.len();
         if memory > MAX_MEMORY {
             return None;
@@ -68,11 +69,11 @@ impl Interfaces {
     }
 }
 
-/// Any body gives an interface, since the others are counted from the first.
-fn describe(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Described {
+/// Parses a description. Every body gives an interface, because interfaces are numbered in order.
+fn describe(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Described {
     const FIXED_LEN: usize = 8;
     let (fixed, options) = body.split_at_checked(FIXED_LEN).unwrap_or_default();
-    remarks.skipped_options += u64::from(fixed.is_empty());
+    findings.skipped_options += u64::from(fixed.is_empty());
     let link = fixed.get(..2).and_then(|bytes| order.u16(bytes));
     let snaplen = fixed.get(4..).and_then(|bytes| order.u32(bytes));
     let (mut name, mut description) = (&[][..], String::new());
@@ -101,13 +102,13 @@ fn describe(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Described {
             }),
             _ => true,
         };
-        remarks.skipped_options += u64::from(!understood);
+        findings.skipped_options += u64::from(!understood);
     }
-    remarks.skipped_options += u64::from(options.are_cut());
-    // Some programs write the byte that ends a string in C, too.
+    findings.skipped_options += u64::from(options.are_cut());
+    // Some programs include the NUL that ends a string in C.
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     let is_monitor = name == MONITOR_NAME.as_bytes() && description == MONITOR_DESCRIPTION;
-    // Other programs' interfaces have a name, and no index.
+    // Other programs' interfaces have a name, but no index.
     let named = || {
         (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
             input: Some((0.into(), name[..name.len().min(MAX_NAME)].to_vec())),
@@ -117,7 +118,7 @@ fn describe(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Described {
     };
     let ours = InterfaceFacts::read(&String::from_utf8_lossy(name), &description);
     Described {
-        // None that there is.
+        // A number that no link type has.
         link: link.map_or(LinkType(u16::MAX), |link| link_type(u32::from(link))),
         snaplen: snaplen.unwrap_or(0),
         facts: ours.or_else(named),

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::families::{Families, Standing};
-use super::{Packet, Remarks};
+use super::{Findings, Packet};
 use crate::net_dm::alert::Alert;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::{
@@ -16,17 +16,17 @@ use crate::packet::{ArpHardware, SLL_LEN, SLL2_LEN, be16};
 use crate::record::LinkType;
 use crate::source::{Event, NotPackets};
 
-/// The messages of a packet, behind its cooked header.
+/// The netlink messages of a packet, after its cooked header.
 #[derive(Clone, Copy)]
 pub struct Datagram<'a> {
     bytes: &'a [u8],
     order: ByteOrder,
-    /// Whether bytes are missing at the end.
+    /// Bytes are missing at the end.
     is_cut: bool,
 }
 
-/// Whether a packet of this link type holds netlink messages: those of LINKTYPE_NETLINK do, and in the other
-/// cooked captures those of nlmon.
+/// Returns whether a packet holds netlink messages: those of LINKTYPE_NETLINK do, and, in other
+/// cooked captures, those of nlmon.
 #[inline]
 pub fn are_in(packet: &Packet<'_>) -> bool {
     let hardware = match packet.link {
@@ -39,11 +39,12 @@ pub fn are_in(packet: &Packet<'_>) -> bool {
 }
 
 impl<'a> Datagram<'a> {
-    /// The messages behind the cooked header, where they are generic netlink's; their byte order is the file's,
-    /// unless only the other one makes sense of the first length.
+    /// Returns the messages after the cooked header if they are generic netlink's. Their byte order
+    /// is the file's, unless only the other one gives the first message a possible length.
     pub fn of(packet: &Packet<'a>) -> Option<Self> {
         const GENERIC: u16 = 16;
-        // The header of LINKTYPE_NETLINK is that of LINKTYPE_LINUX_SLL, with the netlink family for a protocol.
+        // The header of LINKTYPE_NETLINK is that of LINKTYPE_LINUX_SLL, with the netlink family as
+        // the protocol.
         let (family_at, header_len) = match packet.link {
             LinkType::LINUX_SLL2 => (0, SLL2_LEN),
             _ => (14, SLL_LEN),
@@ -69,7 +70,7 @@ impl<'a> Datagram<'a> {
         })
     }
 
-    /// The number of NET_DM, where it is told here.
+    /// Returns the number of NET_DM if a message here announces it.
     pub fn family(self) -> Option<u16> {
         let messages = Messages::new(self.bytes, self.order);
         let answers = messages.filter(|message| message.kind == GENL_ID_CTRL);
@@ -77,20 +78,20 @@ impl<'a> Datagram<'a> {
         ids.last()
     }
 
-    /// Hands on all that the messages tell.
+    /// Passes on all events in the messages.
     pub fn deliver<B>(
         self,
         packet: &Packet<'_>,
         not_packets: NotPackets,
         families: &mut Families,
-        remarks: &mut Remarks,
+        findings: &mut Findings,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let mut context = Context {
             packet,
             not_packets,
             families,
-            remarks,
+            findings,
             take,
         };
         let mut messages = Messages::new(self.bytes, self.order);
@@ -102,15 +103,15 @@ impl<'a> Datagram<'a> {
             }
         }
         if messages.rest().is_empty() {
-            // Cut right behind the cooked header: nobody knows what was there.
+            // Truncated directly after the cooked header, so that the lost content is unknown.
             let is_lost = self.is_cut && self.bytes.is_empty();
-            context.remarks.damaged_messages += u64::from(is_lost);
+            context.findings.damaged_messages += u64::from(is_lost);
             return ControlFlow::Continue(());
         }
         self.deliver_rest(messages.rest(), previous, &mut context)
     }
 
-    /// A last message that is damaged, or cut as the packet is.
+    /// Passes on the events in the last message if it is damaged, or truncated like the packet.
     #[cold]
     fn deliver_rest<B>(
         self,
@@ -120,7 +121,7 @@ impl<'a> Datagram<'a> {
     ) -> ControlFlow<B> {
         const COMMAND_AT: usize = MESSAGE_HEADER_LEN;
         let kind = rest.get(4..6).and_then(|bytes| self.order.u16(bytes));
-        // What begins like a list of families is one: a datagram holds one answer.
+        // A message that continues a list of families belongs to it: a datagram holds one answer.
         let is_drop = match kind.or(previous) {
             Some(kind) if kind <= GENL_ID_CTRL => false,
             Some(kind) => {
@@ -151,26 +152,26 @@ impl<'a> Datagram<'a> {
             if let Some(kind) = kind
                 && (alert.is_likely() || is_announced && alert.has_place())
             {
-                context.remarks.damaged_messages += u64::from(!has_all_facts);
+                context.findings.damaged_messages += u64::from(!has_all_facts);
                 return context.alert(kind, &alert);
             }
         }
-        context.remarks.damaged_messages += 1;
+        context.findings.damaged_messages += 1;
         ControlFlow::Continue(())
     }
 }
 
-/// The length that the first message says.
+/// Returns the length in the first message's header.
 fn first_len(bytes: &[u8], order: ByteOrder) -> Option<usize> {
     Some(order.u32(bytes.get(..4)?)? as usize)
 }
 
-/// What the messages of a packet are delivered with.
+/// The context in which the messages of a packet are decoded.
 struct Context<'c, T> {
     packet: &'c Packet<'c>,
     not_packets: NotPackets,
     families: &'c mut Families,
-    remarks: &'c mut Remarks,
+    findings: &'c mut Findings,
     take: &'c mut T,
 }
 
@@ -195,7 +196,7 @@ impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
             return self.summary(generic, standing);
         }
         let alert = Alert::decode(generic.attributes);
-        // What can be nothing else is an alert, whatever was announced.
+        // A message that can be nothing else is an alert, whatever was announced.
         let is_ours = match standing {
             Standing::Announced => true,
             Standing::Shared => alert.is_likely(),
@@ -204,21 +205,21 @@ impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
         if is_ours {
             return self.alert(kind, &alert);
         }
-        self.remarks.undecided_messages += u64::from(alert.is_likely());
+        self.findings.undecided_messages += u64::from(alert.is_likely());
         ControlFlow::Continue(())
     }
 
-    /// An alert in a message of type `kind`.
+    /// Passes on an alert in a message of type `kind`.
     #[inline]
     fn alert(&mut self, kind: u16, alert: &Alert<'_>) -> ControlFlow<B> {
-        self.remarks.skipped_attributes += u64::from(alert.skipped);
+        self.findings.skipped_attributes += u64::from(alert.skipped);
         match alert.content {
             Content::Netlink { kind: of } if of == kind => {
-                self.remarks.alerts_of_alerts += 1;
+                self.findings.alerts_of_alerts += 1;
                 return ControlFlow::Continue(());
             }
             Content::Data if self.not_packets == NotPackets::LeaveOut => {
-                self.remarks.not_packets += 1;
+                self.findings.not_packets += 1;
                 return ControlFlow::Continue(());
             }
             Content::Packet | Content::Netlink { .. } | Content::Data => {}
@@ -229,11 +230,11 @@ impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
 
     fn summary(&mut self, message: &Generic<'_>, standing: Standing) -> ControlFlow<B> {
         let Some(summary) = SummaryAlert::decode(message) else {
-            self.remarks.damaged_messages += u64::from(standing == Standing::Announced);
+            self.findings.damaged_messages += u64::from(standing == Standing::Announced);
             return ControlFlow::Continue(());
         };
-        self.remarks.summaries += 1;
-        self.remarks.summary_drops += summary.drops;
+        self.findings.summaries += 1;
+        self.findings.summary_drops += summary.drops;
         let time = self.packet.time;
         summary.try_for_each(|cause, count| (self.take)(Event::Count { cause, count, time }))?;
         let is_full = summary.is_full();

@@ -1,6 +1,6 @@
-//! Capture files: our own pcapng, the C tool's and nlmon's netlink captures (pcap, or inside
-//! pcapng), and plain packets. Memory is bounded, whatever the file says; a damaged or cut file
-//! gives everything before the damage.
+//! Reads capture files: dwdump's own pcapng, netlink captures of the C tool and of nlmon (pcap, or
+//! inside pcapng), and plain packets. Memory is bounded, whatever the file contains; of a damaged
+//! or truncated file, everything before the damage is read.
 //!
 //! # Example
 //!
@@ -50,8 +50,8 @@ use crate::record::{CaptureHost, DropRecord, LinkType, Loss, Timestamp};
 use crate::source::{Event, NotPackets};
 use crate::untrusted::Untrusted;
 
-/// The longest packet of a pcap file that is read. Wireshark's own limit: nothing but the length tells a packet
-/// from damage there.
+/// The longest packet that is read from a pcap file, Wireshark's own limit. In this format, only
+/// the length distinguishes a packet from damage.
 const MAX_PACKET: usize = 262_144;
 
 /// A capture file that is read whenever its reader needs bytes.
@@ -60,62 +60,63 @@ pub struct Savefile<R: Read> {
     reader: Reader,
 }
 
-/// What the reading came across, beside records.
+/// The results of reading a file, besides its records: its facts and the problems in it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Remarks {
-    /// Summary alerts, and what they count.
+pub struct Findings {
+    /// Summary alerts.
     pub summaries: u64,
-    /// Drops that those counted.
+    /// Drops that the summary alerts counted.
     pub summary_drops: u64,
     /// Attributes of alerts that were skipped: unknown, or of the wrong size.
     pub skipped_attributes: u64,
-    /// Netlink records in which a drop, or facts of one, may be lost.
+    /// Netlink records in which a drop, or facts of one, may have been lost.
     pub damaged_messages: u64,
-    /// Messages that may be alerts, but that nothing tells from those of another family.
+    /// Messages that may be alerts or messages of another family.
     pub undecided_messages: u64,
     /// Alerts of data that never was a packet, left out.
     pub not_packets: u64,
     /// Alerts of alerts that the kernel freed as dropped, left out.
     pub alerts_of_alerts: u64,
-    /// Options of pcapng blocks that were skipped: of the wrong length, or cut.
+    /// Options of pcapng blocks that were skipped: of the wrong length, or truncated.
     pub skipped_options: u64,
-    /// Blocks of pcapng that hold neither packets nor what is needed to read them.
+    /// Blocks of pcapng that contain neither packets nor anything needed to read them.
     pub skipped_blocks: u64,
-    /// Packets left out: of an interface that the file does not describe, or in a block too short for them.
+    /// Packets that were left out: of an interface that the file does not describe, or in a block
+    /// too short for them.
     pub unreadable_packets: u64,
     /// Packets whose time is before 1970 or after 2554.
     pub odd_times: u64,
     /// Packets without drop facts.
     pub plain_packets: u64,
-    /// Packets of a link type whose headers are not understood, and the first such type.
+    /// Packets of link types whose headers dwdump does not parse, and the first such type.
     pub foreign_links: Option<(LinkType, u64)>,
-    /// What the file says of loss; `None` where it says nothing.
+    /// The loss that the file states; `None` where it states none.
     pub loss: Option<Loss>,
-    /// Why drops are missing that are not counted as lost, as the file says.
+    /// The reasons that the file states for drops that are missing without being counted as lost.
     pub incomplete: Vec<Untrusted>,
-    /// First and last moment of the capture, as the file says.
+    /// The first and the last moment of the capture, as the file states them.
     pub period: Option<(Timestamp, Timestamp)>,
     /// The machine of the capture.
     pub host: CaptureHost,
-    /// Whether a section of pcapng told of its machine.
+    /// A section of pcapng has described its host.
     has_section: bool,
 }
 
-/// Why a file cannot be read at all.
+/// An error for which no part of a file can be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Reading failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It has no content.
+    /// The file has no content.
     #[error("the file is empty")]
     Empty,
-    /// Its first bytes are those of a compression that is not read.
+    /// Its first bytes are those of a compression that is not supported.
     #[error("the file is compressed ({})", .0.name)]
     Compressed(Foreign),
-    /// Its first bytes are those of no capture.
+    /// Its first bytes are those of no known format.
     #[error("not a capture file: neither pcap nor pcapng")]
     Unknown,
     /// Its header is damaged.
@@ -123,7 +124,7 @@ pub enum OpenError {
     Damaged(#[from] Damage),
 }
 
-/// A compression that is not read, by name, and what undoes it.
+/// A compression that is not supported: its name, and a command that decompresses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// For instance `bzip2`.
@@ -132,21 +133,22 @@ pub struct Foreign {
     pub command: &'static str,
 }
 
-/// Where a file stops making sense.
+/// The damage at which the reading of a file ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct Damage {
-    /// Where the damaged packet or block begins; in a compressed file, of what is compressed.
+    /// The position of the damaged packet or block; in a compressed file, that in the decompressed
+    /// data.
     pub offset: u64,
-    /// What is wrong there.
+    /// The description of the damage.
     pub what: String,
 }
 
-/// A packet out of the file, in the reader's buffer.
+/// A packet of the file, in the reader's buffer.
 #[derive(Clone, Copy, Debug)]
 struct Packet<'a> {
     time: Option<Timestamp>,
-    /// Whether the file says a time that cannot be held.
+    /// Its time cannot be represented by [`Timestamp`].
     has_odd_time: bool,
     original_len: u32,
     link: LinkType,
@@ -154,35 +156,35 @@ struct Packet<'a> {
     interface: u32,
     facts: Option<&'a InterfaceFacts>,
     data: &'a [u8],
-    /// What follows the packet in its block.
+    /// The bytes after the packet in its block: its options.
     options: &'a [u8],
-    /// The file's, or the section's.
+    /// The byte order of the file or of the section.
     order: ByteOrder,
 }
 
-/// What is next in the file.
-enum Next<T> {
-    Packet(Found<T>),
-    /// So many bytes that hold no packet.
+/// The next item in the file.
+enum NextItem<T> {
+    Packet(TakenPacket<T>),
+    /// This many bytes without a packet.
     Other(usize),
-    /// So many bytes that begin another section.
+    /// This many bytes that begin another section.
     Section(usize),
-    /// So many bytes have to be there before anything can be said.
+    /// This many bytes are needed to parse the next item.
     Needs(usize),
 }
 
-/// A packet that was taken, and where it ends.
-struct Found<T> {
-    /// What became of it.
+/// A packet that was taken, with its length in the file.
+struct TakenPacket<T> {
+    /// What `take` returned.
     taken: T,
-    /// Bytes of the packet and its headers.
+    /// The length of the packet and its headers.
     len: usize,
-    /// Whether its block goes on behind those.
+    /// Its block continues after these bytes.
     is_cut: bool,
 }
 
 impl<R: Read> Savefile<R> {
-    /// Looks at the header, and as far as the first packet: see [`Reader::open`].
+    /// Reads the header, and up to the first packet: see [`Reader::open`].
     pub fn open(source: R) -> Result<Self, OpenError> {
         let mut file = Self {
             source,
@@ -194,17 +196,17 @@ impl<R: Read> Savefile<R> {
         Ok(file)
     }
 
-    /// What was come across so far; the host's part is known from the beginning.
-    pub fn remarks(&self) -> &Remarks {
-        self.reader.remarks()
+    /// Returns the results so far. The facts of the host are complete once the file is open.
+    pub fn findings(&self) -> &Findings {
+        self.reader.findings()
     }
 
-    /// The number of NET_DM in the file, as far as it was learnt.
+    /// Returns the number of NET_DM in the file, if it is known by now.
     pub fn family(&self) -> Option<u16> {
         self.reader.family()
     }
 
-    /// Hands every record to `take` until it breaks. Ends with the damage where there is some.
+    /// Calls `take` with each record until it breaks. If the file is damaged, returns the damage.
     pub fn for_each<B>(
         &mut self,
         mut take: impl FnMut(&DropRecord<'_>) -> ControlFlow<B>,
@@ -215,8 +217,7 @@ impl<R: Read> Savefile<R> {
         })
     }
 
-    /// Hands everything to `take` that the file tells, until it breaks. Ends with the damage where
-    /// there is some.
+    /// Calls `take` with each event until it breaks. If the file is damaged, returns the damage.
     pub fn for_each_event<B>(
         &mut self,
         mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
@@ -248,7 +249,7 @@ impl<R: Read> Savefile<R> {
 fn link_type(number: u32) -> LinkType {
     // The upper half holds the length of a frame check sequence, which the kernel never sends.
     match LinkType((number & 0xffff) as u16) {
-        // What BSDs and old programs write for LINKTYPE_RAW.
+        // The numbers that BSDs and old programs write for LINKTYPE_RAW.
         LinkType(12 | 14) => LinkType::RAW,
         link => link,
     }

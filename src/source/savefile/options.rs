@@ -5,7 +5,8 @@ use crate::net_dm::netlink::ByteOrder;
 /// `opt_endofopt`.
 const END: u16 = 0;
 
-/// Code and value of each option, to the end or to the first length that reaches beyond the block.
+/// Yields the code and value of each option, up to the end or the first length that exceeds the
+/// block.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     rest: &'a [u8],
@@ -17,7 +18,7 @@ impl<'a> Options<'a> {
         Self { rest: bytes, order }
     }
 
-    /// Behind the last option: whether bytes are left that are no option.
+    /// After the last option: returns whether bytes are left that are not an option.
     pub fn are_cut(&self) -> bool {
         !self.rest.is_empty()
     }

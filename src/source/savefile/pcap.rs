@@ -1,38 +1,40 @@
 //! Parses classic pcap files.
 
-use super::{Found, MAX_PACKET, Next, Packet, link_type};
+use super::{MAX_PACKET, NextItem, Packet, TakenPacket, link_type};
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{LinkType, Timestamp};
 
 /// Bytes of the file header.
 pub const HEADER_LEN: usize = 24;
 
-/// The kind of packets in the file, as its header says it.
+/// The format of the packets in the file, from its header.
 pub struct PcapFile {
     link: LinkType,
     order: ByteOrder,
-    /// Nanoseconds of a fraction.
+    /// The number of nanoseconds in a unit of the times' fraction.
     unit: u64,
-    /// Bytes of the header of each packet.
+    /// The length of the header of each packet.
     packet_header_len: usize,
     lengths: Lengths,
 }
 
-/// Which of the two lengths of a packet comes first.
+/// The order of the two lengths of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lengths {
-    /// The captured one.
+    /// The captured length comes first.
     InOrder,
-    /// The original one.
+    /// The original length comes first.
     Swapped,
-    /// Programs of that time differ: the smaller one was captured.
+    /// Either may come first, because programs of that time differ: the smaller one is the captured
+    /// length.
     Unsure,
 }
 
-/// What the first four bytes say: byte order, nanoseconds of a fraction, bytes of each packet's header.
+/// Parses the first four bytes: the byte order, the number of nanoseconds in a unit of the times'
+/// fraction, and the length of each packet's header.
 pub fn magic(bytes: [u8; 4]) -> Option<(ByteOrder, u64, usize)> {
-    /// "Modified" files, of Alexey Kuznetzov's patch: index of the interface, protocol and packet type follow
-    /// the lengths.
+    /// "Modified" files, of Alexey Kuznetzov's patch: after the lengths, each packet has an
+    /// interface index, a protocol and a packet type.
     const PATCHED: u32 = 0xa1b2_cd34;
     let little = u32::from_le_bytes(bytes);
     [
@@ -75,16 +77,16 @@ impl PcapFile {
         })
     }
 
-    /// Gives `take` the packet at the beginning of `bytes`.
+    /// Returns the item at the beginning of `bytes`, and calls `take` with a packet.
     #[inline]
     pub fn next<T>(
         &self,
         bytes: &[u8],
         take: impl FnOnce(&Packet<'_>) -> T,
-    ) -> Result<Next<T>, String> {
+    ) -> Result<NextItem<T>, String> {
         let header_len = self.packet_header_len;
         let Some(header) = bytes.get(..header_len) else {
-            return Ok(Next::Needs(header_len));
+            return Ok(NextItem::Needs(header_len));
         };
         let field = |at: usize| {
             let number = self.order.u32(&header[at..at + 4]);
@@ -108,7 +110,7 @@ impl PcapFile {
         }
         let len = header_len + usize::try_from(captured).unwrap_or(usize::MAX);
         let Some(data) = bytes.get(header_len..len) else {
-            return Ok(Next::Needs(len));
+            return Ok(NextItem::Needs(len));
         };
         let packet = Packet {
             time: Some(Timestamp(seconds * 1_000_000_000 + fraction * self.unit)),
@@ -121,7 +123,7 @@ impl PcapFile {
             order: self.order,
             has_odd_time: false,
         };
-        Ok(Next::Packet(Found {
+        Ok(NextItem::Packet(TakenPacket {
             taken: take(&packet),
             len,
             is_cut: false,

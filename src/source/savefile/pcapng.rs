@@ -1,9 +1,9 @@
 //! Parses pcapng files (draft-ietf-opsawg-pcapng) block by block. Only an error that makes it
-//! impossible to continue is damage; everything else that is wrong is skipped and counted.
+//! impossible to continue is treated as damage; all others are skipped and counted.
 
 use super::interfaces::{Described, Interfaces};
 use super::options::Options;
-use super::{Found, Next, Packet, Remarks};
+use super::{Findings, NextItem, Packet, TakenPacket};
 use crate::interface::INCOMPLETE;
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, MAX_NAME, Timestamp};
@@ -11,13 +11,13 @@ use crate::untrusted::Untrusted;
 
 /// The type of a Section Header Block, the same in both byte orders.
 pub const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
-/// The longest block that is looked at whole: Wireshark's longest packet, and some megabytes of comments. Of a
-/// longer one the beginning counts, and the rest is skipped unread.
+/// The longest block that is parsed as a whole: Wireshark's longest packet, and some megabytes of
+/// comments. Of a longer one, the beginning is parsed and the rest is skipped.
 const MAX_BLOCK: usize = 8 * 1024 * 1024;
-/// A block without a packet that is longer is skipped without waiting for all of it.
+/// A longer block without a packet is skipped without waiting for all of it.
 const MAX_UNREAD: usize = 64 * 1024;
 
-/// Block types that are read.
+/// Block types that are parsed.
 mod kind {
     pub const SECTION_HEADER: u32 = 0x0a0d_0d0a;
     pub const INTERFACE_DESCRIPTION: u32 = 1;
@@ -27,35 +27,35 @@ mod kind {
     pub const ENHANCED_PACKET: u32 = 6;
 }
 
-/// Where the reading of a pcapng file stands.
+/// The state of parsing a pcapng file.
 pub struct PcapngFile {
     order: ByteOrder,
     interfaces: Interfaces,
-    /// A block of which some bytes are still to be skipped.
+    /// The block that is being skipped.
     skipping: Option<Skipping>,
 }
 
 struct Skipping {
-    /// Bytes before the length at the end.
+    /// The number of bytes before the length at the end.
     left: u64,
-    /// What that length has to be.
+    /// The correct value of that length.
     total: u32,
 }
 
 /// A block at the beginning of the buffer.
 struct Block<'a> {
     kind: u32,
-    /// Without type and lengths, perhaps cut.
+    /// The block without type and lengths, possibly truncated.
     body: &'a [u8],
-    /// Bytes of it in the buffer.
+    /// The number of its bytes in the buffer.
     len: usize,
-    /// Bytes behind those, before the length at the end.
+    /// The number of further bytes, before the length at the end.
     beyond: u64,
     total: u32,
 }
 
 impl Block<'_> {
-    /// What is to be skipped behind the bytes in the buffer.
+    /// Returns the rest of the block that has to be skipped after the bytes in the buffer.
     fn rest(&self) -> Option<Skipping> {
         (self.beyond > 0).then_some(Skipping {
             left: self.beyond,
@@ -64,7 +64,7 @@ impl Block<'_> {
     }
 }
 
-/// What the blocks of packets need of their section.
+/// The facts of a section that are needed to parse its packets.
 #[derive(Clone, Copy)]
 struct Section<'a> {
     order: ByteOrder,
@@ -80,22 +80,22 @@ impl PcapngFile {
         }
     }
 
-    /// What is at the beginning of `bytes`; a packet is given to `take`. It stays the next one while its bytes
-    /// are there.
+    /// Returns the item at the beginning of `bytes`, and calls `take` with a packet. The same packet
+    /// is read again until its bytes are removed.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see enhanced_packet")]
     pub fn next<T>(
         &mut self,
         bytes: &[u8],
-        remarks: &mut Remarks,
-        mut take: impl FnMut(&Packet<'_>, &mut Remarks) -> T,
-    ) -> Result<Next<T>, String> {
+        findings: &mut Findings,
+        mut take: impl FnMut(&Packet<'_>, &mut Findings) -> T,
+    ) -> Result<NextItem<T>, String> {
         if self.skipping.is_some() {
             return self.go_on_skipping(bytes);
         }
         let block = match self.block(bytes)? {
             Ok(block) => block,
-            Err(needed) => return Ok(Next::Needs(needed)),
+            Err(needed) => return Ok(NextItem::Needs(needed)),
         };
         let Block {
             kind, body, len, ..
@@ -104,69 +104,69 @@ impl PcapngFile {
             kind,
             kind::ENHANCED_PACKET | kind::PACKET | kind::SIMPLE_PACKET
         ) {
-            self.read_other(kind, body, remarks)?;
+            self.read_other(kind, body, findings)?;
             self.skipping = block.rest();
             return Ok(if kind == kind::SECTION_HEADER {
-                Next::Section(len)
+                NextItem::Section(len)
             } else {
-                Next::Other(len)
+                NextItem::Other(len)
             });
         }
         let section = Section {
             order: self.order,
             interfaces: &self.interfaces,
         };
-        let mut give = |packet: Option<Packet<'_>>| Some(take(&packet?, remarks));
+        let mut give = |packet: Option<Packet<'_>>| Some(take(&packet?, findings));
         let taken = match kind {
             kind::ENHANCED_PACKET => give(section.enhanced_packet(body)),
             kind::PACKET => give(section.obsolete_packet(body)),
             _ => give(section.simple_packet(body)),
         };
         let Some(taken) = taken else {
-            remarks.unreadable_packets += 1;
+            findings.unreadable_packets += 1;
             self.skipping = block.rest();
-            return Ok(Next::Other(len));
+            return Ok(NextItem::Other(len));
         };
-        Ok(Next::Packet(Found {
+        Ok(NextItem::Packet(TakenPacket {
             taken,
             len,
             is_cut: block.beyond > 0,
         }))
     }
 
-    /// Whether bytes of a block that is skipped are still to come.
+    /// Returns whether more bytes of a skipped block are expected.
     pub fn is_inside_a_block(&self) -> bool {
         self.skipping.is_some()
     }
 
-    /// The packet of a block that is cut was taken, the beginning of `bytes`: the rest is skipped.
+    /// Skips the rest of a truncated block whose packet, at the beginning of `bytes`, was taken.
     pub fn skip_rest(&mut self, bytes: &[u8]) {
         if let Ok(Ok(block)) = self.block(bytes) {
             self.skipping = block.rest();
         }
     }
 
-    fn go_on_skipping<T>(&mut self, bytes: &[u8]) -> Result<Next<T>, String> {
+    fn go_on_skipping<T>(&mut self, bytes: &[u8]) -> Result<NextItem<T>, String> {
         let Some(Skipping { left, total }) = &mut self.skipping else {
-            return Ok(Next::Other(0));
+            return Ok(NextItem::Other(0));
         };
         if *left > 0 {
             if bytes.is_empty() {
-                return Ok(Next::Needs(1));
+                return Ok(NextItem::Needs(1));
             }
             let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
             *left -= len as u64;
-            return Ok(Next::Other(len));
+            return Ok(NextItem::Other(len));
         }
         let Some(behind) = bytes.get(..4) else {
-            return Ok(Next::Needs(4));
+            return Ok(NextItem::Needs(4));
         };
         check_lengths(*total, self.order.u32(behind))?;
         self.skipping = None;
-        Ok(Next::Other(4))
+        Ok(NextItem::Other(4))
     }
 
-    /// The block at the beginning; the bytes that are needed where it is not there yet.
+    /// Returns the block at the beginning, or the number of bytes that it needs.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see enhanced_packet")]
     fn block<'a>(&mut self, bytes: &'a [u8]) -> Result<Result<Block<'a>, usize>, String> {
@@ -183,8 +183,8 @@ impl PcapngFile {
         }
         let kind = self.order.u32(&head[..4]).unwrap_or_default();
         let total = self.order.u32(&head[4..8]).unwrap_or_default();
-        // A length that is no multiple of 4 is an error of the writer; where the block ends, its second length
-        // stands for it, as Wireshark has it.
+        // If the length is not a multiple of 4, which is an error of the writer, the block ends
+        // where its second length is found, as in Wireshark.
         let len = (total as usize).next_multiple_of(4);
         if len < SHORTEST {
             return Err(format!("a block of {total} bytes"));
@@ -224,27 +224,32 @@ impl PcapngFile {
         }))
     }
 
-    /// A block that holds no packet.
-    fn read_other(&mut self, kind: u32, body: &[u8], remarks: &mut Remarks) -> Result<(), String> {
+    /// Parses a block without a packet.
+    fn read_other(
+        &mut self,
+        kind: u32,
+        body: &[u8],
+        findings: &mut Findings,
+    ) -> Result<(), String> {
         match kind {
             kind::SECTION_HEADER => {
                 self.interfaces.clear();
-                read_section(body, self.order, remarks)
+                read_section(body, self.order, findings)
             }
             kind::INTERFACE_DESCRIPTION => self
                 .interfaces
-                .add(body, self.order, remarks)
+                .add(body, self.order, findings)
                 .ok_or_else(|| "too many interfaces".into()),
             kind::INTERFACE_STATISTICS => {
                 let number = body.get(..4).and_then(|bytes| self.order.u32(bytes));
                 let interface = number.and_then(|number| self.interfaces.get(number));
                 if let Some(interface) = interface.filter(|interface| interface.is_monitor) {
-                    read_statistics(body, self.order, interface, remarks);
+                    read_statistics(body, self.order, interface, findings);
                 }
                 Ok(())
             }
             _ => {
-                remarks.skipped_blocks += 1;
+                findings.skipped_blocks += 1;
                 Ok(())
             }
         }
@@ -252,9 +257,10 @@ impl PcapngFile {
 }
 
 impl<'a> Section<'a> {
-    /// An Enhanced Packet Block (section 4.3).
-    // Inlined, as is `next`, which gives packets to a closure: a packet returned through memory is read in larger
-    // pieces than it was written in, and the processor waits. That took 1.06 times as long where few match.
+    /// Parses an Enhanced Packet Block (section 4.3).
+    // Inlined, as is `next`, which calls a closure: a packet that is returned through memory is read in
+    // larger pieces than it was written, which stalls the processor. Reading a pcapng file of which few
+    // packets match took 1.06 times as long.
     #[inline(always)]
     fn enhanced_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
         const FIXED_LEN: usize = 20;
@@ -263,7 +269,7 @@ impl<'a> Section<'a> {
         self.packet(field(0), [field(4), field(8)], field(12), field(16), rest)
     }
 
-    /// A Packet Block (appendix A): obsolete, but not gone.
+    /// Parses a Packet Block (appendix A), which is obsolete but still in use.
     fn obsolete_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
         const FIXED_LEN: usize = 20;
         let (fixed, rest) = body.split_first_chunk::<FIXED_LEN>()?;
@@ -286,7 +292,7 @@ impl<'a> Section<'a> {
         let captured = captured as usize;
         let data = match rest.get(..captured) {
             Some(data) => data,
-            // A block longer than is looked at whole.
+            // The block is longer than those that are parsed as a whole.
             None if rest.len() + 64 > MAX_BLOCK => rest,
             None => return None,
         };
@@ -308,7 +314,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A Simple Packet Block (section 4.4), which has no time.
+    /// Parses a Simple Packet Block (section 4.4), which has no time.
     fn simple_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
         let (fixed, rest) = body.split_at_checked(4)?;
         let original_len = self.order.u32(fixed)?;
@@ -342,8 +348,9 @@ fn check_lengths(first: u32, second: Option<u32>) -> Result<(), String> {
     ))
 }
 
-/// Major version 1 is all there is (section 4.1); minor versions change nothing that is read here.
-fn read_section(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Result<(), String> {
+/// Parses a section header. Major version 1 is the only one (section 4.1); minor versions change
+/// nothing that is read here.
+fn read_section(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Result<(), String> {
     const FIXED_LEN: usize = 16;
     const HARDWARE: u16 = 2;
     const OS: u16 = 3;
@@ -364,17 +371,18 @@ fn read_section(body: &[u8], order: ByteOrder, remarks: &mut Remarks) -> Result<
             _ => {}
         }
     }
-    remarks.skipped_options += u64::from(options.are_cut());
-    // The first section's: there is one host that is told.
-    if !remarks.has_section {
-        remarks.host = host;
-        remarks.has_section = true;
+    findings.skipped_options += u64::from(options.are_cut());
+    // Only the first section's host is reported.
+    if !findings.has_section {
+        findings.host = host;
+        findings.has_section = true;
     }
     Ok(())
 }
 
-/// Loss and period, out of the statistics of our interface 0 (section 4.6). Several sections add up.
-fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks: &mut Remarks) {
+/// Reads loss and period from the statistics of dwdump's interface 0 (section 4.6). Several
+/// sections are added up.
+fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, findings: &mut Findings) {
     const FIXED_LEN: usize = 12;
     const COMMENT: u16 = 1;
     const START_TIME: u16 = 2;
@@ -392,7 +400,7 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks
         };
         let understood = match code {
             COMMENT => {
-                remember_incompleteness(value, remarks);
+                remember_incompleteness(value, findings);
                 true
             }
             START_TIME => set(&mut start, time()),
@@ -404,34 +412,34 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, remarks
             }),
             _ => true,
         };
-        remarks.skipped_options += u64::from(!understood);
+        findings.skipped_options += u64::from(!understood);
     }
-    remarks.skipped_options += u64::from(options.are_cut());
+    findings.skipped_options += u64::from(options.are_cut());
     if let Some(both) = both {
-        let loss = remarks.loss.get_or_insert_default();
+        let loss = findings.loss.get_or_insert_default();
         loss.queue = loss.queue.saturating_add(queue);
         loss.socket = loss.socket.saturating_add(both.saturating_sub(queue));
     }
     if let (Some(start), Some(end)) = (start, end) {
-        let (first, last) = remarks.period.unwrap_or((start, end));
-        remarks.period = Some((first.min(start), last.max(end)));
+        let (first, last) = findings.period.unwrap_or((start, end));
+        findings.period = Some((first.min(start), last.max(end)));
     }
 }
 
-/// Keeps what a comment says of missing drops; of many such comments, the first few.
-fn remember_incompleteness(comment: &[u8], remarks: &mut Remarks) {
+/// Keeps the reason that a comment gives for missing drops; of many such comments, the first few.
+fn remember_incompleteness(comment: &[u8], findings: &mut Findings) {
     const MAX_KEPT: usize = 10;
     let Some(why) = comment.strip_prefix(INCOMPLETE.as_bytes()) else {
         return;
     };
     let why = &why[..why.len().min(MAX_NAME)];
     let why = Untrusted::from(String::from_utf8_lossy(why).into_owned());
-    if remarks.incomplete.len() < MAX_KEPT && !remarks.incomplete.contains(&why) {
-        remarks.incomplete.push(why);
+    if findings.incomplete.len() < MAX_KEPT && !findings.incomplete.contains(&why) {
+        findings.incomplete.push(why);
     }
 }
 
-/// Whether there was a value to set.
+/// Sets the value and returns whether there was one.
 fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     let understood = value.is_some();
     *place = value.or(place.take());

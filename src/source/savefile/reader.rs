@@ -1,4 +1,4 @@
-//! A capture file, read without I/O: bytes go in, events come out.
+//! Reads a capture file without I/O: bytes go in, events come out.
 
 use std::ops::ControlFlow;
 
@@ -8,24 +8,24 @@ use super::input::Input;
 use super::messages::{self, Datagram};
 use super::pcap::{self, PcapFile};
 use super::pcapng::{self, PcapngFile};
-use super::{Damage, Next, OpenError, Packet, Remarks};
+use super::{Damage, Findings, NextItem, OpenError, Packet};
 use crate::packet;
 use crate::packet::COOKED_NETLINK;
 use crate::record::{Basis, DropRecord, Interface, Link, LinkType, Name};
 use crate::source::{Event, NotPackets};
 use crate::untrusted::Untrusted;
 
-/// Takes the bytes of a capture file as they come, and hands on what they tell. Whoever has the file calls
-/// [`open`](Self::open), then [`events`](Self::events), and puts bytes into [`space`](Self::space) whenever
-/// either needs some.
+/// Parses the bytes of a capture file as they come, and passes on its events. The caller calls
+/// [`open`](Self::open), then [`events`](Self::events), and writes bytes to [`space`](Self::space)
+/// whenever either needs more.
 pub struct Reader {
     input: Input,
-    /// Known once the file's header was read.
+    /// Known once the file's header has been parsed.
     format: Option<Format>,
-    /// Whether the first packet was looked at.
+    /// The first packet has been parsed.
     is_open: bool,
     decoder: Decoder,
-    remarks: Remarks,
+    findings: Findings,
 }
 
 enum Format {
@@ -33,27 +33,28 @@ enum Format {
     Pcapng(PcapngFile),
 }
 
-/// Turns packets of the file into events: comments and netlink messages are decoded here.
+/// Turns the packets of the file into events: decodes comments and netlink messages.
 struct Decoder {
     not_packets: NotPackets,
     comments: Comments,
     families: Families,
 }
 
-/// How far a reader came.
+/// The state of reading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<B> {
-    /// It goes on when there are more bytes.
+    /// More bytes are needed.
     NeedsBytes,
-    /// The file was read to its end; or, when it is opened, as far as its first packet.
+    /// The file was read to its end; when it is opened, up to its first packet.
     Done,
-    /// Whoever took the events wants no more.
+    /// The closure that took the events wants no more.
     Broken(B),
 }
 
 impl Reader {
-    /// Before the first byte. `not_packets` says what becomes of data that never was a packet, in
-    /// captures of netlink messages; in our own files, somebody wanted it.
+    /// Creates a reader. `not_packets` is the treatment of data that never was a packet, in
+    /// captures of netlink messages; dwdump's own files contain such data only if the user asked
+    /// for it.
     pub fn new(not_packets: NotPackets) -> Self {
         Self {
             input: Input::default(),
@@ -64,33 +65,34 @@ impl Reader {
                 comments: Comments::new(),
                 families: Families::default(),
             },
-            remarks: Remarks::default(),
+            findings: Findings::default(),
         }
     }
 
-    /// Room for the next bytes of the file, never empty; [`filled`](Self::filled) tells how many came.
+    /// Returns space for the next bytes of the file, never empty; [`filled`](Self::filled) takes
+    /// the number that was written to it.
     pub fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
 
-    /// So many bytes were put into [`space`](Self::space).
+    /// Notes that so many bytes were written to [`space`](Self::space).
     pub fn filled(&mut self, len: usize) {
         self.input.filled(len);
     }
 
-    /// There are no more bytes.
+    /// Notes that there are no more bytes.
     pub fn end(&mut self) {
         self.input.end(None);
     }
 
-    /// There are more bytes, but they cannot be read.
+    /// Notes that the remaining bytes cannot be read.
     pub fn fail(&mut self, error: &std::io::Error) {
         self.input
             .end(Some(format!("cannot read further: {error}")));
     }
 
-    /// Looks at the header, and as far as the first packet: in the C tool's files that one tells the number of
-    /// the family.
+    /// Parses the header, and the file up to the first packet, which in the C tool's files tells
+    /// the number of the family.
     pub fn open(&mut self) -> Result<Progress<()>, OpenError> {
         while !self.is_open {
             match self.begin()? {
@@ -101,7 +103,7 @@ impl Reader {
         Ok(Progress::Done)
     }
 
-    /// One step of the opening.
+    /// Does one step of opening the file.
     fn begin(&mut self) -> Result<Progress<()>, OpenError> {
         const MAGIC_LEN: usize = 6;
         let Some(format) = &mut self.format else {
@@ -138,15 +140,15 @@ impl Reader {
         };
         let offset = self.input.offset();
         let families = &mut self.decoder.families;
-        let next = format.next(self.input.pending(), &mut self.remarks, |packet, _| {
+        let next = format.next(self.input.pending(), &mut self.findings, |packet, _| {
             if let Some(id) = packet.family() {
                 families.announce(packet.interface, id);
             }
         });
         match next {
-            Ok(Next::Packet(_)) => self.is_open = true,
-            Ok(Next::Other(len) | Next::Section(len)) => self.input.consume(len),
-            Ok(Next::Needs(len)) => {
+            Ok(NextItem::Packet(_)) => self.is_open = true,
+            Ok(NextItem::Other(len) | NextItem::Section(len)) => self.input.consume(len),
+            Ok(NextItem::Needs(len)) => {
                 if self.input.more(len) {
                     return Ok(Progress::NeedsBytes);
                 }
@@ -156,25 +158,25 @@ impl Reader {
                 }
                 self.is_open = !has_grown;
             }
-            // Of the header nothing was understood; later damage is told when it is come to.
+            // The header could not be parsed. Later damage is reported when it is reached.
             Err(what) if offset == 0 => return Err(Damage { offset, what }.into()),
             Err(_) => self.is_open = true,
         }
         Ok(Progress::Done)
     }
 
-    /// What was come across so far; the host's part is known when the file is open.
-    pub fn remarks(&self) -> &Remarks {
-        &self.remarks
+    /// Returns the results so far. The facts of the host are complete once the file is open.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
-    /// The number of NET_DM in the file, as far as it was learnt.
+    /// Returns the number of NET_DM in the file, if it is known by now.
     pub fn family(&self) -> Option<u16> {
         self.decoder.families.last()
     }
 
-    /// Hands everything to `take` that the bytes tell, until it breaks. Ends with the damage where there is
-    /// some. The file has to be open.
+    /// Calls `take` with each event in the bytes until it breaks. If the file is damaged, returns
+    /// the damage. The file has to be open.
     pub fn events<B>(
         &mut self,
         mut take: impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
@@ -183,24 +185,24 @@ impl Reader {
             input,
             format: Some(format),
             decoder,
-            remarks,
+            findings,
             ..
         } = self
         else {
             return Ok(Progress::Done);
         };
         loop {
-            let next = format.next(input.pending(), remarks, |packet, remarks| {
-                decoder.deliver(packet, remarks, &mut take)
+            let next = format.next(input.pending(), findings, |packet, findings| {
+                decoder.deliver(packet, findings, &mut take)
             });
             let (len, is_cut, flow) = match next {
-                Ok(Next::Packet(found)) => (found.len, found.is_cut, found.taken),
-                Ok(Next::Other(len)) => (len, false, ControlFlow::Continue(())),
-                Ok(Next::Section(len)) => {
+                Ok(NextItem::Packet(found)) => (found.len, found.is_cut, found.taken),
+                Ok(NextItem::Other(len)) => (len, false, ControlFlow::Continue(())),
+                Ok(NextItem::Section(len)) => {
                     decoder.families.clear();
                     (len, false, ControlFlow::Continue(()))
                 }
-                Ok(Next::Needs(len)) => {
+                Ok(NextItem::Needs(len)) => {
                     if input.more(len) {
                         return Ok(Progress::NeedsBytes);
                     }
@@ -243,12 +245,12 @@ impl Format {
     fn next<T>(
         &mut self,
         bytes: &[u8],
-        remarks: &mut Remarks,
-        mut take: impl FnMut(&Packet<'_>, &mut Remarks) -> T,
-    ) -> Result<Next<T>, String> {
+        findings: &mut Findings,
+        mut take: impl FnMut(&Packet<'_>, &mut Findings) -> T,
+    ) -> Result<NextItem<T>, String> {
         match self {
-            Self::Pcap(file) => file.next(bytes, |packet| take(packet, remarks)),
-            Self::Pcapng(file) => file.next(bytes, remarks, take),
+            Self::Pcap(file) => file.next(bytes, |packet| take(packet, findings)),
+            Self::Pcapng(file) => file.next(bytes, findings, take),
         }
     }
 
@@ -265,37 +267,37 @@ impl Decoder {
     fn deliver<B>(
         &mut self,
         packet: &Packet<'_>,
-        remarks: &mut Remarks,
+        findings: &mut Findings,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        remarks.odd_times += u64::from(packet.has_odd_time);
+        findings.odd_times += u64::from(packet.has_odd_time);
         if messages::are_in(packet) && !packet.is_dropped_netlink() {
             if let Some(datagram) = Datagram::of(packet) {
                 let families = &mut self.families;
-                return datagram.deliver(packet, self.not_packets, families, remarks, take);
+                return datagram.deliver(packet, self.not_packets, families, findings, take);
             }
-            // Cut in the cooked header: nobody knows of what.
+            // Truncated in the cooked header, so that its content is unknown.
             let is_cut = packet.data.len() < packet.original_len as usize;
             let has_header = packet.data.len() >= packet::SLL_LEN;
-            remarks.damaged_messages += u64::from(is_cut && !has_header);
+            findings.damaged_messages += u64::from(is_cut && !has_header);
             return ControlFlow::Continue(());
         }
         let origin = packet.facts.and_then(|described| described.origin);
         self.comments
             .understand(packet.options, packet.order, origin, |options, notes| {
-                take(Event::Drop(&record(packet, options, notes, remarks)))
+                take(Event::Drop(&record(packet, options, notes, findings)))
             })
     }
 }
 
 impl Packet<'_> {
-    /// Whether it is a netlink message that was dropped, of a file of ours.
+    /// Returns whether a packet of dwdump's own file is a netlink message that was dropped.
     fn is_dropped_netlink(&self) -> bool {
         let origin = self.facts.and_then(|described| described.origin);
         self.link == LinkType::NETLINK && origin.is_some()
     }
 
-    /// The family's number, where it is told here.
+    /// Returns the number of NET_DM if a message here announces it.
     fn family(&self) -> Option<u16> {
         let has_messages = messages::are_in(self) && !self.is_dropped_netlink();
         let datagram = has_messages.then(|| Datagram::of(self))?;
@@ -310,7 +312,7 @@ fn record<'a>(
     packet: &'a Packet<'_>,
     options: &'a PacketOptions,
     notes: &'a [Untrusted<&'a str>],
-    remarks: &mut Remarks,
+    findings: &mut Findings,
 ) -> DropRecord<'a> {
     let link = packet.link;
     let (data, original_len) = if link == LinkType::NETLINK {
@@ -333,13 +335,13 @@ fn record<'a>(
     };
     options.facts.store(&mut record);
     let origin = record.cause.origin();
-    remarks.plain_packets += u64::from(origin.is_none());
-    remarks.skipped_options += options.skipped;
-    // What was dropped and is no packet has no headers to understand.
+    findings.plain_packets += u64::from(origin.is_none());
+    findings.skipped_options += options.skipped;
+    // Dropped data that is not a packet has no headers to parse.
     let is_no_packet = matches!(link, LinkType::NETLINK | LinkType::NO_PACKET);
     let has_headers = !is_no_packet || origin.is_none();
     if has_headers && !packet::is_understood(link) {
-        remarks.foreign_links.get_or_insert((link, 0)).1 += 1;
+        findings.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
     if let Some((key, name)) = described.and_then(|described| described.input.as_ref()) {
         record.input = Some(Interface::new(*key, Name::new(name)));
@@ -347,7 +349,7 @@ fn record<'a>(
     record.protocol = record
         .protocol
         .or_else(|| packet::protocol(link, record.data));
-    // The direction of a drop is that of its input.
+    // The direction of a drop follows from its input.
     record.flags = match origin {
         Some(_) => options.flags.with_direction(None),
         None => options.flags,
@@ -355,7 +357,7 @@ fn record<'a>(
     record
 }
 
-/// The netlink messages of a packet, and how many bytes they had.
+/// Returns the netlink messages of a packet, and their original length.
 #[cold]
 fn behind_cooked_header<'a>(packet: &Packet<'a>) -> (&'a [u8], u32) {
     let data = packet.data.get(COOKED_NETLINK.len()..).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::record::Timestamp;
 
-/// The unit and the beginning of an interface's times.
+/// The unit and the origin of an interface's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolution {
     unit: Unit,
@@ -10,7 +10,7 @@ pub struct Resolution {
     offset: i64,
 }
 
-/// A second has so many of them: a power of ten or of two.
+/// The number of units in a second: a power of ten or of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Decimal(u8),
@@ -19,7 +19,7 @@ enum Unit {
 
 const NANOSECONDS: u128 = 1_000_000_000;
 
-/// Microseconds since 1970, as the draft has it where nothing is said.
+/// Microseconds since 1970, the draft's default.
 impl Default for Resolution {
     fn default() -> Self {
         Self {
@@ -30,7 +30,8 @@ impl Default for Resolution {
 }
 
 impl Resolution {
-    /// Takes `if_tsresol`: the highest bit tells base 2 from base 10, the others are the exponent.
+    /// Sets `if_tsresol`: the highest bit distinguishes base 2 from base 10, the others are the
+    /// exponent.
     pub fn set_unit(&mut self, value: u8) {
         let exponent = value & 0x7f;
         self.unit = if value & 0x80 == 0 {
@@ -40,12 +41,13 @@ impl Resolution {
         };
     }
 
-    /// Takes `if_tsoffset`.
+    /// Sets `if_tsoffset`.
     pub fn set_offset(&mut self, seconds: i64) {
         self.offset = seconds;
     }
 
-    /// The time, cut to nanoseconds; `None` before 1970 and after 2554, which no [`Timestamp`] holds.
+    /// Returns the time, truncated to nanoseconds; `None` before 1970 and after 2554, which
+    /// [`Timestamp`] cannot represent.
     #[inline]
     pub fn time(&self, count: u64) -> Option<Timestamp> {
         if *self == Self::NANOSECONDS {
@@ -63,11 +65,11 @@ impl Resolution {
         let count = u128::from(count);
         let nanoseconds = match self.unit {
             Unit::Decimal(exponent @ ..=9) => count * 10_u128.pow(9 - u32::from(exponent)),
-            // No count reaches a nanosecond in the units that no power of ten can name here.
+            // For such small units, no count reaches a nanosecond.
             Unit::Decimal(exponent) => 10_u128
                 .checked_pow(u32::from(exponent) - 9)
                 .map_or(0, |units| count / units),
-            // At most 94 bits: nothing is shifted out but the fraction.
+            // At most 94 bits, so only the fraction is shifted out.
             Unit::Binary(exponent) => (count * NANOSECONDS) >> exponent,
         };
         let offset = i128::from(self.offset) * NANOSECONDS.cast_signed();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::source::simulated::{Simulated, SimulatedSource};
 
-/// A drop of `ago` milliseconds ago.
+/// Returns a drop of `ago` milliseconds ago.
 fn drop(base: Timestamp, ago: u64, byte: u8) -> Simulated {
     Simulated::Drop(Some(Timestamp(base.0 - ago * 1_000_000)), byte)
 }
@@ -13,7 +13,8 @@ fn sources(sources: impl IntoIterator<Item = SimulatedSource>) -> Sources {
     Sources::new(sources.map(|source| Box::new(source) as _).collect())
 }
 
-/// Takes until nothing waits; returns what was received, and what then still waits.
+/// Takes events until none waits. Returns the events that were received, and then those that still
+/// waited.
 fn take_all(sources: &mut Sources) -> (Vec<Simulated>, Vec<Simulated>) {
     let (mut now, mut later) = (Vec::new(), Vec::new());
     let keep = |event: Event<'_, '_>, into: &mut Vec<Simulated>| {

@@ -86,6 +86,7 @@ impl Owned {
                     location: Location {
                         pc: self.pc,
                         symbol: one.map(Symbol),
+                        source_line: None,
                     },
                     reason: other,
                 },

@@ -1,4 +1,5 @@
-//! Several dwdumps, one after the other and at once, and programs that are none.
+//! Several dwdump processes on one host, one after the other and at once, and other programs beside
+//! them.
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ type Running = Monitoring<SimulatedMonitor>;
 const BEFORE: Settings = settings(AlertMode::Summary, 1000);
 const OFF: (bool, bool) = (false, false);
 
-/// A host with a drop monitor and a record.
+/// A host with a drop monitor and a record of ownership.
 struct Host {
     kernel: SimulatedMonitor,
     folder: TempDir,
@@ -49,7 +50,7 @@ impl Host {
         self.start(queue_len, WhenBusy::TakeOver).unwrap()
     }
 
-    /// What `kill -9` leaves of it.
+    /// Leaves the state that `kill -9` leaves.
     fn kill(&self, monitoring: Running) {
         let generation = monitoring.generation.unwrap();
         std::mem::forget(monitoring);
@@ -67,8 +68,8 @@ impl Host {
 }
 
 #[test]
-fn the_one_taken_over_ends_first_and_stops_nothing() {
-    // The settings may be the same.
+fn a_dwdump_that_was_taken_over_stops_nothing() {
+    // Taking over with the same settings is detected, too.
     for queue_len in [5000, 7000] {
         let host = Host::new();
         let mut first = host.force(5000);
@@ -77,22 +78,22 @@ fn the_one_taken_over_ends_first_and_stops_nothing() {
         assert_eq!(ended.interference, Some(Interference::TakenOver));
         assert_eq!((ended.stop, ended.restore), (None, None));
         assert_eq!(host.kernel.is_on(), (true, true));
-        assert_eq!(second.look().interference, None);
+        assert_eq!(second.inspect().interference, None);
         assert_eq!(*second.end(), Ended::default());
         host.assert_as_before();
     }
 }
 
 #[test]
-fn the_one_that_took_over_ends_first() {
+fn the_dwdump_that_took_over_may_end_first() {
     let host = Host::new();
     let mut first = host.force(5000);
     assert_eq!(*host.force(5000).end(), Ended::default());
     host.assert_as_before();
-    // A third has begun meanwhile: it is not the first one's.
+    // A third process has begun since; its monitoring is not the first one's.
     let third = host.start(5000, WhenBusy::Refuse).unwrap();
-    let look = first.look();
-    assert_eq!(look.interference, Some(Interference::TakenOver));
+    let inspection = first.inspect();
+    assert_eq!(inspection.interference, Some(Interference::TakenOver));
     drop(first);
     assert_eq!(host.kernel.is_on(), (true, true));
     drop(third);
@@ -100,7 +101,7 @@ fn the_one_that_took_over_ends_first() {
 }
 
 #[test]
-fn one_that_was_taken_over_cannot_switch() {
+fn a_dwdump_that_was_taken_over_cannot_switch() {
     let host = Host::new();
     let mut first = host.force(5000);
     let mut second = host.force(5000);
@@ -111,13 +112,13 @@ fn one_that_was_taken_over_cannot_switch() {
     );
     assert_eq!(host.kernel.is_on(), (true, true));
     assert_eq!(second.switch(Reporting::Counts), Ok(()));
-    assert_eq!(second.look().interference, None);
+    assert_eq!(second.inspect().interference, None);
     drop(second);
     host.assert_as_before();
 }
 
 #[test]
-fn a_killed_ones_settings_are_not_the_original_ones() {
+fn settings_of_a_killed_dwdump_are_not_the_original_ones() {
     let host = Host::new();
     host.kill(host.force(5000));
     let error = host.start(7000, WhenBusy::Refuse).unwrap_err();
@@ -142,7 +143,7 @@ fn a_killed_ones_settings_are_not_the_original_ones() {
     assert_eq!(host.stop_all(), wanted);
     host.assert_as_before();
 
-    // Somebody else's STOP; then the next dwdump.
+    // Another program's STOP, then the next dwdump.
     host.kill(host.force(5000));
     host.control().stop(Origins::Both).unwrap();
     drop(host.start(7000, WhenBusy::Refuse).unwrap());
@@ -150,7 +151,7 @@ fn a_killed_ones_settings_are_not_the_original_ones() {
 }
 
 #[test]
-fn one_that_switched_before_it_was_killed_is_known_too() {
+fn settings_of_a_switch_before_the_kill_are_recognized() {
     let host = Host::new();
     let mut first = host.force(5000);
     first.switch(Reporting::Counts).unwrap();
@@ -160,7 +161,7 @@ fn one_that_switched_before_it_was_killed_is_known_too() {
 }
 
 #[test]
-fn one_that_runs_restores_itself_after_a_stop() {
+fn a_running_dwdump_restores_the_settings_after_a_stop() {
     let host = Host::new();
     let mut first = host.force(5000);
     let error = host.start(7000, WhenBusy::Refuse).unwrap_err();
@@ -170,14 +171,14 @@ fn one_that_runs_restores_itself_after_a_stop() {
         format!("drops are already being monitored, by another dwdump (process {own})")
     );
     assert!(!host.stop_all().restored);
-    assert_eq!(first.look().interference, Some(Interference::Stopped));
+    assert_eq!(first.inspect().interference, Some(Interference::Stopped));
     drop(first);
     host.assert_as_before();
 }
 
-/// Settings that somebody made after the killed one are the ones to go back to.
+/// Settings that another program made after the dwdump was killed are the ones to restore.
 #[test]
-fn a_dead_claim_is_void_once_others_have_configured() {
+fn a_killed_owners_claim_is_void_once_others_have_configured() {
     let host = Host::new();
     host.kill(host.force(5000));
     let mut other = host.control();
@@ -203,29 +204,29 @@ fn another_programs_monitoring_is_left_alone() {
     other.configure(BEFORE).unwrap();
     other.start(Origins::Software).unwrap();
     let wanted = Some(Interference::Reconfigured(BEFORE));
-    assert_eq!(first.look().interference, wanted);
+    assert_eq!(first.inspect().interference, wanted);
     drop(first);
     assert_eq!(host.kernel.is_on(), (true, false));
 }
 
 #[test]
-fn without_a_record_it_works_too() {
+fn without_a_record_the_settings_are_restored_too() {
     let host = Host::new();
     let state = host.folder.path().join("state");
     std::fs::create_dir(&state).unwrap();
     drop(host.force(5000));
     host.assert_as_before();
     std::fs::remove_dir(&state).unwrap();
-    // Removed by somebody: the kernel's answers decide.
+    // Without the record, the kernel's settings decide.
     let first = host.force(5000);
     std::fs::remove_file(&state).unwrap();
     drop(first);
     host.assert_as_before();
 }
 
-/// What happens on a host, to the dwdump with this number where it is about one.
+/// An event on a host; the number selects the dwdump that it concerns.
 #[derive(Clone, Debug)]
-enum Happening {
+enum HostEvent {
     Start,
     Force,
     End(prop::sample::Index),
@@ -235,36 +236,36 @@ enum Happening {
     StopAll,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn host_event() -> impl Strategy<Value = HostEvent> {
     prop_oneof![
-        2 => Just(Happening::Start),
-        3 => Just(Happening::Force),
-        3 => any::<prop::sample::Index>().prop_map(Happening::End),
-        2 => any::<prop::sample::Index>().prop_map(Happening::Look),
-        1 => any::<prop::sample::Index>().prop_map(Happening::Switch),
-        1 => any::<prop::sample::Index>().prop_map(Happening::Kill),
-        1 => Just(Happening::StopAll),
+        2 => Just(HostEvent::Start),
+        3 => Just(HostEvent::Force),
+        3 => any::<prop::sample::Index>().prop_map(HostEvent::End),
+        2 => any::<prop::sample::Index>().prop_map(HostEvent::Look),
+        1 => any::<prop::sample::Index>().prop_map(HostEvent::Switch),
+        1 => any::<prop::sample::Index>().prop_map(HostEvent::Kill),
+        1 => Just(HostEvent::StopAll),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// In whatever order dwdumps come, take over, are killed and end: the last one leaves the host
-    /// as it was, and none stops another's monitoring.
+    /// In whatever order dwdump processes start, take over, are killed and end: the last one leaves
+    /// the host as it was, and none stops another's monitoring.
     #[test]
     fn any_order_of_ends_restores_the_original_settings(
-        happenings in prop::collection::vec(happening(), 1..20)
+        host_events in prop::collection::vec(host_event(), 1..20)
     ) {
         let host = Host::new();
         let mut running: Vec<Running> = Vec::new();
         let mut queue_len = 5000;
-        for happening in happenings {
+        for host_event in host_events {
             queue_len += 1;
-            match happening {
-                Happening::Start => running.extend(host.start(queue_len, WhenBusy::Refuse)),
-                Happening::Force => running.push(host.force(queue_len)),
-                Happening::End(index) if !running.is_empty() => {
+            match host_event {
+                HostEvent::Start => running.extend(host.start(queue_len, WhenBusy::Refuse)),
+                HostEvent::Force => running.push(host.force(queue_len)),
+                HostEvent::End(index) if !running.is_empty() => {
                     let is_last = index.index(running.len()) + 1 == running.len();
                     let before = host.kernel.is_on();
                     drop(running.remove(index.index(running.len())));
@@ -272,30 +273,30 @@ proptest! {
                         prop_assert_eq!(host.kernel.is_on(), before);
                     }
                 }
-                Happening::Look(index) if !running.is_empty() => {
+                HostEvent::Look(index) if !running.is_empty() => {
                     let index = index.index(running.len());
                     let is_last = index + 1 == running.len();
-                    let look = running[index].look();
+                    let inspection = running[index].inspect();
                     if !is_last {
-                        prop_assert!(look.interference.is_some());
+                        prop_assert!(inspection.interference.is_some());
                     }
                 }
-                Happening::Switch(index) if !running.is_empty() => {
+                HostEvent::Switch(index) if !running.is_empty() => {
                     let index = index.index(running.len());
                     let is_last = index + 1 == running.len();
                     let switched = running[index].switch(Reporting::Counts);
                     prop_assert!(is_last || switched.is_err());
                 }
-                Happening::Kill(index) if !running.is_empty() => {
+                HostEvent::Kill(index) if !running.is_empty() => {
                     host.kill(running.remove(index.index(running.len())));
                 }
-                Happening::StopAll => {
+                HostEvent::StopAll => {
                     host.stop_all();
                 }
-                Happening::End(_)
-                | Happening::Look(_)
-                | Happening::Switch(_)
-                | Happening::Kill(_) => {}
+                HostEvent::End(_)
+                | HostEvent::Look(_)
+                | HostEvent::Switch(_)
+                | HostEvent::Kill(_) => {}
             }
         }
         drop(running);
