@@ -168,7 +168,6 @@ impl PcapngFile {
 
     /// Returns the block at the beginning, or the number of bytes that it needs.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see enhanced_packet")]
     fn block<'a>(&mut self, bytes: &'a [u8]) -> Result<Result<Block<'a>, usize>, String> {
         const SHORTEST: usize = 12;
         let Some(head) = bytes.get(..SHORTEST) else {

@@ -146,7 +146,6 @@ impl Reader {
             }
         });
         match next {
-            Ok(NextItem::Packet(_)) => self.is_open = true,
             Ok(NextItem::Other(len) | NextItem::Section(len)) => self.input.consume(len),
             Ok(NextItem::Needs(len)) => {
                 if self.input.more(len) {
@@ -160,7 +159,7 @@ impl Reader {
             }
             // The header could not be parsed. Later damage is reported when it is reached.
             Err(what) if offset == 0 => return Err(Damage { offset, what }.into()),
-            Err(_) => self.is_open = true,
+            Ok(NextItem::Packet(_)) | Err(_) => self.is_open = true,
         }
         Ok(Progress::Done)
     }
