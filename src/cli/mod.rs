@@ -46,10 +46,10 @@ pub enum Command {
     Print(String),
 }
 
-/// What becomes of dwdump's parts in Wireshark.
+/// An installation of dwdump's parts into Wireshark, or its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// What is done.
+    /// Installs or removes.
     pub task: InstallationTask,
     /// For everybody on this host, not only for the user.
     pub system: bool,
@@ -57,7 +57,7 @@ pub struct Installation {
     pub extcap_dir: Option<PathBuf>,
 }
 
-/// Whether parts come or go.
+/// The task of an [`Installation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallationTask {
     /// Install; with a group, whose members may capture.

@@ -175,7 +175,7 @@ enum NextItem<T> {
 
 /// A packet that was taken, with its length in the file.
 struct TakenPacket<T> {
-    /// What `take` returned.
+    /// The result of `take`.
     taken: T,
     /// The length of the packet and its headers.
     len: usize,
