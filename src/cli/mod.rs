@@ -69,10 +69,8 @@ pub enum InstallationTask {
 /// The source of live drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
-    /// The drop monitor, or eBPF where that is missing, busy or refused
-    #[default]
-    Auto,
     /// The kernel's drop monitor
+    #[default]
     #[value(name = "netdm")]
     NetDm,
     /// An eBPF program, which sees packets without a link-layer header as well

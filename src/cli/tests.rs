@@ -396,9 +396,9 @@ fn the_kernel_filters_only_where_it_is_asked_to() {
 }
 
 #[test]
-fn options_of_the_drop_monitor_choose_it() {
+fn options_of_the_drop_monitor_are_not_for_ebpf() {
     let source = |words| captured(words).live.source;
-    assert_eq!(source("-w x"), SourceChoice::Auto);
+    assert_eq!(source("-w x"), SourceChoice::NetDm);
     assert_eq!(
         source("--source ebpf -b 1M -t 96 -o sw"),
         SourceChoice::Ebpf

@@ -1,7 +1,6 @@
 //! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another
 //! process's, and explains why the kernel refuses.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::capacity;
@@ -88,34 +87,11 @@ pub enum Beginning {
     /// The run listens to another process's monitoring, which has these settings.
     Listening(Settings),
     /// eBPF programs were attached.
-    Tracing(Tracing),
+    Tracing,
 }
 
-/// The reason for which drops come from eBPF programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tracing {
-    /// The user chose them.
-    Chosen,
-    /// NET_DM was not found.
-    WithoutNetDm,
-    /// Somebody else uses NET_DM.
-    NetDmIsBusy,
-    /// The kernel refuses NET_DM.
-    NetDmIsRefused,
-}
-
-/// Names the captured drops, for the opening line: `software drops with eBPF`.
-impl fmt::Display for Tracing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("software drops with eBPF")?;
-        f.write_str(match self {
-            Self::Chosen => "",
-            Self::WithoutNetDm => " (no NET_DM here)",
-            Self::NetDmIsBusy => " (NET_DM is busy)",
-            Self::NetDmIsRefused => " (NET_DM is refused)",
-        })
-    }
-}
+/// The drops that eBPF programs report, for the opening line.
+pub const TRACED: &str = "software drops with eBPF";
 
 /// A socket that receives alerts.
 pub struct Joined {

@@ -1,6 +1,6 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
-use super::begin::{Beginning, Purpose};
+use super::begin::{Beginning, Purpose, TRACED};
 use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::kernel_filter::Attached;
@@ -83,7 +83,7 @@ fn announce(beginning: Beginning, plan: &Plan) {
                 note("this kernel does not report hardware drops: capturing software drops only");
             }
         }
-        Beginning::Tracing(tracing) => plan.announce(&format!("capturing {tracing}")),
+        Beginning::Tracing => plan.announce(&format!("capturing {TRACED}")),
         Beginning::Listening(settings) => {
             plan.announce("listening to another program's monitoring");
             if settings.mode == AlertMode::Summary {

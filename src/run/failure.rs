@@ -74,14 +74,6 @@ impl Failure {
     }
 }
 
-impl Failure {
-    /// Returns whether somebody else uses the drop monitor.
-    pub fn is_busy(&self) -> bool {
-        let error = self.error.downcast_ref();
-        matches!(error, Some(BeginError::Busy(..)))
-    }
-}
-
 /// The causes joined with `: `, then a line with the hint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

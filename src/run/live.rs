@@ -112,7 +112,7 @@ pub struct RunEnd {
 pub struct Opening {
     monitoring: SharedMonitoring,
     requests: Requests,
-    conversation: Result<KernelConversation, ControlError>,
+    conversation: Option<KernelConversation>,
     last: EndOnDrop,
 }
 

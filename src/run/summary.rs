@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, Purpose};
+use super::begin::{Beginning, Purpose, TRACED};
 use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
@@ -116,7 +116,7 @@ fn announce(beginning: Beginning, command: &Summary) {
                 say("this kernel does not report hardware drops: counting software drops only");
             }
         }
-        (Beginning::Tracing(tracing), _) => say(format_args!("counting {tracing}, by {by}")),
+        (Beginning::Tracing, _) => say(format_args!("counting {TRACED}, by {by}")),
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };

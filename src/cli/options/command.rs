@@ -147,7 +147,7 @@ impl Arguments {
         })
     }
 
-    /// Returns where drops come from. Options that only the drop monitor has choose it.
+    /// Returns the source of drops. Some options are for the drop monitor alone.
     fn source(&self) -> Result<SourceChoice, UsageError> {
         let of_net_dm = [
             ("-p", self.passive),
@@ -164,7 +164,6 @@ impl Arguments {
                     "{option} is for the kernel's drop monitor: leave it out, or use --source netdm"
                 ),
             )),
-            (SourceChoice::Auto, Some(_)) => Ok(SourceChoice::NetDm),
             (source, _) => Ok(source),
         }
     }

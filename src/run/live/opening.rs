@@ -1,11 +1,11 @@
-//! Begins a session: with NET_DM, with eBPF, or with what there is.
+//! Begins a session with NET_DM or with eBPF.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::super::begin::{Beginning, Joined, Purpose, Tracing, begin};
+use super::super::begin::{Beginning, Joined, Purpose, begin};
 use super::super::capacity;
 use super::super::diagnostics::{hint, say};
 use super::super::failure::Failure;
@@ -21,7 +21,7 @@ use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 
 impl Opening {
-    /// Takes over the signals and looks for NET_DM. Where the source is NET_DM alone, it has to be there.
+    /// Takes over the signals and looks for NET_DM, which has to be there where it is the source.
     pub fn new(source: SourceChoice) -> Result<Self, Failure> {
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
@@ -29,9 +29,9 @@ impl Opening {
             shared.with(|monitoring| monitoring.end().clone());
         };
         let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
-        let conversation = match KernelConversation::open() {
-            Err(error) if source == SourceChoice::NetDm => return Err(error.into()),
-            result => result,
+        let conversation = match source {
+            SourceChoice::NetDm => Some(KernelConversation::open()?),
+            SourceChoice::Ebpf => KernelConversation::open().ok(),
         };
         let last = EndOnDrop(monitoring.clone());
         Ok(Self {
@@ -54,7 +54,7 @@ impl Opening {
         live: &Live,
         purpose: Purpose,
         in_kernel: Option<&Filter>,
-        mut announce: impl FnMut(Beginning),
+        announce: impl FnOnce(Beginning),
     ) -> Result<Session, Failure> {
         let conversation = self.conversation;
         let mut session = Session {
@@ -68,31 +68,19 @@ impl Opening {
             rest: Duration::ZERO,
             deadline: None,
             started: Timestamp::default(),
-            family: conversation.as_ref().ok().map(KernelConversation::family),
+            family: conversation.as_ref().map(KernelConversation::family),
             _last: self.last,
         };
-        let failure = match (live.source, conversation) {
-            (SourceChoice::Ebpf, _) => None,
-            (_, Err(error)) => Some((Tracing::WithoutNetDm, error.into())),
-            (source, Ok(conversation)) => {
-                match session.monitor(live, purpose, conversation, in_kernel, &mut announce) {
-                    Ok(()) => return Ok(session.started(live)),
-                    Err(failure) if source == SourceChoice::NetDm => return Err(failure),
-                    Err(failure) if failure.is_busy() => Some((Tracing::NetDmIsBusy, failure)),
-                    Err(failure) => Some((Tracing::NetDmIsRefused, failure)),
-                }
+        match (live.source, conversation) {
+            (SourceChoice::NetDm, Some(conversation)) => {
+                session.monitor(live, purpose, conversation, in_kernel, announce)?;
             }
-        };
-        match (session.trace(live, purpose), failure) {
-            (Ok(()), failure) => {
-                let why = failure.map_or(Tracing::Chosen, |(why, _)| why);
-                announce(Beginning::Tracing(why));
-                Ok(session.started(live))
+            _ => {
+                session.trace(live, purpose)?;
+                announce(Beginning::Tracing);
             }
-            (Err(error), None) => Err(error.into()),
-            // Neither can be had, and NET_DM's cure is the simpler one.
-            (Err(_), Some((_, failure))) => Err(failure),
         }
+        Ok(session.started(live))
     }
 }
 

@@ -154,7 +154,7 @@ pub fn show_live(
     let mut session = Opening::new(live.source)?.begin(live, purpose, None, |beginning| {
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
-            Beginning::Tracing(_) => {
+            Beginning::Tracing => {
                 subject = "software drops".into();
                 counted_by = CountedBy::Packets;
             }
