@@ -143,13 +143,13 @@ class NotPackets(harness.SessionTest):
         _, packets, talk = self.capture()
         self.assertEqual(len(packets), 2, talk)
         if harness.REPORTS_NETLINK:
-            self.assertRegex(talk, r"\d+ drops? of no packet left out \(.*--all")
+            self.assertRegex(talk, r"\d+ drops? left out: netlink messages .*--all")
         else:
-            self.assertNotIn("of no packet", talk)
+            self.assertNotIn("left out: netlink messages", talk)
 
     def test_all_takes_them(self):
         file, packets, talk = self.capture("--all")
-        self.assertNotIn("of no packet", talk)
+        self.assertNotIn("left out: netlink messages", talk)
         netlink = [packet for packet in packets if packet["interface"]["link"] == 253]
         self.assertEqual(bool(netlink), harness.REPORTS_NETLINK)
         self.assertEqual(len(packets) - len(netlink), 2)

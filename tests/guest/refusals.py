@@ -46,12 +46,12 @@ class Refusals(SessionTest):
         run = Running(
             "-p", "-b", "64M", "-w", "/dev/null", prefix=without_privileges("sys_admin")
         )
-        run.wait_for("the socket buffer is \\d+ bytes, not the 67108864 asked for")
+        run.wait_for(r"the socket buffer has \d+ bytes instead of 67108864")
         self.assertEqual(run.stop()[0], 0)
         run = Running("-o", "sw", "-b", "64M", "-w", "/dev/null")
         status, talk = run.stop()
         self.assertEqual(status, 0)
-        self.assertNotIn("socket buffer is", talk)
+        self.assertNotIn("the socket buffer has", talk)
 
     def test_another_namespace_is_named(self):
         status, _, talk = dwdump("-q", prefix=["ip", "netns", "exec", "left"])
