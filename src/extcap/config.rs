@@ -48,7 +48,7 @@ pub fn options(interface: ExtcapInterface) -> String {
             Entry::Choice(_) | Entry::ChoiceOfCommandLine(_) => ("selector", String::new()),
             Entry::NetworkInterface | Entry::Reason => (
                 "selector",
-                "{reload=true}{placeholder=List those there are}".into(),
+                "{reload=true}{placeholder=Reload}".into(),
             ),
         };
         let choices = row.choices(&command_line);
