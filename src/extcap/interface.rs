@@ -25,7 +25,7 @@ impl ExtcapInterface {
     pub fn display(self) -> &'static str {
         match self {
             Self::Drops => "Packets that the kernel dropped",
-            Self::DropsSsh => "Packets that the kernel of another host dropped (SSH)",
+            Self::DropsSsh => "Packets that another host's kernel dropped",
         }
     }
 

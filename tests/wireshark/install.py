@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Checks that what dwdump installs into Wireshark works, and that removing it leaves nothing.
 
-    install.py DWDUMP CAPTURE HOME ENTER ROOT
+    install.py DWDUMP CAPTURE HOME ENTER ROOT…
 
-HOME is an empty folder. ROOT is the folder of another suite's tshark, which ENTER runs a command in
-as root.
+HOME is an empty folder. Each ROOT is the folder of another suite's tshark, which ENTER runs a command
+in.
 """
 
 import os
@@ -90,6 +90,23 @@ def check_own_profile(dwdump, home):
     pathlib.Path(home).mkdir(exist_ok=True)
 
 
+def check_users_interfaces(dwdump, enter, root):
+    """In Wireshark after 4.0, a user's own folder brings the interfaces."""
+    before = tree(root)
+    inside = [enter, root]
+    user = {**os.environ, "DWDUMP_TEST_USER": str(NOBODY)}
+    said = run([*inside, dwdump, "--install-wireshark"], env=user)
+    expect(f"/extcap/dwdump, a link to {dwdump}", said)
+    try:
+        listed = run([*inside, "tshark", "-D"], env=user)
+        expect(". drops (Packets that the kernel dropped)", listed)
+        expect(". drops-ssh (Packets that another host's kernel dropped)", listed)
+    finally:
+        run([*inside, dwdump, "--uninstall-wireshark"], env=user)
+    if tree(root) != before:
+        raise Failed(f"left behind: {tree(root) ^ before}")
+
+
 def check_without_tshark(dwdump, home):
     """The error names the package; the interface can be placed all the same."""
     environment = {"PATH": "/nonexistent", "HOME": home}
@@ -160,11 +177,13 @@ def check_system(dwdump, enter, root):
 
 
 def main():
-    dwdump, capture, home, enter, root = sys.argv[1:]
+    dwdump, capture, home, enter, *roots = sys.argv[1:]
     check_user(dwdump, capture, home)
     check_own_profile(dwdump, home)
     check_without_tshark(dwdump, home)
-    check_system(dwdump, enter, root)
+    for root in roots:
+        check_users_interfaces(dwdump, enter, root)
+    check_system(dwdump, enter, roots[-1])
     print("installed, used and removed without a trace")
 
 
