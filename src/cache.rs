@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 pub struct Cache<K, V> {
     /// For each way of each set: the position of its entry, plus one; 0 if it has none. Entries are
     /// made on demand, because two thousand of them cost 0.2 ms to make and to free.
-    ways: Vec<u16>,
+    sets: Box<[[u16; WAYS]; SETS]>,
     entries: Vec<CacheEntry<K, V>>,
     /// The position of the entry that was looked up last: a flood looks it up again.
     latest: usize,
@@ -31,6 +31,7 @@ const ENTRIES: usize = 2048;
 /// The number of entries in a set. With one, several of a hundred keys would replace each other all
 /// the time; a set rarely has more than four keys.
 const WAYS: usize = 4;
+const SETS: usize = ENTRIES / WAYS;
 /// The most bytes of a key that is cached. dwdump's own keys have about a hundred.
 const MAX_BYTES: usize = 512;
 
@@ -39,7 +40,7 @@ const _: () = assert!(ENTRIES <= u16::MAX as usize);
 impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
     pub fn new() -> Self {
         Self {
-            ways: vec![0; ENTRIES],
+            sets: Box::new([[0; WAYS]; SETS]),
             entries: Vec::new(),
             latest: 0,
             hashes: RandomState::default(),
@@ -47,7 +48,11 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
     }
 
     /// Returns the value of the key, if it is cached.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the number of pieces is known to the caller"
+    )]
     pub fn find(&self, key: &K, bytes: &[&[u8]]) -> Option<&V> {
         let set = self.set(key, bytes)?;
         let position = self.find_in(set, key, bytes)?;
@@ -83,16 +88,17 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
         bytes: &[&[u8]],
         fill: impl FnOnce(&[u8], &mut V),
     ) -> Option<usize> {
-        self.ways[set..set + WAYS].rotate_right(1);
-        if self.ways[set] == 0 {
+        let ways = &mut self.sets[set];
+        ways.rotate_right(1);
+        if ways[0] == 0 {
             self.entries.push(CacheEntry {
                 key: *key,
                 bytes: Vec::new(),
                 value: V::default(),
             });
-            self.ways[set] = u16::try_from(self.entries.len()).ok()?;
+            ways[0] = u16::try_from(self.entries.len()).ok()?;
         }
-        let position = usize::from(self.ways[set]) - 1;
+        let position = usize::from(ways[0]) - 1;
         let entry = &mut self.entries[position];
         entry.key = *key;
         entry.bytes.clear();
@@ -104,9 +110,13 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
     }
 
     /// Returns the position of the key's entry.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the number of pieces is known to the caller"
+    )]
     fn find_in(&self, set: usize, key: &K, bytes: &[&[u8]]) -> Option<usize> {
-        for &way in &self.ways[set..set + WAYS] {
+        for way in self.sets[set] {
             // No entry has the position that 0 becomes.
             let position = usize::from(way).wrapping_sub(1);
             let entry = self.entries.get(position);
@@ -117,8 +127,12 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
         None
     }
 
-    /// Returns the first way of the key's set.
-    #[inline]
+    /// Returns the position of the key's set.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the number of pieces is known to the caller"
+    )]
     fn set(&self, key: &K, bytes: &[&[u8]]) -> Option<usize> {
         if bytes.iter().map(|piece| piece.len()).sum::<usize>() > MAX_BYTES {
             return None;
@@ -131,7 +145,7 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
         // Any bits of the hash will do.
         #[expect(clippy::cast_possible_truncation)]
         let hash = hasher.finish() as usize;
-        Some(hash % (ENTRIES / WAYS) * WAYS)
+        Some(hash % SETS)
     }
 }
 

@@ -17,7 +17,7 @@
 //!   ┌──────────────┴───────────┐   ┌───────────────────────────────┐
 //!   │ source::sources: by time │   │ sink::PcapngSink   comments   │
 //!   │   source::net_dm         │──▶│ sink::PcapSink     one link   │
-//!   │                          │   │ sink::NetlinkSink  C tool     │
+//!   │   source::ebpf           │   │ sink::NetlinkSink  C tool     │
 //!   │ source::savefile         │   │ sink::TextSink     lines      │
 //!   └──────────────────────────┘   └───────────────────────────────┘
 //! ```
@@ -52,11 +52,14 @@
 //!    `net_dm::content` recognises messages that are not about packets, `net_dm::monitoring` starts and
 //!    ends monitoring, `net_dm::ownership` keeps the file that all dwdumps of a host share,
 //!    `net_dm::control` sends requests and explains refusals, `net_dm::socket` has the two sockets.
+//!    `ebpf` captures drops without it: `ebpf::btf` reads the layout of the kernel's structures,
+//!    `ebpf::program` writes the program that the kernel runs at each drop, `ebpf::tracer` loads it and
+//!    reads its reports.
 //! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
 //!    `bpf` that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source passes on [`source::Event`]s:
 //!    drops, or counts that the kernel made itself. `source::Source` is the interface between an event
-//!    loop and a live source, and `source::net_dm` implements it for the drop monitor;
+//!    loop and a live source, and `source::net_dm` and `source::ebpf` implement it;
 //!    `source::sources` is the list of a run's sources, and `source::merge` orders their events by
 //!    time. [`source::savefile::Reader`] reads a capture file without I/O: its caller puts bytes in
 //!    and takes events out. Packets with equal comments share one parsed or written copy (`cache`).
@@ -77,8 +80,8 @@
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
-//! - Only [`net_dm`] talks to the kernel; [`symbol`] and `source::net_dm` read files of `/proc` and
-//!   `/sys`. Only [`run`] and `main` print to standard error. Standard output is data, or the live
+//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`] and `source::devices` read files of
+//!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error. Standard output is data, or the live
 //!   table on a terminal, which is restored on every way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
 //!   options are reused. Between file and file, only a cause that was not seen lately allocates.
@@ -101,6 +104,7 @@ mod cache;
 pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;
+pub(crate) mod ebpf;
 mod errno;
 pub mod extcap;
 pub mod filter;

@@ -93,6 +93,7 @@ impl DropRecord<'_> {
 
 /// Returns the protocol that the packet's link-layer header names. It nearly always equals
 /// `skb->protocol`.
+#[inline]
 pub fn protocol(link: LinkType, data: &[u8]) -> Option<EtherType> {
     match link {
         LinkType::ETHERNET => be16(data, ethernet::TYPE)

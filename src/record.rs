@@ -163,7 +163,8 @@ impl<'a> Name<'a> {
 
     /// Returns the bytes before the first NUL. The NUL is searched for here and not in
     /// [`new`](Self::new), because most names of a flood belong to drops that a filter rejects, or are
-    /// recognised by [`as_sent`](Self::as_sent): it would cost 80 of 2000 instructions a packet there.
+    /// recognised by [`as_sent`](Self::as_sent). There it would cost 185 instructions more for 1094, and
+    /// 1.08 times the CPU time where few packets match.
     pub fn as_bytes(self) -> &'a [u8] {
         let end = memchr::memchr(0, self.0).unwrap_or(self.0.len());
         &self.0[..end]
@@ -316,6 +317,20 @@ pub struct Loss {
     pub queue: u64,
     /// Lost in the socket's receive buffer.
     pub socket: u64,
+    /// Lost with eBPF: the perf buffers were full, or the programs could not be started.
+    pub perf: u64,
+}
+
+impl Loss {
+    /// Returns all that was lost.
+    pub fn sum(self) -> u64 {
+        let Self {
+            queue,
+            socket,
+            perf,
+        } = self;
+        queue.saturating_add(socket).saturating_add(perf)
+    }
 }
 
 /// The host that packets were captured on. Unknown fields are `None`.

@@ -1,11 +1,23 @@
 //! All unsafe code: calls of libc without a safe wrapper (socket options, receiving in batches, signal
-//! dispositions, standard streams at the start, the environment), and files mapped into memory.
+//! dispositions, standard streams at the start, the environment, bpf(2), perf buffers), and files mapped
+//! into memory.
 #![allow(unsafe_code)]
+
+pub mod bpf;
+pub mod perf;
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Two numbers of 32 bits that follow each other in memory.
+fn pair(first: u32, second: u32) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&first.to_ne_bytes());
+    bytes[4..].copy_from_slice(&second.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
+}
 
 /// Makes the socket lose messages silently when its buffer is full; [`socket_drops`] counts them.
 /// Otherwise recv() would fail with ENOBUFS, and the socket would stay congested until it is drained.

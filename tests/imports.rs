@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["rights"],
     &["record"],
     &["cache", "packet", "reason"],
-    &["comment", "net_dm", "wireshark"],
+    &["comment", "ebpf", "net_dm", "wireshark"],
     &["dissect", "interface", "symbol"],
     &["filter"],
     &["summary"],

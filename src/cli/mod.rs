@@ -46,10 +46,10 @@ pub enum Command {
     Print(String),
 }
 
-/// What becomes of dwdump's parts in Wireshark.
+/// An installation of dwdump's parts into Wireshark, or its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// What is done.
+    /// Installs or removes.
     pub task: InstallationTask,
     /// For everybody on this host, not only for the user.
     pub system: bool,
@@ -57,7 +57,7 @@ pub struct Installation {
     pub extcap_dir: Option<PathBuf>,
 }
 
-/// Whether parts come or go.
+/// The task of an [`Installation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallationTask {
     /// Install; with a group, whose members may capture.
@@ -66,9 +66,22 @@ pub enum InstallationTask {
     Uninstall,
 }
 
+/// The source of live drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// The kernel's drop monitor
+    #[default]
+    #[value(name = "netdm")]
+    NetDm,
+    /// An eBPF program, which sees packets without a link-layer header as well
+    Ebpf,
+}
+
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
+    /// The source of the drops.
+    pub source: SourceChoice,
     /// The role: start monitoring, or listen to another process's.
     pub role: Role,
     /// The origins to monitor; `None` means both, or those that the kernel has.

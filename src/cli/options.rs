@@ -11,7 +11,7 @@ use clap::Parser;
 use super::values::{
     parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
 };
-use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat};
+use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat, SourceChoice};
 use crate::net_dm::control::Origins;
 use crate::summary::Grouping;
 
@@ -91,6 +91,10 @@ pub(super) struct Arguments {
     /// Keep reports that are not packets too: netlink messages, data of local sockets
     #[arg(long)]
     all: bool,
+
+    /// Capture with the drop monitor (netdm) or with eBPF (ebpf) [default: netdm]
+    #[arg(long, value_enum, value_name = "SOURCE", hide_possible_values = true)]
+    source: Option<SourceChoice>,
 
     /// Keep only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]

@@ -394,3 +394,33 @@ fn the_kernel_filters_only_where_it_is_asked_to() {
         "",
     );
 }
+
+#[test]
+fn options_of_the_drop_monitor_are_not_for_ebpf() {
+    let source = |words| captured(words).live.source;
+    assert_eq!(source("-w x"), SourceChoice::NetDm);
+    assert_eq!(
+        source("--source ebpf -b 1M -t 96 -o sw"),
+        SourceChoice::Ebpf
+    );
+    assert_eq!(source("--source netdm -p"), SourceChoice::NetDm);
+    for words in ["-p", "-l 5", "--force", "-o hw", "--kernel-filter udp"] {
+        assert_eq!(source(words), SourceChoice::NetDm);
+        let option = words.trim_end_matches(" 5").trim_end_matches(" udp");
+        check(
+            &format!("--source ebpf {words}"),
+            &format!("{option} cannot be used with --source ebpf"),
+            "--source netdm",
+        );
+    }
+    check(
+        "-q --source ebpf",
+        "-q and --source cannot be used together",
+        "",
+    );
+    check("-r x --source ebpf", "--source cannot be used with -r", "");
+    let Ok(Command::Summary(summary)) = parse_words("--summary --source ebpf") else {
+        panic!("drops are counted")
+    };
+    assert_eq!(summary.counting, Counting::Packets);
+}

@@ -223,11 +223,17 @@ mod tests {
         ("packet-buffered", "output is handed on when idle"),
         ("format", "Wireshark gets pcapng"),
         ("link-type", "Wireshark reads every link type"),
+        ("source", "the default takes what there is"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),
         ("stats", "does nothing else"),
         ("exit", "does nothing else"),
         ("version", "does nothing else"),
+        ("install-wireshark", "does nothing else"),
+        ("uninstall-wireshark", "does nothing else"),
+        ("system", "goes with the two"),
+        ("group", "goes with the two"),
+        ("extcap-dir", "goes with the two"),
     ];
 
     #[test]

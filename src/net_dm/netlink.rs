@@ -40,11 +40,13 @@ impl ByteOrder {
     }
 
     /// Reads a u16 of exactly two bytes.
+    #[inline]
     pub fn u16(self, bytes: &[u8]) -> Option<u16> {
         bytes.try_into().ok().map(|bytes| self.join_u16(bytes))
     }
 
     /// Reads a u32 of exactly four bytes.
+    #[inline]
     pub fn u32(self, bytes: &[u8]) -> Option<u32> {
         bytes.try_into().ok().map(|bytes| self.join_u32(bytes))
     }

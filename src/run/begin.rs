@@ -38,6 +38,22 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
+    /// Returns how many bytes of a frame eBPF programs capture. They count nothing themselves.
+    pub fn snaplen(self, role: Role) -> u32 {
+        let trunc_len = match role {
+            Role::Owner { trunc_len, .. } => trunc_len,
+            Role::Passive => None,
+        };
+        let default = match self {
+            Self::Packets(default) => default,
+            Self::Counts => COUNTED_LEN,
+        };
+        match trunc_len.unwrap_or(default) {
+            0 => u32::MAX,
+            len => len,
+        }
+    }
+
     /// Returns the reports that the kernel is to send.
     pub fn reporting(self, role: Role) -> Reporting {
         let (trunc_len, queue_len) = match role {
@@ -70,7 +86,12 @@ pub enum Beginning {
     },
     /// The run listens to another process's monitoring, which has these settings.
     Listening(Settings),
+    /// eBPF programs were attached.
+    Tracing,
 }
+
+/// The drops that eBPF programs report, for the opening line.
+pub const TRACED: &str = "software drops with eBPF";
 
 /// A socket that receives alerts.
 pub struct Joined {

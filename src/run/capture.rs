@@ -1,8 +1,9 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
-use super::begin::{Beginning, Purpose};
+use super::begin::{Beginning, Purpose, TRACED};
 use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
+use super::kernel_filter::Attached;
 use super::left_out::{tell_left_out, tell_skipped};
 use super::live::Opening;
 use super::output::Plan;
@@ -25,7 +26,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;
     let in_kernel = (command.filtering == Filtering::KernelToo).then_some(&filter);
-    let opening = Opening::new()?;
+    let opening = Opening::new(command.live.source)?;
     let Some(prepared) = plan.prepare(opening.requests())? else {
         report("captured", Counts::default(), None, None);
         return Ok(Exit::Success);
@@ -38,17 +39,17 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     }
     let output = prepared.open(
         &capture_host(),
-        Some(session.family),
+        session.family,
         finder.as_ref().map(Finder::shared),
     )?;
     let origins = command.live.origins;
     let mut pipeline = Pipeline::new(&command.delivery, filter, origins, 0, output);
-    if session.attached.rejects() {
+    if session.attached.as_ref().is_some_and(Attached::rejects) {
         pipeline.behind_kernel_filter();
     }
 
     let end = session.run(&mut pipeline);
-    let started = session.started;
+    let (started, is_tracing) = (session.started, session.is_tracing());
     let finished = session.finish(
         end,
         &mut pipeline,
@@ -60,7 +61,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
                 incomplete: interference.into_iter().map(Into::into).collect(),
             };
             let finished = pipeline.finish(&ending);
-            tell(pipeline, loss, &plan, left_out);
+            tell(pipeline, loss, &plan, left_out, is_tracing);
             finished
         },
     );
@@ -82,6 +83,7 @@ fn announce(beginning: Beginning, plan: &Plan) {
                 note("this kernel does not report hardware drops: capturing software drops only");
             }
         }
+        Beginning::Tracing => plan.announce(&format!("capturing {TRACED}")),
         Beginning::Listening(settings) => {
             plan.announce("listening to another program's monitoring");
             if settings.mode == AlertMode::Summary {
@@ -108,12 +110,18 @@ pub fn capture_host() -> CaptureHost {
 }
 
 /// Prints the closing lines.
-fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut) {
+fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut, is_tracing: bool) {
     report("captured", pipeline.counts(), loss, plan.link_type());
     report_tally(pipeline.tally());
     let counts = pipeline.counts();
     let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
-    if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
+    if nothing_came && is_tracing && loss == Some(Loss::default()) {
+        note("nothing was dropped");
+        hint(
+            "some drops are never reported: packets without a route (the sender gets an error), \
+             and a NIC's own drops (`ip -s link`, `ethtool -S`)",
+        );
+    } else if nothing_came && loss.is_none_or(|loss| loss == Loss::default()) {
         note("the kernel reported no dropped packets");
         hint(
             "some drops are only counted, which `dwdump --summary` shows: by the OUTPUT and POSTROUTING hooks \

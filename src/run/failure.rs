@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::cli::UsageError;
+use crate::ebpf::tracer::TracerError;
 use crate::errno::describe;
 use crate::net_dm::control::{ControlError, Operation};
 use crate::net_dm::monitoring::BeginError;
@@ -124,6 +125,14 @@ impl From<BeginError> for Failure {
                 Self::new(error, hint)
             }
         }
+    }
+}
+
+impl From<TracerError> for Failure {
+    fn from(error: TracerError) -> Self {
+        let is_root = nix::unistd::geteuid().is_root();
+        let hint = error.hint().map(|hint| with_privileges(hint, is_root));
+        Self::new(error, hint)
     }
 }
 

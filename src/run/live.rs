@@ -1,6 +1,8 @@
 //! A live run: the monitoring from its start to its end, and the event loop, which is the same for
 //! every receiver.
 
+mod opening;
+
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::begin::{Beginning, Joined, Purpose, begin};
 use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
@@ -18,14 +19,12 @@ use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::wait::wait;
-use crate::cli::{Live, Role};
-use crate::filter::Filter;
+use crate::cli::Role;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
-use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
 
@@ -86,8 +85,8 @@ pub struct Session {
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
-    /// The part of the filter that the kernel runs.
-    pub attached: Attached,
+    /// The part of the filter that the kernel runs; `None` where eBPF programs capture.
+    pub attached: Option<Attached>,
     deadline: Option<Instant>,
     /// The longest time for which alerts may gather after all have been received. Without this
     /// pause, each of 20,000 drops a second wakes this process, which costs more than handling the
@@ -95,8 +94,8 @@ pub struct Session {
     rest: Duration,
     /// The start of the run.
     pub started: Timestamp,
-    /// The number of NET_DM.
-    pub family: u16,
+    /// NET_DM's number, where the kernel has it.
+    pub family: Option<u16>,
     /// Declared last, so that it is dropped after everything that can panic.
     _last: EndOnDrop,
 }
@@ -109,78 +108,20 @@ pub struct RunEnd {
     pub failure: Option<Failure>,
 }
 
-/// A run before its start: the signals are handled and NET_DM is found, but nothing is changed yet.
+/// A run before its start: the signals are handled and NET_DM is looked for, but nothing is changed yet.
 pub struct Opening {
     monitoring: SharedMonitoring,
     requests: Requests,
-    conversation: KernelConversation,
+    conversation: Option<KernelConversation>,
     last: EndOnDrop,
 }
 
-impl Opening {
-    /// Takes over the signals and finds NET_DM.
-    pub fn new() -> Result<Self, Failure> {
-        let monitoring = SharedMonitoring(Arc::default());
-        let shared = monitoring.clone();
-        let at_end = move || {
-            shared.with(|monitoring| monitoring.end().clone());
-        };
-        let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
-        let conversation = KernelConversation::open()?;
-        let last = EndOnDrop(monitoring.clone());
-        Ok(Self {
-            monitoring,
-            requests,
-            conversation,
-            last,
-        })
-    }
-
-    /// Returns what signals have asked for.
-    pub fn requests(&self) -> &Requests {
-        &self.requests
-    }
-
-    /// Starts monitoring, or joins another process's, and calls `announce` before the first alert
-    /// is received. The kernel runs as much as it can of the filter `in_kernel`.
-    pub fn begin(
-        self,
-        live: &Live,
-        purpose: Purpose,
-        in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
-    ) -> Result<Session, Failure> {
-        let Self {
-            monitoring,
-            requests,
-            conversation,
-            last,
-        } = self;
-        let family = conversation.family();
-        let join = || Joined::new(live, family, in_kernel);
-        let begun = begin(live, purpose, conversation, join, announce)?;
-        monitoring.set(begun.monitoring);
-        Ok(Session {
-            sources: Sources::new(vec![Box::new(NetDm::new(
-                begun.joined.alerts,
-                live.not_packets,
-            ))]),
-            monitoring,
-            requests,
-            role: live.role,
-            took_over: begun.took_over,
-            was_on: begun.is_on,
-            attached: begun.joined.attached,
-            rest: begun.joined.rest,
-            deadline: live.duration.map(|duration| Instant::now() + duration),
-            started: Timestamp::now(),
-            family,
-            _last: last,
-        })
-    }
-}
-
 impl Session {
+    /// Returns whether drops come from eBPF programs.
+    pub fn is_tracing(&self) -> bool {
+        self.attached.is_none()
+    }
+
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
     /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
@@ -193,7 +134,11 @@ impl Session {
             }
             let now = Instant::now();
             if probe.is_due(now) {
-                if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring)) {
+                if self.is_tracing() {
+                    probe.skip();
+                } else if let Some(Some(_)) =
+                    self.monitoring.with(|monitoring| probe.check(monitoring))
+                {
                     return LoopEnd::Disturbed;
                 }
                 if diagnostics::is_redirected() {
@@ -281,10 +226,13 @@ impl Session {
         arrived: impl FnMut(&Event<'_, '_>),
     ) -> Result<Taken<Stop>, Failure> {
         let taken = self.sources.take(arrived, |event| receiver.take(event));
-        if self.attached.rejects() && self.sources.left_out().alerts_of_alerts > 0 {
-            let Self {
-                attached, sources, ..
-            } = self;
+        let Self {
+            attached, sources, ..
+        } = self;
+        if let Some(attached) = attached
+            && attached.rejects()
+            && sources.left_out().alerts_of_alerts > 0
+        {
             attached.withdraw(|| sources.detach_filters());
         }
         if self.sources.symbols_are_newly_hidden() {
@@ -419,7 +367,8 @@ impl Session {
 
 impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
-        let queue = self.monitoring.with(Monitoring::lost)?;
+        // Without NET_DM there is no queue of its.
+        let queue = self.monitoring.with(Monitoring::lost).unwrap_or(Ok(0));
         let loss = self.sources.loss();
         // The probe reports that the module is gone.
         if let Err(error) = queue.as_ref()

@@ -41,7 +41,12 @@ mod tests {
     #[test]
     fn the_first_loss_is_a_warning_and_more_a_note() {
         let mut watch = LossWatch::default();
-        let queue = |queue| Some(Loss { queue, socket: 0 });
+        let queue = |queue| {
+            Some(Loss {
+                queue,
+                ..Loss::default()
+            })
+        };
         assert_eq!(watch.news(None), None);
         assert_eq!(watch.news(queue(0)), None);
         let (severity, text) = watch.news(queue(2)).unwrap();

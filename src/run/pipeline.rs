@@ -243,6 +243,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
         | Some(Loss {
             queue: 0,
             socket: 0,
+            perf: 0,
         }) => Severity::Note,
         Some(_) => Severity::Warning,
     };
@@ -298,24 +299,32 @@ fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
     lines
 }
 
-fn loss_lines(loss: Loss) -> [String; 2] {
-    [
-        format!(
-            "{} lost in the kernel's queue",
-            Plural(loss.queue, "packet")
-        ),
-        format!(
-            "{} lost in the socket buffer",
-            Plural(loss.socket, "packet")
-        ),
-    ]
+fn loss_lines(loss: Loss) -> impl Iterator<Item = String> {
+    let Loss {
+        queue,
+        socket,
+        perf,
+    } = loss;
+    let places = [
+        (queue, "the kernel's queue", true),
+        (socket, "the socket buffer", true),
+        // Only eBPF has them.
+        (perf, "the perf buffers", perf > 0),
+    ];
+    let shown = places.into_iter().filter(|(.., is_shown)| *is_shown);
+    shown.map(|(lost, place, _)| format!("{} lost in {place}", Plural(lost, "packet")))
 }
 
 fn loss_hints(loss: Option<Loss>) -> impl Iterator<Item = String> {
-    let Loss { queue, socket } = loss.unwrap_or_default();
+    let Loss {
+        queue,
+        socket,
+        perf,
+    } = loss.unwrap_or_default();
     let hints = [
         (queue, "hint: -l N makes the kernel's queue longer"),
         (socket, "hint: -b BYTES makes the socket buffer larger"),
+        (perf, "hint: -b BYTES makes the perf buffers larger"),
     ];
     let hints = hints.into_iter().filter(|(lost, _)| *lost > 0);
     hints.map(|(_, line)| line.to_owned())

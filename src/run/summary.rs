@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, Purpose};
+use super::begin::{Beginning, Purpose, TRACED};
 use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
@@ -67,7 +67,7 @@ fn shows_table(command: &Summary) -> bool {
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
     let purpose = Purpose::from(command.counting);
-    let opening = Opening::new()?;
+    let opening = Opening::new(live.source)?;
     let mut counter = Counter::new(command, live.origins, filter)?;
     let mut session = opening.begin(live, purpose, None, |beginning| {
         announce(beginning, command);
@@ -76,7 +76,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         selection::warn_of_unknown_interface(name);
     }
     let last_second = match (command.counting, live.role) {
-        (Counting::Kernel, Role::Owner { .. }) => LastSecond::Discarded,
+        (Counting::Kernel, Role::Owner { .. }) if !session.is_tracing() => LastSecond::Discarded,
         _ => LastSecond::Counted,
     };
     let interval = command.interval.unwrap_or(INTERVAL);
@@ -116,6 +116,7 @@ fn announce(beginning: Beginning, command: &Summary) {
                 say("this kernel does not report hardware drops: counting software drops only");
             }
         }
+        (Beginning::Tracing, _) => say(format_args!("counting {TRACED}, by {by}")),
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };

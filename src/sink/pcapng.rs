@@ -317,10 +317,12 @@ impl<W: Write> PcapngSink<W> {
         self.last = period.map_or(self.last, |(_, end)| end);
         let mut options = Vec::new();
         if let Some(loss) = ending.loss {
-            for (what, lost) in [
+            let perf = Some(("the perf buffers", loss.perf)).filter(|(_, lost)| *lost > 0);
+            let places = [
                 ("the kernel's queue", loss.queue),
                 ("the socket buffer", loss.socket),
-            ] {
+            ];
+            for (what, lost) in places.into_iter().chain(perf) {
                 options.push(Common(CommonOption::Comment(
                     format!("lost in {what}: {lost}").into(),
                 )));
@@ -343,7 +345,7 @@ impl<W: Write> PcapngSink<W> {
             options.push(IsbIfRecv(self.captured + rejected));
         }
         if let Some(loss) = ending.loss {
-            options.push(IsbIfDrop(loss.queue.saturating_add(loss.socket)));
+            options.push(IsbIfDrop(loss.sum()));
         }
         options.push(IsbFilterAccept(self.captured));
         if let Some(loss) = ending.loss {

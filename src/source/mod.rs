@@ -6,6 +6,8 @@
 //! file here and a line where the list is made (`run::live`). A capture file is read by
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
+mod devices;
+pub(crate) mod ebpf;
 mod merge;
 pub(crate) mod net_dm;
 pub mod savefile;

@@ -5,17 +5,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::cache::Memo;
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertDatagram, AlertSocket};
 use crate::net_dm::summary::SummaryAlert;
-use crate::packet::ArpHardware;
-use crate::record::{Cause, InterfaceKey, Loss, Name, Timestamp};
+use crate::record::{Cause, Loss, Timestamp};
 use crate::symbol::Symbols;
 
+use super::devices::DeviceTable;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 
 /// The stream of the drop monitor's alerts.
@@ -95,7 +94,7 @@ impl Source for NetDm {
                     }
                 }
                 alert.location = self.symbols.complete(alert.location);
-                let found = self.devices.find(&alert);
+                let found = self.devices.find(alert.input);
                 // The clock is read only where the kernel sent no time.
                 let time = alert.time.unwrap_or_else(Timestamp::now);
                 let record = alert.record(Some(time), found.certain, found.guess, found.name);
@@ -114,8 +113,8 @@ impl Source for NetDm {
 
     fn loss(&self) -> io::Result<Loss> {
         Ok(Loss {
-            queue: 0,
             socket: self.alerts.lost()?,
+            ..Loss::default()
         })
     }
 
@@ -152,69 +151,4 @@ fn count(
     receive(Event::EndOfCounts {
         is_full: alert.is_full(),
     })
-}
-
-/// The devices of this network namespace, each looked up once.
-#[derive(Default)]
-struct DeviceTable {
-    known: Memo<InterfaceKey, Option<Device>>,
-}
-
-/// A device of this namespace.
-struct Device {
-    name: Vec<u8>,
-    hardware: Option<ArpHardware>,
-}
-
-/// The hardware types that are known for an alert's input device.
-#[derive(Default)]
-struct DeviceFacts<'d> {
-    /// The hardware type, if the device is certainly that of the alert.
-    certain: Option<ArpHardware>,
-    /// The hardware type of the device with its index in this network namespace.
-    guess: Option<ArpHardware>,
-    name: Option<Name<'d>>,
-}
-
-/// The loopback device's index, in every network namespace (`LOOPBACK_IFINDEX`, net/flow.h).
-const LOOPBACK: u32 = 1;
-
-impl DeviceTable {
-    /// Returns the hardware types for an alert's input device. The index of a software drop belongs
-    /// to the packet's network namespace, which the kernel does not send, so that only loopback is
-    /// certain. For a hardware drop the device is certain if the names match.
-    fn find(&mut self, alert: &Alert<'_>) -> DeviceFacts<'_> {
-        let Some(input) = alert.input else {
-            return DeviceFacts::default();
-        };
-        let look_up = || Device::look_up(input.key.index);
-        let Some(device) = self.known.get(input.key, look_up) else {
-            return DeviceFacts::default();
-        };
-        let name = Name::new(&device.name);
-        let is_certain =
-            input.key.index == LOOPBACK || (input.name().is_some() && input.name() == name);
-        DeviceFacts {
-            certain: device.hardware.filter(|_| is_certain),
-            guess: device.hardware,
-            name,
-        }
-    }
-}
-
-impl Device {
-    fn look_up(index: u32) -> Option<Self> {
-        let name = nix::net::if_::if_indextoname(index).ok()?;
-        // Interface names hold no slash (dev_valid_name, net/core/dev.c).
-        let path = name
-            .to_str()
-            .ok()
-            .map(|name| format!("/sys/class/net/{name}/type"));
-        let hardware =
-            path.and_then(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
-        Some(Self {
-            name: name.into_bytes(),
-            hardware: hardware.map(ArpHardware),
-        })
-    }
 }

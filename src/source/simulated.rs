@@ -98,7 +98,7 @@ impl Source for SimulatedSource {
     fn loss(&self) -> io::Result<Loss> {
         Ok(Loss {
             queue: self.counts,
-            socket: 0,
+            ..Loss::default()
         })
     }
 

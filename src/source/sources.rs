@@ -100,6 +100,7 @@ impl Sources {
             let loss = source.loss()?;
             sum.queue += loss.queue;
             sum.socket += loss.socket;
+            sum.perf += loss.perf;
         }
         Ok(sum)
     }

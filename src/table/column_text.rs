@@ -34,7 +34,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
         let indent = line.len() - line.trim_start_matches(' ').len();
-        let indent = indent.min(columns / 2);
+        // A wide character has to fit behind it.
+        let indent = indent.min(columns / 2).min(columns.saturating_sub(2));
         let mut current = " ".repeat(indent);
         let mut used = indent;
         let mut is_empty = true;
@@ -177,6 +178,7 @@ mod tests {
         assert_eq!(wrap(text, 9), ["  - one", "  two", "  three", "", "four"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("", 3), Vec::<String>::new());
+        assert_eq!(wrap(" 界", 2), ["界"]);
     }
 
     #[test]

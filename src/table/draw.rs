@@ -107,10 +107,12 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
     put(buffer, area, line, &text, Style::new());
     let at = width(&text) + 2;
     if let Some(loss) = counters.loss {
-        let lost = loss.queue.saturating_add(loss.socket);
+        let lost = loss.sum();
         let text = match lost {
             0 => "none lost".to_owned(),
-            lost if columns < usize::from(WIDE) => format!("{} lost", count(lost)),
+            lost if columns < usize::from(WIDE) || loss.perf > 0 => {
+                format!("{} lost", count(lost))
+            }
             _ => format!(
                 "lost: {} in the queue, {} in the socket",
                 count(loss.queue),

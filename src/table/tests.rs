@@ -90,7 +90,7 @@ fn the_table_shows_what_was_counted() {
     let mut view = live(CountedBy::Kernel);
     view.counters.loss = Some(Loss {
         queue: 3,
-        socket: 0,
+        ..Loss::default()
     });
     count(&mut view, "ip_rcv_core+0x1/0x2", 75);
     count(&mut view, "f+0x1/0x2", 20);

@@ -24,7 +24,7 @@ pub(crate) enum Owner {
     System,
 }
 
-/// Why the folders are not known.
+/// The reason why the folders are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FoldersError {
     /// tshark is not installed.

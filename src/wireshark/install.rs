@@ -24,11 +24,11 @@ const INTERFACE: &str = "dwdump";
 /// In the profile's folder: the folders that were created.
 const CREATED: &str = "created-by-dwdump";
 
-/// What the drop monitor wants of its reader: joining its groups, since Linux 6.7 CAP_SYS_ADMIN,
-/// and the kernel's addresses.
+/// The capabilities that reading the drop monitor takes: CAP_NET_ADMIN for its commands, CAP_SYS_ADMIN
+/// (since Linux 6.7) for joining its groups, CAP_SYSLOG for the kernel's addresses.
 const CAPABILITIES: [Cap; 3] = [Cap::NET_ADMIN, Cap::SYS_ADMIN, Cap::SYSLOG];
 
-/// How the interface gets into its folder.
+/// The file that makes dwdump an interface of Wireshark's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InterfaceFile {
     /// A link to the program that runs.
@@ -37,7 +37,7 @@ pub(crate) enum InterfaceFile {
     Copy(Group),
 }
 
-/// What was done, a line each.
+/// The report of an installation: one line for each thing that was done.
 pub(crate) type Done = Vec<String>;
 
 /// Finds the group whose members may capture; `None` where there is none of this name.

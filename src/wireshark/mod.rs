@@ -1,5 +1,5 @@
-//! What dwdump brings to Wireshark: a plug-in in Lua that makes fields of a packet's comments, a
-//! profile that shows them, and itself as a capture interface; and where these belong.
+//! Installs dwdump's parts into Wireshark and removes them: a plug-in in Lua that makes fields of a
+//! packet's comments, a profile that shows them, and dwdump itself as a capture interface.
 
 pub(crate) mod folders;
 pub(crate) mod install;

@@ -18,12 +18,12 @@ struct PluginField {
     what: &'static str,
     kind: &'static str,
     origin: Option<Origin>,
-    source: Source,
+    source: ValueSource,
 }
 
-/// Where the value of a field comes from.
+/// The origin of a field's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum ValueSource {
     /// A comment, or the description of the packet's interface.
     Comment,
     /// Part of another fact.
@@ -57,9 +57,9 @@ pub(crate) fn plugin() -> String {
             }
         }
         text.push_str(match field.source {
-            Source::Comment => ", is_commented = true },\n",
-            Source::Part => " },\n",
-            Source::Derived => ", is_derived = true },\n",
+            ValueSource::Comment => ", is_commented = true },\n",
+            ValueSource::Part => " },\n",
+            ValueSource::Derived => ", is_derived = true },\n",
         });
     }
     let _ = write!(
@@ -90,7 +90,7 @@ fn fields() -> Vec<PluginField> {
         what,
         kind: "text",
         origin: None,
-        source: Source::Derived,
+        source: ValueSource::Derived,
     };
     let mut fields = vec![
         derived("cause", "The reason, else the trap, else the function"),
@@ -110,14 +110,14 @@ fn fields() -> Vec<PluginField> {
                 kind,
                 origin: about.origin,
                 source: match fact {
-                    Fact::Module => Source::Part,
-                    _ => Source::Comment,
+                    Fact::Module => ValueSource::Part,
+                    _ => ValueSource::Comment,
                 },
             });
         }
         if fact == Fact::Location {
             fields.push(PluginField {
-                source: Source::Part,
+                source: ValueSource::Part,
                 origin: Some(Origin::Software),
                 ..derived("function", "Software drops: the function of the location")
             });

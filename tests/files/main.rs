@@ -55,7 +55,7 @@ proptest! {
         loss in any::<Option<(u32, u32)>>(),
         rejected in select(&[Rejected::Counted(3), Rejected::InKernel][..]),
     ) {
-        let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into() });
+        let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into(), perf: 0 });
         let period = Some((Timestamp(7), Timestamp(1_767_323_045_000_000_001)));
         let ending = Ending { loss, rejected, period, ..Ending::default() };
         let bytes = pcapng(&records, &host, &ending);
@@ -360,6 +360,7 @@ fn any_number_of_interfaces_comes_back() {
         let loss = Some(Loss {
             queue: 3,
             socket: 4,
+            perf: 0,
         });
         let ending = Ending {
             loss,

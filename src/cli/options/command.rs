@@ -4,8 +4,9 @@ use super::Arguments;
 use crate::cli::{
     Capture, CaptureFile, Command, Counting, DebugFiles, Delivery, FilterText, Filtering, Flushing,
     Installation, InstallationTask, Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection,
-    Subject, Summary, Target, TextChoice, UsageError,
+    SourceChoice, Subject, Summary, Target, TextChoice, UsageError,
 };
+use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
 use crate::source::NotPackets;
@@ -137,12 +138,34 @@ impl Arguments {
             }
         };
         Ok(Live {
+            source: self.source()?,
             role,
             origins: self.origin,
             buffer: self.bufsize,
             duration: self.duration,
             not_packets: self.not_packets(),
         })
+    }
+
+    /// Returns the source of drops. Some options are for the drop monitor alone.
+    fn source(&self) -> Result<SourceChoice, UsageError> {
+        let of_net_dm = [
+            ("-p", self.passive),
+            ("-l", self.limit.is_some()),
+            ("--force", self.force),
+            ("--kernel-filter", self.kernel_filter),
+            ("-o hw", self.origin == Some(Origins::Hardware)),
+        ];
+        let given = of_net_dm.into_iter().find(|(_, given)| *given);
+        match (self.source.unwrap_or_default(), given) {
+            (SourceChoice::Ebpf, Some((option, _))) => Err(UsageError::new(
+                format!("{option} cannot be used with --source ebpf"),
+                format!(
+                    "{option} is for the kernel's drop monitor: leave it out, or use --source netdm"
+                ),
+            )),
+            (source, _) => Ok(source),
+        }
     }
 
     /// Returns the settings for counting drops.
@@ -169,7 +192,8 @@ impl Arguments {
         }
         let selects =
             self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
-        let counting = if self.by.is_some() || selects {
+        let is_ebpf = self.source == Some(SourceChoice::Ebpf);
+        let counting = if self.by.is_some() || selects || is_ebpf {
             Counting::Packets
         } else {
             Counting::Kernel
@@ -259,6 +283,7 @@ impl Arguments {
             ("-d", self.show_filter),
             ("--kernel-filter", self.kernel_filter),
             ("--all", self.all),
+            ("--source", self.source.is_some()),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -287,6 +312,7 @@ impl Arguments {
 
     fn refuse_live_options(&self) -> Result<(), UsageError> {
         let live = [
+            ("--source", self.source.is_some()),
             ("-p", self.passive),
             ("-l", self.limit.is_some()),
             ("-b", self.bufsize.is_some()),

@@ -253,12 +253,18 @@ impl LiveTable {
 }
 
 fn loss_lines(loss: Option<Loss>) -> [String; 2] {
-    let [queue, socket] = match loss {
-        Some(loss) => [loss.queue, loss.socket].map(|lost| Plural(lost, "packet").to_string()),
+    let [queue, buffer] = match loss {
+        Some(loss) => [loss.queue, loss.socket.saturating_add(loss.perf)]
+            .map(|lost| Plural(lost, "packet").to_string()),
         None => ["unknown", "unknown"].map(str::to_owned),
+    };
+    // Either a socket's or eBPF's.
+    let name = match loss {
+        Some(Loss { perf: 1.., .. }) => "buffer",
+        _ => "socket",
     };
     [
         format!("lost in queue  {queue}"),
-        format!("lost in socket {socket}"),
+        format!("lost in {name} {buffer}"),
     ]
 }

@@ -81,6 +81,7 @@ impl RowCapture {
         let loss = loss.map(|loss| Loss {
             queue: loss.queue.saturating_sub(before.queue),
             socket: loss.socket.saturating_sub(before.socket),
+            perf: loss.perf.saturating_sub(before.perf),
         });
         self.sink.finish(&Ending {
             loss,

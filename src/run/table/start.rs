@@ -142,7 +142,7 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
 pub fn show_live(
     command: &Summary,
     live: &Live,
-    announce: impl FnOnce(Beginning),
+    mut announce: impl FnMut(Beginning),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
     let purpose = Purpose::from(command.counting);
@@ -151,9 +151,13 @@ pub fn show_live(
         Counting::Packets => CountedBy::Packets,
     };
     let mut subject = "drops".to_owned();
-    let mut session = Opening::new()?.begin(live, purpose, None, |beginning| {
+    let mut session = Opening::new(live.source)?.begin(live, purpose, None, |beginning| {
         match beginning {
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
+            Beginning::Tracing => {
+                subject = "software drops".into();
+                counted_by = CountedBy::Packets;
+            }
             Beginning::Listening(settings) => {
                 subject = "drops of another program's monitoring".into();
                 counted_by = match settings.mode {

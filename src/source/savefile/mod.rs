@@ -163,8 +163,8 @@ struct Packet<'a> {
 }
 
 /// The next item in the file.
-enum NextItem<'a> {
-    Packet(SizedPacket<'a>),
+enum NextItem<T> {
+    Packet(TakenPacket<T>),
     /// This many bytes without a packet.
     Other(usize),
     /// This many bytes that begin another section.
@@ -173,9 +173,10 @@ enum NextItem<'a> {
     Needs(usize),
 }
 
-/// A packet with its length in the file.
-struct SizedPacket<'a> {
-    packet: Packet<'a>,
+/// A packet that was taken, with its length in the file.
+struct TakenPacket<T> {
+    /// The result of `take`.
+    taken: T,
     /// The length of the packet and its headers.
     len: usize,
     /// Its block continues after these bytes.

@@ -1,6 +1,6 @@
 //! Parses classic pcap files.
 
-use super::{MAX_PACKET, NextItem, Packet, SizedPacket, link_type};
+use super::{MAX_PACKET, NextItem, Packet, TakenPacket, link_type};
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{LinkType, Timestamp};
 
@@ -77,15 +77,22 @@ impl PcapFile {
         })
     }
 
-    /// Returns the item at the beginning of `bytes`.
+    /// Returns the item at the beginning of `bytes`, and calls `take` with a packet.
     #[inline]
-    pub fn next<'a>(&'a self, bytes: &'a [u8]) -> Result<NextItem<'a>, String> {
+    pub fn next<T>(
+        &self,
+        bytes: &[u8],
+        take: impl FnOnce(&Packet<'_>) -> T,
+    ) -> Result<NextItem<T>, String> {
         let header_len = self.packet_header_len;
         let Some(header) = bytes.get(..header_len) else {
             return Ok(NextItem::Needs(header_len));
         };
-        let [seconds, fraction, first, second] = [0, 4, 8, 12]
-            .map(|at| u64::from(self.order.u32(&header[at..at + 4]).unwrap_or_default()));
+        let field = |at: usize| {
+            let number = self.order.u32(&header[at..at + 4]);
+            u64::from(number.unwrap_or_default())
+        };
+        let (seconds, fraction, first, second) = (field(0), field(4), field(8), field(12));
         let is_swapped = match self.lengths {
             Lengths::InOrder => false,
             Lengths::Swapped => true,
@@ -105,18 +112,19 @@ impl PcapFile {
         let Some(data) = bytes.get(header_len..len) else {
             return Ok(NextItem::Needs(len));
         };
-        Ok(NextItem::Packet(SizedPacket {
-            packet: Packet {
-                time: Some(Timestamp(seconds * 1_000_000_000 + fraction * self.unit)),
-                original_len: u32::try_from(original.max(captured)).unwrap_or(u32::MAX),
-                link: self.link,
-                interface: 0,
-                facts: None,
-                data,
-                options: &[],
-                order: self.order,
-                has_odd_time: false,
-            },
+        let packet = Packet {
+            time: Some(Timestamp(seconds * 1_000_000_000 + fraction * self.unit)),
+            original_len: u32::try_from(original.max(captured)).unwrap_or(u32::MAX),
+            link: self.link,
+            interface: 0,
+            facts: None,
+            data,
+            options: &[],
+            order: self.order,
+            has_odd_time: false,
+        };
+        Ok(NextItem::Packet(TakenPacket {
+            taken: take(&packet),
             len,
             is_cut: false,
         }))

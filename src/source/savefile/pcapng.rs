@@ -3,7 +3,7 @@
 
 use super::interfaces::{Described, Interfaces};
 use super::options::Options;
-use super::{Findings, NextItem, Packet, SizedPacket};
+use super::{Findings, NextItem, Packet, TakenPacket};
 use crate::interface::INCOMPLETE;
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, MAX_NAME, Timestamp};
@@ -80,14 +80,16 @@ impl PcapngFile {
         }
     }
 
-    /// Returns the item at the beginning of `bytes`. The same packet is returned again until its
-    /// bytes are removed.
-    #[inline]
-    pub fn next<'a>(
-        &'a mut self,
-        bytes: &'a [u8],
+    /// Returns the item at the beginning of `bytes`, and calls `take` with a packet. The same packet
+    /// is read again until its bytes are removed.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see enhanced_packet")]
+    pub fn next<T>(
+        &mut self,
+        bytes: &[u8],
         findings: &mut Findings,
-    ) -> Result<NextItem<'a>, String> {
+        mut take: impl FnMut(&Packet<'_>, &mut Findings) -> T,
+    ) -> Result<NextItem<T>, String> {
         if self.skipping.is_some() {
             return self.go_on_skipping(bytes);
         }
@@ -114,18 +116,19 @@ impl PcapngFile {
             order: self.order,
             interfaces: &self.interfaces,
         };
-        let packet = match kind {
-            kind::ENHANCED_PACKET => section.enhanced_packet(body),
-            kind::PACKET => section.obsolete_packet(body),
-            _ => section.simple_packet(body),
+        let mut give = |packet: Option<Packet<'_>>| Some(take(&packet?, findings));
+        let taken = match kind {
+            kind::ENHANCED_PACKET => give(section.enhanced_packet(body)),
+            kind::PACKET => give(section.obsolete_packet(body)),
+            _ => give(section.simple_packet(body)),
         };
-        let Some(packet) = packet else {
+        let Some(taken) = taken else {
             findings.unreadable_packets += 1;
             self.skipping = block.rest();
             return Ok(NextItem::Other(len));
         };
-        Ok(NextItem::Packet(SizedPacket {
-            packet,
+        Ok(NextItem::Packet(TakenPacket {
+            taken,
             len,
             is_cut: block.beyond > 0,
         }))
@@ -143,7 +146,7 @@ impl PcapngFile {
         }
     }
 
-    fn go_on_skipping<'a>(&mut self, bytes: &[u8]) -> Result<NextItem<'a>, String> {
+    fn go_on_skipping<T>(&mut self, bytes: &[u8]) -> Result<NextItem<T>, String> {
         let Some(Skipping { left, total }) = &mut self.skipping else {
             return Ok(NextItem::Other(0));
         };
@@ -164,7 +167,7 @@ impl PcapngFile {
     }
 
     /// Returns the block at the beginning, or the number of bytes that it needs.
-    #[inline]
+    #[inline(always)]
     fn block<'a>(&mut self, bytes: &'a [u8]) -> Result<Result<Block<'a>, usize>, String> {
         const SHORTEST: usize = 12;
         let Some(head) = bytes.get(..SHORTEST) else {
@@ -254,25 +257,24 @@ impl PcapngFile {
 
 impl<'a> Section<'a> {
     /// Parses an Enhanced Packet Block (section 4.3).
-    // Inlined: a result that is returned through memory would be read in larger pieces than it was
-    // written, which stalls the processor.
+    // Inlined, as is `next`, which calls a closure: a packet that is returned through memory is read in
+    // larger pieces than it was written, which stalls the processor. Reading a pcapng file of which few
+    // packets match took 1.06 times as long.
     #[inline(always)]
     fn enhanced_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
         const FIXED_LEN: usize = 20;
-        let (fixed, rest) = body.split_at_checked(FIXED_LEN)?;
+        let (fixed, rest) = body.split_first_chunk::<FIXED_LEN>()?;
         let field = |at: usize| self.order.u32(&fixed[at..at + 4]).unwrap_or_default();
-        let [interface, high, low, captured, original_len] = [0, 4, 8, 12, 16].map(field);
-        self.packet(interface, [high, low], captured, original_len, rest)
+        self.packet(field(0), [field(4), field(8)], field(12), field(16), rest)
     }
 
     /// Parses a Packet Block (appendix A), which is obsolete but still in use.
     fn obsolete_packet(self, body: &'a [u8]) -> Option<Packet<'a>> {
         const FIXED_LEN: usize = 20;
-        let (fixed, rest) = body.split_at_checked(FIXED_LEN)?;
+        let (fixed, rest) = body.split_first_chunk::<FIXED_LEN>()?;
         let field = |at: usize| self.order.u32(&fixed[at..at + 4]).unwrap_or_default();
-        let interface = self.order.u16(&fixed[..2])?;
-        let [high, low, captured, original_len] = [4, 8, 12, 16].map(field);
-        self.packet(interface.into(), [high, low], captured, original_len, rest)
+        let interface = self.order.u16(&fixed[..2])?.into();
+        self.packet(interface, [field(4), field(8)], field(12), field(16), rest)
     }
 
     #[inline(always)]

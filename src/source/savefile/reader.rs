@@ -139,14 +139,13 @@ impl Reader {
             return Ok(Progress::Done);
         };
         let offset = self.input.offset();
-        let next = format.next(self.input.pending(), &mut self.findings);
-        match next {
-            Ok(NextItem::Packet(found)) => {
-                if let Some(id) = found.packet.family() {
-                    self.decoder.families.announce(found.packet.interface, id);
-                }
-                self.is_open = true;
+        let families = &mut self.decoder.families;
+        let next = format.next(self.input.pending(), &mut self.findings, |packet, _| {
+            if let Some(id) = packet.family() {
+                families.announce(packet.interface, id);
             }
+        });
+        match next {
             Ok(NextItem::Other(len) | NextItem::Section(len)) => self.input.consume(len),
             Ok(NextItem::Needs(len)) => {
                 if self.input.more(len) {
@@ -160,7 +159,7 @@ impl Reader {
             }
             // The header could not be parsed. Later damage is reported when it is reached.
             Err(what) if offset == 0 => return Err(Damage { offset, what }.into()),
-            Err(_) => self.is_open = true,
+            Ok(NextItem::Packet(_)) | Err(_) => self.is_open = true,
         }
         Ok(Progress::Done)
     }
@@ -192,12 +191,11 @@ impl Reader {
             return Ok(Progress::Done);
         };
         loop {
-            let next = format.next(input.pending(), findings);
+            let next = format.next(input.pending(), findings, |packet, findings| {
+                decoder.deliver(packet, findings, &mut take)
+            });
             let (len, is_cut, flow) = match next {
-                Ok(NextItem::Packet(found)) => {
-                    let flow = decoder.deliver(&found.packet, findings, &mut take);
-                    (found.len, found.is_cut, flow)
-                }
+                Ok(NextItem::Packet(found)) => (found.len, found.is_cut, found.taken),
                 Ok(NextItem::Other(len)) => (len, false, ControlFlow::Continue(())),
                 Ok(NextItem::Section(len)) => {
                     decoder.families.clear();
@@ -241,15 +239,17 @@ fn cut_header(what: String) -> OpenError {
 }
 
 impl Format {
-    #[inline]
-    fn next<'a>(
-        &'a mut self,
-        bytes: &'a [u8],
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see PcapngFile::next")]
+    fn next<T>(
+        &mut self,
+        bytes: &[u8],
         findings: &mut Findings,
-    ) -> Result<NextItem<'a>, String> {
+        mut take: impl FnMut(&Packet<'_>, &mut Findings) -> T,
+    ) -> Result<NextItem<T>, String> {
         match self {
-            Self::Pcap(file) => file.next(bytes),
-            Self::Pcapng(file) => file.next(bytes, findings),
+            Self::Pcap(file) => file.next(bytes, |packet| take(packet, findings)),
+            Self::Pcapng(file) => file.next(bytes, findings, take),
         }
     }
 
@@ -305,7 +305,8 @@ impl Packet<'_> {
 }
 
 /// Makes the record of a packet and its options.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "else the caller copies its record")]
 fn record<'a>(
     packet: &'a Packet<'_>,
     options: &'a PacketOptions,

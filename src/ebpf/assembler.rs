@@ -1,0 +1,434 @@
+//! Writes eBPF programs: instructions with labels, as bytes for the kernel (Documentation/bpf/standardization/instruction-set.rst)
+//! and as a listing for people.
+
+use std::fmt;
+
+/// One of the machine's registers. 0 takes results, 1 to 5 are arguments and do not survive a call, 6
+/// to 9 do, 10 is the stack's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Register(pub u8);
+
+/// Bytes of a load or a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// 1
+    Byte,
+    /// 2
+    Half,
+    /// 4
+    Word,
+    /// 8
+    Double,
+}
+
+/// The other operand of a calculation or a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// A register.
+    Register(Register),
+    /// A number, with its sign extended to 64 bits.
+    Number(i32),
+}
+
+/// A calculation in 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// a = b
+    Move,
+    /// a += b
+    Add,
+    /// a -= b
+    Subtract,
+    /// a |= b
+    Or,
+    /// a <<= b
+    ShiftLeft,
+}
+
+/// A comparison of 64 bits, unsigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// a == b
+    Equal,
+    /// a <= b
+    AtMost,
+}
+
+/// A map that the program uses. Its file descriptor is known when the program is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// Counts, and places for records that are being made.
+    Scratch,
+    /// The perf buffers.
+    Buffers,
+}
+
+/// A function of the kernel (`BPF_FUNC_` of linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Helper {
+    /// `void *map_lookup_elem(map, key)`
+    MapLookUp = 1,
+    /// `u64 ktime_get_ns()`: the monotonic clock.
+    MonotonicTime = 5,
+    /// `u32 get_smp_processor_id()`
+    CpuNumber = 8,
+    /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
+    /// perf buffer.
+    PacketOutput = 111,
+    /// `long probe_read_kernel(to, size, from)`
+    ReadKernel = 113,
+}
+
+/// A place in a program that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label(usize);
+
+/// An instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Load(Size, Register, Register, i16),
+    Store(Size, Register, i16, Operand),
+    Calculate(Arithmetic, Register, Operand),
+    /// A number of 64 bits; takes the room of two instructions.
+    Number(Register, u64),
+    /// A map's address; takes the room of two instructions.
+    Map(Register, Map),
+    Call(Helper),
+    Branch(Condition, Register, Operand, Label),
+    Exit,
+}
+
+impl Op {
+    /// Instructions of the kernel's that it takes.
+    fn len(self) -> usize {
+        match self {
+            Self::Number(..) | Self::Map(..) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// A program that is being written.
+#[derive(Clone, Debug, Default)]
+pub struct Assembler {
+    ops: Vec<(Op, &'static str)>,
+    /// The place of each label: the number of operations before it.
+    labels: Vec<Option<usize>>,
+}
+
+impl Assembler {
+    /// Makes a label, which is bound later.
+    pub fn label(&mut self) -> Label {
+        self.labels.push(None);
+        Label(self.labels.len() - 1)
+    }
+
+    /// Binds a label to the next instruction. All jumps go forwards, so that the kernel can prove that the
+    /// program ends.
+    pub fn bind(&mut self, label: Label) {
+        self.labels[label.0] = Some(self.ops.len());
+    }
+
+    /// Names what the last instruction was for, in the listing.
+    pub fn note(&mut self, note: &'static str) {
+        if let Some((_, last)) = self.ops.last_mut() {
+            *last = note;
+        }
+    }
+
+    /// `to = *(from + offset)`
+    pub fn load(&mut self, size: Size, to: Register, from: Register, offset: i16) {
+        self.push(Op::Load(size, to, from, offset));
+    }
+
+    /// `*(to + offset) = value`
+    pub fn store(&mut self, size: Size, to: Register, offset: i16, value: Operand) {
+        self.push(Op::Store(size, to, offset, value));
+    }
+
+    /// `to = to op value`
+    pub fn calculate(&mut self, arithmetic: Arithmetic, to: Register, value: Operand) {
+        self.push(Op::Calculate(arithmetic, to, value));
+    }
+
+    /// `to = value`
+    pub fn copy(&mut self, to: Register, value: Operand) {
+        self.calculate(Arithmetic::Move, to, value);
+    }
+
+    /// `to = value`, of 64 bits.
+    pub fn number(&mut self, to: Register, value: u64) {
+        self.push(Op::Number(to, value));
+    }
+
+    /// `to = map`
+    pub fn map(&mut self, to: Register, map: Map) {
+        self.push(Op::Map(to, map));
+    }
+
+    /// `r0 = helper(r1, …)`
+    pub fn call(&mut self, helper: Helper) {
+        self.push(Op::Call(helper));
+    }
+
+    /// `if one condition other goto label`
+    pub fn branch(&mut self, condition: Condition, one: Register, other: Operand, label: Label) {
+        self.push(Op::Branch(condition, one, other, label));
+    }
+
+    /// `return r0`
+    pub fn exit(&mut self) {
+        self.push(Op::Exit);
+    }
+
+    fn push(&mut self, op: Op) {
+        self.ops.push((op, ""));
+    }
+
+    /// Returns the program.
+    ///
+    /// # Panics
+    ///
+    /// If a label was never bound: a mistake in the program, which
+    /// is the same on every kernel but for its offsets.
+    pub fn finish(self) -> Program {
+        let mut at = vec![0];
+        for (op, _) in &self.ops {
+            at.push(at[at.len() - 1] + op.len());
+        }
+        let target = |label: Label| at[self.labels[label.0].expect("every label is bound")];
+        let ops = self.ops.iter().zip(&at).map(|(&(op, note), &at)| Placed {
+            op,
+            note,
+            at,
+            target: match op {
+                Op::Branch(.., label) => target(label),
+                _ => at,
+            },
+        });
+        Program(ops.collect())
+    }
+}
+
+/// An instruction in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placed {
+    op: Op,
+    note: &'static str,
+    at: usize,
+    /// The target of its jump.
+    target: usize,
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program(Vec<Placed>);
+
+/// Classes, sizes and modes (linux/bpf_common.h, linux/bpf.h).
+mod code {
+    pub const LD: u8 = 0x00;
+    pub const LDX: u8 = 0x01;
+    pub const ST: u8 = 0x02;
+    pub const STX: u8 = 0x03;
+    pub const JMP: u8 = 0x05;
+    pub const ALU64: u8 = 0x07;
+    pub const MEM: u8 = 0x60;
+    pub const REGISTER: u8 = 0x08;
+    pub const CALL: u8 = 0x80;
+    pub const EXIT: u8 = 0x90;
+    /// `src_reg` of a load of 64 bits: the number is a map's file descriptor (`BPF_PSEUDO_MAP_FD`).
+    pub const MAP_FD: u8 = 1;
+}
+
+impl Program {
+    /// Returns the instructions as the kernel takes them (`struct bpf_insn`). `fd` says each map's file
+    /// descriptor.
+    pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
+        let mut encoded = Vec::new();
+        for &Placed { op, at, target, .. } in &self.0 {
+            let distance = target.wrapping_sub(at + 1);
+            let distance = i16::try_from(distance.cast_signed()).unwrap_or(0);
+            match op {
+                Op::Load(size, to, from, offset) => {
+                    let code = code::LDX | code::MEM | size.code();
+                    encoded.push(instruction(code, to.0, from.0, offset, 0));
+                }
+                Op::Store(size, to, offset, Operand::Register(from)) => {
+                    let code = code::STX | code::MEM | size.code();
+                    encoded.push(instruction(code, to.0, from.0, offset, 0));
+                }
+                Op::Store(size, to, offset, Operand::Number(number)) => {
+                    let code = code::ST | code::MEM | size.code();
+                    encoded.push(instruction(code, to.0, 0, offset, number));
+                }
+                Op::Calculate(arithmetic, to, value) => {
+                    let (source, register, number) = value.encode();
+                    let code = arithmetic.code() | source;
+                    encoded.push(instruction(code, to.0, register, 0, number));
+                }
+                Op::Number(to, value) => encoded.extend(long(to, 0, value)),
+                Op::Map(to, map) => {
+                    let fd = fd(map).cast_unsigned();
+                    encoded.extend(long(to, code::MAP_FD, fd.into()));
+                }
+                Op::Call(helper) => {
+                    let code = code::JMP | code::CALL;
+                    encoded.push(instruction(code, 0, 0, 0, helper as i32));
+                }
+                Op::Branch(condition, one, other, _) => {
+                    let (source, register, number) = other.encode();
+                    let code = code::JMP | condition.code() | source;
+                    encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                Op::Exit => encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0)),
+            }
+        }
+        encoded
+    }
+}
+
+/// `struct bpf_insn`: code, registers, offset, number.
+fn instruction(code: u8, to: u8, from: u8, offset: i16, number: i32) -> u64 {
+    let [low, high] = offset.to_ne_bytes();
+    let registers = if cfg!(target_endian = "little") {
+        to | from << 4
+    } else {
+        to << 4 | from
+    };
+    let [a, b, c, d] = number.to_ne_bytes();
+    u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
+}
+
+/// A load of 64 bits: the upper half stands in a second instruction.
+fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    let [low, high] = [value as u32, (value >> 32) as u32].map(u32::cast_signed);
+    let code = code::LD | Size::Double.code();
+    [
+        instruction(code, to.0, from, 0, low),
+        instruction(0, 0, 0, 0, high),
+    ]
+}
+
+impl Operand {
+    /// The bit that tells a register from a number, and either of them.
+    fn encode(self) -> (u8, u8, i32) {
+        match self {
+            Self::Register(register) => (code::REGISTER, register.0, 0),
+            Self::Number(number) => (0, 0, number),
+        }
+    }
+}
+
+impl Size {
+    fn code(self) -> u8 {
+        match self {
+            Self::Word => 0x00,
+            Self::Half => 0x08,
+            Self::Byte => 0x10,
+            Self::Double => 0x18,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Byte => "u8",
+            Self::Half => "u16",
+            Self::Word => "u32",
+            Self::Double => "u64",
+        }
+    }
+}
+
+impl Arithmetic {
+    fn code(self) -> u8 {
+        match self {
+            Self::Move => 0xb0 | code::ALU64,
+            Self::Add => code::ALU64,
+            Self::Subtract => 0x10 | code::ALU64,
+            Self::Or => 0x40 | code::ALU64,
+            Self::ShiftLeft => 0x60 | code::ALU64,
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Move => "=",
+            Self::Add => "+=",
+            Self::Subtract => "-=",
+            Self::Or => "|=",
+            Self::ShiftLeft => "<<=",
+        }
+    }
+}
+
+impl Condition {
+    fn code(self) -> u8 {
+        match self {
+            Self::Equal => 0x10,
+            Self::AtMost => 0xb0,
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::AtMost => "<=",
+        }
+    }
+}
+
+/// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for placed in &self.0 {
+            let text = placed.to_string();
+            if placed.note.is_empty() {
+                writeln!(f, "{:>3}: {text}", placed.at)?;
+            } else {
+                writeln!(f, "{:>3}: {text:<36} ; {}", placed.at, placed.note)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.op {
+            Op::Load(size, to, from, offset) => {
+                write!(f, "{to} = *({} *)({from} {offset:+})", size.name())
+            }
+            Op::Store(size, to, offset, value) => {
+                write!(f, "*({} *)({to} {offset:+}) = {value}", size.name())
+            }
+            Op::Calculate(arithmetic, to, value) => {
+                write!(f, "{to} {} {value}", arithmetic.sign())
+            }
+            Op::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
+            Op::Map(to, map) => write!(f, "{to} = map {map:?}"),
+            Op::Call(helper) => write!(f, "call {helper:?}"),
+            Op::Branch(condition, one, other, _) => {
+                let (sign, target) = (condition.sign(), self.target);
+                write!(f, "if {one} {sign} {other} goto {target}")
+            }
+            Op::Exit => f.write_str("exit"),
+        }
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(register) => register.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}

@@ -1,0 +1,387 @@
+//! Reads BTF, the kernel's description of its own types (Documentation/bpf/btf.rst): where the members of
+//! a structure are, the values of enumerations, the number of a tracepoint's arguments.
+//!
+//! The bytes come from `/sys/kernel/btf`, but nothing is taken on trust: any bytes give an answer or an
+//! error, and every search has a bound.
+
+use std::ops::Range;
+
+/// The number of a type. 0 is `void`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypeId(pub u32);
+
+/// The kinds of types that are looked for by name (`BTF_KIND_` of linux/btf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedKind {
+    /// `struct name`
+    Struct,
+    /// `typedef … name`
+    Typedef,
+}
+
+impl NamedKind {
+    fn number(self) -> u32 {
+        match self {
+            Self::Struct => kind::STRUCT,
+            Self::Typedef => kind::TYPEDEF,
+        }
+    }
+}
+
+/// `BTF_KIND_` of linux/btf.h.
+mod kind {
+    pub const INT: u32 = 1;
+    pub const POINTER: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const FORWARD: u32 = 7;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNCTION: u32 = 12;
+    pub const PROTOTYPE: u32 = 13;
+    pub const VARIABLE: u32 = 14;
+    pub const SECTION: u32 = 15;
+    pub const FLOAT: u32 = 16;
+    pub const DECLARATION_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+}
+
+/// The reason for which bytes are not readable BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    /// The magic number is missing, or is another byte order's.
+    #[error("this is not BTF of this machine's byte order")]
+    Magic,
+    /// A section or a type ends behind the bytes.
+    #[error("BTF is cut off")]
+    Cut,
+    /// A kind whose length is unknown.
+    #[error("BTF has a type of the unknown kind {0}")]
+    UnknownKind(u32),
+}
+
+/// A member of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Bytes from the structure's beginning.
+    pub offset: u32,
+    /// Bytes that it takes.
+    pub size: u32,
+}
+
+/// The types of vmlinux, or of a module, which continue those of vmlinux.
+pub struct Btf<'a> {
+    base: Option<&'a Btf<'a>>,
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// The offset of each type in `types`.
+    positions: Vec<u32>,
+}
+
+const MAGIC: u16 = 0xeb9f;
+/// Bytes of `struct btf_type`, in front of what its kind adds.
+const TYPE_LEN: usize = 12;
+/// The longest chain of typedefs and qualifiers that is followed.
+const MAX_CHAIN: usize = 32;
+/// The depth to which structures without a name are searched for a member, and the members in all.
+const MAX_DEPTH: usize = 16;
+const MAX_MEMBERS: usize = 100_000;
+
+impl<'a> Btf<'a> {
+    /// Reads the types of vmlinux.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        Self::new(bytes, None)
+    }
+
+    /// Reads the types of a module. Numbers of types and positions of names go on where those of
+    /// vmlinux end.
+    pub fn parse_module(bytes: &'a [u8], vmlinux: &'a Btf<'a>) -> Result<Self, BtfError> {
+        Self::new(bytes, Some(vmlinux))
+    }
+
+    fn new(bytes: &'a [u8], base: Option<&'a Btf<'a>>) -> Result<Self, BtfError> {
+        // struct btf_header: magic, version, flags, length; types and strings, offset and length each.
+        if half(bytes, 0) != Some(MAGIC) {
+            return Err(BtfError::Magic);
+        }
+        let section = |at: usize| {
+            let [header, offset, len] = [4, at, at + 4].map(|at| word(bytes, at));
+            let start = (header? as usize).checked_add(offset? as usize)?;
+            bytes.get(start..start.checked_add(len? as usize)?)
+        };
+        let types = section(8).ok_or(BtfError::Cut)?;
+        let strings = section(16).ok_or(BtfError::Cut)?;
+        let mut positions = Vec::new();
+        let mut at = 0;
+        while at < types.len() {
+            positions.push(u32::try_from(at).map_err(|_| BtfError::Cut)?);
+            let info = word(types, at + 4).ok_or(BtfError::Cut)?;
+            let more = added_len(info).ok_or(BtfError::UnknownKind(kind_of(info)))?;
+            at += TYPE_LEN + more;
+        }
+        if at != types.len() {
+            return Err(BtfError::Cut);
+        }
+        Ok(Self {
+            base,
+            types,
+            strings,
+            positions,
+        })
+    }
+
+    /// Returns the first type of this kind and name.
+    pub fn find(&self, kind: NamedKind, name: &str) -> Option<TypeId> {
+        let found = self.own().find(|one| {
+            one.kind() == kind.number() && self.name(one.name_offset) == Some(name.as_bytes())
+        });
+        found.map(|found| found.id)
+    }
+
+    /// Returns the member at a path (`nd_net.net`), looked for through members without a name.
+    pub fn member(&self, of: TypeId, path: &str) -> Option<Member> {
+        let mut budget = MAX_MEMBERS;
+        let mut place = Member { offset: 0, size: 0 };
+        let mut of = of;
+        for name in path.split('.') {
+            if name.is_empty() {
+                return None;
+            }
+            let (offset, id) = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut budget)?;
+            place.offset = place.offset.checked_add(offset)?;
+            of = id;
+        }
+        place.size = self.size(of)?;
+        Some(place)
+    }
+
+    /// Returns how many arguments a tracepoint hands to its programs: those of the prototype behind
+    /// `btf_trace_NAME`, without the first.
+    pub fn tracepoint_arguments(&self, tracepoint: TypeId) -> Option<usize> {
+        let pointer = self.resolve(tracepoint)?;
+        let prototype = self.resolve(TypeId(pointer.reference()))?;
+        let is_prototype = pointer.kind() == kind::POINTER && prototype.kind() == kind::PROTOTYPE;
+        prototype.members().checked_sub(1).filter(|_| is_prototype)
+    }
+
+    /// Hands on the name of each own enumeration, and the name and value of each of its members.
+    /// Values of more than 32 bits are left out.
+    pub fn each_enumerator(&self, mut take: impl FnMut(&'a [u8], &'a [u8], u32)) {
+        for one in self.own() {
+            let len = match one.kind() {
+                kind::ENUM => 8,
+                kind::ENUM64 => 12,
+                _ => continue,
+            };
+            let Some(name) = self.name(one.name_offset) else {
+                continue;
+            };
+            for member in one.added.chunks_exact(len) {
+                // name, value, and of an ENUM64 the value's upper half.
+                let is_small = len == 8 || word(member, 8) == Some(0);
+                let member_name = word(member, 0).and_then(|at| self.name(at));
+                if let (Some(member_name), Some(value), true) =
+                    (member_name, word(member, 4), is_small)
+                {
+                    take(name, member_name, value);
+                }
+            }
+        }
+    }
+
+    /// Returns the offset in bytes and the type of a member.
+    fn find_member(
+        &self,
+        of: TypeId,
+        name: &[u8],
+        depth: usize,
+        budget: &mut usize,
+    ) -> Option<(u32, TypeId)> {
+        let depth = depth.checked_sub(1)?;
+        let structure = self.resolve(of)?;
+        if !matches!(structure.kind(), kind::STRUCT | kind::UNION) {
+            return None;
+        }
+        for member in structure.added.chunks_exact(12) {
+            *budget = budget.checked_sub(1)?;
+            let [at, id, bits] = [0, 4, 8].map(|at| word(member, at));
+            let (id, bits) = (TypeId(id?), bits?);
+            // With bit fields, the upper byte is the member's width.
+            let bits = if structure.has_bit_fields() {
+                bits & 0x00ff_ffff
+            } else {
+                bits
+            };
+            let offset = bits / 8;
+            match self.name(at?) {
+                Some(found) if found == name => return Some((offset, id)),
+                Some([]) => {
+                    if let Some((inner, id)) = self.find_member(id, name, depth, budget) {
+                        return Some((offset.checked_add(inner)?, id));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn size(&self, id: TypeId) -> Option<u32> {
+        let mut count = 1_u32;
+        let mut id = id;
+        for _ in 0..MAX_CHAIN {
+            let one = self.resolve(id)?;
+            let size = match one.kind() {
+                kind::POINTER => 8,
+                kind::INT
+                | kind::STRUCT
+                | kind::UNION
+                | kind::ENUM
+                | kind::ENUM64
+                | kind::FLOAT => one.reference(),
+                kind::ARRAY => {
+                    // struct btf_array: type, index type, number of elements.
+                    id = TypeId(word(one.added, 0)?);
+                    count = count.checked_mul(word(one.added, 8)?)?;
+                    continue;
+                }
+                _ => return None,
+            };
+            return size.checked_mul(count);
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, id: TypeId) -> Option<Type<'a>> {
+        let mut one = self.get(id)?;
+        for _ in 0..MAX_CHAIN {
+            match one.kind() {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    one = self.get(TypeId(one.reference()))?;
+                }
+                _ => return Some(one),
+            }
+        }
+        None
+    }
+
+    fn get(&self, id: TypeId) -> Option<Type<'a>> {
+        let first = self.first_id();
+        let Some(index) = id.0.checked_sub(first) else {
+            return self.base?.get(id);
+        };
+        let at = *self.positions.get(index as usize)? as usize;
+        Type::new(self.types, at, id)
+    }
+
+    fn own(&self) -> impl Iterator<Item = Type<'a>> {
+        let first = self.first_id();
+        let all = (first..).zip(&self.positions);
+        all.filter_map(|(id, &at)| Type::new(self.types, at as usize, TypeId(id)))
+    }
+
+    /// `void` has no bytes.
+    fn first_id(&self) -> u32 {
+        let count = |base: &Btf<'_>| u32::try_from(base.positions.len()).unwrap_or(u32::MAX);
+        self.base.map_or(0, count).saturating_add(1)
+    }
+
+    fn name(&self, offset: u32) -> Option<&'a [u8]> {
+        let before = self.base.map_or(0, |base| base.strings.len());
+        let offset = offset as usize;
+        let text = match offset.checked_sub(before) {
+            Some(own) => self.strings.get(own..)?,
+            None => self.base?.strings.get(offset..)?,
+        };
+        let end = memchr::memchr(0, text)?;
+        Some(&text[..end])
+    }
+}
+
+/// `struct btf_type` and what its kind adds.
+#[derive(Clone, Copy)]
+struct Type<'a> {
+    id: TypeId,
+    name_offset: u32,
+    info: u32,
+    /// Its size, or the type that it refers to.
+    third: u32,
+    added: &'a [u8],
+}
+
+impl<'a> Type<'a> {
+    fn new(types: &'a [u8], at: usize, id: TypeId) -> Option<Self> {
+        let [name_offset, info, third] = [at, at + 4, at + 8].map(|at| word(types, at));
+        let added: Range<usize> = at + TYPE_LEN..at + TYPE_LEN + added_len(info?)?;
+        Some(Self {
+            id,
+            name_offset: name_offset?,
+            info: info?,
+            third: third?,
+            added: types.get(added)?,
+        })
+    }
+
+    fn kind(self) -> u32 {
+        kind_of(self.info)
+    }
+
+    fn members(self) -> usize {
+        members_of(self.info)
+    }
+
+    fn has_bit_fields(self) -> bool {
+        self.info >> 31 == 1
+    }
+
+    fn reference(self) -> u32 {
+        self.third
+    }
+}
+
+fn kind_of(info: u32) -> u32 {
+    info >> 24 & 0x1f
+}
+
+fn members_of(info: u32) -> usize {
+    (info & 0xffff) as usize
+}
+
+/// Bytes behind `struct btf_type`; `None` where the kind is unknown.
+fn added_len(info: u32) -> Option<usize> {
+    Some(match kind_of(info) {
+        kind::INT | kind::VARIABLE | kind::DECLARATION_TAG => 4,
+        kind::ARRAY => 12,
+        kind::STRUCT | kind::UNION | kind::SECTION | kind::ENUM64 => 12 * members_of(info),
+        kind::ENUM | kind::PROTOTYPE => 8 * members_of(info),
+        kind::POINTER
+        | kind::FORWARD
+        | kind::TYPEDEF
+        | kind::VOLATILE
+        | kind::CONST
+        | kind::RESTRICT
+        | kind::FUNCTION
+        | kind::FLOAT
+        | kind::TYPE_TAG => 0,
+        _ => return None,
+    })
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*bytes))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests;

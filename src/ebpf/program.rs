@@ -1,0 +1,351 @@
+//! The programs that run at each drop (tracepoint `skb:kfree_skb`), written for the layout of one
+//! kernel.
+//!
+//! The kernel does not start a program on a CPU where it already runs, so a drop in an interrupt that
+//! came in the middle of another drop's capture would be missed. That is why there are two programs:
+//! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
+//! record of its own, so neither disturbs the other.
+
+use super::assembler::{
+    Arithmetic, Assembler, Condition, Helper, Label, Map, Operand, Program, Register, Size,
+};
+use super::layout::{DEVICE_NAME_LEN, KernelField, KernelLayout};
+use super::report::{self, HEADER_LEN, HeaderField, Start};
+
+/// Which of the two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramRole {
+    /// It captures every drop that it is started for.
+    First,
+    /// It captures what the first one is not started for, because it is in progress.
+    Second,
+}
+
+/// The most bytes of a record behind its header: a perf record's length has 16 bits.
+pub const MAX_DATA_LEN: u32 = 64_000;
+/// The most bytes that are copied from in front of `skb->data`: headers, those of tunnels too.
+const MAX_HEADERS_LEN: i32 = 1024;
+
+/// A count that a program keeps for its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Drops that the first program was started for.
+    Seen,
+    /// Drops that the second program captured.
+    Taken,
+    /// Records of the first program that found no room.
+    FirstLost,
+    /// Records of the second program that found no room.
+    SecondLost,
+}
+
+impl Count {
+    /// Its offset in the scratch map's value; each has 8 bytes.
+    pub const fn offset(self) -> u8 {
+        match self {
+            Self::Seen => 0,
+            Self::Taken => 8,
+            Self::FirstLost => 16,
+            Self::SecondLost => 24,
+        }
+    }
+}
+
+/// The offset of the flag that the first program is in progress.
+const IN_PROGRESS: i16 = 32;
+/// The offset of the records: behind the counts, which have a cache line.
+const RECORDS: i32 = 64;
+/// Bytes of the place for one record.
+const RECORD_LEN: i32 = MAX_HEADERS_LEN + 128;
+/// Bytes of the scratch map's value, of which each CPU has one.
+pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
+const _: () = assert!(HEADER_LEN <= 128);
+
+const R0: Register = Register(0);
+const R1: Register = Register(1);
+const R2: Register = Register(2);
+const R3: Register = Register(3);
+const R4: Register = Register(4);
+const R5: Register = Register(5);
+/// The packet (`struct sk_buff *`).
+const SKB: Register = Register(6);
+/// The tracepoint's arguments.
+const CONTEXT: Register = Register(7);
+/// This CPU's value of the scratch map.
+const SCRATCH: Register = Register(8);
+/// The record that is made.
+const RECORD: Register = Register(9);
+const STACK: Register = Register(10);
+
+/// `BPF_F_CURRENT_CPU` (linux/bpf.h).
+const CURRENT_CPU: u64 = 0xffff_ffff;
+/// `mac_header` of a packet that has none.
+const NO_MAC_HEADER: i32 = 0xffff;
+
+/// Writes a program. It captures `snaplen` bytes of each frame, or [`MAX_DATA_LEN`].
+pub fn program(layout: &KernelLayout, role: ProgramRole, snaplen: u32) -> Program {
+    let snaplen = i32::try_from(snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
+    let mut writer = ProgramWriter {
+        assembler: Assembler::default(),
+        layout,
+        snaplen,
+    };
+    writer.write(role);
+    writer.assembler.finish()
+}
+
+struct ProgramWriter<'l> {
+    assembler: Assembler,
+    layout: &'l KernelLayout,
+    snaplen: i32,
+}
+
+impl ProgramWriter<'_> {
+    fn write(&mut self, role: ProgramRole) {
+        let end = self.assembler.label();
+        self.find_scratch(end);
+        self.begin(role, end);
+        self.facts();
+        self.device();
+        self.frame();
+        self.output(role);
+        if role == ProgramRole::First {
+            self.set_in_progress(0);
+        }
+        self.assembler.bind(end);
+        self.assembler.copy(R0, Operand::Number(0));
+        self.assembler.exit();
+    }
+
+    /// The packet and this CPU's place.
+    fn find_scratch(&mut self, end: Label) {
+        let asm = &mut self.assembler;
+        asm.copy(CONTEXT, Operand::Register(R1));
+        asm.load(Size::Double, SKB, CONTEXT, 0);
+        asm.note("skb");
+        asm.call(Helper::CpuNumber);
+        asm.store(Size::Word, STACK, -4, Operand::Register(R0));
+        asm.copy(R2, Operand::Register(STACK));
+        asm.calculate(Arithmetic::Add, R2, Operand::Number(-4));
+        asm.map(R1, Map::Scratch);
+        asm.call(Helper::MapLookUp);
+        asm.branch(Condition::Equal, R0, Operand::Number(0), end);
+        asm.copy(SCRATCH, Operand::Register(R0));
+    }
+
+    /// Counts the drop, unless it is the other program's.
+    fn begin(&mut self, role: ProgramRole, end: Label) {
+        let record = match role {
+            ProgramRole::First => {
+                self.count(Count::Seen, "seen");
+                self.set_in_progress(1);
+                RECORDS
+            }
+            ProgramRole::Second => {
+                let asm = &mut self.assembler;
+                asm.load(Size::Double, R1, SCRATCH, IN_PROGRESS);
+                asm.note("in progress");
+                asm.branch(Condition::Equal, R1, Operand::Number(0), end);
+                self.count(Count::Taken, "taken");
+                RECORDS + RECORD_LEN
+            }
+        };
+        let asm = &mut self.assembler;
+        asm.copy(RECORD, Operand::Register(SCRATCH));
+        asm.calculate(Arithmetic::Add, RECORD, Operand::Number(record));
+    }
+
+    fn set_in_progress(&mut self, value: i32) {
+        let value = Operand::Number(value);
+        self.assembler
+            .store(Size::Double, SCRATCH, IN_PROGRESS, value);
+        self.assembler.note("in progress");
+    }
+
+    fn count(&mut self, count: Count, note: &'static str) {
+        let asm = &mut self.assembler;
+        let offset = count.offset().into();
+        asm.load(Size::Double, R1, SCRATCH, offset);
+        asm.note(note);
+        asm.calculate(Arithmetic::Add, R1, Operand::Number(1));
+        asm.store(Size::Double, SCRATCH, offset, Operand::Register(R1));
+    }
+
+    /// Copies the facts that are a single load.
+    fn facts(&mut self) {
+        let layout = self.layout;
+        self.assembler.call(Helper::MonotonicTime);
+        self.tell(report::TIME, Operand::Register(R0));
+        for (argument, place, note) in [(8, report::PC, "place"), (16, report::REASON, "reason")] {
+            self.assembler.load(Size::Double, R1, CONTEXT, argument);
+            self.assembler.note(note);
+            self.tell(place, Operand::Register(R1));
+        }
+        for (field, place) in [
+            (layout.input, report::INPUT),
+            (layout.protocol, report::PROTOCOL),
+        ] {
+            self.field(R1, SKB, field);
+            self.tell(place, Operand::Register(R1));
+        }
+    }
+
+    /// Copies the device at `skb->dev`. The kernel reads 0 where a pointer leads nowhere, so whatever it is,
+    /// it does no harm; the reader of the report decides whether it is a device.
+    fn device(&mut self) {
+        let layout = self.layout;
+        let none = self.assembler.label();
+        for place in [report::DEVICE_INDEX, report::NAMESPACE, report::DEVICE_TYPE] {
+            self.tell(place, Operand::Number(0));
+        }
+        self.field(R3, SKB, layout.device);
+        let asm = &mut self.assembler;
+        asm.branch(Condition::Equal, R3, Operand::Number(0), none);
+        for (field, place) in [
+            (layout.device_index, report::DEVICE_INDEX),
+            (layout.device_type, report::DEVICE_TYPE),
+        ] {
+            self.field(R1, R3, field);
+            self.tell(place, Operand::Register(R1));
+        }
+        self.field(R1, R3, layout.device_namespace);
+        self.field(R1, R1, layout.namespace_inode);
+        self.tell(report::NAMESPACE, Operand::Register(R1));
+        let asm = &mut self.assembler;
+        let name = layout.device_name;
+        asm.calculate(Arithmetic::Add, R3, Operand::Number(name.offset.into()));
+        asm.note(name.name);
+        asm.copy(R1, Operand::Register(RECORD));
+        asm.calculate(
+            Arithmetic::Add,
+            R1,
+            Operand::Number(report::DEVICE_NAME.into()),
+        );
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "16"
+        )]
+        asm.copy(R2, Operand::Number(DEVICE_NAME_LEN as i32));
+        asm.call(Helper::ReadKernel);
+        asm.bind(none);
+    }
+
+    /// Finds the beginning of the frame, and copies its bytes in front of `skb->data`. Leaves the length of the record so
+    /// far in r5.
+    fn frame(&mut self) {
+        let layout = self.layout;
+        let asm = &mut self.assembler;
+        let [no_mac, no_network, start, short, none, told] = [(); 6].map(|()| asm.label());
+        // r1: data, r2: the frame's beginning, r3: head, r4: the network header; offsets from head.
+        self.field(R3, SKB, layout.head);
+        self.field(R1, SKB, layout.data);
+        let asm = &mut self.assembler;
+        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R3));
+        self.field(R4, SKB, layout.network_header);
+        self.field(R2, SKB, layout.mac_header);
+        self.begins_with(Start::LinkLayer);
+        let asm = &mut self.assembler;
+        asm.branch(Condition::Equal, R2, Operand::Number(NO_MAC_HEADER), no_mac);
+        // Behind data: that of a packet inside a tunnel whose headers are in front of it already.
+        asm.branch(Condition::AtMost, R2, Operand::Register(R1), start);
+        asm.bind(no_mac);
+        asm.copy(R2, Operand::Register(R4));
+        self.begins_with(Start::Network);
+        let asm = &mut self.assembler;
+        asm.branch(Condition::Equal, R2, Operand::Number(0), no_network);
+        asm.branch(Condition::AtMost, R2, Operand::Register(R1), start);
+        asm.bind(no_network);
+        asm.copy(R2, Operand::Register(R1));
+        self.begins_with(Start::Data);
+        self.assembler.bind(start);
+
+        let asm = &mut self.assembler;
+        asm.calculate(Arithmetic::Subtract, R4, Operand::Register(R2));
+        self.tell(report::NETWORK, Operand::Register(R4));
+        let asm = &mut self.assembler;
+        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R2));
+        asm.calculate(Arithmetic::Add, R3, Operand::Register(R2));
+        // r1: bytes in front of data, r3: where they are, r4: bytes from data on.
+        self.field(R4, SKB, layout.len);
+        let asm = &mut self.assembler;
+        asm.copy(R5, Operand::Register(R4));
+        asm.calculate(Arithmetic::Add, R5, Operand::Register(R1));
+        self.tell(report::ORIGINAL_LEN, Operand::Register(R5));
+
+        // No more than there is room for; and where that is not all of them, nothing from data on.
+        let limit = Operand::Number(MAX_HEADERS_LEN.min(self.snaplen));
+        let asm = &mut self.assembler;
+        asm.copy(R2, Operand::Register(R1));
+        asm.branch(Condition::AtMost, R2, limit, short);
+        asm.copy(R2, limit);
+        asm.copy(R4, Operand::Number(0));
+        asm.bind(short);
+        self.tell(report::HEADERS_LEN, Operand::Register(R2));
+        // As much from data on as the limit leaves.
+        let asm = &mut self.assembler;
+        asm.copy(R1, Operand::Number(self.snaplen));
+        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R2));
+        asm.branch(Condition::AtMost, R4, Operand::Register(R1), told);
+        asm.copy(R4, Operand::Register(R1));
+        asm.bind(told);
+        self.tell(report::DATA_LEN, Operand::Register(R4));
+
+        let asm = &mut self.assembler;
+        asm.copy(R5, Operand::Register(R2));
+        asm.branch(Condition::Equal, R2, Operand::Number(0), none);
+        asm.store(Size::Double, STACK, -16, Operand::Register(R2));
+        asm.copy(R1, Operand::Register(RECORD));
+        asm.calculate(Arithmetic::Add, R1, Operand::Number(HEADER_LEN_NUMBER));
+        asm.call(Helper::ReadKernel);
+        asm.load(Size::Double, R5, STACK, -16);
+        asm.bind(none);
+        asm.calculate(Arithmetic::Add, R5, Operand::Number(HEADER_LEN_NUMBER));
+    }
+
+    fn begins_with(&mut self, start: Start) {
+        self.tell(report::START, Operand::Number(start as i32));
+    }
+
+    /// Hands the record and the packet's bytes to the perf buffer of this CPU.
+    fn output(&mut self, role: ProgramRole) {
+        let asm = &mut self.assembler;
+        let sent = asm.label();
+        let data = report::DATA_LEN;
+        asm.load(data.size, R3, RECORD, data.at);
+        asm.calculate(Arithmetic::ShiftLeft, R3, Operand::Number(32));
+        asm.number(R1, CURRENT_CPU);
+        asm.calculate(Arithmetic::Or, R3, Operand::Register(R1));
+        asm.map(R2, Map::Buffers);
+        asm.copy(R1, Operand::Register(SKB));
+        asm.copy(R4, Operand::Register(RECORD));
+        asm.call(Helper::PacketOutput);
+        asm.branch(Condition::Equal, R0, Operand::Number(0), sent);
+        self.count(
+            match role {
+                ProgramRole::First => Count::FirstLost,
+                ProgramRole::Second => Count::SecondLost,
+            },
+            "lost",
+        );
+        self.assembler.bind(sent);
+    }
+
+    /// Loads a member.
+    fn field(&mut self, to: Register, from: Register, field: KernelField) {
+        self.assembler.load(field.size, to, from, field.offset);
+        self.assembler.note(field.name);
+    }
+
+    /// Writes a number into the record.
+    fn tell(&mut self, place: HeaderField, value: Operand) {
+        self.assembler.store(place.size, RECORD, place.at, value);
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "72"
+)]
+const HEADER_LEN_NUMBER: i32 = HEADER_LEN as i32;

@@ -1,0 +1,110 @@
+//! Names of drop reasons, from the enumerations of the kernel and of its modules. Numbers move between
+//! kernels, so there is no table of our own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use super::VMLINUX;
+use super::btf::Btf;
+
+/// The enumeration of the kernel's own reasons.
+const CORE: &[u8] = b"skb_drop_reason";
+/// Its members' prefix, which the drop monitor leaves out, too.
+const PREFIX: &[u8] = b"SKB_DROP_REASON_";
+/// Parts of the names of other enumerations of reasons: `ovs_drop_reason`, `mac80211_drop_reason`,
+/// `ieee80211_rx_result`.
+const OTHERS: [&[u8]; 2] = [b"drop_reason", b"rx_result"];
+/// The bits of a number that name its subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT`): 0 is the kernel itself.
+const SUBSYSTEM_SHIFT: u32 = 16;
+/// The shortest time between two searches of the modules for a number without a name.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The names of the running kernel's reasons.
+pub struct Reasons {
+    /// A number that was met and has no name is its own.
+    names: HashMap<u32, Box<[u8]>, RandomState>,
+    /// The time from which the modules may be searched again.
+    next_look: Instant,
+}
+
+impl Reasons {
+    /// Takes the names from the kernel's BTF and its modules'.
+    pub fn new(vmlinux: &Btf<'_>) -> Self {
+        let mut reasons = Self::empty();
+        reasons.learn(vmlinux);
+        reasons.learn_modules(vmlinux);
+        reasons
+    }
+
+    /// Has no names.
+    pub fn empty() -> Self {
+        Self {
+            names: HashMap::default(),
+            next_look: Instant::now() + PAUSE,
+        }
+    }
+
+    /// Returns the name of a number, without the prefix of the kernel's own. A number without a name, of
+    /// a module that has been loaded since, perhaps, has the modules looked through again, and is its own
+    /// name (`0x30007`) where that does not help.
+    pub fn name(&mut self, number: u32) -> &[u8] {
+        if self.is_known(number) {
+            return &self.names[&number];
+        }
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + PAUSE;
+            self.look_again();
+        }
+        let number_itself = || format!("{number:#x}").into_bytes().into();
+        self.names.entry(number).or_insert_with(number_itself)
+    }
+
+    fn is_known(&self, number: u32) -> bool {
+        let name = self.names.get(&number);
+        name.is_some_and(|name| !name.starts_with(b"0x"))
+    }
+
+    fn look_again(&mut self) {
+        let Ok(bytes) = fs::read(VMLINUX) else {
+            return;
+        };
+        if let Ok(vmlinux) = Btf::parse(&bytes) {
+            self.learn_modules(&vmlinux);
+        }
+    }
+
+    fn learn_modules(&mut self, vmlinux: &Btf<'_>) {
+        let folder = Path::new(VMLINUX).parent().map(fs::read_dir);
+        for module in folder.into_iter().flatten().flatten().flatten() {
+            if module.file_name() == "vmlinux" {
+                continue;
+            }
+            let bytes = fs::read(module.path()).unwrap_or_default();
+            if let Ok(module) = Btf::parse_module(&bytes, vmlinux) {
+                self.learn(&module);
+            }
+        }
+    }
+
+    /// Takes the names of the kernel or of a module.
+    pub fn learn(&mut self, btf: &Btf<'_>) {
+        btf.each_enumerator(|enumeration, name, number| {
+            let is_core = enumeration == CORE;
+            let is_other = || {
+                let contains = |part: &&[u8]| memchr::memmem::find(enumeration, part).is_some();
+                number >> SUBSYSTEM_SHIFT != 0 && OTHERS.iter().any(contains)
+            };
+            // `___RX_DROP_UNUSABLE` and its like only count.
+            if name.starts_with(b"_") || !(is_core || is_other()) {
+                return;
+            }
+            let name = name.strip_prefix(PREFIX).unwrap_or(name);
+            self.names.insert(number, name.into());
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! The programs for four kernels, of whose BTF `fixtures/btf` has what is read of it, as listings; and
+//! kernels for which there is none.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::assembler::{Map, Program};
+use super::btf::Btf;
+use super::layout::{KernelField, KernelLayout, LayoutError};
+use super::program::{ProgramRole, program};
+use super::reasons::Reasons;
+
+const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/btf");
+    fs::read(folder.join(format!("{name}.btf"))).unwrap()
+}
+
+fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> Program {
+    let bytes = fixture(kernel);
+    let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
+    program(&layout, role, snaplen)
+}
+
+/// Holds a listing against the one in this folder. `UPDATE_GOLDEN=1` writes it anew.
+fn check(name: &str, listing: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/ebpf/tests")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, listing).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == listing,
+        "{name} differs (if this is meant: UPDATE_GOLDEN=1 cargo test --lib ebpf):\n{listing}"
+    );
+}
+
+#[test]
+fn the_listing_names_every_member() {
+    check(
+        "first.listing",
+        &write("6.12", ProgramRole::First, u32::MAX).to_string(),
+    );
+    check(
+        "second.listing",
+        &write("6.12", ProgramRole::Second, 128).to_string(),
+    );
+}
+
+#[test]
+fn kernels_differ_in_nothing_but_offsets() {
+    // The listing without the offsets of members, which have a name behind them.
+    let plain = |kernel| {
+        let listing = write(kernel, ProgramRole::First, u32::MAX).to_string();
+        let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
+        let lines = listing.lines().map(|line| {
+            let words = line
+                .split(' ')
+                .filter(|word| !(line.contains("->") && is_offset(word)));
+            words.collect::<String>()
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let usual = plain("6.12");
+    let mut offsets = String::new();
+    for kernel in KERNELS {
+        let bytes = fixture(kernel);
+        let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
+        writeln!(offsets, "{kernel}:").unwrap();
+        for field in layout.fields() {
+            let KernelField { name, offset, size } = field;
+            writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
+        }
+        assert_eq!(plain(kernel), usual, "{kernel}");
+    }
+    check("offsets", &offsets);
+}
+
+#[test]
+fn every_jump_goes_forwards_into_the_program() {
+    for role in [ProgramRole::First, ProgramRole::Second] {
+        for kernel in KERNELS {
+            let code = write(kernel, role, 128).encode(|map| match map {
+                Map::Scratch => 5,
+                Map::Buffers => 6,
+            });
+            let len = code.len();
+            for (at, instruction) in code.iter().enumerate() {
+                let [code, _, low, high, ..] = instruction.to_ne_bytes();
+                let class = code & 7;
+                // Neither a call nor the exit.
+                if class == 5 && !matches!(code, 0x85 | 0x95) {
+                    let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
+                    assert!(distance > 0 && at + 1 + distance < len, "{at}");
+                }
+            }
+            assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_lacks_a_member_is_told_by_its_name() {
+    // The names are changed in the strings, which are all at the end.
+    let without = |name: &str| {
+        let mut bytes = fixture("6.12");
+        let whole = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = memchr::memmem::find(&bytes, &whole).unwrap();
+        bytes[at + 1] = b'X';
+        KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap_err()
+    };
+    assert_eq!(without("skb_iif"), LayoutError::NoMember("skb->skb_iif"));
+    assert_eq!(without("nd_net"), LayoutError::NoMember("dev->nd_net.net"));
+    assert_eq!(without("inum"), LayoutError::NoMember("net->ns.inum"));
+    assert_eq!(without("sk_buff"), LayoutError::NoType("sk_buff"));
+    assert_eq!(
+        without("btf_trace_kfree_skb").to_string(),
+        "this kernel's BTF has no btf_trace_kfree_skb"
+    );
+}
+
+#[test]
+fn reasons_have_the_names_of_their_kernel() {
+    let bytes = fixture("7.2");
+    let vmlinux = Btf::parse(&bytes).unwrap();
+    let mut reasons = Reasons::empty();
+    let check = |reasons: &mut Reasons, number, name: &str| {
+        let found = String::from_utf8_lossy(reasons.name(number)).into_owned();
+        assert_eq!(found, name);
+    };
+    reasons.learn(&vmlinux);
+    check(&mut reasons, 3, "NO_SOCKET");
+    check(&mut reasons, 0x30002, "QDISC_DROP_OVERLIMIT");
+    // Not the subsystem's own number, nor what only marks a range.
+    check(&mut reasons, 0x30000, "0x30000");
+    check(&mut reasons, 0x20005, "0x20005");
+    // The module's names stand in its own strings, behind the kernel's.
+    let bytes = fixture("7.2-openvswitch");
+    let module = Btf::parse_module(&bytes, &vmlinux).unwrap();
+    reasons.learn(&module);
+    check(&mut reasons, 0x20005, "OVS_DROP_METER");
+
+    let bytes = fixture("6.1");
+    let mut reasons = Reasons::empty();
+    reasons.learn(&Btf::parse(&bytes).unwrap());
+    check(&mut reasons, 2, "NO_SOCKET");
+}

@@ -1,0 +1,392 @@
+//! The programs at work: loads and attaches them, reads their records in the order of time, and counts
+//! what was lost.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use super::VMLINUX;
+use super::assembler::Map;
+use super::btf::{Btf, BtfError};
+use super::layout::{KernelLayout, LayoutError};
+use super::program::{Count, ProgramRole, SCRATCH_LEN, program};
+use super::reasons::Reasons;
+use super::report::Report;
+use super::ring::Records;
+use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
+use crate::sys::perf::{PerfBuffer, page_size};
+
+/// The least bytes of a CPU's buffer: two of the largest records, and then a power of two.
+const MIN_BUFFER_BYTES: usize = 256 * 1024;
+/// And the most, by default.
+const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// All buffers, by default, where each has more than the least.
+const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
+/// Records until whoever waits is woken: a wake-up costs as much as a dozen records.
+const WAKEUP: u32 = 1000;
+/// Reports that are handed on before their room is given back.
+const BATCH: usize = 1024;
+/// A program ends within microseconds, so whatever is older than this has been written, on every CPU.
+const SETTLED_NANOS: u64 = 1_000_000;
+
+/// The reason for which the programs cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum TracerError {
+    /// The kernel's BTF cannot be read.
+    #[error("cannot read {VMLINUX}")]
+    NoBtf(#[source] io::Error),
+    /// Nor understood.
+    #[error("cannot understand {VMLINUX}")]
+    Btf(#[from] BtfError),
+    /// The kernel lacks what the program reads.
+    #[error("cannot write an eBPF program for this kernel")]
+    Layout(#[from] LayoutError),
+    /// The kernel refuses a map.
+    #[error("cannot make an eBPF map")]
+    Map(#[source] io::Error),
+    /// The kernel refuses the program.
+    #[error("cannot load the eBPF program{}", behind_colon(.log))]
+    Load {
+        /// The kernel's error.
+        #[source]
+        error: io::Error,
+        /// The verifier's last line, where it said something.
+        log: String,
+    },
+    /// The kernel refuses a buffer.
+    #[error("cannot make a perf buffer")]
+    Buffer(#[source] io::Error),
+    /// The kernel refuses to start the program.
+    #[error("cannot attach the eBPF program to skb:kfree_skb")]
+    Attach(#[source] io::Error),
+}
+
+fn behind_colon(log: &str) -> String {
+    if log.is_empty() {
+        String::new()
+    } else {
+        format!(": {log}")
+    }
+}
+
+impl TracerError {
+    /// Says what to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        let refused = match self {
+            Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
+            }
+            Self::Map(error)
+            | Self::Load { error, .. }
+            | Self::Buffer(error)
+            | Self::Attach(error)
+            | Self::NoBtf(error) => error.raw_os_error(),
+            Self::Btf(_) | Self::Layout(_) => return None,
+        };
+        if is_confidential() {
+            return Some(
+                "the kernel's lockdown is `confidentiality`, which forbids programs that read its memory: \
+                 --source netdm works there",
+            );
+        }
+        matches!(refused, Some(libc::EPERM | libc::EACCES))
+            .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
+    }
+}
+
+/// Returns whether the kernel is locked down against reading its memory (kernel_lockdown(7)).
+fn is_confidential() -> bool {
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown");
+    lockdown.is_ok_and(|modes| modes.contains("[confidentiality]"))
+}
+
+/// The settings of the programs and their buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracerSettings {
+    /// Bytes of each frame.
+    pub snaplen: u32,
+    /// Bytes of all buffers together; `None`: as many as serve most floods.
+    pub buffer_bytes: Option<usize>,
+    /// Bytes of this machine's memory that they may take.
+    pub memory: usize,
+}
+
+/// Which reports are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Those of drops before this time of the monotonic clock, less what a CPU may be late.
+    Time(u64),
+    /// All.
+    End,
+}
+
+/// The programs, attached.
+pub struct Tracer {
+    /// Those that are attached, until they are closed.
+    links: Vec<OwnedFd>,
+    first: OwnedFd,
+    _second: OwnedFd,
+    scratch: ArrayMap,
+    /// The kernel takes the buffers out of it when it is closed.
+    _map: PerfEventArray,
+    cpus: u32,
+    buffers: Vec<PerfBuffer>,
+    ready: Epoll,
+    /// A record that goes on at its buffer's beginning, in one piece.
+    joined: Vec<u8>,
+    damaged: u64,
+    /// Bytes of all buffers together.
+    pub buffer_bytes: usize,
+    /// The kernel granted less than was wanted.
+    pub is_small: bool,
+}
+
+impl Tracer {
+    /// Loads and attaches the programs. Drops are captured from here on.
+    pub fn new(wanted: TracerSettings) -> Result<(Self, Reasons), TracerError> {
+        let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
+        let btf = Btf::parse(&bytes)?;
+        let layout = KernelLayout::find(&btf)?;
+        let cpus = possible_cpus();
+        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
+        let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
+        let load = |role| load(&layout, role, wanted.snaplen, &scratch, &map);
+        let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
+
+        let page = page_size().map_err(TracerError::Buffer)?;
+        let bytes = buffer_bytes(wanted, cpus as usize);
+        let mut pages = (bytes / page).next_power_of_two();
+        let wanted_pages = pages;
+        let buffers = loop {
+            match buffers(cpus, pages, &map) {
+                // More than the user may lock in memory (CAP_IPC_LOCK, perf_event_mlock_kb).
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) && pages > 1 => pages /= 2,
+                result => break result.map_err(TracerError::Buffer)?,
+            }
+        };
+        let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
+        // The first program comes first: it has ended for a drop when the second one looks.
+        let attach =
+            |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
+        let links = vec![attach(&first)?, attach(&second)?];
+        let reasons = Reasons::new(&btf);
+        let tracer = Self {
+            links,
+            first,
+            _second: second,
+            scratch,
+            _map: map,
+            cpus,
+            buffer_bytes: buffers.len() * pages * page,
+            is_small: pages < wanted_pages,
+            buffers,
+            ready,
+            joined: Vec::new(),
+            damaged: 0,
+        };
+        Ok((tracer, reasons))
+    }
+
+    /// Hands on some of the waiting reports, in the order of time, and returns how many. A report that came
+    /// while another was being written may come before it.
+    pub fn take<B>(
+        &mut self,
+        until: Until,
+        mut take: impl FnMut(Report<'_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B, usize> {
+        let limit = match until {
+            Until::Time(now) => now.saturating_sub(SETTLED_NANOS),
+            Until::End => u64::MAX,
+        };
+        let waiting = self
+            .buffers
+            .iter_mut()
+            .map(|buffer| Records::new(buffer.waiting()));
+        let mut waiting: Vec<_> = waiting.collect();
+        // The time of each buffer's next report, the earliest on top.
+        let times = waiting.iter_mut().enumerate();
+        let times = times.filter_map(|(cpu, records)| Some(Reverse((records.peek()?, cpu))));
+        let mut next: BinaryHeap<_> = times.collect();
+        let mut result = ControlFlow::Continue(());
+        let mut count = 0;
+        while count < BATCH
+            && let Some(Reverse((time, cpu))) = next.pop()
+            && time <= limit
+        {
+            let Some(bytes) = waiting[cpu].take(&mut self.joined) else {
+                continue;
+            };
+            count += 1;
+            match Report::decode(bytes) {
+                Some(report) => result = take(report),
+                None => self.damaged += 1,
+            }
+            if result.is_break() {
+                break;
+            }
+            next.extend(waiting[cpu].peek().map(|time| Reverse((time, cpu))));
+        }
+        self.damaged += waiting.iter().map(Records::damaged).sum::<u64>();
+        let taken: Vec<_> = waiting.iter().map(Records::taken).collect();
+        for (buffer, taken) in self.buffers.iter_mut().zip(taken) {
+            buffer.release(taken);
+        }
+        result?;
+        ControlFlow::Continue(count)
+    }
+
+    /// Detaches the programs, and returns when none runs any more: what they wrote can still be taken.
+    pub fn detach(&mut self) {
+        if !self.links.is_empty() {
+            self.links.clear();
+            bpf::wait_for_programs();
+        }
+    }
+
+    /// Returns how many drops were lost so far: those whose records found no room, and those in an
+    /// interrupt at which neither program could be started.
+    pub fn lost(&self) -> io::Result<u64> {
+        let missed = bpf::recursion_misses(self.first.as_fd())?;
+        let mut value = Vec::new();
+        let (mut lost, mut taken) = (0, 0);
+        for cpu in 0..self.cpus {
+            self.scratch.get(cpu, &mut value)?;
+            let count = |count: Count| {
+                let bytes = value.get(count.offset().into()..).unwrap_or_default();
+                bytes
+                    .first_chunk()
+                    .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+            };
+            lost += count(Count::FirstLost) + count(Count::SecondLost);
+            taken += count(Count::Taken);
+        }
+        // While it runs, the two numbers are not of the same moment.
+        Ok(lost + missed.saturating_sub(taken))
+    }
+
+    /// Returns how many records could not be read.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+}
+
+/// Ready when about a thousand records wait in a buffer.
+impl AsFd for Tracer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.0.as_fd()
+    }
+}
+
+fn load(
+    layout: &KernelLayout,
+    role: ProgramRole,
+    snaplen: u32,
+    scratch: &ArrayMap,
+    buffers: &PerfEventArray,
+) -> Result<OwnedFd, TracerError> {
+    let fd = |map| match map {
+        Map::Scratch => scratch.as_fd().as_raw_fd(),
+        Map::Buffers => buffers.as_fd().as_raw_fd(),
+    };
+    let code = program(layout, role, snaplen).encode(fd);
+    let tracepoint = layout.tracepoint.0;
+    bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
+        // Once more, for the verifier's words.
+        let mut log = vec![0; 1 << 20];
+        let _ = bpf::load_tracing(&code, tracepoint, &mut log);
+        TracerError::Load {
+            error,
+            log: last_line(&log),
+        }
+    })
+}
+
+/// The last line of the verifier's that is no statistics.
+fn last_line(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
+    let mut lines = text.lines().rev().map(str::trim);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with("processed "));
+    line.unwrap_or_default().to_owned()
+}
+
+/// A buffer for each CPU that is online. What is dropped on a CPU that comes later is counted as lost.
+fn buffers(cpus: u32, pages: usize, map: &PerfEventArray) -> io::Result<Vec<PerfBuffer>> {
+    let mut buffers = Vec::new();
+    for cpu in 0..cpus {
+        match PerfBuffer::new(cpu, pages, WAKEUP) {
+            Ok(buffer) => {
+                map.set(cpu, &buffer)?;
+                buffers.push(buffer);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(buffers)
+}
+
+fn wait_for(buffers: &[PerfBuffer]) -> io::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for buffer in buffers {
+        epoll.add(buffer.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    }
+    Ok(epoll)
+}
+
+/// Bytes of one CPU's buffer.
+fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
+    let cpus = cpus.max(1);
+    if let Some(bytes) = wanted.buffer_bytes {
+        return (bytes / cpus).max(MIN_BUFFER_BYTES);
+    }
+    let part = wanted.memory.min(MAX_ALL_BYTES) / cpus;
+    part.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
+}
+
+/// One more than the largest number of a CPU that can be there.
+fn possible_cpus() -> u32 {
+    // For instance `0-3`, or `0,2-3`.
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next();
+    let last = last.and_then(|last| last.parse::<u32>().ok());
+    last.map_or(1024, |last| last.saturating_add(1)).min(8192)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: usize = 1024 * 1024;
+
+    #[test]
+    fn buffers_take_a_bounded_part_of_the_memory() {
+        #[track_caller]
+        fn check(memory: usize, cpus: usize, all: usize) {
+            let wanted = TracerSettings {
+                snaplen: 0,
+                buffer_bytes: None,
+                memory,
+            };
+            assert_eq!(buffer_bytes(wanted, cpus) * cpus, all);
+        }
+        check(1 << 40, 1, 16 * MB);
+        check(1 << 40, 2, 32 * MB);
+        check(1 << 40, 16, 64 * MB);
+        check(1 << 40, 256, 64 * MB);
+        check(16 * MB, 4, 16 * MB);
+        // Two of the largest records on each.
+        check(MB, 16, 4 * MB);
+    }
+
+    #[test]
+    fn the_verifiers_last_words_are_told() {
+        let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
+        assert_eq!(last_line(log), "invalid access");
+        assert_eq!(last_line(b"\0"), "");
+    }
+}

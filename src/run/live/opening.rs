@@ -1,0 +1,133 @@
+//! Begins a session with NET_DM or with eBPF.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::super::begin::{Beginning, Joined, Purpose, begin};
+use super::super::capacity;
+use super::super::diagnostics::{hint, say};
+use super::super::failure::Failure;
+use super::super::signals::Requests;
+use super::{EndOnDrop, Opening, Session, SharedMonitoring};
+use crate::cli::{Live, SourceChoice};
+use crate::ebpf::tracer::{TracerError, TracerSettings};
+use crate::filter::Filter;
+use crate::net_dm::socket::KernelConversation;
+use crate::record::Timestamp;
+use crate::source::ebpf::Ebpf;
+use crate::source::net_dm::NetDm;
+use crate::source::sources::Sources;
+
+impl Opening {
+    /// Takes over the signals and looks for NET_DM, which has to be there where it is the source.
+    pub fn new(source: SourceChoice) -> Result<Self, Failure> {
+        let monitoring = SharedMonitoring(Arc::default());
+        let shared = monitoring.clone();
+        let at_end = move || {
+            shared.with(|monitoring| monitoring.end().clone());
+        };
+        let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
+        let conversation = match source {
+            SourceChoice::NetDm => Some(KernelConversation::open()?),
+            SourceChoice::Ebpf => KernelConversation::open().ok(),
+        };
+        let last = EndOnDrop(monitoring.clone());
+        Ok(Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        })
+    }
+
+    /// Returns what signals have asked for.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Starts monitoring, joins somebody else's, or attaches eBPF programs, and calls `announce` before
+    /// the first drop is taken. NET_DM runs as much as it can of the filter `in_kernel`.
+    pub fn begin(
+        self,
+        live: &Live,
+        purpose: Purpose,
+        in_kernel: Option<&Filter>,
+        announce: impl FnOnce(Beginning),
+    ) -> Result<Session, Failure> {
+        let conversation = self.conversation;
+        let mut session = Session {
+            sources: Sources::new(Vec::new()),
+            monitoring: self.monitoring,
+            requests: self.requests,
+            role: live.role,
+            took_over: false,
+            was_on: true,
+            attached: None,
+            rest: Duration::ZERO,
+            deadline: None,
+            started: Timestamp::default(),
+            family: conversation.as_ref().map(KernelConversation::family),
+            _last: self.last,
+        };
+        match (live.source, conversation) {
+            (SourceChoice::NetDm, Some(conversation)) => {
+                session.monitor(live, purpose, conversation, in_kernel, announce)?;
+            }
+            _ => {
+                session.trace(live, purpose)?;
+                announce(Beginning::Tracing);
+            }
+        }
+        Ok(session.started(live))
+    }
+}
+
+impl Session {
+    /// Starts NET_DM's monitoring, or joins somebody else's.
+    fn monitor(
+        &mut self,
+        live: &Live,
+        purpose: Purpose,
+        conversation: KernelConversation,
+        in_kernel: Option<&Filter>,
+        announce: impl FnOnce(Beginning),
+    ) -> Result<(), Failure> {
+        let family = conversation.family();
+        let join = || Joined::new(live, family, in_kernel);
+        let begun = begin(live, purpose, conversation, join, announce)?;
+        self.monitoring.set(begun.monitoring);
+        let source = NetDm::new(begun.joined.alerts, live.not_packets);
+        self.sources = Sources::new(vec![Box::new(source)]);
+        self.took_over = begun.took_over;
+        self.was_on = begun.is_on;
+        self.attached = Some(begun.joined.attached);
+        self.rest = begun.joined.rest;
+        Ok(())
+    }
+
+    /// Attaches eBPF programs.
+    fn trace(&mut self, live: &Live, purpose: Purpose) -> Result<(), TracerError> {
+        let wanted = TracerSettings {
+            snaplen: purpose.snaplen(live.role),
+            buffer_bytes: live.buffer.map(|bytes| bytes as usize),
+            memory: capacity::buffer_bytes() as usize,
+        };
+        let source = Ebpf::new(wanted, self.family, live.not_packets)?;
+        if let Some(bytes) = source.small_buffers() {
+            say(format_args!(
+                "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
+            ));
+            hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+        }
+        self.sources = Sources::new(vec![Box::new(source)]);
+        Ok(())
+    }
+
+    fn started(mut self, live: &Live) -> Self {
+        self.deadline = live.duration.map(|duration| Instant::now() + duration);
+        self.started = Timestamp::now();
+        self
+    }
+}

@@ -1,0 +1,350 @@
+//! The eBPF programs' reports as a source: completes them with the names of reasons, the symbols of the
+//! running kernel and the names of this machine's interfaces, and decides what is certain.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{
+    ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use super::devices::{DeviceTable, LOOPBACK, own_namespace};
+use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
+use crate::ebpf::reasons::Reasons;
+use crate::ebpf::report::{Report, Start};
+use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
+use crate::net_dm::content::Content;
+use crate::net_dm::netlink::ByteOrder;
+use crate::packet::{self, ArpHardware};
+use crate::record::{
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss, Name, Timestamp,
+};
+use crate::symbol::Symbols;
+
+/// The longest time that reports wait if too few come to wake this process.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The stream of the programs' reports.
+pub struct Ebpf {
+    tracer: Tracer,
+    timer: TimerFd,
+    completer: Completer,
+    /// The programs are detached.
+    is_ended: bool,
+}
+
+/// Makes records of reports: what they are completed with.
+struct Completer {
+    reasons: Reasons,
+    symbols: Symbols,
+    devices: DeviceTable,
+    /// The inode of this process's network namespace.
+    namespace: Option<u32>,
+    /// NET_DM's number, where the kernel has it.
+    family: Option<u16>,
+    not_packets: NotPackets,
+    left_out: LeftOut,
+}
+
+impl Ebpf {
+    /// Attaches the programs. `family` is NET_DM's number, by which its alerts are recognised.
+    pub fn new(
+        wanted: TracerSettings,
+        family: Option<u16>,
+        not_packets: NotPackets,
+    ) -> Result<Self, TracerError> {
+        // Before anything is attached, for it takes a while and privileges.
+        let symbols = Symbols::of_running_kernel();
+        let timer = timer().map_err(|error| TracerError::Buffer(error.into()))?;
+        let (tracer, reasons) = Tracer::new(wanted)?;
+        Ok(Self {
+            tracer,
+            timer,
+            completer: Completer {
+                reasons,
+                symbols,
+                devices: DeviceTable::default(),
+                namespace: own_namespace(),
+                family,
+                not_packets,
+                left_out: LeftOut::default(),
+            },
+            is_ended: false,
+        })
+    }
+
+    /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
+    pub fn small_buffers(&self) -> Option<usize> {
+        self.tracer.is_small.then_some(self.tracer.buffer_bytes)
+    }
+}
+
+fn timer() -> nix::Result<TimerFd> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, flags)?;
+    let interval = Expiration::Interval(TimeSpec::from_duration(PAUSE));
+    timer.set(interval, TimerSetTimeFlags::empty())?;
+    Ok(timer)
+}
+
+impl Source for Ebpf {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        descriptors.push(self.tracer.as_fd());
+        descriptors.push(self.timer.as_fd());
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+        // Reading makes it wait again; that it has not expired is no error.
+        let _ = self.timer.wait();
+        let now = nanos(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
+        // Measured anew each time, for somebody may set the clock.
+        let offset = realtime.wrapping_sub(now);
+        let until = if self.is_ended {
+            Until::End
+        } else {
+            Until::Time(now)
+        };
+        let completer = &mut self.completer;
+        let taken = self.tracer.take(until, |report| {
+            let time = Timestamp(report.time.wrapping_add(offset));
+            completer.hand_on(&report, time, receive)
+        });
+        completer.left_out.damaged_messages = self.tracer.damaged();
+        Ok(match taken {
+            ControlFlow::Break(()) => Taken::Break(()),
+            ControlFlow::Continue(0) => Taken::Nothing,
+            ControlFlow::Continue(_) => Taken::Some,
+        })
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.tracer.detach();
+        self.is_ended = true;
+        Ok(())
+    }
+
+    fn loss(&self) -> io::Result<Loss> {
+        Ok(Loss {
+            perf: self.tracer.lost()?,
+            ..Loss::default()
+        })
+    }
+
+    fn left_out(&self) -> LeftOut {
+        self.completer.left_out
+    }
+
+    fn symbols_are_newly_hidden(&mut self) -> bool {
+        self.completer.symbols.are_newly_hidden()
+    }
+
+    /// There is none.
+    fn detach_filter(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn nanos(time: TimeSpec) -> u64 {
+    let time = Duration::from(time);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Completer {
+    fn hand_on(
+        &mut self,
+        report: &Report<'_>,
+        time: Timestamp,
+        receive: &mut Receive<'_>,
+    ) -> ControlFlow<()> {
+        let content = content(report);
+        match content {
+            Content::Packet => {}
+            // Never a drop, even where all else is wanted: a listener made it.
+            Content::Netlink { kind } if Some(kind) == self.family => {
+                self.left_out.alerts_of_alerts += 1;
+                return ControlFlow::Continue(());
+            }
+            Content::Netlink { .. } | Content::Data => {
+                if self.not_packets == NotPackets::LeaveOut {
+                    self.left_out.not_packets += 1;
+                    return ControlFlow::Continue(());
+                }
+            }
+        }
+        let location = self.symbols.complete(Location {
+            pc: Some(report.pc),
+            ..Location::default()
+        });
+        let device = report.device.filter(|device| {
+            Some(device.namespace) == self.namespace
+                && self.devices.has(device.index.into(), device.name)
+        });
+        // The device's namespace is the packet's. Where it is another one, the index means another device
+        // here.
+        let is_elsewhere = report
+            .device
+            .is_some_and(|device| Some(device.namespace) != self.namespace);
+        let input = (report.input != 0).then(|| Interface::new(report.input, None));
+        let found = self.devices.find(input);
+        let is_named = report.input == LOOPBACK || !is_elsewhere;
+        let hardware = device.map(|device| (device.index, ArpHardware(device.hardware)));
+        let link = match content {
+            Content::Packet => link(report, hardware, found.certain, found.guess),
+            Content::Netlink { .. } => Link::known(LinkType::NETLINK),
+            Content::Data => Link::known(LinkType::NO_PACKET),
+        };
+        let captured = u32::try_from(report.data.len()).unwrap_or(u32::MAX);
+        let record = DropRecord {
+            time: Some(time),
+            cause: Cause::Software {
+                location,
+                reason: Name::new(self.reasons.name(report.reason)),
+            },
+            input: input.map(|input| Interface::new(input.key, found.name.filter(|_| is_named))),
+            protocol: Some(EtherType(report.protocol)),
+            original_len: report.original_len.max(captured),
+            ..DropRecord::new(link, report.data)
+        };
+        receive(Event::Drop(&record))
+    }
+}
+
+/// Tells packets from what never was one: it has no protocol and no headers, and came in by no device.
+fn content(report: &Report<'_>) -> Content {
+    let has_headers = report.start != Start::Data || report.network > 0;
+    if report.protocol != EtherType::NONE.0 || report.input != 0 || has_headers {
+        return Content::Packet;
+    }
+    Content::of_no_packet(report.data, report.original_len, ByteOrder::NATIVE)
+}
+
+/// Returns the link type. `device` is the index and the hardware type of `skb->dev`, where that certainly
+/// is a device; `certain` and `guess` are those of the input interface.
+fn link(
+    report: &Report<'_>,
+    device: Option<(u32, ArpHardware)>,
+    certain: Option<ArpHardware>,
+    guess: Option<ArpHardware>,
+) -> Link {
+    let protocol = EtherType(report.protocol);
+    let is_ip = matches!(protocol, EtherType::IPV4 | EtherType::IPV6);
+    let hardware = match report.start {
+        Start::Network if is_ip => return Link::known(LinkType::RAW),
+        Start::Network => None,
+        // The header is that of the device which the packet came in by; on its way out, `skb->dev` may
+        // already be another one.
+        Start::LinkLayer => match device {
+            Some((index, hardware)) if report.input == 0 || report.input == index => Some(hardware),
+            Some(_) => None,
+            None => certain,
+        },
+        // The header of the next device has been put in front.
+        Start::Data => device.map(|(_, hardware)| hardware),
+    };
+    // A packet that was made without a link-layer header has none, whatever its device is.
+    let has_header = !is_ip || report.network != 0;
+    packet::infer_link(
+        Some(protocol),
+        report.data,
+        report.original_len,
+        hardware.filter(|_| has_header),
+        guess,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETHER: ArpHardware = ArpHardware::ETHER;
+    const NONE: ArpHardware = ArpHardware::NONE;
+
+    fn report(start: Start, protocol: EtherType, network: i32, data: &[u8]) -> Report<'_> {
+        Report {
+            time: 0,
+            pc: 0,
+            reason: 0,
+            original_len: u32::try_from(data.len()).unwrap(),
+            input: 0,
+            protocol: protocol.0,
+            network,
+            start,
+            device: None,
+            data,
+        }
+    }
+
+    /// An IPv4 header, and nothing behind it.
+    const IP: [u8; 20] = [
+        0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
+    ];
+
+    #[test]
+    fn a_packet_without_a_link_layer_header_is_raw_whatever_its_device_is() {
+        let report = report(Start::Network, EtherType::IPV4, 0, &IP);
+        let found = link(&report, Some((2, ETHER)), None, Some(ETHER));
+        assert_eq!(found, Link::known(LinkType::RAW));
+    }
+
+    #[test]
+    fn a_device_decides_where_the_header_is_its_own() {
+        let data = [0; 60];
+        let other = EtherType(0x88b5);
+        // Its input device, and another one that it is on its way to.
+        let arrived = Report {
+            input: 2,
+            ..report(Start::LinkLayer, other, 14, &data)
+        };
+        assert_eq!(
+            link(&arrived, Some((2, NONE)), None, None),
+            Link::known(LinkType::RAW)
+        );
+        let found = link(&arrived, Some((3, NONE)), None, Some(ETHER));
+        assert_eq!(found.kind, LinkType::ETHERNET);
+        assert_ne!(found, Link::known(LinkType::ETHERNET));
+        // The next device's header stands in front already.
+        let leaving = Report {
+            input: 2,
+            ..report(Start::Data, other, 14, &data)
+        };
+        assert_eq!(
+            link(&leaving, Some((3, NONE)), None, None),
+            Link::known(LinkType::RAW)
+        );
+        // Where an Ethernet device's packet begins with IP, it has no Ethernet header.
+        let bare = report(Start::LinkLayer, EtherType::IPV4, 0, &IP);
+        assert_eq!(
+            link(&bare, Some((2, ETHER)), None, None),
+            Link::known(LinkType::RAW)
+        );
+    }
+
+    #[test]
+    fn what_never_was_a_packet_has_nothing_that_a_packet_has() {
+        let none = EtherType::NONE;
+        let data = *b"hello";
+        assert_eq!(
+            content(&report(Start::Data, none, -64, &data)),
+            Content::Data
+        );
+        let message = [16_u32.to_ne_bytes(), 5_u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        let netlink = content(&report(Start::Data, none, -64, &message));
+        assert!(matches!(netlink, Content::Netlink { .. }));
+        for packet in [
+            report(Start::Data, EtherType::ARP, -64, &data),
+            report(Start::Data, none, 14, &data),
+            report(Start::Network, none, 0, &data),
+            Report {
+                input: 1,
+                ..report(Start::Data, none, -64, &data)
+            },
+        ] {
+            assert_eq!(content(&packet), Content::Packet);
+        }
+    }
+}

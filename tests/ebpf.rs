@@ -1,0 +1,57 @@
+//! Captures live with eBPF, on the kernel that runs the tests: `tests/guest/ebpf.py` makes the drops, in
+//! network namespaces of its own, and checks what was captured. Skipped, aloud, where that is not allowed.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const DWDUMP: &str = env!("CARGO_BIN_EXE_dwdump");
+
+/// Returns the reason for which nothing can be captured here.
+fn obstacle() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("only root can make network namespaces".into());
+    }
+    for program in ["ip", "nft", "python3"] {
+        let version = Command::new(program).arg("-V").output();
+        if version.is_err() {
+            return Some(format!("{program} is not installed"));
+        }
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Some("this kernel has no BTF".into());
+    }
+    let namespace = Command::new("unshare").args(["-n", "true"]).output();
+    if !namespace.is_ok_and(|made| made.status.success()) {
+        return Some("network namespaces are not allowed here".into());
+    }
+    let arguments = ["--source", "ebpf", "--duration", "0.1", "-w", "/dev/null"];
+    let captured = run(Command::new(DWDUMP).args(arguments));
+    let text = text(&captured);
+    text.contains("CAP_BPF").then_some(text)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+#[test]
+fn every_drop_is_captured_once_and_counted() {
+    if let Some(why) = obstacle() {
+        // Not by eprintln!, whose text a passing test does not show.
+        writeln!(io::stderr(), "skipped: {why}").unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/ebpf.py");
+    let checked = run(Command::new("python3")
+        .arg(script)
+        .args(["check", DWDUMP])
+        .arg(folder.path()));
+    assert!(checked.status.success(), "{}", text(&checked));
+}
