@@ -46,10 +46,9 @@ pub fn options(interface: ExtcapInterface) -> String {
             Entry::Text(example) => ("string", format!("{{placeholder={example}}}")),
             Entry::File => ("fileselect", "{mustexist=true}".into()),
             Entry::Choice(_) | Entry::ChoiceOfCommandLine(_) => ("selector", String::new()),
-            Entry::NetworkInterface | Entry::Reason => (
-                "selector",
-                "{reload=true}{placeholder=List those there are}".into(),
-            ),
+            Entry::NetworkInterface | Entry::Reason => {
+                ("selector", "{reload=true}{placeholder=Reload}".into())
+            }
         };
         let choices = row.choices(&command_line);
         let is_selector = !choices.is_empty();

@@ -24,8 +24,8 @@ impl ExtcapInterface {
     /// Returns the description in the list.
     pub fn display(self) -> &'static str {
         match self {
-            Self::Drops => "packets that the kernel dropped",
-            Self::DropsSsh => "packets that another host's kernel dropped, by SSH",
+            Self::Drops => "Packets that the kernel dropped",
+            Self::DropsSsh => "Packets that another host's kernel dropped",
         }
     }
 

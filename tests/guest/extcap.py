@@ -118,7 +118,7 @@ class Extcap(harness.SessionTest):
 
     def test_tshark_lists_the_interfaces(self):
         listed = subprocess.run(["tshark", "-D"], capture_output=True, text=True, check=True).stdout
-        self.assertRegex(listed, r"(?m)^\d+\. drops \(packets that the kernel dropped\)$")
+        self.assertRegex(listed, r"(?m)^\d+\. drops \(Packets that the kernel dropped\)$")
         self.assertRegex(listed, r"(?m)^\d+\. drops-ssh \(")
         links = subprocess.run(["tshark", "-i", "drops", "-L"], capture_output=True, text=True)
         self.assertIn("EN10MB", links.stdout + links.stderr)
