@@ -162,14 +162,18 @@ mod tests {
                 Size::Word => 4,
                 Size::Double => 8,
             };
-            // Little-endian, as the programs' machine is in all tests.
-            bytes[at..at + len].copy_from_slice(&number.to_le_bytes()[..len]);
+            // In this machine's order, like those of the kernel.
+            let number = (number << (64 - 8 * len)).to_be_bytes();
+            let field = &mut bytes[at..at + len];
+            field.copy_from_slice(&number[..len]);
+            if cfg!(target_endian = "little") {
+                field.reverse();
+            }
         }
         bytes
     }
 
     #[test]
-    #[cfg(target_endian = "little")]
     fn a_report_is_read_as_it_was_written() {
         let numbers = [
             (TIME, 1 << 40),
@@ -182,7 +186,7 @@ mod tests {
             (NETWORK, 0xffff_fff2),
             (DEVICE_INDEX, 6),
             (NAMESPACE, 7),
-            (PROTOCOL, 0x0008),
+            (PROTOCOL, 0x0800_u16.to_be().into()),
             (DEVICE_TYPE, 0xfffe),
             (START, 2),
         ];
