@@ -71,14 +71,11 @@ impl Opening {
             family: conversation.as_ref().map(KernelConversation::family),
             _last: self.last,
         };
-        match (live.source, conversation) {
-            (SourceChoice::NetDm, Some(conversation)) => {
-                session.monitor(live, purpose, conversation, in_kernel, announce)?;
-            }
-            _ => {
-                session.trace(live, purpose)?;
-                announce(Beginning::Tracing);
-            }
+        if let (SourceChoice::NetDm, Some(conversation)) = (live.source, conversation) {
+            session.monitor(live, purpose, conversation, in_kernel, announce)?;
+        } else {
+            session.trace(live, purpose)?;
+            announce(Beginning::Tracing);
         }
         Ok(session.started(live))
     }
