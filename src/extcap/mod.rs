@@ -71,16 +71,19 @@ fn run_capture(request: &ExtcapCall) -> Exit {
         ExtcapInterface::Drops => capture::capture(request),
         ExtcapInterface::DropsSsh => remote::capture(request),
     };
-    let exit = match result {
-        Ok(exit) => exit,
+    match result {
+        Ok(exit) => {
+            told.close();
+            exit
+        }
         Err(failure) => {
             run::tell(Severity::Error, &format!("dwdump: {failure}"));
+            // At the end of the FIFO Wireshark stops listening, so the message has to be there before.
+            told.close();
             capture::end_fifo(&request.fifo);
             failure.exit
         }
-    };
-    told.close();
-    exit
+    }
 }
 
 /// Reports a call that makes no sense.

@@ -1,9 +1,13 @@
 //! Control pipes: what is said goes to Wireshark's window.
 
-use super::{make_fifo, reader, run, text};
-use std::fs::OpenOptions;
+use super::{dwdump, make_fifo, reader, run, text};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The packets in some bytes: control, command, text.
 fn packets(mut bytes: &[u8]) -> Vec<(u8, u8, String)> {
@@ -78,4 +82,31 @@ fn a_window_that_never_opens_holds_nobody_up() {
     ]);
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(text(&done.stderr).starts_with("dwdump: no host to capture on\n"));
+}
+
+/// At the end of the FIFO dumpcap ends, and Wireshark ends its capture interfaces.
+#[test]
+fn an_error_is_written_before_the_fifo_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fifo, input, output] = ["fifo", "in", "out"].map(|name| folder.path().join(name));
+    for path in [&fifo, &input, &output] {
+        make_fifo(path);
+    }
+    let mut command = dwdump(&["--capture", "--extcap-interface=drops-ssh"]);
+    command.arg("--fifo").arg(&fifo);
+    command.arg("--extcap-control-in").arg(&input);
+    command.arg("--extcap-control-out").arg(&output);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    // Returns when the FIFO has a writer.
+    assert_eq!(File::open(&fifo).unwrap().read(&mut [0]).unwrap(), 0);
+    let mut stderr = child.stderr.take().unwrap();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut ready, PollTimeout::ZERO).unwrap(), 1);
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(
+        said.starts_with("dwdump: no host to capture on\n"),
+        "{said}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(2));
 }
