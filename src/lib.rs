@@ -26,17 +26,21 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | What does a word of the filter, such as `saddr`, become? | `filter/primitive.rs` makes it a `Primitive` (`filter/ast.rs`), which `filter/program.rs` compiles |
+//! | What does a word of the filter, such as `saddr`, become? | `filter/primitive.rs` recognises it, `filter/address.rs` makes a `Primitive` of an address, `filter/program.rs` compiles it, `filter/predicate.rs` evaluates it |
 //! | Where is a fact of a drop described? | `record/fact.rs` |
 //! | Where are comments written and read back? | `comment.rs` |
-//! | Where is a packet's link type inferred? | `packet.rs` |
+//! | Where is a packet's link type inferred? | `packet/inference.rs` |
 //! | Where are the kernel's settings restored? | `net_dm/monitoring.rs` |
 //! | Where is loss reported? | `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file; `run/live.rs` asks the kernel for it |
 //! | Where is the module of a symbol found? | `symbol/mod.rs` completes it, `symbol/sent.rs` parses it |
 //! | Where does `--by flow` count? | `summary/group_key.rs` has the key, `summary/counts.rs` the counts, `run/summary.rs` the intervals |
 //! | Where is the live table drawn? | `table/draw.rs`; `run/table/` runs it |
-//! | Where does the hint below an error come from? | `run/failure.rs` for a run, `cli/usage_error.rs` for the command line |
-//! | What decides the exit status? | `run/failure.rs`, in its `Exit` |
+//! | Where does the hint below an error come from? | The error's own `hint()`, such as in `net_dm/control/refusal.rs`; `run/failure.rs` prints it; `cli/usage_error.rs` for the command line |
+//! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
+//! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
+//! | Where is the eBPF program made? | `ebpf/program.rs`, by `ebpf/assembler.rs` |
+//! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
+//! | Where are Wireshark's fields made? | `wireshark/plugin.rs`, of the rows of `record/fact.rs` |
 //!
 //! # Reading order
 //!
@@ -71,6 +75,7 @@
 //!     the two event loops, which both wait in `run::wait`. They feed a `run::receiver::Receiver`: the
 //!     pipeline of a capture, the counter of a summary, or the live table.
 //! 11. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
+//!     `wireshark` generates the plug-in and the profile, and installs them.
 //!
 //! # Invariants
 //!
@@ -84,11 +89,12 @@
 //!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error. Standard output is data, or the live
 //!   table on a terminal, which is restored on every way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
-//!   options are reused. Between file and file, only a cause that was not seen lately allocates.
+//!   options are reused. From file to file, only a packet
+//!   whose cause is not among the recent ones allocates.
 //!   Several live sources in one run copy each record once, to order them.
 //! - A record that is read back from a file of dwdump equals the written one in every field.
-//! - The kernel's settings are restored on every way out, by the thread that handles the signals if
-//!   the other one is stuck in a write: see `net_dm::monitoring` and `run::signals`. Monitoring that
+//! - However a run ends, the kernel's settings are restored. If the main thread is stuck in a write, the
+//!   thread that handles signals does it: see `net_dm::monitoring` and `run::signals`. Monitoring that
 //!   another process took over is left alone.
 //! - Text from outside is an [`untrusted::Untrusted`], a [`record::Name`] or a [`record::Escaped`],
 //!   which all print themselves escaped. Standard error and the screen of the live table check every

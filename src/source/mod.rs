@@ -3,7 +3,7 @@
 //!
 //! A live source is a `Source`: an event loop polls its descriptors and takes its events. A run has
 //! a list of them, `sources::Sources`, which orders the events of several by time. A new source is a
-//! file here and a line where the list is made (`run::live`). A capture file is read by
+//! file here and a line where the list is made (`run::live::opening`). A capture file is read by
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
 mod devices;
