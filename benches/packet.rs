@@ -133,11 +133,7 @@ fn packets(criterion: &mut Criterion) {
 /// Counts a drop at each of these places.
 fn count_places(table: &mut GroupedCounts, places: Range<u64>) {
     for pc in places {
-        let location = Location {
-            pc: Some(pc),
-            symbol: None,
-            source_line: None,
-        };
+        let location = Location::new(Some(pc), None);
         let reason = None;
         let cause = Cause::Software { location, reason };
         table.count(&Counted::Kernel { cause, count: 1 });

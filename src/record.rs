@@ -8,29 +8,19 @@
 //!
 //! ```
 //! use dwdump::record::{
-//!     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
-//!     Timestamp,
+//!     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
 //! };
 //!
 //! let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
-//! let record = DropRecord {
-//!     time: Some(Timestamp(1_700_000_000_000_000_000)),
-//!     cause: Cause::Software {
-//!         location: Location {
-//!             pc: None,
-//!             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
-//!             source_line: None,
-//!         },
-//!         reason: Name::new(b"SOCKET_RCVBUFF"),
-//!     },
-//!     input: Some(Interface::new(2, Name::new(b"eth0"))),
-//!     link: Link::known(LinkType::RAW),
-//!     protocol: Some(EtherType::IPV4),
-//!     original_len: 20,
-//!     data: &data,
-//!     notes: &[],
-//!     flags: PacketFlags::default(),
+//! let mut record = DropRecord::new(Link::known(LinkType::RAW), &data);
+//! record.time = Some(Timestamp(1_700_000_000_000_000_000));
+//! let symbol = Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol);
+//! record.cause = Cause::Software {
+//!     location: Location::new(None, symbol),
+//!     reason: Name::new(b"SOCKET_RCVBUFF"),
 //! };
+//! record.input = Some(Interface::new(2, Name::new(b"eth0")));
+//! record.protocol = Some(EtherType::IPV4);
 //!
 //! let Cause::Software { location, reason } = record.cause else {
 //!     panic!("the kernel dropped it");
@@ -312,6 +302,7 @@ impl fmt::Display for Interface<'_> {
 
 /// Drops that were lost before dwdump received them. No other counter includes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loss {
     /// Lost in the kernel's per-CPU queue (`NET_DM_ATTR_STATS_DROPPED`, software and hardware).
     pub queue: u64,
@@ -335,6 +326,7 @@ impl Loss {
 
 /// The host that packets were captured on. Unknown fields are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CaptureHost {
     /// For instance `x86_64`.
     pub hardware: Option<Untrusted>,

@@ -20,31 +20,26 @@ fn alerts() -> Vec<Vec<u8>> {
     let mut frame = vec![2; 12];
     frame.extend([8, 0]);
     frame.extend([0x45; 80]);
-    let software = DropRecord {
-        time: Some(Timestamp(1_767_323_045_000_000_001)),
-        cause: Cause::Software {
-            location: Location {
-                pc: Some(0xffff_ffff_b3d4_20b5),
-                symbol: name(b"gre_rcv+0x1a2/0x2d0 [gre]").map(Symbol),
-                source_line: None,
-            },
-            reason: name(b"NO_SOCKET"),
-        },
-        input: Some(Interface::new(5, None)),
-        // Not what the bytes say: one more comment.
-        protocol: Some(EtherType(4)),
-        original_len: 1500,
-        ..DropRecord::new(Link::known(LinkType::ETHERNET), &frame)
+    let mut software = DropRecord::new(Link::known(LinkType::ETHERNET), &frame);
+    software.time = Some(Timestamp(1_767_323_045_000_000_001));
+    software.cause = Cause::Software {
+        location: Location::new(
+            Some(0xffff_ffff_b3d4_20b5),
+            name(b"gre_rcv+0x1a2/0x2d0 [gre]").map(Symbol),
+        ),
+        reason: name(b"NO_SOCKET"),
     };
-    let hardware = DropRecord {
-        cause: Cause::Hardware {
-            group: name(b"l3_drops"),
-            trap: name(b"blackhole_route"),
-            cookie: Some(&[0xde, 0xad]),
-        },
-        input: Some(Interface::new(7, name(b"eth\x1b1"))),
-        ..software
+    software.input = Some(Interface::new(5, None));
+    // Not what the bytes say: one more comment.
+    software.protocol = Some(EtherType(4));
+    software.original_len = 1500;
+    let mut hardware = software;
+    hardware.cause = Cause::Hardware {
+        group: name(b"l3_drops"),
+        trap: name(b"blackhole_route"),
+        cookie: Some(&[0xde, 0xad]),
     };
+    hardware.input = Some(Interface::new(7, name(b"eth\x1b1")));
     let messages = [software, hardware].map(|record| {
         let mut message = Vec::new();
         assert!(encode(&record, 0x24, &mut message));

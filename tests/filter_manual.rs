@@ -55,11 +55,10 @@ struct Drop {
 
 fn software(reason: &'static str, symbol: &'static str) -> Cause<'static> {
     Cause::Software {
-        location: Location {
-            pc: Some(0xffff_ffff_b3d4_20b5),
-            symbol: Name::new(symbol.as_bytes()).map(Symbol),
-            source_line: None,
-        },
+        location: Location::new(
+            Some(0xffff_ffff_b3d4_20b5),
+            Name::new(symbol.as_bytes()).map(Symbol),
+        ),
         reason: Name::new(reason.as_bytes()),
     }
 }
@@ -316,15 +315,14 @@ fn every_example_selects_what_the_manual_says() {
         let kept: Vec<&str> = drops
             .iter()
             .filter(|drop| {
-                filter.matches(&DropRecord {
-                    time: Some(Timestamp(0)),
-                    cause: drop.cause,
-                    input: drop
-                        .input
-                        .map(|(index, name)| Interface::new(index, Name::new(name.as_bytes()))),
-                    protocol: packet::protocol(drop.link, &drop.data),
-                    ..DropRecord::new(Link::known(drop.link), &drop.data)
-                })
+                let mut record = DropRecord::new(Link::known(drop.link), &drop.data);
+                record.time = Some(Timestamp(0));
+                record.cause = drop.cause;
+                record.input = drop
+                    .input
+                    .map(|(index, name)| Interface::new(index, Name::new(name.as_bytes())));
+                record.protocol = packet::protocol(drop.link, &drop.data);
+                filter.matches(&record)
             })
             .map(|drop| drop.name)
             .collect();

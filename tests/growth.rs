@@ -44,11 +44,7 @@ fn check(size: usize, work: impl Fn(usize)) {
 }
 
 fn place(pc: u64, symbol: &str) -> Location<'_> {
-    Location {
-        pc: Some(pc),
-        symbol: Name::new(symbol.as_bytes()).map(Symbol),
-        source_line: None,
-    }
+    Location::new(Some(pc), Name::new(symbol.as_bytes()).map(Symbol))
 }
 
 fn lines(vmlinux: &Path) -> SourceLines {

@@ -270,15 +270,13 @@ fn most_bytes(grouping: Grouping, locate: impl Fn(u32, &mut [u8]) -> Location<'_
             // The source address.
             frame[26..30].copy_from_slice(&number.to_be_bytes());
             let location = locate(number, &mut name);
-            let record = DropRecord {
-                time: Some(Timestamp(0)),
-                cause: Cause::Software {
-                    location,
-                    reason: Name::new(b"NO_SOCKET"),
-                },
-                original_len: 42,
-                ..DropRecord::new(Link::known(LinkType::ETHERNET), &frame)
+            let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &frame);
+            record.time = Some(Timestamp(0));
+            record.cause = Cause::Software {
+                location,
+                reason: Name::new(b"NO_SOCKET"),
             };
+            record.original_len = 42;
             counts.count(&Counted::Packet(&record));
             if number % 50_000 == 0 {
                 counts.end_interval();
@@ -303,11 +301,7 @@ fn a_million_keys_do_not_fill_the_memory() {
     // The longest names there are: no kernel has them, a hostile file may.
     let places = most_bytes(Grouping::Location, |number, name| {
         name[..10].copy_from_slice(format!("{number:010}").as_bytes());
-        Location {
-            pc: Some(u64::from(number)),
-            symbol: Name::new(name).map(Symbol),
-            source_line: None,
-        }
+        Location::new(Some(u64::from(number)), Name::new(name).map(Symbol))
     });
     assert!(places < 40_000_000, "{places} bytes");
 }

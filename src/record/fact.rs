@@ -12,6 +12,7 @@ use crate::untrusted::Untrusted;
 
 /// One dropped packet: the captured bytes, and what the kernel reported about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DropRecord<'a> {
     /// The time of the drop, by the kernel's clock; `None` if a file has no time for it, or one out
     /// of range.
@@ -91,6 +92,7 @@ impl Cause<'_> {
 
 /// The location in the kernel that dropped a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Location<'a> {
     /// The return address of the call that freed the packet.
     pub pc: Option<u64>,
@@ -98,6 +100,17 @@ pub struct Location<'a> {
     pub symbol: Option<Symbol<'a>>,
     /// The line of the kernel's source, where debug information was looked up.
     pub source_line: Option<Name<'a>>,
+}
+
+impl<'a> Location<'a> {
+    /// Returns the location of which the kernel reports these facts.
+    pub fn new(pc: Option<u64>, symbol: Option<Symbol<'a>>) -> Self {
+        Self {
+            pc,
+            symbol,
+            source_line: None,
+        }
+    }
 }
 
 /// The description of a fact.

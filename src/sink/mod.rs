@@ -12,29 +12,19 @@
 //! use dwdump::sink::{Ending, Linking, PcapngSink, Sink};
 //! use dwdump::source::savefile::Savefile;
 //! # use dwdump::record::{
-//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, PacketFlags, Symbol,
-//! #     Timestamp,
+//! #     Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
 //! # };
 //! #
 //! # let data = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
-//! # let record = DropRecord {
-//! #     time: Some(Timestamp(1_700_000_000_000_000_000)),
-//! #     cause: Cause::Software {
-//! #         location: Location {
-//! #             pc: None,
-//! #             symbol: Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol),
-//! #             source_line: None,
-//! #         },
-//! #         reason: Name::new(b"SOCKET_RCVBUFF"),
-//! #     },
-//! #     input: Some(Interface::new(2, Name::new(b"eth0"))),
-//! #     link: Link::known(LinkType::RAW),
-//! #     protocol: Some(EtherType::IPV4),
-//! #     original_len: 20,
-//! #     data: &data,
-//! #     notes: &[],
-//! #     flags: PacketFlags::default(),
+//! # let mut record = DropRecord::new(Link::known(LinkType::RAW), &data);
+//! # record.time = Some(Timestamp(1_700_000_000_000_000_000));
+//! # let symbol = Name::new(b"udp_queue_rcv_one_skb+0x1f/0x2d0").map(Symbol);
+//! # record.cause = Cause::Software {
+//! #     location: Location::new(None, symbol),
+//! #     reason: Name::new(b"SOCKET_RCVBUFF"),
 //! # };
+//! # record.input = Some(Interface::new(2, Name::new(b"eth0")));
+//! # record.protocol = Some(EtherType::IPV4);
 //!
 //! let host = CaptureHost::default();
 //! let mut file = Vec::new();
@@ -160,6 +150,7 @@ pub enum Written {
 
 /// The facts that are known at the end of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ending {
     /// Drops that were lost before they were received, if they were counted.
     pub loss: Option<Loss>,

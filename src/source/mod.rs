@@ -33,6 +33,7 @@ pub enum NotPackets {
 
 /// An event of a source.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Event<'r, 'a> {
     /// One dropped packet.
     Drop(&'r DropRecord<'a>),

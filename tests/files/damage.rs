@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dwdump::record::LinkType;
 use dwdump::sink::{
-    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Rejected, Sink, TextSink,
-    TextStyle,
+    Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink, TextStyle,
 };
 use dwdump::source::savefile::{Damage, OpenError, Savefile};
 use pcap_parser::{Block, parse_block_le};
@@ -53,12 +52,9 @@ fn exercise(bytes: &[u8]) -> (u64, Option<Damage>) {
         }
         ControlFlow::<()>::Continue(())
     });
-    let ending = Ending {
-        loss: file.findings().loss,
-        rejected: Rejected::Counted(0),
-        period: file.findings().period,
-        incomplete: Vec::new(),
-    };
+    let mut ending = Ending::default();
+    ending.loss = file.findings().loss;
+    ending.period = file.findings().period;
     for sink in &mut sinks {
         sink.finish(&ending).unwrap();
     }

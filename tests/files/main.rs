@@ -55,9 +55,14 @@ proptest! {
         loss in any::<Option<(u32, u32)>>(),
         rejected in select(&[Rejected::Counted(3), Rejected::InKernel][..]),
     ) {
-        let loss = loss.map(|(queue, socket)| Loss { queue: queue.into(), socket: socket.into(), perf: 0 });
+        let loss = loss.map(|(queue, socket): (u32, u32)| {
+            let mut loss = Loss::default();
+            (loss.queue, loss.socket) = (queue.into(), socket.into());
+            loss
+        });
         let period = Some((Timestamp(7), Timestamp(1_767_323_045_000_000_001)));
-        let ending = Ending { loss, rejected, period, ..Ending::default() };
+        let mut ending = Ending::default();
+        (ending.loss, ending.rejected, ending.period) = (loss, rejected, period);
         let bytes = pcapng(&records, &host, &ending);
         let count = read(&bytes, |number, found| {
             records[number].with(|written| assert_eq!(found, written));
@@ -136,10 +141,8 @@ fn a_capture_that_another_process_disturbed_says_so() {
         Some("incomplete: monitoring was stopped by another process"),
     );
     for (interference, said) in [(None, None), stopped] {
-        let ending = Ending {
-            incomplete: interference.into_iter().map(Into::into).collect(),
-            ..Ending::default()
-        };
+        let mut ending = Ending::default();
+        ending.incomplete = interference.into_iter().map(Into::into).collect();
         let bytes = pcapng(&[received_by(5)], &CaptureHost::default(), &ending);
         let options = monitor_statistics(&bytes);
         let comment = options
@@ -168,10 +171,8 @@ fn packets_received_are_counted_only_where_the_rejected_ones_are() {
     const RECEIVED: u16 = 4;
     const IS_SAID: &str = "rejected by the filter: not counted (filtered in the kernel)";
     for (rejected, received) in [(Rejected::Counted(3), Some(3)), (Rejected::InKernel, None)] {
-        let ending = Ending {
-            rejected,
-            ..Ending::default()
-        };
+        let mut ending = Ending::default();
+        ending.rejected = rejected;
         let bytes = pcapng(&[], &CaptureHost::default(), &ending);
         let found = monitor_statistics(&bytes);
         let count = found.iter().find(|option| option.code.0 == RECEIVED);
@@ -357,15 +358,11 @@ fn any_number_of_interfaces_comes_back() {
         let records: Vec<Owned> = (0..drops)
             .map(|drop| received_by(drop % interfaces))
             .collect();
-        let loss = Some(Loss {
-            queue: 3,
-            socket: 4,
-            perf: 0,
-        });
-        let ending = Ending {
-            loss,
-            ..Ending::default()
-        };
+        let mut loss = Loss::default();
+        (loss.queue, loss.socket) = (3, 4);
+        let loss = Some(loss);
+        let mut ending = Ending::default();
+        ending.loss = loss;
         let bytes = pcapng(&records, &CaptureHost::default(), &ending);
         let mut file = Savefile::open(Cursor::new(&bytes[..])).unwrap();
         let mut number = 0;

@@ -40,11 +40,7 @@ impl Owned {
         }
         let cause = match &self.cause {
             OwnedCause::Software(pc, symbol, reason) => Cause::Software {
-                location: Location {
-                    pc: *pc,
-                    symbol: name(symbol.as_ref()).map(Symbol),
-                    source_line: None,
-                },
+                location: Location::new(*pc, name(symbol.as_ref()).map(Symbol)),
                 reason: name(reason.as_ref()),
             },
             OwnedCause::Hardware(group, trap, cookie) => Cause::Hardware {
@@ -73,25 +69,23 @@ impl Owned {
             .iter()
             .map(|note| Untrusted::new(note.as_str()))
             .collect();
-        use_it(&DropRecord {
-            time: self.time.map(Timestamp),
-            cause,
-            input,
-            link,
-            // Where the kernel says nothing, the bytes do: DropRecord::protocol.
-            protocol: self
-                .protocol
-                .map(EtherType)
-                .or_else(|| packet::protocol(link.kind, &self.data)),
-            original_len: captured.saturating_add(self.missing),
-            data: &self.data,
-            notes: &notes,
-            // The direction of a drop is that of its input.
-            flags: match &self.cause {
-                OwnedCause::Unknown => PacketFlags(self.flags),
-                _ => PacketFlags(self.flags).with_direction(None),
-            },
-        })
+        let mut record = DropRecord::new(link, &self.data);
+        record.time = self.time.map(Timestamp);
+        record.cause = cause;
+        record.input = input;
+        // Where the kernel says nothing, the bytes do: DropRecord::protocol.
+        record.protocol = self
+            .protocol
+            .map(EtherType)
+            .or_else(|| packet::protocol(link.kind, &self.data));
+        record.original_len = captured.saturating_add(self.missing);
+        record.notes = &notes;
+        // The direction of a drop is that of its input.
+        record.flags = match &self.cause {
+            OwnedCause::Unknown => PacketFlags(self.flags),
+            _ => PacketFlags(self.flags).with_direction(None),
+        };
+        use_it(&record)
     }
 }
 
@@ -197,8 +191,10 @@ pub fn any_record() -> impl Strategy<Value = Owned> {
 
 pub fn any_host() -> impl Strategy<Value = CaptureHost> {
     let text = || proptest::option::of(any::<String>());
-    (text(), text()).prop_map(|(hardware, os)| CaptureHost {
-        hardware: hardware.map(Untrusted::new),
-        os: os.map(Untrusted::new),
+    (text(), text()).prop_map(|(hardware, os)| {
+        let mut host = CaptureHost::default();
+        host.hardware = hardware.map(Untrusted::new);
+        host.os = os.map(Untrusted::new);
+        host
     })
 }

@@ -136,6 +136,7 @@ pub struct Foreign {
 /// The damage at which the reading of a file ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
+#[non_exhaustive]
 pub struct Damage {
     /// The position of the damaged packet or block; in a compressed file, that in the decompressed
     /// data.
