@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::answer::print;
+use super::diagnostics::hint;
 use super::failure::{Exit, Failure};
 use crate::cli::{Installation, InstallationTask};
 use crate::wireshark::folders::{Folders, FoldersError, Owner};
@@ -36,7 +37,11 @@ pub fn run(installation: &Installation) -> Result<Exit, Failure> {
     let folder = installation.extcap_dir.clone().or(folder);
     let done = match &installation.task {
         InstallationTask::Install(group) => {
-            install(folders.as_ref(), folder.as_deref(), group.as_deref())?
+            let done = install(folders.as_ref(), folder.as_deref(), group.as_deref())?;
+            if !installation.system && folders.is_some() && nix::unistd::geteuid().is_root() {
+                hint("for root, Wireshark after 4.0 loads only what --system installs");
+            }
+            done
         }
         InstallationTask::Uninstall => {
             let done = install::uninstall(folders.as_ref(), folder.as_deref())?;

@@ -54,7 +54,7 @@ def check_user(dwdump, capture, home):
     before = tree(home)
     for _ in range(2):
         said = run([dwdump, "--install-wireshark"], env=environment)
-    for part in ["profile Drops: ", "plug-in: ", "--system"]:
+    for part in ["profile Drops: ", "plug-in: ", "hint: for root"]:
         expect(part, said)
     list_ = run(["tshark", "-C", "Drops", "-r", capture, "-T", "psml"], env=environment)
     for heading in [*HEADINGS, "NO_SOCKET", "__udp4_lib_rcv"]:
