@@ -8,6 +8,8 @@
 )]
 
 // The packets of the cross-check with tcpdump.
+#[path = "../tests/filter_oracle/frames.rs"]
+mod frames;
 #[expect(dead_code, reason = "no file is written here")]
 #[path = "../tests/filter_oracle/packets.rs"]
 mod packets;
@@ -16,7 +18,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dwdump::filter::{Filter, SystemNames};
-use dwdump::record::{Basis, Cause, DropRecord, Link, LinkType, PacketFlags, Timestamp};
+use dwdump::record::{DropRecord, Link, LinkType, Timestamp};
 
 const FILTERS: [&str; 6] = [
     "udp",
@@ -32,10 +34,11 @@ fn filters(criterion: &mut Criterion) {
     packets.retain(|packet| packet.data.len() == packet.original_len as usize);
     let records: Vec<DropRecord<'_>> = packets
         .iter()
-        .map(|packet| DropRecord {
-            time: Some(Timestamp(0)),
-            original_len: packet.original_len,
-            ..DropRecord::new(Link::known(LinkType::ETHERNET), &packet.data)
+        .map(|packet| {
+            let mut record = DropRecord::new(Link::known(LinkType::ETHERNET), &packet.data);
+            record.time = Some(Timestamp(0));
+            record.original_len = packet.original_len;
+            record
         })
         .collect();
     let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).expect("a handle without a device");
