@@ -8,22 +8,10 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 500;
 
 /// Type names that several modules define, and why that is clearer than two names.
-const SHARED_NAMES: &[(&str, &str)] = &[
-    (
-        "Finder",
-        "the build without source lines has another that finds none",
-    ),
-    ("Arithmetic", ASSEMBLERS),
-    ("Assembler", ASSEMBLERS),
-    ("Condition", ASSEMBLERS),
-    ("Label", ASSEMBLERS),
-    ("Op", ASSEMBLERS),
-    ("Operand", ASSEMBLERS),
-    ("Program", ASSEMBLERS),
-    ("Size", ASSEMBLERS),
-];
-
-const ASSEMBLERS: &str = "`bpf` writes classic BPF, `ebpf::assembler` eBPF";
+const SHARED_NAMES: &[(&str, &str)] = &[(
+    "Finder",
+    "the build without source lines has another that finds none",
+)];
 
 /// The words with which a paragraph begins that asks a question.
 const QUESTION_WORDS: [&str; 6] = ["Whether", "What", "How", "Where", "When", "Why"];

@@ -10,7 +10,7 @@ pub struct Register(pub u8);
 
 /// Bytes of a load or a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
+pub enum AccessSize {
     /// 1
     Byte,
     /// 2
@@ -23,7 +23,7 @@ pub enum Size {
 
 /// The other operand of a calculation or a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operand {
+pub enum EbpfOperand {
     /// A register.
     Register(Register),
     /// A number, with its sign extended to 64 bits.
@@ -32,7 +32,7 @@ pub enum Operand {
 
 /// A calculation in 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
+pub enum AluOp {
     /// a = b
     Move,
     /// a += b
@@ -47,7 +47,7 @@ pub enum Arithmetic {
 
 /// A comparison of 64 bits, unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum JumpCondition {
     /// a == b
     Equal,
     /// a <= b
@@ -82,24 +82,24 @@ pub enum Helper {
 
 /// A place in a program that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label(usize);
+pub struct JumpLabel(usize);
 
 /// An instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Op {
-    Load(Size, Register, Register, i16),
-    Store(Size, Register, i16, Operand),
-    Calculate(Arithmetic, Register, Operand),
+enum EbpfInstruction {
+    Load(AccessSize, Register, Register, i16),
+    Store(AccessSize, Register, i16, EbpfOperand),
+    Calculate(AluOp, Register, EbpfOperand),
     /// A number of 64 bits; takes the room of two instructions.
     Number(Register, u64),
     /// A map's address; takes the room of two instructions.
     Map(Register, Map),
     Call(Helper),
-    Branch(Condition, Register, Operand, Label),
+    Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
     Exit,
 }
 
-impl Op {
+impl EbpfInstruction {
     /// Instructions of the kernel's that it takes.
     fn len(self) -> usize {
         match self {
@@ -111,22 +111,22 @@ impl Op {
 
 /// A program that is being written.
 #[derive(Clone, Debug, Default)]
-pub struct Assembler {
-    ops: Vec<(Op, &'static str)>,
+pub struct ProgramAssembler {
+    ops: Vec<(EbpfInstruction, &'static str)>,
     /// The place of each label: the number of operations before it.
     labels: Vec<Option<usize>>,
 }
 
-impl Assembler {
+impl ProgramAssembler {
     /// Makes a label, which is bound later.
-    pub fn label(&mut self) -> Label {
+    pub fn label(&mut self) -> JumpLabel {
         self.labels.push(None);
-        Label(self.labels.len() - 1)
+        JumpLabel(self.labels.len() - 1)
     }
 
     /// Binds a label to the next instruction. All jumps go forwards, so that the kernel can prove that the
     /// program ends.
-    pub fn bind(&mut self, label: Label) {
+    pub fn bind(&mut self, label: JumpLabel) {
         self.labels[label.0] = Some(self.ops.len());
     }
 
@@ -138,51 +138,57 @@ impl Assembler {
     }
 
     /// `to = *(from + offset)`
-    pub fn load(&mut self, size: Size, to: Register, from: Register, offset: i16) {
-        self.push(Op::Load(size, to, from, offset));
+    pub fn load(&mut self, size: AccessSize, to: Register, from: Register, offset: i16) {
+        self.push(EbpfInstruction::Load(size, to, from, offset));
     }
 
     /// `*(to + offset) = value`
-    pub fn store(&mut self, size: Size, to: Register, offset: i16, value: Operand) {
-        self.push(Op::Store(size, to, offset, value));
+    pub fn store(&mut self, size: AccessSize, to: Register, offset: i16, value: EbpfOperand) {
+        self.push(EbpfInstruction::Store(size, to, offset, value));
     }
 
     /// `to = to op value`
-    pub fn calculate(&mut self, arithmetic: Arithmetic, to: Register, value: Operand) {
-        self.push(Op::Calculate(arithmetic, to, value));
+    pub fn calculate(&mut self, arithmetic: AluOp, to: Register, value: EbpfOperand) {
+        self.push(EbpfInstruction::Calculate(arithmetic, to, value));
     }
 
     /// `to = value`
-    pub fn copy(&mut self, to: Register, value: Operand) {
-        self.calculate(Arithmetic::Move, to, value);
+    pub fn copy(&mut self, to: Register, value: EbpfOperand) {
+        self.calculate(AluOp::Move, to, value);
     }
 
     /// `to = value`, of 64 bits.
     pub fn number(&mut self, to: Register, value: u64) {
-        self.push(Op::Number(to, value));
+        self.push(EbpfInstruction::Number(to, value));
     }
 
     /// `to = map`
     pub fn map(&mut self, to: Register, map: Map) {
-        self.push(Op::Map(to, map));
+        self.push(EbpfInstruction::Map(to, map));
     }
 
     /// `r0 = helper(r1, …)`
     pub fn call(&mut self, helper: Helper) {
-        self.push(Op::Call(helper));
+        self.push(EbpfInstruction::Call(helper));
     }
 
     /// `if one condition other goto label`
-    pub fn branch(&mut self, condition: Condition, one: Register, other: Operand, label: Label) {
-        self.push(Op::Branch(condition, one, other, label));
+    pub fn branch(
+        &mut self,
+        condition: JumpCondition,
+        one: Register,
+        other: EbpfOperand,
+        label: JumpLabel,
+    ) {
+        self.push(EbpfInstruction::Branch(condition, one, other, label));
     }
 
     /// `return r0`
     pub fn exit(&mut self) {
-        self.push(Op::Exit);
+        self.push(EbpfInstruction::Exit);
     }
 
-    fn push(&mut self, op: Op) {
+    fn push(&mut self, op: EbpfInstruction) {
         self.ops.push((op, ""));
     }
 
@@ -192,29 +198,29 @@ impl Assembler {
     ///
     /// If a label was never bound: a mistake in the program, which
     /// is the same on every kernel but for its offsets.
-    pub fn finish(self) -> Program {
+    pub fn finish(self) -> EbpfProgram {
         let mut at = vec![0];
         for (op, _) in &self.ops {
             at.push(at[at.len() - 1] + op.len());
         }
-        let target = |label: Label| at[self.labels[label.0].expect("every label is bound")];
+        let target = |label: JumpLabel| at[self.labels[label.0].expect("every label is bound")];
         let ops = self.ops.iter().zip(&at).map(|(&(op, note), &at)| Placed {
             op,
             note,
             at,
             target: match op {
-                Op::Branch(.., label) => target(label),
+                EbpfInstruction::Branch(.., label) => target(label),
                 _ => at,
             },
         });
-        Program(ops.collect())
+        EbpfProgram(ops.collect())
     }
 }
 
 /// An instruction in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Placed {
-    op: Op,
+    op: EbpfInstruction,
     note: &'static str,
     at: usize,
     /// The target of its jump.
@@ -223,7 +229,7 @@ struct Placed {
 
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program(Vec<Placed>);
+pub struct EbpfProgram(Vec<Placed>);
 
 /// Classes, sizes and modes (linux/bpf_common.h, linux/bpf.h).
 mod code {
@@ -241,7 +247,7 @@ mod code {
     pub const MAP_FD: u8 = 1;
 }
 
-impl Program {
+impl EbpfProgram {
     /// Returns the instructions as the kernel takes them (`struct bpf_insn`). `fd` says each map's file
     /// descriptor.
     pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
@@ -250,38 +256,40 @@ impl Program {
             let distance = target.wrapping_sub(at + 1);
             let distance = i16::try_from(distance.cast_signed()).unwrap_or(0);
             match op {
-                Op::Load(size, to, from, offset) => {
+                EbpfInstruction::Load(size, to, from, offset) => {
                     let code = code::LDX | code::MEM | size.code();
                     encoded.push(instruction(code, to.0, from.0, offset, 0));
                 }
-                Op::Store(size, to, offset, Operand::Register(from)) => {
+                EbpfInstruction::Store(size, to, offset, EbpfOperand::Register(from)) => {
                     let code = code::STX | code::MEM | size.code();
                     encoded.push(instruction(code, to.0, from.0, offset, 0));
                 }
-                Op::Store(size, to, offset, Operand::Number(number)) => {
+                EbpfInstruction::Store(size, to, offset, EbpfOperand::Number(number)) => {
                     let code = code::ST | code::MEM | size.code();
                     encoded.push(instruction(code, to.0, 0, offset, number));
                 }
-                Op::Calculate(arithmetic, to, value) => {
+                EbpfInstruction::Calculate(arithmetic, to, value) => {
                     let (source, register, number) = value.encode();
                     let code = arithmetic.code() | source;
                     encoded.push(instruction(code, to.0, register, 0, number));
                 }
-                Op::Number(to, value) => encoded.extend(long(to, 0, value)),
-                Op::Map(to, map) => {
+                EbpfInstruction::Number(to, value) => encoded.extend(long(to, 0, value)),
+                EbpfInstruction::Map(to, map) => {
                     let fd = fd(map).cast_unsigned();
                     encoded.extend(long(to, code::MAP_FD, fd.into()));
                 }
-                Op::Call(helper) => {
+                EbpfInstruction::Call(helper) => {
                     let code = code::JMP | code::CALL;
                     encoded.push(instruction(code, 0, 0, 0, helper as i32));
                 }
-                Op::Branch(condition, one, other, _) => {
+                EbpfInstruction::Branch(condition, one, other, _) => {
                     let (source, register, number) = other.encode();
                     let code = code::JMP | condition.code() | source;
                     encoded.push(instruction(code, one.0, register, distance, number));
                 }
-                Op::Exit => encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0)),
+                EbpfInstruction::Exit => {
+                    encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0));
+                }
             }
         }
         encoded
@@ -304,14 +312,14 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, number: i32) -> u64 {
 fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     let [low, high] = [value as u32, (value >> 32) as u32].map(u32::cast_signed);
-    let code = code::LD | Size::Double.code();
+    let code = code::LD | AccessSize::Double.code();
     [
         instruction(code, to.0, from, 0, low),
         instruction(0, 0, 0, 0, high),
     ]
 }
 
-impl Operand {
+impl EbpfOperand {
     /// The bit that tells a register from a number, and either of them.
     fn encode(self) -> (u8, u8, i32) {
         match self {
@@ -321,7 +329,7 @@ impl Operand {
     }
 }
 
-impl Size {
+impl AccessSize {
     fn code(self) -> u8 {
         match self {
             Self::Word => 0x00,
@@ -341,7 +349,7 @@ impl Size {
     }
 }
 
-impl Arithmetic {
+impl AluOp {
     fn code(self) -> u8 {
         match self {
             Self::Move => 0xb0 | code::ALU64,
@@ -363,7 +371,7 @@ impl Arithmetic {
     }
 }
 
-impl Condition {
+impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
@@ -380,7 +388,7 @@ impl Condition {
 }
 
 /// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
-impl fmt::Display for Program {
+impl fmt::Display for EbpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for placed in &self.0 {
             let text = placed.to_string();
@@ -397,28 +405,28 @@ impl fmt::Display for Program {
 impl fmt::Display for Placed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.op {
-            Op::Load(size, to, from, offset) => {
+            EbpfInstruction::Load(size, to, from, offset) => {
                 write!(f, "{to} = *({} *)({from} {offset:+})", size.name())
             }
-            Op::Store(size, to, offset, value) => {
+            EbpfInstruction::Store(size, to, offset, value) => {
                 write!(f, "*({} *)({to} {offset:+}) = {value}", size.name())
             }
-            Op::Calculate(arithmetic, to, value) => {
+            EbpfInstruction::Calculate(arithmetic, to, value) => {
                 write!(f, "{to} {} {value}", arithmetic.sign())
             }
-            Op::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
-            Op::Map(to, map) => write!(f, "{to} = map {map:?}"),
-            Op::Call(helper) => write!(f, "call {helper:?}"),
-            Op::Branch(condition, one, other, _) => {
+            EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
+            EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
+            EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
+            EbpfInstruction::Branch(condition, one, other, _) => {
                 let (sign, target) = (condition.sign(), self.target);
                 write!(f, "if {one} {sign} {other} goto {target}")
             }
-            Op::Exit => f.write_str("exit"),
+            EbpfInstruction::Exit => f.write_str("exit"),
         }
     }
 }
 
-impl fmt::Display for Operand {
+impl fmt::Display for EbpfOperand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Register(register) => register.fmt(f),

@@ -1,7 +1,7 @@
 //! Finds the places of what the program reads from the running kernel: offsets of the members of its structures,
 //! from BTF, and the tracepoint that the program is attached to.
 
-use super::assembler::Size;
+use super::assembler::AccessSize;
 use super::btf::{Btf, NamedKind, TypeId};
 
 /// A member of one of the kernel's structures.
@@ -12,7 +12,7 @@ pub struct KernelField {
     /// Bytes from the structure's beginning.
     pub offset: i16,
     /// The number of bytes that are loaded.
-    pub size: Size,
+    pub size: AccessSize,
 }
 
 /// The tracepoint and the members that the program reads.
@@ -84,9 +84,9 @@ impl KernelLayout {
             let offset = offset.ok_or(LayoutError::NoMember(name))?;
             Ok(KernelField { name, offset, size })
         };
-        let half = |of, name, path| member(of, name, path, 2, Size::Half);
-        let word = |of, name, path| member(of, name, path, 4, Size::Word);
-        let double = |of, name, path| member(of, name, path, 8, Size::Double);
+        let half = |of, name, path| member(of, name, path, 2, AccessSize::Half);
+        let word = |of, name, path| member(of, name, path, 4, AccessSize::Word);
+        let double = |of, name, path| member(of, name, path, 8, AccessSize::Double);
         Ok(Self {
             tracepoint,
             len: word(packet, "skb->len", "len")?,
@@ -99,7 +99,7 @@ impl KernelLayout {
             device: double(packet, "skb->dev", "dev")?,
             device_index: word(device, "dev->ifindex", "ifindex")?,
             device_type: half(device, "dev->type", "type")?,
-            device_name: member(device, "dev->name", "name", 16, Size::Double)?,
+            device_name: member(device, "dev->name", "name", 16, AccessSize::Double)?,
             device_namespace: double(device, "dev->nd_net.net", "nd_net.net")?,
             namespace_inode: word(namespace, "net->ns.inum", "ns.inum")?,
         })

@@ -7,7 +7,8 @@
 //! record of its own, so neither disturbs the other.
 
 use super::assembler::{
-    Arithmetic, Assembler, Condition, Helper, Label, Map, Operand, Program, Register, Size,
+    AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
+    ProgramAssembler, Register,
 };
 use super::layout::{DEVICE_NAME_LEN, KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField, Start};
@@ -83,10 +84,10 @@ const CURRENT_CPU: u64 = 0xffff_ffff;
 const NO_MAC_HEADER: i32 = 0xffff;
 
 /// Writes a program. It captures `snaplen` bytes of each frame, or [`MAX_DATA_LEN`].
-pub fn program(layout: &KernelLayout, role: ProgramRole, snaplen: u32) -> Program {
+pub fn program(layout: &KernelLayout, role: ProgramRole, snaplen: u32) -> EbpfProgram {
     let snaplen = i32::try_from(snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
     let mut writer = ProgramWriter {
-        assembler: Assembler::default(),
+        assembler: ProgramAssembler::default(),
         layout,
         snaplen,
     };
@@ -95,7 +96,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, snaplen: u32) -> Progra
 }
 
 struct ProgramWriter<'l> {
-    assembler: Assembler,
+    assembler: ProgramAssembler,
     layout: &'l KernelLayout,
     snaplen: i32,
 }
@@ -113,28 +114,28 @@ impl ProgramWriter<'_> {
             self.set_in_progress(0);
         }
         self.assembler.bind(end);
-        self.assembler.copy(R0, Operand::Number(0));
+        self.assembler.copy(R0, EbpfOperand::Number(0));
         self.assembler.exit();
     }
 
     /// The packet and this CPU's place.
-    fn find_scratch(&mut self, end: Label) {
+    fn find_scratch(&mut self, end: JumpLabel) {
         let asm = &mut self.assembler;
-        asm.copy(CONTEXT, Operand::Register(R1));
-        asm.load(Size::Double, SKB, CONTEXT, 0);
+        asm.copy(CONTEXT, EbpfOperand::Register(R1));
+        asm.load(AccessSize::Double, SKB, CONTEXT, 0);
         asm.note("skb");
         asm.call(Helper::CpuNumber);
-        asm.store(Size::Word, STACK, -4, Operand::Register(R0));
-        asm.copy(R2, Operand::Register(STACK));
-        asm.calculate(Arithmetic::Add, R2, Operand::Number(-4));
+        asm.store(AccessSize::Word, STACK, -4, EbpfOperand::Register(R0));
+        asm.copy(R2, EbpfOperand::Register(STACK));
+        asm.calculate(AluOp::Add, R2, EbpfOperand::Number(-4));
         asm.map(R1, Map::Scratch);
         asm.call(Helper::MapLookUp);
-        asm.branch(Condition::Equal, R0, Operand::Number(0), end);
-        asm.copy(SCRATCH, Operand::Register(R0));
+        asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), end);
+        asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
     /// Counts the drop, unless it is the other program's.
-    fn begin(&mut self, role: ProgramRole, end: Label) {
+    fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
                 self.count(Count::Seen, "seen");
@@ -143,50 +144,56 @@ impl ProgramWriter<'_> {
             }
             ProgramRole::Second => {
                 let asm = &mut self.assembler;
-                asm.load(Size::Double, R1, SCRATCH, IN_PROGRESS);
+                asm.load(AccessSize::Double, R1, SCRATCH, IN_PROGRESS);
                 asm.note("in progress");
-                asm.branch(Condition::Equal, R1, Operand::Number(0), end);
+                asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
                 self.count(Count::Taken, "taken");
                 RECORDS + RECORD_LEN
             }
         };
         let asm = &mut self.assembler;
-        asm.copy(RECORD, Operand::Register(SCRATCH));
-        asm.calculate(Arithmetic::Add, RECORD, Operand::Number(record));
+        asm.copy(RECORD, EbpfOperand::Register(SCRATCH));
+        asm.calculate(AluOp::Add, RECORD, EbpfOperand::Number(record));
     }
 
     fn set_in_progress(&mut self, value: i32) {
-        let value = Operand::Number(value);
+        let value = EbpfOperand::Number(value);
         self.assembler
-            .store(Size::Double, SCRATCH, IN_PROGRESS, value);
+            .store(AccessSize::Double, SCRATCH, IN_PROGRESS, value);
         self.assembler.note("in progress");
     }
 
     fn count(&mut self, count: Count, note: &'static str) {
         let asm = &mut self.assembler;
         let offset = count.offset().into();
-        asm.load(Size::Double, R1, SCRATCH, offset);
+        asm.load(AccessSize::Double, R1, SCRATCH, offset);
         asm.note(note);
-        asm.calculate(Arithmetic::Add, R1, Operand::Number(1));
-        asm.store(Size::Double, SCRATCH, offset, Operand::Register(R1));
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(1));
+        asm.store(
+            AccessSize::Double,
+            SCRATCH,
+            offset,
+            EbpfOperand::Register(R1),
+        );
     }
 
     /// Copies the facts that are a single load.
     fn facts(&mut self) {
         let layout = self.layout;
         self.assembler.call(Helper::MonotonicTime);
-        self.tell(report::TIME, Operand::Register(R0));
+        self.tell(report::TIME, EbpfOperand::Register(R0));
         for (argument, place, note) in [(8, report::PC, "place"), (16, report::REASON, "reason")] {
-            self.assembler.load(Size::Double, R1, CONTEXT, argument);
+            self.assembler
+                .load(AccessSize::Double, R1, CONTEXT, argument);
             self.assembler.note(note);
-            self.tell(place, Operand::Register(R1));
+            self.tell(place, EbpfOperand::Register(R1));
         }
         for (field, place) in [
             (layout.input, report::INPUT),
             (layout.protocol, report::PROTOCOL),
         ] {
             self.field(R1, SKB, field);
-            self.tell(place, Operand::Register(R1));
+            self.tell(place, EbpfOperand::Register(R1));
         }
     }
 
@@ -196,37 +203,37 @@ impl ProgramWriter<'_> {
         let layout = self.layout;
         let none = self.assembler.label();
         for place in [report::DEVICE_INDEX, report::NAMESPACE, report::DEVICE_TYPE] {
-            self.tell(place, Operand::Number(0));
+            self.tell(place, EbpfOperand::Number(0));
         }
         self.field(R3, SKB, layout.device);
         let asm = &mut self.assembler;
-        asm.branch(Condition::Equal, R3, Operand::Number(0), none);
+        asm.branch(JumpCondition::Equal, R3, EbpfOperand::Number(0), none);
         for (field, place) in [
             (layout.device_index, report::DEVICE_INDEX),
             (layout.device_type, report::DEVICE_TYPE),
         ] {
             self.field(R1, R3, field);
-            self.tell(place, Operand::Register(R1));
+            self.tell(place, EbpfOperand::Register(R1));
         }
         self.field(R1, R3, layout.device_namespace);
         self.field(R1, R1, layout.namespace_inode);
-        self.tell(report::NAMESPACE, Operand::Register(R1));
+        self.tell(report::NAMESPACE, EbpfOperand::Register(R1));
         let asm = &mut self.assembler;
         let name = layout.device_name;
-        asm.calculate(Arithmetic::Add, R3, Operand::Number(name.offset.into()));
+        asm.calculate(AluOp::Add, R3, EbpfOperand::Number(name.offset.into()));
         asm.note(name.name);
-        asm.copy(R1, Operand::Register(RECORD));
+        asm.copy(R1, EbpfOperand::Register(RECORD));
         asm.calculate(
-            Arithmetic::Add,
+            AluOp::Add,
             R1,
-            Operand::Number(report::DEVICE_NAME.into()),
+            EbpfOperand::Number(report::DEVICE_NAME.into()),
         );
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_possible_wrap,
             reason = "16"
         )]
-        asm.copy(R2, Operand::Number(DEVICE_NAME_LEN as i32));
+        asm.copy(R2, EbpfOperand::Number(DEVICE_NAME_LEN as i32));
         asm.call(Helper::ReadKernel);
         asm.bind(none);
     }
@@ -241,70 +248,75 @@ impl ProgramWriter<'_> {
         self.field(R3, SKB, layout.head);
         self.field(R1, SKB, layout.data);
         let asm = &mut self.assembler;
-        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R3));
+        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R3));
         self.field(R4, SKB, layout.network_header);
         self.field(R2, SKB, layout.mac_header);
         self.begins_with(Start::LinkLayer);
         let asm = &mut self.assembler;
-        asm.branch(Condition::Equal, R2, Operand::Number(NO_MAC_HEADER), no_mac);
+        asm.branch(
+            JumpCondition::Equal,
+            R2,
+            EbpfOperand::Number(NO_MAC_HEADER),
+            no_mac,
+        );
         // Behind data: that of a packet inside a tunnel whose headers are in front of it already.
-        asm.branch(Condition::AtMost, R2, Operand::Register(R1), start);
+        asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
         asm.bind(no_mac);
-        asm.copy(R2, Operand::Register(R4));
+        asm.copy(R2, EbpfOperand::Register(R4));
         self.begins_with(Start::Network);
         let asm = &mut self.assembler;
-        asm.branch(Condition::Equal, R2, Operand::Number(0), no_network);
-        asm.branch(Condition::AtMost, R2, Operand::Register(R1), start);
+        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), no_network);
+        asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
         asm.bind(no_network);
-        asm.copy(R2, Operand::Register(R1));
+        asm.copy(R2, EbpfOperand::Register(R1));
         self.begins_with(Start::Data);
         self.assembler.bind(start);
 
         let asm = &mut self.assembler;
-        asm.calculate(Arithmetic::Subtract, R4, Operand::Register(R2));
-        self.tell(report::NETWORK, Operand::Register(R4));
+        asm.calculate(AluOp::Subtract, R4, EbpfOperand::Register(R2));
+        self.tell(report::NETWORK, EbpfOperand::Register(R4));
         let asm = &mut self.assembler;
-        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R2));
-        asm.calculate(Arithmetic::Add, R3, Operand::Register(R2));
+        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R2));
+        asm.calculate(AluOp::Add, R3, EbpfOperand::Register(R2));
         // r1: bytes in front of data, r3: where they are, r4: bytes from data on.
         self.field(R4, SKB, layout.len);
         let asm = &mut self.assembler;
-        asm.copy(R5, Operand::Register(R4));
-        asm.calculate(Arithmetic::Add, R5, Operand::Register(R1));
-        self.tell(report::ORIGINAL_LEN, Operand::Register(R5));
+        asm.copy(R5, EbpfOperand::Register(R4));
+        asm.calculate(AluOp::Add, R5, EbpfOperand::Register(R1));
+        self.tell(report::ORIGINAL_LEN, EbpfOperand::Register(R5));
 
         // No more than there is room for; and where that is not all of them, nothing from data on.
-        let limit = Operand::Number(MAX_HEADERS_LEN.min(self.snaplen));
+        let limit = EbpfOperand::Number(MAX_HEADERS_LEN.min(self.snaplen));
         let asm = &mut self.assembler;
-        asm.copy(R2, Operand::Register(R1));
-        asm.branch(Condition::AtMost, R2, limit, short);
+        asm.copy(R2, EbpfOperand::Register(R1));
+        asm.branch(JumpCondition::AtMost, R2, limit, short);
         asm.copy(R2, limit);
-        asm.copy(R4, Operand::Number(0));
+        asm.copy(R4, EbpfOperand::Number(0));
         asm.bind(short);
-        self.tell(report::HEADERS_LEN, Operand::Register(R2));
+        self.tell(report::HEADERS_LEN, EbpfOperand::Register(R2));
         // As much from data on as the limit leaves.
         let asm = &mut self.assembler;
-        asm.copy(R1, Operand::Number(self.snaplen));
-        asm.calculate(Arithmetic::Subtract, R1, Operand::Register(R2));
-        asm.branch(Condition::AtMost, R4, Operand::Register(R1), told);
-        asm.copy(R4, Operand::Register(R1));
+        asm.copy(R1, EbpfOperand::Number(self.snaplen));
+        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R2));
+        asm.branch(JumpCondition::AtMost, R4, EbpfOperand::Register(R1), told);
+        asm.copy(R4, EbpfOperand::Register(R1));
         asm.bind(told);
-        self.tell(report::DATA_LEN, Operand::Register(R4));
+        self.tell(report::DATA_LEN, EbpfOperand::Register(R4));
 
         let asm = &mut self.assembler;
-        asm.copy(R5, Operand::Register(R2));
-        asm.branch(Condition::Equal, R2, Operand::Number(0), none);
-        asm.store(Size::Double, STACK, -16, Operand::Register(R2));
-        asm.copy(R1, Operand::Register(RECORD));
-        asm.calculate(Arithmetic::Add, R1, Operand::Number(HEADER_LEN_NUMBER));
+        asm.copy(R5, EbpfOperand::Register(R2));
+        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), none);
+        asm.store(AccessSize::Double, STACK, -16, EbpfOperand::Register(R2));
+        asm.copy(R1, EbpfOperand::Register(RECORD));
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(HEADER_LEN_NUMBER));
         asm.call(Helper::ReadKernel);
-        asm.load(Size::Double, R5, STACK, -16);
+        asm.load(AccessSize::Double, R5, STACK, -16);
         asm.bind(none);
-        asm.calculate(Arithmetic::Add, R5, Operand::Number(HEADER_LEN_NUMBER));
+        asm.calculate(AluOp::Add, R5, EbpfOperand::Number(HEADER_LEN_NUMBER));
     }
 
     fn begins_with(&mut self, start: Start) {
-        self.tell(report::START, Operand::Number(start as i32));
+        self.tell(report::START, EbpfOperand::Number(start as i32));
     }
 
     /// Hands the record and the packet's bytes to the perf buffer of this CPU.
@@ -313,14 +325,14 @@ impl ProgramWriter<'_> {
         let sent = asm.label();
         let data = report::DATA_LEN;
         asm.load(data.size, R3, RECORD, data.at);
-        asm.calculate(Arithmetic::ShiftLeft, R3, Operand::Number(32));
+        asm.calculate(AluOp::ShiftLeft, R3, EbpfOperand::Number(32));
         asm.number(R1, CURRENT_CPU);
-        asm.calculate(Arithmetic::Or, R3, Operand::Register(R1));
+        asm.calculate(AluOp::Or, R3, EbpfOperand::Register(R1));
         asm.map(R2, Map::Buffers);
-        asm.copy(R1, Operand::Register(SKB));
-        asm.copy(R4, Operand::Register(RECORD));
+        asm.copy(R1, EbpfOperand::Register(SKB));
+        asm.copy(R4, EbpfOperand::Register(RECORD));
         asm.call(Helper::PacketOutput);
-        asm.branch(Condition::Equal, R0, Operand::Number(0), sent);
+        asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), sent);
         self.count(
             match role {
                 ProgramRole::First => Count::FirstLost,
@@ -338,7 +350,7 @@ impl ProgramWriter<'_> {
     }
 
     /// Writes a number into the record.
-    fn tell(&mut self, place: HeaderField, value: Operand) {
+    fn tell(&mut self, place: HeaderField, value: EbpfOperand) {
         self.assembler.store(place.size, RECORD, place.at, value);
     }
 }

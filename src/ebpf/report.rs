@@ -1,6 +1,6 @@
 //! The program's report of a dropped packet: a header of fixed length, then the packet's bytes.
 
-use super::assembler::Size;
+use super::assembler::AccessSize;
 use super::layout::DEVICE_NAME_LEN;
 
 /// A number in the header.
@@ -9,39 +9,39 @@ pub struct HeaderField {
     /// Its offset.
     pub at: i16,
     /// Its length.
-    pub size: Size,
+    pub size: AccessSize,
 }
 
-const fn place(at: i16, size: Size) -> HeaderField {
+const fn place(at: i16, size: AccessSize) -> HeaderField {
     HeaderField { at, size }
 }
 
 /// Nanoseconds of the monotonic clock.
-pub const TIME: HeaderField = place(0, Size::Double);
+pub const TIME: HeaderField = place(0, AccessSize::Double);
 /// The return address of the call that freed the packet.
-pub const PC: HeaderField = place(8, Size::Double);
+pub const PC: HeaderField = place(8, AccessSize::Double);
 /// The number of the drop reason.
-pub const REASON: HeaderField = place(16, Size::Word);
+pub const REASON: HeaderField = place(16, AccessSize::Word);
 /// Bytes of the whole frame.
-pub const ORIGINAL_LEN: HeaderField = place(20, Size::Word);
+pub const ORIGINAL_LEN: HeaderField = place(20, AccessSize::Word);
 /// Bytes behind the header that were in front of `skb->data`.
-pub const HEADERS_LEN: HeaderField = place(24, Size::Word);
+pub const HEADERS_LEN: HeaderField = place(24, AccessSize::Word);
 /// Bytes behind those, from `skb->data` on.
-pub const DATA_LEN: HeaderField = place(28, Size::Word);
+pub const DATA_LEN: HeaderField = place(28, AccessSize::Word);
 /// `skb->skb_iif`
-pub const INPUT: HeaderField = place(32, Size::Word);
+pub const INPUT: HeaderField = place(32, AccessSize::Word);
 /// The network header's offset from the frame's beginning, signed.
-pub const NETWORK: HeaderField = place(36, Size::Word);
+pub const NETWORK: HeaderField = place(36, AccessSize::Word);
 /// The device's index, or some other number: see [`Report::device`].
-pub const DEVICE_INDEX: HeaderField = place(40, Size::Word);
+pub const DEVICE_INDEX: HeaderField = place(40, AccessSize::Word);
 /// The inode of the device's namespace, or some other number.
-pub const NAMESPACE: HeaderField = place(44, Size::Word);
+pub const NAMESPACE: HeaderField = place(44, AccessSize::Word);
 /// `skb->protocol`, big-endian.
-pub const PROTOCOL: HeaderField = place(48, Size::Half);
+pub const PROTOCOL: HeaderField = place(48, AccessSize::Half);
 /// The device's hardware type.
-pub const DEVICE_TYPE: HeaderField = place(50, Size::Half);
+pub const DEVICE_TYPE: HeaderField = place(50, AccessSize::Half);
 /// A [`Start`].
-pub const START: HeaderField = place(52, Size::Byte);
+pub const START: HeaderField = place(52, AccessSize::Byte);
 /// The offset of the device's name.
 pub const DEVICE_NAME: i16 = 56;
 /// Bytes of the header.
@@ -157,10 +157,10 @@ mod tests {
         for &(place, number) in numbers {
             let at = place.at.unsigned_abs() as usize;
             let len = match place.size {
-                Size::Byte => 1,
-                Size::Half => 2,
-                Size::Word => 4,
-                Size::Double => 8,
+                AccessSize::Byte => 1,
+                AccessSize::Half => 2,
+                AccessSize::Word => 4,
+                AccessSize::Double => 8,
             };
             // In this machine's order, like those of the kernel.
             let number = (number << (64 - 8 * len)).to_be_bytes();

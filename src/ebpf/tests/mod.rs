@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::assembler::{Map, Program};
+use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
 use super::program::{ProgramRole, program};
@@ -18,7 +18,7 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(format!("{name}.btf"))).unwrap()
 }
 
-fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> Program {
+fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
     program(&layout, role, snaplen)
