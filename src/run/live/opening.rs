@@ -9,6 +9,7 @@ use super::super::begin::{Beginning, Joined, Purpose, begin};
 use super::super::capacity;
 use super::super::diagnostics::{hint, say};
 use super::super::failure::Failure;
+use super::super::kernel_filter::Attached;
 use super::super::signals::Requests;
 use super::{EndOnDrop, Opening, Session, SharedMonitoring};
 use crate::cli::{Live, SourceChoice};
@@ -16,6 +17,7 @@ use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::filter::Filter;
 use crate::net_dm::socket::KernelConversation;
 use crate::record::Timestamp;
+use crate::source::Source;
 use crate::source::ebpf::Ebpf;
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
@@ -50,81 +52,91 @@ impl Opening {
     /// Starts monitoring, joins somebody else's, or attaches eBPF programs, and calls `announce` before
     /// the first drop is taken. NET_DM runs as much as it can of the filter `in_kernel`.
     pub fn begin(
-        self,
+        mut self,
         live: &Live,
         purpose: Purpose,
         in_kernel: Option<&Filter>,
         announce: impl FnOnce(Beginning),
     ) -> Result<Session, Failure> {
-        let conversation = self.conversation;
-        let mut session = Session {
-            sources: Sources::new(Vec::new()),
+        let conversation = self.conversation.take();
+        let family = conversation.as_ref().map(KernelConversation::family);
+        let begun = match (live.source, conversation) {
+            (SourceChoice::NetDm, Some(conversation)) => {
+                self.monitor(live, purpose, conversation, in_kernel, announce)?
+            }
+            (SourceChoice::NetDm | SourceChoice::Ebpf, _) => {
+                let begun = trace(live, purpose, family)?;
+                announce(Beginning::Tracing);
+                begun
+            }
+        };
+        Ok(Session {
+            sources: Sources::new(vec![begun.source]),
             monitoring: self.monitoring,
             requests: self.requests,
             role: live.role,
-            took_over: false,
-            was_on: true,
-            attached: None,
-            rest: Duration::ZERO,
-            deadline: None,
-            started: Timestamp::default(),
-            family: conversation.as_ref().map(KernelConversation::family),
+            took_over: begun.took_over,
+            was_on: begun.was_on,
+            attached: begun.attached,
+            rest: begun.rest,
+            deadline: live.duration.map(|duration| Instant::now() + duration),
+            started: Timestamp::now(),
+            family,
             _last: self.last,
-        };
-        if let (SourceChoice::NetDm, Some(conversation)) = (live.source, conversation) {
-            session.monitor(live, purpose, conversation, in_kernel, announce)?;
-        } else {
-            session.trace(live, purpose)?;
-            announce(Beginning::Tracing);
-        }
-        Ok(session.started(live))
+        })
     }
-}
 
-impl Session {
     /// Starts NET_DM's monitoring, or joins somebody else's.
     fn monitor(
-        &mut self,
+        &self,
         live: &Live,
         purpose: Purpose,
         conversation: KernelConversation,
         in_kernel: Option<&Filter>,
         announce: impl FnOnce(Beginning),
-    ) -> Result<(), Failure> {
+    ) -> Result<BegunSource, Failure> {
         let family = conversation.family();
         let join = || Joined::new(live, family, in_kernel);
         let begun = begin(live, purpose, conversation, join, announce)?;
         self.monitoring.set(begun.monitoring);
-        let source = NetDm::new(begun.joined.alerts, live.not_packets);
-        self.sources = Sources::new(vec![Box::new(source)]);
-        self.took_over = begun.took_over;
-        self.was_on = begun.is_on;
-        self.attached = Some(begun.joined.attached);
-        self.rest = begun.joined.rest;
-        Ok(())
+        Ok(BegunSource {
+            source: Box::new(NetDm::new(begun.joined.alerts, live.not_packets)),
+            took_over: begun.took_over,
+            was_on: begun.is_on,
+            attached: Some(begun.joined.attached),
+            rest: begun.joined.rest,
+        })
     }
+}
 
-    /// Attaches eBPF programs.
-    fn trace(&mut self, live: &Live, purpose: Purpose) -> Result<(), TracerError> {
-        let wanted = TracerSettings {
-            snaplen: purpose.snaplen(live.role),
-            buffer_bytes: live.buffer.map(|bytes| bytes as usize),
-            memory: capacity::buffer_bytes() as usize,
-        };
-        let source = Ebpf::new(wanted, self.family, live.not_packets)?;
-        if let Some(bytes) = source.small_buffers() {
-            say(format_args!(
-                "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
-            ));
-            hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
-        }
-        self.sources = Sources::new(vec![Box::new(source)]);
-        Ok(())
-    }
+/// A source that has begun, and what the session has to know of its beginning; see [`Session`].
+struct BegunSource {
+    source: Box<dyn Source>,
+    took_over: bool,
+    was_on: bool,
+    attached: Option<Attached>,
+    rest: Duration,
+}
 
-    fn started(mut self, live: &Live) -> Self {
-        self.deadline = live.duration.map(|duration| Instant::now() + duration);
-        self.started = Timestamp::now();
-        self
+/// Attaches eBPF programs.
+fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSource, TracerError> {
+    let wanted = TracerSettings {
+        snaplen: purpose.snaplen(live.role),
+        buffer_bytes: live.buffer.map(|bytes| bytes as usize),
+        memory: capacity::buffer_bytes() as usize,
+    };
+    let source = Ebpf::new(wanted, family, live.not_packets)?;
+    if let Some(bytes) = source.small_buffers() {
+        say(format_args!(
+            "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
+        ));
+        hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
     }
+    Ok(BegunSource {
+        source: Box::new(source),
+        took_over: false,
+        was_on: true,
+        attached: None,
+        rest: Duration::ZERO,
+    })
 }
