@@ -30,6 +30,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::AddAssign;
 
 mod fact;
 mod link;
@@ -321,6 +322,19 @@ impl Loss {
             perf,
         } = self;
         queue.saturating_add(socket).saturating_add(perf)
+    }
+}
+
+impl AddAssign for Loss {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            queue,
+            socket,
+            perf,
+        } = other;
+        self.queue += queue;
+        self.socket += socket;
+        self.perf += perf;
     }
 }
 

@@ -123,10 +123,17 @@ pub(crate) struct LeftOut {
 
 impl AddAssign for LeftOut {
     fn add_assign(&mut self, other: Self) {
-        self.skipped_attributes += other.skipped_attributes;
-        self.summaries += other.summaries;
-        self.damaged_messages += other.damaged_messages;
-        self.not_packets += other.not_packets;
-        self.alerts_of_alerts += other.alerts_of_alerts;
+        let Self {
+            skipped_attributes,
+            summaries,
+            damaged_messages,
+            not_packets,
+            alerts_of_alerts,
+        } = other;
+        self.skipped_attributes += skipped_attributes;
+        self.summaries += summaries;
+        self.damaged_messages += damaged_messages;
+        self.not_packets += not_packets;
+        self.alerts_of_alerts += alerts_of_alerts;
     }
 }

@@ -97,10 +97,7 @@ impl Sources {
     pub fn loss(&self) -> io::Result<Loss> {
         let mut sum = Loss::default();
         for source in &self.sources {
-            let loss = source.loss()?;
-            sum.queue += loss.queue;
-            sum.socket += loss.socket;
-            sum.perf += loss.perf;
+            sum += source.loss()?;
         }
         Ok(sum)
     }
