@@ -43,8 +43,7 @@ pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     let connection = Connection::new(request)?;
     let ssh = Ssh::default();
     let at_end = ssh.clone();
-    let requests =
-        Requests::listen(move || at_end.kill()).context("cannot take over the signals")?;
+    let requests = Requests::listen(move || at_end.kill())?;
     let Some(fifo) = OutputFile::open(&request.fifo, &requests)? else {
         return Ok(Exit::Success);
     };

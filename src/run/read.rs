@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 
-use anyhow::Context;
-
 use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
 use super::offline::{self, CaptureInput};
@@ -27,7 +25,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     let filter = selection::filter(&command.delivery.selection)?;
     let input = CaptureInput::open(&command.file)?;
     plan.refuse_input(&input.file)?;
-    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
+    let requests = Requests::listen(|| ())?;
     let Some(prepared) = plan.prepare(&requests)? else {
         report("kept", Counts::default(), None, None);
         return Ok(Exit::Success);

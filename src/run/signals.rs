@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
@@ -58,7 +59,11 @@ impl Requests {
     /// second one ends the process there and then. A signal that was ignored from the start (SIGHUP
     /// by nohup) stays ignored. SIGINT, SIGTERM and SIGQUIT do not, as with tcpdump: shells ignore
     /// SIGINT for what a script puts into the background, and `kill -INT` has to end that as well.
-    pub fn listen(at_end: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
+    pub fn listen(at_end: impl Fn() + Clone + Send + 'static) -> anyhow::Result<Self> {
+        Self::start(at_end).context("cannot set up signal handling")
+    }
+
+    fn start(at_end: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
         let always = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2];
         let optional = EXPIRY
             .into_iter()

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use nix::poll::{PollFd, PollFlags};
 
 use super::begin::{Beginning, Purpose, TRACED};
@@ -135,7 +134,7 @@ fn announce(beginning: Beginning, command: &Summary) {
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
     let input = CaptureInput::open(file)?;
-    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
+    let requests = Requests::listen(|| ())?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(

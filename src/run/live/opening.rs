@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
 use super::super::begin::{Beginning, Joined, Purpose, begin};
 use super::super::capacity;
 use super::super::diagnostics::{hint, say};
@@ -30,7 +28,7 @@ impl Opening {
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
-        let requests = Requests::listen(at_end).context("cannot set up signal handling")?;
+        let requests = Requests::listen(at_end)?;
         let conversation = match source {
             SourceChoice::NetDm => Some(KernelConversation::open()?),
             SourceChoice::Ebpf => KernelConversation::open().ok(),

@@ -3,8 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
 use super::super::begin::{Beginning, Purpose};
 use super::super::capture::capture_host;
 use super::super::event_filter::EventFilter;
@@ -195,7 +193,7 @@ pub fn show_live(
 /// Shows a table of what a file or a pipe contains, until a key or a signal ends it.
 pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let requests = Requests::listen(|| ()).context("cannot set up signal handling")?;
+    let requests = Requests::listen(|| ())?;
     let mut table: Option<LiveTable> = None;
     loop {
         let input = CaptureInput::open(file)?;
