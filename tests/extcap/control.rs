@@ -4,7 +4,8 @@ use super::{dwdump, make_fifo, reader, run, text};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +22,21 @@ fn packets(mut bytes: &[u8]) -> Vec<(u8, u8, String)> {
     found
 }
 
+/// Starts a capture that cannot begin, since it names no host, with both control pipes.
+fn capture_nowhere(fifo: &Path, input: &Path, output: &Path) -> Output {
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    run(&[
+        "--capture",
+        "--extcap-interface=drops-ssh",
+        "--fifo",
+        &path(fifo),
+        "--extcap-control-in",
+        &path(input),
+        "--extcap-control-out",
+        &path(output),
+    ])
+}
+
 #[test]
 fn an_error_is_shown_in_the_window_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -35,17 +51,7 @@ fn an_error_is_shown_in_the_window_alone() {
         let mut pipe = OpenOptions::new().write(true).open(toolbar).unwrap();
         pipe.write_all(b"T\0\0\x02\0\0").unwrap();
     });
-    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let done = run(&[
-        "--capture",
-        "--extcap-interface=drops-ssh",
-        "--fifo",
-        &path(&fifo),
-        "--extcap-control-in",
-        &path(&input),
-        "--extcap-control-out",
-        &path(&output),
-    ]);
+    let done = capture_nowhere(&fifo, &input, &output);
     toolbar.join().unwrap();
     assert_eq!(text(&done.stderr), "");
     assert_eq!(done.status.code(), Some(2));
@@ -68,18 +74,8 @@ fn a_window_that_never_opens_holds_nobody_up() {
     for path in [&fifo, &input, &output] {
         make_fifo(path);
     }
-    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let start = Instant::now();
-    let done = run(&[
-        "--capture",
-        "--extcap-interface=drops-ssh",
-        "--fifo",
-        &path(&fifo),
-        "--extcap-control-in",
-        &path(&input),
-        "--extcap-control-out",
-        &path(&output),
-    ]);
+    let done = capture_nowhere(&fifo, &input, &output);
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(text(&done.stderr).starts_with("dwdump: no host to capture on\n"));
 }

@@ -61,7 +61,29 @@ class Fifo:
         os.close(self.fd)
 
 
-class Extcap(harness.SessionTest):
+class ExtcapTest(harness.SessionTest):
+    """Knows how many monitored before, and how the kernel was set."""
+
+    soon = SOON
+
+    def setUp(self):
+        self.users = harness.references()
+
+    def monitoring_is_on(self):
+        return harness.references() > self.users
+
+    def check_soon_restored(self, begin=None):
+        """Monitoring is off, and the settings are as before, soon after the beginning."""
+        begin = begin or time.monotonic()
+        while self.monitoring_is_on() and time.monotonic() < begin + harness.PATIENCE:
+            time.sleep(0.01)
+        took = time.monotonic() - begin
+        print(f"{took:.2f} s", end=" ", flush=True)
+        self.assertEqual(harness.settings(), self.before)
+        self.assertLess(took, self.soon)
+
+
+class Extcap(ExtcapTest):
     """In tshark, and with tshark's part played here."""
 
     @classmethod
@@ -76,22 +98,6 @@ class Extcap(harness.SessionTest):
     @classmethod
     def tearDownClass(cls):
         cls.link.unlink()
-
-    def setUp(self):
-        self.users = harness.references()
-
-    def monitoring_is_on(self):
-        return harness.references() > self.users
-
-    def check_soon_restored(self, begin=None):
-        """Monitoring is off, and the settings are as before, within a second."""
-        begin = begin or time.monotonic()
-        while self.monitoring_is_on() and time.monotonic() < begin + harness.PATIENCE:
-            time.sleep(0.01)
-        took = time.monotonic() - begin
-        print(f"{took:.2f} s", end=" ", flush=True)
-        self.assertEqual(harness.settings(), self.before)
-        self.assertLess(took, SOON)
 
     def tshark(self, *arguments):
         """A tshark that captures, when its extcap has begun."""

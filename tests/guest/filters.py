@@ -54,6 +54,25 @@ def as_alert(packet):
     }
 
 
+def run_all(cases, theirs, ours, *options):
+    """Runs every filter at once, each into its file, beside the C tool, which listens from before
+    our START to after our STOP: it sees what we see. Returns what each dwdump said, and the C
+    tool's alerts."""
+    tool = CTool(theirs, "-p")
+    first, *others = cases
+    active = Running("-o", "sw", *options, "-w", ours(0), *first.split())
+    runs = [active] + [
+        Running("-p", *options, "-w", ours(number), expression)
+        for number, expression in enumerate(others, 1)
+    ]
+    list(drops.run())
+    time.sleep(2)
+    talks = [run.stop() for run in reversed(runs)][::-1]
+    time.sleep(0.5)
+    tool.stop()
+    return talks, list(alerts.alerts(theirs))
+
+
 class Filters(SessionTest):
     """Each keeps exactly the drops that it should, while all the others happen."""
 
@@ -74,26 +93,16 @@ class Filters(SessionTest):
     }
 
     def test_all_at_once(self):
-        # The C tool listens from before our START to after our STOP: it sees what we see.
-        theirs = CTool(harness.OUT / "filters.pcap", "-p")
-        first, *others = self.CASES
-        active = Running("-o", "sw", "-w", harness.OUT / "filter-0.pcapng", *first.split())
-        runs = [active] + [
-            Running("-p", "-w", harness.OUT / f"filter-{number}.pcapng", expression)
-            for number, expression in enumerate(others, 1)
-        ]
-        list(drops.run())
-        time.sleep(2)
-        talks = [run.stop() for run in reversed(runs)][::-1]
-        time.sleep(0.5)
-        theirs.stop()
-        them = list(alerts.alerts(harness.OUT / "filters.pcap"))
+        def ours(number):
+            return harness.OUT / f"filter-{number}.pcapng"
+
+        talks, them = run_all(self.CASES, harness.OUT / "filters.pcap", ours)
         self.assertGreater(len(them), 50)
         for number, (expression, is_wanted) in enumerate(self.CASES.items()):
             with self.subTest(filter=expression):
                 status, talk = talks[number]
                 self.assertEqual(status, 0, talk)
-                kept = pcapng.read(harness.OUT / f"filter-{number}.pcapng")["packets"]
+                kept = pcapng.read(ours(number))["packets"]
                 wanted = [alert for alert in them if is_wanted(alert)]
                 self.assertEqual(
                     collections.Counter((packet["pc"], packet["time"]) for packet in kept),
@@ -143,22 +152,12 @@ class KernelFilters(SessionTest):
 
     def test_all_at_once(self):
         """Where the kernel reports rejected alerts, none filters beside others: see no_packets.py."""
-        theirs = CTool(harness.OUT / "kernel-filters.pcap", "-p")
-        first, *others = self.CASES
-        file = harness.OUT / "kernel-filter-{}.pcapng"
-        active = Running(
-            "-o", "sw", "--kernel-filter", "-w", str(file).format(0), *first.split()
-        )
-        runs = [active] + [
-            Running("-p", "--kernel-filter", "-w", str(file).format(number), expression)
-            for number, expression in enumerate(others, 1)
-        ]
-        list(drops.run())
-        time.sleep(2)
-        talks = [run.stop() for run in reversed(runs)][::-1]
-        time.sleep(0.5)
-        theirs.stop()
-        them = list(alerts.alerts(harness.OUT / "kernel-filters.pcap"))
+
+        def ours(number):
+            return harness.OUT / f"kernel-filter-{number}.pcapng"
+
+        theirs = harness.OUT / "kernel-filters.pcap"
+        talks, them = run_all(self.CASES, theirs, ours, "--kernel-filter")
         self.assertGreater(len(them), 50)
         for number, (expression, (part, is_wanted)) in enumerate(self.CASES.items()):
             with self.subTest(filter=expression):
@@ -167,7 +166,7 @@ class KernelFilters(SessionTest):
                 said = f"dwdump: filtering in the kernel: {part}\n"
                 self.assertEqual(said in talk, not REPORTS_NETLINK, talk)
                 self.assertEqual(f"\n{self.SAID}\n" in talk, not REPORTS_NETLINK, talk)
-                kept = pcapng.read(str(file).format(number))
+                kept = pcapng.read(ours(number))
                 wanted = [alert for alert in them if is_wanted(alert)]
                 self.assertEqual(
                     collections.Counter(

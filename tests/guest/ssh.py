@@ -12,7 +12,7 @@ import time
 import harness
 import pcapng
 import registry
-from extcap import Fifo, children
+from extcap import ExtcapTest, Fifo, children
 
 PORT = 2222
 HOST = "127.0.0.1"
@@ -23,8 +23,10 @@ CONFIG = pathlib.Path("/etc/ssh/ssh_config.d")
 SOON = 8
 
 
-class Ssh(harness.SessionTest):
+class Ssh(ExtcapTest):
     """The interface drops-ssh."""
+
+    soon = SOON
 
     @classmethod
     def setUpClass(cls):
@@ -64,7 +66,7 @@ class Ssh(harness.SessionTest):
         subprocess.run(["umount", *cls.mounted], check=True)
 
     def setUp(self):
-        self.users = harness.references()
+        super().setUp()
         key = (self.folder / "host.pub").read_text().split()
         self.known.write_text(f"[{HOST}]:{PORT} {key[0]} {key[1]}\n")
 
@@ -81,14 +83,6 @@ class Ssh(harness.SessionTest):
             except AssertionError as error:
                 raise AssertionError(run.talk()) from error
         return run, fifo
-
-    def check_soon_restored(self, begin):
-        while harness.references() > self.users and time.monotonic() < begin + harness.PATIENCE:
-            time.sleep(0.01)
-        took = time.monotonic() - begin
-        print(f"{took:.2f} s", end=" ", flush=True)
-        self.assertEqual(harness.settings(), self.before)
-        self.assertLess(took, SOON)
 
     def test_packets_reasons_and_loss_come(self):
         run, fifo = self.begin("--extcap-capture-filter", "udp port 9 and not reason \"'; touch x\"")
