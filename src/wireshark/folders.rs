@@ -15,7 +15,7 @@ pub(crate) struct Folders {
     pub extcap: Option<PathBuf>,
 }
 
-/// Whose folders.
+/// The owner of the folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The user that runs the program.
