@@ -162,19 +162,11 @@ impl Completer {
         receive: &mut Receive<'_>,
     ) -> ControlFlow<()> {
         let content = content(report);
-        match content {
-            Content::Packet => {}
-            // Never a drop, even where all else is wanted: a listener made it.
-            Content::Netlink { kind } if Some(kind) == self.family => {
-                self.left_out.alerts_of_alerts += 1;
-                return ControlFlow::Continue(());
-            }
-            Content::Netlink { .. } | Content::Data => {
-                if self.not_packets == NotPackets::LeaveOut {
-                    self.left_out.not_packets += 1;
-                    return ControlFlow::Continue(());
-                }
-            }
+        if self
+            .left_out
+            .leaves_out(content, self.family, self.not_packets)
+        {
+            return ControlFlow::Continue(());
         }
         let location = self.symbols.complete(Location {
             pc: Some(report.pc),

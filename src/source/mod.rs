@@ -19,6 +19,7 @@ use std::io;
 use std::ops::{AddAssign, ControlFlow};
 use std::os::fd::BorrowedFd;
 
+use crate::net_dm::content::Content;
 use crate::record::{Cause, DropRecord, Loss, Timestamp};
 
 /// The treatment of alerts about data that never was a packet: netlink messages, data between
@@ -119,6 +120,30 @@ pub(crate) struct LeftOut {
     pub not_packets: u64,
     /// Alerts of alerts that the kernel freed as dropped, left out.
     pub alerts_of_alerts: u64,
+}
+
+impl LeftOut {
+    /// Returns whether a drop of this content is left out, and then counts it. An alert of the drop
+    /// monitor, whose number is `family`, is always left out: the kernel frees one as dropped because of
+    /// a listener's filter or exit.
+    #[inline]
+    fn leaves_out(
+        &mut self,
+        content: Content,
+        family: Option<u16>,
+        not_packets: NotPackets,
+    ) -> bool {
+        let count = match content {
+            Content::Packet => return false,
+            Content::Netlink { kind } if Some(kind) == family => &mut self.alerts_of_alerts,
+            Content::Netlink { .. } | Content::Data if not_packets == NotPackets::Take => {
+                return false;
+            }
+            Content::Netlink { .. } | Content::Data => &mut self.not_packets,
+        };
+        *count += 1;
+        true
+    }
 }
 
 impl AddAssign for LeftOut {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::net_dm::alert::Alert;
 use crate::net_dm::cmd;
-use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::net_dm::socket::{AlertDatagram, AlertSocket};
 use crate::net_dm::summary::SummaryAlert;
@@ -79,19 +78,12 @@ impl Source for NetDm {
                 }
                 let mut alert = Alert::decode(generic.attributes);
                 self.left_out.skipped_attributes += u64::from(alert.skipped);
-                match alert.content {
-                    Content::Packet => {}
-                    // Caused by a listener's filter or exit, so it is no drop, even with --all.
-                    Content::Netlink { kind } if kind == family => {
-                        self.left_out.alerts_of_alerts += 1;
-                        continue;
-                    }
-                    Content::Netlink { .. } | Content::Data => {
-                        if self.not_packets == NotPackets::LeaveOut {
-                            self.left_out.not_packets += 1;
-                            continue;
-                        }
-                    }
+                let content = alert.content;
+                if self
+                    .left_out
+                    .leaves_out(content, Some(family), self.not_packets)
+                {
+                    continue;
                 }
                 alert.location = self.symbols.complete(alert.location);
                 let found = self.devices.find(alert.input);
