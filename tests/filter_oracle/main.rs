@@ -53,11 +53,10 @@ fn tcpdump(file: &Path, expression: &str, optimizer: Optimizer) -> Result<BTreeS
 }
 
 fn record(link: LinkType, packet: &Packet) -> DropRecord<'_> {
-    DropRecord {
-        time: Some(Timestamp(0)),
-        original_len: packet.original_len,
-        ..DropRecord::new(Link::known(link), &packet.data)
-    }
+    let mut record = DropRecord::new(Link::known(link), &packet.data);
+    record.time = Some(Timestamp(0));
+    record.original_len = packet.original_len;
+    record
 }
 
 /// Numbers of the packets that our filter keeps.

@@ -63,24 +63,24 @@ static __attribute__((noinline, used)) void twin(void *skb)
     ),
     (
         "net/core/skbuff.c",
-        r#"
+        r"
 int sink;
 void kfree_skb_reason(void *skb, int reason)
 {
         sink += reason;
 }
-"#,
+",
     ),
     (
         "net/core/dev.c",
-        r#"
+        r"
 #include <linux/skbuff.h>
 static __attribute__((noinline, used)) void twin(void *skb)
 {
         kfree_skb(skb); /* other twin */
         RETURN;
 }
-"#,
+",
     ),
     (
         "net/ipv4/gre.c",

@@ -27,16 +27,12 @@ fn lines(built: &Built) -> SourceLines {
 
 /// What the kernel would send of a place, when it was moved so far.
 fn location(pc: Option<u64>, symbol: &str) -> Location<'_> {
-    Location {
-        pc,
-        symbol: Name::new(symbol.as_bytes()).map(Symbol),
-        source_line: None,
-    }
+    Location::new(pc, Name::new(symbol.as_bytes()).map(Symbol))
 }
 
 #[track_caller]
-fn check(lines: &mut SourceLines, pc: Option<u64>, symbol: &str, wanted: &str) {
-    let found = lines.find(location(pc, symbol));
+fn check(lines: &mut SourceLines, pc: impl Into<Option<u64>>, symbol: &str, wanted: &str) {
+    let found = lines.find(location(pc.into(), symbol));
     let found = found.map_or("nothing".into(), ToString::to_string);
     assert_eq!(found, wanted, "{symbol}: {:?}", lines.problems());
 }
@@ -46,8 +42,8 @@ fn cut(symbol: &str) -> &str {
     &symbol[..symbol.len().min(39)]
 }
 
-fn pc(place: &Place, slide: u64) -> Option<u64> {
-    Some(place.address.wrapping_add(slide))
+fn pc(place: &Place, slide: u64) -> u64 {
+    place.address.wrapping_add(slide)
 }
 
 #[test]
@@ -166,7 +162,7 @@ fn what_a_reader_saw_in_advance_helps() {
     let other = built.module_place("gre_rcv", "module drop");
     let symbol = cut(&cut_place.symbol);
     let mut lines = lines(&built);
-    lines.learn(location(pc(&other, MODULE), &other.symbol));
+    lines.learn(location(Some(pc(&other, MODULE)), &other.symbol));
     check(&mut lines, pc(&cut_place, MODULE), symbol, &cut_place.line);
 }
 
@@ -179,7 +175,7 @@ fn twins_are_told_apart_by_their_addresses() {
     let other = built.kernel_place("ip_rcv_finish_core.constprop.0", "first drop");
     let mut lines = lines(&built);
     check(&mut lines, pc(&one, KERNEL), &one.symbol, "nothing");
-    lines.learn(location(pc(&other, KERNEL), &other.symbol));
+    lines.learn(location(Some(pc(&other, KERNEL)), &other.symbol));
     for place in [one, two] {
         check(&mut lines, pc(&place, KERNEL), &place.symbol, &place.line);
         check(&mut lines, None, &place.symbol, "nothing");
