@@ -23,6 +23,8 @@ C_DWDUMP = "/usr/bin/dwdump"
 FOLDER = pathlib.Path("/tmp/flood")
 MAX_MEMORY_KB = 32 * 1024
 DWDUMP = None
+# Another build of dwdump, to be compared with: None without --before.
+BEFORE = None
 
 
 @dataclasses.dataclass
@@ -69,7 +71,7 @@ def records(path):
 def capture(program, options, count, rate=None, size=60, file=None, pause=None):
     """`file` is where to write, None for a file that is counted and removed. With `pause`, the
     output is a pipe whose reader does nothing for these many seconds."""
-    suffix = ".pcapng" if program == DWDUMP else ".pcap"
+    suffix = ".pcap" if program == C_DWDUMP else ".pcapng"
     path = file or FOLDER / f"capture{suffix}"
     log = (FOLDER / "log").open("w+")
     command = [program, "-o", "sw", *options, "-w", "/dev/stdout" if pause else path]
@@ -110,7 +112,7 @@ def capture(program, options, count, rate=None, size=60, file=None, pause=None):
     run = Run(
         count, captured, queue, buffer, reached, usage.ru_utime + usage.ru_stime, int(memory[1])
     )
-    if program == DWDUMP:
+    if program != C_DWDUMP:
         assert process.returncode == 0, talk
         assert captured == told, (captured, talk)
         # A stray drop of the guest's own would be one too many.
@@ -216,21 +218,23 @@ def processor(repeat, counts):
     for name, rate, count in (("full speed", None, counts[0]), ("20,000/s", 20_000, counts[1])):
         cases = [
             lambda program=program: capture(program, ["-l", "100000"], count, rate)
-            for program in (DWDUMP, C_DWDUMP)
+            for program in filter(None, (DWDUMP, C_DWDUMP, BEFORE))
         ]
-        ours, theirs = in_turns(repeat, cases)
-        rows.append(
-            [
-                f"{count}, {name}",
-                f"{median(ours, 'cpu'):.1f} µs",
+        ours, *others = in_turns(repeat, cases)
+        row = [f"{count}, {name}", f"{median(ours, 'cpu'):.1f} µs"]
+        for theirs in others:
+            row += [
                 f"{median(theirs, 'cpu'):.1f} µs",
                 ratio(ours, theirs, "cpu"),
                 ratio(ours, theirs, "rate"),
             ]
-        )
+        rows.append(row)
+    columns = ["packets", "dwdump", "C tool", "ratio", "the flood's rate: ratio"]
+    if BEFORE:
+        columns += ["before", "ratio", "the flood's rate: ratio"]
     table(
         f"CPU for a captured packet, with `-l 100000`, median of {repeat}",
-        ["packets", "dwdump", "C tool", "ratio", "the flood's rate: ratio"],
+        columns,
         rows,
     )
 
@@ -258,16 +262,19 @@ def stall():
 
 
 def main():
-    global DWDUMP, C_DWDUMP
+    global DWDUMP, C_DWDUMP, BEFORE
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dwdump")
     parser.add_argument("--only", choices=("loss", "cpu", "memory", "stall"), action="append")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median")
+    parser.add_argument("--before", help="another build of dwdump, for the table of CPU time")
     parser.add_argument("--long", action="store_true", help="10 million records, minutes more")
     arguments = parser.parse_args()
     FOLDER.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", FOLDER], check=True)
     DWDUMP = shutil.copy(arguments.dwdump, FOLDER / "dwdump")
+    if arguments.before:
+        BEFORE = shutil.copy(arguments.before, FOLDER / "before")
     C_DWDUMP = shutil.copy(C_DWDUMP, FOLDER / "c-dwdump")
     subprocess.run(["modprobe", "drop_monitor"], check=True)
     pktgen.setup()

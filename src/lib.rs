@@ -38,7 +38,7 @@
 //! | Where does the hint below an error come from? | The error's own `hint()`, such as in `net_dm/control/refusal.rs`; `run/failure.rs` prints it; `cli/usage_error.rs` for the command line |
 //! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
-//! | Where is the eBPF program made? | `ebpf/program.rs`, by `ebpf/assembler.rs` |
+//! | Where is the eBPF program made? | `ebpf/program.rs` and its folder, by `ebpf/assembler.rs` |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
 //! | Where are Wireshark's fields made? | `wireshark/plugin.rs`, of the rows of `record/fact.rs` |
 //!

@@ -9,7 +9,7 @@
 mod assembler;
 pub mod btf;
 mod layout;
-mod program;
+pub mod program;
 pub mod reasons;
 pub mod report;
 mod ring;

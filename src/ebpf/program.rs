@@ -6,12 +6,15 @@
 //! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
 //! record of its own, so neither disturbs the other.
 
+mod facts;
+mod frame;
+
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
     ProgramAssembler, Register,
 };
-use super::layout::{DEVICE_NAME_LEN, KernelField, KernelLayout};
-use super::report::{self, HEADER_LEN, HeaderField, Start};
+use super::layout::{KernelField, KernelLayout};
+use super::report::{self, HEADER_LEN, HeaderField};
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +83,17 @@ const STACK: Register = Register(10);
 
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
-/// `mac_header` of a packet that has none.
-const NO_MAC_HEADER: i32 = 0xffff;
 
-/// Writes a program. It captures `snaplen` bytes of each frame, or [`MAX_DATA_LEN`].
-pub fn program(layout: &KernelLayout, role: ProgramRole, snaplen: u32) -> EbpfProgram {
-    let snaplen = i32::try_from(snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
+/// What the programs capture, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramSettings {
+    /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
+    pub snaplen: u32,
+}
+
+/// Writes a program.
+pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
+    let snaplen = i32::try_from(settings.snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
@@ -177,148 +185,6 @@ impl ProgramWriter<'_> {
         );
     }
 
-    /// Copies the facts that are a single load.
-    fn facts(&mut self) {
-        let layout = self.layout;
-        self.assembler.call(Helper::MonotonicTime);
-        self.tell(report::TIME, EbpfOperand::Register(R0));
-        for (argument, place, note) in [(8, report::PC, "place"), (16, report::REASON, "reason")] {
-            self.assembler
-                .load(AccessSize::Double, R1, CONTEXT, argument);
-            self.assembler.note(note);
-            self.tell(place, EbpfOperand::Register(R1));
-        }
-        for (field, place) in [
-            (layout.input, report::INPUT),
-            (layout.protocol, report::PROTOCOL),
-        ] {
-            self.field(R1, SKB, field);
-            self.tell(place, EbpfOperand::Register(R1));
-        }
-    }
-
-    /// Copies the device at `skb->dev`. The kernel reads 0 where a pointer leads nowhere, so whatever it is,
-    /// it does no harm; the reader of the report decides whether it is a device.
-    fn device(&mut self) {
-        let layout = self.layout;
-        let none = self.assembler.label();
-        for place in [report::DEVICE_INDEX, report::NAMESPACE, report::DEVICE_TYPE] {
-            self.tell(place, EbpfOperand::Number(0));
-        }
-        self.field(R3, SKB, layout.device);
-        let asm = &mut self.assembler;
-        asm.branch(JumpCondition::Equal, R3, EbpfOperand::Number(0), none);
-        for (field, place) in [
-            (layout.device_index, report::DEVICE_INDEX),
-            (layout.device_type, report::DEVICE_TYPE),
-        ] {
-            self.field(R1, R3, field);
-            self.tell(place, EbpfOperand::Register(R1));
-        }
-        self.field(R1, R3, layout.device_namespace);
-        self.field(R1, R1, layout.namespace_inode);
-        self.tell(report::NAMESPACE, EbpfOperand::Register(R1));
-        let asm = &mut self.assembler;
-        let name = layout.device_name;
-        asm.calculate(AluOp::Add, R3, EbpfOperand::Number(name.offset.into()));
-        asm.note(name.name);
-        asm.copy(R1, EbpfOperand::Register(RECORD));
-        asm.calculate(
-            AluOp::Add,
-            R1,
-            EbpfOperand::Number(report::DEVICE_NAME.into()),
-        );
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_possible_wrap,
-            reason = "16"
-        )]
-        asm.copy(R2, EbpfOperand::Number(DEVICE_NAME_LEN as i32));
-        asm.call(Helper::ReadKernel);
-        asm.bind(none);
-    }
-
-    /// Finds the beginning of the frame, and copies its bytes in front of `skb->data`. Leaves the length of the record so
-    /// far in r5.
-    fn frame(&mut self) {
-        let layout = self.layout;
-        let asm = &mut self.assembler;
-        let [no_mac, no_network, start, short, none, told] = [(); 6].map(|()| asm.label());
-        // r1: data, r2: the frame's beginning, r3: head, r4: the network header; offsets from head.
-        self.field(R3, SKB, layout.head);
-        self.field(R1, SKB, layout.data);
-        let asm = &mut self.assembler;
-        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R3));
-        self.field(R4, SKB, layout.network_header);
-        self.field(R2, SKB, layout.mac_header);
-        self.begins_with(Start::LinkLayer);
-        let asm = &mut self.assembler;
-        asm.branch(
-            JumpCondition::Equal,
-            R2,
-            EbpfOperand::Number(NO_MAC_HEADER),
-            no_mac,
-        );
-        // Behind data: that of a packet inside a tunnel whose headers are in front of it already.
-        asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
-        asm.bind(no_mac);
-        asm.copy(R2, EbpfOperand::Register(R4));
-        self.begins_with(Start::Network);
-        let asm = &mut self.assembler;
-        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), no_network);
-        asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
-        asm.bind(no_network);
-        asm.copy(R2, EbpfOperand::Register(R1));
-        self.begins_with(Start::Data);
-        self.assembler.bind(start);
-
-        let asm = &mut self.assembler;
-        asm.calculate(AluOp::Subtract, R4, EbpfOperand::Register(R2));
-        self.tell(report::NETWORK, EbpfOperand::Register(R4));
-        let asm = &mut self.assembler;
-        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R2));
-        asm.calculate(AluOp::Add, R3, EbpfOperand::Register(R2));
-        // r1: bytes in front of data, r3: where they are, r4: bytes from data on.
-        self.field(R4, SKB, layout.len);
-        let asm = &mut self.assembler;
-        asm.copy(R5, EbpfOperand::Register(R4));
-        asm.calculate(AluOp::Add, R5, EbpfOperand::Register(R1));
-        self.tell(report::ORIGINAL_LEN, EbpfOperand::Register(R5));
-
-        // No more than there is room for; and where that is not all of them, nothing from data on.
-        let limit = EbpfOperand::Number(MAX_HEADERS_LEN.min(self.snaplen));
-        let asm = &mut self.assembler;
-        asm.copy(R2, EbpfOperand::Register(R1));
-        asm.branch(JumpCondition::AtMost, R2, limit, short);
-        asm.copy(R2, limit);
-        asm.copy(R4, EbpfOperand::Number(0));
-        asm.bind(short);
-        self.tell(report::HEADERS_LEN, EbpfOperand::Register(R2));
-        // As much from data on as the limit leaves.
-        let asm = &mut self.assembler;
-        asm.copy(R1, EbpfOperand::Number(self.snaplen));
-        asm.calculate(AluOp::Subtract, R1, EbpfOperand::Register(R2));
-        asm.branch(JumpCondition::AtMost, R4, EbpfOperand::Register(R1), told);
-        asm.copy(R4, EbpfOperand::Register(R1));
-        asm.bind(told);
-        self.tell(report::DATA_LEN, EbpfOperand::Register(R4));
-
-        let asm = &mut self.assembler;
-        asm.copy(R5, EbpfOperand::Register(R2));
-        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), none);
-        asm.store(AccessSize::Double, STACK, -16, EbpfOperand::Register(R2));
-        asm.copy(R1, EbpfOperand::Register(RECORD));
-        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(HEADER_LEN_NUMBER));
-        asm.call(Helper::ReadKernel);
-        asm.load(AccessSize::Double, R5, STACK, -16);
-        asm.bind(none);
-        asm.calculate(AluOp::Add, R5, EbpfOperand::Number(HEADER_LEN_NUMBER));
-    }
-
-    fn begins_with(&mut self, start: Start) {
-        self.tell(report::START, EbpfOperand::Number(start as i32));
-    }
-
     /// Hands the record and the packet's bytes to the perf buffer of this CPU.
     fn output(&mut self, role: ProgramRole) {
         let asm = &mut self.assembler;
@@ -354,10 +220,3 @@ impl ProgramWriter<'_> {
         self.assembler.store(place.size, RECORD, place.at, value);
     }
 }
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    reason = "72"
-)]
-const HEADER_LEN_NUMBER: i32 = HEADER_LEN as i32;

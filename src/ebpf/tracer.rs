@@ -14,7 +14,7 @@ use super::VMLINUX;
 use super::assembler::Map;
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
-use super::program::{Count, ProgramRole, SCRATCH_LEN, program};
+use super::program::{Count, ProgramRole, ProgramSettings, SCRATCH_LEN, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
@@ -108,8 +108,8 @@ fn is_confidential() -> bool {
 /// The settings of the programs and their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracerSettings {
-    /// Bytes of each frame.
-    pub snaplen: u32,
+    /// What the programs capture.
+    pub program: ProgramSettings,
     /// Bytes of all buffers together; `None`: as many as serve most floods.
     pub buffer_bytes: Option<usize>,
     /// Bytes of this machine's memory that they may take.
@@ -155,7 +155,7 @@ impl Tracer {
         let cpus = possible_cpus();
         let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let load = |role| load(&layout, role, wanted.snaplen, &scratch, &map);
+        let load = |role| load(&layout, role, wanted.program, &scratch, &map);
         let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
 
         let page = page_size().map_err(TracerError::Buffer)?;
@@ -285,7 +285,7 @@ impl AsFd for Tracer {
 fn load(
     layout: &KernelLayout,
     role: ProgramRole,
-    snaplen: u32,
+    settings: ProgramSettings,
     scratch: &ArrayMap,
     buffers: &PerfEventArray,
 ) -> Result<OwnedFd, TracerError> {
@@ -293,7 +293,7 @@ fn load(
         Map::Scratch => scratch.as_fd().as_raw_fd(),
         Map::Buffers => buffers.as_fd().as_raw_fd(),
     };
-    let code = program(layout, role, snaplen).encode(fd);
+    let code = program(layout, role, settings).encode(fd);
     let tracepoint = layout.tracepoint.0;
     bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
         // Once more, for the verifier's words.
@@ -368,7 +368,7 @@ mod tests {
         #[track_caller]
         fn check(memory: usize, cpus: usize, all: usize) {
             let wanted = TracerSettings {
-                snaplen: 0,
+                program: ProgramSettings { snaplen: 0 },
                 buffer_bytes: None,
                 memory,
             };

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, program};
+use super::program::{ProgramRole, ProgramSettings, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -21,7 +21,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, snaplen)
+    program(&layout, role, ProgramSettings { snaplen })
 }
 
 /// Holds a listing against the one in this folder. `UPDATE_GOLDEN=1` writes it anew.

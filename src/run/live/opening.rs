@@ -11,6 +11,7 @@ use super::super::kernel_filter::Attached;
 use super::super::signals::Requests;
 use super::{EndOnDrop, Opening, Session, SharedMonitoring};
 use crate::cli::{Live, SourceChoice};
+use crate::ebpf::program::ProgramSettings;
 use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::filter::Filter;
 use crate::net_dm::socket::KernelConversation;
@@ -119,7 +120,9 @@ struct BegunSource {
 /// Attaches eBPF programs.
 fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSource, TracerError> {
     let wanted = TracerSettings {
-        snaplen: purpose.snaplen(live.role),
+        program: ProgramSettings {
+            snaplen: purpose.snaplen(live.role),
+        },
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,
     };
