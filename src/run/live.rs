@@ -1,7 +1,10 @@
 //! A live run: the monitoring from its start to its end, and the event loop, which is the same for
 //! every receiver.
 
+mod choice;
 mod opening;
+
+pub use choice::Needs;
 
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -27,6 +30,7 @@ use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
+use opening::EbpfSettings;
 
 /// The pause between two attempts to receive what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -85,7 +89,14 @@ pub struct Session {
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
-    /// The part of the filter that the kernel runs; `None` where eBPF programs capture.
+    /// eBPF programs capture software drops, some or all.
+    is_tracing: bool,
+    /// The drop monitor reports hardware drops alone; all others come from eBPF programs.
+    hardware_only: bool,
+    /// The drop monitor skips nothing while it counts. When it is switched to packets, eBPF programs are
+    /// attached beside it, with these settings.
+    ebpf_for_packets: Option<EbpfSettings>,
+    /// The part of the filter that the kernel runs; `None` without the drop monitor.
     pub attached: Option<Attached>,
     deadline: Option<Instant>,
     /// The longest time for which alerts may gather after all have been received. Without this
@@ -112,14 +123,14 @@ pub struct RunEnd {
 pub struct Opening {
     monitoring: SharedMonitoring,
     requests: Requests,
-    conversation: Option<KernelConversation>,
+    conversation: Result<KernelConversation, ControlError>,
     last: EndOnDrop,
 }
 
 impl Session {
-    /// Returns whether drops come from eBPF programs.
+    /// Returns whether eBPF programs capture software drops, so that none is missing.
     pub fn is_tracing(&self) -> bool {
-        self.attached.is_none()
+        self.is_tracing
     }
 
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
@@ -134,12 +145,12 @@ impl Session {
             }
             let now = Instant::now();
             if probe.is_due(now) {
-                if self.is_tracing() {
-                    probe.skip();
-                } else if let Some(Some(_)) =
-                    self.monitoring.with(|monitoring| probe.check(monitoring))
-                {
-                    return LoopEnd::Disturbed;
+                match self.monitoring.with(|monitoring| probe.check(monitoring)) {
+                    // Software drops come all the same.
+                    Some(Some(_)) if self.hardware_only => {}
+                    Some(Some(_)) => return LoopEnd::Disturbed,
+                    Some(None) => {}
+                    None => probe.skip(),
                 }
                 if diagnostics::is_redirected() {
                     loss_watch.tell(self.loss());
@@ -391,6 +402,12 @@ impl DropMonitor for Session {
         let switched = self
             .monitoring
             .with(|monitoring| monitoring.switch(reporting));
-        switched.unwrap_or(Ok(()))
+        if let Some(result) = switched {
+            result?;
+        }
+        if let Reporting::Packets { .. } = reporting {
+            self.add_ebpf();
+        }
+        Ok(())
     }
 }
