@@ -94,7 +94,7 @@ pub enum DropSelection {
     WithoutMacHeader,
 }
 
-/// What the programs capture, and how much of it.
+/// The drops that the programs capture, and how much of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
     /// The drops.

@@ -119,7 +119,7 @@ fn is_confidential() -> bool {
 /// The settings of the programs and their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracerSettings {
-    /// What the programs capture.
+    /// The settings of the programs themselves.
     pub program: ProgramSettings,
     /// Bytes of all buffers together; `None`: as many as serve most floods.
     pub buffer_bytes: Option<usize>,

@@ -43,7 +43,7 @@ pub struct KernelConversation {
     sequence: u32,
 }
 
-/// What becomes of the module drop_monitor where it is not loaded.
+/// The fate of the module drop_monitor where it is not loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loading {
     /// The kernel loads it, if it may load modules.

@@ -13,7 +13,7 @@ pub enum Beginning {
     Listening(Settings),
 }
 
-/// What was started.
+/// The sources that were started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
     /// The origins of the drops that arrive.

@@ -10,7 +10,7 @@ use crate::ebpf::tracer::TracerError;
 use crate::net_dm::control::{Operation, Origins};
 use crate::net_dm::monitoring::BeginError;
 
-/// What a run needs of its sources.
+/// The needs of a run, as far as they decide its sources.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
     /// The reports.
@@ -53,7 +53,7 @@ enum Route {
     NetDm {
         /// With eBPF for the drops that it skips. It skips none when it counts.
         with_ebpf: bool,
-        /// Where it cannot be used, eBPF takes its place.
+        /// eBPF takes its place where it cannot be used.
         or_ebpf: bool,
     },
     /// eBPF for all software drops, and the drop monitor for hardware drops.
