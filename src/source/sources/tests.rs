@@ -200,3 +200,15 @@ fn what_something_may_come_before_waits() {
         [drop(base, 5, 1), drop(base, 3, 3), drop(base, 0, 4)]
     );
 }
+
+#[test]
+fn an_event_that_waits_is_allocated_at_most_three_times() {
+    const COUNT: u64 = 1000;
+    let base = Timestamp::now();
+    let events = (1..=COUNT).map(|ago| drop(base, ago % 50, 1)).collect();
+    let mut both = sources([SimulatedSource::new([events]), SimulatedSource::new([])]);
+    let taken = allocation_counter::measure(|| {
+        let _ = take_all(&mut both);
+    });
+    assert!(taken.count_total <= 3 * COUNT, "{}", taken.count_total);
+}
