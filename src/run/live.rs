@@ -89,10 +89,8 @@ pub struct Session {
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
-    /// eBPF programs capture software drops, some or all.
-    is_tracing: bool,
-    /// The drop monitor reports hardware drops alone; all others come from eBPF programs.
-    hardware_only: bool,
+    /// The software drops that eBPF programs capture.
+    traced: Traced,
     /// The drop monitor skips nothing while it counts. When it is switched to packets, eBPF programs are
     /// attached beside it, with these settings.
     ebpf_for_packets: Option<EbpfSettings>,
@@ -109,6 +107,17 @@ pub struct Session {
     pub family: Option<u16>,
     /// Declared last, so that it is dropped after everything that can panic.
     _last: EndOnDrop,
+}
+
+/// The software drops that eBPF programs capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traced {
+    /// None.
+    Nothing,
+    /// Those that the drop monitor skips.
+    Skipped,
+    /// All: the drop monitor reports hardware drops at most.
+    Everything,
 }
 
 /// The result of a run.
@@ -130,7 +139,7 @@ pub struct Opening {
 impl Session {
     /// Returns whether eBPF programs capture software drops, so that none is missing.
     pub fn is_tracing(&self) -> bool {
-        self.is_tracing
+        self.traced != Traced::Nothing
     }
 
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
@@ -147,7 +156,7 @@ impl Session {
             if probe.is_due(now) {
                 match self.monitoring.with(|monitoring| probe.check(monitoring)) {
                     // Software drops come all the same.
-                    Some(Some(_)) if self.hardware_only => {}
+                    Some(Some(_)) if self.traced == Traced::Everything => {}
                     Some(Some(_)) => return LoopEnd::Disturbed,
                     Some(None) => {}
                     None => probe.skip(),

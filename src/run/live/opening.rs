@@ -10,7 +10,7 @@ use super::super::diagnostics::{hint, note, say};
 use super::super::failure::{Failure, chain};
 use super::super::signals::Requests;
 use super::choice::{self, Chosen, Needs, Openers};
-use super::{EndOnDrop, Opening, Session, SharedMonitoring};
+use super::{EndOnDrop, Opening, Session, SharedMonitoring, Traced};
 use crate::cli::{Live, SourceChoice};
 use crate::ebpf::program::{DropSelection, ProgramSettings};
 use crate::ebpf::tracer::{TracerError, TracerSettings};
@@ -89,8 +89,11 @@ impl Opening {
         let mut session = Session {
             sources: Sources::default(),
             monitoring,
-            is_tracing: chosen.ebpf.is_some(),
-            hardware_only: chosen.beginning.is_by_ebpf(),
+            traced: match chosen.ebpf {
+                None => Traced::Nothing,
+                Some(_) if chosen.beginning.is_by_ebpf() => Traced::Everything,
+                Some(_) => Traced::Skipped,
+            },
             ebpf_for_packets,
             requests,
             role: live.role,
@@ -123,7 +126,7 @@ impl Session {
             Some(Ok(ebpf)) => {
                 self.rest = self.rest.min(longest_rest(&ebpf));
                 self.sources.add(Box::new(ebpf));
-                self.is_tracing = true;
+                self.traced = Traced::Skipped;
             }
             Some(Err(error)) => say(format_args!(
                 "drops without a link-layer header are not seen: {}",
@@ -135,7 +138,7 @@ impl Session {
 
     fn add_net_dm(&mut self, begun: Begun, live: &Live) {
         let source = NetDm::new(begun.joined.alerts, live.not_packets);
-        let source: Box<dyn Source> = if self.hardware_only {
+        let source: Box<dyn Source> = if self.traced == Traced::Everything {
             Box::new(HardwareOnly(source))
         } else {
             Box::new(source)

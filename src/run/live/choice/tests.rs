@@ -72,8 +72,7 @@ impl Openers for Script {
         let has_hardware = !matches!(self.monitor, WithoutHardware);
         let origins = match wanted {
             None if has_hardware => Origins::Both,
-            None => Origins::Software,
-            Some(Origins::Software) => Origins::Software,
+            None | Some(Origins::Software) => Origins::Software,
             Some(origins) if has_hardware => origins,
             Some(origins) => return error(Operation::Start(origins), libc::EOPNOTSUPP),
         };
@@ -112,8 +111,8 @@ fn opened(
     monitor: Monitor,
     programs: Programs,
 ) -> Result<(String, String, Option<String>), Failure> {
-    let line = std::iter::once("dwdump").chain(words.split_whitespace());
-    let (live, purpose) = match cli::parse(line.map(OsString::from)).unwrap() {
+    let arguments = std::iter::once("dwdump").chain(words.split_whitespace());
+    let (live, purpose) = match cli::parse(arguments.map(OsString::from)).unwrap() {
         Command::Capture(capture) => (capture.live, Purpose::Packets(0)),
         Command::Summary(cli::Summary {
             subject: cli::Subject::Live(live),
@@ -130,11 +129,11 @@ fn opened(
     };
     let needs = Needs { purpose, ebpf_for };
     let chosen = open(&live, needs, &mut script)?;
-    let line = match chosen.beginning {
+    let opening = match chosen.beginning {
         Beginning::Started(started) => format!("{}{}", started.drops(), started.remark()),
         Beginning::Listening(_) => "listening".into(),
     };
-    Ok((script.opened.join(", "), line, chosen.no_hardware))
+    Ok((script.opened.join(", "), opening, chosen.no_hardware))
 }
 
 #[track_caller]
