@@ -49,7 +49,10 @@ fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
         ..
     } = live.role
     {
-        return Err(refused("--force", "it stops monitoring that others started"));
+        return Err(refused(
+            "--force",
+            "it stops monitoring that others started",
+        ));
     }
     match live.buffer {
         Some(bytes) if bytes > limit.unwrap_or(0) => Err(refused(

@@ -69,13 +69,14 @@ impl Source for NetDm {
                     cmd::PACKET_ALERT => {
                         translator.packet(family, &Alert::decode(generic.attributes), receive)
                     }
-                    cmd::ALERT => match SummaryAlert::decode(&generic) {
-                        Some(alert) => translator.summary(&alert, receive),
-                        None => {
+                    cmd::ALERT => {
+                        if let Some(alert) = SummaryAlert::decode(&generic) {
+                            translator.summary(&alert, receive)
+                        } else {
                             translator.left_out.damaged_messages += 1;
                             ControlFlow::Continue(())
                         }
-                    },
+                    }
                     _ => ControlFlow::Continue(()),
                 };
                 if flow.is_break() {

@@ -137,7 +137,9 @@ pub fn of_one(part: &ExprPart<'_>) -> Option<String> {
         width,
     };
     (value > most).then(|| {
-        format!("`{plain}` is at most {most}; a number after a colon is the width in bytes, 1, 2 or 4")
+        format!(
+            "`{plain}` is at most {most}; a number after a colon is the width in bytes, 1, 2 or 4"
+        )
     })
 }
 
