@@ -22,7 +22,8 @@ use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{
-    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Origin, Timestamp,
+    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns, Origin,
+    Timestamp,
 };
 
 /// The most interfaces of a section. A reader has to keep them; further ones begin another section.
@@ -50,6 +51,8 @@ pub struct PcapngSink<W: Write> {
 struct InterfaceIdentity<N> {
     key: Option<InterfaceKey>,
     name: N,
+    /// The namespace of packets without an input interface, too.
+    netns: Option<u32>,
     link: Link,
     origin: Option<Origin>,
 }
@@ -68,6 +71,7 @@ fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Op
     InterfaceIdentity {
         key: record.input.map(|input| input.key),
         name: record.input.and_then(Interface::name),
+        netns: record.context.netns.and_then(Netns::other),
         link: Link {
             kind: link,
             basis: record.link.basis,
@@ -81,6 +85,7 @@ impl<N> InterfaceIdentity<N> {
         InterfaceIdentity {
             key: self.key,
             name,
+            netns: self.netns,
             link: self.link,
             origin: self.origin,
         }
@@ -94,14 +99,15 @@ impl InterfaceIdentity<Option<Name<'_>>> {
             (None, None) => true,
             _ => false,
         };
-        is_named && (self.key, self.link, self.origin) == (key.key, key.link, key.origin)
+        is_named
+            && (self.key, self.netns, self.link, self.origin)
+                == (key.key, key.netns, key.link, key.origin)
     }
 }
 
 impl Equivalent<OwnedIdentity> for InterfaceIdentity<Option<&[u8]>> {
     fn equivalent(&self, key: &OwnedIdentity) -> bool {
-        (self.key, self.name, self.link, self.origin)
-            == (key.key, key.name.as_deref(), key.link, key.origin)
+        self.with_name(()) == key.with_name(()) && self.name == key.name.as_deref()
     }
 }
 
@@ -195,7 +201,8 @@ impl<W: Write> PcapngSink<W> {
             .is_some_and(|timeless| timeless.snaplen == snaplen && key.is(&timeless.key));
         if !is_at_hand {
             self.write_section_header()?;
-            let (name, description) = interface::describe(record.input, key.link, key.origin);
+            let (name, description) =
+                interface::describe(record.input, key.netns, key.link, key.origin);
             self.describe(packet.link, snaplen, name.into(), description)?;
             let name = key.name.map(|name| name.as_bytes().to_vec());
             let key = key.with_name(name);
@@ -260,7 +267,8 @@ impl<W: Write> PcapngSink<W> {
             if self.interfaces.len() == MAX_INTERFACES {
                 self.begin_section()?;
             }
-            let (name, description) = interface::describe(record.input, key.link, key.origin);
+            let (name, description) =
+                interface::describe(record.input, key.netns, key.link, key.origin);
             self.describe(link, SNAPLEN, name.into(), description)?;
             let key = key.with_name(key.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0

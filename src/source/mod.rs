@@ -6,9 +6,12 @@
 //! file here and a line where the list is made (`run::live::opening`). A capture file is read by
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
+mod cgroups;
+mod context;
 mod devices;
 pub(crate) mod ebpf;
 mod merge;
+mod namespaces;
 pub(crate) mod net_dm;
 pub mod savefile;
 #[cfg(test)]

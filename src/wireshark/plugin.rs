@@ -137,6 +137,11 @@ fn kind(fact: Fact) -> Option<&'static str> {
         Kind::EtherType => "ethertype",
         Kind::Origin => "origin",
         Kind::Number | Kind::Index => "number",
+        Kind::Id => "id",
+        Kind::Mark => "mark",
+        Kind::Netns => "netns",
+        Kind::Socket => "text",
+        Kind::Heading => "direction",
         Kind::Link => return None,
     })
 }
