@@ -77,7 +77,7 @@ pub struct VlanLayout {
     pub protocol: KernelField,
     /// Priority and number.
     pub tag: KernelField,
-    /// Whether there is one, before 6.2; since then, it is there if either of the others is not 0.
+    /// The bit that tells of one, before 6.2. Since then, there is one if either of the others is not 0.
     pub present: Option<KernelBits>,
 }
 

@@ -85,7 +85,7 @@ const STACK: Register = Register(10);
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-/// What the programs capture, and how much of it.
+/// The part of each drop that the programs capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
     /// Bytes of each frame; never more than [`MAX_DATA_LEN`].

@@ -108,7 +108,7 @@ fn is_confidential() -> bool {
 /// The settings of the programs and their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracerSettings {
-    /// What the programs capture.
+    /// The part of each drop that the programs capture.
     pub program: ProgramSettings,
     /// Bytes of all buffers together; `None`: as many as serve most floods.
     pub buffer_bytes: Option<usize>,

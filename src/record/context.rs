@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Direction, Name};
 
-/// What was around a dropped packet; each fact is absent where it is not certain.
+/// The circumstances of a drop; each fact is absent where it is not certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DropContext<'a> {

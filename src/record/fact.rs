@@ -36,7 +36,7 @@ pub struct DropRecord<'a> {
     /// The packet's flags in a capture file, without the direction of a drop, which [`input`](Self::input)
     /// implies.
     pub flags: PacketFlags,
-    /// What was around it.
+    /// The circumstances of the drop.
     pub context: DropContext<'a>,
 }
 

@@ -31,7 +31,7 @@ pub struct PacketBlocks {
     /// The options of the packet at hand, if they are not cached, and the names in them.
     fresh: Vec<u8>,
     names: Vec<u8>,
-    /// What decides the options of the packet at hand.
+    /// The facts that decide the options of the packet at hand.
     key: OptionFacts,
     /// Options as they were written for earlier packets.
     cache: Cache<OptionFacts, Vec<u8>>,

@@ -19,7 +19,7 @@ const SHORT_LEN: usize = 12;
 
 /// The cgroups, as far as they were looked for.
 pub struct CgroupTable {
-    /// Where the hierarchy is mounted.
+    /// The folder at which the hierarchy is mounted.
     root: Option<PathBuf>,
     known: HashMap<u64, KnownCgroup, RandomState>,
     /// The time from which they may be searched again.
@@ -32,7 +32,7 @@ struct KnownCgroup {
     unit: Vec<u8>,
 }
 
-/// What is known of a cgroup.
+/// The names of a cgroup, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CgroupNames<'t> {
     /// Its path below the root of the hierarchy.
@@ -96,7 +96,7 @@ impl CgroupTable {
     }
 }
 
-/// Returns where the hierarchy of version 2 is mounted, by the lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// Returns the folder at which the hierarchy of version 2 is mounted, by the lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn mount(mounts: &str) -> Option<PathBuf> {
     let mut lines = mounts.lines();
     lines.find_map(|line| {

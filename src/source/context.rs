@@ -6,7 +6,7 @@ use crate::ebpf::report::{Report, SkbDevice, Start};
 use crate::packet::ArpHardware;
 use crate::record::{Direction, DropContext, Heading, Name, SocketRole};
 
-/// What this host knows of namespaces and cgroups.
+/// This host's namespaces and cgroups.
 pub struct ContextTable {
     namespaces: NamespaceTable,
     cgroups: CgroupTable,
