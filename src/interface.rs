@@ -1,7 +1,9 @@
 //! Names and describes the interfaces of a capture file by the input and origin of their records, and
 //! parses the descriptions again. Other programs rely on the exact spelling of the descriptions.
 
-use crate::record::{Basis, Interface, InterfaceKey, Link, Name, Netns, Origin, unescape};
+use crate::record::{
+    Basis, DropRecord, Interface, InterfaceKey, Link, Name, Netns, Origin, unescape,
+};
 
 /// The `if_name` of interface 0, by which readers recognise dwdump's files. The interface has no
 /// packets; its statistics hold the loss.
@@ -11,10 +13,36 @@ pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
 /// The prefix of comments in interface 0's statistics that explain why drops are missing.
 pub const INCOMPLETE: &str = "incomplete: ";
 
+/// The beginning of a description without an input interface.
+const LOCAL: &str = "locally generated";
+const UNKNOWN: &str = "input unknown";
+
+/// The place that the packets of an interface came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfacePlace<'a> {
+    /// They came in by this interface.
+    Input(Interface<'a>),
+    /// They were generated on this host.
+    Local,
+    /// One of both.
+    Unknown,
+}
+
+impl<'a> InterfacePlace<'a> {
+    /// Returns the place that a packet came from.
+    pub fn of(record: &DropRecord<'a>) -> Self {
+        match record.input {
+            Some(input) => Self::Input(input),
+            None if record.lacks_input() => Self::Unknown,
+            None => Self::Local,
+        }
+    }
+}
+
 /// Returns the `if_name` and `if_description` of an interface. `netns` is its network namespace, unless that
 /// is the initial one. [`InterfaceFacts::read`] parses them.
 pub fn describe(
-    input: Option<Interface<'_>>,
+    place: InterfacePlace<'_>,
     netns: Option<u32>,
     link: Link,
     origin: Option<Origin>,
@@ -24,21 +52,20 @@ pub fn describe(
         Basis::Known => "",
         Basis::Assumed => ", link type assumed",
     };
-    let place = input.map_or_else(
-        || "locally generated".into(),
-        |input| format!("ifindex {}", input.key.index),
-    );
-    let name = match (input, origin) {
-        (Some(input), _) => input.to_string(),
-        (None, Some(_)) => "local".into(),
+    let (name, text) = match (place, origin) {
+        (InterfacePlace::Input(input), _) => {
+            (input.to_string(), format!("ifindex {}", input.key.index))
+        }
         // Nothing is known, not even that the packet was generated locally.
-        (None, None) => String::new(),
+        (_, None) => (String::new(), String::new()),
+        (InterfacePlace::Local, Some(_)) => ("local".into(), LOCAL.into()),
+        (InterfacePlace::Unknown, Some(_)) => ("unknown".into(), UNKNOWN.into()),
     };
     // A packet of another program's capture may have an interface without drop facts.
-    let description = match (origin, input) {
-        (Some(origin), _) => Some(format!("{place}, {origin}{netns}{assumed}")),
-        (None, Some(_)) => Some(format!("{place}{netns}{assumed}")),
-        (None, None) => None,
+    let description = match (origin, place) {
+        (Some(origin), _) => Some(format!("{text}, {origin}{netns}{assumed}")),
+        (None, InterfacePlace::Input(_)) => Some(format!("{text}{netns}{assumed}")),
+        (None, _) => None,
     };
     (name, description)
 }
@@ -86,7 +113,7 @@ impl InterfaceFacts {
                     name.map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
                 ))
             }
-            None if place == "locally generated" && origin.is_some() => None,
+            None if matches!(place, LOCAL | UNKNOWN) && origin.is_some() => None,
             None => return None,
         };
         Some(Self {
@@ -120,7 +147,8 @@ mod tests {
                 kind: LinkType::ETHERNET,
                 basis,
             };
-            let described = describe(interface, netns, link, origin);
+            let place = interface.map_or(InterfacePlace::Local, InterfacePlace::Input);
+            let described = describe(place, netns, link, origin);
             assert_eq!(described, (name.to_owned(), Some(description.to_owned())));
             let facts = InterfaceFacts::read(name, description).unwrap();
             let read = facts
@@ -183,6 +211,18 @@ mod tests {
         );
         let known = Basis::Known;
         check(Some((7, b"eth0")), None, None, known, "eth0", "ifindex 7");
+    }
+
+    #[test]
+    fn what_may_have_come_in_is_not_called_local() {
+        let link = Link::known(LinkType::ETHERNET);
+        let (name, description) =
+            describe(InterfacePlace::Unknown, None, link, Some(Origin::Software));
+        assert_eq!(name, "unknown");
+        let description = description.unwrap();
+        assert_eq!(description, "input unknown, software");
+        let facts = InterfaceFacts::read(&name, &description).unwrap();
+        assert_eq!((facts.input, facts.origin), (None, Some(Origin::Software)));
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl DropRecord<'_> {
         let said = self.flags.direction();
         said.or_else(|| direction(self.link.kind, self.data))
     }
+
+    /// Returns whether the packet may have come in by an interface, which is not known.
+    pub fn lacks_input(&self) -> bool {
+        let is_here = || self.direction() == Some(Direction::Outbound);
+        self.input.is_none() && self.context.heading.is_some() && !is_here()
+    }
 }
 
 /// Returns the protocol that the packet's link-layer header names. It nearly always equals

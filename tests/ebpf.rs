@@ -44,7 +44,8 @@ fn text(output: &Output) -> String {
 fn check(script: &str) {
     if let Some(why) = obstacle() {
         // Not by eprintln!, whose text a passing test does not show.
-        writeln!(io::stderr(), "skipped: {why}").unwrap();
+        let mut stderr = io::stderr();
+        writeln!(stderr, "skipped: {why}").unwrap();
         return;
     }
     let folder = tempfile::tempdir().unwrap();

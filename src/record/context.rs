@@ -268,7 +268,9 @@ impl DropSocket {
     }
 
     pub(super) fn from_number(number: u64) -> Option<Self> {
-        let [a, b, c, d, e, f, state, last] = number.to_le_bytes();
+        let half = |shift: u32| (number >> shift & 0xffff) as u16;
+        let byte = |shift: u32| (number >> shift & 0xff) as u8;
+        let last = byte(56);
         Some(Self {
             role: match last >> 6 {
                 1 => SocketRole::Owner,
@@ -276,10 +278,10 @@ impl DropSocket {
                 _ => return None,
             },
             family: last % FAMILIES_END,
-            protocol: u16::from_le_bytes([e, f]),
-            port: u16::from_le_bytes([a, b]),
-            peer_port: u16::from_le_bytes([c, d]),
-            state,
+            protocol: half(32),
+            port: half(0),
+            peer_port: half(16),
+            state: byte(48),
         })
     }
 

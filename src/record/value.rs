@@ -217,10 +217,11 @@ impl Kind {
             Self::EtherType => r#""type": "string", "pattern": "^0x[0-9a-f]{4}$""#,
             Self::Origin => r#""enum": ["software", "hardware"]"#,
             Self::Number => r#""type": "integer", "minimum": 0, "maximum": 4294967295"#,
-            Self::Index => r#""type": "integer", "minimum": 1, "maximum": 4294967295"#,
+            Self::Index | Self::Netns => {
+                r#""type": "integer", "minimum": 1, "maximum": 4294967295"#
+            }
             Self::Id => r#""type": "integer", "minimum": 0, "maximum": 18446744073709551615"#,
             Self::Mark => r#""type": "string", "pattern": "^0x[0-9a-f]{1,8}$""#,
-            Self::Netns => r#""type": "integer", "minimum": 1, "maximum": 4294967295"#,
             Self::Socket => SOCKET_SCHEMA,
             Self::Heading => r#""enum": ["inbound", "outbound"]"#,
         }

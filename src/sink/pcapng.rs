@@ -20,7 +20,7 @@ use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
-use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::interface::{self, INCOMPLETE, InterfacePlace, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{
     CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns, Origin,
     Timestamp,
@@ -50,6 +50,8 @@ pub struct PcapngSink<W: Write> {
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
 struct InterfaceIdentity<N> {
     key: Option<InterfaceKey>,
+    /// Packets without an interface may have come in by one.
+    lacks_input: bool,
     name: N,
     /// The namespace of packets without an input interface, too.
     netns: Option<u32>,
@@ -70,6 +72,7 @@ struct Timeless {
 fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
     InterfaceIdentity {
         key: record.input.map(|input| input.key),
+        lacks_input: record.lacks_input(),
         name: record.input.and_then(Interface::name),
         netns: record.context.netns.and_then(Netns::other),
         link: Link {
@@ -84,6 +87,7 @@ impl<N> InterfaceIdentity<N> {
     fn with_name<M>(&self, name: M) -> InterfaceIdentity<M> {
         InterfaceIdentity {
             key: self.key,
+            lacks_input: self.lacks_input,
             name,
             netns: self.netns,
             link: self.link,
@@ -102,6 +106,7 @@ impl InterfaceIdentity<Option<Name<'_>>> {
         is_named
             && (self.key, self.netns, self.link, self.origin)
                 == (key.key, key.netns, key.link, key.origin)
+            && self.lacks_input == key.lacks_input
     }
 }
 
@@ -202,7 +207,7 @@ impl<W: Write> PcapngSink<W> {
         if !is_at_hand {
             self.write_section_header()?;
             let (name, description) =
-                interface::describe(record.input, key.netns, key.link, key.origin);
+                interface::describe(InterfacePlace::of(record), key.netns, key.link, key.origin);
             self.describe(packet.link, snaplen, name.into(), description)?;
             let name = key.name.map(|name| name.as_bytes().to_vec());
             let key = key.with_name(name);
@@ -268,7 +273,7 @@ impl<W: Write> PcapngSink<W> {
                 self.begin_section()?;
             }
             let (name, description) =
-                interface::describe(record.input, key.netns, key.link, key.origin);
+                interface::describe(InterfacePlace::of(record), key.netns, key.link, key.origin);
             self.describe(link, SNAPLEN, name.into(), description)?;
             let key = key.with_name(key.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0

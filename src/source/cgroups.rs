@@ -146,11 +146,11 @@ mod tests {
 
     #[test]
     fn a_path_names_its_container_or_unit() {
-        let number = "3f2a0123abcd".to_owned() + &"0".repeat(52);
         #[track_caller]
         fn check(path: &str, expected: &str) {
             assert_eq!(String::from_utf8(unit(path.as_bytes())).unwrap(), expected);
         }
+        let number = "3f2a0123abcd".to_owned() + &"0".repeat(52);
         check("/", "");
         check("/system.slice", "");
         check("/system.slice/ssh.service", "ssh.service");

@@ -80,7 +80,7 @@ impl ContextTable {
                 socket: report.socket.map(|socket| socket.facts),
                 mark: report.mark,
                 vlan: report.vlan.map(|tag| (tag & VLAN_ID).into()),
-                heading: heading(report, device),
+                heading: Some(heading(report, device)),
                 ..DropContext::default()
             },
             device,
@@ -106,7 +106,7 @@ fn namespace_of_socket(report: &Report<'_>, namespaces: &mut NamespaceTable) -> 
 }
 
 /// Returns the direction, where it is certain. `device` is that of the packet, where it is certain.
-fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Option<Heading> {
+fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Heading {
     let is_receiver = |role| role == SocketRole::Receiver;
     let was_received = report.input != 0
         || report.is_marked_received
@@ -122,9 +122,9 @@ fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Option<Heading
         Start::LinkLayer => is_ethernet && report.headers_len == 0,
         Start::Data => false,
     };
-    Some(match (was_received, is_unsent) {
+    match (was_received, is_unsent) {
         (true, _) => Heading::Known(Direction::Inbound),
         (false, true) => Heading::Known(Direction::Outbound),
         (false, false) => Heading::Unknown,
-    })
+    }
 }

@@ -174,12 +174,12 @@ impl Completer {
             ..Location::default()
         });
         let FoundContext {
-            facts: context,
+            facts: around,
             device,
             may_be_here,
             input_name,
         } = self.contexts.find(report);
-        let key = InterfaceKey::new(report.input, context.netns);
+        let key = InterfaceKey::new(report.input, around.netns);
         let input = (report.input != 0).then(|| Interface::new(key, None));
         let found = self.devices.find(input);
         // In another namespace, the index means another device than here.
@@ -199,7 +199,7 @@ impl Completer {
                 reason: Name::new(self.reasons.name(report.reason)),
             },
             input: input.map(|input| Interface::new(input.key, name)),
-            context,
+            context: around,
             protocol: Some(EtherType(report.protocol)),
             original_len: report.original_len.max(captured),
             ..DropRecord::new(link, report.data)

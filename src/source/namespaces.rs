@@ -111,15 +111,14 @@ impl NamespaceTable {
             } else {
                 devices_in(&namespace.entrance, inode)
             };
-            match devices {
-                Some(devices) => namespace.devices = devices,
-                None => {
-                    // Its process has ended, perhaps, and another one lives in it.
-                    if self::inode(&namespace.entrance) != Some(inode) {
-                        self.known.remove(&inode);
-                    }
-                    return None;
+            if let Some(devices) = devices {
+                namespace.devices = devices;
+            } else {
+                // Its process has ended, perhaps, and the number is another one's.
+                if self::inode(&namespace.entrance) != Some(inode) {
+                    self.known.remove(&inode);
                 }
+                return None;
             }
         }
         self.known_device(inode, index)

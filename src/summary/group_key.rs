@@ -331,7 +331,9 @@ impl fmt::Display for GroupKey {
         match self {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
             Self::Trap(name) if name.is_empty() => f.write_str("a trap without a name"),
-            Self::Reason(name) | Self::Trap(name) | Self::Module(name) => Escaped(name).fmt(f),
+            Self::Reason(name) | Self::Trap(name) | Self::Module(name) | Self::Named(_, name) => {
+                Escaped(name).fmt(f)
+            }
             Self::Location { pc: Some(0), .. } => f.write_str("rx_dropped"),
             Self::Location { pc, symbol } => match (symbol.is_empty(), pc) {
                 (false, _) => Escaped(symbol).fmt(f),
@@ -350,7 +352,6 @@ impl fmt::Display for GroupKey {
                 Some(name) => write!(f, "{name} ({})", netns.inode),
                 None => netns.fmt(f),
             },
-            Self::Named(_, name) => Escaped(name).fmt(f),
             Self::Numbered(Fact::Mark, mark) => write!(f, "{mark:#x}"),
             Self::Numbered(fact, number) => write!(f, "{} {number}", fact.about().key),
             Self::Without(Fact::Netns) => f.write_str("unknown namespace"),

@@ -118,7 +118,8 @@ local function read_interface(name, description, found)
     local place, origin = rest:match("^(.-), (.*)$")
     place = place or rest
     local index = place:match("^ifindex (%d+)$")
-    if origin and not KINDS.origin.read(origin) or not index and place ~= "locally generated" then
+    local is_place = index or place == "locally generated" or place == "input unknown"
+    if origin and not KINDS.origin.read(origin) or not is_place then
         return
     end
     found.origin = origin

@@ -50,7 +50,7 @@ impl ProgramWriter<'_> {
         self.field(R1, SKB, byte);
         self.assembler
             .calculate(AluOp::And, R1, EbpfOperand::Number(mask.into()));
-        if let Some(shift @ 1..) = i32::try_from(mask.trailing_zeros()).ok() {
+        if let Ok(shift @ 1..) = i32::try_from(mask.trailing_zeros()) {
             let shift = EbpfOperand::Number(shift);
             self.assembler.calculate(AluOp::ShiftRight, R1, shift);
         }
