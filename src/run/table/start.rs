@@ -53,6 +53,7 @@ impl LiveTable {
         };
         let mut view = TableView::new(start.subject, start.counted_by, pace, appearance(command));
         view.grouping = command.grouping;
+        view.counters.add(command.grouping);
         view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
             Some(name) => {
@@ -146,7 +147,7 @@ pub fn show_live(
     let filter = typed_filter(command)?;
     let needs = Needs {
         purpose: Purpose::from(command.counting),
-        ebpf_for: selection::word_of_ebpf(&filter),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
     };
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
