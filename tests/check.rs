@@ -233,7 +233,16 @@ fn a_container_is_told_from_the_host() {
     assert_eq!(answer.status, Some(0), "{}", answer.object);
     answer.check_drops(true, true);
     let line = answer.line("NET_DM");
-    assert!(line.contains("nsenter -t 1 -n"), "{line}");
+    // Without a look at process 1, nothing tells one namespace from another.
+    if std::fs::read_link("/proc/1/ns/net").is_ok() {
+        assert!(line.contains("nsenter -t 1 -n"), "{line}");
+    } else {
+        writeln!(io::stderr(), "skipped: process 1 is not to be seen").unwrap();
+        assert!(
+            line.contains("outside containers") || line.contains("no module"),
+            "{line}"
+        );
+    }
 
     // All capabilities, but in a user namespace.
     let answer = Answer::of(&["unshare", "-U", "-r"]);
