@@ -1,7 +1,7 @@
 //! The capabilities of this process, each with what it is for.
 
 use super::Finding;
-use super::host::Host;
+use super::host::HostFacts;
 
 /// A capability: its number (linux/capability.h), its name, and what it is for.
 struct Capability {
@@ -54,7 +54,7 @@ const CAPABILITIES: [Capability; 6] = [
 ];
 
 /// Returns a line for each capability.
-pub fn findings(host: &Host) -> Vec<Finding> {
+pub fn findings(host: &HostFacts) -> Vec<Finding> {
     let held = effective(&host.status).unwrap_or(0);
     let has = |bit: u32| held >> bit & 1 == 1;
     let counts = is_initial(&host.uid_map);
@@ -78,7 +78,7 @@ pub fn findings(host: &Host) -> Vec<Finding> {
 }
 
 /// Returns the cure for a missing right.
-pub fn cure(host: &Host) -> &'static str {
+pub fn cure(host: &HostFacts) -> &'static str {
     if host.is_root {
         "run dwdump on the host, where root has it, outside containers and services"
     } else {
@@ -110,15 +110,15 @@ mod tests {
         CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n";
     const INITIAL: &str = "         0          0 4294967295\n";
 
-    fn host(status: &str) -> Host {
-        Host {
+    fn host(status: &str) -> HostFacts {
+        HostFacts {
             status: status.into(),
             uid_map: INITIAL.into(),
-            ..Host::default()
+            ..HostFacts::default()
         }
     }
 
-    fn missing(host: &Host) -> Vec<String> {
+    fn missing(host: &HostFacts) -> Vec<String> {
         let findings = findings(host).into_iter();
         let findings = findings.filter(|finding| !finding.is_ok());
         findings.map(|finding| finding.subject).collect()
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn those_of_a_user_namespace_count_for_nothing() {
-        let host = Host {
+        let host = HostFacts {
             uid_map: "         0       1000          1\n".into(),
             is_root: true,
             ..host(ROOT)
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn root_without_a_capability_is_sent_out_of_the_container() {
-        let host = Host {
+        let host = HostFacts {
             is_root: true,
             // Docker's default.
             ..host("CapEff:\t00000000a80425fb\n")

@@ -4,16 +4,16 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
-use crate::net_dm::listeners::{self, Member};
+use crate::net_dm::listeners::{self, GroupMember};
 use crate::record::Escaped;
 
 /// The bytes of `/proc/kallsyms` that are looked at: more than the symbols whose address is truly 0.
 const KALLSYMS_BYTES: u64 = 256 * 1024;
 
-/// What was read of this host. Texts are whole files, unless something else is said.
+/// The facts that were read of this host. Texts are whole files, unless something else is said.
 #[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// What `uname -r` prints.
+pub struct HostFacts {
+    /// The kernel's release, as `uname -r` prints it.
     pub release: String,
     /// This process runs as root.
     pub is_root: bool,
@@ -21,9 +21,9 @@ pub struct Host {
     pub status: String,
     /// `/proc/self/uid_map`.
     pub uid_map: String,
-    /// Where `/proc/self/ns/net` points to.
+    /// The target of `/proc/self/ns/net`.
     pub own_namespace: Option<PathBuf>,
-    /// Where `/proc/1/ns/net` points to, which only root may read.
+    /// The target of `/proc/1/ns/net`, which only root may read.
     pub first_namespace: Option<PathBuf>,
     /// `/proc/modules`, before this process asked for NET_DM.
     pub modules: String,
@@ -48,7 +48,7 @@ pub struct Listener {
     pub process: Option<(String, u32)>,
 }
 
-impl Host {
+impl HostFacts {
     /// Reads it, before NET_DM is asked for.
     pub fn read() -> Self {
         let uname = nix::sys::utsname::uname().ok();
@@ -92,7 +92,7 @@ fn read_listeners() -> Vec<Listener> {
     } else {
         processes()
     };
-    let owner = |member: &Member| {
+    let owner = |member: &GroupMember| {
         let socket = PathBuf::from(format!("socket:[{}]", member.inode));
         let mut holding = processes.iter().filter(|&pid| {
             let files = fs::read_dir(format!("/proc/{pid}/fd"));

@@ -1,11 +1,11 @@
-//! What the kernel offers and allows: BTF, lockdown, addresses.
+//! The kernel's part: BTF, lockdown, addresses.
 
 use super::Finding;
 use super::capabilities::cure;
-use super::host::Host;
+use super::host::HostFacts;
 
 /// Returns the line about the kernel's BTF.
-pub fn btf(host: &Host) -> Finding {
+pub fn btf(host: &HostFacts) -> Finding {
     const SUBJECT: &str = "BTF";
     match host.btf {
         Some(bytes) => Finding::yes(
@@ -22,7 +22,7 @@ pub fn btf(host: &Host) -> Finding {
 
 /// Returns the line about the kernel's lockdown (kernel_lockdown(7)). The file has all modes, the current
 /// one in brackets.
-pub fn lockdown(host: &Host) -> Finding {
+pub fn lockdown(host: &HostFacts) -> Finding {
     const SUBJECT: &str = "lockdown";
     let modes = host.lockdown.as_deref().unwrap_or_default();
     let mut modes = modes.split_ascii_whitespace();
@@ -39,7 +39,7 @@ pub fn lockdown(host: &Host) -> Finding {
 }
 
 /// Returns the line about the kernel's addresses.
-pub fn symbols(host: &Host) -> Finding {
+pub fn symbols(host: &HostFacts) -> Finding {
     const SUBJECT: &str = "symbols";
     let Some(table) = &host.kallsyms else {
         return Finding::no(
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn btf_is_there_or_not() {
-        let mut host = Host::default();
+        let mut host = HostFacts::default();
         let line = btf(&host).to_string();
         assert!(line.contains("CONFIG_DEBUG_INFO_BTF=y"), "{line}");
         host.btf = Some(5_242_880);
@@ -103,9 +103,9 @@ mod tests {
                 "--source netdm",
             ),
         ] {
-            let host = Host {
+            let host = HostFacts {
                 lockdown: text.map(str::to_owned),
-                ..Host::default()
+                ..HostFacts::default()
             };
             let line = lockdown(&host);
             assert_eq!(line.is_ok(), is_ok, "{line}");
@@ -120,11 +120,11 @@ mod tests {
         const HIDDEN: &str = "0000000000000000 A fixed_percpu_data\n0000000000000000 T _text\n";
         #[track_caller]
         fn check(table: Option<&str>, limit: &str, is_root: bool, words: Option<&str>) {
-            let host = Host {
+            let host = HostFacts {
                 kallsyms: table.map(str::to_owned),
                 kptr_restrict: Some(format!("{limit}\n")),
                 is_root,
-                ..Host::default()
+                ..HostFacts::default()
             };
             let line = symbols(&host);
             assert_eq!(line.is_ok(), words.is_none(), "{line}");

@@ -1,7 +1,7 @@
 //! The kernel's drop monitor: there or not, idle or busy.
 
 use super::capabilities::cure;
-use super::host::{Host, Listener};
+use super::host::{HostFacts, Listener};
 use super::{Finding, Refused};
 use crate::net_dm::control::{Control, ControlError};
 use crate::net_dm::socket::KernelConversation;
@@ -26,7 +26,7 @@ pub enum MonitorState {
 
 impl MonitorState {
     /// Asks the drop monitor. `host` was read before.
-    pub fn ask(host: &Host) -> Self {
+    pub fn ask(host: &HostFacts) -> Self {
         match KernelConversation::open() {
             Err(error) => Self::NotThere(error),
             Ok(conversation) => {
@@ -60,7 +60,7 @@ fn has_module(modules: &str) -> bool {
 
 /// Returns the line about the drop monitor. `refused` is the refusal of a capture with it, after it had
 /// answered.
-pub fn finding(host: &Host, state: &MonitorState, refused: Option<&Refused>) -> Finding {
+pub fn finding(host: &HostFacts, state: &MonitorState, refused: Option<&Refused>) -> Finding {
     let (is_on, was_loaded) = match state {
         MonitorState::NotThere(error) => return not_there(host, error),
         MonitorState::There { is_on, was_loaded } => (is_on, *was_loaded),
@@ -99,7 +99,7 @@ pub fn finding(host: &Host, state: &MonitorState, refused: Option<&Refused>) -> 
 }
 
 /// Explains why the drop monitor does not answer.
-fn not_there(host: &Host, error: &ControlError) -> Finding {
+fn not_there(host: &HostFacts, error: &ControlError) -> Finding {
     if !error.is_unloaded() {
         let cure = error.hint().unwrap_or(cure(host));
         return Finding::no(SUBJECT, error.to_string(), cure);
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(host: &Host, state: &MonitorState, wanted: &str) {
+    fn check(host: &HostFacts, state: &MonitorState, wanted: &str) {
         assert_eq!(finding(host, state, None).to_string(), wanted);
     }
 
     #[test]
     fn an_idle_monitor_is_fine_whoever_listens() {
-        let mut host = Host::default();
+        let mut host = HostFacts::default();
         let idle = there(Ok(false));
         check(&host, &idle, "ok    NET_DM: idle; nobody listens");
         host.listeners = vec![listener("dwdump", 7)];
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_busy_monitor_is_left_to_whoever_has_it() {
-        let mut host = Host::default();
+        let mut host = HostFacts::default();
         let busy = there(Ok(true));
         check(
             &host,
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn without_the_right_to_ask_it_says_so() {
         check(
-            &Host::default(),
+            &HostFacts::default(),
             &there(Err(libc::EPERM)),
             "no    NET_DM: cannot find out whether monitoring is on: Operation not permitted; nobody listens\n      \
              run `sudo dwdump …`",
@@ -247,7 +247,7 @@ mod tests {
             error: "cannot listen to the drop monitor: Operation not permitted".into(),
             hint: Some("run as root".into()),
         };
-        let line = finding(&Host::default(), &there(Ok(false)), Some(&refused)).to_string();
+        let line = finding(&HostFacts::default(), &there(Ok(false)), Some(&refused)).to_string();
         assert_eq!(
             line,
             "no    NET_DM: cannot listen to the drop monitor: Operation not permitted\n      run as root"
@@ -257,19 +257,19 @@ mod tests {
     #[test]
     fn a_missing_monitor_is_missing_for_a_reason() {
         let missing = MonitorState::NotThere(error(Operation::Resolve, libc::ENOENT));
-        let host = Host {
+        let host = HostFacts {
             is_root: true,
             own_namespace: Some("net:[4026531840]".into()),
             first_namespace: Some("net:[4026531840]".into()),
             loadable: Some(DEPENDENCIES.into()),
-            ..Host::default()
+            ..HostFacts::default()
         };
         check(
             &host,
             &missing,
             "no    NET_DM: its module drop_monitor is there, and not loaded\n      `modprobe drop_monitor`",
         );
-        let none = Host {
+        let none = HostFacts {
             loadable: Some("kernel/net/core/pktgen.ko.xz:\n".into()),
             ..host.clone()
         };
@@ -279,7 +279,7 @@ mod tests {
             "no    NET_DM: this kernel has no module drop_monitor\n      \
              nothing to do: eBPF captures without it; hardware drops need a kernel with CONFIG_NET_DROP_MONITOR",
         );
-        let unknown = Host {
+        let unknown = HostFacts {
             loadable: None,
             ..host.clone()
         };
@@ -291,11 +291,11 @@ mod tests {
         );
         // In a container, as root and as nobody, who may not look at process 1.
         for host in [
-            Host {
+            HostFacts {
                 first_namespace: Some("net:[4026531841]".into()),
                 ..host.clone()
             },
-            Host {
+            HostFacts {
                 first_namespace: None,
                 modules: LOADED.into(),
                 ..host.clone()

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::capabilities::cure;
 use super::drops::{Sighting, TrialDrop};
-use super::host::Host;
+use super::host::HostFacts;
 use super::{Finding, Refused};
 
 /// The drops that a source saw, each at its place in [`TrialDrop::ALL`].
@@ -64,7 +64,7 @@ pub struct DropResult {
     /// `None`: it was not tried, or could not begin.
     netdm: Option<bool>,
     ebpf: Option<bool>,
-    /// What a capture without `--source` sees.
+    /// A capture without `--source` sees it.
     auto: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -80,7 +80,7 @@ impl DropResult {
 }
 
 /// Returns the line about the eBPF programs.
-pub fn ebpf(host: &Host, trial: &SourceTrial) -> Finding {
+pub fn ebpf(host: &HostFacts, trial: &SourceTrial) -> Finding {
     const SUBJECT: &str = "eBPF";
     match trial {
         SourceTrial::Captured { start, .. } => Finding::yes(
@@ -125,7 +125,7 @@ impl Trials {
     }
 
     /// Returns a line for each drop.
-    pub fn findings(&self, host: &Host) -> Vec<Finding> {
+    pub fn findings(&self, host: &HostFacts) -> Vec<Finding> {
         if let Some(error) = &self.no_drops {
             return vec![Finding::no("drops", error.as_str(), cure(host))];
         }
@@ -200,7 +200,7 @@ mod tests {
             ebpf,
             no_drops: None,
         };
-        let findings = trials.findings(&Host::default());
+        let findings = trials.findings(&HostFacts::default());
         assert_eq!(findings.len(), 3);
         let seen: Vec<_> = trials.results().iter().map(DropResult::is_seen).collect();
         for ((finding, seen), (is_ok, words)) in findings.iter().zip(seen).zip(wanted) {
@@ -263,7 +263,7 @@ mod tests {
             no_drops: Some("cannot make a network namespace: Operation not permitted".into()),
         };
         assert!(trials.results().is_empty());
-        let lines = trials.findings(&Host::default());
+        let lines = trials.findings(&HostFacts::default());
         assert_eq!(lines.len(), 1);
         assert_eq!(
             lines[0].to_string(),
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_loaded_has_a_cure() {
-        let host = Host::default();
+        let host = HostFacts::default();
         let line = ebpf(&host, &captured([true; 3])).to_string();
         assert_eq!(line, "ok    eBPF: loaded and attached in 0.14 s");
         for (hint, words) in [

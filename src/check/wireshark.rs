@@ -11,7 +11,7 @@ const SUBJECT: &str = "Wireshark";
 /// The longest time that tshark may take for its answer.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What was found of Wireshark.
+/// The state of Wireshark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WiresharkState {
     /// There is no tshark in the search path.

@@ -9,7 +9,7 @@ const NETLINK_GENERIC: &str = "16";
 
 /// A socket in the drop monitor's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct GroupMember {
     /// The netlink port.
     pub port: u32,
     /// The inode, by which its process is found.
@@ -24,7 +24,7 @@ pub fn others(own: u32) -> io::Result<usize> {
 }
 
 /// Returns the members of the drop monitor's group.
-pub fn members() -> io::Result<Vec<Member>> {
+pub fn members() -> io::Result<Vec<GroupMember>> {
     let table = std::fs::read_to_string("/proc/net/netlink")?;
     Ok(members_of(&table).collect())
 }
@@ -32,7 +32,7 @@ pub fn members() -> io::Result<Vec<Member>> {
 /// Returns the sockets in the group. The group's number is the same on every
 /// host (`NET_DM_GRP_ALERT`), and no other family has it (`genl_validate_assign_mc_groups`,
 /// net/netlink/genetlink.c).
-fn members_of(table: &str) -> impl Iterator<Item = Member> {
+fn members_of(table: &str) -> impl Iterator<Item = GroupMember> {
     table.lines().filter_map(|line| {
         // `sk Eth Pid Groups … Inode` (netlink_native_seq_show, net/netlink/af_netlink.c).
         let mut columns = line.split_ascii_whitespace().skip(1);
@@ -41,7 +41,7 @@ fn members_of(table: &str) -> impl Iterator<Item = Member> {
         let groups = u32::from_str_radix(columns.next()?, 16).ok()?;
         let is_member = protocol == NETLINK_GENERIC && groups & 1 << (GROUP_ID - 1) != 0;
         let inode = columns.last()?.parse().ok()?;
-        is_member.then_some(Member { port, inode })
+        is_member.then_some(GroupMember { port, inode })
     })
 }
 

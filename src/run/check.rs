@@ -14,7 +14,7 @@ use super::failure::{Exit, Failure};
 use super::live::{LoopEnd, Opening};
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use crate::check::drops::{Mark, Sighting, TrialDrop};
-use crate::check::host::Host;
+use crate::check::host::HostFacts;
 use crate::check::namespace::DropMaker;
 use crate::check::net_dm::MonitorState;
 use crate::check::trial::{DropResult, Seen, SourceTrial, Trials, ebpf};
@@ -46,7 +46,7 @@ struct Answer<'a> {
 pub fn check(lines: Lines) -> Result<Exit, Failure> {
     let maker = DropMaker::start();
     let question = WiresharkQuestion::ask();
-    let host = Host::read();
+    let host = HostFacts::read();
     let monitor = MonitorState::ask(&host);
     let Some(trials) = try_all(maker, &monitor) else {
         return Err(anyhow::anyhow!("interrupted").into());
