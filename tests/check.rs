@@ -26,9 +26,14 @@ fn is_possible() -> bool {
     } else {
         return true;
     };
-    // Not by eprintln!, whose text a passing test does not show.
-    writeln!(io::stderr(), "skipped: {obstacle}").unwrap();
+    say_skipped(obstacle);
     false
+}
+
+/// Not by eprintln!, whose text a passing test does not show.
+fn say_skipped(why: &str) {
+    let line = format!("skipped: {why}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 fn succeeds(words: &[&str]) -> bool {
@@ -217,7 +222,7 @@ fn two_capabilities_are_enough_for_ebpf() {
     if answer.object["drops"].as_array().unwrap().is_empty() {
         let line = answer.line("drops");
         assert!(line.contains("cannot make a network namespace"), "{line}");
-        writeln!(io::stderr(), "skipped: users may not make namespaces here").unwrap();
+        say_skipped("users may not make namespaces here");
         return;
     }
     answer.check_drops(true, true);
@@ -237,7 +242,7 @@ fn a_container_is_told_from_the_host() {
     if std::fs::read_link("/proc/1/ns/net").is_ok() {
         assert!(line.contains("nsenter -t 1 -n"), "{line}");
     } else {
-        writeln!(io::stderr(), "skipped: process 1 is not to be seen").unwrap();
+        say_skipped("process 1 is not to be seen");
         assert!(
             line.contains("outside containers") || line.contains("no module"),
             "{line}"

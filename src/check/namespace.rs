@@ -106,13 +106,13 @@ fn leave() -> Result<()> {
     let unprivileged = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET;
     unshare(CloneFlags::CLONE_NEWNET)
         .or_else(|error| unshare(unprivileged).map_err(|_| error))
-        .map_err(|error| described("cannot make a network namespace", error.into()))
+        .map_err(|error| described("cannot make a network namespace", &error.into()))
 }
 
 /// Makes one drop of each kind in a new namespace, which ends with its sockets.
 fn make_drops(mark: &Mark) -> Result<()> {
     leave()?;
-    let cannot = |error| described("cannot make a drop", error);
+    let cannot = |error| described("cannot make a drop", &error);
     let link = NlSocketHandle::connect(NlFamily::Route, None, Groups::empty())?;
     set_loopback(&link, USUAL_MTU)?;
     let plain = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(cannot)?;
@@ -136,7 +136,7 @@ fn make_drops(mark: &Mark) -> Result<()> {
 /// takes it; when it is sent, the device takes only smaller ones, and it must not be fragmented. Unlike a
 /// rule of the hook, this needs no module of the kernel.
 fn too_large(link: &NlSocketHandle, socket: &UdpSocket, payload: &[u8]) -> Result<()> {
-    let cannot = |error| described("cannot make a drop on output", error);
+    let cannot = |error| described("cannot make a drop on output", &error);
     sys::forbid_fragments(socket.as_fd()).map_err(cannot)?;
     sys::cork(socket.as_fd(), true).map_err(cannot)?;
     let port = (Ipv4Addr::LOCALHOST, DISCARD);
@@ -176,13 +176,13 @@ fn set_loopback(link: &NlSocketHandle, mtu: u32) -> Result<()> {
     for answer in answers {
         if let NlPayload::Err(error) = answer?.nl_payload() {
             let error = io::Error::from_raw_os_error(-*error.error());
-            return Err(described("cannot turn the loopback device on", error));
+            return Err(described("cannot turn the loopback device on", &error));
         }
     }
     Ok(())
 }
 
 /// Joins an action that failed and the system's words.
-fn described(action: &'static str, error: io::Error) -> anyhow::Error {
-    anyhow!("{action}: {}", crate::errno::describe(&error))
+fn described(action: &'static str, error: &io::Error) -> anyhow::Error {
+    anyhow!("{action}: {}", crate::errno::describe(error))
 }
