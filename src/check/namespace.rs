@@ -25,8 +25,8 @@ use super::drops::{DISCARD, Mark, TrialDrop};
 use crate::sys;
 use crate::sys::child::{ForkedProcess, fork_and};
 
-/// The longest time that the copy may take for an answer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The longest time that the copy may take for an answer, which it has within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The index of the loopback device in every namespace.
 const LOOPBACK: i32 = 1;
 /// The loopback device's usual MTU.
@@ -42,8 +42,8 @@ pub struct DropMaker {
 }
 
 impl DropMaker {
-    /// Starts the copy. Must be called while this process has a single thread. Without CAP_SYS_ADMIN, the
-    /// copy first makes a user namespace, where that is allowed.
+    /// Starts the copy. Must be called while this process has a single thread. Without CAP_SYS_ADMIN,
+    /// CAP_NET_ADMIN or CAP_NET_RAW, the copy first makes a user namespace, where that is allowed.
     pub fn start() -> Result<Self> {
         let (outside, inside) = UnixStream::pair()?;
         outside.set_read_timeout(Some(PATIENCE))?;
@@ -73,9 +73,8 @@ impl DropMaker {
 
     fn answer(&mut self) -> Result<()> {
         let mut line = String::new();
-        self.stream
-            .read_line(&mut line)
-            .context("the process that makes drops does not answer")?;
+        let read = self.stream.read_line(&mut line);
+        read.map_err(|error| described("the process that makes drops does not answer", &error))?;
         match line.strip_suffix('\n') {
             Some("") => Ok(()),
             Some(error) => Err(anyhow!("{error}")),
@@ -87,7 +86,7 @@ impl DropMaker {
 /// Answers each line with an empty one, or with an error.
 fn serve(stream: &UnixStream) -> io::Result<()> {
     let mut output = stream;
-    answer(&mut output, &leave())?;
+    answer(&mut output, &enter().map(drop))?;
     for line in BufReader::new(stream).lines() {
         answer(&mut output, &make_drops(&Mark::of(&line?)))?;
     }
@@ -101,20 +100,28 @@ fn answer(output: &mut impl Write, result: &Result<()>) -> io::Result<()> {
     }
 }
 
-/// Leaves the network namespace of this process.
-fn leave() -> Result<()> {
-    let unprivileged = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET;
-    unshare(CloneFlags::CLONE_NEWNET)
-        .or_else(|error| unshare(unprivileged).map_err(|_| error))
-        .map_err(|error| described("cannot make a network namespace", &error.into()))
+/// Moves this process into a new network namespace, in which it has every right, and turns the loopback
+/// device on.
+fn enter() -> Result<NlSocketHandle> {
+    let network = CloneFlags::CLONE_NEWNET;
+    // The first error is the one that root has to know of.
+    enter_new(network)
+        .or_else(|error| enter_new(network | CloneFlags::CLONE_NEWUSER).map_err(|_| error))
+}
+
+fn enter_new(namespaces: CloneFlags) -> Result<NlSocketHandle> {
+    unshare(namespaces)
+        .map_err(|error| described("cannot make a network namespace", &error.into()))?;
+    raw_socket().map_err(|error| described("cannot open a raw socket", &error))?;
+    let link = NlSocketHandle::connect(NlFamily::Route, None, Groups::empty())?;
+    set_loopback(&link, USUAL_MTU)?;
+    Ok(link)
 }
 
 /// Makes one drop of each kind in a new namespace, which ends with its sockets.
 fn make_drops(mark: &Mark) -> Result<()> {
-    leave()?;
+    let link = enter()?;
     let cannot = |error| described("cannot make a drop", &error);
-    let link = NlSocketHandle::connect(NlFamily::Route, None, Groups::empty())?;
-    set_loopback(&link, USUAL_MTU)?;
     let plain = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(cannot)?;
     for drop in TrialDrop::ALL {
         let payload = drop.payload(mark);
@@ -147,11 +154,16 @@ fn too_large(link: &NlSocketHandle, socket: &UdpSocket, payload: &[u8]) -> Resul
 
 /// Sends a packet with its IP header.
 fn send_raw(packet: &[u8]) -> io::Result<()> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let raw: OwnedFd = socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Raw)?;
+    let raw = raw_socket()?;
     let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
     sendto(raw.as_raw_fd(), packet, &address, MsgFlags::empty())?;
     Ok(())
+}
+
+fn raw_socket() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let raw = socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Raw)?;
+    Ok(raw)
 }
 
 /// Turns the loopback device on and sets its MTU.
