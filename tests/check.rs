@@ -166,6 +166,27 @@ fn the_text_has_a_cure_below_each_no() {
 }
 
 #[test]
+fn the_sample_in_the_readme_has_the_programs_lines() {
+    if !is_possible() {
+        return;
+    }
+    let readme = include_str!("../README.md");
+    let (_, sample) = readme.split_once("dwdump --check\n").unwrap();
+    let (sample, _) = sample.split_once("\n```").unwrap();
+    let lines = sample
+        .lines()
+        .filter(|line| line.starts_with("ok ") || line.starts_with("no "));
+    let shown: Vec<_> = lines
+        .map(|line| line[6..].split(": ").next().unwrap())
+        .collect();
+    let answer = Answer::of(&[]);
+    let findings = answer.object["findings"].as_array().unwrap().iter();
+    let subjects: Vec<_> = findings.map(|finding| &finding["subject"]).collect();
+    assert_eq!(subjects, shown);
+    assert!(sample.ends_with("\ndwdump sees every drop that it made here"));
+}
+
+#[test]
 fn an_ordinary_user_is_told_what_to_do() {
     if !is_possible() {
         return;
