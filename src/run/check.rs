@@ -234,3 +234,72 @@ impl Receiver for Watcher {
 
     fn report(&mut self, _: Option<Loss>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{DropRecord, Link, LinkType};
+
+    fn take(watcher: &mut Watcher, drop: TrialDrop, headers: usize) -> ControlFlow<Stop> {
+        let data = [vec![0; headers], drop.payload(&watcher.mark)].concat();
+        let record = DropRecord::new(Link::known(LinkType::RAW), &data);
+        watcher.take(Event::Drop(&record))
+    }
+
+    fn watcher() -> Watcher {
+        Watcher {
+            mark: Mark::of("7-8"),
+            seen: Seen::default(),
+            due: Instant::now() + PATIENCE,
+        }
+    }
+
+    #[test]
+    fn it_ends_once_all_have_come_in_any_order() {
+        let mut watcher = watcher();
+        let [first, second, last] = TrialDrop::ALL;
+        for (drop, is_end) in [
+            (last, false),
+            (first, false),
+            (first, false),
+            (second, true),
+        ] {
+            assert_eq!(take(&mut watcher, drop, 28).is_break(), is_end, "{drop:?}");
+        }
+    }
+
+    #[test]
+    fn it_waits_longer_for_the_first_than_behind_the_last() {
+        let mut watcher = watcher();
+        let start = watcher.due;
+        // Somebody else's, and an ICMP error that quotes one.
+        assert!(
+            watcher
+                .take(Event::EndOfCounts { is_full: false })
+                .is_continue()
+        );
+        assert!(take(&mut watcher, TrialDrop::Output, 56).is_continue());
+        assert_eq!((&watcher.seen, watcher.due), (&Seen::default(), start));
+        assert!(take(&mut watcher, TrialDrop::NoListener, 42).is_continue());
+        assert_eq!(watcher.due, start);
+        // The kernel's symbols took a while.
+        watcher.due = Instant::now();
+        assert!(take(&mut watcher, TrialDrop::NoListener, 42).is_continue());
+        assert!(watcher.due > Instant::now());
+        watcher.due = start;
+        assert!(take(&mut watcher, TrialDrop::BadChecksum, 42).is_continue());
+        assert!(watcher.due < start);
+    }
+
+    #[test]
+    fn a_refusal_keeps_error_and_hint_apart() {
+        let failure = Failure::new(anyhow::anyhow!("no"), Some("try yes"));
+        let refused = refused(&failure);
+        assert_eq!(
+            (refused.error.as_str(), refused.hint.as_deref()),
+            ("no", Some("try yes"))
+        );
+        let refused = super::refused(&Failure::from(anyhow::anyhow!("no")));
+        assert_eq!((refused.error.as_str(), refused.hint), ("no", None));
+    }
+}
