@@ -53,6 +53,8 @@ pub struct Trials {
     pub net_dm: SourceTrial,
     /// The eBPF programs.
     pub ebpf: SourceTrial,
+    /// A capture without `--source`.
+    pub auto: SourceTrial,
     /// The failure to make the drops.
     pub no_drops: Option<String>,
 }
@@ -116,7 +118,7 @@ impl Trials {
                 drop: drop.name(),
                 netdm: seen(&netdm),
                 ebpf: seen(&ebpf),
-                auto: sees(seen(&netdm), seen(&ebpf)),
+                auto: seen(&sighting(&self.auto)) == Some(true),
                 reason: shown.reason,
                 function: shown.function,
             }
@@ -136,12 +138,6 @@ impl Trials {
     }
 }
 
-/// Returns whether a capture without `--source` sees a drop that these sources see: NET_DM, and beside it
-/// eBPF; where one of them cannot be used, the other.
-fn sees(net_dm: Option<bool>, ebpf: Option<bool>) -> bool {
-    net_dm.unwrap_or(false) || ebpf.unwrap_or(false)
-}
-
 /// Returns the line about a drop.
 fn finding(drop: TrialDrop, result: &DropResult) -> Finding {
     let subject = match drop {
@@ -156,6 +152,7 @@ fn finding(drop: TrialDrop, result: &DropResult) -> Finding {
         (None, None) => "not captured",
         _ => "not seen",
     };
+    let is_seen_alone = result.netdm == Some(true) || result.ebpf == Some(true);
     if result.auto {
         let sighting = Sighting {
             reason: result.reason.clone(),
@@ -163,12 +160,23 @@ fn finding(drop: TrialDrop, result: &DropResult) -> Finding {
         };
         return Finding::yes(subject, format!("{saw}, {sighting}"));
     }
-    let cure = match result.ebpf {
-        None if result.netdm.is_none() => "its source has to work first: see above",
-        None => "NET_DM does not report such packets: eBPF has to work, see above",
-        Some(_) => "please report this, with all lines of this answer and what `uname -a` prints",
-    };
-    Finding::no(subject, saw, cure)
+    let report = "please report this, with all lines of this answer and what `uname -a` prints";
+    match result.ebpf {
+        _ if is_seen_alone => Finding::no(
+            subject,
+            format!("{saw}, but a capture with both did not"),
+            report,
+        ),
+        None if result.netdm.is_none() => {
+            Finding::no(subject, saw, "its source has to work first: see above")
+        }
+        None => Finding::no(
+            subject,
+            saw,
+            "NET_DM does not report such packets: eBPF has to work, see above",
+        ),
+        Some(_) => Finding::no(subject, saw, report),
+    }
 }
 
 #[cfg(test)]
@@ -194,10 +202,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(net_dm: SourceTrial, ebpf: SourceTrial, wanted: [(bool, &str); 3]) {
+    fn check(sources: [SourceTrial; 3], wanted: [(bool, &str); 3]) {
+        let [net_dm, ebpf, auto] = sources;
         let trials = Trials {
             net_dm,
             ebpf,
+            auto,
             no_drops: None,
         };
         let findings = trials.findings(&HostFacts::default());
@@ -214,45 +224,29 @@ mod tests {
         const ALL: [bool; 3] = [true; 3];
         // NET_DM skips the first one.
         const SOME: [bool; 3] = [false, true, true];
-        let both = "NET_DM and eBPF saw it, NO_SOCKET in udp_rcv";
+        let not_tried = SourceTrial::NotTried;
+        let (all, some) = (captured(ALL), captured(SOME));
+        let both = (true, "NET_DM and eBPF saw it, NO_SOCKET in udp_rcv");
+        let (net_dm, ebpf) = ((true, ": NET_DM saw it"), (true, ": eBPF saw it"));
+        check([some.clone(), all.clone(), all.clone()], [ebpf, both, both]);
+        check([not_tried.clone(), all.clone(), all.clone()], [ebpf; 3]);
+        let missing = (false, "not seen\n      NET_DM does not report such packets");
         check(
-            captured(SOME),
-            captured(ALL),
-            [(true, ": eBPF saw it"), (true, both), (true, both)],
+            [some.clone(), refused(None), some.clone()],
+            [missing, net_dm, net_dm],
         );
+        let none = (false, "not captured\n      its source has to work first");
+        check([refused(None), refused(None), refused(None)], [none; 3]);
+        let nowhere = (false, "not seen\n      please report this");
         check(
-            SourceTrial::NotTried,
-            captured(ALL),
-            [(true, ": eBPF saw it"); 3],
+            [not_tried, captured([false; 3]), captured([false; 3])],
+            [nowhere; 3],
         );
-        check(
-            captured(SOME),
-            refused(None),
-            [
-                (false, "not seen\n      NET_DM does not report such packets"),
-                (true, ": NET_DM saw it"),
-                (true, ": NET_DM saw it"),
-            ],
+        let lost = (
+            false,
+            "eBPF saw it, but a capture with both did not\n      please report this",
         );
-        check(
-            refused(None),
-            refused(None),
-            [(false, "not captured\n      its source has to work first"); 3],
-        );
-        check(
-            captured(SOME),
-            captured([true, false, false]),
-            [
-                (true, "eBPF saw it"),
-                (true, "NET_DM saw it"),
-                (true, "NET_DM saw it"),
-            ],
-        );
-        check(
-            SourceTrial::NotTried,
-            captured([false; 3]),
-            [(false, "not seen\n      please report this"); 3],
-        );
+        check([some.clone(), all, some], [lost, both, both]);
     }
 
     #[test]
@@ -260,6 +254,7 @@ mod tests {
         let trials = Trials {
             net_dm: SourceTrial::NotTried,
             ebpf: captured([false; 3]),
+            auto: captured([false; 3]),
             no_drops: Some("cannot make a network namespace: Operation not permitted".into()),
         };
         assert!(trials.results().is_empty());
