@@ -99,7 +99,7 @@ pub fn finding(state: &WiresharkState, is_root: bool) -> Finding {
         ),
         WiresharkState::There { .. } => Finding::no(
             SUBJECT,
-            "neither plug-in nor capture interface are installed",
+            "neither plug-in nor capture interface is installed",
             cure,
         ),
     }
@@ -129,7 +129,7 @@ mod tests {
         check(
             &there(false, false),
             false,
-            "neither plug-in nor capture interface are installed",
+            "neither plug-in nor capture interface is installed",
             "`dwdump --install-wireshark` installs it",
         );
         check(&there(false, true), true, "the plug-in is not", "--system");
