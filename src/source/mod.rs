@@ -14,6 +14,7 @@ pub(crate) mod ebpf;
 mod merge;
 mod namespaces;
 pub(crate) mod net_dm;
+mod pause;
 pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
