@@ -50,6 +50,8 @@ pub enum AluOp {
 pub enum JumpCondition {
     /// a == b
     Equal,
+    /// a != b
+    NotEqual,
     /// a <= b
     AtMost,
 }
@@ -61,6 +63,8 @@ pub enum Map {
     Scratch,
     /// The perf buffers.
     Buffers,
+    /// Drops by what they have in common.
+    Counts,
 }
 
 /// A function of the kernel (`BPF_FUNC_` of linux/bpf.h).
@@ -69,6 +73,8 @@ pub enum Map {
 pub enum Helper {
     /// `void *map_lookup_elem(map, key)`
     MapLookUp = 1,
+    /// `long map_update_elem(map, key, value, flags)`
+    MapUpdate = 2,
     /// `u64 ktime_get_ns()`: the monotonic clock.
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
@@ -90,12 +96,14 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
+    AtomicAdd(Register, i16, Register),
     /// A number of 64 bits; takes the room of two instructions.
     Number(Register, u64),
     /// A map's address; takes the room of two instructions.
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
+    Jump(JumpLabel),
     Exit,
 }
 
@@ -152,6 +160,11 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Calculate(arithmetic, to, value));
     }
 
+    /// `*(to + offset) += value`, of 64 bits, which nothing interrupts.
+    pub fn atomic_add(&mut self, to: Register, offset: i16, value: Register) {
+        self.push(EbpfInstruction::AtomicAdd(to, offset, value));
+    }
+
     /// `to = value`
     pub fn copy(&mut self, to: Register, value: EbpfOperand) {
         self.calculate(AluOp::Move, to, value);
@@ -183,6 +196,11 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Branch(condition, one, other, label));
     }
 
+    /// `goto label`
+    pub fn jump(&mut self, label: JumpLabel) {
+        self.push(EbpfInstruction::Jump(label));
+    }
+
     /// `return r0`
     pub fn exit(&mut self) {
         self.push(EbpfInstruction::Exit);
@@ -209,7 +227,7 @@ impl ProgramAssembler {
             note,
             at,
             target: match op {
-                EbpfInstruction::Branch(.., label) => target(label),
+                EbpfInstruction::Branch(.., label) | EbpfInstruction::Jump(label) => target(label),
                 _ => at,
             },
         });
@@ -240,6 +258,8 @@ mod code {
     pub const JMP: u8 = 0x05;
     pub const ALU64: u8 = 0x07;
     pub const MEM: u8 = 0x60;
+    /// With the number 0: an addition (`BPF_ATOMIC`, `BPF_ADD`).
+    pub const ATOMIC: u8 = 0xc0;
     pub const REGISTER: u8 = 0x08;
     pub const CALL: u8 = 0x80;
     pub const EXIT: u8 = 0x90;
@@ -273,6 +293,10 @@ impl EbpfProgram {
                     let code = arithmetic.code() | source;
                     encoded.push(instruction(code, to.0, register, 0, number));
                 }
+                EbpfInstruction::AtomicAdd(to, offset, value) => {
+                    let code = code::STX | code::ATOMIC | AccessSize::Double.code();
+                    encoded.push(instruction(code, to.0, value.0, offset, 0));
+                }
                 EbpfInstruction::Number(to, value) => encoded.extend(long(to, 0, value)),
                 EbpfInstruction::Map(to, map) => {
                     let fd = fd(map).cast_unsigned();
@@ -286,6 +310,9 @@ impl EbpfProgram {
                     let (source, register, number) = other.encode();
                     let code = code::JMP | condition.code() | source;
                     encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                EbpfInstruction::Jump(_) => {
+                    encoded.push(instruction(code::JMP, 0, 0, distance, 0));
                 }
                 EbpfInstruction::Exit => {
                     encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0));
@@ -375,6 +402,7 @@ impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
+            Self::NotEqual => 0x50,
             Self::AtMost => 0xb0,
         }
     }
@@ -382,6 +410,7 @@ impl JumpCondition {
     fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",
+            Self::NotEqual => "!=",
             Self::AtMost => "<=",
         }
     }
@@ -414,6 +443,9 @@ impl fmt::Display for Placed {
             EbpfInstruction::Calculate(arithmetic, to, value) => {
                 write!(f, "{to} {} {value}", arithmetic.sign())
             }
+            EbpfInstruction::AtomicAdd(to, offset, value) => {
+                write!(f, "lock *(u64 *)({to} {offset:+}) += {value}")
+            }
             EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
             EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
             EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
@@ -421,6 +453,7 @@ impl fmt::Display for Placed {
                 let (sign, target) = (condition.sign(), self.target);
                 write!(f, "if {one} {sign} {other} goto {target}")
             }
+            EbpfInstruction::Jump(_) => write!(f, "goto {}", self.target),
             EbpfInstruction::Exit => f.write_str("exit"),
         }
     }

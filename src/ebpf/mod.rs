@@ -4,11 +4,14 @@
 //! [`btf`] reads the kernel's description of its own types, `layout` finds what the program needs in it,
 //! `assembler` and `program` write the program for exactly this kernel: no compiler, no object file.
 //! [`tracer`] loads it and reads what it writes, a [`report`] for each drop, from the [`ring`] of each
-//! CPU. [`reasons`] has the names of drop reasons.
+//! CPU. [`counter`] counts in the kernel in its place, without a report. [`reasons`] has the names of drop
+//! reasons.
 
 mod assembler;
 pub mod btf;
+pub mod counter;
 mod layout;
+mod pair;
 pub mod program;
 pub mod reasons;
 pub mod report;

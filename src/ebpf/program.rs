@@ -6,6 +6,7 @@
 //! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
 //! record of its own, so neither disturbs the other.
 
+mod counting;
 mod facts;
 mod frame;
 
@@ -15,6 +16,7 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

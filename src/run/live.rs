@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::begin::Purpose;
 use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
@@ -19,10 +20,10 @@ use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::wait::wait;
-use crate::cli::Role;
-use crate::net_dm::control::{ControlError, Settings};
+use crate::cli::{Live, Role};
+use crate::net_dm::control::Settings;
 use crate::net_dm::interference::Interference;
-use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
+use crate::net_dm::monitoring::{Ended, Monitoring};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::sources::Sources;
@@ -81,7 +82,7 @@ pub struct Session {
     sources: Sources,
     monitoring: SharedMonitoring,
     requests: Requests,
-    role: Role,
+    live: Live,
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
@@ -125,7 +126,7 @@ impl Session {
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
     /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
-        let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
+        let mut probe = Probe::new(self.live.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
         loop {
@@ -146,6 +147,9 @@ impl Session {
                 }
             }
             if self.requests.counts() {
+                if let Some(end) = self.take_counts(receiver) {
+                    return end;
+                }
                 let loss = self.loss();
                 receiver.report(loss);
             }
@@ -153,10 +157,13 @@ impl Session {
             if self.deadline.is_some_and(|deadline| now >= deadline) {
                 return self.settle(LoopEnd::Duration, receiver);
             }
-            if due.is_some_and(|due| now >= due)
-                && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
-            {
-                return LoopEnd::Stop(stop);
+            if due.is_some_and(|due| now >= due) {
+                if let Some(end) = self.take_counts(receiver) {
+                    return end;
+                }
+                if let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self) {
+                    return LoopEnd::Stop(stop);
+                }
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
@@ -200,7 +207,7 @@ impl Session {
     fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
-        while self.role != Role::Passive && last.elapsed() < SETTLED {
+        while self.live.role != Role::Passive && last.elapsed() < SETTLED {
             let taken = self.take_noting(receiver, |event| {
                 if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
@@ -214,6 +221,19 @@ impl Session {
             }
         }
         end
+    }
+
+    /// Receives what the kernel has counted until now, if it counts for eBPF programs. Returns why the
+    /// run ends, if it does.
+    fn take_counts(&mut self, receiver: &mut impl Receiver) -> Option<LoopEnd> {
+        if !self.sources.count_now() {
+            return None;
+        }
+        match self.take(receiver) {
+            Ok(Taken::Some | Taken::Nothing) => None,
+            Ok(Taken::Break(stop)) => Some(LoopEnd::Stop(stop)),
+            Err(failure) => Some(LoopEnd::Failed(failure)),
+        }
     }
 
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
@@ -387,10 +407,13 @@ impl DropMonitor for Session {
         self.monitoring.with(Monitoring::settings)?.ok()
     }
 
-    fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+    fn switch(&mut self, purpose: Purpose) -> anyhow::Result<()> {
+        self.sources
+            .capture(opening::tracer_settings(&self.live, purpose))?;
+        let reporting = purpose.reporting(self.live.role);
         let switched = self
             .monitoring
             .with(|monitoring| monitoring.switch(reporting));
-        switched.unwrap_or(Ok(()))
+        Ok(switched.unwrap_or(Ok(()))?)
     }
 }

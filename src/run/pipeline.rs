@@ -171,7 +171,10 @@ impl Receiver for Pipeline {
         match event {
             Event::Drop(record) => self.take_record(record),
             // The sources of a capture send no counts.
-            Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
+            Event::Count { .. }
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
         }
     }
 

@@ -37,8 +37,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     if shows_table(command) {
         return match &command.subject {
-            Subject::Live(live) => table::show_live(command, live, |beginning| {
-                announce(beginning, command);
+            Subject::Live(live) => table::show_live(command, live, |beginning, purpose| {
+                announce(beginning, command, purpose.is_counted_by_ebpf(live));
             }),
             Subject::File(file) => table::show_file(command, file),
         };
@@ -65,11 +65,11 @@ fn shows_table(command: &Summary) -> bool {
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
-    let purpose = Purpose::from(command.counting);
+    let purpose = Purpose::of_summary(command, live, &filter);
     let opening = Opening::new(live.source)?;
     let mut counter = Counter::new(command, live.origins, filter)?;
     let mut session = opening.begin(live, purpose, None, |beginning| {
-        announce(beginning, command);
+        announce(beginning, command, purpose.is_counted_by_ebpf(live));
     })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
@@ -93,7 +93,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-fn announce(beginning: Beginning, command: &Summary) {
+fn announce(beginning: Beginning, command: &Summary, ebpf_counts: bool) {
     let by = command.grouping;
     match (beginning, command.counting) {
         (
@@ -115,7 +115,14 @@ fn announce(beginning: Beginning, command: &Summary) {
                 say("this kernel does not report hardware drops: counting software drops only");
             }
         }
-        (Beginning::Tracing, _) => say(format_args!("counting {TRACED}, by {by}")),
+        (Beginning::Tracing, _) => {
+            let place = if ebpf_counts {
+                "in the kernel"
+            } else {
+                "packet by packet"
+            };
+            say(format_args!("counting {TRACED} by {by}, {place}"));
+        }
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };
@@ -298,7 +305,8 @@ impl Receiver for Counter {
         match event {
             Event::Drop(record) => self.advance(record.time)?,
             Event::Count { time, .. } => self.advance(time)?,
-            Event::EndOfCounts { .. } => {}
+            // Live, where the clock ends the intervals.
+            Event::Drops { .. } | Event::Unnamed { .. } | Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
             self.counts.count(&counted);

@@ -45,6 +45,14 @@ enum Waiting {
         record: OwnedRecord,
         count: u64,
     },
+    Drops {
+        record: OwnedRecord,
+        count: u64,
+    },
+    Unnamed {
+        time: Timestamp,
+        count: u64,
+    },
     EndOfCounts {
         is_full: bool,
     },
@@ -132,6 +140,11 @@ impl Merger {
                 let DropRecord { cause, time, .. } = record.record();
                 receive(Event::Count { cause, count, time })
             }
+            Waiting::Drops { record, count } => receive(Event::Drops {
+                record: &record.record(),
+                count,
+            }),
+            Waiting::Unnamed { time, count } => receive(Event::Unnamed { count, time }),
             Waiting::EndOfCounts { is_full } => receive(Event::EndOfCounts { is_full }),
         }
     }
@@ -152,6 +165,11 @@ impl Waiting {
                     count,
                 }
             }
+            Event::Drops { record, count } => Self::Drops {
+                record: OwnedRecord::new(record),
+                count,
+            },
+            Event::Unnamed { count, time } => Self::Unnamed { time, count },
             Event::EndOfCounts { is_full } => Self::EndOfCounts { is_full },
         }
     }
@@ -159,8 +177,10 @@ impl Waiting {
     /// Returns the bytes of memory that the event uses.
     fn size(&self) -> usize {
         let bytes = match self {
-            Self::Drop(record) | Self::Count { record, .. } => record.byte_count(),
-            Self::EndOfCounts { .. } => 0,
+            Self::Drop(record) | Self::Count { record, .. } | Self::Drops { record, .. } => {
+                record.byte_count()
+            }
+            Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
         };
         size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
     }

@@ -75,6 +75,14 @@ impl Grouping {
         Self::ALL[at.map_or(0, |at| (at + Self::ALL.len() - 1) % Self::ALL.len())]
     }
 
+    /// Returns whether the cause of a drop and its input interface decide the group.
+    pub fn needs_no_packet(self) -> bool {
+        match self {
+            Self::Location | Self::Reason | Self::Interface | Self::Module => true,
+            Self::Flow => false,
+        }
+    }
+
     /// Returns the noun for several groups.
     pub fn plural(self) -> &'static str {
         match self {
@@ -113,22 +121,35 @@ pub enum Counted<'r, 'a> {
         /// The number of drops.
         count: u64,
     },
+    /// Drops with equal facts, which an eBPF program counted without sending a packet.
+    Drops {
+        /// Their facts, without a packet.
+        record: &'r DropRecord<'a>,
+        /// The number of drops.
+        count: u64,
+    },
+    /// Drops of which nothing but their number is known. They are counted among the others.
+    Unnamed {
+        /// The number of drops.
+        count: u64,
+    },
 }
 
 impl<'a> Counted<'_, 'a> {
     /// Returns the cause, as far as it is known.
     pub fn cause(&self) -> Cause<'a> {
         match self {
-            Self::Packet(record) => record.cause,
+            Self::Packet(record) | Self::Drops { record, .. } => record.cause,
             Self::Kernel { cause, .. } => *cause,
+            Self::Unnamed { .. } => Cause::Unknown,
         }
     }
 
     /// Returns the packet's input interface.
     pub fn input(&self) -> Option<Interface<'a>> {
         match self {
-            Self::Packet(record) => record.input,
-            Self::Kernel { .. } => None,
+            Self::Packet(record) | Self::Drops { record, .. } => record.input,
+            Self::Kernel { .. } | Self::Unnamed { .. } => None,
         }
     }
 
@@ -136,7 +157,7 @@ impl<'a> Counted<'_, 'a> {
     pub fn flow(&self) -> Option<Flow> {
         match self {
             Self::Packet(record) => packet::flow(record.link.kind, record.data),
-            Self::Kernel { .. } => None,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => None,
         }
     }
 
@@ -144,7 +165,7 @@ impl<'a> Counted<'_, 'a> {
     pub fn protocol(&self) -> Option<EtherType> {
         match self {
             Self::Packet(record) => record.protocol,
-            Self::Kernel { .. } => None,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => None,
         }
     }
 
@@ -152,15 +173,22 @@ impl<'a> Counted<'_, 'a> {
     pub fn is_unseen(&self) -> bool {
         match self {
             Self::Packet(record) => record.original_len == 0,
-            Self::Kernel { .. } => true,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => true,
         }
+    }
+
+    /// Returns whether a reason or an interface that is absent is known to be.
+    fn knows_facts(&self) -> bool {
+        matches!(self, Self::Drops { .. }) || !self.is_unseen()
     }
 
     /// Returns the number of drops.
     pub fn count(&self) -> u64 {
         match self {
             Self::Packet(_) => 1,
-            Self::Kernel { count, .. } => *count,
+            Self::Kernel { count, .. } | Self::Drops { count, .. } | Self::Unnamed { count } => {
+                *count
+            }
         }
     }
 }

@@ -148,7 +148,7 @@ fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &st
 
 fn source(view: &TableView) -> &'static str {
     match (view.counted_by, view.shown().pace) {
-        (CountedBy::Kernel, Pace::Clock { .. }) => ", counted by the kernel",
+        (CountedBy::Kernel | CountedBy::Programs, Pace::Clock { .. }) => ", counted by the kernel",
         _ => "",
     }
 }

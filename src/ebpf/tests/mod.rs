@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, ProgramSettings, program};
+use super::program::{ProgramRole, ProgramSettings, counting_program, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -22,6 +22,25 @@ fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
     program(&layout, role, ProgramSettings { snaplen })
+}
+
+fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
+    let bytes = fixture(kernel);
+    let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
+    counting_program(&layout, role)
+}
+
+/// A listing without the offsets of members, which have a name behind them.
+fn plain(program: &EbpfProgram) -> Vec<String> {
+    let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
+    let listing = program.to_string();
+    let lines = listing.lines().map(|line| {
+        let words = line
+            .split(' ')
+            .filter(|word| !(line.contains("->") && is_offset(word)));
+        words.collect()
+    });
+    lines.collect()
 }
 
 /// Holds a listing against the one in this folder. `UPDATE_GOLDEN=1` writes it anew.
@@ -49,23 +68,17 @@ fn the_listing_names_every_member() {
         "second.listing",
         &write("6.12", ProgramRole::Second, 128).to_string(),
     );
+    check(
+        "counting.listing",
+        &write_counting("6.12", ProgramRole::First).to_string(),
+    );
 }
 
 #[test]
 fn kernels_differ_in_nothing_but_offsets() {
-    // The listing without the offsets of members, which have a name behind them.
-    let plain = |kernel| {
-        let listing = write(kernel, ProgramRole::First, u32::MAX).to_string();
-        let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
-        let lines = listing.lines().map(|line| {
-            let words = line
-                .split(' ')
-                .filter(|word| !(line.contains("->") && is_offset(word)));
-            words.collect::<String>()
-        });
-        lines.collect::<Vec<_>>()
-    };
-    let usual = plain("6.12");
+    let capturing = |kernel| plain(&write(kernel, ProgramRole::First, u32::MAX));
+    let counting = |kernel| plain(&write_counting(kernel, ProgramRole::First));
+    let usual = (capturing("6.12"), counting("6.12"));
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -75,7 +88,7 @@ fn kernels_differ_in_nothing_but_offsets() {
             let KernelField { name, offset, size } = field;
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
-        assert_eq!(plain(kernel), usual, "{kernel}");
+        assert_eq!((capturing(kernel), counting(kernel)), usual, "{kernel}");
     }
     check("offsets", &offsets);
 }
@@ -84,21 +97,25 @@ fn kernels_differ_in_nothing_but_offsets() {
 fn every_jump_goes_forwards_into_the_program() {
     for role in [ProgramRole::First, ProgramRole::Second] {
         for kernel in KERNELS {
-            let code = write(kernel, role, 128).encode(|map| match map {
-                Map::Scratch => 5,
-                Map::Buffers => 6,
-            });
-            let len = code.len();
-            for (at, instruction) in code.iter().enumerate() {
-                let [code, _, low, high, ..] = instruction.to_ne_bytes();
-                let class = code & 7;
-                // Neither a call nor the exit.
-                if class == 5 && !matches!(code, 0x85 | 0x95) {
-                    let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
-                    assert!(distance > 0 && at + 1 + distance < len, "{at}");
+            let capturing = write(kernel, role, 128);
+            for program in [capturing, write_counting(kernel, role)] {
+                let code = program.encode(|map| match map {
+                    Map::Scratch => 5,
+                    Map::Buffers => 6,
+                    Map::Counts => 7,
+                });
+                let len = code.len();
+                for (at, instruction) in code.iter().enumerate() {
+                    let [code, _, low, high, ..] = instruction.to_ne_bytes();
+                    let class = code & 7;
+                    // Neither a call nor the exit.
+                    if class == 5 && !matches!(code, 0x85 | 0x95) {
+                        let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
+                        assert!(distance > 0 && at + 1 + distance < len, "{at}");
+                    }
                 }
+                assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
             }
-            assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
         }
     }
 }

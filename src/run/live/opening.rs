@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::net_dm::socket::KernelConversation;
 use crate::record::Timestamp;
 use crate::source::Source;
-use crate::source::ebpf::Ebpf;
+use crate::source::ebpf::{Ebpf, EbpfCounts};
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 
@@ -73,7 +73,7 @@ impl Opening {
             sources: Sources::new(vec![begun.source]),
             monitoring: self.monitoring,
             requests: self.requests,
-            role: live.role,
+            live: *live,
             took_over: begun.took_over,
             was_on: begun.was_on,
             attached: begun.attached,
@@ -119,25 +119,39 @@ struct BegunSource {
 
 /// Attaches eBPF programs.
 fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSource, TracerError> {
-    let wanted = TracerSettings {
-        program: ProgramSettings {
-            snaplen: purpose.snaplen(live.role),
-        },
-        buffer_bytes: live.buffer.map(|bytes| bytes as usize),
-        memory: capacity::buffer_bytes() as usize,
-    };
-    let source = Ebpf::new(wanted, family, live.not_packets)?;
+    if purpose.is_counted_by_ebpf(live) {
+        return Ok(BegunSource::traced(Box::new(EbpfCounts::new(family)?)));
+    }
+    let source = Ebpf::new(tracer_settings(live, purpose), family, live.not_packets)?;
     if let Some(bytes) = source.small_buffers() {
         say(format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
         ));
         hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
     }
-    Ok(BegunSource {
-        source: Box::new(source),
-        took_over: false,
-        was_on: true,
-        attached: None,
-        rest: Duration::ZERO,
-    })
+    Ok(BegunSource::traced(Box::new(source)))
+}
+
+impl BegunSource {
+    /// A source that is eBPF programs.
+    fn traced(source: Box<dyn Source>) -> Self {
+        Self {
+            source,
+            took_over: false,
+            was_on: true,
+            attached: None,
+            rest: Duration::ZERO,
+        }
+    }
+}
+
+/// Returns the settings of eBPF programs that capture.
+pub(super) fn tracer_settings(live: &Live, purpose: Purpose) -> TracerSettings {
+    TracerSettings {
+        program: ProgramSettings {
+            snaplen: purpose.snaplen(live.role),
+        },
+        buffer_bytes: live.buffer.map(|bytes| bytes as usize),
+        memory: capacity::buffer_bytes() as usize,
+    }
 }

@@ -140,10 +140,10 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
 pub fn show_live(
     command: &Summary,
     live: &Live,
-    mut announce: impl FnMut(Beginning),
+    mut announce: impl FnMut(Beginning, Purpose),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let purpose = Purpose::from(command.counting);
+    let purpose = Purpose::of_summary(command, live, &filter);
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
         Counting::Packets => CountedBy::Packets,
@@ -154,7 +154,11 @@ pub fn show_live(
             Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
             Beginning::Tracing => {
                 subject = "software drops".into();
-                counted_by = CountedBy::Packets;
+                counted_by = if purpose.is_counted_by_ebpf(live) {
+                    CountedBy::Programs
+                } else {
+                    CountedBy::Packets
+                };
             }
             Beginning::Listening(settings) => {
                 subject = "drops of another program's monitoring".into();
@@ -164,7 +168,7 @@ pub fn show_live(
                 };
             }
         }
-        announce(beginning);
+        announce(beginning, purpose);
     })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
