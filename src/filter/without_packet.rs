@@ -20,9 +20,8 @@ fn is_decided(expr: &Expr) -> bool {
             is_decided(&chain.first) && rest.all(|(_, expr)| is_decided(expr))
         }
         Expr::Not(expr) => is_decided(expr),
-        Expr::Inner(_) => false,
         Expr::Primitive(Primitive::Drop(word)) => is_known(word),
-        Expr::Primitive(_) => false,
+        Expr::Inner(_) | Expr::Primitive(_) => false,
     }
 }
 

@@ -5,7 +5,7 @@ machine itself.
     ebpf_counts.py DWDUMP [CHECK …]     as root; makes drops in network namespaces of its own
 
 The checks: `kinds`, each with its reason and number; `flood`, of two CPUs at once; `full`, more combinations
-than the kernel has room for; `packets`, what needs them. What dwdump counts in all has to be what the
+than the kernel has room for; `packets`, what needs them; `table`, which asks for them later. What dwdump counts in all has to be what the
 tracepoint fired, by perf's count. What this kernel cannot do is left out, and said.
 """
 
@@ -17,12 +17,15 @@ import json
 import multiprocessing
 import os
 import pathlib
+import pty
 import re
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -249,11 +252,56 @@ def check_packets(dwdump):
     count.check_sum("packets")
 
 
+def check_table(dwdump):
+    """The table counts in the kernel until a key asks for what needs packets."""
+    terminal, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    arguments = ["--source", "ebpf", "--summary=0.2", "-i", str(INDEX + 1)]
+    process = subprocess.Popen(
+        [dwdump, *arguments], stdin=inner, stdout=inner, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    PROCESSES.append(process)
+    screen = b""
+
+    def watch(seconds):
+        nonlocal screen
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([terminal], [], [], left)[0]:
+                screen += os.read(terminal, 4096)
+
+    watch(2)
+    assert b"counted by the kernel" in screen
+    send("NO_SOCKET", 10)
+    watch(1)
+    # By reason, by interface, by flow.
+    os.write(terminal, b"gg")
+    watch(1)
+    send("NO_SOCKET", 10)
+    watch(1)
+    assert b"the kernel sends packets now" not in screen
+    os.write(terminal, b"g")
+    watch(2)
+    assert b"the kernel sends packets now" in screen
+    send("NO_SOCKET", 10)
+    watch(1)
+    os.write(terminal, b"q")
+    text = process.stderr.read()
+    assert process.wait() == 0, text
+    os.close(inner)
+    os.close(terminal)
+    assert "30 drops counted\n" in text, text
+    assert "20 counted without a packet\n" in text, text
+    assert f"10 of udp {NEAR4}:40000 > {FAR4}:{network.CLOSED_PORT}\n" in text, text
+
+
 CHECKS = {
     "kinds": check_kinds,
     "flood": check_flood,
     "full": check_full,
     "packets": check_packets,
+    "table": check_table,
 }
 
 

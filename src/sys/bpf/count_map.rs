@@ -12,7 +12,7 @@ const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
 /// The most CPUs that a kernel can be built for, on any architecture (`CONFIG_NR_CPUS`).
 const MAX_CPUS: usize = 8192;
 /// Keys that one call reads; far more than one slot of a hash map ever holds.
-const BATCH: usize = 1024;
+const BATCH: u32 = 1024;
 
 /// A hash map of counts. A program adds to the number of its own CPU.
 pub struct CountMap {
@@ -33,8 +33,8 @@ impl CountMap {
             fd: create_map(MAP_TYPE_PERCPU_HASH, len, 8, entries)?,
             key_len,
             cpus,
-            keys: vec![0; BATCH * key_len],
-            numbers: vec![0; BATCH * cpus],
+            keys: vec![0; BATCH as usize * key_len],
+            numbers: vec![0; BATCH as usize * cpus],
         })
     }
 
@@ -49,7 +49,7 @@ impl CountMap {
             attributes[1] = (&raw mut next).expose_provenance() as u64;
             attributes[2] = self.keys.as_mut_ptr().expose_provenance() as u64;
             attributes[3] = self.numbers.as_mut_ptr().expose_provenance() as u64;
-            attributes[4] = pair(BATCH as u32, number(self.fd.as_fd()));
+            attributes[4] = pair(BATCH, number(self.fd.as_fd()));
             // SAFETY: the kernel reads the 4 bytes of `place`, unless it is null, and writes the 4 of `next`;
             // it writes at most `BATCH` keys of `key_len` bytes, and as many values, each of which has 8
             // bytes for each of the `cpus` that it counted itself: the lengths of `keys` and `numbers`.
