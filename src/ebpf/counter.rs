@@ -25,7 +25,7 @@ pub const MAX_KEYS: u32 = 10_240;
 pub struct DropCounter {
     programs: ProgramPair,
     map: CountMap,
-    progress: Progress,
+    last: LastCounts,
 }
 
 /// Numbers that the programs keep beside the counts, since the start.
@@ -39,11 +39,11 @@ pub struct Aside {
 
 /// The counts up to the last reading.
 #[derive(Default)]
-struct Progress {
+struct LastCounts {
     last: HashMap<CountKey, u64, RandomState>,
 }
 
-impl Progress {
+impl LastCounts {
     /// Returns by how much a count has grown since it was read last.
     fn advance(&mut self, key: CountKey, total: u64) -> u64 {
         let last = self.last.insert(key, total).unwrap_or(0);
@@ -67,14 +67,14 @@ impl DropCounter {
         let counter = Self {
             programs,
             map,
-            progress: Progress::default(),
+            last: LastCounts::default(),
         };
         Ok((counter, reasons))
     }
 
     /// Calls `take` with every key of which drops were counted since the last call, and their number.
     pub fn read(&mut self, mut take: impl FnMut(&CountKey, u64)) -> io::Result<()> {
-        let progress = &mut self.progress;
+        let progress = &mut self.last;
         self.map.each(|key, total| {
             let Some(key) = CountKey::decode(key) else {
                 return;
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_counted() {
-        let mut progress = Progress::default();
+        let mut progress = LastCounts::default();
         assert_eq!(progress.advance(key(1), 5), 5);
         assert_eq!(progress.advance(key(2), 7), 7);
         assert_eq!(progress.advance(key(1), 5), 0);

@@ -45,6 +45,8 @@ ROOM = 10240
 @contextlib.contextmanager
 def cable():
     """Two network namespaces, and a cable between them whose far end drops what is sent."""
+    # Where it is built in, or not at all, this is no error.
+    subprocess.run(["modprobe", "--quiet", "veth"], check=False)
     network.ip(f"netns add {NEAR}\nnetns add {FAR}\n")
     try:
         network.ip(
@@ -179,12 +181,13 @@ def check_kinds(dwdump):
     assert count.rows == dict.fromkeys(kinds, 10), count.rows
     assert len(count.intervals) > 1
 
-    # The same by place: one for each kind, and by interface.
+    # The same by place, where several kinds may have one, and by interface.
     count = Count(dwdump, "--summary", "iface", INDEX + 1)
     for kind in kinds:
         send(kind, 10)
     count.end()
-    assert sorted(count.rows.values()) == [10] * 4, count.rows
+    assert sum(count.rows.values()) == 40, count.rows
+    assert all(drops % 10 == 0 for drops in count.rows.values()), count.rows
     assert "udp" in "".join(sorted(count.rows)), count.rows
     count = Count(dwdump, "--by", "interface", "not reason UDP_CSUM")
     for kind in kinds:
@@ -264,28 +267,27 @@ def check_table(dwdump):
     PROCESSES.append(process)
     screen = b""
 
-    def watch(seconds):
+    def wait_for(text):
+        """Slow in a guest: the symbols of the kernel are read first."""
         nonlocal screen
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        end = time.monotonic() + 60
+        while text not in screen:
+            left = end - time.monotonic()
+            assert left > 0 and process.poll() is None, (text, screen[-500:])
             if select.select([terminal], [], [], left)[0]:
                 screen += os.read(terminal, 4096)
 
-    watch(2)
-    assert b"counted by the kernel" in screen
+    wait_for(b"counted by the kernel")
     send("NO_SOCKET", 10)
-    watch(1)
-    # By reason, by interface, by flow.
-    os.write(terminal, b"gg")
-    watch(1)
+    # ^L has it draw the whole screen.
+    os.write(terminal, b"gg\x0c")
+    wait_for(b"drops by interface, counted by the kernel")
     send("NO_SOCKET", 10)
-    watch(1)
     assert b"the kernel sends packets now" not in screen
+    # By flow.
     os.write(terminal, b"g")
-    watch(2)
-    assert b"the kernel sends packets now" in screen
+    wait_for(b"the kernel sends packets now")
     send("NO_SOCKET", 10)
-    watch(1)
     os.write(terminal, b"q")
     text = process.stderr.read()
     assert process.wait() == 0, text

@@ -26,7 +26,7 @@ pub struct EbpfCounts {
     capture: Option<(TracerSettings, Ebpf)>,
     /// Captured until other settings were needed; its last packets still wait.
     last: Option<Ebpf>,
-    /// What earlier ones lost and left out.
+    /// Lost and left out by earlier ones.
     past: (Loss, LeftOut),
     family: Option<u16>,
 }
@@ -111,7 +111,10 @@ impl Source for EbpfCounts {
 
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
         if std::mem::take(&mut self.is_due) {
-            return self.read(receive);
+            let taken = self.read(receive)?;
+            if taken != Taken::Nothing {
+                return Ok(taken);
+            }
         }
         if let Some(last) = &mut self.last {
             let taken = last.take(receive)?;
@@ -188,7 +191,7 @@ impl Source for EbpfCounts {
     }
 }
 
-/// What a key says of its drops, as a report without a packet.
+/// Returns the facts in a key, as a report without a packet.
 fn report(key: &CountKey) -> Report<'_> {
     let end = memchr::memchr(0, &key.name).unwrap_or(key.name.len());
     let device = SkbDevice {

@@ -19,7 +19,7 @@ pub struct CountMap {
     fd: OwnedFd,
     key_len: usize,
     cpus: usize,
-    /// What one call reads: keys, and for each the number of every CPU.
+    /// The place for one call's answer: keys, and for each the number of every CPU.
     keys: Vec<u8>,
     numbers: Vec<u64>,
 }
