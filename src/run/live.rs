@@ -33,6 +33,9 @@ use crate::source::{Event, LeftOut, Taken};
 const PAUSE: Duration = Duration::from_millis(5);
 /// If no drop from before the end has arrived for this long, none will.
 const SETTLED: Duration = Duration::from_millis(100);
+/// In a flood, the clock is read once in so many rounds. A virtual machine's clock can cost as much as
+/// several drops, and a round takes 32 of them at most.
+const ROUNDS_PER_CLOCK: u32 = 16;
 
 /// The reason for which the event loop ended.
 pub enum LoopEnd {
@@ -129,41 +132,23 @@ impl Session {
         let mut probe = Probe::new(self.live.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
+        let mut rounds = 0_u32;
         loop {
             if self.requests.end() {
                 return self.settle(LoopEnd::Signal, receiver);
             }
-            let now = Instant::now();
-            if probe.is_due(now) {
-                if self.is_tracing() {
-                    probe.skip();
-                } else if let Some(Some(_)) =
-                    self.monitoring.with(|monitoring| probe.check(monitoring))
-                {
-                    return LoopEnd::Disturbed;
-                }
-                if diagnostics::is_redirected() {
-                    loss_watch.tell(self.loss());
-                }
-            }
             if self.requests.counts() {
-                if let Some(end) = self.take_counts(receiver) {
+                if let ControlFlow::Break(end) = self.take_counts(receiver) {
                     return end;
                 }
                 let loss = self.loss();
                 receiver.report(loss);
             }
-            let due = receiver.due();
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return self.settle(LoopEnd::Duration, receiver);
-            }
-            if due.is_some_and(|due| now >= due) {
-                if let Some(end) = self.take_counts(receiver) {
-                    return end;
-                }
-                if let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self) {
-                    return LoopEnd::Stop(stop);
-                }
+            if rounds % ROUNDS_PER_CLOCK == 0
+                && let ControlFlow::Break(end) =
+                    self.attend_to_times(Instant::now(), &mut probe, &mut loss_watch, receiver)
+            {
+                return end;
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
@@ -174,9 +159,10 @@ impl Session {
                 Ok(Taken::Some) => {
                     probe.saw_alerts();
                     has_rested = false;
+                    rounds = rounds.wrapping_add(1);
                     continue;
                 }
-                Ok(Taken::Nothing) => {}
+                Ok(Taken::Nothing) => rounds = 0,
                 Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
                 Err(failure) => return LoopEnd::Failed(failure),
             }
@@ -202,6 +188,37 @@ impl Session {
         }
     }
 
+    /// Does what it is time for, and returns the end of the run if that is among it.
+    fn attend_to_times(
+        &mut self,
+        now: Instant,
+        probe: &mut Probe,
+        loss_watch: &mut LossWatch,
+        receiver: &mut impl Receiver,
+    ) -> ControlFlow<LoopEnd> {
+        if probe.is_due(now) {
+            if self.is_tracing() {
+                probe.skip();
+            } else if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring))
+            {
+                return ControlFlow::Break(LoopEnd::Disturbed);
+            }
+            if diagnostics::is_redirected() {
+                loss_watch.tell(self.loss());
+            }
+        }
+        let due = receiver.due();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return ControlFlow::Break(self.settle(LoopEnd::Duration, receiver));
+        }
+        if due.is_some_and(|due| now >= due) {
+            self.take_counts(receiver)?;
+            let attended = receiver.attend(Attention::Due, self);
+            return attended.map_break(LoopEnd::Stop);
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Receives what was dropped until now. STOP discards, uncounted, the alerts in the kernel's
     /// queues, and after a flood the kernel needs a second to send them.
     fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
@@ -223,16 +240,15 @@ impl Session {
         end
     }
 
-    /// Receives what the kernel has counted until now, if it counts for eBPF programs. Returns why the
-    /// run ends, if it does.
-    fn take_counts(&mut self, receiver: &mut impl Receiver) -> Option<LoopEnd> {
+    /// Receives what eBPF programs have counted until now, if they count.
+    fn take_counts(&mut self, receiver: &mut impl Receiver) -> ControlFlow<LoopEnd> {
         if !self.sources.count_now() {
-            return None;
+            return ControlFlow::Continue(());
         }
         match self.take(receiver) {
-            Ok(Taken::Some | Taken::Nothing) => None,
-            Ok(Taken::Break(stop)) => Some(LoopEnd::Stop(stop)),
-            Err(failure) => Some(LoopEnd::Failed(failure)),
+            Ok(Taken::Some | Taken::Nothing) => ControlFlow::Continue(()),
+            Ok(Taken::Break(stop)) => ControlFlow::Break(LoopEnd::Stop(stop)),
+            Err(failure) => ControlFlow::Break(LoopEnd::Failed(failure)),
         }
     }
 
