@@ -110,7 +110,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
         let lost = loss.sum();
         let text = match lost {
             0 => "none lost".to_owned(),
-            lost if columns < usize::from(WIDE) || loss.perf > 0 => {
+            lost if columns < usize::from(WIDE) || loss.perf + loss.interrupts > 0 => {
                 format!("{} lost", count(lost))
             }
             _ => format!(

@@ -154,7 +154,7 @@ class Count:
         return {
             "counted": self.number("drops? counted"),
             "rejected": self.number("drops? rejected"),
-            "lost": self.number("packets? lost in the perf buffers"),
+            "lost": self.number("packets? lost in interrupts"),
             "no packets": self.number("drops? left out: netlink"),
             "undecided": self.number("drops? neither counted nor rejected"),
         }

@@ -257,17 +257,20 @@ impl LiveTable {
 
 fn loss_lines(loss: Option<Loss>) -> [String; 2] {
     let [queue, buffer] = match loss {
-        Some(loss) => [loss.queue, loss.socket.saturating_add(loss.perf)]
+        Some(loss) => [loss.queue, loss.sum().saturating_sub(loss.queue)]
             .map(|lost| Plural(lost, "packet").to_string()),
         None => ["unknown", "unknown"].map(str::to_owned),
     };
     // Either a socket's or eBPF's.
-    let name = match loss {
-        Some(Loss { perf: 1.., .. }) => "buffer",
-        _ => "socket",
+    let label = match loss {
+        Some(Loss {
+            interrupts: 1.., ..
+        }) => "lost otherwise",
+        Some(Loss { perf: 1.., .. }) => "lost in buffer",
+        _ => "lost in socket",
     };
     [
         format!("lost in queue  {queue}"),
-        format!("lost in {name} {buffer}"),
+        format!("{label} {buffer}"),
     ]
 }

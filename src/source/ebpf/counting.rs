@@ -138,7 +138,7 @@ impl Source for EbpfCounts {
 
     fn loss(&self) -> io::Result<Loss> {
         let (mut loss, _) = self.past;
-        loss.perf += self.counter.lost()?;
+        loss.interrupts += self.counter.lost()?;
         for capture in self.captures() {
             loss += capture.loss()?;
         }
