@@ -1,7 +1,8 @@
 //! dwdump: tcpdump for the packets that the kernel dropped.
 //!
 //! The kernel's drop monitor (generic netlink family NET_DM) reports the packets that the kernel
-//! drops, with location and reason. This crate reads those reports, live or from a file, and
+//! drops, with location and reason; eBPF programs at the same tracepoint capture what it skips. This crate reads
+//! those reports, live or from a file, and
 //! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
 //! calls [`cli::parse`] and [`run::run`], or [`extcap::answer`] where Wireshark started it.
 //!
@@ -37,6 +38,7 @@
 //! | Where is the live table drawn? | `table/draw.rs`; `run/table/` runs it |
 //! | Where does the hint below an error come from? | The error's own `hint()`, such as in `net_dm/control/refusal.rs`; `run/failure.rs` prints it; `cli/usage_error.rs` for the command line |
 //! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
+//! | Which sources does a live run have? | `run/live/choice.rs` chooses them, `run/beginning.rs` has the words for it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
 //! | Where is the eBPF program made? | `ebpf/program.rs` and its folder, by `ebpf/assembler.rs` |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
@@ -91,7 +93,8 @@
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
 //!   options are reused. From file to file, only a packet
 //!   whose cause is not among the recent ones allocates.
-//!   Several live sources in one run copy each record once, to order them.
+//!   Of several live sources in one run, a record is copied once where an earlier one of another
+//!   source may still come.
 //! - A record that is read back from a file of dwdump equals the written one in every field.
 //! - However a run ends, the kernel's settings are restored. If the main thread is stuck in a write, the
 //!   thread that handles signals does it: see `net_dm::monitoring` and `run::signals`. Monitoring that

@@ -30,10 +30,10 @@ const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
 /// Records until whoever waits is woken: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
-/// Reports that are handed on before their room is given back.
-const BATCH: usize = 1024;
+/// The most reports that are handed on before their room is given back.
+pub const BATCH: usize = 1024;
 /// A program ends within microseconds, so whatever is older than this has been written, on every CPU.
-const SETTLED_NANOS: u64 = 1_000_000;
+pub const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -76,26 +76,37 @@ fn behind_colon(log: &str) -> String {
 }
 
 impl TracerError {
-    /// Says what to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        let refused = match self {
-            Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
-            }
+    /// Returns the kernel's refusal.
+    fn refusal(&self) -> Option<&io::Error> {
+        match self {
             Self::Map(error)
             | Self::Load { error, .. }
             | Self::Buffer(error)
             | Self::Attach(error)
-            | Self::NoBtf(error) => error.raw_os_error(),
-            Self::Btf(_) | Self::Layout(_) => return None,
-        };
+            | Self::NoBtf(error) => Some(error),
+            Self::Btf(_) | Self::Layout(_) => None,
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub fn lacks_privileges(&self) -> bool {
+        let errno = self.refusal().and_then(io::Error::raw_os_error);
+        matches!(errno, Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// Says what to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        let refusal = self.refusal()?;
+        if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
+            return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
+        }
         if is_confidential() {
             return Some(
                 "the kernel's lockdown is `confidentiality`, which forbids programs that read its memory: \
                  --source netdm works there",
             );
         }
-        matches!(refused, Some(libc::EPERM | libc::EACCES))
+        self.lacks_privileges()
             .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
     }
 }
@@ -109,7 +120,7 @@ fn is_confidential() -> bool {
 /// The settings of the programs and their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracerSettings {
-    /// What the programs capture.
+    /// The settings of the programs themselves.
     pub program: ProgramSettings,
     /// Bytes of all buffers together; `None`: as many as serve most floods.
     pub buffer_bytes: Option<usize>,
@@ -247,6 +258,11 @@ impl Tracer {
         Ok(self.programs.sum(lost)? + self.programs.missed()?)
     }
 
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.buffer_bytes / self.buffers.len().max(1)
+    }
+
     /// Returns how many records could not be read.
     pub fn damaged(&self) -> u64 {
         self.damaged
@@ -298,6 +314,8 @@ fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
 mod tests {
     use super::*;
 
+    use crate::ebpf::program::DropSelection;
+
     const MB: usize = 1024 * 1024;
 
     #[test]
@@ -305,7 +323,10 @@ mod tests {
         #[track_caller]
         fn check(memory: usize, cpus: usize, all: usize) {
             let wanted = TracerSettings {
-                program: ProgramSettings { snaplen: 0 },
+                program: ProgramSettings {
+                    selection: DropSelection::All,
+                    snaplen: 0,
+                },
                 buffer_bytes: None,
                 memory,
             };

@@ -132,6 +132,31 @@ pub struct About {
     /// The operand that its word in the filter expects; `None` if the filter has no such word, or
     /// one that does more than compare the value.
     pub wanted: Option<&'static str>,
+    /// The sources that tell it live.
+    pub told_by: Tellers,
+}
+
+impl About {
+    /// The parts that few rows have.
+    const USUAL: Self = Self {
+        key: "",
+        name: "",
+        what: "",
+        origin: None,
+        commented: Commented::Always,
+        line: None,
+        wanted: None,
+        told_by: Tellers::Both,
+    };
+}
+
+/// The live sources that tell a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tellers {
+    /// The drop monitor and eBPF programs.
+    Both,
+    /// eBPF programs alone.
+    Ebpf,
 }
 
 /// The packets of a file that have a fact in a comment.
@@ -165,7 +190,7 @@ macro_rules! facts {
             /// Returns its description.
             pub const fn about(self) -> &'static About {
                 match self {
-                    $(Self::$fact => const { &About { $($about)* } }),*
+                    $(Self::$fact => const { &About { $($about)* ..About::USUAL } }),*
                 }
             }
 

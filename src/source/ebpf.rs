@@ -20,7 +20,7 @@ use super::devices::{DeviceTable, LOOPBACK, own_namespace};
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
-use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
+use crate::ebpf::tracer::{BATCH, SETTLED_NANOS, Tracer, TracerError, TracerSettings, Until};
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
@@ -39,6 +39,8 @@ pub struct Ebpf {
     completer: Completer,
     /// Earlier drops are left out, by the monotonic clock in nanoseconds.
     beginning: u64,
+    /// The time up to which all reports have been taken.
+    settled: Option<Timestamp>,
     /// The programs are detached.
     is_ended: bool,
 }
@@ -72,6 +74,7 @@ impl Ebpf {
             timer,
             completer: Completer::new(reasons, symbols, family, not_packets),
             beginning: 0,
+            settled: None,
             is_ended: false,
         })
     }
@@ -80,6 +83,11 @@ impl Ebpf {
     fn stop(&mut self) {
         self.tracer.detach();
         self.is_ended = true;
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.tracer.cpu_buffer_bytes()
     }
 
     /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
@@ -124,11 +132,21 @@ impl Source for Ebpf {
             completer.hand_on(&report, time, receive)
         });
         completer.left_out.damaged_messages = self.tracer.damaged();
+        self.settled = match taken {
+            ControlFlow::Continue(0..BATCH) => Some(Timestamp(
+                now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),
+            )),
+            _ => None,
+        };
         Ok(match taken {
             ControlFlow::Break(()) => Taken::Break(()),
             ControlFlow::Continue(0) => Taken::Nothing,
             ControlFlow::Continue(_) => Taken::Some,
         })
+    }
+
+    fn settled(&self) -> Option<Timestamp> {
+        self.settled
     }
 
     fn end(&mut self) -> io::Result<()> {

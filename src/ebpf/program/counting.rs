@@ -11,8 +11,8 @@ use super::super::layout::{DEVICE_NAME_LEN, KernelLayout};
 use super::super::report;
 use super::frame::NO_MAC_HEADER;
 use super::{
-    CONTEXT, ProgramRole, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, RECORD_LEN, RECORDS, SKB,
-    STACK,
+    CONTEXT, DropSelection, ProgramRole, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, RECORD_LEN,
+    RECORDS, SKB, STACK,
 };
 
 /// A key of the map of counts: what drops that are counted together have in common.
@@ -102,6 +102,7 @@ pub fn counting_program(layout: &KernelLayout, role: ProgramRole) -> EbpfProgram
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
+        selection: DropSelection::All,
         snaplen: 0,
     };
     writer.write_counting(role);

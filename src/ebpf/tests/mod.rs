@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, ProgramSettings, counting_program, program};
+use super::program::{DropSelection, ProgramRole, ProgramSettings, counting_program, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -19,9 +19,19 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
+    write_selecting(DropSelection::All, kernel, role, snaplen)
+}
+
+fn write_selecting(
+    selection: DropSelection,
+    kernel: &str,
+    role: ProgramRole,
+    snaplen: u32,
+) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, ProgramSettings { snaplen })
+    let settings = ProgramSettings { selection, snaplen };
+    program(&layout, role, settings)
 }
 
 fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
@@ -75,6 +85,16 @@ fn the_listing_names_every_member() {
 }
 
 #[test]
+fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
+    let listing = |role| {
+        let selection = DropSelection::WithoutMacHeader;
+        write_selecting(selection, "6.12", role, u32::MAX).to_string()
+    };
+    check("first-beside.listing", &listing(ProgramRole::First));
+    check("second-beside.listing", &listing(ProgramRole::Second));
+}
+
+#[test]
 fn kernels_differ_in_nothing_but_offsets() {
     let capturing = |kernel| plain(&write(kernel, ProgramRole::First, u32::MAX));
     let counting = |kernel| plain(&write_counting(kernel, ProgramRole::First));
@@ -95,9 +115,14 @@ fn kernels_differ_in_nothing_but_offsets() {
 
 #[test]
 fn every_jump_goes_forwards_into_the_program() {
-    for role in [ProgramRole::First, ProgramRole::Second] {
+    let roles = [ProgramRole::First, ProgramRole::Second];
+    let selections = [DropSelection::All, DropSelection::WithoutMacHeader];
+    for (role, selection) in roles
+        .into_iter()
+        .flat_map(|role| selections.map(|one| (role, one)))
+    {
         for kernel in KERNELS {
-            let capturing = write(kernel, role, 128);
+            let capturing = write_selecting(selection, kernel, role, 128);
             for program in [capturing, write_counting(kernel, role)] {
                 let code = program.encode(|map| match map {
                     Map::Scratch => 5,
