@@ -1,5 +1,4 @@
-//! The programs at work: loads and attaches them, reads their records in the order of time, and counts
-//! what was lost.
+//! Loads and attaches the programs, reads their reports in order of time, and counts the lost drops.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,17 +21,17 @@ use super::ring::Records;
 use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
-/// The least bytes of a CPU's buffer: two of the largest records, and then a power of two.
+/// The minimum size of a CPU's buffer, in bytes: two of the largest records, rounded up to a power of two.
 const MIN_BUFFER_BYTES: usize = 256 * 1024;
-/// And the most, by default.
+/// The default maximum of a CPU's buffer, in bytes.
 const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
-/// All buffers, by default, where each has more than the least.
+/// The default maximum of all buffers together, in bytes, unless their minimum is more.
 const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
-/// Records until whoever waits is woken: a wake-up costs as much as a dozen records.
+/// The number of records that wake this process: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
-/// The most reports that are handed on before their room is given back.
+/// The most reports that are passed on before the kernel gets their space back.
 pub const BATCH: usize = 1024;
-/// A program ends within microseconds, so whatever is older than this has been written, on every CPU.
+/// The age from which on all reports have been written, on every CPU: a program ends within microseconds.
 pub const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
@@ -41,14 +40,14 @@ pub enum TracerError {
     /// The kernel's BTF cannot be read.
     #[error("cannot read {VMLINUX}")]
     NoBtf(#[source] io::Error),
-    /// Nor understood.
-    #[error("cannot understand {VMLINUX}")]
+    /// The kernel's BTF cannot be parsed.
+    #[error("cannot parse {VMLINUX}")]
     Btf(#[from] BtfError),
-    /// The kernel lacks what the program reads.
+    /// The kernel's structures lack something that the program reads.
     #[error("cannot write an eBPF program for this kernel")]
     Layout(#[from] LayoutError),
     /// The kernel refuses a map.
-    #[error("cannot make an eBPF map")]
+    #[error("cannot create an eBPF map")]
     Map(#[source] io::Error),
     /// The kernel refuses the program.
     #[error("cannot load the eBPF program{}", behind_colon(.log))]
@@ -56,11 +55,11 @@ pub enum TracerError {
         /// The kernel's error.
         #[source]
         error: io::Error,
-        /// The verifier's last line, where it said something.
+        /// The last line of the verifier's log; empty if there is none.
         log: String,
     },
     /// The kernel refuses a buffer.
-    #[error("cannot make a perf buffer")]
+    #[error("cannot create a perf buffer")]
     Buffer(#[source] io::Error),
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
@@ -102,8 +101,8 @@ impl TracerError {
         }
         if is_confidential() {
             return Some(
-                "the kernel's lockdown is `confidentiality`, which forbids programs that read its memory: \
-                 --source netdm works there",
+                "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
+                 --source netdm still works",
             );
         }
         self.lacks_privileges()
@@ -122,34 +121,34 @@ fn is_confidential() -> bool {
 pub struct TracerSettings {
     /// The settings of the programs themselves.
     pub program: ProgramSettings,
-    /// Bytes of all buffers together; `None`: as many as serve most floods.
+    /// The size of all buffers together, in bytes; `None` chooses one that is enough for most floods.
     pub buffer_bytes: Option<usize>,
-    /// Bytes of this machine's memory that they may take.
+    /// The memory that a chosen size may take, in bytes.
     pub memory: usize,
 }
 
-/// Which reports are taken.
+/// The reports to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Those of drops before this time of the monotonic clock, less what a CPU may be late.
+    /// Those that are certainly complete at this time of the monotonic clock.
     Time(u64),
-    /// All.
+    /// All, because no program runs any more.
     End,
 }
 
-/// The programs, attached.
+/// The attached programs, and the buffers that they write to.
 pub struct Tracer {
     programs: ProgramPair,
-    /// The kernel takes the buffers out of it when it is closed.
+    /// Kept open, because the kernel removes the buffers from it when it is closed.
     _map: PerfEventArray,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
-    /// A record that goes on at its buffer's beginning, in one piece.
+    /// A copy of the last record that continued at the beginning of its buffer.
     joined: Vec<u8>,
     damaged: u64,
     /// Bytes of all buffers together.
     pub buffer_bytes: usize,
-    /// The kernel granted less than was wanted.
+    /// The kernel allowed smaller buffers than were asked for.
     pub is_small: bool,
 }
 
@@ -193,8 +192,8 @@ impl Tracer {
         Ok((tracer, reasons))
     }
 
-    /// Hands on some of the waiting reports, in the order of time, and returns how many. A report that came
-    /// while another was being written may come before it.
+    /// Passes on some of the waiting reports in order of time, and returns their number. The report of a
+    /// drop in an interrupt may come before that of the drop whose capture it interrupted.
     pub fn take<B>(
         &mut self,
         until: Until,
@@ -246,13 +245,13 @@ impl Tracer {
         self.programs.unlink();
     }
 
-    /// Detaches the programs, and returns when none runs any more: what they wrote can still be taken.
+    /// Detaches the programs, and waits until none is running. Their reports can still be taken.
     pub fn detach(&mut self) {
         self.programs.detach();
     }
 
-    /// Returns how many drops were lost so far: those whose records found no room, and those in an
-    /// interrupt at which neither program could be started.
+    /// Returns the number of drops that were lost so far: those whose records did not fit into a buffer, and
+    /// those in an interrupt for which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
         let lost = [Count::FirstLost, Count::SecondLost].map(|count| count.offset().into());
         Ok(self.programs.sum(lost)? + self.programs.missed()?)
@@ -263,20 +262,20 @@ impl Tracer {
         self.buffer_bytes / self.buffers.len().max(1)
     }
 
-    /// Returns how many records could not be read.
+    /// Returns the number of records that could not be decoded.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 }
 
-/// Ready when about a thousand records wait in a buffer.
+/// A descriptor that is readable when about a thousand records wait in a buffer.
 impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.0.as_fd()
     }
 }
 
-/// A buffer for each CPU that is online. What is dropped on a CPU that comes later is counted as lost.
+/// Creates a buffer for each CPU that is online. Drops on a CPU that comes online later are counted as lost.
 fn buffers(cpus: u32, pages: usize, map: &PerfEventArray) -> io::Result<Vec<PerfBuffer>> {
     let mut buffers = Vec::new();
     for cpu in 0..cpus {
@@ -300,7 +299,7 @@ fn wait_for(buffers: &[PerfBuffer]) -> io::Result<Epoll> {
     Ok(epoll)
 }
 
-/// Bytes of one CPU's buffer.
+/// Returns the size of one CPU's buffer, in bytes.
 fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
     let cpus = cpus.max(1);
     if let Some(bytes) = wanted.buffer_bytes {

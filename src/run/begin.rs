@@ -232,7 +232,7 @@ pub fn refused(error: BeginError, purpose: Purpose) -> Failure {
              `--force` takes over (and stops the other), `dwdump -e` stops it"
         }
         (BeginError::Busy(AlertMode::Summary, _), Purpose::Counts) => {
-            "`dwdump --summary -p` counts along, `--force` takes over (and stops the other), \
+            "`dwdump --summary -p` shows its counts, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
         _ => return error.into(),

@@ -273,7 +273,7 @@ def check_table(dwdump):
         end = time.monotonic() + 60
         while text not in screen:
             left = end - time.monotonic()
-            assert left > 0 and process.poll() is None, (text, screen[-500:])
+            assert left > 0 and process.poll() is None, (text, screen[:1500])
             if select.select([terminal], [], [], left)[0]:
                 screen += os.read(terminal, 4096)
 

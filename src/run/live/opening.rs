@@ -52,7 +52,7 @@ impl Opening {
         })
     }
 
-    /// Returns what signals have asked for.
+    /// Returns the requests that came with signals.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
