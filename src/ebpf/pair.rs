@@ -11,7 +11,7 @@ use crate::sys::bpf::{self, ArrayMap};
 
 /// The two programs.
 pub struct ProgramPair {
-    /// Those that are attached, until they are closed.
+    /// The attachments of the programs; closing one detaches its program.
     links: Vec<OwnedFd>,
     /// No program runs any more.
     is_quiet: bool,
@@ -48,7 +48,8 @@ impl ProgramPair {
         })
     }
 
-    /// Attaches the programs. The first one comes first: it has ended for a drop when the second one looks.
+    /// Attaches the programs. The kernel runs programs in the order of their attachment. So the first one has
+    /// ended with a drop before the second one is started for it.
     pub fn attach(&mut self) -> Result<(), TracerError> {
         for program in [&self.first, &self.second] {
             let link = bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach)?;
@@ -74,7 +75,7 @@ impl ProgramPair {
     /// Returns how many drops came in an interrupt at which neither program could be started.
     pub fn missed(&self) -> io::Result<u64> {
         let missed = bpf::recursion_misses(self.first.as_fd())?;
-        // While it runs, the two numbers are not of the same moment.
+        // The two numbers are not read at the same moment.
         Ok(missed.saturating_sub(self.sum([Count::Taken.offset().into()])?))
     }
 
@@ -95,7 +96,7 @@ impl ProgramPair {
 
 fn load(code: &[u64], tracepoint: u32) -> Result<OwnedFd, TracerError> {
     bpf::load_tracing(code, tracepoint, &mut []).map_err(|error| {
-        // Once more, for the verifier's words.
+        // A second attempt tells why: the log takes a megabyte.
         let mut log = vec![0; 1 << 20];
         let _ = bpf::load_tracing(code, tracepoint, &mut log);
         TracerError::Load {
@@ -105,7 +106,7 @@ fn load(code: &[u64], tracepoint: u32) -> Result<OwnedFd, TracerError> {
     })
 }
 
-/// The last line of the verifier's that is no statistics.
+/// Returns the last line of the verifier's log that is not statistics.
 fn last_line(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
     let mut lines = text.lines().rev().map(str::trim);
@@ -113,7 +114,7 @@ fn last_line(log: &[u8]) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-/// One more than the largest number of a CPU that can be there.
+/// Returns one more than the largest possible CPU number.
 pub fn possible_cpus() -> u32 {
     // For instance `0-3`, or `0,2-3`.
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_verifiers_last_words_are_told() {
+    fn an_error_quotes_the_last_line_of_the_verifiers_log() {
         let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
         assert_eq!(last_line(log), "invalid access");
         assert_eq!(last_line(b"\0"), "");

@@ -196,7 +196,7 @@ fn the_drop_monitor_alone_says_what_is_not_seen() {
         "netdm",
         "software and hardware drops; those without a link-layer header, such as the OUTPUT hook's, are not seen",
     );
-    let line = format!("{unseen}: cannot make an eBPF map: Operation not permitted");
+    let line = format!("{unseen}: cannot create an eBPF map: Operation not permitted");
     check("", Idle, Programs::Forbidden, sources, &line);
     check("--force", Busy, Programs::Forbidden, sources, &line);
     let (found, said, _) = opened("", None, Idle, WithoutBtf).unwrap();
@@ -230,7 +230,7 @@ fn both_causes_are_told_where_nothing_can_be_used() {
     assert_eq!(
         lines[0],
         "cannot find out whether monitoring is on: Operation not permitted; \
-         cannot make an eBPF map: Operation not permitted"
+         cannot create an eBPF map: Operation not permitted"
     );
     assert!(
         lines[1].starts_with("hint: ") && lines[1].contains("CAP_NET_ADMIN"),
@@ -281,7 +281,7 @@ fn ebpf_leaves_hardware_drops_to_the_drop_monitor() {
         "--source ebpf",
         Idle,
         Programs::Forbidden,
-        "cannot make an eBPF map: Operation not permitted\nhint: ",
+        "cannot create an eBPF map: Operation not permitted\nhint: ",
     );
 }
 
