@@ -262,7 +262,9 @@ def check_table(dwdump):
     arguments = ["--source", "ebpf", "--summary=0.2", "-i", str(INDEX + 1)]
     process = subprocess.Popen(
         [dwdump, *arguments], stdin=inner, stdout=inner, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TERM": "xterm"},
+        env={**os.environ, "TERM": "xterm"}, start_new_session=True,
+        # Whose size is asked for.
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     PROCESSES.append(process)
     screen = b""
@@ -273,7 +275,7 @@ def check_table(dwdump):
         end = time.monotonic() + 60
         while text not in screen:
             left = end - time.monotonic()
-            assert left > 0 and process.poll() is None, (text, screen[:1500])
+            assert left > 0 and process.poll() is None, (text, screen[-500:])
             if select.select([terminal], [], [], left)[0]:
                 screen += os.read(terminal, 4096)
 
