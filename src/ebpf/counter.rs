@@ -124,6 +124,7 @@ mod tests {
             device: 4,
             namespace: 5,
             name: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0",
+            socket: 6,
         }
     }
 
@@ -147,7 +148,8 @@ mod tests {
             bytes.extend(number.to_ne_bytes());
         }
         bytes.extend(b"eth0\0\0\0\0\0\0\0\0\0\0\0\0");
+        bytes.extend(6_u64.to_ne_bytes());
         assert_eq!(CountKey::decode(&bytes), Some(key(1)));
-        assert_eq!(CountKey::decode(&bytes[..39]), None);
+        assert_eq!(CountKey::decode(&bytes[..47]), None);
     }
 }

@@ -6,8 +6,8 @@ use super::fact::NamedFact;
 use crate::record::{Fact, Origin};
 
 impl Filter {
-    /// Returns whether the cause of a drop and its input interface decide the filter. For others the packet
-    /// is needed, or facts that come with it.
+    /// Returns whether the cause of a drop, its interfaces and its namespace decide the filter. For others the
+    /// packet is needed, or facts that come with it.
     pub fn needs_no_packet(&self) -> bool {
         self.expr.as_ref().is_none_or(is_decided)
     }
@@ -34,17 +34,21 @@ fn is_known(word: &DropWord) -> bool {
         | DropWord::InterfaceIndex(_)
         | DropWord::InterfaceName(_)
         | DropWord::NoInterface
+        | DropWord::Netns(_)
         | DropWord::Noise => true,
         DropWord::Exactly(named, _) => match named {
             NamedFact::Reason | NamedFact::Location | NamedFact::Module | NamedFact::IfName => true,
-            NamedFact::Plain(fact) => is_of_cause(*fact),
+            NamedFact::Plain(fact) => is_known_fact(*fact),
         },
-        DropWord::Named(fact, _) | DropWord::Number(fact, _) => is_of_cause(*fact),
+        DropWord::Named(fact, _) | DropWord::Number(fact, _) => is_known_fact(*fact),
         DropWord::Protocol(_) => false,
     }
 }
 
-/// Returns whether a fact belongs to the cause. Software drops never have those of hardware drops.
-fn is_of_cause(fact: Fact) -> bool {
-    fact == Fact::Pc || fact.about().origin == Some(Origin::Hardware)
+/// Returns whether a fact is known without the packet. Software drops never have those of hardware drops.
+fn is_known_fact(fact: Fact) -> bool {
+    matches!(
+        fact,
+        Fact::Pc | Fact::Device | Fact::Netns | Fact::NetnsName
+    ) || fact.about().origin == Some(Origin::Hardware)
 }

@@ -7,10 +7,13 @@
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
 mod alerts;
+mod cgroups;
+mod context;
 mod devices;
 pub(crate) mod ebpf;
 pub(crate) mod hardware;
 mod merge;
+mod namespaces;
 pub(crate) mod net_dm;
 pub mod savefile;
 #[cfg(test)]

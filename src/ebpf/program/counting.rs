@@ -8,12 +8,13 @@ use super::super::assembler::{
     ProgramAssembler,
 };
 use super::super::layout::{DEVICE_NAME_LEN, KernelLayout};
-use super::super::report;
+use super::super::report::{self, HEADER_LEN, HeaderField, ReportedSocket, SocketRole, Start};
 use super::frame::NO_MAC_HEADER;
 use super::{
     CONTEXT, DropSelection, ProgramRole, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, RECORD_LEN,
     RECORDS, SKB, STACK,
 };
+use crate::record::DropSocket;
 
 /// A key of the map of counts: what drops that are counted together have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,12 +32,14 @@ pub struct CountKey {
     pub namespace: u32,
     /// The device's name.
     pub name: [u8; DEVICE_NAME_LEN],
+    /// A [`SocketRole`] where there is no device, and the namespace is the socket's; else 0.
+    pub socket: u64,
 }
 
 /// Bytes of a key.
 pub const COUNT_KEY_LEN: usize = size_of::<CountKey>();
 // There are no gaps, for which the kernel would have to be told a value.
-const _: () = assert!(COUNT_KEY_LEN == 8 + 4 * 4 + DEVICE_NAME_LEN);
+const _: () = assert!(COUNT_KEY_LEN == 8 + 4 * 4 + DEVICE_NAME_LEN + 8);
 
 impl CountKey {
     /// Reads what the program wrote; `None` where there are fewer bytes.
@@ -49,6 +52,42 @@ impl CountKey {
             device: word(offset_of!(Self, device))?,
             namespace: word(offset_of!(Self, namespace))?,
             name: part(bytes, offset_of!(Self, name))?,
+            socket: part(bytes, offset_of!(Self, socket)).map(u64::from_ne_bytes)?,
+        })
+    }
+
+    /// Returns the header of a report that tells as much: of a packet with a link-layer header, no bytes of
+    /// which were captured.
+    pub fn header(&self) -> [u8; HEADER_LEN] {
+        let mut header = [0; HEADER_LEN];
+        let mut put = |at: i16, bytes: &[u8]| {
+            let at = usize::from(at.unsigned_abs());
+            header[at..at + bytes.len()].copy_from_slice(bytes);
+        };
+        put(report::PC.at, &self.pc.to_ne_bytes());
+        put(report::REASON.at, &self.reason.to_ne_bytes());
+        put(report::INPUT.at, &self.input.to_ne_bytes());
+        put(report::DEVICE_INDEX.at, &self.device.to_ne_bytes());
+        put(report::NAMESPACE.at, &self.namespace.to_ne_bytes());
+        put(report::DEVICE_NAME, &self.name);
+        put(report::START.at, &[Start::LinkLayer as u8]);
+        header
+    }
+
+    /// Returns the socket whose namespace it has; of its facts, only the role is one.
+    pub fn reported_socket(&self) -> Option<ReportedSocket> {
+        let roles = [SocketRole::Owner, SocketRole::Receiver];
+        let role = roles.into_iter().find(|&role| role as u64 == self.socket)?;
+        Some(ReportedSocket {
+            facts: DropSocket {
+                role,
+                family: 0,
+                protocol: 0,
+                port: 0,
+                peer_port: 0,
+                state: 0,
+            },
+            namespace: self.namespace,
         })
     }
 }
@@ -57,16 +96,16 @@ fn part<const LEN: usize>(bytes: &[u8], at: usize) -> Option<[u8; LEN]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
-/// The offset of the key from the stack's end.
-const KEY: i16 = -56;
+/// The offset of the key from the stack's end, in front of what the socket's code keeps there.
+const KEY: i16 = -80;
 /// The offset of a count of 1.
-const ONE: i16 = -64;
+const ONE: i16 = -88;
 /// `BPF_NOEXIST` (linux/bpf.h): adds a key, and changes none.
 const ONLY_ADD: i32 = 1;
 
 /// The least inode that a network namespace can have: that of the initial one since 6.18. Others begin at
 /// 0xf0000000 (`PROC_DYNAMIC_FIRST`, fs/proc/generic.c).
-const FIRST_NAMESPACE: u64 = 0xefff_fff0;
+const FIRST_NAMESPACE: i32 = 0xefff_fff0_u32.cast_signed();
 /// From there on, these many numbers may be inodes. Behind them are the upper halves of pointers.
 const NAMESPACES: i32 = 0x0fff_0000;
 
@@ -173,27 +212,30 @@ impl ProgramWriter<'_> {
         self.device_of_key();
     }
 
-    /// Writes the device, or nothing where there is none or something else, whose numbers would only fill the
-    /// map.
+    /// Writes the device. Where there is none, or something else, whose numbers would only fill the map, writes
+    /// the namespace of the socket.
     fn device_of_key(&mut self) {
         let asm = &mut self.assembler;
-        let [device, told] = [(); 2].map(|()| asm.label());
-        // r1: the index, r2 and r3: the name, r4: the namespace.
+        let [device, without, told] = [(); 3].map(|()| asm.label());
+        let nothing = EbpfOperand::Number(0);
+        // r1: the index, r2 and r3: the name, r4: the namespace, r5: the socket's role.
         asm.load(AccessSize::Word, R1, RECORD, report::DEVICE_INDEX.at);
-        for register in [R2, R3, R4] {
-            asm.copy(register, EbpfOperand::Number(0));
+        asm.branch(JumpCondition::Equal, R1, nothing, without);
+        self.load_namespace(report::NAMESPACE, device);
+        self.assembler.bind(without);
+        self.socket_namespace();
+        let asm = &mut self.assembler;
+        for register in [R1, R2, R3] {
+            asm.copy(register, nothing);
         }
-        asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), told);
-        asm.load(AccessSize::Word, R4, RECORD, report::NAMESPACE.at);
-        asm.copy(R5, EbpfOperand::Register(R4));
-        asm.number(R0, FIRST_NAMESPACE);
-        asm.calculate(AluOp::Subtract, R5, EbpfOperand::Register(R0));
-        let namespaces = EbpfOperand::Number(NAMESPACES);
-        asm.branch(JumpCondition::AtMost, R5, namespaces, device);
-        asm.copy(R1, EbpfOperand::Number(0));
-        asm.copy(R4, EbpfOperand::Number(0));
+        asm.load(AccessSize::Byte, R5, RECORD, report::SOCKET_ROLE.at);
+        self.load_namespace(report::SOCKET_NAMESPACE, told);
+        let asm = &mut self.assembler;
+        asm.copy(R4, nothing);
+        asm.copy(R5, nothing);
         asm.jump(told);
         asm.bind(device);
+        asm.copy(R5, nothing);
         asm.load(AccessSize::Double, R2, RECORD, report::DEVICE_NAME);
         asm.note("name");
         asm.load(AccessSize::Double, R3, RECORD, report::DEVICE_NAME + 8);
@@ -204,9 +246,23 @@ impl ProgramWriter<'_> {
             (offset_of!(CountKey, namespace), AccessSize::Word, R4),
             (name, AccessSize::Double, R2),
             (name + 8, AccessSize::Double, R3),
+            (offset_of!(CountKey, socket), AccessSize::Double, R5),
         ] {
             asm.store(size, STACK, key_at(offset), EbpfOperand::Register(value));
         }
+    }
+
+    /// Loads a namespace's inode into r4, and jumps to `found` if it can be one. Overwrites r0 and, behind the
+    /// jump, nothing.
+    fn load_namespace(&mut self, place: HeaderField, found: JumpLabel) {
+        let asm = &mut self.assembler;
+        asm.load(place.size, R4, RECORD, place.at);
+        asm.copy(R0, EbpfOperand::Register(R4));
+        asm.calculate(AluOp::Subtract, R0, EbpfOperand::Number(FIRST_NAMESPACE));
+        asm.calculate(AluOp::ShiftLeft, R0, EbpfOperand::Number(32));
+        asm.calculate(AluOp::ShiftRight, R0, EbpfOperand::Number(32));
+        let namespaces = EbpfOperand::Number(NAMESPACES);
+        asm.branch(JumpCondition::AtMost, R0, namespaces, found);
     }
 
     /// Writes r1 to a place of 32 bits in the key.

@@ -6,11 +6,10 @@ use std::os::fd::BorrowedFd;
 
 use super::{Completer, Ebpf, monotonic_time};
 use crate::ebpf::counter::DropCounter;
-use crate::ebpf::program::CountKey;
-use crate::ebpf::report::{Report, SkbDevice, Start};
+use crate::ebpf::report::Report;
 use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::net_dm::content::Content;
-use crate::record::{Basis, DropRecord, Link, LinkType, Loss, Timestamp};
+use crate::record::{Basis, DropContext, DropRecord, Link, LinkType, Loss, Timestamp};
 use crate::source::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::symbol::Symbols;
 
@@ -71,13 +70,15 @@ impl EbpfCounts {
         let (mut flow, mut has_grown) = (ControlFlow::Continue(()), false);
         self.counter.read(|key, count| {
             has_grown = true;
-            if flow.is_continue() {
-                let record = completer.complete(&report(key), Content::Packet, time);
-                let record = without_packet(record);
-                flow = receive(Event::Drops {
-                    record: &record,
-                    count,
-                });
+            let header = key.header();
+            if let (ControlFlow::Continue(()), Some(report)) = (flow, Report::decode(&header)) {
+                let report = Report {
+                    socket: key.reported_socket(),
+                    ..report
+                };
+                let record = completer.complete(&report, Content::Packet, time);
+                let record = &without_packet(record);
+                flow = receive(Event::Drops { record, count });
             }
         })?;
         let aside = self.counter.aside()?;
@@ -191,36 +192,25 @@ impl Source for EbpfCounts {
     }
 }
 
-/// Returns the facts in a key, as a report without a packet.
-fn report(key: &CountKey) -> Report<'_> {
-    let end = memchr::memchr(0, &key.name).unwrap_or(key.name.len());
-    let device = SkbDevice {
-        index: key.device,
-        namespace: key.namespace,
-        hardware: 0,
-        name: &key.name[..end],
-    };
-    Report {
-        time: 0,
-        pc: key.pc,
-        reason: key.reason,
-        original_len: 0,
-        input: key.input,
-        protocol: 0,
-        network: 0,
-        start: Start::LinkLayer,
-        device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
-        data: &[],
-    }
-}
-
-/// Takes away what the record says of a packet.
+/// Takes away what the record would say of a packet, a task and a socket.
 fn without_packet(record: DropRecord<'_>) -> DropRecord<'_> {
+    let DropContext {
+        device,
+        netns,
+        netns_name,
+        ..
+    } = record.context;
     DropRecord {
         protocol: None,
         link: Link {
             kind: LinkType::ETHERNET,
             basis: Basis::Assumed,
+        },
+        context: DropContext {
+            device,
+            netns,
+            netns_name,
+            ..DropContext::default()
         },
         ..record
     }
