@@ -5,8 +5,9 @@ machine itself.
     ebpf_counts.py DWDUMP [CHECK …]     as root; makes drops in network namespaces of its own
 
 The checks: `kinds`, each with its reason and number; `flood`, of two CPUs at once; `full`, more combinations
-than the kernel has room for; `packets`, what needs them; `table`, which asks for them later. What dwdump counts in all has to be what the
-tracepoint fired, by perf's count. What this kernel cannot do is left out, and said.
+than the kernel has room for; `packets`, what needs them; `alike`, in the kernel and packet by packet;
+`table`, which asks for packets later. What dwdump counts in all has to be what the tracepoint fired, by
+perf's count. What this kernel cannot do is left out, and said.
 """
 
 import collections
@@ -57,7 +58,7 @@ def cable():
             with network.namespace(name):
                 # The kernel's own IPv6 packets would be drops that nobody made.
                 network.sysctl("ipv6/conf/all/disable_ipv6", 1)
-            network.ip(f"address add {address}/24 dev {device}\nlink set {device} up\n", inside=name)
+            network.ip(f"address add {address}/24 dev {device}\nlink set {device} up\nlink set lo up\n", inside=name)
         time.sleep(0.5)
         yield
     finally:
@@ -255,6 +256,36 @@ def check_packets(dwdump):
     count.check_sum("packets")
 
 
+def check_alike(dwdump):
+    """Every grouping that needs no packet has the rows that it has packet by packet."""
+    with network.namespace(NEAR):
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # Full: the kernel overwrites the packets' device before it drops them.
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    receiver.bind(("127.0.0.1", 3333))
+    for _ in range(40):
+        sender.sendto(b"z" * 900, receiver.getsockname())
+
+    def make():
+        send("NO_SOCKET", 10)
+        send("UNHANDLED_PROTO", 10)
+        for _ in range(10):
+            sender.sendto(b"z" * 900, receiver.getsockname())
+
+    ours = ["netns", NEAR, "or", "netns", FAR]
+    for by in ("location", "reason", "interface", "module", "device", "netns"):
+        found = []
+        for arguments in ([], ["-t", "256"]):
+            opening = "packet by packet" if arguments else "in the kernel"
+            count = Count(dwdump, "--by", by, *arguments, *ours, opening=opening)
+            make()
+            count.end()
+            found.append(count.rows)
+        assert found[0] == found[1] and sum(found[0].values()) == 30, (by, found)
+        print(f"by {by}: {dict(found[0])}", flush=True)
+
+
 def check_table(dwdump):
     """The table counts in the kernel until a key asks for what needs packets."""
     terminal, inner = pty.openpty()
@@ -305,6 +336,7 @@ CHECKS = {
     "flood": check_flood,
     "full": check_full,
     "packets": check_packets,
+    "alike": check_alike,
     "table": check_table,
 }
 
