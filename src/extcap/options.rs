@@ -225,6 +225,7 @@ mod tests {
         ("packet-buffered", "output is handed on when idle"),
         ("format", "Wireshark gets pcapng"),
         ("link-type", "Wireshark reads every link type"),
+        ("check", "does nothing else"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),
         ("stats", "does nothing else"),

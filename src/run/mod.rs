@@ -6,6 +6,7 @@ mod begin;
 mod beginning;
 mod capacity;
 mod capture;
+mod check;
 mod closing;
 mod diagnostics;
 mod elevated;
@@ -60,6 +61,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
         Command::Summary(command) => summary::summary(command),
+        Command::Check(lines) => check::check(*lines),
         Command::Query => answer::query(),
         Command::Statistics => answer::statistics(),
         Command::Stop => answer::stop(),
