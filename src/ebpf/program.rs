@@ -97,12 +97,12 @@ pub enum DropSelection {
     WithoutMacHeader,
 }
 
-/// The drops that the programs capture, and how much of them.
+/// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
-    /// The drops.
+    /// The drops that are captured.
     pub selection: DropSelection,
-    /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
+    /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
 }
 
@@ -168,8 +168,8 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Finds the place of the record, unless the drop is the other program's. What the second program was
-    /// started for it counts before anything is left out: the first one missed so many.
+    /// Finds the place of the record, or ends if the other program captures the drop. The second program
+    /// counts every drop that the first one missed, before any is left out.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {

@@ -93,7 +93,7 @@ impl TracerError {
         matches!(errno, Some(libc::EPERM | libc::EACCES))
     }
 
-    /// Says what to do about it.
+    /// Returns advice for the user, where there is some.
     pub fn hint(&self) -> Option<&'static str> {
         let refusal = self.refusal()?;
         if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {

@@ -183,12 +183,15 @@ impl Filter {
     pub fn fact_of_ebpf(&self) -> Option<Fact> {
         let mut found = None;
         self.each_drop_word(&mut |word| {
-            if let DropWord::Named(fact, _)
-            | DropWord::Number(fact, _)
-            | DropWord::Exactly(NamedFact::Plain(fact), _) = word
-                && fact.about().told_by == Tellers::Ebpf
-            {
-                found.get_or_insert(*fact);
+            let fact = match word {
+                DropWord::Named(fact, _)
+                | DropWord::Number(fact, _)
+                | DropWord::Exactly(NamedFact::Plain(fact), _) => *fact,
+                DropWord::Netns(_) => Fact::Netns,
+                _ => return,
+            };
+            if fact.about().told_by == Tellers::Ebpf {
+                found.get_or_insert(fact);
             }
         });
         found

@@ -68,7 +68,7 @@ fn shows_table(command: &Summary) -> bool {
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
     let needs = Needs {
         purpose: Purpose::of_summary(command, live, &filter),
-        ebpf_for: selection::word_of_ebpf(&filter),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
     };
     let opening = Opening::new(live)?;
     let mut counter = Counter::new(command, live.origins, filter)?;

@@ -199,10 +199,10 @@ class Auto(SessionTest):
 
     def test_without_bpf_the_drop_monitor_is_alone_and_says_what_is_not_seen(self):
         talk, _ = self.capture("no-bpf", prefix=without_bpf(), output=0)
-        self.assertRegex(talk, rf"{UNSEEN}: cannot make an eBPF map: Operation not permitted\n")
+        self.assertRegex(talk, rf"{UNSEEN}: cannot create an eBPF map: Operation not permitted\n")
         status, _, talk = dwdump("--source", "ebpf", "-w", "/dev/null", prefix=without_bpf())
         self.assertEqual(status, 1)
-        self.assertIn("cannot make an eBPF map: Operation not permitted", talk)
+        self.assertIn("cannot create an eBPF map: Operation not permitted", talk)
 
     def test_without_any_right_both_causes_are_told(self):
         status, _, talk = dwdump("-w", "/tmp/x.pcapng", prefix=without_privileges())

@@ -27,7 +27,7 @@ use crate::source::sources::Sources;
 use crate::source::{NotPackets, Source};
 
 impl Opening {
-    /// Takes over the signals and looks for NET_DM, without which some runs are impossible.
+    /// Handles signals from now on, and looks for NET_DM, without which some runs are impossible.
     pub fn new(live: &Live) -> Result<Self, Failure> {
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
@@ -57,8 +57,8 @@ impl Opening {
         &self.requests
     }
 
-    /// Opens the sources, and calls `announce` before the first drop is taken. NET_DM runs as much as it
-    /// can of the filter `in_kernel`.
+    /// Opens the sources, and calls `announce` before the first drop is taken. With NET_DM, the kernel
+    /// runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         self,
         live: &Live,
@@ -283,6 +283,6 @@ fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>) {
         } else {
             note(text);
         }
-        hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+        hint("CAP_IPC_LOCK or a larger sysctl kernel.perf_event_mlock_kb allows more");
     }
 }

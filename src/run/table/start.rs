@@ -147,7 +147,7 @@ pub fn show_live(
     let filter = typed_filter(command)?;
     let needs = Needs {
         purpose: Purpose::of_summary(command, live, &filter),
-        ebpf_for: selection::word_of_ebpf(&filter),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
     };
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
