@@ -6,8 +6,23 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use super::assembler::{EbpfProgram, Map};
 use super::layout::KernelLayout;
 use super::program::{Count, ProgramRole, SCRATCH_LEN};
-use super::tracer::TracerError;
 use crate::sys::bpf::{self, ArrayMap};
+
+/// The reason for which the programs cannot work.
+#[derive(Debug)]
+pub enum PairError {
+    /// The kernel refuses their map.
+    Map(io::Error),
+    /// The kernel refuses a program.
+    Load {
+        /// The kernel's error.
+        error: io::Error,
+        /// The verifier's last line, where it said something.
+        log: String,
+    },
+    /// The kernel refuses to start a program.
+    Attach(io::Error),
+}
 
 /// The two programs.
 pub struct ProgramPair {
@@ -29,8 +44,8 @@ impl ProgramPair {
         cpus: u32,
         write: impl Fn(ProgramRole) -> EbpfProgram,
         fd: impl Fn(Map) -> Option<RawFd>,
-    ) -> Result<Self, TracerError> {
-        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
+    ) -> Result<Self, PairError> {
+        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(PairError::Map)?;
         let own = scratch.as_fd().as_raw_fd();
         // The kernel refuses a program with a map that there is not.
         let fd = |map| match map {
@@ -50,9 +65,9 @@ impl ProgramPair {
 
     /// Attaches the programs. The kernel runs programs in the order of their attachment. So the first one has
     /// ended with a drop before the second one is started for it.
-    pub fn attach(&mut self) -> Result<(), TracerError> {
+    pub fn attach(&mut self) -> Result<(), PairError> {
         for program in [&self.first, &self.second] {
-            let link = bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach)?;
+            let link = bpf::attach_tracing(program.as_fd()).map_err(PairError::Attach)?;
             self.links.push(link);
         }
         Ok(())
@@ -94,12 +109,12 @@ impl ProgramPair {
     }
 }
 
-fn load(code: &[u64], tracepoint: u32) -> Result<OwnedFd, TracerError> {
+fn load(code: &[u64], tracepoint: u32) -> Result<OwnedFd, PairError> {
     bpf::load_tracing(code, tracepoint, &mut []).map_err(|error| {
         // A second attempt tells why: the log takes a megabyte.
         let mut log = vec![0; 1 << 20];
         let _ = bpf::load_tracing(code, tracepoint, &mut log);
-        TracerError::Load {
+        PairError::Load {
             error,
             log: last_line(&log),
         }

@@ -13,7 +13,7 @@ use super::VMLINUX;
 use super::assembler::Map;
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
-use super::pair::{ProgramPair, possible_cpus};
+use super::pair::{PairError, ProgramPair, possible_cpus};
 use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
 use super::report::Report;
@@ -64,6 +64,16 @@ pub enum TracerError {
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
     Attach(#[source] io::Error),
+}
+
+impl From<PairError> for TracerError {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Map(error) => Self::Map(error),
+            PairError::Load { error, log } => Self::Load { error, log },
+            PairError::Attach(error) => Self::Attach(error),
+        }
+    }
 }
 
 fn behind_colon(log: &str) -> String {
