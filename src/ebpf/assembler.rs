@@ -1,7 +1,7 @@
 //! Assembles eBPF programs from instructions and labels, as bytes for the kernel
 //! (Documentation/bpf/standardization/instruction-set.rst) and as a listing for people.
 
-use std::fmt;
+mod listing;
 
 /// A register. 0 holds results; 1 to 5 hold arguments and do not survive a call; 6 to 9 do; 10 points to
 /// the end of the stack.
@@ -387,15 +387,6 @@ impl AccessSize {
             Self::Double => 0x18,
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Byte => "u8",
-            Self::Half => "u16",
-            Self::Word => "u32",
-            Self::Double => "u64",
-        }
-    }
 }
 
 impl AluOp {
@@ -410,18 +401,6 @@ impl AluOp {
             Self::ShiftRight => 0x70 | code::ALU64,
         }
     }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Move => "=",
-            Self::Add => "+=",
-            Self::Subtract => "-=",
-            Self::Or => "|=",
-            Self::And => "&=",
-            Self::ShiftLeft => "<<=",
-            Self::ShiftRight => ">>=",
-        }
-    }
 }
 
 impl JumpCondition {
@@ -431,71 +410,5 @@ impl JumpCondition {
             Self::NotEqual => 0x50,
             Self::AtMost => 0xb0,
         }
-    }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::AtMost => "<=",
-        }
-    }
-}
-
-/// Writes one numbered instruction a line, in the notation of bpftool, with its comment.
-impl fmt::Display for EbpfProgram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for placed in &self.0 {
-            let text = placed.to_string();
-            if placed.note.is_empty() {
-                writeln!(f, "{:>3}: {text}", placed.at)?;
-            } else {
-                writeln!(f, "{:>3}: {text:<36} ; {}", placed.at, placed.note)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Placed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.op {
-            EbpfInstruction::Load(size, to, from, offset) => {
-                write!(f, "{to} = *({} *)({from} {offset:+})", size.name())
-            }
-            EbpfInstruction::Store(size, to, offset, value) => {
-                write!(f, "*({} *)({to} {offset:+}) = {value}", size.name())
-            }
-            EbpfInstruction::Calculate(arithmetic, to, value) => {
-                write!(f, "{to} {} {value}", arithmetic.sign())
-            }
-            EbpfInstruction::AtomicAdd(to, offset, value) => {
-                write!(f, "lock *(u64 *)({to} {offset:+}) += {value}")
-            }
-            EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
-            EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
-            EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
-            EbpfInstruction::Branch(condition, one, other, _) => {
-                let (sign, target) = (condition.sign(), self.target);
-                write!(f, "if {one} {sign} {other} goto {target}")
-            }
-            EbpfInstruction::Jump(_) => write!(f, "goto {}", self.target),
-            EbpfInstruction::Exit => f.write_str("exit"),
-        }
-    }
-}
-
-impl fmt::Display for EbpfOperand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Register(register) => register.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
     }
 }
