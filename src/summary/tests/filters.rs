@@ -68,6 +68,9 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
     }
 }
 
+/// Names, namespace, mark and number of the cgroup.
+type Around = ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>);
+
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
 struct Owned {
@@ -79,8 +82,7 @@ struct Owned {
     protocol: Option<u16>,
     data: Vec<u8>,
     len: usize,
-    /// Names, netns, mark, cgroup_id.
-    context: ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>),
+    context: Around,
 }
 
 impl Owned {
@@ -116,12 +118,12 @@ impl Owned {
     }
 }
 
-fn context<'a>(
-    [one, other, third]: [Option<Name<'a>>; 3],
+fn context(
+    [one, other, third]: [Option<Name<'_>>; 3],
     netns: Option<Netns>,
     mark: Option<u32>,
     cgroup_id: Option<u64>,
-) -> DropContext<'a> {
+) -> DropContext<'_> {
     DropContext {
         device: one,
         netns,
