@@ -73,6 +73,8 @@ pub enum Helper {
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
     CpuNumber = 8,
+    /// `long get_stack(context, to, size, flags)`: writes the addresses of the call stack.
+    CallStack = 67,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
     /// perf buffer.
     PacketOutput = 111,

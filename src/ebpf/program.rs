@@ -8,6 +8,7 @@
 
 mod facts;
 mod frame;
+mod stack;
 
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
@@ -15,6 +16,8 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+pub use stack::MAX_STACK_FRAMES;
+use stack::MAX_STACK_LEN;
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +63,12 @@ const IN_PROGRESS: i16 = 32;
 /// The offset of the records: behind the counts, which have a cache line.
 const RECORDS: i32 = 64;
 /// Bytes of the place for one record.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + 128;
+const RECORD_LEN: i32 = MAX_HEADERS_LEN + MAX_STACK_LEN + 128;
 /// Bytes of the scratch map's value, of which each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 128);
+/// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
+const _: () = assert!(12 + 128 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -89,6 +94,8 @@ const CURRENT_CPU: u64 = 0xffff_ffff;
 pub struct ProgramSettings {
     /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
+    /// Frames of the call stack, at most [`MAX_STACK_FRAMES`]; `None`: no call stack.
+    pub stack_frames: Option<u8>,
 }
 
 /// Writes a program.
@@ -98,6 +105,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettin
         assembler: ProgramAssembler::default(),
         layout,
         snaplen,
+        stack_frames: settings.stack_frames,
     };
     writer.write(role);
     writer.assembler.finish()
@@ -107,6 +115,7 @@ struct ProgramWriter<'l> {
     assembler: ProgramAssembler,
     layout: &'l KernelLayout,
     snaplen: i32,
+    stack_frames: Option<u8>,
 }
 
 impl ProgramWriter<'_> {
@@ -116,6 +125,7 @@ impl ProgramWriter<'_> {
         self.begin(role, end);
         self.facts();
         self.device();
+        self.stack();
         self.frame();
         self.output(role);
         if role == ProgramRole::First {

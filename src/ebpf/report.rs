@@ -42,6 +42,8 @@ pub const PROTOCOL: HeaderField = place(48, AccessSize::Half);
 pub const DEVICE_TYPE: HeaderField = place(50, AccessSize::Half);
 /// A [`Start`].
 pub const START: HeaderField = place(52, AccessSize::Byte);
+/// Bytes of the call stack between the header and the frame; 0 where it was not asked for.
+pub const STACK_LEN: HeaderField = place(54, AccessSize::Half);
 /// The offset of the device's name.
 pub const DEVICE_NAME: i16 = 56;
 /// Bytes of the header.
@@ -72,6 +74,18 @@ pub struct SkbDevice<'a> {
     pub name: &'a [u8],
 }
 
+/// The addresses of a call stack, 8 bytes each, the innermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallStack<'a>(pub &'a [u8]);
+
+impl CallStack<'_> {
+    /// Returns the addresses.
+    pub fn addresses(self) -> impl ExactSizeIterator<Item = u64> + Clone {
+        let addresses = self.0.chunks_exact(8);
+        addresses.map(|bytes| u64::from_ne_bytes(bytes.try_into().unwrap_or_default()))
+    }
+}
+
 /// A dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
@@ -93,6 +107,8 @@ pub struct Report<'a> {
     pub start: Start,
     /// Present where `skb->dev` was not null.
     pub device: Option<SkbDevice<'a>>,
+    /// The call stack.
+    pub stack: CallStack<'a>,
     /// The frame's first bytes.
     pub data: &'a [u8],
 }
@@ -118,6 +134,8 @@ impl<'a> Report<'a> {
             hardware: u16::from_ne_bytes(part(header, DEVICE_TYPE)?),
             name: &name[..end],
         };
+        let stack_len = u16::from_ne_bytes(part(header, STACK_LEN)?);
+        let (stack, rest) = rest.split_at_checked(stack_len.into())?;
         Some(Self {
             time: time(header)?,
             pc: u64::from_ne_bytes(part(header, PC)?),
@@ -128,6 +146,7 @@ impl<'a> Report<'a> {
             network: word(NETWORK)?.cast_signed(),
             start,
             device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
+            stack: CallStack(stack),
             data: rest.get(..len)?,
         })
     }
@@ -211,6 +230,7 @@ mod tests {
                 hardware: 0xfffe,
                 name: b"tun0",
             }),
+            stack: CallStack(&[]),
             data: b"abcde",
         };
         assert_eq!(report, expected);
@@ -219,5 +239,28 @@ mod tests {
         let without = header(&[(START, 1)]);
         assert_eq!(Report::decode(&without).unwrap().device, None);
         assert_eq!(Report::decode(&header(&[(START, 4)])), None);
+    }
+
+    #[test]
+    fn a_call_stack_stands_in_front_of_the_frame() {
+        let with = |stack_len, data_len, rest: &[u8]| {
+            let header = header(&[(START, 1), (STACK_LEN, stack_len), (DATA_LEN, data_len)]);
+            [&header, rest].concat()
+        };
+        let addresses = [0x1111_2222_3333_4444_u64, 5];
+        let stack = addresses.map(u64::to_ne_bytes).concat();
+        let bytes = with(16, 2, &[&stack, &b"abpad"[..]].concat());
+        let report = Report::decode(&bytes).unwrap();
+        assert_eq!(report.stack.addresses().collect::<Vec<_>>(), addresses);
+        assert_eq!(report.data, b"ab");
+        // Part of an address is none.
+        let bytes = with(15, 1, &[&stack[..15], &b"a"[..]].concat());
+        let report = Report::decode(&bytes).unwrap();
+        assert_eq!(report.stack.addresses().collect::<Vec<_>>(), addresses[..1]);
+        assert_eq!(report.data, b"a");
+        // Longer than what was written.
+        for (stack_len, data_len) in [(17, 0), (16, 1), (0xffff, 0)] {
+            assert_eq!(Report::decode(&with(stack_len, data_len, &stack)), None);
+        }
     }
 }

@@ -368,7 +368,10 @@ mod tests {
         #[track_caller]
         fn check(memory: usize, cpus: usize, all: usize) {
             let wanted = TracerSettings {
-                program: ProgramSettings { snaplen: 0 },
+                program: ProgramSettings {
+                    snaplen: 0,
+                    stack_frames: None,
+                },
                 buffer_bytes: None,
                 memory,
             };

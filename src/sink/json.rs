@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Ending, SharedFinder, Sink, Written, source_line};
+use super::{Ending, SharedFinder, Sink, Written, frame_line, source_line};
 use crate::dissect::{self, ProtocolName};
 use crate::packet;
 use crate::reason;
-use crate::record::{DropRecord, Fact, Name, Timestamp, Value};
+use crate::record::{Cause, DropRecord, Fact, Name, Timestamp, Value};
 
 /// A sink that writes one JSON object a line.
 pub struct JsonSink<W: Write> {
@@ -42,6 +42,7 @@ impl<W: Write> Sink for JsonSink<W> {
         let object = Object {
             record,
             source: source.and_then(Name::new),
+            finder: self.finder.as_ref(),
         };
         serde_json::to_writer(&mut self.writer, &object)?;
         self.writer.write_all(b"\n")?;
@@ -61,6 +62,7 @@ impl<W: Write> Sink for JsonSink<W> {
 struct Object<'r, 'a> {
     record: &'r DropRecord<'a>,
     source: Option<Name<'r>>,
+    finder: Option<&'r SharedFinder>,
 }
 
 impl Serialize for Object<'_, '_> {
@@ -77,6 +79,7 @@ impl Serialize for Object<'_, '_> {
         }
         fields.add("length", Some(record.original_len))?;
         fields.add("captured", Some(record.data.len()))?;
+        fields.add("stack_source", self.stack_source())?;
         let ip = packet::ip(record.link.kind, record.data);
         let (source_port, destination_port) = ip.map_or((None, None), |ip| ip.ports());
         let transport = ip.and_then(|ip| ip.protocol);
@@ -89,6 +92,18 @@ impl Serialize for Object<'_, '_> {
         fields.add("fault", dissect::DissectedPacket::new(record).fault())?;
         fields.add("meaning", reason::of_record(record))?;
         fields.0.end()
+    }
+}
+
+impl Object<'_, '_> {
+    /// Returns the source line of each frame, with source lines; null for one that has none.
+    fn stack_source(&self) -> Option<Vec<Option<String>>> {
+        let Cause::Software { location, .. } = self.record.cause else {
+            return None;
+        };
+        let (finder, stack) = (self.finder?, location.stack?);
+        let lines = stack.frames().map(|frame| frame_line(Some(finder), frame));
+        Some(lines.map(text).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use super::json::{rfc3339, text};
 use super::text::Detail;
 use crate::dissect::ProtocolName;
 use crate::reason;
-use crate::record::{Escaped, Name, Symbol, Timestamp};
+use crate::record::{Escaped, Name, Symbol, Timestamp, unfolded};
 use crate::summary::{GroupCounts, GroupKey, GroupOrder, GroupedCounts, Grouping};
 use crate::symbol::sent::{Module, Sent};
 
@@ -71,6 +71,8 @@ impl fmt::Display for RowLocation<'_> {
             | GroupKey::Device) => {
                 write!(f, "in {key}")
             }
+            key @ GroupKey::Stack(_) => write!(f, "through {key}"),
+            GroupKey::NoStack => f.write_str("without a call stack"),
             GroupKey::NotDropped => f.write_str("without drop facts"),
             key @ GroupKey::Unseen => key.fmt(f),
         }
@@ -112,6 +114,7 @@ impl fmt::Display for OtherLocations {
             Grouping::Interface => f.write_str("on other interfaces"),
             Grouping::Flow => f.write_str("of other flows"),
             Grouping::Module => f.write_str("in other modules"),
+            Grouping::Stack => f.write_str("through other stacks"),
         }
     }
 }
@@ -197,6 +200,8 @@ struct GroupObject {
     dport: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stack: Vec<String>,
 }
 
 impl GroupObject {
@@ -251,7 +256,14 @@ impl GroupObject {
                 module: name(module),
                 ..object
             },
+            GroupKey::Stack(functions) => Self {
+                stack: unfolded(functions)
+                    .map(|function| Escaped(function).to_string())
+                    .collect(),
+                ..object
+            },
             GroupKey::Local
+            | GroupKey::NoStack
             | GroupKey::Kernel
             | GroupKey::UnknownModule
             | GroupKey::Device

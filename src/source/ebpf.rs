@@ -13,6 +13,7 @@ use nix::sys::timerfd::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::devices::{DeviceTable, LOOPBACK, own_namespace};
+use super::stacks::Stacks;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
@@ -41,6 +42,8 @@ pub struct Ebpf {
 struct Completer {
     reasons: Reasons,
     symbols: Symbols,
+    /// Present where call stacks are captured.
+    stacks: Option<Stacks>,
     devices: DeviceTable,
     /// The inode of this process's network namespace.
     namespace: Option<u32>,
@@ -67,6 +70,7 @@ impl Ebpf {
             completer: Completer {
                 reasons,
                 symbols,
+                stacks: wanted.program.stack_frames.map(Stacks::new),
                 devices: DeviceTable::default(),
                 namespace: own_namespace(),
                 family,
@@ -168,10 +172,13 @@ impl Completer {
         {
             return ControlFlow::Continue(());
         }
-        let location = self.symbols.complete(Location {
-            pc: Some(report.pc),
-            ..Location::default()
-        });
+        let stacks = self.stacks.as_mut();
+        let stack =
+            stacks.and_then(|stacks| stacks.find(report.stack, report.pc, &mut self.symbols));
+        let location = Location {
+            stack,
+            ..self.symbols.complete(Location::new(Some(report.pc), None))
+        };
         let device = report.device.filter(|device| {
             Some(device.namespace) == self.namespace
                 && self.devices.has(device.index.into(), device.name)
@@ -267,6 +274,7 @@ mod tests {
             network,
             start,
             device: None,
+            stack: crate::ebpf::report::CallStack::default(),
             data,
         }
     }

@@ -31,6 +31,8 @@ pub struct GroupedCounts {
     replaced: u64,
     others: GroupCounts,
     sum: GroupCounts,
+    /// Room for a key.
+    room_of_key: Vec<u8>,
 }
 
 /// The counts of the drops with one key.
@@ -99,6 +101,7 @@ impl GroupedCounts {
             replaced: 0,
             others: GroupCounts::default(),
             sum: GroupCounts::default(),
+            room_of_key: Vec::new(),
         }
     }
 
@@ -109,8 +112,13 @@ impl GroupedCounts {
 
     /// Counts a drop. Allocates nothing if its key has a group.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
+        let mut room = std::mem::take(&mut self.room_of_key);
+        self.count_key(counted, GroupKeyView::of(self.grouping, counted, &mut room));
+        self.room_of_key = room;
+    }
+
+    fn count_key(&mut self, counted: &Counted<'_, '_>, key: GroupKeyView<'_>) {
         self.sum.count(counted);
-        let key = GroupKeyView::of(self.grouping, counted);
         if let Some(group) = self.groups.get_mut(&key) {
             group.count(counted);
             return;

@@ -51,16 +51,19 @@ pub enum Grouping {
     Flow,
     /// The kernel module that dropped the packet.
     Module,
+    /// The functions that called each other.
+    Stack,
 }
 
 impl Grouping {
     /// All groupings, in the order in which the live table's keys go through them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Location,
         Self::Reason,
         Self::Interface,
         Self::Flow,
         Self::Module,
+        Self::Stack,
     ];
 
     /// Returns the next grouping of [`Self::ALL`]; the first follows the last.
@@ -83,6 +86,7 @@ impl Grouping {
             Self::Interface => "interfaces",
             Self::Flow => "flows",
             Self::Module => "modules",
+            Self::Stack => "stacks",
         }
     }
 }
@@ -95,6 +99,7 @@ impl fmt::Display for Grouping {
             Self::Interface => "interface",
             Self::Flow => "flow",
             Self::Module => "module",
+            Self::Stack => "stack",
         })
     }
 }

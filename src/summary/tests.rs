@@ -31,7 +31,7 @@ fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
         location: Location {
             pc: Some(pc),
             symbol: Name::new(symbol.as_bytes()).map(Symbol),
-            source_line: None,
+            ..Location::default()
         },
         reason: None,
     }
@@ -135,7 +135,8 @@ fn a_row_knows_its_last_drop_and_whether_there_were_others() {
 fn keys_have_names_that_a_person_reads() {
     #[track_caller]
     fn check(grouping: Grouping, cause: Cause<'_>, name: &str) {
-        let key = GroupKeyView::of(grouping, &Counted::Kernel { cause, count: 1 });
+        let mut room = Vec::new();
+        let key = GroupKeyView::of(grouping, &Counted::Kernel { cause, count: 1 }, &mut room);
         assert_eq!(key.to_owned().to_string(), name);
     }
     let trap = Cause::Hardware {

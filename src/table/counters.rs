@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::last_packets::LastPackets;
 use crate::record::{Loss, Timestamp};
-use crate::summary::{
-    Counted, GroupCounts, GroupKey, GroupKeyView, GroupedCounts, Grouping, HISTORY,
-};
+use crate::summary::{Counted, GroupCounts, GroupKey, GroupedCounts, Grouping, HISTORY};
 
 /// The first interval of a file for which the user chose none: it grows with the file.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
@@ -193,9 +191,14 @@ impl Counters {
         key: &'b GroupKey,
     ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
         let records = self.recent.records();
-        records.filter(move |record| {
-            GroupKeyView::of(grouping, &Counted::Packet(record)) == key.view()
-        })
+        records.filter(move |record| key.is_of(grouping, &Counted::Packet(record)))
+    }
+
+    /// Returns whether a drop had a call stack.
+    pub fn has_stacks(&self) -> bool {
+        let stacks = self.by(Grouping::Stack);
+        let without = usize::from(stacks.group(&GroupKey::NoStack).is_some());
+        stacks.len() > without
     }
 }
 

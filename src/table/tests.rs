@@ -40,7 +40,7 @@ fn count(view: &mut TableView, symbol: &str, count: u64) {
             location: Location {
                 pc: Some(symbol.len() as u64 + 1),
                 symbol: Name::new(symbol.as_bytes()).map(Symbol),
-                source_line: None,
+                ..Location::default()
             },
             reason: None,
         },
@@ -275,7 +275,7 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
                 location: Location {
                     pc: Some(pc),
                     symbol: None,
-                    source_line: None,
+                    ..Location::default()
                 },
                 reason: None,
             },

@@ -45,7 +45,7 @@ impl Arguments {
         if self.read.is_some() {
             self.refuse_live_options()?;
         }
-        if self.summary.is_some() || self.by.is_some() {
+        if self.summary.is_some() || self.by.is_some() || self.folded {
             return self.summary().map(Command::Summary);
         }
         let filtering = self.filtering()?;
@@ -144,6 +144,7 @@ impl Arguments {
             buffer: self.bufsize,
             duration: self.duration,
             not_packets: self.not_packets(),
+            stack: self.stack_frames(),
         })
     }
 
@@ -157,6 +158,10 @@ impl Arguments {
             ("-o hw", self.origin == Some(Origins::Hardware)),
         ];
         let given = of_net_dm.into_iter().find(|(_, given)| *given);
+        if let Some(option) = self.stack_option() {
+            self.check_stack(option, given.map(|(given, _)| given))?;
+            return Ok(SourceChoice::Ebpf);
+        }
         match (self.source.unwrap_or_default(), given) {
             (SourceChoice::Ebpf, Some((option, _))) => Err(UsageError::new(
                 format!("{option} cannot be used with --source ebpf"),
@@ -192,7 +197,7 @@ impl Arguments {
         }
         let selects =
             self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
-        let is_ebpf = self.source == Some(SourceChoice::Ebpf);
+        let is_ebpf = self.source == Some(SourceChoice::Ebpf) || self.stack_option().is_some();
         let counting = if self.by.is_some() || selects || is_ebpf {
             Counting::Packets
         } else {
@@ -206,6 +211,7 @@ impl Arguments {
                 "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
             ));
         }
+        self.check_folded()?;
         let lines = self.lines()?;
         let subject = match self.capture_file() {
             Some(file) => Subject::File(file),
@@ -214,12 +220,17 @@ impl Arguments {
         Ok(Summary {
             subject,
             counting,
-            grouping: self.by.unwrap_or(Grouping::Location),
+            grouping: self.by.unwrap_or(if self.folded {
+                Grouping::Stack
+            } else {
+                Grouping::Location
+            }),
             interval: self.summary.flatten(),
             selection: self.selection()?,
             count: self.count,
             lines,
             text: self.text(),
+            is_folded: self.folded,
         })
     }
 
@@ -278,12 +289,14 @@ impl Arguments {
             ("-c", self.count.is_some()),
             ("--summary", self.summary.is_some()),
             ("--by", self.by.is_some()),
+            ("--folded", self.folded),
             ("-i", self.interface.is_some()),
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
             ("--kernel-filter", self.kernel_filter),
             ("--all", self.all),
             ("--source", self.source.is_some()),
+            ("--stack", self.stack.is_some()),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -311,6 +324,7 @@ impl Arguments {
     }
 
     fn refuse_live_options(&self) -> Result<(), UsageError> {
+        self.refuse_stack_of_file()?;
         let live = [
             ("--source", self.source.is_some()),
             ("-p", self.passive),

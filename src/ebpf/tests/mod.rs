@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, ProgramSettings, program};
+use super::program::{MAX_STACK_FRAMES, ProgramRole, ProgramSettings, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -18,11 +18,26 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(format!("{name}.btf"))).unwrap()
 }
 
-fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
+fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, ProgramSettings { snaplen })
+    program(&layout, role, settings)
 }
+
+/// Whole frames.
+const WHOLE: ProgramSettings = ProgramSettings {
+    snaplen: u32::MAX,
+    stack_frames: None,
+};
+/// The beginning of each frame.
+const SHORT: ProgramSettings = ProgramSettings {
+    snaplen: 128,
+    ..WHOLE
+};
+const WITH_STACK: ProgramSettings = ProgramSettings {
+    stack_frames: Some(24),
+    ..WHOLE
+};
 
 /// Holds a listing against the one in this folder. `UPDATE_GOLDEN=1` writes it anew.
 fn check(name: &str, listing: &str) {
@@ -43,19 +58,23 @@ fn check(name: &str, listing: &str) {
 fn the_listing_names_every_member() {
     check(
         "first.listing",
-        &write("6.12", ProgramRole::First, u32::MAX).to_string(),
+        &write("6.12", ProgramRole::First, WHOLE).to_string(),
     );
     check(
         "second.listing",
-        &write("6.12", ProgramRole::Second, 128).to_string(),
+        &write("6.12", ProgramRole::Second, SHORT).to_string(),
+    );
+    check(
+        "stack.listing",
+        &write("6.12", ProgramRole::First, WITH_STACK).to_string(),
     );
 }
 
 #[test]
 fn kernels_differ_in_nothing_but_offsets() {
     // The listing without the offsets of members, which have a name behind them.
-    let plain = |kernel| {
-        let listing = write(kernel, ProgramRole::First, u32::MAX).to_string();
+    let plain = |kernel, settings| {
+        let listing = write(kernel, ProgramRole::First, settings).to_string();
         let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
         let lines = listing.lines().map(|line| {
             let words = line
@@ -65,7 +84,7 @@ fn kernels_differ_in_nothing_but_offsets() {
         });
         lines.collect::<Vec<_>>()
     };
-    let usual = plain("6.12");
+    let usual = [WHOLE, WITH_STACK].map(|settings| plain("6.12", settings));
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -75,7 +94,8 @@ fn kernels_differ_in_nothing_but_offsets() {
             let KernelField { name, offset, size } = field;
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
-        assert_eq!(plain(kernel), usual, "{kernel}");
+        let own = [WHOLE, WITH_STACK].map(|settings| plain(kernel, settings));
+        assert_eq!(own, usual, "{kernel}");
     }
     check("offsets", &offsets);
 }
@@ -84,7 +104,11 @@ fn kernels_differ_in_nothing_but_offsets() {
 fn every_jump_goes_forwards_into_the_program() {
     for role in [ProgramRole::First, ProgramRole::Second] {
         for kernel in KERNELS {
-            let code = write(kernel, role, 128).encode(|map| match map {
+            let settings = ProgramSettings {
+                stack_frames: Some(MAX_STACK_FRAMES),
+                ..SHORT
+            };
+            let code = write(kernel, role, settings).encode(|map| match map {
                 Map::Scratch => 5,
                 Map::Buffers => 6,
             });

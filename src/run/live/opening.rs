@@ -122,6 +122,7 @@ fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSour
     let wanted = TracerSettings {
         program: ProgramSettings {
             snaplen: purpose.snaplen(live.role),
+            stack_frames: live.stack,
         },
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,

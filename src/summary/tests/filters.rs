@@ -10,7 +10,7 @@ use proptest::sample::select;
 use super::{Counted, GroupKey, GroupKeyView, GroupOrder, GroupedCounts, Grouping};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
+    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Stack, Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -55,7 +55,8 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
         assert!(rows.len() > 5, "{grouping}");
         let filters: Vec<_> = rows.iter().map(|(key, _)| filter(key, grouping)).collect();
         each_record(&mut |record| {
-            let own = GroupKeyView::of(grouping, &Counted::Packet(record));
+            let mut room = Vec::new();
+            let own = GroupKeyView::of(grouping, &Counted::Packet(record), &mut room);
             for ((key, _), filter) in rows.iter().zip(&filters) {
                 let is_kept = filter.matches(record);
                 assert_eq!(is_kept, own == key.view(), "{filter} on {record:?}");
@@ -86,7 +87,8 @@ impl Owned {
                     location: Location {
                         pc: self.pc,
                         symbol: one.map(Symbol),
-                        source_line: None,
+                        stack: third.and_then(|name| Stack::new(name.as_bytes())),
+                        ..Location::default()
                     },
                     reason: other,
                 },
@@ -106,8 +108,10 @@ impl Owned {
 }
 
 /// Generates names of the kernel, similar names, and names with a meaning elsewhere in the language.
-const NAMES: [&[u8]; 22] = [
+const NAMES: [&[u8]; 24] = [
     b"",
+    b"gre_rcv+0x41/0xb0 [gre];ip_rcv+0x1/0x2",
+    b"gre_rcv+0x1/0xb0 [gre];ip_rcv",
     b"NO_SOCKET",
     b"no_socket",
     b"SKB_DROP_REASON_NO_SOCKET",
@@ -212,11 +216,12 @@ proptest! {
         for grouping in Grouping::ALL {
             for drop in &drops {
                 let record = drop.record();
-                let key = GroupKeyView::of(grouping, &Counted::Packet(&record)).to_owned();
+                let key = GroupKeyView::of(grouping, &Counted::Packet(&record), &mut Vec::new())
+                    .to_owned();
                 let filter = filter(&key, grouping);
                 for other in &drops {
                     let other = other.record();
-                    let is_own = GroupKeyView::of(grouping, &Counted::Packet(&other)) == key.view();
+                    let is_own = key.is_of(grouping, &Counted::Packet(&other));
                     prop_assert_eq!(filter.matches(&other), is_own, "{} on {:?}", filter, other);
                 }
                 // The filter is shown in its canonical form.
