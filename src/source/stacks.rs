@@ -14,8 +14,9 @@ pub struct Stacks {
     known: Cache<u64, Vec<u8>>,
     /// One that is not kept.
     fresh: Vec<u8>,
-    /// The frames in front of the place, in the last stack that had it.
-    own_frames: usize,
+    /// The least number of frames in front of the place: the tracepoint's, and that of the function which frees
+    /// packets.
+    own_frames: Option<usize>,
 }
 
 impl Stacks {
@@ -25,7 +26,7 @@ impl Stacks {
             frames: frames.into(),
             known: Cache::new(),
             fresh: Vec::new(),
-            own_frames: 0,
+            own_frames: None,
         }
     }
 
@@ -54,12 +55,12 @@ impl Stacks {
         let addresses = stack.addresses();
         let start = match addresses.clone().position(|address| address == pc) {
             Some(start) => {
-                self.own_frames = start;
+                self.own_frames = Some(self.own_frames.map_or(start, |least| least.min(start)));
                 start
             }
             // A place that is no return address: the kernel's queue of packets to be freed gives its own
             // function (net_tx_action), in which no function that frees packets was called.
-            None => self.own_frames.saturating_sub(1),
+            None => self.own_frames.unwrap_or(0).saturating_sub(1),
         };
         self.fresh.clear();
         let mut is_final = true;

@@ -22,9 +22,9 @@ COUNT = 10
 # on all kernels; the compiler may inline others.
 PATHS = {
     "udp": [r"__udp4_lib_rcv|udp_rcv", r"ip_protocol_deliver_rcu", r"ip_local_deliver.*", r"process_backlog",
-            r"net_rx_action", r"ip_finish_output2|__ip_finish_output", r"udp_sendmsg", r"do_syscall_64|do_el0_svc"],
+            r"net_rx_action", r"ip_output|ip_send_skb", r"udp_sendmsg", r"do_syscall_64|do_el0_svc"],
     "udp6": [r"__udp6_lib_rcv|udpv6_rcv", r"ip6_protocol_deliver_rcu", r"ip6_input.*", r"process_backlog",
-             r"net_rx_action", r"ip6_finish_output2", r"udpv6_sendmsg", r"do_syscall_64|do_el0_svc"],
+             r"net_rx_action", r"ip6_output|ip6_send_skb", r"udpv6_sendmsg", r"do_syscall_64|do_el0_svc"],
     "tcp": [r"tcp_v4_rcv", r"ip_protocol_deliver_rcu", r"ip_local_deliver.*", r"net_rx_action", r"__tcp_transmit_skb",
             r"tcp_connect", r"tcp_v4_connect"],
 }  # fmt: skip
