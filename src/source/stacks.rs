@@ -137,7 +137,7 @@ mod tests {
     fn any_number_of_frames_is_a_stack() {
         let mut symbols = symbols(KALLSYMS);
         let mut stacks = Stacks::new(255);
-        let addresses = [0x2020; 5000].map(u64::to_ne_bytes).concat();
+        let addresses = 0x2020_u64.to_ne_bytes().repeat(5000);
         let stack = stacks.find(CallStack(&addresses), 0x2020, &mut symbols);
         assert_eq!(stack.unwrap().frames().count(), 255);
     }

@@ -142,22 +142,18 @@ impl Symbols {
     /// final: a module's names may be found later.
     pub fn with_name(&mut self, pc: u64, take: impl FnOnce(&[u8])) -> bool {
         let location = self.complete(Location::new(Some(pc), None));
-        match location.symbol {
-            Some(symbol) => {
-                take(symbol.0.as_bytes());
-                true
-            }
-            None => {
-                let mut digits = [0; "0xffffffffffffffff".len()];
-                let mut rest = &mut digits[..];
-                // There is room for any number.
-                let _ = write!(rest, "{pc:#x}");
-                let left = rest.len();
-                take(&digits[..digits.len() - left]);
-                let known = self.known.get(pc, KnownAddress::nothing);
-                matches!(known.best_name, BestName::Sent)
-            }
+        if let Some(symbol) = location.symbol {
+            take(symbol.0.as_bytes());
+            return true;
         }
+        let mut digits = [0; "0xffffffffffffffff".len()];
+        let mut rest = &mut digits[..];
+        // There is room for any number.
+        let _ = write!(rest, "{pc:#x}");
+        let left = rest.len();
+        take(&digits[..digits.len() - left]);
+        let known = self.known.get(pc, KnownAddress::nothing);
+        matches!(known.best_name, BestName::Sent)
     }
 
     /// Returns true once, when a symbol stays cut because the kernel hides addresses from this

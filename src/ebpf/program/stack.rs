@@ -13,7 +13,6 @@ const OWN_FRAMES: u8 = 6;
 /// Bytes of an address.
 const ADDRESS_LEN: i32 = 8;
 /// The most bytes of a call stack.
-#[expect(clippy::cast_lossless, reason = "`From` is not const")]
 pub const MAX_STACK_LEN: i32 = (MAX_STACK_FRAMES + OWN_FRAMES) as i32 * ADDRESS_LEN;
 /// The place of the call stack's length on the machine's stack.
 pub const STACK_LEN_AT: i16 = -24;
