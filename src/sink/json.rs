@@ -127,3 +127,60 @@ pub(super) fn rfc3339(time: Timestamp) -> String {
 pub(super) fn text(value: Option<impl Display>) -> Option<String> {
     value.map(|value| value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::record::{Link, LinkType, Location, Stack};
+    use crate::sink::{Detail, LineFinder, SourceLine, TextSink, TextStyle, Zone};
+
+    /// Knows the line of one function.
+    struct OfIpRcv;
+
+    impl LineFinder for OfIpRcv {
+        fn find(&mut self, location: Location<'_>) -> Option<SourceLine> {
+            let is_known = location.symbol?.function() == b"ip_rcv";
+            is_known.then(|| SourceLine {
+                line: "net/ipv4/ip_input.c:569".into(),
+                chain: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn each_frame_of_a_stack_has_its_source_line() {
+        let mut record = DropRecord::new(Link::known(LinkType::RAW), &[]);
+        record.cause = Cause::Software {
+            location: Location {
+                stack: Stack::new(b"gre_rcv+0x1/0x2 [gre];ip_rcv+0x3/0x4"),
+                ..Location::default()
+            },
+            reason: None,
+        };
+        let finder: SharedFinder = Rc::new(RefCell::new(OfIpRcv));
+        let mut json = Vec::new();
+        let mut sink = JsonSink::new(&mut json).finding(Some(finder.clone()));
+        sink.write(&record).unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let stack = ["gre_rcv+0x1/0x2 [gre]", "ip_rcv+0x3/0x4"];
+        assert_eq!(object["stack"], serde_json::json!(stack));
+        let lines = serde_json::json!([null, "net/ipv4/ip_input.c:569"]);
+        assert_eq!(object["stack_source"], lines);
+
+        let style = TextStyle {
+            zone: Zone::Utc,
+            detail: Detail::Full,
+            ..TextStyle::default()
+        };
+        let mut text = Vec::new();
+        let mut sink = TextSink::new(&mut text, style).finding(Some(finder));
+        sink.write(&record).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let expected = "\tstack:\n\t\tgre_rcv+0x1/0x2 [gre]\n\
+                        \t\tip_rcv+0x3/0x4 (net/ipv4/ip_input.c:569)\n";
+        assert!(text.contains(expected), "{text}");
+    }
+}

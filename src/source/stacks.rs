@@ -127,6 +127,20 @@ mod tests {
     }
 
     #[test]
+    fn a_known_stack_allocates_nothing() {
+        let mut symbols = symbols(KALLSYMS);
+        let mut stacks = Stacks::new(24);
+        let bytes = UDP.map(u64::to_ne_bytes).concat();
+        let mut find = || {
+            let found = stacks.find(CallStack(&bytes), 0x2020, &mut symbols);
+            assert_eq!(found.unwrap().frames().count(), 3);
+        };
+        find();
+        let taken = allocation_counter::measure(|| (0..1000).for_each(|_| find()));
+        assert_eq!(taken.count_total, 0);
+    }
+
+    #[test]
     fn without_symbols_a_stack_consists_of_addresses() {
         let mut symbols = symbols("0000000000000000 T udp_rcv\n");
         let mut stacks = Stacks::new(64);

@@ -110,7 +110,7 @@ def check(dwdump, out):
     kallsyms = Kallsyms()
     file = out / "stack.pcapng"
     capture(dwdump, "--stack", "-w", file)
-    counts = dict.fromkeys(PATHS, 0)
+    counts, length = dict.fromkeys(PATHS, 0), 0
     packets = pcapng.read(file)["packets"]
     for packet in packets:
         made = kind(packet)
@@ -119,8 +119,8 @@ def check(dwdump, out):
             is_own = not re.search(r"ksoftirqd|irq_exit", packet["facts"]["stack"])
             check_stack(packet, PATHS[made] if is_own else PATHS[made][:3], kallsyms)
             counts[made] += is_own
-            length = len(packet["facts"]["stack"].split(";"))
-    print(f"{counts} drops with the stack that they must have, the last of {length} frames")
+            length = max(length, len(packet["facts"]["stack"].split(";")))
+    print(f"{counts} drops with the stack that they must have, of at most {length} frames")
     assert all(count > COUNT / 2 for count in counts.values()), counts
 
     # Only so many frames.
@@ -130,8 +130,9 @@ def check(dwdump, out):
     assert stacks and all(len(stack) == 3 for stack in stacks), stacks
     longest = out / "long.pcapng"
     capture(dwdump, "--stack=64", "-w", longest)
-    longest = max(len(packet["facts"]["stack"].split(";")) for packet in pcapng.read(longest)["packets"])
-    assert 24 < longest <= 64, longest
+    stacks = [packet["facts"]["stack"].split(";") for packet in pcapng.read(longest)["packets"] if kind(packet)]
+    longest = max(len(stack) for stack in stacks)
+    assert length <= longest <= 64, (length, longest)
 
     # Folded, live and from the file.
     output, _ = capture(dwdump, "--folded")
