@@ -196,9 +196,8 @@ impl Counters {
 
     /// Returns whether a drop had a call stack.
     pub fn has_stacks(&self) -> bool {
-        let stacks = self.by(Grouping::Stack);
-        let without = usize::from(stacks.group(&GroupKey::NoStack).is_some());
-        stacks.len() > without
+        let mut keys = self.by(Grouping::Stack).keys();
+        keys.any(|key| matches!(key, GroupKey::Stack(_)))
     }
 }
 

@@ -113,6 +113,12 @@ fn the_table_shows_what_was_counted() {
 fn drops_are_grouped_by_stack_where_they_have_one() {
     let mut view = live(CountedBy::Packets);
     count(&mut view, "f", 1);
+    let cause = Cause::Hardware {
+        group: None,
+        trap: Name::new(b"blackhole_route"),
+        cookie: None,
+    };
+    view.counters.count(&Counted::Kernel { cause, count: 1 });
     tick(&mut view, 1);
     press(&mut view, KeyCode::Char('G'));
     assert_eq!(view.grouping, Grouping::Module);

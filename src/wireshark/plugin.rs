@@ -131,7 +131,8 @@ fn kind(fact: Fact) -> Option<&'static str> {
     let is_said = fact.about().commented != Commented::Never || fact == Fact::Module;
     is_said.then_some(())?;
     Some(match fact.kind() {
-        Kind::Name | Kind::Symbol | Kind::Part | Kind::SourceLine | Kind::Stack => "text",
+        Kind::Name | Kind::Symbol | Kind::Part | Kind::SourceLine => "text",
+        Kind::Stack => "frames",
         Kind::Bytes => "bytes",
         Kind::Address => "address",
         Kind::EtherType => "ethertype",
