@@ -1,10 +1,10 @@
-//! Writes eBPF programs: instructions with labels, as bytes for the kernel (Documentation/bpf/standardization/instruction-set.rst)
-//! and as a listing for people.
+//! Assembles eBPF programs from instructions and labels, as bytes for the kernel
+//! (Documentation/bpf/standardization/instruction-set.rst) and as a listing for people.
 
 use std::fmt;
 
-/// One of the machine's registers. 0 takes results, 1 to 5 are arguments and do not survive a call, 6
-/// to 9 do, 10 is the stack's end.
+/// A register. 0 holds results; 1 to 5 hold arguments and do not survive a call; 6 to 9 do; 10 points to
+/// the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register(pub u8);
 
@@ -19,6 +19,18 @@ pub enum AccessSize {
     Word,
     /// 8
     Double,
+}
+
+impl AccessSize {
+    /// Returns the number.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+            Self::Double => 8,
+        }
+    }
 }
 
 /// The other operand of a calculation or a comparison.
@@ -41,8 +53,12 @@ pub enum AluOp {
     Subtract,
     /// a |= b
     Or,
+    /// a &= b
+    And,
     /// a <<= b
     ShiftLeft,
+    /// a >>= b
+    ShiftRight,
 }
 
 /// A comparison of 64 bits, unsigned.
@@ -50,6 +66,8 @@ pub enum AluOp {
 pub enum JumpCondition {
     /// a == b
     Equal,
+    /// a != b
+    NotEqual,
     /// a <= b
     AtMost,
 }
@@ -73,8 +91,14 @@ pub enum Helper {
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
     CpuNumber = 8,
+    /// `u64 get_current_pid_tgid()`: the process of the running task in the upper half.
+    RunningTask = 14,
+    /// `long get_current_comm(to, size)`: the running task's name.
+    RunningName = 16,
     /// `long get_stack(context, to, size, flags)`: writes the addresses of the call stack.
     CallStack = 67,
+    /// `u64 get_current_cgroup_id()`: that of the running task.
+    RunningCgroup = 80,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
     /// perf buffer.
     PacketOutput = 111,
@@ -92,9 +116,9 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
-    /// A number of 64 bits; takes the room of two instructions.
+    /// A number of 64 bits; takes the space of two instructions.
     Number(Register, u64),
-    /// A map's address; takes the room of two instructions.
+    /// A map's address; takes the space of two instructions.
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
@@ -102,7 +126,7 @@ enum EbpfInstruction {
 }
 
 impl EbpfInstruction {
-    /// Instructions of the kernel's that it takes.
+    /// Returns the number of the kernel's instructions that it takes.
     fn len(self) -> usize {
         match self {
             Self::Number(..) | Self::Map(..) => 2,
@@ -120,7 +144,7 @@ pub struct ProgramAssembler {
 }
 
 impl ProgramAssembler {
-    /// Makes a label, which is bound later.
+    /// Creates a label, which has to be bound later.
     pub fn label(&mut self) -> JumpLabel {
         self.labels.push(None);
         JumpLabel(self.labels.len() - 1)
@@ -132,7 +156,7 @@ impl ProgramAssembler {
         self.labels[label.0] = Some(self.ops.len());
     }
 
-    /// Names what the last instruction was for, in the listing.
+    /// Sets the comment of the last instruction in the listing.
     pub fn note(&mut self, note: &'static str) {
         if let Some((_, last)) = self.ops.last_mut() {
             *last = note;
@@ -198,8 +222,8 @@ impl ProgramAssembler {
     ///
     /// # Panics
     ///
-    /// If a label was never bound: a mistake in the program, which
-    /// is the same on every kernel but for its offsets.
+    /// If a label was never bound: a mistake in this crate, which any test finds, because the programs for
+    /// different kernels differ only in offsets.
     pub fn finish(self) -> EbpfProgram {
         let mut at = vec![0];
         for (op, _) in &self.ops {
@@ -250,8 +274,7 @@ mod code {
 }
 
 impl EbpfProgram {
-    /// Returns the instructions as the kernel takes them (`struct bpf_insn`). `fd` says each map's file
-    /// descriptor.
+    /// Encodes the instructions for the kernel (`struct bpf_insn`). `fd` returns a map's file descriptor.
     pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
         let mut encoded = Vec::new();
         for &Placed { op, at, target, .. } in &self.0 {
@@ -310,7 +333,7 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, number: i32) -> u64 {
     u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
 }
 
-/// A load of 64 bits: the upper half stands in a second instruction.
+/// Encodes a load of 64 bits. The upper half is in a second instruction.
 fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     let [low, high] = [value as u32, (value >> 32) as u32].map(u32::cast_signed);
@@ -322,7 +345,8 @@ fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
 }
 
 impl EbpfOperand {
-    /// The bit that tells a register from a number, and either of them.
+    /// Returns the bit that distinguishes a register from a number, then the register and the number, of
+    /// which the other one is 0.
     fn encode(self) -> (u8, u8, i32) {
         match self {
             Self::Register(register) => (code::REGISTER, register.0, 0),
@@ -358,7 +382,9 @@ impl AluOp {
             Self::Add => code::ALU64,
             Self::Subtract => 0x10 | code::ALU64,
             Self::Or => 0x40 | code::ALU64,
+            Self::And => 0x50 | code::ALU64,
             Self::ShiftLeft => 0x60 | code::ALU64,
+            Self::ShiftRight => 0x70 | code::ALU64,
         }
     }
 
@@ -368,7 +394,9 @@ impl AluOp {
             Self::Add => "+=",
             Self::Subtract => "-=",
             Self::Or => "|=",
+            Self::And => "&=",
             Self::ShiftLeft => "<<=",
+            Self::ShiftRight => ">>=",
         }
     }
 }
@@ -377,6 +405,7 @@ impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
+            Self::NotEqual => 0x50,
             Self::AtMost => 0xb0,
         }
     }
@@ -384,12 +413,13 @@ impl JumpCondition {
     fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",
+            Self::NotEqual => "!=",
             Self::AtMost => "<=",
         }
     }
 }
 
-/// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
+/// Writes one numbered instruction a line, in the notation of bpftool, with its comment.
 impl fmt::Display for EbpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for placed in &self.0 {

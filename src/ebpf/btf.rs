@@ -1,8 +1,8 @@
-//! Reads BTF, the kernel's description of its own types (Documentation/bpf/btf.rst): where the members of
-//! a structure are, the values of enumerations, the number of a tracepoint's arguments.
+//! Parses BTF, the kernel's description of its own types (Documentation/bpf/btf.rst): the offsets of
+//! structure members, the values of enumerations, the number of a tracepoint's arguments.
 //!
-//! The bytes come from `/sys/kernel/btf`, but nothing is taken on trust: any bytes give an answer or an
-//! error, and every search has a bound.
+//! The bytes come from `/sys/kernel/btf`, but they are not trusted: any bytes give a result or an error,
+//! and every search is bounded.
 
 use std::ops::Range;
 
@@ -57,8 +57,8 @@ pub enum BtfError {
     /// The magic number is missing, or is another byte order's.
     #[error("this is not BTF of this machine's byte order")]
     Magic,
-    /// A section or a type ends behind the bytes.
-    #[error("BTF is cut off")]
+    /// A section or a type is longer than the bytes that are there.
+    #[error("BTF is truncated")]
     Cut,
     /// A kind whose length is unknown.
     #[error("BTF has a type of the unknown kind {0}")]
@@ -72,6 +72,25 @@ pub struct Member {
     pub offset: u32,
     /// Bytes that it takes.
     pub size: u32,
+}
+
+/// A bit field that lies within a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitField {
+    /// Bytes from the structure's beginning.
+    pub offset: u32,
+    /// Its bits in that byte.
+    pub mask: u8,
+}
+
+/// The place of a member.
+#[derive(Clone, Copy)]
+struct MemberPlace {
+    /// Bits from the structure's beginning.
+    bits: u32,
+    /// The bits of a bit field; 0 where it is none.
+    width: u32,
+    of: TypeId,
 }
 
 /// The types of vmlinux, or of a module, which continue those of vmlinux.
@@ -143,7 +162,8 @@ impl<'a> Btf<'a> {
         found.map(|found| found.id)
     }
 
-    /// Returns the member at a path (`nd_net.net`), looked for through members without a name.
+    /// Returns the member at a path (`nd_net.net`). The members of anonymous structures and unions count as
+    /// those of the structure around them, as in C.
     pub fn member(&self, of: TypeId, path: &str) -> Option<Member> {
         let mut budget = MAX_MEMBERS;
         let mut place = Member { offset: 0, size: 0 };
@@ -152,16 +172,38 @@ impl<'a> Btf<'a> {
             if name.is_empty() {
                 return None;
             }
-            let (offset, id) = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut budget)?;
-            place.offset = place.offset.checked_add(offset)?;
-            of = id;
+            let found = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut budget)?;
+            place.offset = place.offset.checked_add(found.bits / 8)?;
+            of = found.of;
         }
         place.size = self.size(of)?;
         Some(place)
     }
 
-    /// Returns how many arguments a tracepoint hands to its programs: those of the prototype behind
-    /// `btf_trace_NAME`, without the first.
+    /// Returns the bit field of this name, looked for through members without a name; `None` where it is
+    /// no bit field, or takes several bytes.
+    pub fn bit_field(&self, of: TypeId, name: &str) -> Option<BitField> {
+        let found = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut { MAX_MEMBERS })?;
+        let first = found.bits % 8;
+        let end = first + found.width;
+        if found.width == 0 || end > 8 {
+            return None;
+        }
+        // Bits are counted from the lowest one, or on big-endian machines from the highest.
+        let shift = if cfg!(target_endian = "little") {
+            first
+        } else {
+            8 - end
+        };
+        let mask = ((1 << found.width) - 1) << shift;
+        Some(BitField {
+            offset: found.bits / 8,
+            mask: u8::try_from(mask).ok()?,
+        })
+    }
+
+    /// Returns the number of arguments that a tracepoint passes to its programs: those of the prototype
+    /// after `btf_trace_NAME`, without the first.
     pub fn tracepoint_arguments(&self, tracepoint: TypeId) -> Option<usize> {
         let pointer = self.resolve(tracepoint)?;
         let prototype = self.resolve(TypeId(pointer.reference()))?;
@@ -169,8 +211,8 @@ impl<'a> Btf<'a> {
         prototype.members().checked_sub(1).filter(|_| is_prototype)
     }
 
-    /// Hands on the name of each own enumeration, and the name and value of each of its members.
-    /// Values of more than 32 bits are left out.
+    /// Calls `take` with each enumerator, except of the base: the name of the enumeration, the name and the
+    /// value. Values of more than 32 bits are left out.
     pub fn each_enumerator(&self, mut take: impl FnMut(&'a [u8], &'a [u8], u32)) {
         for one in self.own() {
             let len = match one.kind() {
@@ -194,14 +236,14 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Returns the offset in bytes and the type of a member.
+    /// Returns the place and the type of a member.
     fn find_member(
         &self,
         of: TypeId,
         name: &[u8],
         depth: usize,
         budget: &mut usize,
-    ) -> Option<(u32, TypeId)> {
+    ) -> Option<MemberPlace> {
         let depth = depth.checked_sub(1)?;
         let structure = self.resolve(of)?;
         if !matches!(structure.kind(), kind::STRUCT | kind::UNION) {
@@ -212,17 +254,23 @@ impl<'a> Btf<'a> {
             let [at, id, bits] = [0, 4, 8].map(|at| word(member, at));
             let (id, bits) = (TypeId(id?), bits?);
             // With bit fields, the upper byte is the member's width.
-            let bits = if structure.has_bit_fields() {
-                bits & 0x00ff_ffff
+            let (bits, width) = if structure.has_bit_fields() {
+                (bits & 0x00ff_ffff, bits >> 24)
             } else {
-                bits
+                (bits, 0)
             };
-            let offset = bits / 8;
             match self.name(at?) {
-                Some(found) if found == name => return Some((offset, id)),
+                Some(found) if found == name => {
+                    return Some(MemberPlace {
+                        bits,
+                        width,
+                        of: id,
+                    });
+                }
                 Some([]) => {
-                    if let Some((inner, id)) = self.find_member(id, name, depth, budget) {
-                        return Some((offset.checked_add(inner)?, id));
+                    if let Some(inner) = self.find_member(id, name, depth, budget) {
+                        let bits = bits.checked_add(inner.bits)?;
+                        return Some(MemberPlace { bits, ..inner });
                     }
                 }
                 _ => {}
@@ -257,7 +305,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Returns the type after typedefs and qualifiers.
     fn resolve(&self, id: TypeId) -> Option<Type<'a>> {
         let mut one = self.get(id)?;
         for _ in 0..MAX_CHAIN {
@@ -286,7 +334,7 @@ impl<'a> Btf<'a> {
         all.filter_map(|(id, &at)| Type::new(self.types, at as usize, TypeId(id)))
     }
 
-    /// `void` has no bytes.
+    /// Returns the number of the first type in `types`. `void`, number 0, is in none.
     fn first_id(&self) -> u32 {
         let count = |base: &Btf<'_>| u32::try_from(base.positions.len()).unwrap_or(u32::MAX);
         self.base.map_or(0, count).saturating_add(1)
@@ -304,7 +352,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// `struct btf_type` and what its kind adds.
+/// `struct btf_type`, and the data that its kind adds.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     id: TypeId,
@@ -353,7 +401,7 @@ fn members_of(info: u32) -> usize {
     (info & 0xffff) as usize
 }
 
-/// Bytes behind `struct btf_type`; `None` where the kind is unknown.
+/// Returns the length of the data after `struct btf_type`; `None` for an unknown kind.
 fn added_len(info: u32) -> Option<usize> {
     Some(match kind_of(info) {
         kind::INT | kind::VARIABLE | kind::DECLARATION_TAG => 4,

@@ -3,11 +3,12 @@
 //!
 //! The kernel does not start a program on a CPU where it already runs, so a drop in an interrupt that
 //! came in the middle of another drop's capture would be missed. That is why there are two programs:
-//! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
-//! record of its own, so neither disturbs the other.
+//! the second acts only while the first is in progress on its CPU. Each has its own counts and its own
+//! place for a record, so that neither disturbs the other.
 
 mod facts;
 mod frame;
+mod socket;
 mod stack;
 
 use super::assembler::{
@@ -19,18 +20,18 @@ use super::report::{self, HEADER_LEN, HeaderField};
 pub use stack::MAX_STACK_FRAMES;
 use stack::MAX_STACK_LEN;
 
-/// Which of the two programs.
+/// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramRole {
-    /// It captures every drop that it is started for.
+    /// The one that captures every drop for which the kernel starts it.
     First,
-    /// It captures what the first one is not started for, because it is in progress.
+    /// The one that captures the drops for which the first is not started, because it is in progress.
     Second,
 }
 
-/// The most bytes of a record behind its header: a perf record's length has 16 bits.
+/// The most bytes of a record after its header: a perf record's length has 16 bits.
 pub const MAX_DATA_LEN: u32 = 64_000;
-/// The most bytes that are copied from in front of `skb->data`: headers, those of tunnels too.
+/// The most bytes that are copied from before `skb->data`: headers, including those of tunnels.
 const MAX_HEADERS_LEN: i32 = 1024;
 
 /// A count that a program keeps for its CPU.
@@ -40,14 +41,14 @@ pub enum Count {
     Seen,
     /// Drops that the second program captured.
     Taken,
-    /// Records of the first program that found no room.
+    /// Records of the first program that did not fit into the buffer.
     FirstLost,
-    /// Records of the second program that found no room.
+    /// Records of the second program that did not fit into the buffer.
     SecondLost,
 }
 
 impl Count {
-    /// Its offset in the scratch map's value; each has 8 bytes.
+    /// Returns its offset in a value of the scratch map; each has 8 bytes.
     pub const fn offset(self) -> u8 {
         match self {
             Self::Seen => 0,
@@ -58,17 +59,17 @@ impl Count {
     }
 }
 
-/// The offset of the flag that the first program is in progress.
+/// The offset of the flag that is set while the first program is in progress.
 const IN_PROGRESS: i16 = 32;
-/// The offset of the records: behind the counts, which have a cache line.
+/// The offset of the records: after the counts, which have a cache line of their own.
 const RECORDS: i32 = 64;
-/// Bytes of the place for one record.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + MAX_STACK_LEN + 128;
-/// Bytes of the scratch map's value, of which each CPU has one.
+/// The size of the place for one record, in bytes.
+const RECORD_LEN: i32 = MAX_HEADERS_LEN + MAX_STACK_LEN + 192;
+/// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
-const _: () = assert!(HEADER_LEN <= 128);
+const _: () = assert!(HEADER_LEN <= 192);
 /// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
-const _: () = assert!(12 + 128 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
+const _: () = assert!(12 + 192 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -82,17 +83,17 @@ const SKB: Register = Register(6);
 const CONTEXT: Register = Register(7);
 /// This CPU's value of the scratch map.
 const SCRATCH: Register = Register(8);
-/// The record that is made.
+/// The record that is being written.
 const RECORD: Register = Register(9);
 const STACK: Register = Register(10);
 
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-/// What the programs capture, and how much of it.
+/// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
-    /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
+    /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
     /// Frames of the call stack, at most [`MAX_STACK_FRAMES`]; `None`: no call stack.
     pub stack_frames: Option<u8>,
@@ -124,6 +125,8 @@ impl ProgramWriter<'_> {
         self.find_scratch(end);
         self.begin(role, end);
         self.facts();
+        self.running();
+        self.socket();
         self.device();
         self.stack();
         self.frame();
@@ -136,7 +139,7 @@ impl ProgramWriter<'_> {
         self.assembler.exit();
     }
 
-    /// The packet and this CPU's place.
+    /// Loads the packet's address, and finds this CPU's value of the scratch map.
     fn find_scratch(&mut self, end: JumpLabel) {
         let asm = &mut self.assembler;
         asm.copy(CONTEXT, EbpfOperand::Register(R1));
@@ -152,7 +155,7 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Counts the drop, unless it is the other program's.
+    /// Counts the drop, or ends if the other program captures it.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
@@ -195,7 +198,7 @@ impl ProgramWriter<'_> {
         );
     }
 
-    /// Hands the record and the packet's bytes to the perf buffer of this CPU.
+    /// Writes the record and the packet's bytes to the perf buffer of this CPU.
     fn output(&mut self, role: ProgramRole) {
         let asm = &mut self.assembler;
         let sent = asm.label();
@@ -223,6 +226,15 @@ impl ProgramWriter<'_> {
     fn field(&mut self, to: Register, from: Register, field: KernelField) {
         self.assembler.load(field.size, to, from, field.offset);
         self.assembler.note(field.name);
+    }
+
+    /// Copies memory of the kernel's at r3, wherever that leads, into the record.
+    fn read(&mut self, at: i16, len: i32) {
+        let asm = &mut self.assembler;
+        asm.copy(R1, EbpfOperand::Register(RECORD));
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(at.into()));
+        asm.copy(R2, EbpfOperand::Number(len));
+        asm.call(Helper::ReadKernel);
     }
 
     /// Writes a number into the record.

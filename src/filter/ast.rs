@@ -250,6 +250,8 @@ pub enum DropWord {
     InterfaceName(Vec<u8>),
     /// `iface = ""`: no input interface
     NoInterface,
+    /// `netns blue`
+    Netns(NetnsWord),
     /// `protocol 0x0800`, `protocol = ""`
     Protocol(Option<EtherType>),
     /// `reason = NO_SOCKET`, `reason = ""`
@@ -331,6 +333,21 @@ pub enum Width {
     Four = 4,
 }
 
+/// The network namespace that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetnsWord {
+    /// `netns 4026532345`
+    Inode(u32),
+    /// `netns blue`: what this host calls it.
+    Name(Glob),
+    /// `netns initial`
+    Initial,
+    /// `netns other`: known, and not the initial one.
+    Other,
+    /// `netns = ""`
+    Unknown,
+}
+
 /// The header that a load counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadBase {
@@ -340,9 +357,9 @@ pub enum LoadBase {
     Ip6,
     Arp,
     Rarp,
-    /// The header behind IPv4, by its protocol number.
+    /// The header after IPv4, by its protocol number.
     Transport(u8),
-    /// ICMPv6 directly behind the IPv6 header.
+    /// ICMPv6 directly after the IPv6 header.
     Icmp6,
 }
 

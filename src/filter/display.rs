@@ -7,8 +7,9 @@ use crate::record::{self, Escaped, Kind, Origin};
 
 use super::ast::{
     Arith, Chain, Comparison, Connective, DirQualifier, DropWord, Expr, Family, LoadBase, Net,
-    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
+    NetnsWord, Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
+use super::lex;
 use super::port::OneWay;
 
 /// The most changes of connective for which `a or b and c` is shown as `(a or b) and c`; with more,
@@ -220,7 +221,7 @@ fn write_ip_proto(f: &mut fmt::Formatter<'_>, family: Family, number: u8) -> fmt
     f.write_str(word)
 }
 
-/// A qualifier, with the blank behind it.
+/// A qualifier, with the blank after it.
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -231,7 +232,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// A qualifier, with the blank behind it.
+/// A qualifier, with the blank after it.
 impl fmt::Display for DirQualifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -315,12 +316,24 @@ impl fmt::Display for DropWord {
             }
             Self::Number(fact, None) => write!(f, "{} = \"\"", fact.about().key),
             Self::Number(fact, Some(number)) => match fact.kind() {
-                Kind::Address => write!(f, "{} {number:#x}", fact.about().key),
+                Kind::Address | Kind::Mark => write!(f, "{} {number:#x}", fact.about().key),
                 _ => write!(f, "{} {number}", fact.about().key),
             },
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
             Self::InterfaceName(name) => write!(f, "ifname {}", Text(name)),
             Self::NoInterface => f.write_str("iface = \"\""),
+            Self::Netns(NetnsWord::Inode(inode)) => write!(f, "netns {inode}"),
+            Self::Netns(NetnsWord::Name(glob)) => match glob.as_bytes() {
+                // Without quotes they are words of their own.
+                word @ (b"initial" | b"other") => write!(f, "netns \"{}\"", Escaped(word)),
+                name if lex::number(std::str::from_utf8(name).unwrap_or_default()).is_some() => {
+                    write!(f, "netns \"{}\"", Escaped(name))
+                }
+                name => write!(f, "netns {}", Text(name)),
+            },
+            Self::Netns(NetnsWord::Initial) => f.write_str("netns initial"),
+            Self::Netns(NetnsWord::Other) => f.write_str("netns other"),
+            Self::Netns(NetnsWord::Unknown) => f.write_str("netns = \"\""),
             Self::Protocol(Some(protocol)) => write!(f, "protocol {protocol}"),
             Self::Protocol(None) => f.write_str("protocol = \"\""),
             Self::Exactly(fact, value) => write!(f, "{} = {}", fact.word(), Text(value)),

@@ -2,6 +2,9 @@
 //! could have a reason and has none. The filters for the rows of a summary consist of such
 //! comparisons.
 
+use std::fmt;
+use std::io::Write;
+
 use super::glob::Glob;
 use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
@@ -60,6 +63,10 @@ impl NamedFact {
                     value => module(symbol) == Some(value),
                 })
             }
+            (Self::Plain(record::Fact::Socket), _) => match record.context.socket {
+                Some(socket) => FactText::of(&socket).text() == value,
+                None => value.is_empty(),
+            },
             (Self::Plain(fact), _) => {
                 can_have(record, fact)
                     && match fact.get(record) {
@@ -111,6 +118,32 @@ fn place(symbol: Symbol<'_>) -> &[u8] {
     let text = symbol.0.as_bytes();
     let end = text.iter().position(|&byte| byte == b' ');
     &text[..end.unwrap_or(text.len())]
+}
+
+/// A short text that is made anew each time, without an allocation.
+pub struct FactText {
+    bytes: [u8; 80],
+    len: usize,
+}
+
+impl FactText {
+    /// Writes a value, without what does not fit.
+    pub fn of(value: &impl fmt::Display) -> Self {
+        let mut text = Self {
+            bytes: [0; 80],
+            len: 0,
+        };
+        let mut rest = &mut text.bytes[..];
+        let _ = write!(rest, "{value}");
+        let left = rest.len();
+        text.len = text.bytes.len() - left;
+        text
+    }
+
+    /// Returns what was written.
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// Returns the value of a fact that is a number.

@@ -140,7 +140,7 @@ impl Session {
                 let loss = self.loss();
                 receiver.report(loss);
             }
-            if rounds % ROUNDS_PER_CLOCK == 0
+            if rounds.is_multiple_of(ROUNDS_PER_CLOCK)
                 && let ControlFlow::Break(end) =
                     self.attend_to_times(Instant::now(), &mut probe, &mut loss_watch, receiver)
             {
@@ -256,7 +256,7 @@ impl Session {
             attached.withdraw(|| sources.detach_filters());
         }
         if self.sources.symbols_are_newly_hidden() {
-            say("the kernel hides its addresses from this process: long symbols stay cut");
+            say("the kernel hides its addresses from this process: long symbols stay truncated");
             hint(
                 "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
             );
@@ -387,7 +387,7 @@ impl Session {
 
 impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
-        // Without NET_DM there is no queue of its.
+        // The queue is NET_DM's: without NET_DM there is none.
         let queue = self.monitoring.with(Monitoring::lost).unwrap_or(Ok(0));
         let loss = self.sources.loss();
         // The probe reports that the module is gone.

@@ -1,5 +1,5 @@
 //! The eBPF programs' reports as a source: completes them with the names of reasons, the symbols of the
-//! running kernel and the names of this machine's interfaces, and decides what is certain.
+//! running kernel and the names of this machine's interfaces, and decides which link types are certain.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,7 +12,8 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use super::devices::{DeviceTable, LOOPBACK, own_namespace};
+use super::context::{ContextTable, FoundContext};
+use super::devices::{DeviceTable, LOOPBACK};
 use super::stacks::Stacks;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
@@ -22,7 +23,8 @@ use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss, Name, Timestamp,
+    Cause, DropRecord, EtherType, Interface, InterfaceKey, Link, LinkType, Location, Loss, Name,
+    Timestamp,
 };
 use crate::symbol::Symbols;
 
@@ -38,15 +40,14 @@ pub struct Ebpf {
     is_ended: bool,
 }
 
-/// Makes records of reports: what they are completed with.
+/// Makes records of reports, which it completes.
 struct Completer {
     reasons: Reasons,
     symbols: Symbols,
     /// Present where call stacks are captured.
     stacks: Option<Stacks>,
     devices: DeviceTable,
-    /// The inode of this process's network namespace.
-    namespace: Option<u32>,
+    contexts: ContextTable,
     /// NET_DM's number, where the kernel has it.
     family: Option<u16>,
     not_packets: NotPackets,
@@ -72,7 +73,7 @@ impl Ebpf {
                 symbols,
                 stacks: wanted.program.stack_frames.map(Stacks::new),
                 devices: DeviceTable::default(),
-                namespace: own_namespace(),
+                contexts: ContextTable::new(),
                 family,
                 not_packets,
                 left_out: LeftOut::default(),
@@ -102,7 +103,7 @@ impl Source for Ebpf {
     }
 
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
-        // Reading makes it wait again; that it has not expired is no error.
+        // The timer becomes readable again only after it is read. That it has not expired yet is no error.
         let _ = self.timer.wait();
         let now = nanos(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
         let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
@@ -147,7 +148,7 @@ impl Source for Ebpf {
         self.completer.symbols.are_newly_hidden()
     }
 
-    /// There is none.
+    /// Does nothing: the kernel runs no part of the filter.
     fn detach_filter(&self) -> io::Result<()> {
         Ok(())
     }
@@ -179,18 +180,18 @@ impl Completer {
             stack,
             ..self.symbols.complete(Location::new(Some(report.pc), None))
         };
-        let device = report.device.filter(|device| {
-            Some(device.namespace) == self.namespace
-                && self.devices.has(device.index.into(), device.name)
-        });
-        // The device's namespace is the packet's. Where it is another one, the index means another device
-        // here.
-        let is_elsewhere = report
-            .device
-            .is_some_and(|device| Some(device.namespace) != self.namespace);
-        let input = (report.input != 0).then(|| Interface::new(report.input, None));
+        let FoundContext {
+            facts: around,
+            device,
+            may_be_here,
+            input_name,
+        } = self.contexts.find(report);
+        let key = InterfaceKey::new(report.input, around.netns);
+        let input = (report.input != 0).then(|| Interface::new(key, None));
         let found = self.devices.find(input);
-        let is_named = report.input == LOOPBACK || !is_elsewhere;
+        // In another namespace, the index means another device than here.
+        let is_named = report.input == LOOPBACK || may_be_here;
+        let name = input_name.or(found.name.filter(|_| is_named));
         let hardware = device.map(|device| (device.index, ArpHardware(device.hardware)));
         let link = match content {
             Content::Packet => link(report, hardware, found.certain, found.guess),
@@ -204,7 +205,8 @@ impl Completer {
                 location,
                 reason: Name::new(self.reasons.name(report.reason)),
             },
-            input: input.map(|input| Interface::new(input.key, found.name.filter(|_| is_named))),
+            input: input.map(|input| Interface::new(input.key, name)),
+            context: around,
             protocol: Some(EtherType(report.protocol)),
             original_len: report.original_len.max(captured),
             ..DropRecord::new(link, report.data)
@@ -213,7 +215,7 @@ impl Completer {
     }
 }
 
-/// Tells packets from what never was one: it has no protocol and no headers, and came in by no device.
+/// Tells packets from other data, which has no protocol, no headers and no input device.
 fn content(report: &Report<'_>) -> Content {
     let has_headers = report.start != Start::Data || report.network > 0;
     if report.protocol != EtherType::NONE.0 || report.input != 0 || has_headers {
@@ -259,6 +261,7 @@ fn link(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ebpf::report::RunningTask;
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -273,13 +276,23 @@ mod tests {
             protocol: protocol.0,
             network,
             start,
+            headers_len: 0,
             device: None,
             stack: crate::ebpf::report::CallStack::default(),
+            running: RunningTask {
+                process: 0,
+                name: b"",
+            },
+            cgroup: None,
+            socket: None,
+            mark: None,
+            vlan: None,
+            is_marked_received: false,
             data,
         }
     }
 
-    /// An IPv4 header, and nothing behind it.
+    /// An IPv4 header, and nothing after it.
     const IP: [u8; 20] = [
         0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
     ];

@@ -195,11 +195,6 @@ impl GroupedCounts {
         groups
     }
 
-    /// Returns the keys of all groups.
-    pub fn keys(&self) -> impl Iterator<Item = &GroupKey> {
-        self.groups.keys()
-    }
-
     /// Returns the number of groups.
     pub fn len(&self) -> usize {
         self.groups.len()

@@ -73,9 +73,11 @@ impl TableView {
             KeyCode::Char(_) if is_control => return None,
             KeyCode::Char('q') => return Some(Action::Quit),
             KeyCode::Char(' ' | 'p') => self.pause(),
-            KeyCode::Char('g') | KeyCode::Tab => return self.turn(Grouping::next),
+            KeyCode::Char('g') | KeyCode::Tab => {
+                return self.group_by(self.counters.next(self.grouping));
+            }
             KeyCode::Char('G') | KeyCode::BackTab => {
-                return self.turn(Grouping::previous);
+                return self.group_by(self.counters.previous(self.grouping));
             }
             KeyCode::Char('s') => self.sort(),
             KeyCode::Char('r') => {
@@ -119,15 +121,6 @@ impl TableView {
             None => Some(Box::new(self.counters.clone())),
         };
         self.arrange();
-    }
-
-    /// Goes on to another grouping; to that by stack only where there are some.
-    fn turn(&mut self, step: fn(Grouping) -> Grouping) -> Option<Action> {
-        let mut grouping = step(self.grouping);
-        if grouping == Grouping::Stack && !self.counters.has_stacks() {
-            grouping = step(grouping);
-        }
-        self.group_by(grouping)
     }
 
     fn group_by(&mut self, grouping: Grouping) -> Option<Action> {

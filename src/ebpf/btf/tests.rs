@@ -96,7 +96,38 @@ fn members_are_found_through_structures_without_a_name() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn a_bit_field_is_a_mask_in_a_byte() {
+    let mut btf = Builder::default();
+    btf.add("u8", kind::INT, 0, 1, &[8]); // 1
+    let names = ["plain", "low", "high", "wide"].map(|name| btf.name(name));
+    let [plain, low, high, wide] = names;
+    let field = |name, width: u32, at| [name, 1, width << 24 | at];
+    let members = [
+        field(plain, 0, 0),
+        field(low, 3, 8),
+        field(high, 1, 15),
+        field(wide, 9, 20),
+    ];
+    btf.add("flags", kind::STRUCT, 4 | 1 << 31, 4, &members.concat()); // 2
+    btf.add("outer", kind::STRUCT, 1, 8, &[0, 2, 32]); // 3
+    let bytes = btf.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    let find = |name| btf.bit_field(TypeId(3), name);
+    let [first, last] = if cfg!(target_endian = "little") {
+        [0x07, 0x80]
+    } else {
+        [0xe0, 0x01]
+    };
+    let at = |offset, mask| Some(BitField { offset, mask });
+    assert_eq!(find("low"), at(5, first));
+    assert_eq!(find("high"), at(5, last));
+    for name in ["plain", "wide", "none"] {
+        assert_eq!(find(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_member_that_does_not_exist_is_not_found() {
     for path in ["", "second", "x", "first.x", "named.z", "array.x", "."] {
         check(path, None);
     }
@@ -109,7 +140,7 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn circles_come_to_an_end() {
+fn a_type_that_refers_to_itself_does_not_hang_the_search() {
     let mut btf = Builder::default();
     btf.add("a", kind::TYPEDEF, 0, 2, &[]);
     btf.add("b", kind::TYPEDEF, 0, 1, &[]);
@@ -142,7 +173,7 @@ fn enumerators_of_more_than_32_bits_are_left_out() {
 }
 
 #[test]
-fn what_is_no_btf_is_refused() {
+fn bytes_that_are_not_btf_are_refused() {
     let refused = |bytes: &[u8]| Btf::parse(bytes).err();
     assert_eq!(refused(b""), Some(BtfError::Magic));
     let whole = nested().bytes();

@@ -10,8 +10,12 @@ pub const MAX_STACK_FRAMES: u8 = 64;
 /// program, of the tracepoint and of the function that frees packets. Their number differs between kernels and
 /// functions, so whoever reads the report leaves them out.
 const OWN_FRAMES: u8 = 6;
-/// Bytes of an address.
-const ADDRESS_LEN: i32 = 8;
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "8"
+)]
+const ADDRESS_LEN: i32 = report::ADDRESS_LEN as i32;
 /// The most bytes of a call stack.
 pub const MAX_STACK_LEN: i32 = (MAX_STACK_FRAMES + OWN_FRAMES) as i32 * ADDRESS_LEN;
 /// The place of the call stack's length on the machine's stack.
@@ -19,7 +23,7 @@ pub const STACK_LEN_AT: i16 = -24;
 
 impl ProgramWriter<'_> {
     /// Copies the call stack behind the record's header, and remembers its length at [`STACK_LEN_AT`]. Where no
-    /// call stack is wanted, the length in the header stays what it is in a new map: 0.
+    /// call stack is wanted, the number of frames in the header stays what it is in a new map: 0.
     pub(super) fn stack(&mut self) {
         let Some(frames) = self.stack_frames else {
             return;
@@ -48,6 +52,8 @@ impl ProgramWriter<'_> {
             STACK_LEN_AT,
             EbpfOperand::Register(R0),
         );
-        self.tell(report::STACK_LEN, EbpfOperand::Register(R0));
+        let asm = &mut self.assembler;
+        asm.calculate(AluOp::ShiftRight, R0, EbpfOperand::Number(3));
+        self.tell(report::STACK_FRAMES, EbpfOperand::Register(R0));
     }
 }

@@ -72,6 +72,7 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Compiled {
         | DropWord::Module(_)
         | DropWord::InterfaceName(_)
         | DropWord::NoInterface
+        | DropWord::Netns(_)
         | DropWord::Named(..)
         | DropWord::Number(..)
         | DropWord::Protocol(_)
@@ -120,7 +121,7 @@ enum Then {
 }
 
 impl<'g> NamePattern<'g> {
-    /// Converts a whole name, or a prefix with one `*` behind it. Returns `None` for any other
+    /// Converts a whole name, or a prefix with one `*` after it. Returns `None` for any other
     /// pattern.
     fn new(glob: &'g Glob, case: Case) -> Option<Self> {
         let pattern = glob.as_bytes();
