@@ -227,6 +227,7 @@ mod tests {
         ("link-type", "Wireshark reads every link type"),
         ("source", "the default takes what there is"),
         ("folded", "counts are no packets"),
+        ("check", "does nothing else"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),
         ("stats", "does nothing else"),

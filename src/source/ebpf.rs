@@ -261,7 +261,7 @@ fn link(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::RunningTask;
+    use crate::ebpf::report::{CallStack, RunningTask};
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -278,7 +278,7 @@ mod tests {
             start,
             headers_len: 0,
             device: None,
-            stack: crate::ebpf::report::CallStack::default(),
+            stack: CallStack::default(),
             running: RunningTask {
                 process: 0,
                 name: b"",
