@@ -29,9 +29,9 @@ const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
 /// The number of records that wake this process: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
 /// The most reports that are passed on before the kernel gets their space back.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 /// The age from which on all reports have been written, on every CPU: a program ends within microseconds.
-const SETTLED_NANOS: u64 = 1_000_000;
+pub const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -74,26 +74,37 @@ fn behind_colon(log: &str) -> String {
 }
 
 impl TracerError {
-    /// Returns advice for the user, where there is some.
-    pub fn hint(&self) -> Option<&'static str> {
-        let refused = match self {
-            Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
-            }
+    /// Returns the kernel's refusal.
+    fn refusal(&self) -> Option<&io::Error> {
+        match self {
             Self::Map(error)
             | Self::Load { error, .. }
             | Self::Buffer(error)
             | Self::Attach(error)
-            | Self::NoBtf(error) => error.raw_os_error(),
-            Self::Btf(_) | Self::Layout(_) => return None,
-        };
+            | Self::NoBtf(error) => Some(error),
+            Self::Btf(_) | Self::Layout(_) => None,
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub fn lacks_privileges(&self) -> bool {
+        let errno = self.refusal().and_then(io::Error::raw_os_error);
+        matches!(errno, Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// Returns advice for the user, where there is some.
+    pub fn hint(&self) -> Option<&'static str> {
+        let refusal = self.refusal()?;
+        if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
+            return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
+        }
         if is_confidential() {
             return Some(
                 "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
                  --source netdm still works",
             );
         }
-        matches!(refused, Some(libc::EPERM | libc::EACCES))
+        self.lacks_privileges()
             .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
     }
 }
@@ -269,6 +280,11 @@ impl Tracer {
         Ok(lost + missed.saturating_sub(taken))
     }
 
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.buffer_bytes / self.buffers.len().max(1)
+    }
+
     /// Returns the number of records that could not be decoded.
     pub fn damaged(&self) -> u64 {
         self.damaged
@@ -361,6 +377,8 @@ fn possible_cpus() -> u32 {
 mod tests {
     use super::*;
 
+    use crate::ebpf::program::DropSelection;
+
     const MB: usize = 1024 * 1024;
 
     #[test]
@@ -369,6 +387,7 @@ mod tests {
         fn check(memory: usize, cpus: usize, all: usize) {
             let wanted = TracerSettings {
                 program: ProgramSettings {
+                    selection: DropSelection::All,
                     snaplen: 0,
                     stack_frames: None,
                 },

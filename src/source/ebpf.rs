@@ -18,7 +18,7 @@ use super::stacks::Stacks;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
-use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
+use crate::ebpf::tracer::{BATCH, SETTLED_NANOS, Tracer, TracerError, TracerSettings, Until};
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
@@ -36,6 +36,8 @@ pub struct Ebpf {
     tracer: Tracer,
     timer: TimerFd,
     completer: Completer,
+    /// The time up to which all reports have been taken.
+    settled: Option<Timestamp>,
     /// The programs are detached.
     is_ended: bool,
 }
@@ -78,8 +80,14 @@ impl Ebpf {
                 not_packets,
                 left_out: LeftOut::default(),
             },
+            settled: None,
             is_ended: false,
         })
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.tracer.cpu_buffer_bytes()
     }
 
     /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
@@ -120,11 +128,21 @@ impl Source for Ebpf {
             completer.hand_on(&report, time, receive)
         });
         completer.left_out.damaged_messages = self.tracer.damaged();
+        self.settled = match taken {
+            ControlFlow::Continue(0..BATCH) => Some(Timestamp(
+                now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),
+            )),
+            _ => None,
+        };
         Ok(match taken {
             ControlFlow::Break(()) => Taken::Break(()),
             ControlFlow::Continue(0) => Taken::Nothing,
             ControlFlow::Continue(_) => Taken::Some,
         })
+    }
+
+    fn settled(&self) -> Option<Timestamp> {
+        self.settled
     }
 
     fn end(&mut self) -> io::Result<()> {

@@ -2,10 +2,8 @@
 
 use super::Arguments;
 use crate::cli::{SourceChoice, UsageError};
+use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::summary::Grouping;
-
-/// Frames of a call stack, unless the user chose another number.
-const STACK_FRAMES: u8 = 24;
 
 impl Arguments {
     /// Checks that nothing else decides what `--folded` writes.
@@ -43,7 +41,7 @@ impl Arguments {
 
     /// Returns the frames of each call stack, where one is needed.
     pub(super) fn stack_frames(&self) -> Option<u8> {
-        let frames = self.stack.flatten().unwrap_or(STACK_FRAMES);
+        let frames = self.stack.flatten().unwrap_or(USUAL_STACK_FRAMES);
         self.stack_option().map(|_| frames)
     }
 

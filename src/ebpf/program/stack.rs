@@ -6,6 +6,8 @@ use super::{CONTEXT, ProgramWriter, R0, R1, R2, R3, R4, RECORD, STACK};
 
 /// The most frames of a call stack that are captured.
 pub const MAX_STACK_FRAMES: u8 = 64;
+/// Frames that are captured where the user chose no number.
+pub const USUAL_STACK_FRAMES: u8 = 24;
 /// Frames in front of the one that dropped the packet, of which there is room for so many more: those of the
 /// program, of the tracepoint and of the function that frees packets. Their number differs between kernels and
 /// functions, so whoever reads the report leaves them out.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{MAX_STACK_FRAMES, ProgramRole, ProgramSettings, program};
+use super::program::{DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -26,6 +26,7 @@ fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProg
 
 /// Whole frames.
 const WHOLE: ProgramSettings = ProgramSettings {
+    selection: DropSelection::All,
     snaplen: u32::MAX,
     stack_frames: None,
 };
@@ -76,6 +77,28 @@ fn the_listings_of_both_programs_are_as_expected() {
 }
 
 #[test]
+fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
+    // The lines up to the jump, and those that it leads to; the ones between are as always.
+    let shown = |role| {
+        let settings = ProgramSettings {
+            selection: DropSelection::WithoutMacHeader,
+            ..WHOLE
+        };
+        let listing = write("6.12", role, settings).to_string();
+        let lines: Vec<_> = listing.split_inclusive('\n').collect();
+        let jump = lines.iter().position(|line| line.contains("<= 65534"));
+        let (begin, rest) = lines.split_at(jump.unwrap() + 1);
+        let (_, target) = begin[begin.len() - 1].trim().rsplit_once(' ').unwrap();
+        let target = format!("{target}:");
+        let mut after = rest.iter().map(|line| line.trim_start());
+        let after = after.position(|line| line.starts_with(&target)).unwrap();
+        [begin.concat(), rest[after..].concat()].join("  …\n")
+    };
+    let (first, second) = (shown(ProgramRole::First), shown(ProgramRole::Second));
+    check("beside.listing", &format!("{first}\n{second}"));
+}
+
+#[test]
 fn later_kernels_differ_in_nothing_but_offsets() {
     // The listing without the offsets of members, which have a name after them.
     let plain = |kernel, settings| {
@@ -109,9 +132,15 @@ fn later_kernels_differ_in_nothing_but_offsets() {
 
 #[test]
 fn every_jump_goes_forwards_into_the_program() {
-    for role in [ProgramRole::First, ProgramRole::Second] {
+    let roles = [ProgramRole::First, ProgramRole::Second];
+    let selections = [DropSelection::All, DropSelection::WithoutMacHeader];
+    for (role, selection) in roles
+        .into_iter()
+        .flat_map(|role| selections.map(|one| (role, one)))
+    {
         for kernel in KERNELS {
             let settings = ProgramSettings {
+                selection,
                 stack_frames: Some(MAX_STACK_FRAMES),
                 ..SHORT
             };
