@@ -6,6 +6,7 @@
 //! the second acts only while the first is in progress on its CPU. Each has its own counts and its own
 //! place for a record, so that neither disturbs the other.
 
+mod counting;
 mod facts;
 mod frame;
 mod socket;
@@ -17,6 +18,7 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
 use stack::MAX_STACK_LEN;
 pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
@@ -13,11 +13,12 @@ use super::VMLINUX;
 use super::assembler::Map;
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
-use super::program::{Count, ProgramRole, ProgramSettings, SCRATCH_LEN, program};
+use super::pair::{PairError, ProgramPair, possible_cpus};
+use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
-use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
+use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
 /// The minimum size of a CPU's buffer, in bytes: two of the largest records, rounded up to a power of two.
@@ -63,6 +64,16 @@ pub enum TracerError {
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
     Attach(#[source] io::Error),
+}
+
+impl From<PairError> for TracerError {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Map(error) => Self::Map(error),
+            PairError::Load { error, log } => Self::Load { error, log },
+            PairError::Attach(error) => Self::Attach(error),
+        }
+    }
 }
 
 fn behind_colon(log: &str) -> String {
@@ -137,14 +148,9 @@ pub enum Until {
 
 /// The attached programs, and the buffers that they write to.
 pub struct Tracer {
-    /// The attachments of the programs; closing one detaches its program.
-    links: Vec<OwnedFd>,
-    first: OwnedFd,
-    _second: OwnedFd,
-    scratch: ArrayMap,
+    programs: ProgramPair,
     /// Kept open, because the kernel removes the buffers from it when it is closed.
     _map: PerfEventArray,
-    cpus: u32,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
     /// A copy of the last record that continued at the beginning of its buffer.
@@ -163,10 +169,11 @@ impl Tracer {
         let btf = Btf::parse(&bytes)?;
         let layout = KernelLayout::find(&btf)?;
         let cpus = possible_cpus();
-        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let load = |role| load(&layout, role, wanted.program, &scratch, &map);
-        let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
+        let write = |role| program(&layout, role, wanted.program);
+        let of_buffers = map.as_fd().as_raw_fd();
+        let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+        let mut programs = ProgramPair::load(&layout, cpus, write, fd)?;
 
         let page = page_size().map_err(TracerError::Buffer)?;
         let bytes = buffer_bytes(wanted, cpus as usize);
@@ -180,19 +187,11 @@ impl Tracer {
             }
         };
         let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
-        // The kernel runs programs in the order of their attachment. So the first one has ended with a drop
-        // before the second one is started for it.
-        let attach =
-            |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
-        let links = vec![attach(&first)?, attach(&second)?];
+        programs.attach()?;
         let reasons = Reasons::new(&btf);
         let tracer = Self {
-            links,
-            first,
-            _second: second,
-            scratch,
+            programs,
             _map: map,
-            cpus,
             buffer_bytes: buffers.len() * pages * page,
             is_small: pages < wanted_pages,
             buffers,
@@ -251,33 +250,21 @@ impl Tracer {
         ControlFlow::Continue(count)
     }
 
+    /// Detaches the programs. Some may still run.
+    pub fn unlink(&mut self) {
+        self.programs.unlink();
+    }
+
     /// Detaches the programs, and waits until none is running. Their reports can still be taken.
     pub fn detach(&mut self) {
-        if !self.links.is_empty() {
-            self.links.clear();
-            bpf::wait_for_programs();
-        }
+        self.programs.detach();
     }
 
     /// Returns the number of drops that were lost so far: those whose records did not fit into a buffer, and
     /// those in an interrupt for which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
-        let missed = bpf::recursion_misses(self.first.as_fd())?;
-        let mut value = Vec::new();
-        let (mut lost, mut taken) = (0, 0);
-        for cpu in 0..self.cpus {
-            self.scratch.get(cpu, &mut value)?;
-            let count = |count: Count| {
-                let bytes = value.get(count.offset().into()..).unwrap_or_default();
-                bytes
-                    .first_chunk()
-                    .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            };
-            lost += count(Count::FirstLost) + count(Count::SecondLost);
-            taken += count(Count::Taken);
-        }
-        // The two numbers are not read at the same moment.
-        Ok(lost + missed.saturating_sub(taken))
+        let lost = [Count::FirstLost, Count::SecondLost].map(|count| count.offset().into());
+        Ok(self.programs.sum(lost)? + self.programs.missed()?)
     }
 
     /// Returns the bytes of one CPU's buffer.
@@ -296,38 +283,6 @@ impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.0.as_fd()
     }
-}
-
-fn load(
-    layout: &KernelLayout,
-    role: ProgramRole,
-    settings: ProgramSettings,
-    scratch: &ArrayMap,
-    buffers: &PerfEventArray,
-) -> Result<OwnedFd, TracerError> {
-    let fd = |map| match map {
-        Map::Scratch => scratch.as_fd().as_raw_fd(),
-        Map::Buffers => buffers.as_fd().as_raw_fd(),
-    };
-    let code = program(layout, role, settings).encode(fd);
-    let tracepoint = layout.tracepoint.0;
-    bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
-        // A second attempt tells why: the log takes a megabyte.
-        let mut log = vec![0; 1 << 20];
-        let _ = bpf::load_tracing(&code, tracepoint, &mut log);
-        TracerError::Load {
-            error,
-            log: last_line(&log),
-        }
-    })
-}
-
-/// Returns the last line of the verifier's log that is not statistics.
-fn last_line(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
-    let mut lines = text.lines().rev().map(str::trim);
-    let line = lines.find(|line| !line.is_empty() && !line.starts_with("processed "));
-    line.unwrap_or_default().to_owned()
 }
 
 /// Creates a buffer for each CPU that is online. Drops on a CPU that comes online later are counted as lost.
@@ -364,15 +319,6 @@ fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
     part.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
 }
 
-/// Returns one more than the largest possible CPU number.
-fn possible_cpus() -> u32 {
-    // For instance `0-3`, or `0,2-3`.
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next();
-    let last = last.and_then(|last| last.parse::<u32>().ok());
-    last.map_or(1024, |last| last.saturating_add(1)).min(8192)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,12 +349,5 @@ mod tests {
         check(16 * MB, 4, 16 * MB);
         // Two of the largest records on each.
         check(MB, 16, 4 * MB);
-    }
-
-    #[test]
-    fn an_error_quotes_the_last_line_of_the_verifiers_log() {
-        let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
-        assert_eq!(last_line(log), "invalid access");
-        assert_eq!(last_line(b"\0"), "");
     }
 }

@@ -95,7 +95,7 @@ impl<'a> GroupKeyView<'a> {
                 Cause::Unknown => Self::NotDropped,
             },
             Grouping::Reason => match cause {
-                Cause::Software { reason: None, .. } if counted.is_unseen() => Self::Unseen,
+                Cause::Software { reason: None, .. } if !counted.knows(grouping) => Self::Unseen,
                 Cause::Software { reason, .. } => Self::Reason(bytes(reason)),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
@@ -122,7 +122,7 @@ impl<'a> GroupKeyView<'a> {
                     key: input.key,
                     name: bytes(input.name()),
                 },
-                None if counted.is_unseen() => Self::Unseen,
+                None if !counted.knows(grouping) => Self::Unseen,
                 None => Self::Local,
             },
             Grouping::Flow => match (counted.flow(), counted.protocol()) {
@@ -169,7 +169,7 @@ impl<'a> GroupKeyView<'a> {
         };
         match key {
             Some(key) => key,
-            None if counted.is_unseen() => Self::Unseen,
+            None if !counted.knows(grouping) => Self::Unseen,
             None => Self::Without(fact),
         }
     }

@@ -8,7 +8,9 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, program};
+use super::program::{
+    DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, counting_program, program,
+};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -24,6 +26,24 @@ fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProg
     program(&layout, role, settings)
 }
 
+fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
+    let bytes = fixture(kernel);
+    let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
+    counting_program(&layout, role)
+}
+
+/// A listing without the offsets of members, which have a name behind them.
+fn plain(program: &EbpfProgram) -> Vec<String> {
+    let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
+    let listing = program.to_string();
+    let lines = listing.lines().map(|line| {
+        let words = line
+            .split(' ')
+            .filter(|word| !(line.contains("->") && is_offset(word)));
+        words.collect()
+    });
+    lines.collect()
+}
 /// Whole frames.
 const WHOLE: ProgramSettings = ProgramSettings {
     selection: DropSelection::All,
@@ -69,6 +89,10 @@ fn the_listings_of_both_programs_are_as_expected() {
         let listing = write(kernel, ProgramRole::First, WITH_STACK).to_string();
         check(name, &listing);
     }
+    check(
+        "counting.listing",
+        &write_counting("6.12", ProgramRole::First).to_string(),
+    );
     // It does not know the receiver, and has a bit for the presence of a VLAN tag.
     check(
         "first-6.1.listing",
@@ -100,19 +124,12 @@ fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
 
 #[test]
 fn later_kernels_differ_in_nothing_but_offsets() {
-    // The listing without the offsets of members, which have a name after them.
-    let plain = |kernel, settings| {
-        let listing = write(kernel, ProgramRole::First, settings).to_string();
-        let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
-        let lines = listing.lines().map(|line| {
-            let words = line
-                .split(' ')
-                .filter(|word| !(line.contains("->") && is_offset(word)));
-            words.collect::<String>()
-        });
-        lines.collect::<Vec<_>>()
+    let kinds = |kernel| {
+        let capturing = |settings| write(kernel, ProgramRole::First, settings);
+        let counting = write_counting(kernel, ProgramRole::First);
+        [capturing(WHOLE), capturing(WITH_STACK), counting].map(|program| plain(&program))
     };
-    let usual = [WHOLE, WITH_STACK].map(|settings| plain("6.12", settings));
+    let usual = kinds("6.12");
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -123,8 +140,7 @@ fn later_kernels_differ_in_nothing_but_offsets() {
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
         if kernel != "6.1" {
-            let own = [WHOLE, WITH_STACK].map(|settings| plain(kernel, settings));
-            assert_eq!(own, usual, "{kernel}");
+            assert_eq!(kinds(kernel), usual, "{kernel}");
         }
     }
     check("offsets", &offsets);
@@ -144,21 +160,25 @@ fn every_jump_goes_forwards_into_the_program() {
                 stack_frames: Some(MAX_STACK_FRAMES),
                 ..SHORT
             };
-            let code = write(kernel, role, settings).encode(|map| match map {
-                Map::Scratch => 5,
-                Map::Buffers => 6,
-            });
-            let len = code.len();
-            for (at, instruction) in code.iter().enumerate() {
-                let [code, _, low, high, ..] = instruction.to_ne_bytes();
-                let class = code & 7;
-                // Neither a call nor the exit.
-                if class == 5 && !matches!(code, 0x85 | 0x95) {
-                    let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
-                    assert!(distance > 0 && at + 1 + distance < len, "{at}");
+            let capturing = write(kernel, role, settings);
+            for program in [capturing, write_counting(kernel, role)] {
+                let code = program.encode(|map| match map {
+                    Map::Scratch => 5,
+                    Map::Buffers => 6,
+                    Map::Counts => 7,
+                });
+                let len = code.len();
+                for (at, instruction) in code.iter().enumerate() {
+                    let [code, _, low, high, ..] = instruction.to_ne_bytes();
+                    let class = code & 7;
+                    // Neither a call nor the exit.
+                    if class == 5 && !matches!(code, 0x85 | 0x95) {
+                        let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
+                        assert!(distance > 0 && at + 1 + distance < len, "{at}");
+                    }
                 }
+                assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
             }
-            assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
         }
     }
 }
