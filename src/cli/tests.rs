@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod stack;
+
 #[track_caller]
 fn check(words: &str, message: &str, hint: &str) {
     let error = parse_words(words).unwrap_err();

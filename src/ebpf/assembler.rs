@@ -99,6 +99,8 @@ pub enum Helper {
     RunningTask = 14,
     /// `long get_current_comm(to, size)`: the running task's name.
     RunningName = 16,
+    /// `long get_stack(context, to, size, flags)`: writes the addresses of the call stack.
+    CallStack = 67,
     /// `u64 get_current_cgroup_id()`: that of the running task.
     RunningCgroup = 80,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a

@@ -10,6 +10,7 @@ mod counting;
 mod facts;
 mod frame;
 mod socket;
+mod stack;
 
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
@@ -18,6 +19,8 @@ use super::assembler::{
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
 pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
+use stack::MAX_STACK_LEN;
+pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 
 /// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +66,12 @@ const IN_PROGRESS: i16 = 32;
 /// The offset of the records: after the counts, which have a cache line of their own.
 const RECORDS: i32 = 64;
 /// The size of the place for one record, in bytes.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + 192;
+const RECORD_LEN: i32 = MAX_HEADERS_LEN + MAX_STACK_LEN + 192;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 192);
+/// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
+const _: () = assert!(12 + 192 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -104,6 +109,8 @@ pub struct ProgramSettings {
     pub selection: DropSelection,
     /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
+    /// Frames of the call stack, at most [`MAX_STACK_FRAMES`]; `None`: no call stack.
+    pub stack_frames: Option<u8>,
 }
 
 /// Writes a program.
@@ -114,6 +121,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettin
         layout,
         selection: settings.selection,
         snaplen,
+        stack_frames: settings.stack_frames,
     };
     writer.write(role);
     writer.assembler.finish()
@@ -124,6 +132,7 @@ struct ProgramWriter<'l> {
     layout: &'l KernelLayout,
     selection: DropSelection,
     snaplen: i32,
+    stack_frames: Option<u8>,
 }
 
 impl ProgramWriter<'_> {
@@ -141,6 +150,7 @@ impl ProgramWriter<'_> {
         self.running();
         self.socket();
         self.device();
+        self.stack();
         self.frame();
         self.output(role);
         self.assembler.bind(done);

@@ -335,6 +335,7 @@ mod tests {
                 program: ProgramSettings {
                     selection: DropSelection::All,
                     snaplen: 0,
+                    stack_frames: None,
                 },
                 buffer_bytes: None,
                 memory,

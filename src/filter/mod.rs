@@ -191,7 +191,10 @@ impl Filter {
                 _ => return,
             };
             if fact.about().told_by == Tellers::Ebpf {
-                found.get_or_insert(fact);
+                // Stacks have to be asked for: whoever chooses the sources has to know.
+                if found.is_none() || fact == Fact::Stack {
+                    found = Some(fact);
+                }
             }
         });
         found

@@ -18,6 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::context::{ContextTable, FoundContext};
 use super::devices::{DeviceTable, LOOPBACK};
+use super::stacks::Stacks;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
@@ -51,6 +52,8 @@ pub struct Ebpf {
 struct Completer {
     reasons: Reasons,
     symbols: Symbols,
+    /// Present where call stacks are captured.
+    stacks: Option<Stacks>,
     devices: DeviceTable,
     contexts: ContextTable,
     /// NET_DM's number, where the kernel has it.
@@ -73,7 +76,10 @@ impl Ebpf {
         Ok(Self {
             tracer,
             timer,
-            completer: Completer::new(reasons, symbols, family, not_packets),
+            completer: Completer {
+                stacks: wanted.program.stack_frames.map(Stacks::new),
+                ..Completer::new(reasons, symbols, family, not_packets)
+            },
             beginning: 0,
             settled: None,
             is_ended: false,
@@ -196,6 +202,7 @@ impl Completer {
         Self {
             reasons,
             symbols,
+            stacks: None,
             devices: DeviceTable::default(),
             contexts: ContextTable::new(),
             family,
@@ -227,10 +234,13 @@ impl Completer {
         content: Content,
         time: Timestamp,
     ) -> DropRecord<'r> {
-        let location = self.symbols.complete(Location {
-            pc: Some(report.pc),
-            ..Location::default()
-        });
+        let stacks = self.stacks.as_mut();
+        let stack =
+            stacks.and_then(|stacks| stacks.find(report.stack, report.pc, &mut self.symbols));
+        let location = Location {
+            stack,
+            ..self.symbols.complete(Location::new(Some(report.pc), None))
+        };
         let FoundContext {
             facts: around,
             device,
@@ -311,7 +321,7 @@ fn link(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::RunningTask;
+    use crate::ebpf::report::{CallStack, RunningTask};
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -328,6 +338,7 @@ mod tests {
             start,
             headers_len: 0,
             device: None,
+            stack: CallStack::default(),
             running: RunningTask {
                 process: 0,
                 name: b"",

@@ -20,6 +20,7 @@ pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub(crate) mod sources;
+mod stacks;
 
 use std::io;
 use std::ops::{AddAssign, ControlFlow};

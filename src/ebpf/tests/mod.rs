@@ -8,7 +8,9 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{DropSelection, ProgramRole, ProgramSettings, counting_program, program};
+use super::program::{
+    DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, counting_program, program,
+};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -18,19 +20,9 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(format!("{name}.btf"))).unwrap()
 }
 
-fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
-    write_selecting(DropSelection::All, kernel, role, snaplen)
-}
-
-fn write_selecting(
-    selection: DropSelection,
-    kernel: &str,
-    role: ProgramRole,
-    snaplen: u32,
-) -> EbpfProgram {
+fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    let settings = ProgramSettings { selection, snaplen };
     program(&layout, role, settings)
 }
 
@@ -52,6 +44,21 @@ fn plain(program: &EbpfProgram) -> Vec<String> {
     });
     lines.collect()
 }
+/// Whole frames.
+const WHOLE: ProgramSettings = ProgramSettings {
+    selection: DropSelection::All,
+    snaplen: u32::MAX,
+    stack_frames: None,
+};
+/// The beginning of each frame.
+const SHORT: ProgramSettings = ProgramSettings {
+    snaplen: 128,
+    ..WHOLE
+};
+const WITH_STACK: ProgramSettings = ProgramSettings {
+    stack_frames: Some(24),
+    ..WHOLE
+};
 
 /// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
 fn check(name: &str, listing: &str) {
@@ -72,12 +79,16 @@ fn check(name: &str, listing: &str) {
 fn the_listings_of_both_programs_are_as_expected() {
     check(
         "first.listing",
-        &write("6.12", ProgramRole::First, u32::MAX).to_string(),
+        &write("6.12", ProgramRole::First, WHOLE).to_string(),
     );
     check(
         "second.listing",
-        &write("6.12", ProgramRole::Second, 128).to_string(),
+        &write("6.12", ProgramRole::Second, SHORT).to_string(),
     );
+    for (kernel, name) in [("6.12", "stack.listing"), ("6.1", "stack-6.1.listing")] {
+        let listing = write(kernel, ProgramRole::First, WITH_STACK).to_string();
+        check(name, &listing);
+    }
     check(
         "counting.listing",
         &write_counting("6.12", ProgramRole::First).to_string(),
@@ -85,7 +96,7 @@ fn the_listings_of_both_programs_are_as_expected() {
     // It does not know the receiver, and has a bit for the presence of a VLAN tag.
     check(
         "first-6.1.listing",
-        &write("6.1", ProgramRole::First, u32::MAX).to_string(),
+        &write("6.1", ProgramRole::First, WHOLE).to_string(),
     );
 }
 
@@ -93,8 +104,11 @@ fn the_listings_of_both_programs_are_as_expected() {
 fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
     // The lines up to the jump, and those that it leads to; the ones between are as always.
     let shown = |role| {
-        let selection = DropSelection::WithoutMacHeader;
-        let listing = write_selecting(selection, "6.12", role, u32::MAX).to_string();
+        let settings = ProgramSettings {
+            selection: DropSelection::WithoutMacHeader,
+            ..WHOLE
+        };
+        let listing = write("6.12", role, settings).to_string();
         let lines: Vec<_> = listing.split_inclusive('\n').collect();
         let jump = lines.iter().position(|line| line.contains("<= 65534"));
         let (begin, rest) = lines.split_at(jump.unwrap() + 1);
@@ -110,9 +124,12 @@ fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
 
 #[test]
 fn later_kernels_differ_in_nothing_but_offsets() {
-    let capturing = |kernel| plain(&write(kernel, ProgramRole::First, u32::MAX));
-    let counting = |kernel| plain(&write_counting(kernel, ProgramRole::First));
-    let usual = (capturing("6.12"), counting("6.12"));
+    let kinds = |kernel| {
+        let capturing = |settings| write(kernel, ProgramRole::First, settings);
+        let counting = write_counting(kernel, ProgramRole::First);
+        [capturing(WHOLE), capturing(WITH_STACK), counting].map(|program| plain(&program))
+    };
+    let usual = kinds("6.12");
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -123,7 +140,7 @@ fn later_kernels_differ_in_nothing_but_offsets() {
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
         if kernel != "6.1" {
-            assert_eq!((capturing(kernel), counting(kernel)), usual, "{kernel}");
+            assert_eq!(kinds(kernel), usual, "{kernel}");
         }
     }
     check("offsets", &offsets);
@@ -138,7 +155,12 @@ fn every_jump_goes_forwards_into_the_program() {
         .flat_map(|role| selections.map(|one| (role, one)))
     {
         for kernel in KERNELS {
-            let capturing = write_selecting(selection, kernel, role, 128);
+            let settings = ProgramSettings {
+                selection,
+                stack_frames: Some(MAX_STACK_FRAMES),
+                ..SHORT
+            };
+            let capturing = write(kernel, role, settings);
             for program in [capturing, write_counting(kernel, role)] {
                 let code = program.encode(|map| match map {
                     Map::Scratch => 5,
@@ -177,12 +199,8 @@ fn a_kernel_that_lacks_an_optional_member_has_no_such_fact() {
     assert!(whole.mark.is_some() && whole.vlan.is_some() && whole.packet_type.is_some());
     assert!(whole.socket.is_some_and(|socket| socket.cgroup.is_some()));
     assert!(whole.has_cgroups && whole.has_receiver);
-    let settings = ProgramSettings {
-        selection: DropSelection::All,
-        snaplen: 128,
-    };
     let len = |layout: &KernelLayout| {
-        let program = program(layout, ProgramRole::First, settings);
+        let program = program(layout, ProgramRole::First, SHORT);
         program.encode(|_| 5).len()
     };
     for (name, is_without) in [

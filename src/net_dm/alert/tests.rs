@@ -55,7 +55,7 @@ fn an_encoded_record_decodes_to_itself() {
             location: Location {
                 pc: Some(7),
                 symbol: name(b"ip_rcv+0x1/0x2").map(Symbol),
-                source_line: None,
+                ..Location::default()
             },
             reason: name(b"NO_SOCKET"),
         },

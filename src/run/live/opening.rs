@@ -72,6 +72,10 @@ impl Opening {
             conversation,
             last,
         } = self;
+        let live = &Live {
+            stack: needs.stack_frames(live),
+            ..*live
+        };
         let family = conversation.as_ref().ok().map(KernelConversation::family);
         let mut openers = KernelOpeners {
             live,
@@ -244,6 +248,7 @@ pub(super) fn tracer_settings(
         program: ProgramSettings {
             selection,
             snaplen: purpose.snaplen(live.role),
+            stack_frames: live.stack,
         },
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,
