@@ -15,6 +15,7 @@ pub(crate) mod hardware;
 mod merge;
 mod namespaces;
 pub(crate) mod net_dm;
+mod pause;
 pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
