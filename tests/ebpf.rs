@@ -57,6 +57,11 @@ fn check(script: &str) {
     assert!(checked.status.success(), "{}", text(&checked));
 }
 
+#[test]
+fn drops_are_counted_in_the_kernel_by_what_they_have_in_common() {
+    check("ebpf_counts.py");
+}
+
 /// The drop monitor is in the first network namespace alone, so a new one is like a kernel without it.
 fn in_new_namespace(line: &str) -> Output {
     let line = format!("ip link set lo up && {line}");
