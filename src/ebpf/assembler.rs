@@ -1,7 +1,7 @@
 //! Writes eBPF programs: instructions with labels, as bytes for the kernel (Documentation/bpf/standardization/instruction-set.rst)
 //! and as a listing for people.
 
-use std::fmt;
+mod listing;
 
 /// One of the machine's registers. 0 takes results, 1 to 5 are arguments and do not survive a call, 6
 /// to 9 do, 10 is the stack's end.
@@ -21,6 +21,18 @@ pub enum AccessSize {
     Double,
 }
 
+impl AccessSize {
+    /// Returns the number.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+            Self::Double => 8,
+        }
+    }
+}
+
 /// The other operand of a calculation or a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EbpfOperand {
@@ -30,7 +42,7 @@ pub enum EbpfOperand {
     Number(i32),
 }
 
-/// A calculation in 64 bits.
+/// A calculation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AluOp {
     /// a = b
@@ -41,17 +53,29 @@ pub enum AluOp {
     Subtract,
     /// a |= b
     Or,
+    /// a &= b
+    And,
     /// a <<= b
     ShiftLeft,
 }
 
-/// A comparison of 64 bits, unsigned.
+/// A comparison, unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JumpCondition {
     /// a == b
     Equal,
+    /// a != b
+    NotEqual,
     /// a <= b
     AtMost,
+    /// a >= b
+    AtLeast,
+    /// a > b
+    Greater,
+    /// a < b
+    Below,
+    /// a & b != 0
+    AnyBit,
 }
 
 /// A map that the program uses. Its file descriptor is known when the program is encoded.
@@ -90,12 +114,16 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
+    Calculate32(AluOp, Register, EbpfOperand),
+    FromBigEndian(AccessSize, Register),
     /// A number of 64 bits; takes the room of two instructions.
     Number(Register, u64),
     /// A map's address; takes the room of two instructions.
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
+    Branch32(JumpCondition, Register, EbpfOperand, JumpLabel),
+    Jump(JumpLabel),
     Exit,
 }
 
@@ -147,9 +175,21 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Store(size, to, offset, value));
     }
 
-    /// `to = to op value`
+    /// `to = to op value`, of 64 bits.
     pub fn calculate(&mut self, arithmetic: AluOp, to: Register, value: EbpfOperand) {
         self.push(EbpfInstruction::Calculate(arithmetic, to, value));
+    }
+
+    /// `to = to op value`, of 32 bits; the upper half becomes 0.
+    pub fn calculate32(&mut self, arithmetic: AluOp, to: Register, value: EbpfOperand) {
+        self.push(EbpfInstruction::Calculate32(arithmetic, to, value));
+    }
+
+    /// Converts a number that was loaded from a packet; a byte needs no conversion.
+    pub fn swap_from_big_endian(&mut self, size: AccessSize, register: Register) {
+        if size != AccessSize::Byte {
+            self.push(EbpfInstruction::FromBigEndian(size, register));
+        }
     }
 
     /// `to = value`
@@ -172,7 +212,7 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Call(helper));
     }
 
-    /// `if one condition other goto label`
+    /// `if one condition other goto label`, of 64 bits.
     pub fn branch(
         &mut self,
         condition: JumpCondition,
@@ -181,6 +221,22 @@ impl ProgramAssembler {
         label: JumpLabel,
     ) {
         self.push(EbpfInstruction::Branch(condition, one, other, label));
+    }
+
+    /// The same of the lower 32 bits.
+    pub fn branch32(
+        &mut self,
+        condition: JumpCondition,
+        one: Register,
+        other: EbpfOperand,
+        label: JumpLabel,
+    ) {
+        self.push(EbpfInstruction::Branch32(condition, one, other, label));
+    }
+
+    /// `goto label`
+    pub fn jump(&mut self, label: JumpLabel) {
+        self.push(EbpfInstruction::Jump(label));
     }
 
     /// `return r0`
@@ -209,7 +265,9 @@ impl ProgramAssembler {
             note,
             at,
             target: match op {
-                EbpfInstruction::Branch(.., label) => target(label),
+                EbpfInstruction::Branch(.., label)
+                | EbpfInstruction::Branch32(.., label)
+                | EbpfInstruction::Jump(label) => target(label),
                 _ => at,
             },
         });
@@ -237,17 +295,31 @@ mod code {
     pub const LDX: u8 = 0x01;
     pub const ST: u8 = 0x02;
     pub const STX: u8 = 0x03;
+    pub const ALU32: u8 = 0x04;
     pub const JMP: u8 = 0x05;
+    pub const JMP32: u8 = 0x06;
     pub const ALU64: u8 = 0x07;
     pub const MEM: u8 = 0x60;
     pub const REGISTER: u8 = 0x08;
     pub const CALL: u8 = 0x80;
+    /// An operation of `ALU32`: to big-endian, which is the same as from there.
+    pub const BIG_ENDIAN: u8 = 0xd0 | 0x08;
     pub const EXIT: u8 = 0x90;
     /// `src_reg` of a load of 64 bits: the number is a map's file descriptor (`BPF_PSEUDO_MAP_FD`).
     pub const MAP_FD: u8 = 1;
 }
 
 impl EbpfProgram {
+    /// Returns the number of the kernel's instructions.
+    pub fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| last.at + last.op.len())
+    }
+
+    /// Returns whether every jump is within the reach of its distance, which has 16 bits.
+    pub fn jumps_fit(&self) -> bool {
+        self.len() <= i16::MAX.unsigned_abs().into()
+    }
+
     /// Returns the instructions as the kernel takes them (`struct bpf_insn`). `fd` says each map's file
     /// descriptor.
     pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
@@ -270,8 +342,17 @@ impl EbpfProgram {
                 }
                 EbpfInstruction::Calculate(arithmetic, to, value) => {
                     let (source, register, number) = value.encode();
-                    let code = arithmetic.code() | source;
+                    let code = code::ALU64 | arithmetic.code() | source;
                     encoded.push(instruction(code, to.0, register, 0, number));
+                }
+                EbpfInstruction::Calculate32(arithmetic, to, value) => {
+                    let (source, register, number) = value.encode();
+                    let code = code::ALU32 | arithmetic.code() | source;
+                    encoded.push(instruction(code, to.0, register, 0, number));
+                }
+                EbpfInstruction::FromBigEndian(size, to) => {
+                    let code = code::ALU32 | code::BIG_ENDIAN;
+                    encoded.push(instruction(code, to.0, 0, 0, size.bits()));
                 }
                 EbpfInstruction::Number(to, value) => encoded.extend(long(to, 0, value)),
                 EbpfInstruction::Map(to, map) => {
@@ -286,6 +367,14 @@ impl EbpfProgram {
                     let (source, register, number) = other.encode();
                     let code = code::JMP | condition.code() | source;
                     encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                EbpfInstruction::Branch32(condition, one, other, _) => {
+                    let (source, register, number) = other.encode();
+                    let code = code::JMP32 | condition.code() | source;
+                    encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                EbpfInstruction::Jump(_) => {
+                    encoded.push(instruction(code::JMP, 0, 0, distance, 0));
                 }
                 EbpfInstruction::Exit => {
                     encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0));
@@ -339,34 +428,20 @@ impl AccessSize {
         }
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Byte => "u8",
-            Self::Half => "u16",
-            Self::Word => "u32",
-            Self::Double => "u64",
-        }
+    fn bits(self) -> i32 {
+        8 * self.bytes().cast_signed()
     }
 }
 
 impl AluOp {
     fn code(self) -> u8 {
         match self {
-            Self::Move => 0xb0 | code::ALU64,
-            Self::Add => code::ALU64,
-            Self::Subtract => 0x10 | code::ALU64,
-            Self::Or => 0x40 | code::ALU64,
-            Self::ShiftLeft => 0x60 | code::ALU64,
-        }
-    }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Move => "=",
-            Self::Add => "+=",
-            Self::Subtract => "-=",
-            Self::Or => "|=",
-            Self::ShiftLeft => "<<=",
+            Self::Move => 0xb0,
+            Self::Add => 0x00,
+            Self::Subtract => 0x10,
+            Self::Or => 0x40,
+            Self::And => 0x50,
+            Self::ShiftLeft => 0x60,
         }
     }
 }
@@ -375,68 +450,12 @@ impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
+            Self::Greater => 0x20,
+            Self::AtLeast => 0x30,
+            Self::AnyBit => 0x40,
+            Self::NotEqual => 0x50,
+            Self::Below => 0xa0,
             Self::AtMost => 0xb0,
         }
-    }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Equal => "==",
-            Self::AtMost => "<=",
-        }
-    }
-}
-
-/// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
-impl fmt::Display for EbpfProgram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for placed in &self.0 {
-            let text = placed.to_string();
-            if placed.note.is_empty() {
-                writeln!(f, "{:>3}: {text}", placed.at)?;
-            } else {
-                writeln!(f, "{:>3}: {text:<36} ; {}", placed.at, placed.note)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Placed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.op {
-            EbpfInstruction::Load(size, to, from, offset) => {
-                write!(f, "{to} = *({} *)({from} {offset:+})", size.name())
-            }
-            EbpfInstruction::Store(size, to, offset, value) => {
-                write!(f, "*({} *)({to} {offset:+}) = {value}", size.name())
-            }
-            EbpfInstruction::Calculate(arithmetic, to, value) => {
-                write!(f, "{to} {} {value}", arithmetic.sign())
-            }
-            EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
-            EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
-            EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
-            EbpfInstruction::Branch(condition, one, other, _) => {
-                let (sign, target) = (condition.sign(), self.target);
-                write!(f, "if {one} {sign} {other} goto {target}")
-            }
-            EbpfInstruction::Exit => f.write_str("exit"),
-        }
-    }
-}
-
-impl fmt::Display for EbpfOperand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Register(register) => register.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
     }
 }

@@ -22,6 +22,8 @@ pub struct KernelLayout {
     pub tracepoint: TypeId,
     /// Bytes from `data` to the end, paged ones included.
     pub len: KernelField,
+    /// Those of them that are not in the buffer but in pages.
+    pub data_len: KernelField,
     /// The ifindex of the device that it came in by; 0 where it did not.
     pub input: KernelField,
     /// An ethertype, big-endian.
@@ -90,6 +92,7 @@ impl KernelLayout {
         Ok(Self {
             tracepoint,
             len: word(packet, "skb->len", "len")?,
+            data_len: word(packet, "skb->data_len", "data_len")?,
             input: word(packet, "skb->skb_iif", "skb_iif")?,
             protocol: half(packet, "skb->protocol", "protocol")?,
             mac_header: half(packet, "skb->mac_header", "mac_header")?,
@@ -107,9 +110,10 @@ impl KernelLayout {
 
     /// Returns all members.
     #[cfg(test)]
-    pub fn fields(&self) -> [KernelField; 13] {
+    pub fn fields(&self) -> [KernelField; 14] {
         [
             self.len,
+            self.data_len,
             self.input,
             self.protocol,
             self.mac_header,

@@ -8,7 +8,7 @@
 
 mod assembler;
 pub mod btf;
-mod layout;
+pub(crate) mod layout;
 pub mod program;
 pub mod reasons;
 pub mod report;
@@ -19,4 +19,4 @@ pub mod tracer;
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,6 +7,7 @@
 //! record of its own, so neither disturbs the other.
 
 mod facts;
+pub mod filter;
 mod frame;
 
 use super::assembler::{
@@ -15,6 +16,7 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+use crate::bpf::BpfProgram;
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,22 @@ pub enum ProgramRole {
     First,
     /// It captures what the first one is not started for, because it is in progress.
     Second,
+}
+
+impl ProgramRole {
+    fn lost(self) -> Count {
+        match self {
+            Self::First => Count::FirstLost,
+            Self::Second => Count::SecondLost,
+        }
+    }
+
+    fn rejected(self) -> Count {
+        match self {
+            Self::First => Count::FirstRejected,
+            Self::Second => Count::SecondRejected,
+        }
+    }
 }
 
 /// The most bytes of a record behind its header: a perf record's length has 16 bits.
@@ -41,6 +59,10 @@ pub enum Count {
     FirstLost,
     /// Records of the second program that found no room.
     SecondLost,
+    /// Drops that the filter rejected in the first program.
+    FirstRejected,
+    /// Drops that the filter rejected in the second program.
+    SecondRejected,
 }
 
 impl Count {
@@ -51,6 +73,8 @@ impl Count {
             Self::Taken => 8,
             Self::FirstLost => 16,
             Self::SecondLost => 24,
+            Self::FirstRejected => 40,
+            Self::SecondRejected => 48,
         }
     }
 }
@@ -59,8 +83,8 @@ impl Count {
 const IN_PROGRESS: i16 = 32;
 /// The offset of the records: behind the counts, which have a cache line.
 const RECORDS: i32 = 64;
-/// Bytes of the place for one record.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + 128;
+/// Bytes of the place for one record: its header, and what a filter sees of the frame.
+const RECORD_LEN: i32 = 128 + MAX_HEADERS_LEN + filter::WINDOW;
 /// Bytes of the scratch map's value, of which each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 128);
@@ -91,15 +115,20 @@ pub struct ProgramSettings {
     pub snaplen: u32,
 }
 
-/// Writes a program.
-pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
+/// Writes a program, which rejects what the filter rejects.
+pub fn program(
+    layout: &KernelLayout,
+    role: ProgramRole,
+    settings: ProgramSettings,
+    filter: Option<&BpfProgram>,
+) -> EbpfProgram {
     let snaplen = i32::try_from(settings.snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
         snaplen,
     };
-    writer.write(role);
+    writer.write(role, filter);
     writer.assembler.finish()
 }
 
@@ -110,14 +139,21 @@ struct ProgramWriter<'l> {
 }
 
 impl ProgramWriter<'_> {
-    fn write(&mut self, role: ProgramRole) {
-        let end = self.assembler.label();
+    fn write(&mut self, role: ProgramRole, filter: Option<&BpfProgram>) {
+        let [end, rejected, done] = [(); 3].map(|()| self.assembler.label());
         self.find_scratch(end);
         self.begin(role, end);
         self.facts();
         self.device();
         self.frame();
+        let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
         self.output(role);
+        if rejects {
+            self.assembler.jump(done);
+            self.assembler.bind(rejected);
+            self.count(role.rejected(), "rejected");
+            self.assembler.bind(done);
+        }
         if role == ProgramRole::First {
             self.set_in_progress(0);
         }
@@ -199,13 +235,7 @@ impl ProgramWriter<'_> {
         asm.copy(R4, EbpfOperand::Register(RECORD));
         asm.call(Helper::PacketOutput);
         asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), sent);
-        self.count(
-            match role {
-                ProgramRole::First => Count::FirstLost,
-                ProgramRole::Second => Count::SecondLost,
-            },
-            "lost",
-        );
+        self.count(role.lost(), "lost");
         self.assembler.bind(sent);
     }
 

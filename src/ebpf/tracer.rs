@@ -18,6 +18,7 @@ use super::program::{Count, ProgramRole, ProgramSettings, SCRATCH_LEN, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
+use crate::bpf::BpfProgram;
 use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
 use crate::sys::perf::{PerfBuffer, page_size};
 
@@ -58,6 +59,9 @@ pub enum TracerError {
         /// The verifier's last line, where it said something.
         log: String,
     },
+    /// The filter makes the program too long.
+    #[error("the eBPF program has {0} instructions, and a jump reaches 32767")]
+    TooLong(usize),
     /// The kernel refuses a buffer.
     #[error("cannot make a perf buffer")]
     Buffer(#[source] io::Error),
@@ -86,7 +90,7 @@ impl TracerError {
             | Self::Buffer(error)
             | Self::Attach(error)
             | Self::NoBtf(error) => error.raw_os_error(),
-            Self::Btf(_) | Self::Layout(_) => return None,
+            Self::Btf(_) | Self::Layout(_) | Self::TooLong(_) => return None,
         };
         if is_confidential() {
             return Some(
@@ -144,19 +148,41 @@ pub struct Tracer {
     pub buffer_bytes: usize,
     /// The kernel granted less than was wanted.
     pub is_small: bool,
+    /// The programs reject what a filter rejects.
+    pub filters: bool,
+    /// The kernel refused the programs with their filter, and took them without.
+    pub filter_refused: Option<TracerError>,
 }
 
 impl Tracer {
-    /// Loads and attaches the programs. Drops are captured from here on.
-    pub fn new(wanted: TracerSettings) -> Result<(Self, Reasons), TracerError> {
+    /// Loads and attaches the programs. Drops are captured from here on. The programs reject what the filter
+    /// rejects, which is made for the running kernel's reasons.
+    pub fn new(
+        wanted: TracerSettings,
+        filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
+    ) -> Result<(Self, Reasons), TracerError> {
         let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
         let btf = Btf::parse(&bytes)?;
         let layout = KernelLayout::find(&btf)?;
         let cpus = possible_cpus();
         let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let load = |role| load(&layout, role, wanted.program, &scratch, &map);
-        let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
+        let reasons = Reasons::new(&btf);
+        let load_both = |filter: Option<&BpfProgram>| {
+            let load = |role| load(&layout, role, wanted.program, filter, &scratch, &map);
+            Ok((load(ProgramRole::First)?, load(ProgramRole::Second)?))
+        };
+        let mut filter_refused = None;
+        let filter = filter(&reasons);
+        let (first, second) = match load_both(filter.as_ref()) {
+            Err(error) if filter.is_some() => {
+                // Whatever is wrong without the filter, too, is the error that counts.
+                let loaded = load_both(None)?;
+                filter_refused = Some(error);
+                loaded
+            }
+            loaded => loaded?,
+        };
 
         let page = page_size().map_err(TracerError::Buffer)?;
         let bytes = buffer_bytes(wanted, cpus as usize);
@@ -174,7 +200,6 @@ impl Tracer {
         let attach =
             |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
         let links = vec![attach(&first)?, attach(&second)?];
-        let reasons = Reasons::new(&btf);
         let tracer = Self {
             links,
             first,
@@ -184,6 +209,8 @@ impl Tracer {
             cpus,
             buffer_bytes: buffers.len() * pages * page,
             is_small: pages < wanted_pages,
+            filters: filter.is_some() && filter_refused.is_none(),
+            filter_refused,
             buffers,
             ready,
             joined: Vec::new(),
@@ -252,21 +279,31 @@ impl Tracer {
     /// interrupt at which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
         let missed = bpf::recursion_misses(self.first.as_fd())?;
+        let [first, second, taken] =
+            self.sums([Count::FirstLost, Count::SecondLost, Count::Taken])?;
+        // While it runs, the two numbers are not of the same moment.
+        Ok(first + second + missed.saturating_sub(taken))
+    }
+
+    /// Returns how many drops the filter in the programs has rejected so far.
+    pub fn rejected(&self) -> io::Result<u64> {
+        let [first, second] = self.sums([Count::FirstRejected, Count::SecondRejected])?;
+        Ok(first + second)
+    }
+
+    /// Returns these counts, of all CPUs together.
+    fn sums<const LEN: usize>(&self, counts: [Count; LEN]) -> io::Result<[u64; LEN]> {
         let mut value = Vec::new();
-        let (mut lost, mut taken) = (0, 0);
+        let mut sums = [0; LEN];
         for cpu in 0..self.cpus {
             self.scratch.get(cpu, &mut value)?;
-            let count = |count: Count| {
+            for (sum, count) in sums.iter_mut().zip(counts) {
                 let bytes = value.get(count.offset().into()..).unwrap_or_default();
-                bytes
-                    .first_chunk()
-                    .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            };
-            lost += count(Count::FirstLost) + count(Count::SecondLost);
-            taken += count(Count::Taken);
+                let number = bytes.first_chunk().copied();
+                *sum += number.map_or(0, u64::from_ne_bytes);
+            }
         }
-        // While it runs, the two numbers are not of the same moment.
-        Ok(lost + missed.saturating_sub(taken))
+        Ok(sums)
     }
 
     /// Returns how many records could not be read.
@@ -286,6 +323,7 @@ fn load(
     layout: &KernelLayout,
     role: ProgramRole,
     settings: ProgramSettings,
+    filter: Option<&BpfProgram>,
     scratch: &ArrayMap,
     buffers: &PerfEventArray,
 ) -> Result<OwnedFd, TracerError> {
@@ -293,7 +331,11 @@ fn load(
         Map::Scratch => scratch.as_fd().as_raw_fd(),
         Map::Buffers => buffers.as_fd().as_raw_fd(),
     };
-    let code = program(layout, role, settings).encode(fd);
+    let program = program(layout, role, settings, filter);
+    if !program.jumps_fit() {
+        return Err(TracerError::TooLong(program.len()));
+    }
+    let code = program.encode(fd);
     let tracepoint = layout.tracepoint.0;
     bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
         // Once more, for the verifier's words.
@@ -304,6 +346,18 @@ fn load(
             log: last_line(&log),
         }
     })
+}
+
+/// Loads the first program with a filter, and forgets it.
+#[cfg(test)]
+pub fn load_once(filter: &BpfProgram) -> Result<(), TracerError> {
+    let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
+    let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
+    let scratch = ArrayMap::new(SCRATCH_LEN, 1).map_err(TracerError::Map)?;
+    let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
+    let settings = ProgramSettings { snaplen: u32::MAX };
+    let role = ProgramRole::First;
+    load(&layout, role, settings, Some(filter), &scratch, &map).map(drop)
 }
 
 /// The last line of the verifier's that is no statistics.

@@ -62,7 +62,7 @@ mod relation;
 mod source_text;
 mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport_header;
 mod view;
 mod words;

@@ -52,6 +52,7 @@ impl EventFilter {
                 }
                 self.rejected = self.rejected.saturating_add(count);
             }
+            Event::Rejected(count) => self.rejected = self.rejected.saturating_add(count),
             Event::EndOfCounts { is_full } => {
                 self.alerts += 1;
                 self.full_alerts += u64::from(is_full);

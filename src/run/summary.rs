@@ -298,7 +298,7 @@ impl Receiver for Counter {
         match event {
             Event::Drop(record) => self.advance(record.time)?,
             Event::Count { time, .. } => self.advance(time)?,
-            Event::EndOfCounts { .. } => {}
+            Event::Rejected(_) | Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
             self.counts.count(&counted);

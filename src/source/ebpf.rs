@@ -14,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::devices::{DeviceTable, LOOPBACK, own_namespace};
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
+use crate::bpf::BpfProgram;
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
 use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
@@ -33,6 +34,8 @@ pub struct Ebpf {
     tracer: Tracer,
     timer: TimerFd,
     completer: Completer,
+    /// Drops that the programs rejected, as far as they were passed on.
+    rejected: u64,
     /// The programs are detached.
     is_ended: bool,
 }
@@ -51,16 +54,18 @@ struct Completer {
 }
 
 impl Ebpf {
-    /// Attaches the programs. `family` is NET_DM's number, by which its alerts are recognised.
+    /// Attaches the programs. `family` is NET_DM's number, by which its alerts are recognised. The programs
+    /// reject what `filter` rejects, which is made for the running kernel's reasons.
     pub fn new(
         wanted: TracerSettings,
         family: Option<u16>,
         not_packets: NotPackets,
+        filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
     ) -> Result<Self, TracerError> {
         // Before anything is attached, for it takes a while and privileges.
         let symbols = Symbols::of_running_kernel();
         let timer = timer().map_err(|error| TracerError::Buffer(error.into()))?;
-        let (tracer, reasons) = Tracer::new(wanted)?;
+        let (tracer, reasons) = Tracer::new(wanted, filter)?;
         Ok(Self {
             tracer,
             timer,
@@ -73,7 +78,27 @@ impl Ebpf {
                 not_packets,
                 left_out: LeftOut::default(),
             },
+            rejected: 0,
             is_ended: false,
+        })
+    }
+
+    /// Takes the kernel's refusal of the filter out, if there was one.
+    pub fn filter_refusal(&mut self) -> Option<TracerError> {
+        self.tracer.filter_refused.take()
+    }
+
+    /// Passes on how many more drops the programs have rejected.
+    fn pass_on_rejected(&mut self, receive: &mut Receive<'_>) -> io::Result<ControlFlow<()>> {
+        if !self.tracer.filters {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let rejected = self.tracer.rejected()?;
+        let more = rejected.saturating_sub(self.rejected);
+        self.rejected = rejected;
+        Ok(match more {
+            0 => ControlFlow::Continue(()),
+            more => receive(Event::Rejected(more)),
         })
     }
 
@@ -115,10 +140,13 @@ impl Source for Ebpf {
             completer.hand_on(&report, time, receive)
         });
         completer.left_out.damaged_messages = self.tracer.damaged();
-        Ok(match taken {
-            ControlFlow::Break(()) => Taken::Break(()),
-            ControlFlow::Continue(0) => Taken::Nothing,
-            ControlFlow::Continue(_) => Taken::Some,
+        let ControlFlow::Continue(count) = taken else {
+            return Ok(Taken::Break(()));
+        };
+        Ok(match (self.pass_on_rejected(receive)?, count) {
+            (ControlFlow::Break(()), _) => Taken::Break(()),
+            (ControlFlow::Continue(()), 0) => Taken::Nothing,
+            (ControlFlow::Continue(()), _) => Taken::Some,
         })
     }
 
@@ -248,6 +276,9 @@ fn link(
         guess,
     )
 }
+
+#[cfg(test)]
+mod filtered;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,7 @@ enum Waiting {
         record: OwnedRecord,
         count: u64,
     },
+    Rejected(u64),
     EndOfCounts {
         is_full: bool,
     },
@@ -132,6 +133,7 @@ impl Merger {
                 let DropRecord { cause, time, .. } = record.record();
                 receive(Event::Count { cause, count, time })
             }
+            Waiting::Rejected(count) => receive(Event::Rejected(count)),
             Waiting::EndOfCounts { is_full } => receive(Event::EndOfCounts { is_full }),
         }
     }
@@ -152,6 +154,7 @@ impl Waiting {
                     count,
                 }
             }
+            Event::Rejected(count) => Self::Rejected(count),
             Event::EndOfCounts { is_full } => Self::EndOfCounts { is_full },
         }
     }
@@ -160,7 +163,7 @@ impl Waiting {
     fn size(&self) -> usize {
         let bytes = match self {
             Self::Drop(record) | Self::Count { record, .. } => record.byte_count(),
-            Self::EndOfCounts { .. } => 0,
+            Self::Rejected(_) | Self::EndOfCounts { .. } => 0,
         };
         size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
     }

@@ -48,6 +48,8 @@ pub enum Event<'r, 'a> {
         /// The time of the report; `None` where a file says no time.
         time: Option<Timestamp>,
     },
+    /// So many more drops that the kernel rejected, by its part of the filter, and counted.
+    Rejected(u64),
     /// The end of the counts of one summary alert.
     EndOfCounts {
         /// The alert could not name every location, so some may be missing.
@@ -61,7 +63,7 @@ impl Event<'_, '_> {
         match self {
             Self::Drop(record) => record.time,
             Self::Count { time, .. } => *time,
-            Self::EndOfCounts { .. } => None,
+            Self::Rejected(_) | Self::EndOfCounts { .. } => None,
         }
     }
 }

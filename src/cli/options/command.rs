@@ -24,15 +24,28 @@ impl Arguments {
             };
         }
         if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
+            let of_filters = [
+                "-d",
+                "-i",
+                "-F",
+                "-n",
+                "-v",
+                "--kernel-filter",
+                "--source",
+                "a filter",
+            ];
             return match self
                 .other_options()
                 .find(|option| !of_filters.contains(option))
             {
-                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
+                None => Ok(Command::ShowFilter(
+                    self.selection()?,
+                    self.filtering()?,
+                    self.source.unwrap_or_default(),
+                )),
                 Some(other) => Err(UsageError::new(
                     format!("-d and {other} cannot be used together"),
-                    "-d prints the parsed filter, with -i, -F and --kernel-filter, and does nothing else",
+                    "-d prints the parsed filter, with -i, -F, --kernel-filter and --source, and does nothing else",
                 )),
             };
         }
@@ -153,7 +166,6 @@ impl Arguments {
             ("-p", self.passive),
             ("-l", self.limit.is_some()),
             ("--force", self.force),
-            ("--kernel-filter", self.kernel_filter),
             ("-o hw", self.origin == Some(Origins::Hardware)),
         ];
         let given = of_net_dm.into_iter().find(|(_, given)| *given);

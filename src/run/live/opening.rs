@@ -49,7 +49,7 @@ impl Opening {
     }
 
     /// Starts monitoring, joins somebody else's, or attaches eBPF programs, and calls `announce` before
-    /// the first drop is taken. NET_DM runs as much as it can of the filter `in_kernel`.
+    /// the first drop is taken. The kernel runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         mut self,
         live: &Live,
@@ -64,8 +64,9 @@ impl Opening {
                 self.monitor(live, purpose, conversation, in_kernel, announce)?
             }
             (SourceChoice::NetDm | SourceChoice::Ebpf, _) => {
-                let begun = trace(live, purpose, family)?;
+                let (begun, attached) = trace(live, purpose, family, in_kernel)?;
                 announce(Beginning::Tracing);
+                attached.tell();
                 begun
             }
         };
@@ -117,8 +118,13 @@ struct BegunSource {
     rest: Duration,
 }
 
-/// Attaches eBPF programs.
-fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSource, TracerError> {
+/// Attaches eBPF programs, with as much of the filter `in_kernel` as they can run.
+fn trace(
+    live: &Live,
+    purpose: Purpose,
+    family: Option<u16>,
+    in_kernel: Option<&Filter>,
+) -> Result<(BegunSource, Attached), TracerError> {
     let wanted = TracerSettings {
         program: ProgramSettings {
             snaplen: purpose.snaplen(live.role),
@@ -126,18 +132,27 @@ fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSour
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,
     };
-    let source = Ebpf::new(wanted, family, live.not_packets)?;
+    let mut attached = Attached::Unwanted;
+    let mut source = Ebpf::new(wanted, family, live.not_packets, |reasons| {
+        let (part, program) = Attached::for_ebpf(in_kernel, reasons);
+        attached = part;
+        program
+    })?;
+    if let Some(refusal) = source.filter_refusal() {
+        attached = Attached::NotLoaded(refusal);
+    }
     if let Some(bytes) = source.small_buffers() {
         say(format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
         ));
         hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
     }
-    Ok(BegunSource {
+    let begun = BegunSource {
         source: Box::new(source),
         took_over: false,
         was_on: true,
         attached: None,
         rest: Duration::ZERO,
-    })
+    };
+    Ok((begun, attached))
 }
