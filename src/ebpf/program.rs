@@ -83,8 +83,8 @@ impl Count {
 const IN_PROGRESS: i16 = 32;
 /// The offset of the records: behind the counts, which have a cache line.
 const RECORDS: i32 = 64;
-/// Bytes of the place for one record: its header, and what a filter sees of the frame.
-const RECORD_LEN: i32 = 128 + MAX_HEADERS_LEN + filter::WINDOW;
+/// Bytes of the place for one record, with what a filter needs.
+const RECORD_LEN: i32 = filter::ROOM;
 /// Bytes of the scratch map's value, of which each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 128);

@@ -348,16 +348,22 @@ fn load(
     })
 }
 
-/// Loads the first program with a filter, and forgets it.
+/// Loads the first program with each of these filters, and forgets it.
 #[cfg(test)]
-pub fn load_once(filter: &BpfProgram) -> Result<(), TracerError> {
-    let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
-    let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
-    let scratch = ArrayMap::new(SCRATCH_LEN, 1).map_err(TracerError::Map)?;
-    let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
-    let settings = ProgramSettings { snaplen: u32::MAX };
-    let role = ProgramRole::First;
-    load(&layout, role, settings, Some(filter), &scratch, &map).map(drop)
+pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
+    let load_all = || {
+        let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
+        let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
+        let scratch = ArrayMap::new(SCRATCH_LEN, 1).map_err(TracerError::Map)?;
+        let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
+        let settings = ProgramSettings { snaplen: u32::MAX };
+        let load = |filter| {
+            let role = ProgramRole::First;
+            load(&layout, role, settings, Some(filter), &scratch, &map).map(drop)
+        };
+        Ok(filters.iter().map(load).collect())
+    };
+    load_all().unwrap_or_else(|error| vec![Err(error)])
 }
 
 /// The last line of the verifier's that is no statistics.

@@ -8,7 +8,7 @@
 //! fails on no packet, and allocates nothing for one.
 //!
 //! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel`
-//! compiles the same expression into a program that the kernel runs on messages.
+//! compiles the same expression into a program that the kernel runs on messages or in the eBPF program.
 //!
 //! # Example
 //!

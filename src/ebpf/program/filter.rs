@@ -1,16 +1,18 @@
 //! The part of the user's filter that the program evaluates before it hands a packet on.
 //!
 //! The filter is a program of classic BPF, as the drop monitor's socket has one, and each of its instructions
-//! becomes one or a few of eBPF's: A is r0, X is r1, the memory words are on the stack. Its message is the
-//! record: the header's numbers, in this host's byte order, and behind them the frame's first bytes. A load
+//! becomes one or a few of eBPF's: A is r0, X is r1, the memory words stand behind the record. Its message is
+//! the record: the header's numbers, in this host's byte order, and behind them the frame's first bytes. A load
 //! of a byte that is not there keeps the packet, for user space may have that byte.
+//!
+//! Nothing is on the stack, nor longer in a register than needed: what the verifier knows of a number there it
+//! keeps apart for each way that leads to an instruction, and there are too many.
 
 use super::super::assembler::{
-    AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel,
-    ProgramAssembler, Register,
+    AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, ProgramAssembler,
 };
 use super::super::report::{self, HEADER_LEN, HeaderField};
-use super::{ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, RECORD_LEN, SKB, STACK};
+use super::{MAX_HEADERS_LEN, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, SKB, STACK};
 use crate::bpf::{Arithmetic, BpfProgram, Condition, Instruction, Op, Operand, Size, Slot};
 
 /// The most bytes from `skb->data` on that a filter sees: enough for IP's and TCP's longest headers.
@@ -19,12 +21,15 @@ pub const WINDOW: i32 = 128;
 #[expect(clippy::cast_possible_truncation, reason = "a few dozen")]
 pub const FRAME: u32 = HEADER_LEN as u32;
 
-/// The end of the bytes that are there, as an offset in the record.
-const END: Register = R4;
-/// Places on the stack for the registers that do not survive a call, and for the memory words.
+/// The largest end of those bytes, as an offset in the record.
+const LAST_END: i32 = 128 + MAX_HEADERS_LEN + WINDOW;
+/// Places behind it: for the end of the bytes that are there, and for the memory words.
+const END: i16 = LAST_END as i16;
+const WORDS: i16 = END + 8;
+/// Bytes of the record with all of this.
+pub const ROOM: i32 = LAST_END + 8 + 16 * 4;
+/// The place on the stack for the length of the record so far.
 const RECORD_SO_FAR: i16 = -120;
-const END_SO_FAR: i16 = -112;
-const WORDS: i16 = -128;
 
 /// Returns the operation that loads a number of the record's header.
 ///
@@ -102,11 +107,11 @@ impl ProgramWriter<'_> {
         asm.branch(JumpCondition::AtMost, R2, window, narrow);
         asm.copy(R2, window);
         asm.bind(narrow);
-        asm.copy(END, EbpfOperand::Register(R5));
-        asm.calculate(AluOp::Add, END, EbpfOperand::Register(R2));
-        for (place, register) in [(RECORD_SO_FAR, R5), (END_SO_FAR, END)] {
+        asm.copy(R4, EbpfOperand::Register(R5));
+        asm.calculate(AluOp::Add, R4, EbpfOperand::Register(R2));
+        for (base, place, register) in [(STACK, RECORD_SO_FAR, R5), (RECORD, END, R4)] {
             let value = EbpfOperand::Register(register);
-            asm.store(AccessSize::Double, STACK, place, value);
+            asm.store(AccessSize::Double, base, place, value);
         }
         asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), none);
         asm.copy(R1, EbpfOperand::Register(RECORD));
@@ -115,9 +120,7 @@ impl ProgramWriter<'_> {
         let asm = &mut self.assembler;
         asm.call(Helper::ReadKernel);
         asm.bind(none);
-        for (place, register) in [(RECORD_SO_FAR, R5), (END_SO_FAR, END)] {
-            asm.load(AccessSize::Double, register, STACK, place);
-        }
+        asm.load(AccessSize::Double, R5, STACK, RECORD_SO_FAR);
     }
 }
 
@@ -211,9 +214,9 @@ fn keeps_all(op: Op) -> bool {
         Op::Load(size, at) => {
             let end = at.saturating_add(size.bytes());
             let is_split = at < FRAME && end > FRAME;
-            is_split || end > RECORD_LEN.unsigned_abs()
+            is_split || end > LAST_END.unsigned_abs()
         }
-        Op::LoadBehindX(_, at) => at >= RECORD_LEN.unsigned_abs() - 4,
+        Op::LoadBehindX(_, at) => at >= LAST_END.unsigned_abs() - 4,
         // A record has no attributes.
         Op::Length | Op::FindAttribute | Op::FindNested => true,
         _ => false,
@@ -226,11 +229,11 @@ fn operate(asm: &mut ProgramAssembler, op: Op, kept: JumpLabel) {
         Op::NumberToX(number) => asm.calculate32(AluOp::Move, R1, immediate(number)),
         Op::ToX => asm.calculate32(AluOp::Move, R1, EbpfOperand::Register(R0)),
         Op::FromX => asm.calculate32(AluOp::Move, R0, EbpfOperand::Register(R1)),
-        Op::Recall(slot) => asm.load(AccessSize::Double, R0, STACK, word(slot)),
-        Op::RecallToX(slot) => asm.load(AccessSize::Double, R1, STACK, word(slot)),
+        Op::Recall(slot) => asm.load(AccessSize::Word, R0, RECORD, word(slot)),
+        Op::RecallToX(slot) => asm.load(AccessSize::Word, R1, RECORD, word(slot)),
         Op::Store(slot) => {
             let value = EbpfOperand::Register(R0);
-            asm.store(AccessSize::Double, STACK, word(slot), value);
+            asm.store(AccessSize::Word, RECORD, word(slot), value);
         }
         Op::Calculate(arithmetic, operand) => {
             let op = match arithmetic {
@@ -244,8 +247,9 @@ fn operate(asm: &mut ProgramAssembler, op: Op, kept: JumpLabel) {
         }
         Op::Load(size, at) => {
             if at >= FRAME {
-                let last = immediate(at + size.bytes() - 1);
-                asm.branch(JumpCondition::AtMost, END, last, kept);
+                let end = immediate(at + size.bytes());
+                asm.load(AccessSize::Double, R2, RECORD, END);
+                asm.branch(JumpCondition::Below, R2, end, kept);
             }
             asm.load(access(size), R0, RECORD, offset(at));
             // Only the packet's own numbers are big-endian.
@@ -256,12 +260,13 @@ fn operate(asm: &mut ProgramAssembler, op: Op, kept: JumpLabel) {
         Op::LoadBehindX(size, at) => {
             asm.copy(R2, EbpfOperand::Register(R1));
             asm.calculate(AluOp::Add, R2, immediate(at));
-            // For the verifier, which does not know the largest value of r4 on all kernels.
-            let last = EbpfOperand::Number(RECORD_LEN - 4);
+            // For the verifier, which does not know the end.
+            let last = EbpfOperand::Number(LAST_END - 4);
             asm.branch(JumpCondition::Greater, R2, last, kept);
             asm.copy(R3, EbpfOperand::Register(R2));
             asm.calculate(AluOp::Add, R3, immediate(size.bytes()));
-            asm.branch(JumpCondition::Greater, R3, EbpfOperand::Register(END), kept);
+            asm.load(AccessSize::Double, R4, RECORD, END);
+            asm.branch(JumpCondition::Greater, R3, EbpfOperand::Register(R4), kept);
             asm.calculate(AluOp::Add, R2, EbpfOperand::Register(RECORD));
             asm.load(access(size), R0, R2, 0);
             asm.swap_from_big_endian(access(size), R0);
@@ -287,7 +292,7 @@ fn offset(at: u32) -> i16 {
 }
 
 fn word(slot: Slot) -> i16 {
-    WORDS - 8 * (i16::from(slot.0) + 1)
+    WORDS + 4 * i16::from(slot.0)
 }
 
 fn access(size: Size) -> AccessSize {
