@@ -3,8 +3,8 @@
 //!
 //! The kernel does not start a program on a CPU where it already runs, so a drop in an interrupt that
 //! came in the middle of another drop's capture would be missed. That is why there are two programs:
-//! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
-//! record of its own, so neither disturbs the other.
+//! the second acts only while the first is in progress on its CPU. Each has its own counts and its own
+//! place for a record, so that neither disturbs the other.
 
 mod facts;
 pub mod filter;
@@ -18,12 +18,12 @@ use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
 use crate::bpf::BpfProgram;
 
-/// Which of the two programs.
+/// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramRole {
-    /// It captures every drop that it is started for.
+    /// The one that captures every drop for which the kernel starts it.
     First,
-    /// It captures what the first one is not started for, because it is in progress.
+    /// The one that captures the drops for which the first is not started, because it is in progress.
     Second,
 }
 
@@ -43,9 +43,9 @@ impl ProgramRole {
     }
 }
 
-/// The most bytes of a record behind its header: a perf record's length has 16 bits.
+/// The most bytes of a record after its header: a perf record's length has 16 bits.
 pub const MAX_DATA_LEN: u32 = 64_000;
-/// The most bytes that are copied from in front of `skb->data`: headers, those of tunnels too.
+/// The most bytes that are copied from before `skb->data`: headers, including those of tunnels.
 const MAX_HEADERS_LEN: i32 = 1024;
 
 /// A count that a program keeps for its CPU.
@@ -55,9 +55,9 @@ pub enum Count {
     Seen,
     /// Drops that the second program captured.
     Taken,
-    /// Records of the first program that found no room.
+    /// Records of the first program that did not fit into the buffer.
     FirstLost,
-    /// Records of the second program that found no room.
+    /// Records of the second program that did not fit into the buffer.
     SecondLost,
     /// Drops that the filter rejected in the first program.
     FirstRejected,
@@ -66,7 +66,7 @@ pub enum Count {
 }
 
 impl Count {
-    /// Its offset in the scratch map's value; each has 8 bytes.
+    /// Returns its offset in a value of the scratch map; each has 8 bytes.
     pub const fn offset(self) -> u8 {
         match self {
             Self::Seen => 0,
@@ -79,13 +79,13 @@ impl Count {
     }
 }
 
-/// The offset of the flag that the first program is in progress.
+/// The offset of the flag that is set while the first program is in progress.
 const IN_PROGRESS: i16 = 32;
-/// The offset of the records: behind the counts, which have a cache line.
+/// The offset of the records: after the counts, which have a cache line of their own.
 const RECORDS: i32 = 64;
-/// Bytes of the place for one record, with what a filter needs.
+/// The size of the place for one record, with what a filter needs, in bytes.
 const RECORD_LEN: i32 = filter::ROOM;
-/// Bytes of the scratch map's value, of which each CPU has one.
+/// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 128);
 
@@ -101,17 +101,17 @@ const SKB: Register = Register(6);
 const CONTEXT: Register = Register(7);
 /// This CPU's value of the scratch map.
 const SCRATCH: Register = Register(8);
-/// The record that is made.
+/// The record that is being written.
 const RECORD: Register = Register(9);
 const STACK: Register = Register(10);
 
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-/// What the programs capture, and how much of it.
+/// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
-    /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
+    /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
 }
 
@@ -162,7 +162,7 @@ impl ProgramWriter<'_> {
         self.assembler.exit();
     }
 
-    /// The packet and this CPU's place.
+    /// Loads the packet's address, and finds this CPU's value of the scratch map.
     fn find_scratch(&mut self, end: JumpLabel) {
         let asm = &mut self.assembler;
         asm.copy(CONTEXT, EbpfOperand::Register(R1));
@@ -178,7 +178,7 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Counts the drop, unless it is the other program's.
+    /// Counts the drop, or ends if the other program captures it.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
@@ -221,7 +221,7 @@ impl ProgramWriter<'_> {
         );
     }
 
-    /// Hands the record and the packet's bytes to the perf buffer of this CPU.
+    /// Writes the record and the packet's bytes to the perf buffer of this CPU.
     fn output(&mut self, role: ProgramRole) {
         let asm = &mut self.assembler;
         let sent = asm.label();

@@ -6,7 +6,7 @@ use super::{
     AccessSize, AluOp, EbpfInstruction, EbpfOperand, EbpfProgram, JumpCondition, Placed, Register,
 };
 
-/// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
+/// Writes one numbered instruction a line, in the notation of bpftool, with its comment.
 impl fmt::Display for EbpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for placed in &self.0 {

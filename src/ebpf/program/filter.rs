@@ -1,8 +1,8 @@
 //! The part of the user's filter that the program evaluates before it hands a packet on.
 //!
 //! The filter is a program of classic BPF, as the drop monitor's socket has one, and each of its instructions
-//! becomes one or a few of eBPF's: A is r0, X is r1, the memory words stand behind the record. Its message is
-//! the record: the header's numbers, in this host's byte order, and behind them the frame's first bytes. A load
+//! becomes one or a few of eBPF's: A is r0, X is r1, the memory words are after the record. Its message is
+//! the record: the header's numbers, in this host's byte order, and after them the frame's first bytes. A load
 //! of a byte that is not there keeps the packet, for user space may have that byte.
 //!
 //! Nothing is on the stack, nor longer in a register than needed: what the verifier knows of a number there it
@@ -23,7 +23,7 @@ pub const FRAME: u32 = HEADER_LEN as u32;
 
 /// The largest end of those bytes, as an offset in the record.
 const LAST_END: i32 = 128 + MAX_HEADERS_LEN + WINDOW;
-/// Places behind it: for the end of the bytes that are there, and for the memory words.
+/// Places after it: for the end of the bytes that are there, and for the memory words.
 const END: i16 = LAST_END as i16;
 const WORDS: i16 = END + 8;
 /// Bytes of the record with all of this.
@@ -84,7 +84,7 @@ impl ProgramWriter<'_> {
         true
     }
 
-    /// Copies bytes from `skb->data` on behind those in front of it, no more than are captured, and only
+    /// Copies bytes from `skb->data` on, to those before it: no more than are captured, and only
     /// those of the linear part.
     fn copy_window(&mut self) {
         let layout = self.layout;

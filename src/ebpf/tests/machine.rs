@@ -137,7 +137,7 @@ impl SimulatedPacket {
         set(layout.head, head);
         set(layout.data, head + HEADROOM + self.headers);
         put(HEAD + HEADROOM, &self.frame[..self.headers + self.linear]);
-        // What lies behind the linear part is no part of the packet.
+        // What is after the linear part is no part of the packet.
         put(HEAD + HEADROOM + self.headers + self.linear, &[0x55; 256]);
         DATA.set(self.frame[self.headers..].to_vec());
         if let Some(device) = self.device {

@@ -1,4 +1,4 @@
-//! The filter in the eBPF programs, held against the filter in this process: a program that rejects a packet must
+//! Compares the filter in the eBPF programs with the filter in this process: a program that rejects a packet must
 //! never reject what is kept here. rbpf runs the programs, with the layouts of four kernels.
 
 use std::cell::RefCell;
@@ -143,7 +143,7 @@ struct PacketShape {
     /// The offset of `skb->data` in the frame: a usual one, or any.
     headers: Result<usize, Index>,
     linear: Option<Index>,
-    /// No link-layer header; one at the frame's beginning; one behind `skb->data`.
+    /// No link-layer header; one at the frame's beginning; one after `skb->data`.
     mac_header: Option<usize>,
     network_header: Option<usize>,
     device: Option<SimulatedDevice>,
