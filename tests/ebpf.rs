@@ -40,18 +40,29 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
-#[test]
-fn every_drop_is_captured_once_and_counted() {
+/// Runs a script of the guests' tests; skips it, aloud, where nothing can be captured.
+fn check(script: &str) {
     if let Some(why) = obstacle() {
         // Not by eprintln!, whose text a passing test does not show.
-        writeln!(io::stderr(), "skipped: {why}").unwrap();
+        let mut stderr = io::stderr();
+        writeln!(stderr, "skipped: {why}").unwrap();
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/ebpf.py");
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
     let checked = run(Command::new("python3")
-        .arg(script)
+        .arg(guest.join(script))
         .args(["check", DWDUMP])
         .arg(folder.path()));
     assert!(checked.status.success(), "{}", text(&checked));
+}
+
+#[test]
+fn every_drop_is_captured_once_and_counted() {
+    check("ebpf.py");
+}
+
+#[test]
+fn a_drop_has_its_device_namespace_task_socket_and_mark() {
+    check("ebpf_facts.py");
 }

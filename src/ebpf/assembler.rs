@@ -57,6 +57,8 @@ pub enum AluOp {
     And,
     /// a <<= b
     ShiftLeft,
+    /// a >>= b
+    ShiftRight,
 }
 
 /// A comparison, unsigned.
@@ -97,6 +99,12 @@ pub enum Helper {
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
     CpuNumber = 8,
+    /// `u64 get_current_pid_tgid()`: the process of the running task in the upper half.
+    RunningTask = 14,
+    /// `long get_current_comm(to, size)`: the running task's name.
+    RunningName = 16,
+    /// `u64 get_current_cgroup_id()`: that of the running task.
+    RunningCgroup = 80,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
     /// perf buffer.
     PacketOutput = 111,
@@ -442,6 +450,7 @@ impl AluOp {
             Self::Or => 0x40,
             Self::And => 0x50,
             Self::ShiftLeft => 0x60,
+            Self::ShiftRight => 0x70,
         }
     }
 }

@@ -9,6 +9,7 @@
 mod facts;
 pub mod filter;
 mod frame;
+mod socket;
 
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
@@ -83,11 +84,13 @@ impl Count {
 const IN_PROGRESS: i16 = 32;
 /// The offset of the records: after the counts, which have a cache line of their own.
 const RECORDS: i32 = 64;
+/// The most bytes of a record's header.
+const HEADER_ROOM: i32 = 192;
 /// The size of the place for one record, with what a filter needs, in bytes.
 const RECORD_LEN: i32 = filter::ROOM;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
-const _: () = assert!(HEADER_LEN <= 128);
+const _: () = assert!(HEADER_LEN <= HEADER_ROOM as usize);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -144,6 +147,8 @@ impl ProgramWriter<'_> {
         self.find_scratch(end);
         self.begin(role, end);
         self.facts();
+        self.running();
+        self.socket();
         self.device();
         self.frame();
         let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
@@ -243,6 +248,15 @@ impl ProgramWriter<'_> {
     fn field(&mut self, to: Register, from: Register, field: KernelField) {
         self.assembler.load(field.size, to, from, field.offset);
         self.assembler.note(field.name);
+    }
+
+    /// Copies memory of the kernel's at r3, wherever that leads, into the record.
+    fn read(&mut self, at: i16, len: i32) {
+        let asm = &mut self.assembler;
+        asm.copy(R1, EbpfOperand::Register(RECORD));
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(at.into()));
+        asm.copy(R2, EbpfOperand::Number(len));
+        asm.call(Helper::ReadKernel);
     }
 
     /// Writes a number into the record.

@@ -117,6 +117,7 @@ impl AluOp {
             Self::Or => "|=",
             Self::And => "&=",
             Self::ShiftLeft => "<<=",
+            Self::ShiftRight => ">>=",
         }
     }
 }

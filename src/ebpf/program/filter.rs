@@ -12,7 +12,9 @@ use super::super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, ProgramAssembler,
 };
 use super::super::report::{self, HEADER_LEN, HeaderField};
-use super::{MAX_HEADERS_LEN, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, SKB, STACK};
+use super::{
+    HEADER_ROOM, MAX_HEADERS_LEN, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, SKB, STACK,
+};
 use crate::bpf::{Arithmetic, BpfProgram, Condition, Instruction, Op, Operand, Size, Slot};
 
 /// The most bytes from `skb->data` on that a filter sees: enough for IP's and TCP's longest headers.
@@ -22,7 +24,7 @@ pub const WINDOW: i32 = 128;
 pub const FRAME: u32 = HEADER_LEN as u32;
 
 /// The largest end of those bytes, as an offset in the record.
-const LAST_END: i32 = 128 + MAX_HEADERS_LEN + WINDOW;
+const LAST_END: i32 = HEADER_ROOM + MAX_HEADERS_LEN + WINDOW;
 /// Places after it: for the end of the bytes that are there, and for the memory words.
 const END: i16 = LAST_END as i16;
 const WORDS: i16 = END + 8;
@@ -50,6 +52,25 @@ pub const fn load(field: HeaderField) -> Op {
 pub fn load_halves(field: HeaderField) -> [Op; 2] {
     let at = u32::from(field.at.unsigned_abs());
     [Op::Load(Size::Word, at), Op::Load(Size::Word, at + 4)]
+}
+
+/// Returns the operations that load the bytes from an offset in the header on, and the numbers that they give if
+/// those are `bytes`.
+pub fn load_bytes(at: i16, bytes: &[u8]) -> Vec<(Op, u32)> {
+    let mut ops = Vec::new();
+    let mut at = u32::from(at.unsigned_abs());
+    let mut rest = bytes;
+    while let Some(&first) = rest.first() {
+        let (size, number) = match *rest {
+            [a, b, c, d, ..] => (Size::Word, u32::from_ne_bytes([a, b, c, d])),
+            [a, b, ..] => (Size::Half, u16::from_ne_bytes([a, b]).into()),
+            _ => (Size::Byte, first.into()),
+        };
+        ops.push((Op::Load(size, at), number));
+        at += size.bytes();
+        rest = &rest[size.bytes() as usize..];
+    }
+    ops
 }
 
 /// Returns the instructions of a filter for a person to read: it returns 1 for what it keeps.

@@ -28,6 +28,11 @@ pub struct SimulatedPacket {
     /// The offset of the network header in the frame.
     pub network_header: Option<usize>,
     pub device: Option<SimulatedDevice>,
+    pub mark: u32,
+    /// The namespace of the owner's socket.
+    pub socket: Option<u32>,
+    pub cgroup: u64,
+    pub running: &'static str,
 }
 
 /// A device, or something that looks like one.
@@ -54,9 +59,11 @@ const SCRATCH: usize = 0;
 const PACKET: usize = 0x1000;
 const DEVICE: usize = 0x2000;
 const NAMESPACE: usize = 0x3000;
-const HEAD: usize = 0x4000;
+const SOCKET: usize = 0x4000;
+const SOCKET_NAMESPACE: usize = 0x5000;
+const HEAD: usize = 0x6000;
 const HEADROOM: usize = 64;
-const LEN: usize = 0x6000;
+const LEN: usize = 0x8000;
 
 const _: () = assert!(SCRATCH_LEN < PACKET);
 
@@ -65,6 +72,8 @@ thread_local! {
     /// The bytes from `skb->data` on.
     static DATA: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static OUTPUT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    static CGROUP: Cell<u64> = const { Cell::new(0) };
+    static RUNNING: Cell<&'static str> = const { Cell::new("") };
 }
 
 fn address(at: usize) -> u64 {
@@ -100,6 +109,17 @@ fn zero(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
 
 fn look_up(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
     address(SCRATCH)
+}
+
+fn running_cgroup(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    CGROUP.get()
+}
+
+fn running_name(to: u64, len: u64, _: u64, _: u64, _: u64) -> u64 {
+    let mut name = RUNNING.get().as_bytes().to_vec();
+    name.resize(usize::try_from(len).unwrap(), 0);
+    put(usize::try_from(to - address(0)).unwrap(), &name);
+    0
 }
 
 fn output(_: u64, _: u64, flags: u64, header: u64, len: u64) -> u64 {
@@ -140,6 +160,21 @@ impl SimulatedPacket {
         // What is after the linear part is no part of the packet.
         put(HEAD + HEADROOM + self.headers + self.linear, &[0x55; 256]);
         DATA.set(self.frame[self.headers..].to_vec());
+        if let Some(mark) = layout.mark {
+            set(mark, self.mark as usize);
+        }
+        CGROUP.set(self.cgroup);
+        RUNNING.set(self.running);
+        if let (Some(namespace), Some(of)) = (self.socket, layout.socket) {
+            set(of.socket, usize::try_from(address(SOCKET)).unwrap());
+            let set = |field, value| self::set(SOCKET, field, value);
+            set(of.family, 2);
+            set(of.state, 7);
+            set(of.port, 53);
+            set(of.namespace, address(SOCKET_NAMESPACE));
+            let inode = layout.namespace_inode;
+            self::set(SOCKET_NAMESPACE, inode, namespace.into());
+        }
         if let Some(device) = self.device {
             set(layout.device, usize::try_from(address(DEVICE)).unwrap());
             let set = |field, value| self::set(DEVICE, field, value);
@@ -176,12 +211,16 @@ impl SimulatedPacket {
             (Helper::MapLookUp, look_up as rbpf::ebpf::Helper),
             (Helper::MonotonicTime, zero),
             (Helper::CpuNumber, zero),
+            (Helper::RunningTask, zero),
+            (Helper::RunningName, running_name),
+            (Helper::RunningCgroup, running_cgroup),
             (Helper::PacketOutput, output),
             (Helper::ReadKernel, read),
         ] {
             machine.register_helper(helper as u32, function).unwrap();
         }
-        let arguments = [address(PACKET), self.pc, self.reason.into()];
+        // The last one is a receiving socket, which there is none of.
+        let arguments = [address(PACKET), self.pc, self.reason.into(), 0];
         let mut context: Vec<u8> = arguments.into_iter().flat_map(u64::to_ne_bytes).collect();
         OUTPUT.set(None);
         assert_eq!(machine.execute_program(&mut context).unwrap(), 0);

@@ -3,12 +3,13 @@
 
 use super::code::{Code, Compiled, Goal};
 use crate::bpf::Condition;
-use crate::ebpf::program::filter::{load, load_halves};
+use crate::ebpf::program::filter::{load, load_bytes, load_halves};
 use crate::ebpf::reasons::Reasons;
-use crate::ebpf::report;
-use crate::filter::ast::DropWord;
+use crate::ebpf::report::{self, HeaderField, NAME_LEN};
+use crate::filter::ast::{DropWord, NetnsWord};
 use crate::filter::fact::NamedFact;
-use crate::record::{self, MAX_NAME, Origin};
+use crate::filter::glob::Glob;
+use crate::record::{Fact, MAX_NAME, Origin};
 
 /// Writes a predicate that leads to its goal.
 pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) -> Compiled {
@@ -28,13 +29,50 @@ pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) ->
         {
             answer(code, false, goal);
         }
-        DropWord::Number(record::Fact::Pc, Some(pc)) => {
-            let [a, b, c, d, rest @ ..] = pc.to_ne_bytes();
-            let [first, second] = load_halves(report::PC);
-            code.op(first);
-            code.require(u32::from_ne_bytes([a, b, c, d]), goal.no());
-            code.op(second);
-            is_number(code, u32::from_ne_bytes(rest), goal);
+        DropWord::Number(Fact::Pc, Some(pc)) => is_long(code, report::PC, *pc, goal),
+        // 0 stands for none.
+        DropWord::Number(Fact::Mark | Fact::CgroupId, Some(0)) => answer(code, false, goal),
+        DropWord::Number(Fact::CgroupId, number) => {
+            is_long(code, report::CGROUP, number.unwrap_or(0), goal);
+        }
+        DropWord::Number(Fact::Mark, number) => match u32::try_from(number.unwrap_or(0)) {
+            Ok(number) => {
+                code.op(load(report::MARK));
+                is_number(code, number, goal);
+            }
+            Err(_) => answer(code, false, goal),
+        },
+        DropWord::Netns(NetnsWord::Inode(inode)) => {
+            // That of the device if it is one, else that of the socket if it is the packet's.
+            for place in [report::NAMESPACE, report::SOCKET_NAMESPACE] {
+                code.op(load(place));
+                code.except(*inode, goal.hit);
+            }
+            code.jump(goal.no());
+        }
+        DropWord::Named(Fact::Device, glob) => {
+            let name = ReportedName::new(glob)?;
+            // The device may be none.
+            let goal = Goal {
+                wanted: true,
+                hit: goal.hit,
+                miss: goal.no(),
+            };
+            name.write(code, report::DEVICE_NAME, goal);
+        }
+        DropWord::Exactly(NamedFact::Plain(Fact::Device), name) if !name.is_empty() => {
+            let goal = Goal {
+                wanted: true,
+                hit: goal.hit,
+                miss: goal.no(),
+            };
+            ReportedName::exact(name).write(code, report::DEVICE_NAME, goal);
+        }
+        DropWord::Named(Fact::Running, glob) => {
+            ReportedName::new(glob)?.write(code, report::TASK_NAME, goal);
+        }
+        DropWord::Exactly(NamedFact::Plain(Fact::Running), name) if !name.is_empty() => {
+            ReportedName::exact(name).write(code, report::TASK_NAME, goal);
         }
         DropWord::InterfaceIndex(0) => answer(code, false, goal),
         DropWord::InterfaceIndex(index) => {
@@ -58,6 +96,7 @@ pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) ->
         | DropWord::InterfaceName(_)
         | DropWord::Named(..)
         | DropWord::Number(..)
+        | DropWord::Netns(_)
         | DropWord::Exactly(..)
         | DropWord::Noise => return None,
     }
@@ -72,6 +111,62 @@ fn answer(code: &mut Code, is_so: bool, goal: Goal) {
 /// Tests whether A is a number.
 fn is_number(code: &mut Code, number: u32, goal: Goal) {
     code.branch(Condition::Equal, number, goal.yes(), goal.no());
+}
+
+/// Tests a number of 64 bits.
+fn is_long(code: &mut Code, place: HeaderField, number: u64, goal: Goal) {
+    let [a, b, c, d, rest @ ..] = number.to_ne_bytes();
+    let [first, second] = load_halves(place);
+    code.op(first);
+    code.require(u32::from_ne_bytes([a, b, c, d]), goal.no());
+    code.op(second);
+    is_number(code, u32::from_ne_bytes(rest), goal);
+}
+
+/// A pattern for a name in the report: bytes that end with NUL, unless they fill the field.
+struct ReportedName<'g> {
+    prefix: &'g [u8],
+    /// Anything may follow.
+    is_open: bool,
+}
+
+impl<'g> ReportedName<'g> {
+    /// Converts a whole name, or a prefix with one `*` after it. Returns `None` for any other pattern.
+    fn new(glob: &'g Glob) -> Option<Self> {
+        let pattern = glob.as_bytes();
+        let prefix = pattern.strip_suffix(b"*");
+        let name = Self {
+            prefix: prefix.unwrap_or(pattern),
+            is_open: prefix.is_some(),
+        };
+        let is_plain = !name.prefix.iter().any(|byte| b"*?\0".contains(byte));
+        (is_plain && !name.prefix.is_empty()).then_some(name)
+    }
+
+    /// Converts a name that is not empty.
+    fn exact(name: &'g [u8]) -> Self {
+        Self {
+            prefix: name,
+            is_open: false,
+        }
+    }
+
+    fn write(&self, code: &mut Code, at: i16, goal: Goal) {
+        let len = self.prefix.len();
+        if len > NAME_LEN || self.prefix.contains(&0) {
+            return code.jump(goal.no());
+        }
+        let end = if self.is_open || len == NAME_LEN {
+            &[][..]
+        } else {
+            &[0]
+        };
+        for (op, number) in load_bytes(at, &[self.prefix, end].concat()) {
+            code.op(op);
+            code.require(number, goal.no());
+        }
+        code.jump(goal.yes());
+    }
 }
 
 /// Tests the number of the reason: whether its name fits. One without a name, which user space may learn from
