@@ -172,7 +172,7 @@ impl Source for Ebpf {
         self.completer.symbols.are_newly_hidden()
     }
 
-    /// Does nothing: the kernel runs no part of the filter.
+    /// Does nothing: what the programs reject is counted, and reported to nobody.
     fn detach_filter(&self) -> io::Result<()> {
         Ok(())
     }

@@ -27,6 +27,8 @@ from tracepoint import PROCESSES, Capture, counted, counted_exactly
 TAG = f"{os.getpid():06}"
 INSIDE = f"dwdump-{TAG}-f"
 MARK = f"FILTER:{TAG}:".encode()
+# A SYN has no room for the mark.
+TCP_PORT = 20000 + os.getpid() % 10000
 FILTERS = [
     "udp port 9",
     "not udp",
@@ -69,7 +71,7 @@ def make_drops():
             send(socket.AF_INET6, ("::1", port), payload)
         send(socket.AF_INET, ("127.0.0.1", 9), payload + b"x" * 8000)
         with socket.socket() as one, contextlib.suppress(ConnectionRefusedError):
-            one.connect(("127.0.0.1", 9))
+            one.connect(("127.0.0.1", TCP_PORT))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
             wire.bind(("lo", 0))
             addresses = {"src": "127.0.0.1", "dst": "127.0.0.1"}
@@ -87,7 +89,8 @@ def make_drops():
 def ours(file):
     """How often each packet of this run was captured."""
     packets = pcapng.read(file)["packets"]
-    marked = [packet for packet in packets if MARK in packet["data"] or b"\x00\x09" in packet["data"][34:40]]
+    port = TCP_PORT.to_bytes(2, "big")
+    marked = [packet for packet in packets if MARK in packet["data"] or packet["data"][36:38] == port]
     return collections.Counter(
         (packet["data"], packet["original_len"], packet["pc"], packet["reason"], packet["interface"]["link"])
         for packet in marked

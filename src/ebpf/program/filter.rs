@@ -26,6 +26,7 @@ pub const FRAME: u32 = HEADER_LEN as u32;
 /// The largest end of those bytes, as an offset in the record.
 const LAST_END: i32 = HEADER_ROOM + MAX_HEADERS_LEN + WINDOW;
 /// Places after it: for the end of the bytes that are there, and for the memory words.
+#[expect(clippy::cast_possible_truncation, reason = "1344")]
 const END: i16 = LAST_END as i16;
 const WORDS: i16 = END + 8;
 /// Bytes of the record with all of this.
