@@ -47,7 +47,7 @@ use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
 pub use context::{DropContext, DropSocket, Heading, Netns, SocketRole};
-pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
+pub use fact::{About, Cause, Commented, DropRecord, Fact, Location, Tellers};
 pub use link::{Basis, EtherType, Link, LinkType};
 pub(crate) use owned::OwnedRecord;
 pub(crate) use packed::{OwnedFacts, Packed};

@@ -398,7 +398,7 @@ fn the_words_of_a_filter_are_joined_wherever_they_stand() {
         Ok(Command::ShowFilter(
             selection.clone(),
             Filtering::UserSpace,
-            SourceChoice::NetDm
+            SourceChoice::Auto
         ))
     );
     assert_eq!(
@@ -435,16 +435,23 @@ fn the_kernel_filters_only_where_it_is_asked_to() {
 
 #[test]
 fn options_of_the_drop_monitor_are_not_for_ebpf() {
-    let source = |words| captured(words).live.source;
-    assert_eq!(source("-w x"), SourceChoice::NetDm);
+    let source = |words: &str| {
+        let live = captured(words).live;
+        (live.source, live.net_dm_option)
+    };
+    assert_eq!(source("-w x"), (SourceChoice::Auto, None));
+    for origin in ["sw", "hw"] {
+        let words = format!("--source ebpf -b 1M -t 96 -o {origin}");
+        assert_eq!(source(&words), (SourceChoice::Ebpf, None));
+    }
     assert_eq!(
-        source("--source ebpf -b 1M -t 96 -o sw"),
-        SourceChoice::Ebpf
+        source("--source netdm -p"),
+        (SourceChoice::NetDm, Some("-p"))
     );
-    assert_eq!(source("--source netdm -p"), SourceChoice::NetDm);
-    for words in ["-p", "-l 5", "--force", "-o hw"] {
-        assert_eq!(source(words), SourceChoice::NetDm);
+    assert_eq!(source("--kernel-filter udp"), (SourceChoice::Auto, None));
+    for words in ["-p", "-l 5", "--force"] {
         let option = words.trim_end_matches(" 5");
+        assert_eq!(source(words), (SourceChoice::Auto, Some(option)));
         check(
             &format!("--source ebpf {words}"),
             &format!("{option} cannot be used with --source ebpf"),

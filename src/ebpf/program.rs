@@ -52,9 +52,9 @@ const MAX_HEADERS_LEN: i32 = 1024;
 /// A count that a program keeps for its CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// Drops that the first program was started for.
+    /// Drops that the first program captured.
     Seen,
-    /// Drops that the second program captured.
+    /// Drops that the second program was started for while the first one was in progress.
     Taken,
     /// Records of the first program that did not fit into the buffer.
     FirstLost,
@@ -111,9 +111,21 @@ const STACK: Register = Register(10);
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
+/// The drops that the programs capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropSelection {
+    /// All.
+    All,
+    /// Those that the drop monitor skips: packets whose link-layer header was never set
+    /// (`skb_mac_header_was_set`, net/core/drop_monitor.c). So nothing comes from both.
+    WithoutMacHeader,
+}
+
 /// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
+    /// The drops that are captured.
+    pub selection: DropSelection,
     /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
 }
@@ -129,6 +141,7 @@ pub fn program(
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
+        selection: settings.selection,
         snaplen,
     };
     writer.write(role, filter);
@@ -138,6 +151,7 @@ pub fn program(
 struct ProgramWriter<'l> {
     assembler: ProgramAssembler,
     layout: &'l KernelLayout,
+    selection: DropSelection,
     snaplen: i32,
 }
 
@@ -146,6 +160,12 @@ impl ProgramWriter<'_> {
         let [end, rejected, done] = [(); 3].map(|()| self.assembler.label());
         self.find_scratch(end);
         self.begin(role, end);
+        if self.selection == DropSelection::WithoutMacHeader {
+            self.leave_out_mac_headers(done);
+        }
+        if role == ProgramRole::First {
+            self.count(Count::Seen, "seen");
+        }
         self.facts();
         self.running();
         self.socket();
@@ -157,8 +177,8 @@ impl ProgramWriter<'_> {
             self.assembler.jump(done);
             self.assembler.bind(rejected);
             self.count(role.rejected(), "rejected");
-            self.assembler.bind(done);
         }
+        self.assembler.bind(done);
         if role == ProgramRole::First {
             self.set_in_progress(0);
         }
@@ -183,11 +203,11 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Counts the drop, or ends if the other program captures it.
+    /// Finds the place of the record, or ends if the other program captures the drop. The second program
+    /// counts every drop that the first one missed, before any is left out.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
-                self.count(Count::Seen, "seen");
                 self.set_in_progress(1);
                 RECORDS
             }
@@ -203,6 +223,13 @@ impl ProgramWriter<'_> {
         let asm = &mut self.assembler;
         asm.copy(RECORD, EbpfOperand::Register(SCRATCH));
         asm.calculate(AluOp::Add, RECORD, EbpfOperand::Number(record));
+    }
+
+    /// Leaves the drop to the drop monitor, where that reports it.
+    fn leave_out_mac_headers(&mut self, done: JumpLabel) {
+        self.field(R1, SKB, self.layout.mac_header);
+        let last = EbpfOperand::Number(frame::NO_MAC_HEADER - 1);
+        self.assembler.branch(JumpCondition::AtMost, R1, last, done);
     }
 
     fn set_in_progress(&mut self, value: i32) {

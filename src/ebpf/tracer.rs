@@ -30,9 +30,9 @@ const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
 /// The number of records that wake this process: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
 /// The most reports that are passed on before the kernel gets their space back.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 /// The age from which on all reports have been written, on every CPU: a program ends within microseconds.
-const SETTLED_NANOS: u64 = 1_000_000;
+pub const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -78,26 +78,37 @@ fn behind_colon(log: &str) -> String {
 }
 
 impl TracerError {
-    /// Returns advice for the user, where there is some.
-    pub fn hint(&self) -> Option<&'static str> {
-        let refused = match self {
-            Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
-            }
+    /// Returns the kernel's refusal.
+    fn refusal(&self) -> Option<&io::Error> {
+        match self {
             Self::Map(error)
             | Self::Load { error, .. }
             | Self::Buffer(error)
             | Self::Attach(error)
-            | Self::NoBtf(error) => error.raw_os_error(),
-            Self::Btf(_) | Self::Layout(_) | Self::TooLong(_) => return None,
-        };
+            | Self::NoBtf(error) => Some(error),
+            Self::Btf(_) | Self::Layout(_) | Self::TooLong(_) => None,
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub fn lacks_privileges(&self) -> bool {
+        let errno = self.refusal().and_then(io::Error::raw_os_error);
+        matches!(errno, Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// Returns advice for the user, where there is some.
+    pub fn hint(&self) -> Option<&'static str> {
+        let refusal = self.refusal()?;
+        if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
+            return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
+        }
         if is_confidential() {
             return Some(
                 "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
                  --source netdm still works",
             );
         }
-        matches!(refused, Some(libc::EPERM | libc::EACCES))
+        self.lacks_privileges()
             .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
     }
 }
@@ -306,6 +317,11 @@ impl Tracer {
         Ok(sums)
     }
 
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.buffer_bytes / self.buffers.len().max(1)
+    }
+
     /// Returns the number of records that could not be decoded.
     pub fn damaged(&self) -> u64 {
         self.damaged
@@ -356,7 +372,10 @@ pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
         let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
         let scratch = ArrayMap::new(SCRATCH_LEN, 1).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
-        let settings = ProgramSettings { snaplen: u32::MAX };
+        let settings = ProgramSettings {
+            selection: super::program::DropSelection::All,
+            snaplen: u32::MAX,
+        };
         let load = |filter| {
             let role = ProgramRole::First;
             load(&layout, role, settings, Some(filter), &scratch, &map).map(drop)
@@ -421,6 +440,8 @@ fn possible_cpus() -> u32 {
 mod tests {
     use super::*;
 
+    use crate::ebpf::program::DropSelection;
+
     const MB: usize = 1024 * 1024;
 
     #[test]
@@ -428,7 +449,10 @@ mod tests {
         #[track_caller]
         fn check(memory: usize, cpus: usize, all: usize) {
             let wanted = TracerSettings {
-                program: ProgramSettings { snaplen: 0 },
+                program: ProgramSettings {
+                    selection: DropSelection::All,
+                    snaplen: 0,
+                },
                 buffer_bytes: None,
                 memory,
             };

@@ -1,18 +1,17 @@
-//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another
-//! process's, and explains why the kernel refuses.
+//! Begins with the drop monitor: joins the socket to the alerts, starts the monitoring or listens to
+//! another process's, and explains why the kernel refuses.
 
 use std::time::Duration;
 
+use super::beginning::{Beginning, SoftwareSource, Started};
 use super::capacity;
 use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::kernel_filter::Attached;
 use crate::cli::{Counting, Live, Role};
 use crate::filter::Filter;
-use crate::net_dm::control::{
-    AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
-};
-use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted};
+use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Origins, Refusal};
+use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted, WhenBusy};
 use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
 
@@ -75,24 +74,14 @@ impl Purpose {
     }
 }
 
-/// The way in which a run began.
+/// The drops that the drop monitor is to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// Monitoring was started.
-    Started {
-        /// The origins that are monitored.
-        origins: Origins,
-        /// The user named no origins, and the kernel does not support hardware drops.
-        without_hardware: bool,
-    },
-    /// The run listens to another process's monitoring, which has these settings.
-    Listening(Settings),
-    /// eBPF programs were attached.
-    Tracing,
+pub enum MonitoredPart {
+    /// Those that the command line asks for.
+    AsAsked,
+    /// Hardware drops, beside eBPF, which has all software drops. Nobody else's monitoring is touched.
+    Hardware,
 }
-
-/// The drops that eBPF programs report, for the opening line.
-pub const TRACED: &str = "software drops with eBPF";
 
 /// A socket that receives alerts.
 pub struct Joined {
@@ -131,10 +120,8 @@ impl Joined {
     }
 }
 
-/// Monitoring under way.
+/// The beginning of monitoring.
 pub struct Begun {
-    /// The monitoring.
-    pub monitoring: Monitoring<KernelConversation>,
     /// The socket that receives its alerts.
     pub joined: Joined,
     /// Another process's monitoring was stopped for it.
@@ -143,62 +130,75 @@ pub struct Begun {
     pub is_on: bool,
 }
 
-/// Starts monitoring, or joins another process's, and announces it.
+/// Starts monitoring, or joins another process's.
 pub fn begin(
     live: &Live,
     purpose: Purpose,
+    part: MonitoredPart,
     conversation: KernelConversation,
     join: impl FnOnce() -> Result<Joined, ControlError>,
-    announce: impl FnOnce(Beginning),
-) -> Result<Begun, Failure> {
+) -> Result<(Monitoring<KernelConversation>, Begun, Beginning), BeginError> {
     let ownership = OwnershipFile::of_this_host(conversation.family());
     let control = Control::new(conversation);
-    let (monitoring, joined, took_over, is_on) = match live.role {
-        Role::Owner { when_busy, .. } => {
-            let wanted = Wanted {
-                origins: live.origins,
-                reporting: purpose.reporting(live.role),
-                when_busy,
-            };
-            let begun = Monitoring::begin(control, &ownership, wanted, join);
-            let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
-            if started.took_over {
-                say("took over the drop monitor: the earlier monitoring was stopped");
-            }
-            announce(Beginning::Started {
-                origins: started.origins,
-                without_hardware: started.without_hardware,
-            });
-            (monitoring, joined, started.took_over, true)
-        }
-        Role::Passive => {
-            let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
-            announce(Beginning::Listening(settings));
-            let is_on = monitoring.is_on() != Some(false);
-            if !is_on {
-                say("monitoring is off: no drops arrive until a program starts it");
-            }
-            (monitoring, joined, false, is_on)
-        }
+    let Role::Owner { when_busy, .. } = live.role else {
+        let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
+        let is_on = monitoring.is_on() != Some(false);
+        let begun = Begun {
+            joined,
+            took_over: false,
+            is_on,
+        };
+        return Ok((monitoring, begun, Beginning::Listening(settings)));
     };
-    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
-        say(format_args!(
-            "the socket buffer has {got} bytes instead of {asked}"
-        ));
-        hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
-    }
-    joined.attached.tell();
-    Ok(Begun {
-        monitoring,
+    let reporting = purpose.reporting(live.role);
+    let wanted = match part {
+        MonitoredPart::AsAsked => Wanted {
+            origins: live.origins,
+            reporting,
+            when_busy,
+        },
+        MonitoredPart::Hardware => Wanted {
+            origins: Some(Origins::Hardware),
+            reporting,
+            when_busy: WhenBusy::Refuse,
+        },
+    };
+    let (monitoring, joined, started) = Monitoring::begin(control, &ownership, wanted, join)?;
+    let begun = Begun {
         joined,
-        took_over,
-        is_on,
-    })
+        took_over: started.took_over,
+        is_on: true,
+    };
+    let beginning = Beginning::Started(Started {
+        origins: started.origins,
+        software: SoftwareSource::NetDm,
+        without_hardware: started.without_hardware,
+    });
+    Ok((monitoring, begun, beginning))
+}
+
+impl Begun {
+    /// Reports what is different from what was asked for.
+    pub fn tell(&self, live: &Live) {
+        if self.took_over {
+            say("took over the drop monitor: the earlier monitoring was stopped");
+        }
+        if !self.is_on {
+            say("monitoring is off: no drops arrive until a program starts it");
+        }
+        if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, self.joined.buffer) {
+            say(format_args!(
+                "the socket buffer has {got} bytes instead of {asked}"
+            ));
+            hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
+        }
+        self.joined.attached.tell();
+    }
 }
 
 /// Explains why monitoring could not begin. The kernel sends either counts or packets, the same to
 /// all listeners.
-fn refused(error: BeginError, purpose: Purpose) -> Failure {
+pub fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {
             "the kernel either counts drops or sends packets, and it sends packets to another program now: \

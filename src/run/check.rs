@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::print;
 use super::begin::Purpose;
 use super::failure::{Exit, Failure};
-use super::live::{LoopEnd, Opening};
+use super::live::{LoopEnd, Needs, Opening};
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use crate::check::drops::{Mark, Sighting, TrialDrop};
 use crate::check::host::HostFacts;
@@ -24,6 +24,7 @@ use crate::cli::{Lines, Live, Role, SourceChoice};
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::record::Loss;
+use crate::sink::Detail;
 use crate::source::{Event, NotPackets};
 
 /// The longest time that a drop may take from its making to this process.
@@ -184,10 +185,16 @@ fn try_source(
         buffer: None,
         duration: None,
         not_packets: NotPackets::LeaveOut,
+        net_dm_option: None,
+        detail: Detail::Line,
+    };
+    let needs = Needs {
+        purpose: Purpose::Packets(0),
+        ebpf_for: None,
     };
     let started = Instant::now();
-    let opening = Opening::new(source)?;
-    let mut session = opening.begin(&live, Purpose::Packets(0), None, |_| {})?;
+    let opening = Opening::new(&live)?;
+    let mut session = opening.begin(&live, needs, None, |_| {})?;
     let start = started.elapsed();
     let mark = Mark::new();
     make_drops(&mark);

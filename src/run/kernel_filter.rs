@@ -188,7 +188,7 @@ pub fn shown(filter: &Filter, filtering: Filtering, source: SourceChoice) -> Str
         return text;
     }
     let shown = match source {
-        SourceChoice::NetDm => {
+        SourceChoice::Auto | SourceChoice::NetDm => {
             let kernel = filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN);
             kernel.map(|KernelFilter { part, program }| (part, program.len(), program.to_string()))
         }

@@ -1,7 +1,10 @@
 //! A live run: the monitoring from its start to its end, and the event loop, which is the same for
 //! every receiver.
 
+mod choice;
 mod opening;
+
+pub use choice::Needs;
 
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -27,6 +30,7 @@ use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
+use opening::EbpfSettings;
 
 /// The pause between two attempts to receive what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -88,7 +92,12 @@ pub struct Session {
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
-    /// The part of the filter that the kernel runs; `None` where eBPF programs capture.
+    /// The software drops that eBPF programs capture.
+    traced: Traced,
+    /// The drop monitor skips nothing while it counts. When it is switched to packets, eBPF programs are
+    /// attached beside it, with these settings.
+    ebpf_for_packets: Option<EbpfSettings>,
+    /// The part of the filter that the kernel runs; `None` without the drop monitor.
     pub attached: Option<Attached>,
     deadline: Option<Instant>,
     /// The longest time for which alerts may gather after all have been received. Without this
@@ -103,6 +112,17 @@ pub struct Session {
     _last: EndOnDrop,
 }
 
+/// The software drops that eBPF programs capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traced {
+    /// None.
+    Nothing,
+    /// Those that the drop monitor skips.
+    Skipped,
+    /// All: the drop monitor reports hardware drops at most.
+    Everything,
+}
+
 /// The result of a run.
 pub struct RunEnd {
     /// The exit status, unless it failed.
@@ -115,14 +135,14 @@ pub struct RunEnd {
 pub struct Opening {
     monitoring: SharedMonitoring,
     requests: Requests,
-    conversation: Option<KernelConversation>,
+    conversation: Result<KernelConversation, ControlError>,
     last: EndOnDrop,
 }
 
 impl Session {
-    /// Returns whether drops come from eBPF programs.
+    /// Returns whether eBPF programs capture software drops, so that none is missing.
     pub fn is_tracing(&self) -> bool {
-        self.attached.is_none()
+        self.traced != Traced::Nothing
     }
 
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
@@ -193,11 +213,12 @@ impl Session {
         receiver: &mut impl Receiver,
     ) -> ControlFlow<LoopEnd> {
         if probe.is_due(now) {
-            if self.is_tracing() {
-                probe.skip();
-            } else if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring))
-            {
-                return ControlFlow::Break(LoopEnd::Disturbed);
+            match self.monitoring.with(|monitoring| probe.check(monitoring)) {
+                // Software drops come all the same.
+                Some(Some(_)) if self.traced == Traced::Everything => {}
+                Some(Some(_)) => return ControlFlow::Break(LoopEnd::Disturbed),
+                Some(None) => {}
+                None => probe.skip(),
             }
             if diagnostics::is_redirected() {
                 loss_watch.tell(self.loss());
@@ -411,6 +432,12 @@ impl DropMonitor for Session {
         let switched = self
             .monitoring
             .with(|monitoring| monitoring.switch(reporting));
-        switched.unwrap_or(Ok(()))
+        if let Some(result) = switched {
+            result?;
+        }
+        if let Reporting::Packets { .. } = reporting {
+            self.add_ebpf();
+        }
+        Ok(())
     }
 }

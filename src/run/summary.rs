@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, Purpose, TRACED};
+use super::begin::Purpose;
+use super::beginning::Beginning;
 use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
-use super::live::Opening;
+use super::live::{Needs, Opening};
 use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
@@ -65,10 +66,13 @@ fn shows_table(command: &Summary) -> bool {
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
-    let purpose = Purpose::from(command.counting);
-    let opening = Opening::new(live.source)?;
+    let needs = Needs {
+        purpose: Purpose::from(command.counting),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
+    };
+    let opening = Opening::new(live)?;
     let mut counter = Counter::new(command, live.origins, filter)?;
-    let mut session = opening.begin(live, purpose, None, |beginning| {
+    let mut session = opening.begin(live, needs, None, |beginning| {
         announce(beginning, command);
     })?;
     if let Some(name) = &command.selection.interface {
@@ -93,29 +97,26 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-fn announce(beginning: Beginning, command: &Summary) {
+fn announce(beginning: &Beginning, command: &Summary) {
     let by = command.grouping;
     match (beginning, command.counting) {
-        (
-            Beginning::Started {
-                origins,
-                without_hardware,
-            },
-            counting,
-        ) => {
+        (Beginning::Started(started), counting) => {
+            let (drops, remark) = (started.drops(), started.remark());
             match counting {
+                _ if started.is_by_ebpf() => {
+                    say(format_args!("counting {drops}, by {by}{remark}"));
+                }
                 Counting::Kernel => say(format_args!(
-                    "counting {origins} drops by {by}, in the kernel"
+                    "counting {drops} by {by}, in the kernel{remark}"
                 )),
                 Counting::Packets => say(format_args!(
-                    "counting {origins} drops by {by}, packet by packet"
+                    "counting {drops} by {by}, packet by packet{remark}"
                 )),
             }
-            if without_hardware {
+            if started.without_hardware {
                 say("this kernel does not report hardware drops: counting software drops only");
             }
         }
-        (Beginning::Tracing, _) => say(format_args!("counting {TRACED}, by {by}")),
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };

@@ -18,7 +18,7 @@ use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::bpf::BpfProgram;
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
-use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
+use crate::ebpf::tracer::{BATCH, SETTLED_NANOS, Tracer, TracerError, TracerSettings, Until};
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
@@ -38,6 +38,8 @@ pub struct Ebpf {
     completer: Completer,
     /// Drops that the programs rejected, as far as they were passed on.
     rejected: u64,
+    /// The time up to which all reports have been taken.
+    settled: Option<Timestamp>,
     /// The programs are detached.
     is_ended: bool,
 }
@@ -80,6 +82,7 @@ impl Ebpf {
                 left_out: LeftOut::default(),
             },
             rejected: 0,
+            settled: None,
             is_ended: false,
         })
     }
@@ -101,6 +104,11 @@ impl Ebpf {
             0 => ControlFlow::Continue(()),
             more => receive(Event::Rejected(more)),
         })
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.tracer.cpu_buffer_bytes()
     }
 
     /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
@@ -141,6 +149,12 @@ impl Source for Ebpf {
             completer.hand_on(&report, time, receive)
         });
         completer.left_out.damaged_messages = self.tracer.damaged();
+        self.settled = match taken {
+            ControlFlow::Continue(0..BATCH) => Some(Timestamp(
+                now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),
+            )),
+            _ => None,
+        };
         let ControlFlow::Continue(count) = taken else {
             return Ok(Taken::Break(()));
         };
@@ -149,6 +163,10 @@ impl Source for Ebpf {
             (ControlFlow::Continue(()), 0) => Taken::Nothing,
             (ControlFlow::Continue(()), _) => Taken::Some,
         })
+    }
+
+    fn settled(&self) -> Option<Timestamp> {
+        self.settled
     }
 
     fn end(&mut self) -> io::Result<()> {

@@ -53,12 +53,9 @@ enum Waiting {
 }
 
 impl Merger {
-    /// Starts with nothing waiting.
-    pub fn new(sources: usize) -> Self {
-        Self {
-            latest: vec![Timestamp::default(); sources],
-            ..Self::default()
-        }
+    /// Expects events of one more source.
+    pub fn add_source(&mut self) {
+        self.latest.push(Timestamp::default());
     }
 
     /// Adds an event that arrived from a source at `now`. Passes on the earliest events while too
@@ -83,6 +80,16 @@ impl Merger {
             self.hand_on_first(receive)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Returns whether an event comes before all others: those that wait, and those of the other sources,
+    /// which have none any more up to the time `settled`.
+    pub fn is_next(&self, event: &Event<'_, '_>, settled: Option<Timestamp>) -> bool {
+        let (Some(time), Some(settled)) = (event.time(), settled) else {
+            return false;
+        };
+        let first = self.waiting.first_key_value();
+        time <= settled && first.is_none_or(|((first, _), _)| time < *first)
     }
 
     /// Passes on the events that have waited long enough.
@@ -186,6 +193,12 @@ mod tests {
         Simulated::Drop(Some(at(time)), byte)
     }
 
+    fn merger(sources: usize) -> Merger {
+        let mut merger = Merger::default();
+        (0..sources).for_each(|_| merger.add_source());
+        merger
+    }
+
     /// A merger with the events that have left it.
     struct Merging {
         merger: Merger,
@@ -195,7 +208,7 @@ mod tests {
     impl Merging {
         fn new(sources: usize) -> Self {
             Self {
-                merger: Merger::new(sources),
+                merger: merger(sources),
                 left: Vec::new(),
             }
         }
@@ -299,7 +312,7 @@ mod tests {
     fn the_earliest_leave_early_where_too_much_waits() {
         const LEN: usize = MAX_BYTES / 4;
         let data = vec![0; LEN];
-        let mut merger = Merger::new(2);
+        let mut merger = merger(2);
         let mut left = Vec::new();
         let mut receive = |event: Event<'_, '_>| {
             left.push(event.time());

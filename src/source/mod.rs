@@ -11,6 +11,7 @@ mod cgroups;
 mod context;
 mod devices;
 pub(crate) mod ebpf;
+pub(crate) mod hardware;
 mod merge;
 mod namespaces;
 pub(crate) mod net_dm;
@@ -81,6 +82,11 @@ pub(crate) trait Source {
 
     /// Passes on some of the waiting events, without waiting for any, until `receive` breaks.
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>>;
+
+    /// Returns the time up to which all events have been taken; `None` where this is not known.
+    fn settled(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// Ends the stream: the waiting events can still be taken, and no more come.
     fn end(&mut self) -> io::Result<()>;

@@ -92,6 +92,11 @@ impl Grouping {
         })
     }
 
+    /// Returns the word for what only eBPF programs tell, where drops are grouped by it.
+    pub fn word_of_ebpf(self) -> Option<&'static str> {
+        self.fact().map(|fact| fact.about().key)
+    }
+
     /// Returns the noun for several groups.
     pub fn plural(self) -> &'static str {
         match self {

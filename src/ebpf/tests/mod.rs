@@ -10,7 +10,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, ProgramSettings, program};
+use super::program::{DropSelection, ProgramRole, ProgramSettings, program};
 use super::reasons::Reasons;
 
 pub const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -21,9 +21,19 @@ pub fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
+    write_selecting(DropSelection::All, kernel, role, snaplen)
+}
+
+fn write_selecting(
+    selection: DropSelection,
+    kernel: &str,
+    role: ProgramRole,
+    snaplen: u32,
+) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, ProgramSettings { snaplen }, None)
+    let settings = ProgramSettings { selection, snaplen };
+    program(&layout, role, settings, None)
 }
 
 /// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
@@ -59,6 +69,25 @@ fn the_listings_of_both_programs_are_as_expected() {
 }
 
 #[test]
+fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
+    // The lines up to the jump, and those that it leads to; the ones between are as always.
+    let shown = |role| {
+        let selection = DropSelection::WithoutMacHeader;
+        let listing = write_selecting(selection, "6.12", role, u32::MAX).to_string();
+        let lines: Vec<_> = listing.split_inclusive('\n').collect();
+        let jump = lines.iter().position(|line| line.contains("<= 65534"));
+        let (begin, rest) = lines.split_at(jump.unwrap() + 1);
+        let (_, target) = begin[begin.len() - 1].trim().rsplit_once(' ').unwrap();
+        let target = format!("{target}:");
+        let mut after = rest.iter().map(|line| line.trim_start());
+        let after = after.position(|line| line.starts_with(&target)).unwrap();
+        [begin.concat(), rest[after..].concat()].join("  …\n")
+    };
+    let (first, second) = (shown(ProgramRole::First), shown(ProgramRole::Second));
+    check("beside.listing", &format!("{first}\n{second}"));
+}
+
+#[test]
 fn later_kernels_differ_in_nothing_but_offsets() {
     // The listing without the offsets of members, which have a name after them.
     let plain = |kernel| {
@@ -91,9 +120,14 @@ fn later_kernels_differ_in_nothing_but_offsets() {
 
 #[test]
 fn every_jump_goes_forwards_into_the_program() {
-    for role in [ProgramRole::First, ProgramRole::Second] {
+    let roles = [ProgramRole::First, ProgramRole::Second];
+    let selections = [DropSelection::All, DropSelection::WithoutMacHeader];
+    for (role, selection) in roles
+        .into_iter()
+        .flat_map(|role| selections.map(|one| (role, one)))
+    {
         for kernel in KERNELS {
-            let code = write(kernel, role, 128).encode(|map| match map {
+            let code = write_selecting(selection, kernel, role, 128).encode(|map| match map {
                 Map::Scratch => 5,
                 Map::Buffers => 6,
             });
@@ -128,7 +162,10 @@ fn a_kernel_that_lacks_an_optional_member_has_no_such_fact() {
     assert!(whole.mark.is_some() && whole.vlan.is_some() && whole.packet_type.is_some());
     assert!(whole.socket.is_some_and(|socket| socket.cgroup.is_some()));
     assert!(whole.has_cgroups && whole.has_receiver);
-    let settings = ProgramSettings { snaplen: 128 };
+    let settings = ProgramSettings {
+        selection: DropSelection::All,
+        snaplen: 128,
+    };
     let len = |layout: &KernelLayout| {
         let program = program(layout, ProgramRole::First, settings, None);
         program.encode(|_| 5).len()

@@ -1,39 +1,49 @@
-//! Begins a session with NET_DM or with eBPF.
+//! Begins a session: opens the sources that `choice` chooses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::begin::{Beginning, Joined, Purpose, begin};
+use super::super::begin::{Begun, Joined, MonitoredPart, Purpose, begin};
+use super::super::beginning::Beginning;
 use super::super::capacity;
-use super::super::diagnostics::{hint, say};
-use super::super::failure::Failure;
+use super::super::diagnostics::{hint, note, say};
+use super::super::failure::{Failure, chain};
 use super::super::kernel_filter::Attached;
 use super::super::signals::Requests;
-use super::{EndOnDrop, Opening, Session, SharedMonitoring};
+use super::choice::{self, Chosen, Needs, Openers};
+use super::{EndOnDrop, Opening, Session, SharedMonitoring, Traced};
 use crate::cli::{Live, SourceChoice};
-use crate::ebpf::program::ProgramSettings;
+use crate::ebpf::program::{DropSelection, ProgramSettings};
 use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::filter::Filter;
-use crate::net_dm::socket::KernelConversation;
+use crate::net_dm::control::{ControlError, Operation, Refusal};
+use crate::net_dm::monitoring::BeginError;
+use crate::net_dm::socket::{KernelConversation, Loading};
 use crate::record::Timestamp;
-use crate::source::Source;
+use crate::sink::Detail;
 use crate::source::ebpf::Ebpf;
+use crate::source::hardware::HardwareOnly;
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
+use crate::source::{NotPackets, Source};
 
 impl Opening {
-    /// Handles signals from now on, and looks for NET_DM. If it is the source, it has to exist.
-    pub fn new(source: SourceChoice) -> Result<Self, Failure> {
+    /// Handles signals from now on, and looks for NET_DM, without which some runs are impossible.
+    pub fn new(live: &Live) -> Result<Self, Failure> {
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
         let requests = Requests::listen(at_end)?;
-        let conversation = match source {
-            SourceChoice::NetDm => Some(KernelConversation::open()?),
-            SourceChoice::Ebpf => KernelConversation::open().ok(),
+        let loading = match live.source {
+            SourceChoice::Auto | SourceChoice::NetDm => Loading::Allowed,
+            SourceChoice::Ebpf => Loading::Never,
         };
+        let mut conversation = KernelConversation::open(loading);
+        if choice::requires_net_dm(live) {
+            conversation = Ok(conversation?);
+        }
         let last = EndOnDrop(monitoring.clone());
         Ok(Self {
             monitoring,
@@ -48,111 +58,215 @@ impl Opening {
         &self.requests
     }
 
-    /// Starts monitoring, listens to another process's, or attaches eBPF programs, and calls `announce`
-    /// before the first drop is taken. The kernel runs as much as it can of the filter `in_kernel`.
+    /// Opens the sources, and calls `announce` before the first drop is taken. The kernel
+    /// runs as much as it can of the filter `in_kernel`.
     pub fn begin(
-        mut self,
+        self,
         live: &Live,
-        purpose: Purpose,
+        needs: Needs,
         in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
+        announce: impl FnOnce(&Beginning),
     ) -> Result<Session, Failure> {
-        let conversation = self.conversation.take();
-        let family = conversation.as_ref().map(KernelConversation::family);
-        let begun = match (live.source, conversation) {
-            (SourceChoice::NetDm, Some(conversation)) => {
-                self.monitor(live, purpose, conversation, in_kernel, announce)?
-            }
-            (SourceChoice::NetDm | SourceChoice::Ebpf, _) => {
-                let (begun, attached) = trace(live, purpose, family, in_kernel)?;
-                announce(Beginning::Tracing);
-                attached.tell();
-                begun
-            }
+        let Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        } = self;
+        let family = conversation.as_ref().ok().map(KernelConversation::family);
+        let mut openers = KernelOpeners {
+            live,
+            purpose: needs.purpose,
+            in_kernel,
+            family,
+            conversation: Some(conversation),
+            monitoring: &monitoring,
+            in_program: Attached::Unwanted,
         };
-        Ok(Session {
-            sources: Sources::new(vec![begun.source]),
-            monitoring: self.monitoring,
-            requests: self.requests,
+        let chosen = choice::open(live, needs, &mut openers)?;
+        announce(&chosen.beginning);
+        tell(live, &chosen, &openers.in_program);
+        let ebpf_for_packets = choice::may_add_ebpf(live, needs, &chosen)
+            .then(|| openers.ebpf_settings(DropSelection::WithoutMacHeader));
+        let mut session = Session {
+            sources: Sources::default(),
+            monitoring,
+            traced: match chosen.ebpf {
+                None => Traced::Nothing,
+                Some(_) if chosen.beginning.is_by_ebpf() => Traced::Everything,
+                Some(_) => Traced::Skipped,
+            },
+            ebpf_for_packets,
+            requests,
             role: live.role,
-            took_over: begun.took_over,
-            was_on: begun.was_on,
-            attached: begun.attached,
-            rest: begun.rest,
+            took_over: false,
+            was_on: true,
+            attached: None,
+            rest: Duration::ZERO,
             deadline: live.duration.map(|duration| Instant::now() + duration),
             started: Timestamp::now(),
             family,
-            _last: self.last,
-        })
-    }
-
-    /// Starts NET_DM's monitoring, or listens to another process's.
-    fn monitor(
-        &self,
-        live: &Live,
-        purpose: Purpose,
-        conversation: KernelConversation,
-        in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
-    ) -> Result<BegunSource, Failure> {
-        let family = conversation.family();
-        let join = || Joined::new(live, family, in_kernel);
-        let begun = begin(live, purpose, conversation, join, announce)?;
-        self.monitoring.set(begun.monitoring);
-        Ok(BegunSource {
-            source: Box::new(NetDm::new(begun.joined.alerts, live.not_packets)),
-            took_over: begun.took_over,
-            was_on: begun.is_on,
-            attached: Some(begun.joined.attached),
-            rest: begun.joined.rest,
-        })
+            _last: last,
+        };
+        // The drop monitor waits for nothing in vain where the programs' reports have been taken before.
+        let longest_rest = chosen.ebpf.as_ref().map(longest_rest);
+        if let Some(ebpf) = chosen.ebpf {
+            session.sources.add(Box::new(ebpf));
+        }
+        if let Some(begun) = chosen.net_dm {
+            session.add_net_dm(begun, live);
+        }
+        session.rest = longest_rest.map_or(session.rest, |longest| session.rest.min(longest));
+        Ok(session)
     }
 }
 
-/// A source that has begun, with the facts for the [`Session`].
-struct BegunSource {
-    source: Box<dyn Source>,
-    took_over: bool,
-    was_on: bool,
-    attached: Option<Attached>,
-    rest: Duration,
+impl Session {
+    /// Attaches eBPF programs beside the drop monitor, once, for what that skips when it sends packets.
+    pub(super) fn add_ebpf(&mut self) {
+        let attach = |settings: EbpfSettings| settings.attach(None);
+        match self.ebpf_for_packets.take().map(attach) {
+            Some(Ok((ebpf, _))) => {
+                self.rest = self.rest.min(longest_rest(&ebpf));
+                self.sources.add(Box::new(ebpf));
+                self.traced = Traced::Skipped;
+            }
+            Some(Err(error)) => say(format_args!(
+                "drops without a link-layer header are not seen: {}",
+                chain(&error)
+            )),
+            None => {}
+        }
+    }
+
+    fn add_net_dm(&mut self, begun: Begun, live: &Live) {
+        let source = NetDm::new(begun.joined.alerts, live.not_packets);
+        let source: Box<dyn Source> = if self.traced == Traced::Everything {
+            Box::new(HardwareOnly(source))
+        } else {
+            Box::new(source)
+        };
+        self.sources.add(source);
+        self.took_over = begun.took_over;
+        self.was_on = begun.is_on;
+        self.attached = Some(begun.joined.attached);
+        self.rest = begun.joined.rest;
+    }
 }
 
-/// Attaches eBPF programs, with as much of the filter `in_kernel` as they can run.
-fn trace(
-    live: &Live,
+/// Returns how long reports may gather: small buffers are full soon.
+fn longest_rest(ebpf: &Ebpf) -> Duration {
+    capacity::rest(u32::try_from(ebpf.cpu_buffer_bytes()).unwrap_or(u32::MAX))
+}
+
+/// Opens the sources of the running kernel.
+struct KernelOpeners<'r> {
+    live: &'r Live,
     purpose: Purpose,
+    in_kernel: Option<&'r Filter>,
     family: Option<u16>,
-    in_kernel: Option<&Filter>,
-) -> Result<(BegunSource, Attached), TracerError> {
-    let wanted = TracerSettings {
-        program: ProgramSettings {
-            snaplen: purpose.snaplen(live.role),
-        },
-        buffer_bytes: live.buffer.map(|bytes| bytes as usize),
-        memory: capacity::buffer_bytes() as usize,
-    };
-    let mut attached = Attached::Unwanted;
-    let mut source = Ebpf::new(wanted, family, live.not_packets, |reasons| {
-        let (part, program) = Attached::for_ebpf(in_kernel, reasons);
-        attached = part;
-        program
-    })?;
-    if let Some(refusal) = source.filter_refusal() {
-        attached = Attached::NotLoaded(refusal);
+    /// Taken by the first who needs it.
+    conversation: Option<Result<KernelConversation, ControlError>>,
+    /// Has the monitoring from its first moment on, so that whatever happens next ends it.
+    monitoring: &'r SharedMonitoring,
+    /// The state of the part of the filter that the eBPF programs run.
+    in_program: Attached,
+}
+
+impl Openers for KernelOpeners<'_> {
+    type NetDm = Begun;
+    type Ebpf = Ebpf;
+
+    fn net_dm(&mut self, part: MonitoredPart) -> Result<(Begun, Beginning), BeginError> {
+        let unknown = ControlError {
+            operation: Operation::Resolve,
+            refusal: Refusal {
+                errno: libc::ENOENT,
+                words: None,
+            },
+        };
+        let conversation = self.conversation.take().unwrap_or(Err(unknown))?;
+        let family = conversation.family();
+        // The eBPF programs have the filter, and count what they reject; hardware drops are few.
+        let in_kernel = self.in_kernel.filter(|_| part == MonitoredPart::AsAsked);
+        let live = self.live;
+        let join = || Joined::new(live, family, in_kernel);
+        let (monitoring, begun, beginning) = begin(live, self.purpose, part, conversation, join)?;
+        self.monitoring.set(monitoring);
+        Ok((begun, beginning))
     }
-    if let Some(bytes) = source.small_buffers() {
-        say(format_args!(
+
+    fn ebpf(&mut self, selection: DropSelection) -> Result<Ebpf, TracerError> {
+        let (ebpf, attached) = self.ebpf_settings(selection).attach(self.in_kernel)?;
+        self.in_program = attached;
+        Ok(ebpf)
+    }
+}
+
+impl KernelOpeners<'_> {
+    fn ebpf_settings(&self, selection: DropSelection) -> EbpfSettings {
+        EbpfSettings {
+            tracer: TracerSettings {
+                program: ProgramSettings {
+                    selection,
+                    snaplen: self.purpose.snaplen(self.live.role),
+                },
+                buffer_bytes: self.live.buffer.map(|bytes| bytes as usize),
+                memory: capacity::buffer_bytes() as usize,
+            },
+            family: self.family,
+            not_packets: self.live.not_packets,
+        }
+    }
+}
+
+/// The settings of eBPF programs that can be attached.
+#[derive(Clone, Copy)]
+pub(super) struct EbpfSettings {
+    tracer: TracerSettings,
+    family: Option<u16>,
+    not_packets: NotPackets,
+}
+
+impl EbpfSettings {
+    /// Attaches the programs, with as much of the filter as they can run.
+    fn attach(self, filter: Option<&Filter>) -> Result<(Ebpf, Attached), TracerError> {
+        let mut attached = Attached::Unwanted;
+        let mut ebpf = Ebpf::new(self.tracer, self.family, self.not_packets, |reasons| {
+            let (part, program) = Attached::for_ebpf(filter, reasons);
+            attached = part;
+            program
+        })?;
+        if let Some(refusal) = ebpf.filter_refusal() {
+            attached = Attached::NotLoaded(refusal);
+        }
+        Ok((ebpf, attached))
+    }
+}
+
+/// Reports what is different from what was asked for.
+fn tell(live: &Live, chosen: &Chosen<Begun, Ebpf>, in_program: &Attached) {
+    if let Some(begun) = &chosen.net_dm {
+        begun.tell(live);
+    }
+    // Beside the drop monitor, whose part is told already, only that it is not so.
+    if chosen.beginning.is_by_ebpf() || matches!(in_program, Attached::NotLoaded(_)) {
+        in_program.tell();
+    }
+    if let (Some(cause), Detail::Full) = (&chosen.no_hardware, live.detail) {
+        note(format_args!("no hardware drops: {cause}"));
+    }
+    let small = chosen.ebpf.as_ref().and_then(Ebpf::small_buffers);
+    if let Some(bytes) = small {
+        let text = format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
-        ));
+        );
+        // Beside the drop monitor, few drops need them.
+        if chosen.beginning.is_by_ebpf() {
+            say(text);
+        } else {
+            note(text);
+        }
         hint("CAP_IPC_LOCK or a larger sysctl kernel.perf_event_mlock_kb allows more");
     }
-    let begun = BegunSource {
-        source: Box::new(source),
-        took_over: false,
-        was_on: true,
-        attached: None,
-        rest: Duration::ZERO,
-    };
-    Ok((begun, attached))
 }

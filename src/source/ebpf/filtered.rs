@@ -14,7 +14,7 @@ use crate::bpf::{BpfProgram, MAX_LEN};
 use crate::ebpf::btf::Btf;
 use crate::ebpf::layout::KernelLayout;
 use crate::ebpf::program::filter::listing;
-use crate::ebpf::program::{ProgramRole, ProgramSettings, program as program_of};
+use crate::ebpf::program::{DropSelection, ProgramRole, ProgramSettings, program as program_of};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::Report;
 use crate::ebpf::tests::machine::{Outcome, SimulatedDevice, SimulatedPacket};
@@ -66,6 +66,13 @@ static OWN: LazyLock<u32> = LazyLock::new(|| {
     let file = std::fs::metadata("/proc/self/ns/net").unwrap();
     u32::try_from(file.ino()).unwrap()
 });
+
+fn settings_of(snaplen: u32) -> ProgramSettings {
+    ProgramSettings {
+        selection: DropSelection::All,
+        snaplen,
+    }
+}
 
 /// No namespace's inode.
 const OTHER: u32 = 9;
@@ -259,9 +266,7 @@ impl PacketShape {
             Some(any) => any.index(whole + 1),
             None => packet.data.len(),
         };
-        let settings = ProgramSettings {
-            snaplen: u32::try_from(snaplen).unwrap(),
-        };
+        let settings = settings_of(u32::try_from(snaplen).unwrap());
         let packet = SimulatedPacket {
             pc: 0xffff_ffff_b3d4_20b5,
             reason: self.reason,
@@ -376,7 +381,7 @@ fn no_end_of_a_packet_rejects_it() {
                         frame: data[..len].to_vec(),
                         ..SimulatedPacket::default()
                     };
-                    let snaplen = ProgramSettings { snaplen: u32::MAX };
+                    let snaplen = settings_of(u32::MAX);
                     let run =
                         simulated.run(&kernel.layout, ProgramRole::First, snaplen, Some(&program));
                     assert_eq!(run.rejected, 0, "{filter}: {:?}", &data[..len]);
@@ -414,7 +419,7 @@ fn simulated(
         ..SimulatedPacket::default()
     };
     let snaplen = u32::try_from(record.data.len()).unwrap();
-    Some((packet, ProgramSettings { snaplen }))
+    Some((packet, settings_of(snaplen)))
 }
 
 #[test]
@@ -493,7 +498,7 @@ fn the_filter_of_a_program_is_listed() {
         write!(text, "\n{reason}, {name}\n{}", listing(&program)).unwrap();
     }
     check("filters.listing", &text);
-    let settings = ProgramSettings { snaplen: 128 };
+    let settings = settings_of(128);
     let (_, filter) = ALL[1].compile(&parse("udp")).unwrap();
     let whole = program_of(&ALL[1].layout, ProgramRole::Second, settings, Some(&filter));
     check("filtering.listing", &whole.to_string());
