@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::verified::MORE;
 use super::{Completer, content, link};
 use crate::bpf::{BpfProgram, MAX_LEN};
 use crate::ebpf::btf::Btf;
@@ -126,42 +127,6 @@ fn for_each_link(kernel: usize, record: &[u8], mut act: impl FnMut(&DropRecord<'
     });
     true
 }
-
-/// Primitives of which only eBPF's filter can evaluate more than the drop monitor's.
-pub const MORE: &[&str] = &[
-    "reason *SOCKET*",
-    "reason = NO_SOCKET",
-    "reason = \"\"",
-    "reason ?O_SOCKET",
-    "reason OVS_*",
-    "reason 0x*",
-    "iface = \"\"",
-    "iface 0",
-    "iface 1",
-    "protocol 0x0800",
-    "protocol = \"\"",
-    "trap = \"\"",
-    "trap *",
-    "pc = \"\"",
-    "udp[100] = 0",
-    "tcp[130:4] = 0",
-    "ether[1200] = 0",
-    "ip[60:2] = 0x5555",
-    "ip6[41] = 0x55",
-    "mark 7",
-    "mark = \"\"",
-    "cgroup_id 7",
-    "cgroup_id 30064771081",
-    "cgroup_id = \"\"",
-    "device lo",
-    "device l*",
-    "device = eth0",
-    "netns 9",
-    "netns 4026531840",
-    "running nginx",
-    "running nginx*",
-    "running = \"nginx: worker p\"",
-];
 
 /// The parts of a kernel's view of a packet that its bytes do not determine.
 #[derive(Clone, Debug)]

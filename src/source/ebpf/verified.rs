@@ -2,12 +2,47 @@
 
 use std::io::{self, Write};
 
-use super::filtered::MORE;
 use crate::bpf::MAX_LEN;
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::tracer::load_each;
 use crate::filter::tests::kernel::{PRIMITIVES, TRANSPORT_WORDS, WHOLE};
 use crate::filter::tests::parse;
+
+/// Primitives of which only eBPF's filter can evaluate more than the drop monitor's.
+pub const MORE: &[&str] = &[
+    "reason *SOCKET*",
+    "reason = NO_SOCKET",
+    "reason = \"\"",
+    "reason ?O_SOCKET",
+    "reason OVS_*",
+    "reason 0x*",
+    "iface = \"\"",
+    "iface 0",
+    "iface 1",
+    "protocol 0x0800",
+    "protocol = \"\"",
+    "trap = \"\"",
+    "trap *",
+    "pc = \"\"",
+    "udp[100] = 0",
+    "tcp[130:4] = 0",
+    "ether[1200] = 0",
+    "ip[60:2] = 0x5555",
+    "ip6[41] = 0x55",
+    "mark 7",
+    "mark = \"\"",
+    "cgroup_id 7",
+    "cgroup_id 30064771081",
+    "cgroup_id = \"\"",
+    "device lo",
+    "device l*",
+    "device = eth0",
+    "netns 9",
+    "netns 4026531840",
+    "running nginx",
+    "running nginx*",
+    "running = \"nginx: worker p\"",
+];
 
 /// It takes every filter that the drop monitor's socket takes. Skipped, aloud, where this process
 /// may load no program.
