@@ -100,8 +100,9 @@
 //!   for the kernel uses the numbers of [`net_dm`]'s messages and of `ebpf`'s reports, too.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
-//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], `source::devices` and `check::host` read
-//!   files of `/proc` and `/sys`. `check::namespace` sets up network namespaces of its own.
+//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], the tables of `source` (devices, namespaces,
+//!   cgroups) and `check::host` read files of `/proc` and `/sys`. `check::namespace` sets up network
+//!   namespaces of its own, and `source::namespaces` enters others, in a thread that ends with the look.
 //!   Only [`run`] and `main` print to standard error. Standard output is data, or the live table on a
 //!   terminal, which is restored on every way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of

@@ -464,8 +464,13 @@ fn options_of_the_drop_monitor_are_not_for_ebpf() {
         "",
     );
     check("-r x --source ebpf", "--source cannot be used with -r", "");
-    let Ok(Command::Summary(summary)) = parse_words("--summary --source ebpf") else {
-        panic!("drops are counted")
-    };
-    assert_eq!(summary.counting, Counting::Packets);
+    for (words, counting) in [
+        ("--summary --source ebpf", Counting::Kernel),
+        ("--summary --source ebpf -t 256", Counting::Packets),
+    ] {
+        let Ok(Command::Summary(summary)) = parse_words(words) else {
+            panic!("drops are counted")
+        };
+        assert_eq!(summary.counting, counting, "{words}");
+    }
 }

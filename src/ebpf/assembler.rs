@@ -87,6 +87,8 @@ pub enum Map {
     Scratch,
     /// The perf buffers.
     Buffers,
+    /// Drops by what they have in common.
+    Counts,
 }
 
 /// A function of the kernel (`BPF_FUNC_` of linux/bpf.h).
@@ -95,6 +97,8 @@ pub enum Map {
 pub enum Helper {
     /// `void *map_lookup_elem(map, key)`
     MapLookUp = 1,
+    /// `long map_update_elem(map, key, value, flags)`
+    MapUpdate = 2,
     /// `u64 ktime_get_ns()`: the monotonic clock.
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
@@ -124,6 +128,7 @@ enum EbpfInstruction {
     Calculate(AluOp, Register, EbpfOperand),
     Calculate32(AluOp, Register, EbpfOperand),
     FromBigEndian(AccessSize, Register),
+    AtomicAdd(Register, i16, Register),
     /// A number of 64 bits; takes the space of two instructions.
     Number(Register, u64),
     /// A map's address; takes the space of two instructions.
@@ -198,6 +203,11 @@ impl ProgramAssembler {
         if size != AccessSize::Byte {
             self.push(EbpfInstruction::FromBigEndian(size, register));
         }
+    }
+
+    /// `*(to + offset) += value`, of 64 bits, which nothing interrupts.
+    pub fn atomic_add(&mut self, to: Register, offset: i16, value: Register) {
+        self.push(EbpfInstruction::AtomicAdd(to, offset, value));
     }
 
     /// `to = value`
@@ -308,6 +318,8 @@ mod code {
     pub const JMP32: u8 = 0x06;
     pub const ALU64: u8 = 0x07;
     pub const MEM: u8 = 0x60;
+    /// With the number 0: an addition (`BPF_ATOMIC`, `BPF_ADD`).
+    pub const ATOMIC: u8 = 0xc0;
     pub const REGISTER: u8 = 0x08;
     pub const CALL: u8 = 0x80;
     /// An operation of `ALU32`: to big-endian, which is the same as from there.
@@ -360,6 +372,10 @@ impl EbpfProgram {
                 EbpfInstruction::FromBigEndian(size, to) => {
                     let code = code::ALU32 | code::BIG_ENDIAN;
                     encoded.push(instruction(code, to.0, 0, 0, size.bits()));
+                }
+                EbpfInstruction::AtomicAdd(to, offset, value) => {
+                    let code = code::STX | code::ATOMIC | AccessSize::Double.code();
+                    encoded.push(instruction(code, to.0, value.0, offset, 0));
                 }
                 EbpfInstruction::Number(to, value) => encoded.extend(long(to, 0, value)),
                 EbpfInstruction::Map(to, map) => {

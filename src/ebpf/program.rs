@@ -6,6 +6,7 @@
 //! the second acts only while the first is in progress on its CPU. Each has its own counts and its own
 //! place for a record, so that neither disturbs the other.
 
+mod counting;
 mod facts;
 pub mod filter;
 mod frame;
@@ -18,6 +19,7 @@ use super::assembler::{
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
 use crate::bpf::BpfProgram;
+pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
 
 /// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

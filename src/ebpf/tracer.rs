@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
@@ -13,12 +13,13 @@ use super::VMLINUX;
 use super::assembler::Map;
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
-use super::program::{Count, ProgramRole, ProgramSettings, SCRATCH_LEN, program};
+use super::pair::{PairError, ProgramPair, possible_cpus};
+use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
 use crate::bpf::BpfProgram;
-use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
+use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
 /// The minimum size of a CPU's buffer, in bytes: two of the largest records, rounded up to a power of two.
@@ -58,15 +59,22 @@ pub enum TracerError {
         /// The last line of the verifier's log; empty if there is none.
         log: String,
     },
-    /// The filter makes the program too long.
-    #[error("the eBPF program has {0} instructions, and a jump reaches 32767")]
-    TooLong(usize),
     /// The kernel refuses a buffer.
     #[error("cannot create a perf buffer")]
     Buffer(#[source] io::Error),
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
     Attach(#[source] io::Error),
+}
+
+impl From<PairError> for TracerError {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Map(error) => Self::Map(error),
+            PairError::Load { error, log } => Self::Load { error, log },
+            PairError::Attach(error) => Self::Attach(error),
+        }
+    }
 }
 
 fn behind_colon(log: &str) -> String {
@@ -86,7 +94,7 @@ impl TracerError {
             | Self::Buffer(error)
             | Self::Attach(error)
             | Self::NoBtf(error) => Some(error),
-            Self::Btf(_) | Self::Layout(_) | Self::TooLong(_) => None,
+            Self::Btf(_) | Self::Layout(_) => None,
         }
     }
 
@@ -141,14 +149,9 @@ pub enum Until {
 
 /// The attached programs, and the buffers that they write to.
 pub struct Tracer {
-    /// The attachments of the programs; closing one detaches its program.
-    links: Vec<OwnedFd>,
-    first: OwnedFd,
-    _second: OwnedFd,
-    scratch: ArrayMap,
+    programs: ProgramPair,
     /// Kept open, because the kernel removes the buffers from it when it is closed.
     _map: PerfEventArray,
-    cpus: u32,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
     /// A copy of the last record that continued at the beginning of its buffer.
@@ -165,8 +168,8 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Loads and attaches the programs. Drops are captured from here on. The programs reject what the filter
-    /// rejects, which is made for the running kernel's reasons.
+    /// Loads and attaches the programs. Drops are captured from here on.
+    /// The programs reject what the filter rejects, which is made for the running kernel's reasons.
     pub fn new(
         wanted: TracerSettings,
         filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
@@ -175,23 +178,19 @@ impl Tracer {
         let btf = Btf::parse(&bytes)?;
         let layout = KernelLayout::find(&btf)?;
         let cpus = possible_cpus();
-        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let reasons = Reasons::new(&btf);
-        let load_both = |filter: Option<&BpfProgram>| {
-            let load = |role| load(&layout, role, wanted.program, filter, &scratch, &map);
-            Ok((load(ProgramRole::First)?, load(ProgramRole::Second)?))
+        let of_buffers = map.as_fd().as_raw_fd();
+        let load = |filter: Option<&BpfProgram>| {
+            let write = |role| program(&layout, role, wanted.program, filter);
+            let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+            ProgramPair::load(&layout, cpus, write, fd).map_err(TracerError::from)
         };
-        let mut filter_refused = None;
+        let reasons = Reasons::new(&btf);
         let filter = filter(&reasons);
-        let (first, second) = match load_both(filter.as_ref()) {
-            Err(error) if filter.is_some() => {
-                // Whatever is wrong without the filter, too, is the error that counts.
-                let loaded = load_both(None)?;
-                filter_refused = Some(error);
-                loaded
-            }
-            loaded => loaded?,
+        let (mut programs, filter_refused) = match load(filter.as_ref()) {
+            // Whatever is wrong without the filter, too, is the error that counts.
+            Err(error) if filter.is_some() => (load(None)?, Some(error)),
+            loaded => (loaded?, None),
         };
 
         let page = page_size().map_err(TracerError::Buffer)?;
@@ -206,18 +205,10 @@ impl Tracer {
             }
         };
         let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
-        // The kernel runs programs in the order of their attachment. So the first one has ended with a drop
-        // before the second one is started for it.
-        let attach =
-            |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
-        let links = vec![attach(&first)?, attach(&second)?];
+        programs.attach()?;
         let tracer = Self {
-            links,
-            first,
-            _second: second,
-            scratch,
+            programs,
             _map: map,
-            cpus,
             buffer_bytes: buffers.len() * pages * page,
             is_small: pages < wanted_pages,
             filters: filter.is_some() && filter_refused.is_none(),
@@ -278,43 +269,27 @@ impl Tracer {
         ControlFlow::Continue(count)
     }
 
+    /// Detaches the programs. Some may still run.
+    pub fn unlink(&mut self) {
+        self.programs.unlink();
+    }
+
     /// Detaches the programs, and waits until none is running. Their reports can still be taken.
     pub fn detach(&mut self) {
-        if !self.links.is_empty() {
-            self.links.clear();
-            bpf::wait_for_programs();
-        }
+        self.programs.detach();
     }
 
     /// Returns the number of drops that were lost so far: those whose records did not fit into a buffer, and
     /// those in an interrupt for which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
-        let missed = bpf::recursion_misses(self.first.as_fd())?;
-        let [first, second, taken] =
-            self.sums([Count::FirstLost, Count::SecondLost, Count::Taken])?;
-        // The two numbers are not read at the same moment.
-        Ok(first + second + missed.saturating_sub(taken))
+        let lost = [Count::FirstLost, Count::SecondLost].map(|count| count.offset().into());
+        Ok(self.programs.sum(lost)? + self.programs.missed()?)
     }
 
-    /// Returns how many drops the filter in the programs has rejected so far.
+    /// Returns the number of drops that the filter in the programs has rejected so far.
     pub fn rejected(&self) -> io::Result<u64> {
-        let [first, second] = self.sums([Count::FirstRejected, Count::SecondRejected])?;
-        Ok(first + second)
-    }
-
-    /// Returns these counts, of all CPUs together.
-    fn sums<const LEN: usize>(&self, counts: [Count; LEN]) -> io::Result<[u64; LEN]> {
-        let mut value = Vec::new();
-        let mut sums = [0; LEN];
-        for cpu in 0..self.cpus {
-            self.scratch.get(cpu, &mut value)?;
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                let bytes = value.get(count.offset().into()..).unwrap_or_default();
-                let number = bytes.first_chunk().copied();
-                *sum += number.map_or(0, u64::from_ne_bytes);
-            }
-        }
-        Ok(sums)
+        let counts = [Count::FirstRejected, Count::SecondRejected];
+        self.programs.sum(counts.map(|count| count.offset().into()))
     }
 
     /// Returns the bytes of one CPU's buffer.
@@ -333,64 +308,6 @@ impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.0.as_fd()
     }
-}
-
-fn load(
-    layout: &KernelLayout,
-    role: ProgramRole,
-    settings: ProgramSettings,
-    filter: Option<&BpfProgram>,
-    scratch: &ArrayMap,
-    buffers: &PerfEventArray,
-) -> Result<OwnedFd, TracerError> {
-    let fd = |map| match map {
-        Map::Scratch => scratch.as_fd().as_raw_fd(),
-        Map::Buffers => buffers.as_fd().as_raw_fd(),
-    };
-    let program = program(layout, role, settings, filter);
-    if !program.jumps_fit() {
-        return Err(TracerError::TooLong(program.len()));
-    }
-    let code = program.encode(fd);
-    let tracepoint = layout.tracepoint.0;
-    bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
-        // A second attempt tells why: the log takes a megabyte.
-        let mut log = vec![0; 1 << 20];
-        let _ = bpf::load_tracing(&code, tracepoint, &mut log);
-        TracerError::Load {
-            error,
-            log: last_line(&log),
-        }
-    })
-}
-
-/// Loads the first program with each of these filters, and forgets it.
-#[cfg(test)]
-pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
-    let load_all = || {
-        let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
-        let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
-        let scratch = ArrayMap::new(SCRATCH_LEN, 1).map_err(TracerError::Map)?;
-        let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
-        let settings = ProgramSettings {
-            selection: super::program::DropSelection::All,
-            snaplen: u32::MAX,
-        };
-        let load = |filter| {
-            let role = ProgramRole::First;
-            load(&layout, role, settings, Some(filter), &scratch, &map).map(drop)
-        };
-        Ok(filters.iter().map(load).collect())
-    };
-    load_all().unwrap_or_else(|error| vec![Err(error)])
-}
-
-/// Returns the last line of the verifier's log that is not statistics.
-fn last_line(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
-    let mut lines = text.lines().rev().map(str::trim);
-    let line = lines.find(|line| !line.is_empty() && !line.starts_with("processed "));
-    line.unwrap_or_default().to_owned()
 }
 
 /// Creates a buffer for each CPU that is online. Drops on a CPU that comes online later are counted as lost.
@@ -427,13 +344,27 @@ fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
     part.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
 }
 
-/// Returns one more than the largest possible CPU number.
-fn possible_cpus() -> u32 {
-    // For instance `0-3`, or `0,2-3`.
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next();
-    let last = last.and_then(|last| last.parse::<u32>().ok());
-    last.map_or(1024, |last| last.saturating_add(1)).min(8192)
+/// Loads the programs with each of these filters, and forgets them.
+#[cfg(test)]
+pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
+    let load_all = || {
+        let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
+        let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
+        let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
+        let of_buffers = map.as_fd().as_raw_fd();
+        let settings = ProgramSettings {
+            selection: super::program::DropSelection::All,
+            snaplen: u32::MAX,
+        };
+        let load = |filter| {
+            let write = |role| program(&layout, role, settings, Some(filter));
+            let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+            let loaded = ProgramPair::load(&layout, 1, write, fd);
+            loaded.map(drop).map_err(TracerError::from)
+        };
+        Ok(filters.iter().map(load).collect())
+    };
+    load_all().unwrap_or_else(|error| vec![Err(error)])
 }
 
 #[cfg(test)]
@@ -465,12 +396,5 @@ mod tests {
         check(16 * MB, 4, 16 * MB);
         // Two of the largest records on each.
         check(MB, 16, 4 * MB);
-    }
-
-    #[test]
-    fn an_error_quotes_the_last_line_of_the_verifiers_log() {
-        let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
-        assert_eq!(last_line(log), "invalid access");
-        assert_eq!(last_line(b"\0"), "");
     }
 }

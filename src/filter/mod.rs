@@ -65,6 +65,7 @@ mod suggest;
 pub(crate) mod tests;
 mod transport_header;
 mod view;
+mod without_packet;
 mod words;
 
 use std::fmt;

@@ -8,12 +8,13 @@ use super::capacity;
 use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::kernel_filter::Attached;
-use crate::cli::{Counting, Live, Role};
+use crate::cli::{Counting, Live, Role, Summary};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Origins, Refusal};
 use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted, WhenBusy};
 use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
+use crate::source::NotPackets;
 
 /// Bytes of each packet that are needed for counting: the headers, including those inside a tunnel.
 pub const COUNTED_LEN: u32 = 256;
@@ -25,20 +26,38 @@ pub enum Purpose {
     Packets(u32),
     /// Counts for each location.
     Counts,
-}
-
-impl From<Counting> for Purpose {
-    fn from(counting: Counting) -> Self {
-        match counting {
-            Counting::Kernel => Self::Counts,
-            Counting::Packets => Self::Packets(COUNTED_LEN),
-        }
-    }
+    /// Counts for each location, reason and interface, which eBPF programs can make; NET_DM has to send
+    /// packets, truncated to [`COUNTED_LEN`].
+    Facts,
 }
 
 impl Purpose {
-    /// Returns the number of bytes of a frame that eBPF programs capture. They do not count by
-    /// themselves.
+    /// Returns the purpose of a summary of the drops that `filter` keeps.
+    pub fn of_summary(command: &Summary, live: &Live, filter: &Filter) -> Self {
+        let is_cut = matches!(
+            live.role,
+            Role::Owner {
+                trunc_len: Some(_),
+                ..
+            }
+        );
+        let facts_suffice = command.grouping.needs_no_packet() && filter.needs_no_packet();
+        match command.counting {
+            Counting::Kernel => Self::Counts,
+            // A number of packets is exact only where they come one by one.
+            Counting::Packets if facts_suffice && !is_cut && command.count.is_none() => Self::Facts,
+            Counting::Packets => Self::Packets(COUNTED_LEN),
+        }
+    }
+
+    /// Returns whether eBPF programs count in the kernel and send no packets. They cannot tell NET_DM's own
+    /// alerts, which are never counted, from other messages, so with `--all` they send what they see.
+    pub fn is_counted_by_ebpf(self, live: &Live) -> bool {
+        let counts = matches!(self, Self::Counts | Self::Facts);
+        counts && live.not_packets == NotPackets::LeaveOut
+    }
+
+    /// Returns how many bytes of a frame eBPF programs capture, unless they count.
     pub fn snaplen(self, role: Role) -> u32 {
         let trunc_len = match role {
             Role::Owner { trunc_len, .. } => trunc_len,
@@ -46,7 +65,7 @@ impl Purpose {
         };
         let default = match self {
             Self::Packets(default) => default,
-            Self::Counts => COUNTED_LEN,
+            Self::Counts | Self::Facts => COUNTED_LEN,
         };
         match trunc_len.unwrap_or(default) {
             0 => u32::MAX,
@@ -64,11 +83,13 @@ impl Purpose {
             } => (trunc_len, queue_len),
             Role::Passive => (None, None),
         };
+        let packets = |default| Reporting::Packets {
+            trunc_len: trunc_len.unwrap_or(default),
+            queue_len: queue_len.unwrap_or_else(capacity::queue_len),
+        };
         match self {
-            Self::Packets(default) => Reporting::Packets {
-                trunc_len: trunc_len.unwrap_or(default),
-                queue_len: queue_len.unwrap_or_else(capacity::queue_len),
-            },
+            Self::Packets(default) => packets(default),
+            Self::Facts => packets(COUNTED_LEN),
             Self::Counts => Reporting::Counts,
         }
     }
@@ -205,7 +226,7 @@ pub fn refused(error: BeginError, purpose: Purpose) -> Failure {
              `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
-        (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_)) => {
+        (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_) | Purpose::Facts) => {
             "the kernel either counts drops or sends packets, and it counts for another program now \
              (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
              `--force` takes over (and stops the other), `dwdump -e` stops it"
@@ -217,4 +238,52 @@ pub fn refused(error: BeginError, purpose: Purpose) -> Failure {
         _ => return error.into(),
     };
     Failure::new(error, Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Command, Subject};
+    use crate::filter::SystemNames;
+
+    #[test]
+    fn ebpf_programs_count_where_no_packet_is_needed() {
+        #[track_caller]
+        fn check(words: &str, filter: &str, wanted: Purpose, counts: bool) {
+            let words = ["dwdump", "--source", "ebpf"]
+                .into_iter()
+                .chain(words.split(' '));
+            let words = words.chain(filter.split_terminator(' ')).map(Into::into);
+            let Ok(Command::Summary(command)) = cli::parse(words) else {
+                panic!("no summary")
+            };
+            let Subject::Live(live) = &command.subject else {
+                panic!("not live")
+            };
+            let filter = Filter::parse(filter, &SystemNames).unwrap();
+            let purpose = Purpose::of_summary(&command, live, &filter);
+            assert_eq!(
+                (purpose, purpose.is_counted_by_ebpf(live)),
+                (wanted, counts)
+            );
+        }
+        let packets = Purpose::Packets(COUNTED_LEN);
+        check("--summary", "", Purpose::Counts, true);
+        check("--summary=60 -c 5", "", Purpose::Counts, true);
+        check("--by reason", "", Purpose::Facts, true);
+        check("--by interface -i eth0", "noise", Purpose::Facts, true);
+        check(
+            "--by module --json",
+            "not reason NO_SOCKET",
+            Purpose::Facts,
+            true,
+        );
+        check("--by flow", "", packets, false);
+        check("--by reason", "udp", packets, false);
+        check("--by reason -c 5", "", packets, false);
+        // Who wants packets cut wants packets, and NET_DM's own alerts have to be told apart.
+        check("--summary -t 256", "", packets, false);
+        check("--summary --all", "", Purpose::Counts, false);
+        check("--by reason --all", "", Purpose::Facts, false);
+    }
 }

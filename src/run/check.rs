@@ -126,33 +126,13 @@ fn try_all(maker: anyhow::Result<DropMaker>, monitor: &MonitorState) -> Option<T
         SourceTrial::NotTried
     };
     let ebpf = try_one(SourceChoice::Ebpf)?;
-    let auto = together(&net_dm, &ebpf);
+    let auto = try_one(SourceChoice::Auto)?;
     Some(Trials {
         net_dm,
         ebpf,
         auto,
         no_drops,
     })
-}
-
-/// Returns what both sources see together.
-fn together(net_dm: &SourceTrial, ebpf: &SourceTrial) -> SourceTrial {
-    match (net_dm.seen(), ebpf.seen()) {
-        (Some(net_dm), Some(ebpf)) => {
-            let pairs = net_dm.iter().zip(ebpf);
-            let either = pairs.map(|(one, other)| one.clone().or(other.clone()));
-            let mut seen = Seen::default();
-            seen.iter_mut()
-                .zip(either)
-                .for_each(|(place, sighting)| *place = sighting);
-            SourceTrial::Captured {
-                start: Duration::ZERO,
-                seen,
-            }
-        }
-        (Some(_), None) => net_dm.clone(),
-        (None, _) => ebpf.clone(),
-    }
 }
 
 /// Returns the error and the hint of a failure, in a line each.

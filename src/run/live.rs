@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::begin::Purpose;
 use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
@@ -22,7 +23,8 @@ use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::wait::wait;
-use crate::cli::Role;
+use crate::cli::{Live, Role};
+use crate::ebpf::program::DropSelection;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
@@ -88,7 +90,7 @@ pub struct Session {
     sources: Sources,
     monitoring: SharedMonitoring,
     requests: Requests,
-    role: Role,
+    live: Live,
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
@@ -148,7 +150,7 @@ impl Session {
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
     /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
-        let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
+        let mut probe = Probe::new(self.live.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
         let mut rounds = 0_u32;
@@ -157,6 +159,9 @@ impl Session {
                 return self.settle(LoopEnd::Signal, receiver);
             }
             if self.requests.counts() {
+                if let ControlFlow::Break(end) = self.take_counts(receiver) {
+                    return end;
+                }
                 let loss = self.loss();
                 receiver.report(loss);
             }
@@ -228,10 +233,10 @@ impl Session {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return ControlFlow::Break(self.settle(LoopEnd::Duration, receiver));
         }
-        if due.is_some_and(|due| now >= due)
-            && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
-        {
-            return ControlFlow::Break(LoopEnd::Stop(stop));
+        if due.is_some_and(|due| now >= due) {
+            self.take_counts(receiver)?;
+            let attended = receiver.attend(Attention::Due, self);
+            return attended.map_break(LoopEnd::Stop);
         }
         ControlFlow::Continue(())
     }
@@ -241,7 +246,7 @@ impl Session {
     fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
-        while self.role != Role::Passive && last.elapsed() < SETTLED {
+        while self.live.role != Role::Passive && last.elapsed() < SETTLED {
             let taken = self.take_noting(receiver, |event| {
                 if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
@@ -255,6 +260,18 @@ impl Session {
             }
         }
         end
+    }
+
+    /// Receives what eBPF programs have counted until now, if they count.
+    fn take_counts(&mut self, receiver: &mut impl Receiver) -> ControlFlow<LoopEnd> {
+        if !self.sources.count_now() {
+            return ControlFlow::Continue(());
+        }
+        match self.take(receiver) {
+            Ok(Taken::Some | Taken::Nothing) => ControlFlow::Continue(()),
+            Ok(Taken::Break(stop)) => ControlFlow::Break(LoopEnd::Stop(stop)),
+            Err(failure) => ControlFlow::Break(LoopEnd::Failed(failure)),
+        }
     }
 
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
@@ -428,7 +445,10 @@ impl DropMonitor for Session {
         self.monitoring.with(Monitoring::settings)?.ok()
     }
 
-    fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+    fn switch(&mut self, purpose: Purpose) -> anyhow::Result<()> {
+        let wanted = opening::tracer_settings(&self.live, purpose, DropSelection::All);
+        self.sources.capture(wanted)?;
+        let reporting = purpose.reporting(self.live.role);
         let switched = self
             .monitoring
             .with(|monitoring| monitoring.switch(reporting));

@@ -21,6 +21,8 @@ impl<S: Source> Source for HardwareOnly<S> {
             let origin = match event {
                 Event::Drop(record) => record.cause.origin(),
                 Event::Count { cause, .. } => cause.origin(),
+                // Of eBPF programs.
+                Event::Drops { .. } | Event::Unnamed { .. } => Some(Origin::Software),
                 Event::Rejected(_) | Event::EndOfCounts { .. } => None,
             };
             if origin == Some(Origin::Software) {

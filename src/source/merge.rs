@@ -47,6 +47,14 @@ enum Waiting {
         count: u64,
     },
     Rejected(u64),
+    Drops {
+        record: OwnedRecord,
+        count: u64,
+    },
+    Unnamed {
+        time: Timestamp,
+        count: u64,
+    },
     EndOfCounts {
         is_full: bool,
     },
@@ -83,8 +91,12 @@ impl Merger {
     }
 
     /// Returns whether an event comes before all others: those that wait, and those of the other sources,
-    /// which have none any more up to the time `settled`.
+    /// which have none any more up to the time `settled`. The counts of eBPF programs are of the time that has
+    /// just passed, and wait for nothing.
     pub fn is_next(&self, event: &Event<'_, '_>, settled: Option<Timestamp>) -> bool {
+        if matches!(event, Event::Drops { .. } | Event::Unnamed { .. }) {
+            return true;
+        }
         let (Some(time), Some(settled)) = (event.time(), settled) else {
             return false;
         };
@@ -142,6 +154,11 @@ impl Merger {
                 receive(Event::Count { cause, count, time })
             }
             Waiting::Rejected(count) => receive(Event::Rejected(count)),
+            Waiting::Drops { record, count } => receive(Event::Drops {
+                record: &record.record(),
+                count,
+            }),
+            Waiting::Unnamed { time, count } => receive(Event::Unnamed { count, time }),
             Waiting::EndOfCounts { is_full } => receive(Event::EndOfCounts { is_full }),
         }
     }
@@ -163,6 +180,11 @@ impl Waiting {
                 }
             }
             Event::Rejected(count) => Self::Rejected(count),
+            Event::Drops { record, count } => Self::Drops {
+                record: OwnedRecord::new(record),
+                count,
+            },
+            Event::Unnamed { count, time } => Self::Unnamed { time, count },
             Event::EndOfCounts { is_full } => Self::EndOfCounts { is_full },
         }
     }
@@ -170,8 +192,10 @@ impl Waiting {
     /// Returns the bytes of memory that the event uses.
     fn size(&self) -> usize {
         let bytes = match self {
-            Self::Drop(record) | Self::Count { record, .. } => record.byte_count(),
-            Self::Rejected(_) | Self::EndOfCounts { .. } => 0,
+            Self::Drop(record) | Self::Count { record, .. } | Self::Drops { record, .. } => {
+                record.byte_count()
+            }
+            Self::Rejected(_) | Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
         };
         size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
     }

@@ -15,6 +15,7 @@ pub(crate) mod hardware;
 mod merge;
 mod namespaces;
 pub(crate) mod net_dm;
+mod pause;
 pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -24,6 +25,7 @@ use std::io;
 use std::ops::{AddAssign, ControlFlow};
 use std::os::fd::BorrowedFd;
 
+use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::net_dm::content::Content;
 use crate::record::{Cause, DropRecord, Loss, Timestamp};
 
@@ -55,7 +57,21 @@ pub enum Event<'r, 'a> {
     },
     /// So many more drops that the kernel rejected, by its part of the filter, and counted.
     Rejected(u64),
-    /// The end of the counts of one summary alert.
+    /// Drops with equal facts, which an eBPF program counted.
+    Drops {
+        /// Their facts, without a packet. The time is that of the report.
+        record: &'r DropRecord<'a>,
+        /// The number of drops.
+        count: u64,
+    },
+    /// Drops that an eBPF program counted without their facts, because it had no room for those.
+    Unnamed {
+        /// The number of drops.
+        count: u64,
+        /// The time of the report.
+        time: Timestamp,
+    },
+    /// The end of the counts of one summary alert, or of an eBPF program's.
     EndOfCounts {
         /// The alert could not name every location, so some may be missing.
         is_full: bool,
@@ -66,8 +82,9 @@ impl Event<'_, '_> {
     /// Returns the time of the drop or of the report.
     fn time(&self) -> Option<Timestamp> {
         match self {
-            Self::Drop(record) => record.time,
+            Self::Drop(record) | Self::Drops { record, .. } => record.time,
             Self::Count { time, .. } => *time,
+            Self::Unnamed { time, .. } => Some(*time),
             Self::Rejected(_) | Self::EndOfCounts { .. } => None,
         }
     }
@@ -103,6 +120,17 @@ pub(crate) trait Source {
 
     /// Makes the kernel deliver all events again, if it filters them.
     fn detach_filter(&self) -> io::Result<()>;
+
+    /// Has the next [`take`](Self::take) pass on what the kernel has counted so far. Returns whether the
+    /// source has such counts.
+    fn count_now(&mut self) -> bool {
+        false
+    }
+
+    /// Sends packets from here on, if eBPF programs counted.
+    fn capture(&mut self, _: TracerSettings) -> Result<(), TracerError> {
+        Ok(())
+    }
 }
 
 /// The receiver of a source's events. It breaks when it wants no more.

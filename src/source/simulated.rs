@@ -58,6 +58,8 @@ impl Simulated {
             Event::Drop(record) => Self::Drop(record.time, record.data[0]),
             Event::Count { count, time, .. } => Self::Count(time, count),
             Event::Rejected(count) => Self::Rejected(count),
+            Event::Drops { record, count } => Self::Count(record.time, count),
+            Event::Unnamed { count, time } => Self::Count(Some(time), count),
             Event::EndOfCounts { .. } => Self::End,
         }
     }

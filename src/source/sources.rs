@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::merge::Merger;
 use super::{Event, LeftOut, Source, Taken};
+use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::record::{Loss, Timestamp};
 
 #[cfg(test)]
@@ -125,6 +126,22 @@ impl Sources {
     pub fn symbols_are_newly_hidden(&mut self) -> bool {
         let mut sources = self.sources.iter_mut();
         sources.any(|source| source.symbols_are_newly_hidden())
+    }
+
+    /// Has the next [`take`](Self::take) pass on what the kernel has counted so far. Returns whether a
+    /// source has such counts.
+    pub fn count_now(&mut self) -> bool {
+        let mut has_counts = false;
+        for source in &mut self.sources {
+            has_counts |= source.count_now();
+        }
+        has_counts
+    }
+
+    /// Has all sources send packets from here on.
+    pub fn capture(&mut self, wanted: TracerSettings) -> Result<(), TracerError> {
+        let mut sources = self.sources.iter_mut();
+        sources.try_for_each(|source| source.capture(wanted))
     }
 
     /// Makes the kernel deliver all events again. Returns the first error.

@@ -217,8 +217,9 @@ impl Arguments {
         }
         let selects =
             self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
-        let is_ebpf = self.source == Some(SourceChoice::Ebpf);
-        let counting = if self.by.is_some() || selects || is_ebpf {
+        // An eBPF program counts what it is asked for, and cuts packets where that is needed.
+        let is_cut = self.source == Some(SourceChoice::Ebpf) && self.trunc.is_some();
+        let counting = if self.by.is_some() || selects || is_cut {
             Counting::Packets
         } else {
             Counting::Kernel

@@ -1,4 +1,4 @@
-//! Shows a program for people.
+//! Programs as listings for people.
 
 use std::fmt;
 
@@ -43,6 +43,9 @@ impl fmt::Display for Placed {
                 )
             }
             EbpfInstruction::FromBigEndian(size, to) => write!(f, "{to} = be{} {to}", size.bits()),
+            EbpfInstruction::AtomicAdd(to, offset, value) => {
+                write!(f, "lock *(u64 *)({to} {offset:+}) += {value}")
+            }
             EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
             EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
             EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),

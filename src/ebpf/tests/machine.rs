@@ -203,6 +203,7 @@ impl SimulatedPacket {
         let code = program(layout, role, settings, filter).encode(|map| match map {
             Map::Scratch => 5,
             Map::Buffers => 6,
+            Map::Counts => 7,
         });
         let code: Vec<u8> = code.into_iter().flat_map(u64::to_ne_bytes).collect();
         let mut machine = EbpfVmRaw::new(Some(&code)).unwrap();

@@ -30,6 +30,10 @@ pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) ->
             answer(code, false, goal);
         }
         DropWord::Number(Fact::Pc, Some(pc)) => is_long(code, report::PC, *pc, goal),
+        // 0 stands for none.
+        DropWord::Number(Fact::Mark | Fact::CgroupId, Some(0)) | DropWord::InterfaceIndex(0) => {
+            answer(code, false, goal);
+        }
         DropWord::Number(Fact::CgroupId, number) => {
             is_long(code, report::CGROUP, number.unwrap_or(0), goal);
         }
@@ -71,10 +75,6 @@ pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) ->
         }
         DropWord::Exactly(NamedFact::Plain(Fact::Running), name) if !name.is_empty() => {
             ReportedName::exact(name).write(code, report::TASK_NAME, goal);
-        }
-        // 0 stands for none.
-        DropWord::Number(Fact::Mark | Fact::CgroupId, Some(0)) | DropWord::InterfaceIndex(0) => {
-            answer(code, false, goal);
         }
         DropWord::InterfaceIndex(index) => {
             code.op(load(report::INPUT));

@@ -21,7 +21,7 @@ use crate::net_dm::monitoring::BeginError;
 use crate::net_dm::socket::{KernelConversation, Loading};
 use crate::record::Timestamp;
 use crate::sink::Detail;
-use crate::source::ebpf::Ebpf;
+use crate::source::ebpf::{Ebpf, EbpfCounts};
 use crate::source::hardware::HardwareOnly;
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
@@ -58,7 +58,7 @@ impl Opening {
         &self.requests
     }
 
-    /// Opens the sources, and calls `announce` before the first drop is taken. The kernel
+    /// Opens the sources, and calls `announce` before the first drop is taken. With NET_DM, the kernel
     /// runs as much as it can of the filter `in_kernel`.
     pub fn begin(
         self,
@@ -98,7 +98,7 @@ impl Opening {
             },
             ebpf_for_packets,
             requests,
-            role: live.role,
+            live: *live,
             took_over: false,
             was_on: true,
             attached: None,
@@ -109,9 +109,9 @@ impl Opening {
             _last: last,
         };
         // The drop monitor waits for nothing in vain where the programs' reports have been taken before.
-        let longest_rest = chosen.ebpf.as_ref().map(longest_rest);
+        let longest_rest = chosen.ebpf.as_ref().and_then(|ebpf| ebpf.longest_rest);
         if let Some(ebpf) = chosen.ebpf {
-            session.sources.add(Box::new(ebpf));
+            session.sources.add(ebpf.source);
         }
         if let Some(begun) = chosen.net_dm {
             session.add_net_dm(begun, live);
@@ -127,8 +127,9 @@ impl Session {
         let attach = |settings: EbpfSettings| settings.attach(None);
         match self.ebpf_for_packets.take().map(attach) {
             Some(Ok((ebpf, _))) => {
-                self.rest = self.rest.min(longest_rest(&ebpf));
-                self.sources.add(Box::new(ebpf));
+                let longest_rest = ebpf.longest_rest.unwrap_or(self.rest);
+                self.rest = self.rest.min(longest_rest);
+                self.sources.add(ebpf.source);
                 self.traced = Traced::Skipped;
             }
             Some(Err(error)) => say(format_args!(
@@ -154,9 +155,34 @@ impl Session {
     }
 }
 
-/// Returns how long reports may gather: small buffers are full soon.
-fn longest_rest(ebpf: &Ebpf) -> Duration {
-    capacity::rest(u32::try_from(ebpf.cpu_buffer_bytes()).unwrap_or(u32::MAX))
+/// eBPF programs that were attached.
+struct OpenedEbpf {
+    source: Box<dyn Source>,
+    /// The bytes of all buffers, where the kernel granted less than was wanted.
+    small_buffers: Option<usize>,
+    /// The longest time for which reports may gather: small buffers are full soon.
+    longest_rest: Option<Duration>,
+}
+
+impl From<Ebpf> for OpenedEbpf {
+    fn from(ebpf: Ebpf) -> Self {
+        let bytes = u32::try_from(ebpf.cpu_buffer_bytes()).unwrap_or(u32::MAX);
+        Self {
+            small_buffers: ebpf.small_buffers(),
+            longest_rest: Some(capacity::rest(bytes)),
+            source: Box::new(ebpf),
+        }
+    }
+}
+
+impl From<EbpfCounts> for OpenedEbpf {
+    fn from(counts: EbpfCounts) -> Self {
+        Self {
+            source: Box::new(counts),
+            small_buffers: None,
+            longest_rest: None,
+        }
+    }
 }
 
 /// Opens the sources of the running kernel.
@@ -175,7 +201,7 @@ struct KernelOpeners<'r> {
 
 impl Openers for KernelOpeners<'_> {
     type NetDm = Begun;
-    type Ebpf = Ebpf;
+    type Ebpf = OpenedEbpf;
 
     fn net_dm(&mut self, part: MonitoredPart) -> Result<(Begun, Beginning), BeginError> {
         let unknown = ControlError {
@@ -196,7 +222,11 @@ impl Openers for KernelOpeners<'_> {
         Ok((begun, beginning))
     }
 
-    fn ebpf(&mut self, selection: DropSelection) -> Result<Ebpf, TracerError> {
+    fn ebpf(&mut self, selection: DropSelection) -> Result<OpenedEbpf, TracerError> {
+        // Beside the drop monitor, which sends packets, packets are captured as well.
+        if selection == DropSelection::All && self.purpose.is_counted_by_ebpf(self.live) {
+            return EbpfCounts::new(self.family).map(OpenedEbpf::from);
+        }
         let (ebpf, attached) = self.ebpf_settings(selection).attach(self.in_kernel)?;
         self.in_program = attached;
         Ok(ebpf)
@@ -206,17 +236,26 @@ impl Openers for KernelOpeners<'_> {
 impl KernelOpeners<'_> {
     fn ebpf_settings(&self, selection: DropSelection) -> EbpfSettings {
         EbpfSettings {
-            tracer: TracerSettings {
-                program: ProgramSettings {
-                    selection,
-                    snaplen: self.purpose.snaplen(self.live.role),
-                },
-                buffer_bytes: self.live.buffer.map(|bytes| bytes as usize),
-                memory: capacity::buffer_bytes() as usize,
-            },
+            tracer: tracer_settings(self.live, self.purpose, selection),
             family: self.family,
             not_packets: self.live.not_packets,
         }
+    }
+}
+
+/// Returns the settings of eBPF programs that capture.
+pub(super) fn tracer_settings(
+    live: &Live,
+    purpose: Purpose,
+    selection: DropSelection,
+) -> TracerSettings {
+    TracerSettings {
+        program: ProgramSettings {
+            selection,
+            snaplen: purpose.snaplen(live.role),
+        },
+        buffer_bytes: live.buffer.map(|bytes| bytes as usize),
+        memory: capacity::buffer_bytes() as usize,
     }
 }
 
@@ -230,7 +269,7 @@ pub(super) struct EbpfSettings {
 
 impl EbpfSettings {
     /// Attaches the programs, with as much of the filter as they can run.
-    fn attach(self, filter: Option<&Filter>) -> Result<(Ebpf, Attached), TracerError> {
+    fn attach(self, filter: Option<&Filter>) -> Result<(OpenedEbpf, Attached), TracerError> {
         let mut attached = Attached::Unwanted;
         let mut ebpf = Ebpf::new(self.tracer, self.family, self.not_packets, |reasons| {
             let (part, program) = Attached::for_ebpf(filter, reasons);
@@ -240,12 +279,12 @@ impl EbpfSettings {
         if let Some(refusal) = ebpf.filter_refusal() {
             attached = Attached::NotLoaded(refusal);
         }
-        Ok((ebpf, attached))
+        Ok((ebpf.into(), attached))
     }
 }
 
 /// Reports what is different from what was asked for.
-fn tell(live: &Live, chosen: &Chosen<Begun, Ebpf>, in_program: &Attached) {
+fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>, in_program: &Attached) {
     if let Some(begun) = &chosen.net_dm {
         begun.tell(live);
     }
@@ -256,7 +295,7 @@ fn tell(live: &Live, chosen: &Chosen<Begun, Ebpf>, in_program: &Attached) {
     if let (Some(cause), Detail::Full) = (&chosen.no_hardware, live.detail) {
         note(format_args!("no hardware drops: {cause}"));
     }
-    let small = chosen.ebpf.as_ref().and_then(Ebpf::small_buffers);
+    let small = chosen.ebpf.as_ref().and_then(|ebpf| ebpf.small_buffers);
     if let Some(bytes) = small {
         let text = format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"

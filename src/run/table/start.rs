@@ -142,11 +142,11 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
 pub fn show_live(
     command: &Summary,
     live: &Live,
-    announce: impl FnOnce(&Beginning),
+    announce: impl FnOnce(&Beginning, Purpose),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
     let needs = Needs {
-        purpose: Purpose::from(command.counting),
+        purpose: Purpose::of_summary(command, live, &filter),
         ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
     };
     let mut counted_by = match command.counting {
@@ -159,7 +159,11 @@ pub fn show_live(
             Beginning::Started(started) => {
                 subject = format!("{} drops", started.origins);
                 if started.is_by_ebpf() {
-                    counted_by = CountedBy::Packets;
+                    counted_by = if needs.purpose.is_counted_by_ebpf(live) {
+                        CountedBy::Programs
+                    } else {
+                        CountedBy::Packets
+                    };
                 }
             }
             Beginning::Listening(settings) => {
@@ -170,7 +174,7 @@ pub fn show_live(
                 };
             }
         }
-        announce(beginning);
+        announce(beginning, needs.purpose);
     })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);

@@ -30,9 +30,7 @@ use crate::filter::{Filter, KernelPart};
 use crate::net_dm::content::Content;
 use crate::packet::ArpHardware;
 use crate::record::{Cause, DropRecord, LinkType, Timestamp};
-use crate::source::context::ContextTable;
-use crate::source::devices::DeviceTable;
-use crate::source::{Event, LeftOut, NotPackets};
+use crate::source::{Event, NotPackets};
 use crate::symbol::Symbols;
 
 /// A kernel: where it has what, and the names of its reasons.
@@ -83,14 +81,10 @@ thread_local! {
     static COMPLETERS: RefCell<Vec<Completer>> = RefCell::new(
         KERNELS
             .iter()
-            .map(|name| Completer {
-                reasons: Kernel::new(name).reasons,
-                symbols: Symbols::of_running_kernel(),
-                devices: DeviceTable::default(),
-                contexts: ContextTable::new(),
-                family: None,
-                not_packets: NotPackets::LeaveOut,
-                left_out: LeftOut::default(),
+            .map(|name| {
+                let reasons = Kernel::new(name).reasons;
+                let symbols = Symbols::of_running_kernel();
+                Completer::new(reasons, symbols, None, NotPackets::LeaveOut)
             })
             .collect(),
     );

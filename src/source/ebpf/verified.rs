@@ -30,6 +30,8 @@ pub const MORE: &[&str] = &[
     "ip[60:2] = 0x5555",
     "ip6[41] = 0x55",
     "mark 7",
+    "mark 0",
+    "cgroup_id 0",
     "mark = \"\"",
     "cgroup_id 7",
     "cgroup_id 30064771081",

@@ -206,9 +206,11 @@ impl<R: Read> Savefile<R> {
     ) -> Result<ControlFlow<B>, Damage> {
         self.for_each_event(|event| match event {
             Event::Drop(record) => take(record),
-            Event::Count { .. } | Event::Rejected(_) | Event::EndOfCounts { .. } => {
-                ControlFlow::Continue(())
-            }
+            Event::Count { .. }
+            | Event::Rejected(_)
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
         })
     }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use super::*;
 use crate::cli::{self, Command};
+use crate::filter::{Filter, SystemNames};
 use crate::net_dm::control::{AlertMode, ControlError, Refusal, Settings};
 use crate::net_dm::monitoring::Holder;
 use crate::run::failure::Exit;
@@ -114,11 +115,13 @@ fn opened(
     let arguments = std::iter::once("dwdump").chain(words.split_whitespace());
     let (live, purpose) = match cli::parse(arguments.map(OsString::from)).unwrap() {
         Command::Capture(capture) => (capture.live, Purpose::Packets(0)),
-        Command::Summary(cli::Summary {
-            subject: cli::Subject::Live(live),
-            counting,
-            ..
-        }) => (live, counting.into()),
+        Command::Summary(summary) => {
+            let cli::Subject::Live(live) = &summary.subject else {
+                panic!("{summary:?}")
+            };
+            let filter = Filter::parse("", &SystemNames).unwrap();
+            (*live, Purpose::of_summary(&summary, live, &filter))
+        }
         other => panic!("{other:?}"),
     };
     let mut script = Script {
