@@ -41,7 +41,7 @@ pub enum Command {
     /// Explain a reason or a function; `None` lists all of them.
     Explain(Option<String>),
     /// Show a filter as it was understood.
-    ShowFilter(Selection, Filtering),
+    ShowFilter(Selection, Filtering, SourceChoice),
     /// Install the parts for Wireshark, or remove them.
     Wireshark(Installation),
     /// Print this text and exit successfully: help, version.

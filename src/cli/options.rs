@@ -91,7 +91,7 @@ pub(super) struct Arguments {
     #[arg(short = 'd')]
     show_filter: bool,
 
-    /// Filter in the kernel too, as far as possible; drops it rejects are not counted
+    /// Filter in the kernel too, as far as possible; only eBPF counts the drops it rejects
     #[arg(long)]
     kernel_filter: bool,
 

@@ -8,6 +8,7 @@
 
 mod counting;
 mod facts;
+pub mod filter;
 mod frame;
 mod socket;
 mod stack;
@@ -18,6 +19,7 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+use crate::bpf::BpfProgram;
 pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
 use stack::MAX_STACK_LEN;
 pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
@@ -29,6 +31,22 @@ pub enum ProgramRole {
     First,
     /// The one that captures the drops for which the first is not started, because it is in progress.
     Second,
+}
+
+impl ProgramRole {
+    fn lost(self) -> Count {
+        match self {
+            Self::First => Count::FirstLost,
+            Self::Second => Count::SecondLost,
+        }
+    }
+
+    fn rejected(self) -> Count {
+        match self {
+            Self::First => Count::FirstRejected,
+            Self::Second => Count::SecondRejected,
+        }
+    }
 }
 
 /// The most bytes of a record after its header: a perf record's length has 16 bits.
@@ -47,6 +65,10 @@ pub enum Count {
     FirstLost,
     /// Records of the second program that did not fit into the buffer.
     SecondLost,
+    /// Drops that the filter rejected in the first program.
+    FirstRejected,
+    /// Drops that the filter rejected in the second program.
+    SecondRejected,
 }
 
 impl Count {
@@ -57,6 +79,8 @@ impl Count {
             Self::Taken => 8,
             Self::FirstLost => 16,
             Self::SecondLost => 24,
+            Self::FirstRejected => 40,
+            Self::SecondRejected => 48,
         }
     }
 }
@@ -65,11 +89,13 @@ impl Count {
 const IN_PROGRESS: i16 = 32;
 /// The offset of the records: after the counts, which have a cache line of their own.
 const RECORDS: i32 = 64;
-/// The size of the place for one record, in bytes.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + MAX_STACK_LEN + 192;
+/// The most bytes of a record's header.
+const HEADER_ROOM: i32 = 192;
+/// The size of the place for one record, with a call stack and what a filter needs, in bytes.
+const RECORD_LEN: i32 = filter::ROOM + MAX_STACK_LEN;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
-const _: () = assert!(HEADER_LEN <= 192);
+const _: () = assert!(HEADER_LEN <= HEADER_ROOM as usize);
 /// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
 const _: () = assert!(12 + 192 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
@@ -113,8 +139,13 @@ pub struct ProgramSettings {
     pub stack_frames: Option<u8>,
 }
 
-/// Writes a program.
-pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
+/// Writes a program, which rejects what the filter rejects.
+pub fn program(
+    layout: &KernelLayout,
+    role: ProgramRole,
+    settings: ProgramSettings,
+    filter: Option<&BpfProgram>,
+) -> EbpfProgram {
     let snaplen = i32::try_from(settings.snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
@@ -123,7 +154,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettin
         snaplen,
         stack_frames: settings.stack_frames,
     };
-    writer.write(role);
+    writer.write(role, filter);
     writer.assembler.finish()
 }
 
@@ -136,8 +167,8 @@ struct ProgramWriter<'l> {
 }
 
 impl ProgramWriter<'_> {
-    fn write(&mut self, role: ProgramRole) {
-        let [done, end] = [(); 2].map(|()| self.assembler.label());
+    fn write(&mut self, role: ProgramRole, filter: Option<&BpfProgram>) {
+        let [end, rejected, done] = [(); 3].map(|()| self.assembler.label());
         self.find_scratch(end);
         self.begin(role, end);
         if self.selection == DropSelection::WithoutMacHeader {
@@ -152,7 +183,13 @@ impl ProgramWriter<'_> {
         self.device();
         self.stack();
         self.frame();
+        let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
         self.output(role);
+        if rejects {
+            self.assembler.jump(done);
+            self.assembler.bind(rejected);
+            self.count(role.rejected(), "rejected");
+        }
         self.assembler.bind(done);
         if role == ProgramRole::First {
             self.set_in_progress(0);
@@ -242,13 +279,7 @@ impl ProgramWriter<'_> {
         asm.copy(R4, EbpfOperand::Register(RECORD));
         asm.call(Helper::PacketOutput);
         asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), sent);
-        self.count(
-            match role {
-                ProgramRole::First => Count::FirstLost,
-                ProgramRole::Second => Count::SecondLost,
-            },
-            "lost",
-        );
+        self.count(role.lost(), "lost");
         self.assembler.bind(sent);
     }
 

@@ -87,6 +87,9 @@ pub const HEADER_LEN: usize = 128;
 
 /// Bytes of a task's name (`TASK_COMM_LEN`, linux/sched.h).
 pub const TASK_NAME_LEN: usize = 16;
+/// Bytes of any name in the header.
+pub const NAME_LEN: usize = 16;
+const _: () = assert!(DEVICE_NAME_LEN == NAME_LEN && TASK_NAME_LEN == NAME_LEN);
 /// States of a socket that is not whole (net/tcp_states.h).
 pub const TCP_TIME_WAIT: u8 = 6;
 pub const TCP_NEW_SYN_RECV: u8 = 12;

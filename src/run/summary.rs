@@ -308,7 +308,10 @@ impl Receiver for Counter {
             Event::Drop(record) => self.advance(record.time)?,
             Event::Count { time, .. } => self.advance(time)?,
             // Live, where the clock ends the intervals.
-            Event::Drops { .. } | Event::Unnamed { .. } | Event::EndOfCounts { .. } => {}
+            Event::Rejected(_)
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
             self.counts.count(&counted);

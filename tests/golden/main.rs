@@ -321,6 +321,7 @@ const CASES: &[(&str, &str)] = &[
     ("filter-never-true-alone", "-d tcp[tcpflags] & tcp-syn = 1"),
     ("filter-shown", "-d -i eth0 tcp port 80 or 443"),
     ("kernel-filter-shown", "-d --kernel-filter origin hw and noise"),
+    ("kernel-filter-of-ebpf", "-d --kernel-filter --source ebpf iface 2 and location ip_rcv*"),
     ("kernel-filter-impossible", "-d --kernel-filter tcp or location ip_rcv*"),
     ("kernel-filter-without-a-filter", "--kernel-filter"),
     ("kernel-filter-with-a-file", "-r fixtures/made/own.pcapng --kernel-filter tcp"),

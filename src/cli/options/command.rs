@@ -23,15 +23,28 @@ impl Arguments {
             };
         }
         if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
+            let of_filters = [
+                "-d",
+                "-i",
+                "-F",
+                "-n",
+                "-v",
+                "--kernel-filter",
+                "--source",
+                "a filter",
+            ];
             return match self
                 .other_options()
                 .find(|option| !of_filters.contains(option))
             {
-                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
+                None => Ok(Command::ShowFilter(
+                    self.selection()?,
+                    self.filtering()?,
+                    self.source.unwrap_or_default(),
+                )),
                 Some(other) => Err(UsageError::new(
                     format!("-d and {other} cannot be used together"),
-                    "-d prints the parsed filter, with -i, -F and --kernel-filter, and does nothing else",
+                    "-d prints the parsed filter, with -i, -F, --kernel-filter and --source, and does nothing else",
                 )),
             };
         }
@@ -151,8 +164,7 @@ impl Arguments {
         if let Some(option) = self.stack_option() {
             self.check_stack(option, net_dm_option)?;
         }
-        let kernel_filter = self.kernel_filter.then_some("--kernel-filter");
-        if let (SourceChoice::Ebpf, Some(option)) = (source, net_dm_option.or(kernel_filter)) {
+        if let (SourceChoice::Ebpf, Some(option)) = (source, net_dm_option) {
             return Err(UsageError::new(
                 format!("{option} cannot be used with --source ebpf"),
                 format!(

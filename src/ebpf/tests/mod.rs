@@ -1,6 +1,8 @@
 //! Tests the programs for four kernels, of whose BTF `fixtures/btf` has the parts that are read, and the
 //! errors for kernels for which there can be no program.
 
+pub mod machine;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -13,9 +15,9 @@ use super::program::{
 };
 use super::reasons::Reasons;
 
-const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
+pub const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
 
-fn fixture(name: &str) -> Vec<u8> {
+pub fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/btf");
     fs::read(folder.join(format!("{name}.btf"))).unwrap()
 }
@@ -23,7 +25,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, settings)
+    program(&layout, role, settings, None)
 }
 
 fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
@@ -61,7 +63,7 @@ const WITH_STACK: ProgramSettings = ProgramSettings {
 };
 
 /// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
-fn check(name: &str, listing: &str) {
+pub fn check(name: &str, listing: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/ebpf/tests")
         .join(name);
@@ -172,7 +174,7 @@ fn every_jump_goes_forwards_into_the_program() {
                     let [code, _, low, high, ..] = instruction.to_ne_bytes();
                     let class = code & 7;
                     // Neither a call nor the exit.
-                    if class == 5 && !matches!(code, 0x85 | 0x95) {
+                    if class == 6 || class == 5 && !matches!(code, 0x85 | 0x95) {
                         let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
                         assert!(distance > 0 && at + 1 + distance < len, "{at}");
                     }
@@ -200,7 +202,7 @@ fn a_kernel_that_lacks_an_optional_member_has_no_such_fact() {
     assert!(whole.socket.is_some_and(|socket| socket.cgroup.is_some()));
     assert!(whole.has_cgroups && whole.has_receiver);
     let len = |layout: &KernelLayout| {
-        let program = program(layout, ProgramRole::First, SHORT);
+        let program = program(layout, ProgramRole::First, SHORT, None);
         program.encode(|_| 5).len()
     };
     for (name, is_without) in [
