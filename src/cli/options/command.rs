@@ -192,9 +192,8 @@ impl Arguments {
             ("-l", self.limit.is_some()),
             ("--force", self.force),
         ];
-        all.into_iter()
-            .find(|(_, given)| *given)
-            .map(|(option, _)| option)
+        let first = all.into_iter().find(|(_, given)| *given)?;
+        Some(first.0)
     }
 
     /// Returns the settings for counting drops.
@@ -224,10 +223,9 @@ impl Arguments {
         // An eBPF program counts what it is asked for, and cuts packets where that is needed.
         let is_cut = self.source == Some(SourceChoice::Ebpf) && self.trunc.is_some();
         let has_stacks = self.stack_option().is_some();
-        let counting = if self.by.is_some() || selects || is_cut || has_stacks {
-            Counting::Packets
-        } else {
-            Counting::Kernel
+        let counting = match self.by {
+            None if !selects && !is_cut && !has_stacks => Counting::Kernel,
+            _ => Counting::Packets,
         };
         let of_alerts = [("-t", self.trunc.is_some()), ("-l", self.limit.is_some())];
         let useless = of_alerts.into_iter().find(|(_, given)| *given);
