@@ -9,6 +9,8 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::thread::CapabilitySet;
 
 use super::VMLINUX;
 use super::assembler::Map;
@@ -21,7 +23,7 @@ use super::ring::Records;
 use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
 use crate::sys::perf::{PerfBuffer, page_size};
 
-/// The least bytes of a CPU's buffer: two of the largest records, and then a power of two.
+/// The least bytes of a CPU's buffer: a power of two that holds more than two of the largest records.
 const MIN_BUFFER_BYTES: usize = 256 * 1024;
 /// And the most, by default.
 const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
@@ -61,6 +63,9 @@ pub enum TracerError {
     /// The kernel refuses a buffer.
     #[error("cannot make a perf buffer")]
     Buffer(#[source] io::Error),
+    /// The user may not lock even the least buffers in memory.
+    #[error("cannot make a perf buffer: this user may not lock as much memory")]
+    Locked,
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
     Attach(#[source] io::Error),
@@ -86,6 +91,9 @@ impl TracerError {
             | Self::Buffer(error)
             | Self::Attach(error)
             | Self::NoBtf(error) => error.raw_os_error(),
+            Self::Locked => {
+                return Some("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+            }
             Self::Btf(_) | Self::Layout(_) => return None,
         };
         if is_confidential() {
@@ -94,8 +102,23 @@ impl TracerError {
                  --source netdm works there",
             );
         }
-        matches!(refused, Some(libc::EPERM | libc::EACCES))
-            .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
+        matches!(refused, Some(libc::EPERM | libc::EACCES)).then(|| {
+            let sets = rustix::thread::capabilities(None);
+            hint_for(sets.map_or(CapabilitySet::empty(), |sets| sets.effective))
+        })
+    }
+}
+
+/// Names the capabilities that are missing, of those that eBPF needs.
+fn hint_for(effective: CapabilitySet) -> &'static str {
+    let has = |capability| effective.intersects(capability | CapabilitySet::SYS_ADMIN);
+    match (has(CapabilitySet::BPF), has(CapabilitySet::PERFMON)) {
+        (false, false) => "eBPF needs CAP_BPF and CAP_PERFMON: run as root",
+        (false, true) => "eBPF also needs CAP_BPF, which this process lacks",
+        (true, false) => "eBPF also needs CAP_PERFMON, which this process lacks",
+        (true, true) => {
+            "eBPF needs its capabilities in the initial user namespace: a container's own do not count"
+        }
     }
 }
 
@@ -159,13 +182,17 @@ impl Tracer {
         let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
 
         let page = page_size().map_err(TracerError::Buffer)?;
-        let bytes = buffer_bytes(wanted, cpus as usize);
-        let mut pages = (bytes / page).next_power_of_two();
-        let wanted_pages = pages;
+        let wanted_bytes = buffer_bytes(wanted, online_cpus());
+        let mut bytes = wanted_bytes;
         let buffers = loop {
-            match buffers(cpus, pages, &map) {
+            match buffers(cpus, bytes / page, &map) {
                 // More than the user may lock in memory (CAP_IPC_LOCK, perf_event_mlock_kb).
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) && pages > 1 => pages /= 2,
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                    if bytes == MIN_BUFFER_BYTES {
+                        return Err(TracerError::Locked);
+                    }
+                    bytes /= 2;
+                }
                 result => break result.map_err(TracerError::Buffer)?,
             }
         };
@@ -182,8 +209,8 @@ impl Tracer {
             scratch,
             _map: map,
             cpus,
-            buffer_bytes: buffers.len() * pages * page,
-            is_small: pages < wanted_pages,
+            buffer_bytes: buffers.len() * bytes,
+            is_small: bytes < wanted_bytes,
             buffers,
             ready,
             joined: Vec::new(),
@@ -338,14 +365,21 @@ fn wait_for(buffers: &[PerfBuffer]) -> io::Result<Epoll> {
     Ok(epoll)
 }
 
-/// Bytes of one CPU's buffer.
+/// Bytes of one CPU's buffer, a power of two.
 fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
-    let cpus = cpus.max(1);
-    if let Some(bytes) = wanted.buffer_bytes {
-        return (bytes / cpus).max(MIN_BUFFER_BYTES);
-    }
-    let part = wanted.memory.min(MAX_ALL_BYTES) / cpus;
-    part.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
+    let (all, most) = match wanted.buffer_bytes {
+        Some(bytes) => (bytes, usize::MAX),
+        None => (wanted.memory.min(MAX_ALL_BYTES), MAX_BUFFER_BYTES),
+    };
+    let part = (all / cpus.max(1)).clamp(MIN_BUFFER_BYTES, most);
+    1 << part.ilog2()
+}
+
+/// The number of CPUs that are online.
+fn online_cpus() -> usize {
+    let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN);
+    let cpus = cpus.ok().flatten().and_then(|cpus| cpus.try_into().ok());
+    cpus.unwrap_or(1)
 }
 
 /// One more than the largest number of a CPU that can be there.
@@ -365,22 +399,49 @@ mod tests {
 
     #[test]
     fn buffers_take_a_bounded_part_of_the_memory() {
-        #[track_caller]
-        fn check(memory: usize, cpus: usize, all: usize) {
+        fn all(memory: usize, cpus: usize, buffer_bytes: Option<usize>) -> usize {
             let wanted = TracerSettings {
                 program: ProgramSettings { snaplen: 0 },
-                buffer_bytes: None,
+                buffer_bytes,
                 memory,
             };
-            assert_eq!(buffer_bytes(wanted, cpus) * cpus, all);
+            let bytes = super::buffer_bytes(wanted, cpus);
+            // The kernel takes no other number of pages; two records, whose lengths have 16 bits.
+            assert!(bytes.is_power_of_two() && bytes >= 2 * (1 << 16), "{cpus}");
+            bytes * cpus
         }
-        check(1 << 40, 1, 16 * MB);
-        check(1 << 40, 2, 32 * MB);
-        check(1 << 40, 16, 64 * MB);
-        check(1 << 40, 256, 64 * MB);
-        check(16 * MB, 4, 16 * MB);
-        // Two of the largest records on each.
-        check(MB, 16, 4 * MB);
+        let plenty = 1 << 40;
+        assert_eq!(all(plenty, 1, None), 16 * MB);
+        assert_eq!(all(plenty, 2, None), 32 * MB);
+        for cpus in 1..=256 {
+            assert!(all(plenty, cpus, None) <= 64 * MB, "{cpus}");
+        }
+        for cpus in [4, 8, 16, 64, 256] {
+            assert_eq!(all(plenty, cpus, None), 64 * MB);
+        }
+        // Two of the largest records on each, and no less.
+        assert_eq!(all(plenty, 1024, None), 256 * MB);
+        assert_eq!(all(16 * MB, 4, None), 16 * MB);
+        assert_eq!(all(MB, 16, None), 4 * MB);
+        assert_eq!(all(plenty, 2, Some(128 * MB)), 128 * MB);
+        assert_eq!(all(plenty, 2, Some(1)), MB / 2);
+    }
+
+    #[test]
+    fn each_missing_capability_is_named() {
+        #[track_caller]
+        fn check(effective: CapabilitySet, named: [bool; 2]) {
+            let hint = hint_for(effective);
+            let found = ["CAP_BPF", "CAP_PERFMON"].map(|name| hint.contains(name));
+            assert_eq!(found, named, "{hint}");
+        }
+        let (bpf, perfmon) = (CapabilitySet::BPF, CapabilitySet::PERFMON);
+        check(CapabilitySet::NET_ADMIN, [true, true]);
+        check(perfmon, [true, false]);
+        check(bpf, [false, true]);
+        // They are there, but the kernel asks for them in another namespace.
+        check(bpf | perfmon, [false, false]);
+        check(CapabilitySet::SYS_ADMIN, [false, false]);
     }
 
     #[test]
