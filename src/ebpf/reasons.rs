@@ -20,43 +20,50 @@ const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 const OTHERS: [&[u8]; 2] = [b"drop_reason", b"rx_result"];
 /// The bits of a number that name its subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT`): 0 is the kernel itself.
 const SUBSYSTEM_SHIFT: u32 = 16;
-/// The shortest time between two searches of the modules for a number without a name.
+/// The shortest time between two searches of the modules for the same number.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The names of the running kernel's reasons.
 pub struct Reasons {
     /// A number that was met and has no name is its own.
     names: HashMap<u32, Box<[u8]>, RandomState>,
-    /// The time from which the modules may be searched again.
+    /// The time from which the modules may be searched again for a number that was met before.
     next_look: Instant,
+    /// The folder in which modules are searched again; `None`: they are not.
+    folder: Option<&'static Path>,
 }
 
 impl Reasons {
     /// Takes the names from the kernel's BTF and its modules'.
     pub fn new(vmlinux: &Btf<'_>) -> Self {
-        let mut reasons = Self::empty();
+        let mut reasons = Self {
+            folder: Path::new(VMLINUX).parent(),
+            ..Self::empty()
+        };
         reasons.learn(vmlinux);
         reasons.learn_modules(vmlinux);
         reasons
     }
 
-    /// Has no names.
+    /// Has no names, and finds none by itself.
     pub fn empty() -> Self {
         Self {
             names: HashMap::default(),
             next_look: Instant::now() + PAUSE,
+            folder: None,
         }
     }
 
     /// Returns the name of a number, without the prefix of the kernel's own. A number without a name, of
-    /// a module that has been loaded since, perhaps, has the modules looked through again, and is its own
-    /// name (`0x30007`) where that does not help.
+    /// a module that has been loaded since, perhaps, has the modules looked through again: at once when it
+    /// is met first, and then from time to time. It is its own name (`0x30007`) where that does not help.
     pub fn name(&mut self, number: u32) -> &[u8] {
         if self.is_known(number) {
             return &self.names[&number];
         }
         let now = Instant::now();
-        if now >= self.next_look {
+        let is_new = !self.names.contains_key(&number);
+        if is_new || now >= self.next_look {
             self.next_look = now + PAUSE;
             self.look_again();
         }
@@ -70,6 +77,9 @@ impl Reasons {
     }
 
     fn look_again(&mut self) {
+        if self.folder.is_none() {
+            return;
+        }
         let Ok(bytes) = fs::read(VMLINUX) else {
             return;
         };
@@ -79,7 +89,7 @@ impl Reasons {
     }
 
     fn learn_modules(&mut self, vmlinux: &Btf<'_>) {
-        let folder = Path::new(VMLINUX).parent().map(fs::read_dir);
+        let folder = self.folder.map(fs::read_dir);
         for module in folder.into_iter().flatten().flatten().flatten() {
             if module.file_name() == "vmlinux" {
                 continue;
