@@ -176,14 +176,10 @@ impl Completer {
             Some(device.namespace) == self.namespace
                 && self.devices.has(device.index.into(), device.name)
         });
-        // The device's namespace is the packet's. Where it is another one, the index means another device
-        // here.
-        let is_elsewhere = report
-            .device
-            .is_some_and(|device| Some(device.namespace) != self.namespace);
         let input = (report.input != 0).then(|| Interface::new(report.input, None));
         let found = self.devices.find(input);
-        let is_named = report.input == LOOPBACK || !is_elsewhere;
+        // Where the packet is not certainly of this namespace, the index may mean another device here.
+        let is_named = report.input == LOOPBACK || device.is_some();
         let hardware = device.map(|device| (device.index, ArpHardware(device.hardware)));
         let link = match content {
             Content::Packet => link(report, hardware, found.certain, found.guess),
