@@ -1,0 +1,153 @@
+"""What the kernel itself says about the tracepoint skb:kfree_skb and the eBPF programs at it: an oracle
+that shares no code with the program under test. And a dwdump beside it."""
+
+import ctypes
+import os
+import pathlib
+import re
+import signal
+import struct
+import subprocess
+import time
+
+# Numbers of system calls.
+PERF_EVENT_OPEN, BPF = {"x86_64": (298, 321), "aarch64": (241, 280)}[os.uname().machine]
+PROG_LOAD, PROG_GET_NEXT_ID, LINK_CREATE, LINK_GET_NEXT_ID = 5, 11, 28, 31
+LIBC = ctypes.CDLL(None, use_errno=True)
+# All that were started, so that a check that fails leaves nothing running.
+PROCESSES = []
+
+
+def buffer(data):
+    """Bytes that the kernel may read."""
+    return ctypes.create_string_buffer(data, len(data))
+
+
+def address(data):
+    return ctypes.addressof(data)
+
+
+def bpf(command, attributes):
+    """bpf(2), whose answer may be in the attributes."""
+    attributes = ctypes.create_string_buffer(bytes(attributes), 128)
+    result = LIBC.syscall(BPF, command, attributes, 128)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result, attributes.raw
+
+
+def numbers(command):
+    """The numbers of all programs, or of all links."""
+    found, number = [], 0
+    while True:
+        try:
+            _, answer = bpf(command, struct.pack("=I", number))
+        except FileNotFoundError:
+            return found
+        (number,) = struct.unpack_from("=I", answer, 4)
+        found.append(number)
+
+
+def attached():
+    """All eBPF programs and links that the kernel has."""
+    return set(numbers(PROG_GET_NEXT_ID)), set(numbers(LINK_GET_NEXT_ID))
+
+
+class Fired:
+    """perf's count of skb:kfree_skb, on all CPUs."""
+
+    def __init__(self):
+        tracing = pathlib.Path("/sys/kernel/tracing")
+        if not (tracing / "events").exists():
+            subprocess.run(["mount", "-t", "tracefs", "tracefs", tracing], check=True)
+        number = int((tracing / "events/skb/kfree_skb/id").read_text())
+        attributes = struct.pack("<IIQ", 2, 64, number).ljust(64, b"\0")  # PERF_TYPE_TRACEPOINT
+        self.events = []
+        for cpu in range(os.cpu_count()):
+            # Of every process on this CPU.
+            event = LIBC.syscall(PERF_EVENT_OPEN, ctypes.c_char_p(attributes), -1, cpu, -1, 8)
+            assert event >= 0, os.strerror(ctypes.get_errno())
+            self.events.append(event)
+
+    def read(self):
+        return sum(struct.unpack("<Q", os.read(event, 8))[0] for event in self.events)
+
+    def close(self):
+        for event in self.events:
+            os.close(event)
+
+
+class Capture:
+    """A dwdump, and perf's count beside it, which begins before it and ends behind it. It writes no file
+    where that is None."""
+
+    def __init__(self, dwdump, file, *arguments, source="ebpf", prefix=()):
+        self.fired = Fired()
+        self.before = self.fired.read()
+        started = time.monotonic()
+        command = [*prefix, dwdump, "--source", source, *(["-w", file] if file else []), *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        PROCESSES.append(self.process)
+        self.opening = ""
+        while "capturing " not in self.opening:
+            line = self.process.stderr.readline()
+            assert line, self.opening
+            self.opening += line
+        # Seconds until drops are captured: nothing is said before.
+        self.start = time.monotonic() - started
+        self.inside = self.fired.read()
+
+    def numbers(self, name):
+        """What the kernel says of its open files by that name, in the order in which they were made."""
+        found = {}
+        for file in pathlib.Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
+            told = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
+            if name in told:
+                found[int(told["prog_id"])] = int(told[name])
+        return [found[number] for number in sorted(found)]
+
+    def end(self):
+        """The closing lines, and the least and the most drops that they may count."""
+        inside = self.fired.read() - self.inside
+        self.process.send_signal(signal.SIGINT)
+        text = self.process.stderr.read()
+        assert self.process.wait() == 0, text
+        most = self.fired.read() - self.before
+        self.fired.close()
+        return text, inside, most
+
+
+def counted(text):
+    """All that dwdump counts."""
+    sums = {}
+    for name, pattern in {
+        "captured": r"(\d+) packets? captured",
+        "rejected": r"(\d+) packets? rejected",
+        "lost": r"(\d+) packets? lost in the perf buffers",
+        "no packets": r"(\d+) drops? left out: netlink",
+        "alerts": r"(\d+) alerts? left out",
+        "damaged": r"(\d+) damaged",
+    }.items():
+        found = re.search(pattern, text)
+        sums[name] = int(found[1]) if found else 0
+    return sums
+
+
+def counted_exactly(what, make, attempts=10):
+    """Has `make` capture, until no stranger's drop falls between perf's count and dwdump's, at the
+    beginning or at the end. Then both are equal. `make` returns what Capture.end() does, and what the
+    caller needs; returned are the counts and that."""
+    for attempt in range(1, attempts + 1):
+        (text, least, most), more = make()
+        sums = counted(text)
+        total = sum(sums.values())
+        told = ", ".join(f"{name} {count}" for name, count in sums.items() if count)
+        print(f"{what}: {told}: in all {total}; fired {least} to {most}", flush=True)
+        assert least <= total <= most, text
+        if least == most:
+            return sums, more
+        print(f"{what}: {most - least} of others at the edges, attempt {attempt}")
+    raise AssertionError(f"{what}: others' drops at the edges of all {attempts} attempts")
