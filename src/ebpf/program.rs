@@ -2,9 +2,14 @@
 //! kernel.
 //!
 //! The kernel does not start a program on a CPU where it already runs, so a drop in an interrupt that
-//! came in the middle of another drop's capture would be missed. That is why there are two programs:
-//! the second acts only while the first is in progress on its CPU. Each has counts and a place for its
-//! record of its own, so neither disturbs the other.
+//! came in the middle of another drop's capture would be missed. That is why there are two programs, which
+//! the kernel starts one after the other: the second captures what the first was not started for. Each has
+//! counts and a place for its record of its own, so neither disturbs the other.
+//!
+//! The first leaves a note of the packet that it was started for, which the second looks for. An interrupt
+//! between the two, in which they are both started for other packets, must not lose it: so there are two
+//! notes. [`PENDING`] stays that of the packet that was interrupted, until the second program has seen it;
+//! [`LATEST`] is that of the packet that the first was started for last.
 
 mod facts;
 mod frame;
@@ -21,7 +26,7 @@ use super::report::{self, HEADER_LEN, HeaderField};
 pub enum ProgramRole {
     /// It captures every drop that it is started for.
     First,
-    /// It captures what the first one is not started for, because it is in progress.
+    /// It captures what the first one is not started for, because that is in progress on the same CPU.
     Second,
 }
 
@@ -55,8 +60,11 @@ impl Count {
     }
 }
 
-/// The offset of the flag that the first program is in progress.
-const IN_PROGRESS: i16 = 32;
+/// The offset of a note: the packet that the first program was started for, and the second not yet; 0:
+/// none.
+const PENDING: i16 = 32;
+/// The offset of the other note: the packet that the first program was started for last.
+const LATEST: i16 = 56;
 /// The offset of the records: behind the counts, which have a cache line.
 const RECORDS: i32 = 64;
 /// Bytes of the place for one record.
@@ -118,9 +126,6 @@ impl ProgramWriter<'_> {
         self.device();
         self.frame();
         self.output(role);
-        if role == ProgramRole::First {
-            self.set_in_progress(0);
-        }
         self.assembler.bind(end);
         self.assembler.copy(R0, EbpfOperand::Number(0));
         self.assembler.exit();
@@ -146,15 +151,12 @@ impl ProgramWriter<'_> {
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
+                self.note_packet();
                 self.count(Count::Seen, "seen");
-                self.set_in_progress(1);
                 RECORDS
             }
             ProgramRole::Second => {
-                let asm = &mut self.assembler;
-                asm.load(AccessSize::Double, R1, SCRATCH, IN_PROGRESS);
-                asm.note("in progress");
-                asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
+                self.skip_noted(end);
                 self.count(Count::Taken, "taken");
                 RECORDS + RECORD_LEN
             }
@@ -164,11 +166,47 @@ impl ProgramWriter<'_> {
         asm.calculate(AluOp::Add, RECORD, EbpfOperand::Number(record));
     }
 
-    fn set_in_progress(&mut self, value: i32) {
-        let value = EbpfOperand::Number(value);
-        self.assembler
-            .store(AccessSize::Double, SCRATCH, IN_PROGRESS, value);
-        self.assembler.note("in progress");
+    /// Notes that the first program was started for this packet.
+    fn note_packet(&mut self) {
+        let asm = &mut self.assembler;
+        let interrupts = asm.label();
+        let packet = EbpfOperand::Register(SKB);
+        asm.store(AccessSize::Double, SCRATCH, LATEST, packet);
+        asm.note("latest");
+        asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
+        asm.note("pending");
+        asm.copy(R2, EbpfOperand::Number(1));
+        asm.branch(
+            JumpCondition::AtMost,
+            R2,
+            EbpfOperand::Register(R1),
+            interrupts,
+        );
+        asm.store(AccessSize::Double, SCRATCH, PENDING, packet);
+        asm.note("pending");
+        asm.bind(interrupts);
+    }
+
+    /// Goes to the end where the first program was started for this packet.
+    fn skip_noted(&mut self, end: JumpLabel) {
+        let asm = &mut self.assembler;
+        let [pending, missed] = [(); 2].map(|()| asm.label());
+        let packet = EbpfOperand::Register(SKB);
+        asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
+        asm.note("pending");
+        asm.branch(JumpCondition::Equal, R1, packet, pending);
+        asm.load(AccessSize::Double, R1, SCRATCH, LATEST);
+        asm.note("latest");
+        asm.branch(JumpCondition::Equal, R1, packet, end);
+        // Always.
+        asm.copy(R1, EbpfOperand::Number(0));
+        asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), missed);
+        asm.bind(pending);
+        asm.copy(R1, EbpfOperand::Number(0));
+        asm.store(AccessSize::Double, SCRATCH, PENDING, EbpfOperand::Register(R1));
+        asm.note("pending");
+        asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
+        asm.bind(missed);
     }
 
     fn count(&mut self, count: Count, note: &'static str) {

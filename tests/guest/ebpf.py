@@ -154,18 +154,20 @@ def check_recursion(dwdump, out, scene):
 
     def captured():
         capture = Capture(dwdump, out / "recursion.pcapng", "-t", "64")
-        interrupt_captures(3)
+        interrupt_captures(2)
         misses = capture.numbers("recursion_misses")
         return capture.end(), misses
 
-    sums, misses = counted_exactly("recursion", captured)
-    # The first program was not started so often; the second has taken what is not lost.
-    missed = misses[0]
-    taken = missed - sums["lost"]
-    print(f"recursion: {missed} drops during the capture of another, of which the second program took {taken}; "
-          f"misses of each program: {misses}")
-    assert missed > 20, misses
-    assert taken > missed * 0.8, (missed, sums)
+    missed = taken = 0
+    for _ in range(10):
+        sums, misses = counted_exactly("recursion", captured)
+        # The first program was not started so often. What is not lost in a buffer either, the second took.
+        missed += misses[0]
+        taken += max(0, misses[0] - sums["lost"])
+        print(f"recursion: {missed} drops during the capture of another; the second program took {taken}")
+        if missed > 300:
+            break
+    assert missed > 50 and taken > missed / 2, (missed, taken)
 
     def overflow():
         capture = Capture(dwdump, out / "recursion.pcapng", "-b", "1")

@@ -19,6 +19,7 @@ class Ebpf(harness.SessionTest):
 
     @classmethod
     def setUpClass(cls):
+        tracepoint.IS_GUEST = True
         cls.scene = cls.enterClassContext(ebpf_scene.Scene())
         # In memory.
         cls.folder = pathlib.Path(tempfile.mkdtemp())
