@@ -33,7 +33,7 @@ pub enum Op {
     Length,
     /// Loads A from an offset in the message.
     Load(Size, u32),
-    /// Loads A from an offset behind X in the message.
+    /// Loads A from an offset after X in the message.
     LoadBehindX(Size, u32),
     /// Loads A from a memory word.
     Recall(Slot),
@@ -94,7 +94,7 @@ pub enum Condition {
     AnyBit,
 }
 
-/// An instruction, whose jump distances count from the instruction behind it.
+/// An instruction, whose jump distances count from the instruction after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instruction {
     Op(Op),

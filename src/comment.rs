@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_would_not_write_is_kept_as_a_note() {
+    fn a_comment_that_dwdump_would_not_write_is_kept_as_a_note() {
         let mut facts = ParsedComments::default();
         for comment in [
             "look here",

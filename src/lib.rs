@@ -27,18 +27,26 @@
 //! | question | file |
 //! |---|---|
 //! | What does a word of the filter, such as `saddr`, become? | `filter/primitive.rs` recognises it, `filter/address.rs` makes a `Primitive` of an address, `filter/program.rs` compiles it, `filter/predicate.rs` evaluates it |
-//! | Where is a fact of a drop described? | `record/fact.rs` |
+//! | Where does the part of the filter that the kernel runs come from? | `filter/kernel/mod.rs` and its folder; `run/kernel_filter.rs` attaches it |
+//! | Where is a fact of a drop described, and where would a new one go? | `record/fact.rs`; the source sets it, `net_dm/alert.rs` or `source/ebpf.rs` |
+//! | Where does an alert become an event? | `source/alerts.rs`, for live alerts and for those in files |
+//! | Where are the events of two sources put in order? | `source/merge.rs` |
+//! | Where are capture files parsed? | `source/savefile/reader.rs`, by `source/savefile/pcapng.rs` or `source/savefile/pcap.rs` |
 //! | Where are comments written and read back? | `comment.rs` |
+//! | Where are the line of a drop and its JSON written? | `sink/text.rs`, with the packet from `dissect/mod.rs`; `sink/json.rs` |
+//! | Where is a reason explained? | `reason/reasons.txt`, and `reason/functions.txt` for drops without a reason |
 //! | Where is a packet's link type inferred? | `packet/inference.rs` |
 //! | Where are the kernel's settings restored? | `net_dm/monitoring.rs` |
-//! | Where is loss reported? | `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file; `run/live.rs` asks the kernel for it |
+//! | Where is loss counted and reported? | `run/live.rs` adds that of NET_DM's queue (`net_dm/monitoring.rs`) to that of the sources (`source/sources.rs`), `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file |
 //! | Where is the module of a symbol found? | `symbol/mod.rs` completes it, `symbol/sent.rs` parses it |
 //! | Where does `--by flow` count? | `summary/group_key.rs` has the key, `summary/counts.rs` the counts, `run/summary.rs` the intervals |
 //! | Where is the live table drawn? | `table/draw.rs`; `run/table/` runs it |
-//! | Where does the hint below an error come from? | The error's own `hint()`, such as in `net_dm/control/refusal.rs`; `run/failure.rs` prints it; `cli/usage_error.rs` for the command line |
+//! | Where is a hint worded? | In the `hint()` of its error, such as in `net_dm/control/refusal.rs`, which `run/failure.rs` prints; `cli/usage_error.rs` for the command line, `filter/advice.rs` for a filter; beside its message in `run` |
+//! | Where would a new option go? | `cli/options.rs` has them all, `cli/options/command.rs` says which of them fit together, `extcap/options.rs` puts it into Wireshark's dialog |
 //! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
-//! | Where is the eBPF program made? | `ebpf/program.rs` and its folder, by `ebpf/assembler.rs` |
+//! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
+//! | Where is the eBPF program written? | `ebpf/program.rs` and its folder, with the instructions of `ebpf/assembler.rs`; `ebpf/tracer.rs` loads it |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
 //! | Where are Wireshark's fields made? | `wireshark/plugin.rs`, of the rows of `record/fact.rs` |
 //!
@@ -56,17 +64,18 @@
 //!    `net_dm::content` recognises messages that are not about packets, `net_dm::monitoring` starts and
 //!    ends monitoring, `net_dm::ownership` keeps the file that all dwdumps of a host share,
 //!    `net_dm::control` sends requests and explains refusals, `net_dm::socket` has the two sockets.
-//!    `ebpf` captures drops without it: `ebpf::btf` reads the layout of the kernel's structures,
+//!    `ebpf` captures drops without NET_DM: `ebpf::btf` parses the layout of the kernel's structures,
 //!    `ebpf::program` writes the program that the kernel runs at each drop, `ebpf::tracer` loads it and
-//!    reads its reports.
+//!    takes its reports.
 //! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
 //!    `bpf` that the kernel runs on a message.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source passes on [`source::Event`]s:
 //!    drops, or counts that the kernel made itself. `source::Source` is the interface between an event
 //!    loop and a live source, and `source::net_dm` and `source::ebpf` implement it;
 //!    `source::sources` is the list of a run's sources, and `source::merge` orders their events by
-//!    time. [`source::savefile::Reader`] reads a capture file without I/O: its caller puts bytes in
-//!    and takes events out. Packets with equal comments share one parsed or written copy (`cache`).
+//!    time. [`source::savefile::Reader`] parses a capture file without I/O: its caller puts bytes in
+//!    and takes events out. `source::alerts` translates the drop monitor's alerts, live or in a file.
+//!    Packets with equal comments share one parsed or written copy (`cache`).
 //! 7. [`summary`]: counts drops by groups, in bounded memory.
 //! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
 //! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a

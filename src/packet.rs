@@ -47,7 +47,7 @@ pub(crate) fn be32(data: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes))
 }
 
-/// The payload of an Ethernet frame, behind its VLAN tags.
+/// The payload of an Ethernet frame, after its VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ethernet {
     /// The Ethernet type of the payload; for an LLC frame, its length.

@@ -182,14 +182,14 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Returns whether this program's file gives it more rights than its caller has (`AT_SECURE` of
+/// Returns whether the file of this program gives it more rights than its caller has (`AT_SECURE`,
 /// getauxval(3)).
 pub fn is_secure() -> bool {
     // SAFETY: the call reads what the kernel left in this process's memory, and changes nothing.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// Removes a variable of the environment. Only for the beginning, while there is one thread.
+/// Removes an environment variable. To be called at the start, while there is a single thread.
 pub fn forget_variable(name: &str) {
     // SAFETY: no other thread reads the environment: `main` calls this before it starts any.
     unsafe { std::env::remove_var(name) };

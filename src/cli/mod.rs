@@ -346,7 +346,7 @@ pub enum LinkChoice {
     Ethernet,
     /// IP packets only, without their link-layer header
     Raw,
-    /// Ethernet and raw IP behind a cooked header, without the destination MAC address
+    /// Ethernet and raw IP after a cooked header, without the destination MAC address
     Sll2,
 }
 

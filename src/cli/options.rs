@@ -30,7 +30,7 @@ use crate::summary::Grouping;
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
   dwdump -r drops.pcapng            show what was captured
   dwdump -w - | tshark -r -         watch drops in tshark, live
-  dwdump --summary                  count drops by place
+  dwdump --summary                  count drops by location
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
     duration: Option<Duration>,
 
-    /// Count drops by place every SECONDS [default: 1]; on a terminal, in a live table
+    /// Count drops by location every SECONDS [default: 1]; on a terminal, in a live table
     #[arg(
         long,
         value_name = "SECONDS",
@@ -80,7 +80,7 @@ pub(super) struct Arguments {
     #[arg(short = 'F', value_name = "FILE")]
     filter_file: Option<PathBuf>,
 
-    /// Print the filter as it was understood, and exit
+    /// Print the filter as dwdump understands it, and exit
     #[arg(short = 'd')]
     show_filter: bool,
 
@@ -88,7 +88,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     kernel_filter: bool,
 
-    /// Keep reports that are not packets too: netlink messages, data of local sockets
+    /// Keep drops that are not packets, too: netlink messages, data between local sockets
     #[arg(long)]
     all: bool,
 
@@ -128,7 +128,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Print more of each drop: address, module, interface, lengths
+    /// Print more about each drop: address, module, interface, lengths
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -178,7 +178,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, value_name = "TYPE")]
     link_type: Option<LinkChoice>,
 
-    /// Choose the comments of each packet: the facts, or their meaning too
+    /// Choose the comments on each packet: the facts, or also their meaning
     #[arg(
         long,
         value_enum,
@@ -197,7 +197,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     install_wireshark: bool,
 
-    /// Remove them and exit
+    /// Remove what --install-wireshark installed, and exit
     #[arg(long)]
     uninstall_wireshark: bool,
 
@@ -205,7 +205,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     system: bool,
 
-    /// Let the members of GROUP capture
+    /// With --system: let the members of GROUP capture in Wireshark
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 

@@ -26,7 +26,7 @@ fn captured(words: &str) -> Capture {
 }
 
 #[test]
-fn the_command_line_is_sound() {
+fn claps_own_check_of_the_command_line_passes() {
     command().debug_assert();
 }
 
@@ -49,7 +49,7 @@ fn the_c_tools_options_keep_their_meaning() {
 }
 
 #[test]
-fn tcpdumps_options_keep_theirs() {
+fn tcpdumps_options_keep_their_meaning() {
     let delivery = captured("-i eth0 -c 3 -U -w -").delivery;
     assert_eq!(delivery.selection.interface.as_deref(), Some("eth0"));
     assert_eq!(delivery.count, Some(3));
@@ -65,7 +65,7 @@ fn tcpdumps_options_keep_theirs() {
 }
 
 #[test]
-fn what_fingers_type_is_taken() {
+fn tcpdumps_habits_are_accepted() {
     for words in ["-n", "-nn", "-nnn", "-n -n"] {
         assert_eq!(captured(words), captured(""), "{words}");
     }
@@ -81,7 +81,7 @@ fn what_fingers_type_is_taken() {
 
 /// tcpdump's options that are others here, or none, each with what to type.
 #[test]
-fn what_fingers_type_in_vain_is_told_what_to_type() {
+fn tcpdumps_other_options_are_refused_with_what_to_type() {
     for (words, message, hint) in [
         ("-nnvvXSs0", "unknown option -X", "tshark"),
         ("-s0", "unknown option -0", "-t here"),
@@ -261,7 +261,7 @@ fn a_bad_value_is_refused_with_what_was_expected() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_with_both_meanings() {
+fn options_that_exclude_each_other_are_refused_with_both_meanings() {
     check(
         "--link-type x",
         "invalid value 'x' for --link-type",

@@ -119,7 +119,9 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
             "files are not rotated: `--duration SECONDS` or `-c N` ends one, \
              and a loop in the shell begins the next"
         }
-        "-Z" | "--relinquish-privileges" => "the user is never changed: leave it out",
+        "-Z" | "--relinquish-privileges" => {
+            "dwdump keeps the user that it was started as: leave it out"
+        }
         "-S" | "--absolute-tcp-sequence-numbers" => {
             "TCP's sequence numbers are absolute here: leave it out"
         }
@@ -133,7 +135,7 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
             "use the filters `inbound` and `outbound`: packets with an input interface, and without"
         }
         "-j" | "-J" | "--time-stamp-type" | "--list-time-stamp-types" => {
-            "times are those at which the kernel dropped the packet: leave it out"
+            "a time is always that of the drop: leave it out"
         }
         "--time-stamp-precision" | "--nanosecond-time-stamp-precision" => {
             "files always have nanoseconds; --nano shows them"

@@ -127,7 +127,7 @@ struct Around {
     /// The number of packets around it.
     depth: u8,
     /// True if faults are looked for. They are not in a packet that an ICMP error quotes, which was
-    /// cut, nor behind another fault.
+    /// cut, nor after another fault.
     is_judged: bool,
 }
 

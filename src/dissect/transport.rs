@@ -95,7 +95,7 @@ pub fn write_other(
             }
             _ => line.out.write_str("ESP")?,
         },
-        // RFC 4302, 2: the same, behind the next header's number, a length and two reserved bytes.
+        // RFC 4302, 2: the same, after the next header's number, a length and two reserved bytes.
         number::AUTHENTICATION => match (be32(data, 4), be32(data, 8)) {
             (Some(spi), Some(sequence)) => {
                 write!(line.out, "AH(spi={spi:#010x},seq={sequence:#x})")?;

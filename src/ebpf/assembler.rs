@@ -1,10 +1,10 @@
-//! Writes eBPF programs: instructions with labels, as bytes for the kernel (Documentation/bpf/standardization/instruction-set.rst)
-//! and as a listing for people.
+//! Assembles eBPF programs from instructions and labels, as bytes for the kernel
+//! (Documentation/bpf/standardization/instruction-set.rst) and as a listing for people.
 
 use std::fmt;
 
-/// One of the machine's registers. 0 takes results, 1 to 5 are arguments and do not survive a call, 6
-/// to 9 do, 10 is the stack's end.
+/// A register. 0 holds results; 1 to 5 hold arguments and do not survive a call; 6 to 9 do; 10 points to
+/// the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register(pub u8);
 
@@ -90,9 +90,9 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
-    /// A number of 64 bits; takes the room of two instructions.
+    /// A number of 64 bits; takes the space of two instructions.
     Number(Register, u64),
-    /// A map's address; takes the room of two instructions.
+    /// A map's address; takes the space of two instructions.
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
@@ -100,7 +100,7 @@ enum EbpfInstruction {
 }
 
 impl EbpfInstruction {
-    /// Instructions of the kernel's that it takes.
+    /// Returns the number of the kernel's instructions that it takes.
     fn len(self) -> usize {
         match self {
             Self::Number(..) | Self::Map(..) => 2,
@@ -118,7 +118,7 @@ pub struct ProgramAssembler {
 }
 
 impl ProgramAssembler {
-    /// Makes a label, which is bound later.
+    /// Creates a label, which has to be bound later.
     pub fn label(&mut self) -> JumpLabel {
         self.labels.push(None);
         JumpLabel(self.labels.len() - 1)
@@ -130,7 +130,7 @@ impl ProgramAssembler {
         self.labels[label.0] = Some(self.ops.len());
     }
 
-    /// Names what the last instruction was for, in the listing.
+    /// Sets the comment of the last instruction in the listing.
     pub fn note(&mut self, note: &'static str) {
         if let Some((_, last)) = self.ops.last_mut() {
             *last = note;
@@ -196,8 +196,8 @@ impl ProgramAssembler {
     ///
     /// # Panics
     ///
-    /// If a label was never bound: a mistake in the program, which
-    /// is the same on every kernel but for its offsets.
+    /// If a label was never bound: a mistake in this crate, which any test finds, because the programs for
+    /// different kernels differ only in offsets.
     pub fn finish(self) -> EbpfProgram {
         let mut at = vec![0];
         for (op, _) in &self.ops {
@@ -248,8 +248,7 @@ mod code {
 }
 
 impl EbpfProgram {
-    /// Returns the instructions as the kernel takes them (`struct bpf_insn`). `fd` says each map's file
-    /// descriptor.
+    /// Encodes the instructions for the kernel (`struct bpf_insn`). `fd` returns a map's file descriptor.
     pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
         let mut encoded = Vec::new();
         for &Placed { op, at, target, .. } in &self.0 {
@@ -308,7 +307,7 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, number: i32) -> u64 {
     u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
 }
 
-/// A load of 64 bits: the upper half stands in a second instruction.
+/// Encodes a load of 64 bits. The upper half is in a second instruction.
 fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     let [low, high] = [value as u32, (value >> 32) as u32].map(u32::cast_signed);
@@ -320,7 +319,8 @@ fn long(to: Register, from: u8, value: u64) -> [u64; 2] {
 }
 
 impl EbpfOperand {
-    /// The bit that tells a register from a number, and either of them.
+    /// Returns the bit that distinguishes a register from a number, then the register and the number, of
+    /// which the other one is 0.
     fn encode(self) -> (u8, u8, i32) {
         match self {
             Self::Register(register) => (code::REGISTER, register.0, 0),
@@ -387,7 +387,7 @@ impl JumpCondition {
     }
 }
 
-/// One instruction a line, numbered, in the notation of bpftool, with what it is for behind it.
+/// Writes one numbered instruction a line, in the notation of bpftool, with its comment.
 impl fmt::Display for EbpfProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for placed in &self.0 {

@@ -1,8 +1,8 @@
-//! Reads BTF, the kernel's description of its own types (Documentation/bpf/btf.rst): where the members of
-//! a structure are, the values of enumerations, the number of a tracepoint's arguments.
+//! Parses BTF, the kernel's description of its own types (Documentation/bpf/btf.rst): the offsets of
+//! structure members, the values of enumerations, the number of a tracepoint's arguments.
 //!
-//! The bytes come from `/sys/kernel/btf`, but nothing is taken on trust: any bytes give an answer or an
-//! error, and every search has a bound.
+//! The bytes come from `/sys/kernel/btf`, but they are not trusted: any bytes give a result or an error,
+//! and every search is bounded.
 
 use std::ops::Range;
 
@@ -57,8 +57,8 @@ pub enum BtfError {
     /// The magic number is missing, or is another byte order's.
     #[error("this is not BTF of this machine's byte order")]
     Magic,
-    /// A section or a type ends behind the bytes.
-    #[error("BTF is cut off")]
+    /// A section or a type is longer than the bytes that are there.
+    #[error("BTF is truncated")]
     Cut,
     /// A kind whose length is unknown.
     #[error("BTF has a type of the unknown kind {0}")]
@@ -143,7 +143,8 @@ impl<'a> Btf<'a> {
         found.map(|found| found.id)
     }
 
-    /// Returns the member at a path (`nd_net.net`), looked for through members without a name.
+    /// Returns the member at a path (`nd_net.net`). The members of anonymous structures and unions count as
+    /// those of the structure around them, as in C.
     pub fn member(&self, of: TypeId, path: &str) -> Option<Member> {
         let mut budget = MAX_MEMBERS;
         let mut place = Member { offset: 0, size: 0 };
@@ -160,8 +161,8 @@ impl<'a> Btf<'a> {
         Some(place)
     }
 
-    /// Returns how many arguments a tracepoint hands to its programs: those of the prototype behind
-    /// `btf_trace_NAME`, without the first.
+    /// Returns the number of arguments that a tracepoint passes to its programs: those of the prototype
+    /// after `btf_trace_NAME`, without the first.
     pub fn tracepoint_arguments(&self, tracepoint: TypeId) -> Option<usize> {
         let pointer = self.resolve(tracepoint)?;
         let prototype = self.resolve(TypeId(pointer.reference()))?;
@@ -169,8 +170,8 @@ impl<'a> Btf<'a> {
         prototype.members().checked_sub(1).filter(|_| is_prototype)
     }
 
-    /// Hands on the name of each own enumeration, and the name and value of each of its members.
-    /// Values of more than 32 bits are left out.
+    /// Calls `take` with each enumerator, except of the base: the name of the enumeration, the name and the
+    /// value. Values of more than 32 bits are left out.
     pub fn each_enumerator(&self, mut take: impl FnMut(&'a [u8], &'a [u8], u32)) {
         for one in self.own() {
             let len = match one.kind() {
@@ -257,7 +258,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Returns the type after typedefs and qualifiers.
     fn resolve(&self, id: TypeId) -> Option<Type<'a>> {
         let mut one = self.get(id)?;
         for _ in 0..MAX_CHAIN {
@@ -286,7 +287,7 @@ impl<'a> Btf<'a> {
         all.filter_map(|(id, &at)| Type::new(self.types, at as usize, TypeId(id)))
     }
 
-    /// `void` has no bytes.
+    /// Returns the number of the first type in `types`. `void`, number 0, is in none.
     fn first_id(&self) -> u32 {
         let count = |base: &Btf<'_>| u32::try_from(base.positions.len()).unwrap_or(u32::MAX);
         self.base.map_or(0, count).saturating_add(1)
@@ -304,7 +305,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// `struct btf_type` and what its kind adds.
+/// `struct btf_type`, and the data that its kind adds.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     id: TypeId,
@@ -353,7 +354,7 @@ fn members_of(info: u32) -> usize {
     (info & 0xffff) as usize
 }
 
-/// Bytes behind `struct btf_type`; `None` where the kind is unknown.
+/// Returns the length of the data after `struct btf_type`; `None` for an unknown kind.
 fn added_len(info: u32) -> Option<usize> {
     Some(match kind_of(info) {
         kind::INT | kind::VARIABLE | kind::DECLARATION_TAG => 4,

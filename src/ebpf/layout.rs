@@ -1,5 +1,5 @@
-//! Finds the places of what the program reads from the running kernel: offsets of the members of its structures,
-//! from BTF, and the tracepoint that the program is attached to.
+//! Looks up in BTF what a program needs of the running kernel: the offsets of the structure members that it
+//! reads, and the tracepoint that it is attached to.
 
 use super::assembler::AccessSize;
 use super::btf::{Btf, NamedKind, TypeId};
@@ -61,7 +61,7 @@ pub enum LayoutError {
     #[error("this kernel's BTF has no {0} of the expected size")]
     NoMember(&'static str),
     /// The tracepoint has another number of arguments.
-    #[error("the tracepoint skb:kfree_skb of this kernel has {0} arguments, and no drop reason")]
+    #[error("this kernel's tracepoint skb:kfree_skb has {0} arguments, without the drop reason")]
     Arguments(usize),
 }
 

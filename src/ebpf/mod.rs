@@ -1,10 +1,12 @@
-//! Captures drops with eBPF: a program at the tracepoint `skb:kfree_skb`, which is what the drop monitor
-//! itself listens to. It sees what the drop monitor skips, too: packets without a link-layer header.
+//! Captures drops with eBPF: programs at the tracepoint `skb:kfree_skb`, from which the drop monitor
+//! learns of drops, too. They also report packets that the drop monitor skips: those without a
+//! link-layer header.
 //!
-//! [`btf`] reads the kernel's description of its own types, `layout` finds what the program needs in it,
-//! `assembler` and `program` write the program for exactly this kernel: no compiler, no object file.
-//! [`tracer`] loads it and reads what it writes, a [`report`] for each drop, from the [`ring`] of each
-//! CPU. [`reasons`] has the names of drop reasons.
+//! [`btf`] parses the kernel's description of its own types, and `layout` looks up the offsets of
+//! structure members in it. With these, [`program`] writes the programs for exactly this kernel, by
+//! means of `assembler`: neither a compiler nor an object file is needed. [`tracer`] loads them and takes
+//! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses. [`reasons`]
+//! has the names of drop reasons.
 
 mod assembler;
 pub mod btf;
@@ -15,7 +17,7 @@ pub mod report;
 mod ring;
 pub mod tracer;
 
-/// The kernel's BTF. Those of its modules are beside it.
+/// The file of the kernel's BTF. Those of its modules are in the same folder.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 #[cfg(test)]

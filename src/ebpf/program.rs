@@ -21,18 +21,19 @@ use super::assembler::{
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
 
-/// Which of the two programs.
+/// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramRole {
-    /// It captures every drop that it is started for.
+    /// The one that captures every drop for which the kernel starts it.
     First,
-    /// It captures what the first one is not started for, because that is in progress on the same CPU.
+    /// The one that captures the drops for which the first is not started, because that is in progress on the
+    /// same CPU.
     Second,
 }
 
-/// The most bytes of a record behind its header: a perf record's length has 16 bits.
+/// The most bytes of a record after its header: a perf record's length has 16 bits.
 pub const MAX_DATA_LEN: u32 = 64_000;
-/// The most bytes that are copied from in front of `skb->data`: headers, those of tunnels too.
+/// The most bytes that are copied from before `skb->data`: headers, including those of tunnels.
 const MAX_HEADERS_LEN: i32 = 1024;
 
 /// A count that a program keeps for its CPU.
@@ -42,14 +43,14 @@ pub enum Count {
     Seen,
     /// Drops that the second program captured.
     Taken,
-    /// Records of the first program that found no room.
+    /// Records of the first program that did not fit into the buffer.
     FirstLost,
-    /// Records of the second program that found no room.
+    /// Records of the second program that did not fit into the buffer.
     SecondLost,
 }
 
 impl Count {
-    /// Its offset in the scratch map's value; each has 8 bytes.
+    /// Returns its offset in a value of the scratch map; each has 8 bytes.
     pub const fn offset(self) -> u8 {
         match self {
             Self::Seen => 0,
@@ -65,11 +66,16 @@ impl Count {
 const PENDING: i16 = 32;
 /// The offset of the other note: the packet that the first program was started for last.
 const LATEST: i16 = 56;
-/// The offset of the records: behind the counts, which have a cache line.
-const RECORDS: i32 = 64;
-/// Bytes of the place for one record.
+/// The offset of the number of drops that had been seen when [`PENDING`] was written.
+const PENDING_SINCE: i16 = 64;
+/// The most drops in one interrupt. A note that is older is one that the second program never looked for,
+/// because it was in progress itself.
+const MAX_INTERRUPTION: i32 = 1 << 16;
+/// The offset of the records: after counts and notes, which have two cache lines of their own.
+const RECORDS: i32 = 128;
+/// The size of the place for one record, in bytes.
 const RECORD_LEN: i32 = MAX_HEADERS_LEN + 128;
-/// Bytes of the scratch map's value, of which each CPU has one.
+/// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= 128);
 
@@ -85,17 +91,17 @@ const SKB: Register = Register(6);
 const CONTEXT: Register = Register(7);
 /// This CPU's value of the scratch map.
 const SCRATCH: Register = Register(8);
-/// The record that is made.
+/// The record that is being written.
 const RECORD: Register = Register(9);
 const STACK: Register = Register(10);
 
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-/// What the programs capture, and how much of it.
+/// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
-    /// Bytes of each frame; never more than [`MAX_DATA_LEN`].
+    /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
 }
 
@@ -131,7 +137,7 @@ impl ProgramWriter<'_> {
         self.assembler.exit();
     }
 
-    /// The packet and this CPU's place.
+    /// Loads the packet's address, and finds this CPU's value of the scratch map.
     fn find_scratch(&mut self, end: JumpLabel) {
         let asm = &mut self.assembler;
         asm.copy(CONTEXT, EbpfOperand::Register(R1));
@@ -147,12 +153,11 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Counts the drop, unless it is the other program's.
+    /// Counts the drop, or ends if the other program captures it.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
-                self.note_packet();
-                self.count(Count::Seen, "seen");
+                self.count_and_note();
                 RECORDS
             }
             ProgramRole::Second => {
@@ -166,24 +171,31 @@ impl ProgramWriter<'_> {
         asm.calculate(AluOp::Add, RECORD, EbpfOperand::Number(record));
     }
 
-    /// Notes that the first program was started for this packet.
-    fn note_packet(&mut self) {
-        let asm = &mut self.assembler;
-        let interrupts = asm.label();
+    /// Counts the drop, and notes that the first program was started for this packet.
+    fn count_and_note(&mut self) {
         let packet = EbpfOperand::Register(SKB);
-        asm.store(AccessSize::Double, SCRATCH, LATEST, packet);
-        asm.note("latest");
-        asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
+        self.assembler
+            .store(AccessSize::Double, SCRATCH, LATEST, packet);
+        self.assembler.note("latest");
+        // Left in r1.
+        self.count(Count::Seen, "seen");
+        let asm = &mut self.assembler;
+        let [free, interrupts] = [(); 2].map(|()| asm.label());
+        asm.load(AccessSize::Double, R2, SCRATCH, PENDING);
         asm.note("pending");
-        asm.copy(R2, EbpfOperand::Number(1));
-        asm.branch(
-            JumpCondition::AtMost,
-            R2,
-            EbpfOperand::Register(R1),
-            interrupts,
-        );
+        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), free);
+        asm.load(AccessSize::Double, R2, SCRATCH, PENDING_SINCE);
+        asm.note("pending since");
+        asm.copy(R3, EbpfOperand::Register(R1));
+        asm.calculate(AluOp::Subtract, R3, EbpfOperand::Register(R2));
+        let limit = EbpfOperand::Number(MAX_INTERRUPTION);
+        asm.branch(JumpCondition::AtMost, R3, limit, interrupts);
+        asm.bind(free);
         asm.store(AccessSize::Double, SCRATCH, PENDING, packet);
         asm.note("pending");
+        let seen = EbpfOperand::Register(R1);
+        asm.store(AccessSize::Double, SCRATCH, PENDING_SINCE, seen);
+        asm.note("pending since");
         asm.bind(interrupts);
     }
 
@@ -223,7 +235,7 @@ impl ProgramWriter<'_> {
         );
     }
 
-    /// Hands the record and the packet's bytes to the perf buffer of this CPU.
+    /// Writes the record and the packet's bytes to the perf buffer of this CPU.
     fn output(&mut self, role: ProgramRole) {
         let asm = &mut self.assembler;
         let sent = asm.label();

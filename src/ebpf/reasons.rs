@@ -1,5 +1,5 @@
-//! Names of drop reasons, from the enumerations of the kernel and of its modules. Numbers move between
-//! kernels, so there is no table of our own.
+//! Names of drop reasons, from the enumerations of the kernel and of its modules. The numbers differ
+//! between kernels, so dwdump has no table of its own.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,14 +18,14 @@ const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 /// Parts of the names of other enumerations of reasons: `ovs_drop_reason`, `mac80211_drop_reason`,
 /// `ieee80211_rx_result`.
 const OTHERS: [&[u8]; 2] = [b"drop_reason", b"rx_result"];
-/// The bits of a number that name its subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT`): 0 is the kernel itself.
+/// The bit from which on a number names its subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT`): 0 is the kernel itself.
 const SUBSYSTEM_SHIFT: u32 = 16;
 /// The shortest time between two searches of the modules for the same number.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The names of the running kernel's reasons.
 pub struct Reasons {
-    /// A number that was met and has no name is its own.
+    /// A number that was looked up without success is here with itself as its name.
     names: HashMap<u32, Box<[u8]>, RandomState>,
     /// The time from which the modules may be searched again for a number that was met before.
     next_look: Instant,
@@ -34,7 +34,7 @@ pub struct Reasons {
 }
 
 impl Reasons {
-    /// Takes the names from the kernel's BTF and its modules'.
+    /// Reads the names from the BTF of the kernel and of its modules.
     pub fn new(vmlinux: &Btf<'_>) -> Self {
         let mut reasons = Self {
             folder: Path::new(VMLINUX).parent(),
@@ -45,7 +45,7 @@ impl Reasons {
         reasons
     }
 
-    /// Has no names, and finds none by itself.
+    /// Creates a table without names, which finds none by itself.
     pub fn empty() -> Self {
         Self {
             names: HashMap::default(),
@@ -54,9 +54,10 @@ impl Reasons {
         }
     }
 
-    /// Returns the name of a number, without the prefix of the kernel's own. A number without a name, of
-    /// a module that has been loaded since, perhaps, has the modules looked through again: at once when it
-    /// is met first, and then from time to time. It is its own name (`0x30007`) where that does not help.
+    /// Returns the name of a number, without the prefix that the kernel's own names have. For an unknown
+    /// number the modules are searched again, because one may have been loaded since: at once when the number
+    /// is met first, and then from time to time. If it has no name there either, it is written as a number
+    /// (`0x30007`).
     pub fn name(&mut self, number: u32) -> &[u8] {
         if self.is_known(number) {
             return &self.names[&number];
@@ -101,7 +102,7 @@ impl Reasons {
         }
     }
 
-    /// Takes the names of the kernel or of a module.
+    /// Adds the names in the BTF of the kernel or of a module.
     pub fn learn(&mut self, btf: &Btf<'_>) {
         btf.each_enumerator(|enumeration, name, number| {
             let is_core = enumeration == CORE;
@@ -109,7 +110,7 @@ impl Reasons {
                 let contains = |part: &&[u8]| memchr::memmem::find(enumeration, part).is_some();
                 number >> SUBSYSTEM_SHIFT != 0 && OTHERS.iter().any(contains)
             };
-            // `___RX_DROP_UNUSABLE` and its like only count.
+            // `___RX_DROP_UNUSABLE` and its like are no reasons, but mark where a range begins.
             if name.starts_with(b"_") || !(is_core || is_other()) {
                 return;
             }

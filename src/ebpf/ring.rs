@@ -1,13 +1,13 @@
-//! Reads the records of a perf buffer (`struct perf_event_header`, linux/perf_event.h), which goes on at
-//! the beginning of its memory where it reaches the end.
+//! Parses the records of a perf buffer (`struct perf_event_header`, linux/perf_event.h). The buffer is a
+//! ring: a record that reaches the end of its memory continues at the beginning.
 
 use super::report;
 
-/// The types of records that there are (`PERF_RECORD_`).
+/// The type of a record that a program wrote (`PERF_RECORD_SAMPLE`).
 const SAMPLE: u32 = 9;
 /// Bytes of a record's header: type, misc, size.
 const HEADER_LEN: usize = 8;
-/// Bytes in front of a sample's data: the header, and the data's length.
+/// Bytes before a sample's data: the header, and the data's length.
 const DATA_AT: usize = HEADER_LEN + 4;
 
 /// The records that wait in a buffer.
@@ -20,7 +20,7 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Reads waiting bytes, which begin with a record.
+    /// Creates a reader of the waiting bytes, which begin with a record.
     pub fn new(pieces: [&'a [u8]; 2]) -> Self {
         Self {
             pieces,
@@ -29,8 +29,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Returns the time of the next report, after skipping what is none. Bytes that cannot be a record
-    /// are skipped to the end.
+    /// Returns the time of the next report, and skips other records before it. If the next bytes cannot be
+    /// a record, all are skipped.
     pub fn peek(&mut self) -> Option<u64> {
         loop {
             let (kind, len) = self.record()?;
@@ -40,13 +40,13 @@ impl<'a> Records<'a> {
             {
                 return Some(u64::from_ne_bytes(bytes));
             }
-            // Records that were lost are counted by the program itself.
+            // Another type, such as the kernel's own count of lost records, which the program counts, too.
             self.damaged += u64::from(kind == SAMPLE);
             self.at += len;
         }
     }
 
-    /// Takes the next report. It is copied into `joined` where it goes on at the memory's beginning.
+    /// Takes the next report. It is copied into `joined` if it continues at the beginning of the memory.
     pub fn take<'j>(&mut self, joined: &'j mut Vec<u8>) -> Option<&'j [u8]>
     where
         'a: 'j,
@@ -68,17 +68,17 @@ impl<'a> Records<'a> {
         Some(joined)
     }
 
-    /// Returns the bytes that were taken or skipped.
+    /// Returns the number of bytes that were taken or skipped.
     pub fn taken(&self) -> usize {
         self.at
     }
 
-    /// Returns how many records could not be read.
+    /// Returns the number of records that could not be decoded.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// The type and the length of the next record, all of which waits.
+    /// Returns the type and the length of the next record. A length that exceeds the waiting bytes is damage.
     fn record(&mut self) -> Option<(u32, usize)> {
         let waiting = self.pieces[0].len() + self.pieces[1].len();
         let header = self.copy(self.at)?;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A sample of the time and so many bytes behind the report's header.
+    /// A sample of the time and so many bytes after the report's header.
     fn sample(time: u64, more: usize) -> Vec<u8> {
         let mut data = time.to_ne_bytes().to_vec();
         data.resize(report::HEADER_LEN + more, u8::try_from(time).unwrap());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_may_go_on_at_the_beginning_of_the_memory() {
+    fn a_record_may_continue_at_the_beginning_of_the_memory() {
         let bytes = [sample(1, 60), sample(2, 8), sample(3, 100)].concat();
         let expected = [(1, 132), (2, 84), (3, 172)];
         for split in 0..=bytes.len() {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_length_ends_what_is_read() {
+    fn an_impossible_length_ends_the_reading() {
         for len in [0_u16, 7, 500] {
             let mut bytes = [sample(1, 4), sample(2, 4)].concat();
             let second = bytes.len() / 2;

@@ -1,5 +1,4 @@
-//! The programs at work: loads and attaches them, reads their records in the order of time, and counts
-//! what was lost.
+//! Loads and attaches the programs, reads their reports in order of time, and counts the lost drops.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,17 +22,17 @@ use super::ring::Records;
 use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
 use crate::sys::perf::{PerfBuffer, page_size};
 
-/// The least bytes of a CPU's buffer: a power of two that holds more than two of the largest records.
+/// The minimum size of a CPU's buffer, in bytes: a power of two with room for two of the largest records.
 const MIN_BUFFER_BYTES: usize = 256 * 1024;
-/// And the most, by default.
+/// The default maximum of a CPU's buffer, in bytes.
 const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
-/// All buffers, by default, where each has more than the least.
+/// The default maximum of all buffers together, in bytes, unless their minimum is more.
 const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
-/// Records until whoever waits is woken: a wake-up costs as much as a dozen records.
+/// The number of records that wake this process: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
-/// Reports that are handed on before their room is given back.
+/// The most reports that are passed on before the kernel gets their space back.
 const BATCH: usize = 1024;
-/// A program ends within microseconds, so whatever is older than this has been written, on every CPU.
+/// The age from which on all reports have been written, on every CPU: a program ends within microseconds.
 const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
@@ -42,14 +41,14 @@ pub enum TracerError {
     /// The kernel's BTF cannot be read.
     #[error("cannot read {VMLINUX}")]
     NoBtf(#[source] io::Error),
-    /// Nor understood.
-    #[error("cannot understand {VMLINUX}")]
+    /// The kernel's BTF cannot be parsed.
+    #[error("cannot parse {VMLINUX}")]
     Btf(#[from] BtfError),
-    /// The kernel lacks what the program reads.
+    /// The kernel's structures lack something that the program reads.
     #[error("cannot write an eBPF program for this kernel")]
     Layout(#[from] LayoutError),
     /// The kernel refuses a map.
-    #[error("cannot make an eBPF map")]
+    #[error("cannot create an eBPF map")]
     Map(#[source] io::Error),
     /// The kernel refuses the program.
     #[error("cannot load the eBPF program{}", behind_colon(.log))]
@@ -57,14 +56,14 @@ pub enum TracerError {
         /// The kernel's error.
         #[source]
         error: io::Error,
-        /// The verifier's last line, where it said something.
+        /// The last line of the verifier's log; empty if there is none.
         log: String,
     },
     /// The kernel refuses a buffer.
-    #[error("cannot make a perf buffer")]
+    #[error("cannot create a perf buffer")]
     Buffer(#[source] io::Error),
     /// The user may not lock even the least buffers in memory.
-    #[error("cannot make a perf buffer: this user may not lock as much memory")]
+    #[error("cannot create a perf buffer: this user may not lock as much memory")]
     Locked,
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
@@ -80,7 +79,7 @@ fn behind_colon(log: &str) -> String {
 }
 
 impl TracerError {
-    /// Says what to do about it.
+    /// Returns advice for the user, where there is some.
     pub fn hint(&self) -> Option<&'static str> {
         let refused = match self {
             Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -98,8 +97,14 @@ impl TracerError {
         };
         if is_confidential() {
             return Some(
-                "the kernel's lockdown is `confidentiality`, which forbids programs that read its memory: \
-                 --source netdm works there",
+                "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
+                 --source netdm still works",
+            );
+        }
+        if refused == Some(libc::EACCES) && matches!(self, Self::Buffer(_)) && is_paranoid() {
+            return Some(
+                "this kernel's sysctl kernel.perf_event_paranoid is 3 or more, so perf buffers need \
+                 CAP_SYS_ADMIN: 2 is enough",
             );
         }
         matches!(refused, Some(libc::EPERM | libc::EACCES)).then(|| {
@@ -109,7 +114,7 @@ impl TracerError {
     }
 }
 
-/// Names the capabilities that are missing, of those that eBPF needs.
+/// Returns the hint that names the missing ones of the capabilities that eBPF needs.
 fn hint_for(effective: CapabilitySet) -> &'static str {
     let has = |capability| effective.intersects(capability | CapabilitySet::SYS_ADMIN);
     match (has(CapabilitySet::BPF), has(CapabilitySet::PERFMON)) {
@@ -122,6 +127,13 @@ fn hint_for(effective: CapabilitySet) -> &'static str {
     }
 }
 
+/// Returns whether perf buffers are for CAP_SYS_ADMIN alone: the default of Debian's kernels, and of their
+/// descendants'.
+fn is_paranoid() -> bool {
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    level.trim().parse().is_ok_and(|level: i32| level > 2)
+}
+
 /// Returns whether the kernel is locked down against reading its memory (kernel_lockdown(7)).
 fn is_confidential() -> bool {
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown");
@@ -131,41 +143,41 @@ fn is_confidential() -> bool {
 /// The settings of the programs and their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracerSettings {
-    /// What the programs capture.
+    /// The settings of the programs themselves.
     pub program: ProgramSettings,
-    /// Bytes of all buffers together; `None`: as many as serve most floods.
+    /// The size of all buffers together, in bytes; `None` chooses one that is enough for most floods.
     pub buffer_bytes: Option<usize>,
-    /// Bytes of this machine's memory that they may take.
+    /// The memory that a chosen size may take, in bytes.
     pub memory: usize,
 }
 
-/// Which reports are taken.
+/// The reports to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Those of drops before this time of the monotonic clock, less what a CPU may be late.
+    /// Those that are certainly complete at this time of the monotonic clock.
     Time(u64),
-    /// All.
+    /// All, because no program runs any more.
     End,
 }
 
-/// The programs, attached.
+/// The attached programs, and the buffers that they write to.
 pub struct Tracer {
-    /// Those that are attached, until they are closed.
+    /// The attachments of the programs; closing one detaches its program.
     links: Vec<OwnedFd>,
     first: OwnedFd,
     _second: OwnedFd,
     scratch: ArrayMap,
-    /// The kernel takes the buffers out of it when it is closed.
+    /// Kept open, because the kernel removes the buffers from it when it is closed.
     _map: PerfEventArray,
     cpus: u32,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
-    /// A record that goes on at its buffer's beginning, in one piece.
+    /// A copy of the last record that continued at the beginning of its buffer.
     joined: Vec<u8>,
     damaged: u64,
     /// Bytes of all buffers together.
     pub buffer_bytes: usize,
-    /// The kernel granted less than was wanted.
+    /// The kernel allowed smaller buffers than were asked for.
     pub is_small: bool,
 }
 
@@ -197,7 +209,8 @@ impl Tracer {
             }
         };
         let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
-        // The first program comes first: it has ended for a drop when the second one looks.
+        // The kernel runs programs in the order of their attachment. So the first one has noted a drop before
+        // the second one is started for it.
         let attach =
             |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
         let links = vec![attach(&first)?, attach(&second)?];
@@ -219,8 +232,8 @@ impl Tracer {
         Ok((tracer, reasons))
     }
 
-    /// Hands on some of the waiting reports, in the order of time, and returns how many. A report that came
-    /// while another was being written may come before it.
+    /// Passes on some of the waiting reports in order of time, and returns their number. The report of a
+    /// drop in an interrupt may come before that of the drop whose capture it interrupted.
     pub fn take<B>(
         &mut self,
         until: Until,
@@ -267,16 +280,17 @@ impl Tracer {
         ControlFlow::Continue(count)
     }
 
-    /// Detaches the programs, and returns when none runs any more: what they wrote can still be taken.
+    /// Detaches the programs, and waits until none is running. Their reports can still be taken.
     pub fn detach(&mut self) {
         if !self.links.is_empty() {
-            self.links.clear();
+            // The second program first: without the first one, it would take every drop for its own.
+            while self.links.pop().is_some() {}
             bpf::wait_for_programs();
         }
     }
 
-    /// Returns how many drops were lost so far: those whose records found no room, and those in an
-    /// interrupt at which neither program could be started.
+    /// Returns the number of drops that were lost so far: those whose records did not fit into a buffer, and
+    /// those in an interrupt for which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
         let missed = bpf::recursion_misses(self.first.as_fd())?;
         let mut value = Vec::new();
@@ -292,17 +306,17 @@ impl Tracer {
             lost += count(Count::FirstLost) + count(Count::SecondLost);
             taken += count(Count::Taken);
         }
-        // While it runs, the two numbers are not of the same moment.
+        // The two numbers are not read at the same moment.
         Ok(lost + missed.saturating_sub(taken))
     }
 
-    /// Returns how many records could not be read.
+    /// Returns the number of records that could not be decoded.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 }
 
-/// Ready when about a thousand records wait in a buffer.
+/// A descriptor that is readable when about a thousand records wait in a buffer.
 impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.0.as_fd()
@@ -323,7 +337,7 @@ fn load(
     let code = program(layout, role, settings).encode(fd);
     let tracepoint = layout.tracepoint.0;
     bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
-        // Once more, for the verifier's words.
+        // A second attempt tells why: the log takes a megabyte.
         let mut log = vec![0; 1 << 20];
         let _ = bpf::load_tracing(&code, tracepoint, &mut log);
         TracerError::Load {
@@ -333,7 +347,7 @@ fn load(
     })
 }
 
-/// The last line of the verifier's that is no statistics.
+/// Returns the last line of the verifier's log that is not statistics.
 fn last_line(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
     let mut lines = text.lines().rev().map(str::trim);
@@ -341,7 +355,7 @@ fn last_line(log: &[u8]) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-/// A buffer for each CPU that is online. What is dropped on a CPU that comes later is counted as lost.
+/// Creates a buffer for each CPU that is online. Drops on a CPU that comes online later are counted as lost.
 fn buffers(cpus: u32, pages: usize, map: &PerfEventArray) -> io::Result<Vec<PerfBuffer>> {
     let mut buffers = Vec::new();
     for cpu in 0..cpus {
@@ -365,7 +379,7 @@ fn wait_for(buffers: &[PerfBuffer]) -> io::Result<Epoll> {
     Ok(epoll)
 }
 
-/// Bytes of one CPU's buffer, a power of two.
+/// Returns the size of one CPU's buffer, in bytes: a power of two.
 fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
     let (all, most) = match wanted.buffer_bytes {
         Some(bytes) => (bytes, usize::MAX),
@@ -375,14 +389,14 @@ fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
     1 << part.ilog2()
 }
 
-/// The number of CPUs that are online.
+/// Returns the number of CPUs that are online.
 fn online_cpus() -> usize {
     let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN);
     let cpus = cpus.ok().flatten().and_then(|cpus| cpus.try_into().ok());
     cpus.unwrap_or(1)
 }
 
-/// One more than the largest number of a CPU that can be there.
+/// Returns one more than the largest possible CPU number.
 fn possible_cpus() -> u32 {
     // For instance `0-3`, or `0,2-3`.
     let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
@@ -445,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifiers_last_words_are_told() {
+    fn an_error_quotes_the_last_line_of_the_verifiers_log() {
         let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
         assert_eq!(last_line(log), "invalid access");
         assert_eq!(last_line(b"\0"), "");

@@ -22,7 +22,7 @@ pub fn interfaces() -> String {
     let _ = writeln!(
         text,
         "control {{number={LOGGER}}}{{type=button}}{{role=logger}}{{display=Log}}\
-         {{tooltip=What dwdump says of the capture}}"
+         {{tooltip=dwdump's messages about the capture}}"
     );
     text
 }

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_before_the_window_listens_comes_first() {
+    fn messages_from_before_the_window_listens_come_first() {
         let (_folder, mut window, output) = window();
         let mut stderr = Vec::new();
         window.show(Severity::Note, "one", &mut stderr);

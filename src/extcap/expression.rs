@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_of_ours_is_valid() {
+    fn a_filter_in_dwdumps_language_is_valid() {
         for text in [
             "",
             "saddr 10.10.2.4",

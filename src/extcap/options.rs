@@ -65,7 +65,7 @@ pub const ROWS: &[Row] = &[
     Row { name: USER, display: "User", tab: CONNECTION, entry: Entry::Text("as in ~/.ssh/config"),
           target: OptionTarget::Connection("The user on that host") },
     Row { name: PORT, display: "Port (0: default)", tab: CONNECTION, entry: Entry::Number("0,65535", "0"),
-          target: OptionTarget::Connection("The port of its SSH server; 0 takes the one of ~/.ssh/config, or 22") },
+          target: OptionTarget::Connection("The port of its SSH server; 0 means the one in ~/.ssh/config, or 22") },
     Row { name: KEY, display: "Key file", tab: CONNECTION, entry: Entry::File,
           target: OptionTarget::Connection("A private key; without one, those of the agent and of ~/.ssh are tried") },
     Row { name: PRIVILEGE, display: "Become root with", tab: CONNECTION, entry: Entry::Choice(&[
@@ -82,7 +82,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "origin", display: "Dropped by", tab: DROPS, entry: Entry::Choice(&[
               ("", "the kernel and devices"), ("sw", "the kernel"), ("hw", "devices")]),
           target: OptionTarget::CommandLine },
-    Row { name: "all", display: "Reports that are not packets, too", tab: DROPS, entry: Entry::Flag,
+    Row { name: "all", display: "Drops that are not packets, too", tab: DROPS, entry: Entry::Flag,
           target: OptionTarget::CommandLine },
 
     Row { name: "trunc", display: "Bytes of each packet (0: all)", tab: PACKETS, entry: Entry::Number("0,65527", "0"),
@@ -98,7 +98,7 @@ pub const ROWS: &[Row] = &[
 
     Row { name: "kernel-filter", display: "Filter in the kernel, too", tab: KERNEL, entry: Entry::Flag,
           target: OptionTarget::CommandLine },
-    Row { name: "passive", display: "Only join monitoring that is on", tab: KERNEL, entry: Entry::Flag,
+    Row { name: "passive", display: "Only listen to monitoring that is on", tab: KERNEL, entry: Entry::Flag,
           target: OptionTarget::CommandLine },
     Row { name: "limit", display: "Packets queued on each CPU", tab: KERNEL, entry: Entry::Text("up to 100000"),
           target: OptionTarget::CommandLine },

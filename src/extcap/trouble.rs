@@ -9,8 +9,8 @@ use crate::run::Failure;
 #[rustfmt::skip]
 const MEANINGS: &[(&str, &str, &str)] = &[
     ("REMOTE HOST IDENTIFICATION HAS CHANGED",
-     "the host key is not the one that it was",
-     "it may be another host: find out why, before `ssh-keygen -R HOST` forgets the old key"),
+     "the host key has changed",
+     "this may be another host: find out why it changed before you remove the old key (`ssh-keygen -R HOST`)"),
     ("Host key verification failed",
      "the host key is unknown",
      "type `ssh HOST` once in a terminal, and compare the key that it shows"),

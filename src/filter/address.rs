@@ -243,7 +243,7 @@ fn short_net(mut value: u32) -> Net {
     }
 }
 
-/// Takes the prefix length directly behind an address, such as `/8`.
+/// Takes the prefix length directly after an address, such as `/8`.
 fn prefix_length(input: &mut ParserInput<'_>, net: Net) -> Parsed<Option<u32>> {
     let most = match net {
         Net::V4 { .. } => 32,

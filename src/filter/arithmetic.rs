@@ -31,7 +31,7 @@ pub fn arithmetic(input: &mut ParserInput<'_>) -> Parsed<Arith> {
     Ok(rest(input, started)?.arith)
 }
 
-/// Parses the rest of the expression behind its first operand.
+/// Parses the rest of the expression after its first operand.
 pub fn rest<'i>(
     input: &mut ParserInput<'i>,
     started: PartialArith<'i>,
@@ -133,7 +133,7 @@ fn peek_operator(input: &mut ParserInput<'_>) -> Parsed<Option<(Operator, &'stat
     Ok(None)
 }
 
-/// Parses an operand: a number, a named constant, `len`, a load, or one of them behind `-` or in
+/// Parses an operand: a number, a named constant, `len`, a load, or one of them after `-` or in
 /// parentheses.
 pub fn operand<'i>(input: &mut ParserInput<'i>) -> Parsed<PartialArith<'i>> {
     let start = position(input)?;
@@ -257,7 +257,7 @@ pub fn opt_bare_number<'i>(input: &mut ParserInput<'i>) -> Parsed<Option<Partial
     }))
 }
 
-/// Parses `[offset]` or `[offset:width]` behind the protocol at `span`.
+/// Parses `[offset]` or `[offset:width]` after the protocol at `span`.
 pub fn load<'i>(
     input: &mut ParserInput<'i>,
     protocol: Protocol,

@@ -340,9 +340,9 @@ pub enum LoadBase {
     Ip6,
     Arp,
     Rarp,
-    /// The header behind IPv4, by its protocol number.
+    /// The header after IPv4, by its protocol number.
     Transport(u8),
-    /// ICMPv6 directly behind the IPv6 header.
+    /// ICMPv6 directly after the IPv6 header.
     Icmp6,
 }
 

@@ -220,7 +220,7 @@ fn write_ip_proto(f: &mut fmt::Formatter<'_>, family: Family, number: u8) -> fmt
     f.write_str(word)
 }
 
-/// A qualifier, with the blank behind it.
+/// A qualifier, with the blank after it.
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -231,7 +231,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// A qualifier, with the blank behind it.
+/// A qualifier, with the blank after it.
 impl fmt::Display for DirQualifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

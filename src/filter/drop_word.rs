@@ -1,4 +1,4 @@
-//! Parses the names behind the words for facts of the drop.
+//! Parses the names after the words for facts of the drop.
 
 use std::ops::Range;
 
@@ -100,7 +100,7 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
     if quoted == Quoted::No && plain.starts_with("!=") {
         return fail(
             span,
-            "expected a name, or `=` and a name: `not` stands before the word",
+            "expected a name, or `=` and a name: `not` goes before the word",
         );
     }
     if bytes.is_empty() {

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_at_the_end_is_one_caret_behind_it() {
+    fn a_missing_end_is_marked_by_a_caret_after_it() {
         let error = FilterError::new("expected x".into(), 3..3, "tcp");
         assert_eq!(
             error.to_string(),

@@ -44,7 +44,7 @@ fn announced<'a>(outer: &FramedPacket<'a>, at: usize, kind: u16) -> FramedPacket
     }
 }
 
-/// Returns the packet behind a GRE header.
+/// Returns the packet after a GRE header.
 fn behind_gre<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     let flags = GreFlags(outer.bytes.u16(at + gre::FLAGS)?);
     if !flags.is_plain() {
@@ -93,7 +93,7 @@ fn in_pppoe<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPack
     Some(Found(announced(outer, at + pppoe::LEN, kind)))
 }
 
-/// Returns the packet behind the bottom of the label stack, where only the version of IP tells its type.
+/// Returns the packet after the bottom of the label stack, where only the version of IP tells its type.
 fn behind_labels<'a>(outer: &FramedPacket<'a>, at: usize) -> Option<Lookup<FramedPacket<'a>>> {
     for label in 0..MAX_LABELS {
         let entry = at + label * mpls::LEN;

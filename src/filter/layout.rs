@@ -146,7 +146,7 @@ impl HeaderLayout {
         })
     }
 
-    /// Returns the Ethernet type behind MPLS labels. Behind the bottom of the stack (RFC 3032, 2.1)
+    /// Returns the Ethernet type after MPLS labels. After the bottom of the stack (RFC 3032, 2.1)
     /// only the version of IP tells it.
     fn labelled_type(&self, packet: &FramedPacket<'_>) -> Option<u16> {
         if self.naming == Naming::Unread {

@@ -133,7 +133,7 @@ fn wanted(protocol: Option<Protocol>, kind: TypeQualifier) -> &'static str {
 }
 
 /// Takes the next name. A keyword needs a backslash before it to be a name, except for protocols
-/// behind `proto`, where nothing else can stand.
+/// after `proto`, where nothing else can stand.
 fn name_or<'i>(input: &mut ParserInput<'i>, wanted: &str) -> Parsed<NameToken<'i>> {
     let start = position(input)?;
     let word = peek_word(input)?;

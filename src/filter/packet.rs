@@ -27,7 +27,7 @@ impl<'a> FramedPacket<'a> {
         }
     }
 
-    /// Returns the packet that begins behind the first `offset` bytes.
+    /// Returns the packet that begins after the first `offset` bytes.
     pub fn inside(&self, offset: usize, framing: Framing, ether_type: u16) -> Self {
         let removed = u32::try_from(offset).unwrap_or(u32::MAX);
         Self {
@@ -64,7 +64,7 @@ pub enum Framing {
     Ip4,
     /// An IPv6 header, regardless of its first four bits.
     Ip6,
-    /// The header that an Ethernet type before it announced, for example behind a tunnel's header.
+    /// The header that an Ethernet type before it announced, for example after a tunnel's header.
     Payload,
     /// A link layer that is not supported: all tests of the packet are unknown.
     Unread,

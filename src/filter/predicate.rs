@@ -190,7 +190,7 @@ pub fn field(comparison: &Relation) -> Option<Predicate> {
     })
 }
 
-/// Tests the next header, as pcap-filter(7) says; over IPv6 also the header behind one fragment
+/// Tests the next header, as pcap-filter(7) says; over IPv6 also the header after one fragment
 /// header, which libpcap does without mentioning it in the manual.
 #[inline]
 fn ip_proto(view: &PacketView<'_>, family: Family, number: u8) -> Option<bool> {
@@ -260,7 +260,7 @@ fn is_address6(view: &PacketView<'_>, at: usize, address: u128, mask: u128) -> O
     Some(true)
 }
 
-/// Tests the ports in the transport header of a first fragment, over IPv6 only directly behind the
+/// Tests the ports in the transport header of a first fragment, over IPv6 only directly after the
 /// IPv6 header, as pcap-filter(7) says.
 #[inline]
 fn port(

@@ -220,7 +220,7 @@ fn direction(input: &mut ParserInput<'_>) -> Parsed<Option<DirQualifier>> {
     Ok(Some(one))
 }
 
-/// Parses the names behind their qualifiers: one, `not` one, or several in parentheses.
+/// Parses the names after their qualifiers: one, `not` one, or several in parentheses.
 fn with_names<'i>(input: &mut ParserInput<'i>, carried: Qualifiers) -> Parsed<ParsedUnit<'i>> {
     let expr = operands(input, carried)?;
     Ok(ParsedUnit::Term((expr, Some(carried))))

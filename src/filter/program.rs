@@ -40,7 +40,7 @@ struct ProgramStep {
 enum Ask {
     /// A predicate with the offsets at the beginning of the expression.
     Predicate(Predicate),
-    /// A predicate behind a word that moved the headers, with the index of its offsets.
+    /// A predicate after a word that moved the headers, with the index of its offsets.
     Moved(Predicate, usize),
     /// A program that runs on the packet inside the tunnel. It is compiled for the wanted answer,
     /// so that it is a hit if it holds.
@@ -152,7 +152,7 @@ impl Program {
         target == BranchTarget::KEEP
     }
 
-    /// Returns the answer of a predicate behind a word that moved the headers.
+    /// Returns the answer of a predicate after a word that moved the headers.
     #[inline(never)]
     fn answer_at(
         &self,

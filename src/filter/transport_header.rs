@@ -1,4 +1,4 @@
-//! Finds the network and transport headers behind VLAN tags, IPv6 extension headers and
+//! Finds the network and transport headers after VLAN tags, IPv6 extension headers and
 //! authentication headers. The words `saddr`, `sport`, `flow` and their relatives look there; those
 //! of pcap-filter(7) do not.
 
@@ -10,7 +10,7 @@ use crate::packet::offset::{ethernet, ipv4, ipv6, sll, sll2, vlan};
 use crate::packet::{FAMILY_LEN, MAX_VLAN_TAGS, protocol_of_family};
 use crate::record::{EtherType, LinkType};
 
-/// Returns the Ethernet type behind all VLAN tags, and the offset of its header.
+/// Returns the Ethernet type after all VLAN tags, and the offset of its header.
 pub fn network(packet: &FramedPacket<'_>) -> Option<(u16, usize)> {
     let (mut kind, mut at) = match packet.framing {
         Framing::Ethernet => (packet.bytes.u16(ethernet::TYPE)?, ethernet::LEN),
@@ -66,7 +66,7 @@ pub fn ports(packet: &FramedPacket<'_>) -> Option<Lookup<PortFields>> {
     })
 }
 
-/// Finds the first header behind IP that is not an extension header: absent in a later fragment,
+/// Finds the first header after IP that is not an extension header: absent in a later fragment,
 /// and where there is no IP.
 pub fn transport(
     packet: &FramedPacket<'_>,
@@ -98,7 +98,7 @@ fn is_later_fragment(packet: &FramedPacket<'_>, at: usize) -> Option<bool> {
     Some(packet.bytes.u16(at + ipv6::FRAGMENT_WORD)? & ipv6::FRAGMENT_OFFSET != 0)
 }
 
-/// A header behind IP.
+/// A header after IP.
 #[derive(Clone, Copy, Debug)]
 pub struct IpNextHeader {
     /// Its IP protocol number.
@@ -107,7 +107,7 @@ pub struct IpNextHeader {
     pub at: usize,
 }
 
-/// Iterates over the headers behind IP: all extension headers, then the first other one. Yields
+/// Iterates over the headers after IP: all extension headers, then the first other one. Yields
 /// `None` for a header that was cut off. Each extension header has at least 8 bytes, so the packet's
 /// length bounds their number; like tcpdump, this sets no other bound.
 pub struct Headers<'a> {
@@ -125,7 +125,7 @@ enum ChainPosition {
 }
 
 impl<'a> Headers<'a> {
-    /// Starts behind an IPv4 header, whose only extension header is the authentication header.
+    /// Starts after an IPv4 header, whose only extension header is the authentication header.
     pub fn of_ipv4(packet: &FramedPacket<'a>, network: usize) -> Option<Self> {
         // An IPv4 header has at least five words, whatever its length field says: the addresses are
         // in them.

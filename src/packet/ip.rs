@@ -66,7 +66,7 @@ pub struct Ip<'a> {
     /// The protocol number of [`payload`](Self::payload). Where an extension header does not end
     /// within the packet, that header's own number.
     pub protocol: Option<u8>,
-    /// The captured bytes behind IP and its extension headers, without the link layer's padding.
+    /// The captured bytes after IP and its extension headers, without the link layer's padding.
     pub payload: &'a [u8],
     /// The payload's offset in [`bytes`](Self::bytes).
     pub payload_at: usize,
@@ -202,7 +202,7 @@ pub fn stated_header_len(bytes: &[u8]) -> Option<usize> {
     bytes.first().map(|first| usize::from(first & 0x0f) * 4)
 }
 
-/// Iterates over the extension headers behind an IP header, up to the first other header or one
+/// Iterates over the extension headers after an IP header, up to the first other header or one
 /// that was cut off.
 #[derive(Clone, Debug)]
 pub struct Extensions<'a> {

@@ -8,7 +8,7 @@ pub mod ethernet {
     pub const LEN: usize = 14;
 }
 
-/// The control field of an LLC frame behind its two access points (IEEE 802.2, 3.2).
+/// The control field of an LLC frame after its two access points (IEEE 802.2, 3.2).
 pub const LLC_CONTROL: usize = 2;
 
 /// Linux's cooked header, version 1 (LINKTYPE_LINUX_SLL in tcpdump.org's registry).
@@ -37,7 +37,7 @@ pub mod sll2 {
     pub const LEN: usize = 20;
 }
 
-/// A VLAN tag behind the type field that announces it (IEEE 802.1Q, 9.6).
+/// A VLAN tag after the type field that announces it (IEEE 802.1Q, 9.6).
 pub mod vlan {
     pub const CONTROL: usize = 0;
     /// The VLAN identifier in the control field.
@@ -56,7 +56,7 @@ pub mod mpls {
     pub const LEN: usize = 4;
 }
 
-/// PPPoE (RFC 2516, 4), and PPP's protocol field behind it (RFC 1661, 2).
+/// PPPoE (RFC 2516, 4), and PPP's protocol field after it (RFC 1661, 2).
 pub mod pppoe {
     pub const SESSION: usize = 2;
     /// The offset of PPP's protocol field.
@@ -144,7 +144,7 @@ pub mod icmp {
     pub const MTU_V4: usize = 6;
     /// Of ICMPv6's "packet too big" (RFC 4443, 3.2).
     pub const MTU_V6: usize = 4;
-    /// The length of the header; an error quotes a packet behind it.
+    /// The length of the header; an error quotes a packet after it.
     pub const LEN: usize = 8;
 }
 

@@ -67,7 +67,7 @@ fn an_ethernet_destination_that_begins_like_ip_is_still_ethernet() {
 }
 
 #[test]
-fn what_nothing_decides_is_marked_as_assumed() {
+fn an_undetermined_link_type_is_marked_as_assumed() {
     assert_eq!(link(0x88cc, &[0; 20]), (LinkType::ETHERNET, Basis::Assumed));
     assert_eq!(link(0x0800, &[0x45, 0]), (LinkType::RAW, Basis::Assumed));
     assert_eq!(link(0x0800, &[]), (LinkType::RAW, Basis::Assumed));

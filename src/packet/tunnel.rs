@@ -37,7 +37,7 @@ impl GreFlags {
         self.0 & Self::VERSION
     }
 
-    /// Returns whether the layout behind the flags is known: version 0 without source routes,
+    /// Returns whether the layout after the flags is known: version 0 without source routes,
     /// which are obsolete.
     pub fn is_plain(self) -> bool {
         self.0 & (Self::VERSION | Self::ROUTING) == 0

@@ -279,7 +279,7 @@ fn without_prefix(name: &[u8]) -> &[u8] {
 }
 
 /// Removes what follows a function's name. No C function has a dot, plus or blank in its name; `%pS`
-/// writes ` [module]` behind a blank.
+/// writes ` [module]` after a blank.
 fn without_suffix(function: &[u8]) -> &[u8] {
     let end = function
         .iter()
@@ -353,7 +353,7 @@ fn write_body(
     write_wrapped(f, "  Noise? ", &noise.to_string())
 }
 
-/// Writes `text` in lines of at most 80 columns, the first behind `lead`, the others indented alike.
+/// Writes `text` in lines of at most 80 columns, the first after `lead`, the others indented alike.
 fn write_wrapped(f: &mut fmt::Formatter<'_>, lead: &str, text: &str) -> fmt::Result {
     const COLUMNS: usize = 80;
 

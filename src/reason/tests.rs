@@ -250,7 +250,7 @@ fn a_mistyped_name_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn an_unknown_name_is_told_without_control_characters() {
+fn an_unknown_name_is_shown_without_control_characters() {
     let unknown = look_up(b"\x1b[31mFOO").unwrap_err();
     assert_eq!(
         unknown.to_string(),

@@ -199,9 +199,12 @@ macro_rules! facts {
                 mut take: impl FnMut(Self, Parts<'a>),
             ) {
                 $(
-                    let value: Option<Value<'a>> = facts!(@get record $kind $place);
-                    if let Some(parts) = value.and_then(Value::parts) {
-                        take(Self::$fact, parts);
+                    // First, because the compiler would keep the search for what is not stored.
+                    if Kind::$kind.is_stored() {
+                        let value: Option<Value<'a>> = facts!(@get record $kind $place);
+                        if let Some(parts) = value.and_then(Value::parts) {
+                            take(Self::$fact, parts);
+                        }
                     }
                 )*
             }

@@ -61,9 +61,9 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// IEEE 802.11 without a radio header.
     pub const IEEE802_11: Self = Self(105);
-    /// IEEE 802.11 behind a radiotap header.
+    /// IEEE 802.11 after a radiotap header.
     pub const IEEE802_11_RADIOTAP: Self = Self(127);
-    /// Netlink messages; in files behind a cooked header, as nlmon and the C tool write them.
+    /// Netlink messages; in files after a cooked header, as nlmon and the C tool write them.
     pub const NETLINK: Self = Self(253);
     /// Data that was neither a packet nor netlink: the first link type for private use
     /// (LINKTYPE_USER0).

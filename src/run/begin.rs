@@ -38,7 +38,8 @@ impl From<Counting> for Purpose {
 }
 
 impl Purpose {
-    /// Returns how many bytes of a frame eBPF programs capture. They count nothing themselves.
+    /// Returns the number of bytes of a frame that eBPF programs capture. They do not count by
+    /// themselves.
     pub fn snaplen(self, role: Role) -> u32 {
         let trunc_len = match role {
             Role::Owner { trunc_len, .. } => trunc_len,
@@ -210,7 +211,7 @@ fn refused(error: BeginError, purpose: Purpose) -> Failure {
              `--force` takes over (and stops the other), `dwdump -e` stops it"
         }
         (BeginError::Busy(AlertMode::Summary, _), Purpose::Counts) => {
-            "`dwdump --summary -p` counts along, `--force` takes over (and stops the other), \
+            "`dwdump --summary -p` shows its counts, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
         _ => return error.into(),

@@ -1,4 +1,4 @@
-//! Diagnostics on standard error, or where a front end has them go. While the table has the screen
+//! Diagnostics on standard error, or wherever a front end directs them. While the table has the screen
 //! they are held, and printed when it gives the screen back.
 
 use std::fmt;

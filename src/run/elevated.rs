@@ -39,7 +39,7 @@ fn live(command: &Command) -> Option<&Live> {
 /// Refuses commands. `limit` is that of a receive buffer, in bytes, if it is known.
 fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
     if *command == Command::Stop {
-        return Err(refused("-e", "it stops what others started"));
+        return Err(refused("-e", "it stops monitoring that others started"));
     }
     let Some(live) = live(command) else {
         return Ok(());
@@ -49,12 +49,15 @@ fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
         ..
     } = live.role
     {
-        return Err(refused("--force", "it stops what others started"));
+        return Err(refused(
+            "--force",
+            "it stops monitoring that others started",
+        ));
     }
     match live.buffer {
         Some(bytes) if bytes > limit.unwrap_or(0) => Err(refused(
             "-b beyond net.core.rmem_max",
-            "it takes the kernel's memory",
+            "it uses more of the kernel's memory than the system allows",
         )),
         _ => Ok(()),
     }
@@ -62,7 +65,7 @@ fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
 
 fn refused(option: &str, why: &str) -> UsageError {
     UsageError::new(
-        format!("{option} is for root, not for those who may capture by this file's capabilities"),
+        format!("{option} is for root, not for users who capture by this file's capabilities"),
         format!("{why}: type `sudo dwdump …`"),
     )
 }
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_disturbs_others_is_refused() {
+    fn options_that_disturb_others_are_refused() {
         check_refusal("dwdump -e", Some("-e"));
         check_refusal("dwdump --force", Some("--force"));
         check_refusal("dwdump --summary --force", Some("--force"));

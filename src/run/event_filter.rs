@@ -31,7 +31,7 @@ impl EventFilter {
     }
 
     /// Starts again with the same selection and no counts.
-    pub fn anew(&mut self) {
+    pub fn reset(&mut self) {
         let Selected { filter, origins } = self.selected.clone();
         *self = Self::new(filter, origins);
     }

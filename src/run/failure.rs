@@ -154,7 +154,7 @@ pub fn hint_of(error: &ControlError) -> Option<String> {
 fn with_privileges(hint: &str, is_root: bool) -> String {
     match hint.strip_suffix(": run as root") {
         Some(why) if is_root => format!(
-            "run dwdump on the host, where root has it, outside containers and services: {why}"
+            "run dwdump outside containers and services, where root has the capability: {why}"
         ),
         Some(why) => format!("run `sudo dwdump …`: {why}"),
         None if is_root => hint.to_owned(),

@@ -20,7 +20,7 @@ pub fn tell_skipped(attributes: u64) {
 
 /// Reports messages of a live run that were not drops.
 pub fn tell_left_out(left_out: LeftOut) {
-    tell_not_packets(left_out.not_packets, left_out.alerts_of_alerts);
+    tell_not_packets(left_out);
     if left_out.damaged_messages > 0 {
         let damaged = Plural(left_out.damaged_messages, "damaged message");
         say(format_args!("{damaged} could not be read"));
@@ -28,14 +28,14 @@ pub fn tell_left_out(left_out: LeftOut) {
 }
 
 /// Reports alerts that were left out because they contain no packet.
-pub fn tell_not_packets(not_packets: u64, alerts_of_alerts: u64) {
+pub fn tell_not_packets(left_out: LeftOut) {
     tell_count(
-        not_packets,
+        left_out.not_packets,
         "drop",
         "left out: netlink messages and data between local sockets are not packets (--all keeps them)",
     );
     tell_count(
-        alerts_of_alerts,
+        left_out.alerts_of_alerts,
         "alert",
         "left out: about dropped alerts, not packets (the kernel drops an alert when a \
          listener's filter rejects it or a listener does not read it)",

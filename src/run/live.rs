@@ -32,6 +32,9 @@ use crate::source::{Event, LeftOut, Taken};
 const PAUSE: Duration = Duration::from_millis(5);
 /// If no drop from before the end has arrived for this long, none will.
 const SETTLED: Duration = Duration::from_millis(100);
+/// In a flood, the clock is read once in so many rounds. A virtual machine's clock can cost as much as
+/// several drops, and a round takes 32 of them at most.
+const ROUNDS_PER_CLOCK: u32 = 16;
 
 /// The reason for which the event loop ended.
 pub enum LoopEnd {
@@ -128,35 +131,20 @@ impl Session {
         let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
+        let mut rounds = 0_u32;
         loop {
             if self.requests.end() {
                 return self.settle(LoopEnd::Signal, receiver);
-            }
-            let now = Instant::now();
-            if probe.is_due(now) {
-                if self.is_tracing() {
-                    probe.skip();
-                } else if let Some(Some(_)) =
-                    self.monitoring.with(|monitoring| probe.check(monitoring))
-                {
-                    return LoopEnd::Disturbed;
-                }
-                if diagnostics::is_redirected() {
-                    loss_watch.tell(self.loss());
-                }
             }
             if self.requests.counts() {
                 let loss = self.loss();
                 receiver.report(loss);
             }
-            let due = receiver.due();
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return self.settle(LoopEnd::Duration, receiver);
-            }
-            if due.is_some_and(|due| now >= due)
-                && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
+            if rounds % ROUNDS_PER_CLOCK == 0
+                && let ControlFlow::Break(end) =
+                    self.attend_to_times(Instant::now(), &mut probe, &mut loss_watch, receiver)
             {
-                return LoopEnd::Stop(stop);
+                return end;
             }
             if self.requests.flush()
                 && let ControlFlow::Break(stop) = receiver.flush()
@@ -167,9 +155,10 @@ impl Session {
                 Ok(Taken::Some) => {
                     probe.saw_alerts();
                     has_rested = false;
+                    rounds = rounds.wrapping_add(1);
                     continue;
                 }
-                Ok(Taken::Nothing) => {}
+                Ok(Taken::Nothing) => rounds = 0,
                 Ok(Taken::Break(stop)) => return LoopEnd::Stop(stop),
                 Err(failure) => return LoopEnd::Failed(failure),
             }
@@ -193,6 +182,37 @@ impl Session {
                 Err(failure) => return LoopEnd::Failed(failure),
             }
         }
+    }
+
+    /// Does what it is time for, and returns the end of the run if that is among it.
+    fn attend_to_times(
+        &mut self,
+        now: Instant,
+        probe: &mut Probe,
+        loss_watch: &mut LossWatch,
+        receiver: &mut impl Receiver,
+    ) -> ControlFlow<LoopEnd> {
+        if probe.is_due(now) {
+            if self.is_tracing() {
+                probe.skip();
+            } else if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring))
+            {
+                return ControlFlow::Break(LoopEnd::Disturbed);
+            }
+            if diagnostics::is_redirected() {
+                loss_watch.tell(self.loss());
+            }
+        }
+        let due = receiver.due();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return ControlFlow::Break(self.settle(LoopEnd::Duration, receiver));
+        }
+        if due.is_some_and(|due| now >= due)
+            && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
+        {
+            return ControlFlow::Break(LoopEnd::Stop(stop));
+        }
+        ControlFlow::Continue(())
     }
 
     /// Receives what was dropped until now. STOP discards, uncounted, the alerts in the kernel's
@@ -237,7 +257,7 @@ impl Session {
         }
         if self.sources.symbols_are_newly_hidden() {
             say(
-                "the kernel hides its addresses from this process: symbols stay cut or are missing",
+                "the kernel hides its addresses from this process: symbols stay truncated or are missing",
             );
             hint(
                 "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
@@ -369,7 +389,7 @@ impl Session {
 
 impl DropMonitor for Session {
     fn loss(&mut self) -> Option<Loss> {
-        // Without NET_DM there is no queue of its.
+        // The queue is NET_DM's: without NET_DM there is none.
         let queue = self.monitoring.with(Monitoring::lost).unwrap_or(Ok(0));
         let loss = self.sources.loss();
         // The probe reports that the module is gone.

@@ -45,13 +45,13 @@ pub(crate) use standard_streams::standard_input;
 use crate::cli::Command;
 use crate::{rights, sys};
 
-/// Forgets variables of the environment that are not to be trusted, where this program's file gives it
-/// more rights than its caller has. Called before any thread starts.
+/// Removes untrusted environment variables if this program's file gives it more rights than its caller
+/// has. Must be called before any thread starts.
 pub fn distrust_environment() {
     rights::distrust_environment();
 }
 
-/// Does what the command says.
+/// Carries out the command.
 pub fn run(command: &Command) -> Result<Exit, Failure> {
     sys::ignore_file_size_signal();
     elevated::check(command)?;

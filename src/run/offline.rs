@@ -112,7 +112,7 @@ impl CaptureInput {
             _ => None,
         };
         let findings = reader.findings().clone();
-        if findings.damaged_messages + findings.unreadable_packets > 0 {
+        if findings.left_out.damaged_messages + findings.unreadable_packets > 0 {
             exit = Exit::Failure;
         }
         Ok(ReadEnd {
@@ -237,7 +237,7 @@ pub fn tell(findings: &Findings) {
     for why in &findings.incomplete {
         say(format_args!("drops are missing from the capture: {why}"));
     }
-    tell_not_packets(findings.not_packets, findings.alerts_of_alerts);
+    tell_not_packets(findings.left_out);
     tell_count(
         findings.odd_times,
         "packet",
@@ -263,9 +263,9 @@ pub fn tell(findings: &Findings) {
         "netlink message",
         "left out: of a family that the file does not name, perhaps drops",
     );
-    tell_skipped(findings.skipped_attributes);
+    tell_skipped(findings.left_out.skipped_attributes);
     tell_count(
-        findings.damaged_messages,
+        findings.left_out.damaged_messages,
         "netlink record",
         "could only be read in part",
     );

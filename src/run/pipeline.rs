@@ -216,10 +216,10 @@ pub fn output_failed(name: &str, error: io::Error) -> Stop {
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "the file can be read, without up to 256 kB at its end; write to another file system, or capture less with -t or -c",
+            "the file is readable, but lacks up to 256 kB at its end; write to another file system, or capture less with -t or -c",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "the size of files is limited (`ulimit -f`, LimitFSIZE= in a systemd unit), but what was written can be read; raise the limit, or capture less with -t or -c",
+            "the size of files is limited (`ulimit -f`, LimitFSIZE= in a systemd unit), but the file up to there is readable; raise the limit, or capture less with -t or -c",
         ),
         _ => None,
     };

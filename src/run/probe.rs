@@ -45,7 +45,7 @@ impl Probe {
         now >= self.next
     }
 
-    /// Leaves a look out: there is no monitoring that others could disturb.
+    /// Skips a probe, because there is no monitoring that others could disturb.
     pub fn skip(&mut self) {
         self.next = Instant::now() + INTERVAL;
     }

@@ -94,10 +94,10 @@ fn learn_places(input: &Target, finder: &Finder) {
 
 /// Prints messages about the file.
 fn tell(findings: &Findings) {
-    if findings.summaries > 0 {
+    if findings.left_out.summaries > 0 {
         say(format_args!(
             "{} left out: {} without packets",
-            Plural(findings.summaries, "summary alert"),
+            Plural(findings.left_out.summaries, "summary alert"),
             Plural(findings.summary_drops, "counted drop")
         ));
         hint(

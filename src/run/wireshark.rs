@@ -1,4 +1,4 @@
-//! Installs what dwdump brings to Wireshark, or removes it, and says what was done.
+//! Installs dwdump's parts into Wireshark, or removes them, and prints what was done.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::cli::{Installation, InstallationTask};
 use crate::wireshark::folders::{Folders, FoldersError, Owner};
 use crate::wireshark::install::{self, Done, InterfaceFile};
 
-/// Said where users have no folder for interfaces of their own.
+/// The message if users have no folder for capture interfaces of their own.
 const NO_PERSONAL_FOLDER: &str = "no interface: this Wireshark has no personal folder for them; \
-    `sudo dwdump --install-wireshark --system --group wireshark` installs one for everybody";
+    `sudo dwdump --install-wireshark --system --group wireshark` installs one for all users";
 
-/// Does what the command says.
+/// Carries out the command.
 pub fn run(installation: &Installation) -> Result<Exit, Failure> {
     let owner = if installation.system {
         Owner::System

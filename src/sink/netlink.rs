@@ -1,5 +1,5 @@
 //! Writes the C tool's format: classic pcap with microseconds, whose records are netlink messages
-//! behind a cooked header, in the byte order of this machine, as the file. Wireshark's NET_DM dissector reads it.
+//! after a cooked header, in the byte order of this machine, as the file. Wireshark's NET_DM dissector reads it.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
 //! The eBPF programs' reports as a source: completes them with the names of reasons, the symbols of the
-//! running kernel and the names of this machine's interfaces, and decides what is certain.
+//! running kernel and the names of this machine's interfaces, and decides which link types are certain.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -37,7 +37,7 @@ pub struct Ebpf {
     is_ended: bool,
 }
 
-/// Makes records of reports: what they are completed with.
+/// Makes records of reports, which it completes.
 struct Completer {
     reasons: Reasons,
     symbols: Symbols,
@@ -98,7 +98,7 @@ impl Source for Ebpf {
     }
 
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
-        // Reading makes it wait again; that it has not expired is no error.
+        // The timer becomes readable again only after it is read. That it has not expired yet is no error.
         let _ = self.timer.wait();
         let now = nanos(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
         let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
@@ -143,7 +143,7 @@ impl Source for Ebpf {
         self.completer.symbols.are_newly_hidden()
     }
 
-    /// There is none.
+    /// Does nothing: the kernel runs no part of the filter.
     fn detach_filter(&self) -> io::Result<()> {
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Completer {
     }
 }
 
-/// Tells packets from what never was one: it has no protocol and no headers, and came in by no device.
+/// Tells packets from other data, which has no protocol, no headers and no input device.
 fn content(report: &Report<'_>) -> Content {
     let has_headers = report.start != Start::Data || report.network > 0;
     if report.protocol != EtherType::NONE.0 || report.input != 0 || has_headers {
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    /// An IPv4 header, and nothing behind it.
+    /// An IPv4 header, and nothing after it.
     const IP: [u8; 20] = [
         0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
     ];

@@ -4,12 +4,13 @@
 //! still come before it. Events of the same time keep the order in which they arrived. The waiting is
 //! bounded:
 //!
-//! - in time: no event waits longer than [`WINDOW`] after its arrival. One whose time is in the future
-//!   counts as of its arrival. One that arrives later than the window leaves at once, out of order.
+//! - in time: no event waits longer than [`WINDOW`] after its arrival. One whose time is in the future is
+//!   treated as if it happened at its arrival. One that arrives later than the window leaves at once, out
+//!   of order.
 //! - in memory: when more than [`MAX_BYTES`] wait, the earliest leaves before its time.
 //!
-//! A drop without a time counts as of its arrival; the end of counts stays behind the counts. When
-//! this machine's clock is set back, all that waits leaves at once.
+//! A drop without a time is treated as if it happened at its arrival; the end of counts stays after the
+//! counts. When this machine's clock is set back, all waiting events leave at once.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -31,7 +32,7 @@ pub struct Merger {
     waiting: BTreeMap<(Timestamp, u64), Waiting>,
     bytes: usize,
     arrivals: u64,
-    /// The time that the latest event of each source counts as.
+    /// The time by which the latest event of each source was ordered.
     latest: Vec<Timestamp>,
     /// The latest reading of the clock.
     clock: Timestamp,

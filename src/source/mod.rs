@@ -2,10 +2,11 @@
 //! are decoded from, but not what happens to the records nor the command line.
 //!
 //! A live source is a `Source`: an event loop polls its descriptors and takes its events. A run has
-//! a list of them, `sources::Sources`, which orders the events of several by time. A new source is a
-//! file here and a line where the list is made (`run::live::opening`). A capture file is read by
+//! a list of them, `sources::Sources`, which orders the events of several by time. A new source takes a
+//! file here and a line in `run::live::opening`, which makes the list. A capture file is read by
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
+mod alerts;
 mod devices;
 pub(crate) mod ebpf;
 mod merge;
@@ -107,14 +108,15 @@ pub(crate) enum Taken<B> {
     Break(B),
 }
 
-/// Counts of received messages that gave no record.
+/// Counts of messages that gave no record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LeftOut {
+#[non_exhaustive]
+pub struct LeftOut {
     /// Attributes that were skipped: unknown, or of the wrong size.
     pub skipped_attributes: u64,
-    /// Summary alerts: the kernel is in summary mode.
+    /// Summary alerts, which the kernel sends in summary mode.
     pub summaries: u64,
-    /// Datagrams that did not fit the buffer, or ended in an impossible length.
+    /// Messages that could not be decoded, or only in part: a drop, or facts of one, may be missing.
     pub damaged_messages: u64,
     /// Alerts of data that never was a packet, left out.
     pub not_packets: u64,

@@ -84,7 +84,8 @@ impl Sources {
 
     /// Returns how long the next event still waits for its turn; `None` where none waits.
     pub fn remaining(&self) -> Option<Duration> {
-        self.merger.remaining(Timestamp::now())
+        let is_merging = self.sources.len() > 1;
+        is_merging.then(|| self.merger.remaining(Timestamp::now()))?
     }
 
     /// Ends all streams: the waiting events can still be taken. Returns the first error.

@@ -82,7 +82,7 @@ fn rows_are_sorted_by_what_counts_and_then_by_name() {
 }
 
 #[test]
-fn the_past_is_remembered_for_so_long() {
+fn the_history_has_the_last_16_intervals() {
     let mut counts = GroupedCounts::new(Grouping::Location);
     for count in 1..=40 {
         counts.count(&Counted::Kernel {
@@ -97,7 +97,7 @@ fn the_past_is_remembered_for_so_long() {
 }
 
 #[test]
-fn joined_intervals_hold_what_they_held() {
+fn joined_intervals_have_the_sums_of_their_counts() {
     let mut counts = GroupedCounts::new(Grouping::Location);
     for count in 1..=16 {
         counts.count(&Counted::Kernel {

@@ -2,7 +2,7 @@
 //! an address.
 //!
 //! Addresses here are the file's own. A module is not linked: each of its sections starts at 0, so
-//! they are laid out here one behind the other.
+//! they are laid out here one after the other.
 
 use std::cell::OnceCell;
 use std::fs::File;

@@ -92,7 +92,7 @@ impl Functions {
     }
 
     /// Returns the function that an address belongs to, if its name is or begins with `wanted`. The
-    /// address just behind a function's end belongs to it as well: the function may end with a call
+    /// address just after a function's end belongs to it as well: the function may end with a call
     /// that never returns.
     pub fn holding(
         &self,
@@ -124,7 +124,7 @@ impl Functions {
         })
     }
 
-    /// Returns the position of the first symbol at or behind an address.
+    /// Returns the position of the first symbol at or after an address.
     fn first_at(&self, address: u64) -> usize {
         self.symbols
             .partition_point(|symbol| symbol.address < address)
@@ -196,7 +196,7 @@ mod tests {
             let candidates = scan(&|name| name == wanted || !is_whole && name.starts_with(wanted));
             let holds = |function: &&Function| {
                 let offset = address.checked_sub(function.address);
-                // Only the two nearest starts can hold it, unless it is behind a region's last function.
+                // Only the two nearest starts can hold it, unless it is after a region's last function.
                 offset.is_some_and(|offset| offset <= function.distance.unwrap_or(u64::MAX))
             };
             let holding = found.holding(address, wanted, extent, NAMES);

@@ -96,7 +96,7 @@ const MAX_LINE: u64 = 1024;
 /// The size of a page of code. Where pages are larger, the last function seems shorter than it is.
 const PAGE: u64 = 4096;
 /// The largest last function of the kernel or of a module. The file does not say where the last one
-/// ends; an address further behind its start is in code that the file does not list.
+/// ends; an address further after its start is in code that the file does not list.
 const MAX_LAST_FUNCTION: u64 = 64 * 1024;
 
 impl Kallsyms {
@@ -299,7 +299,7 @@ mod tests {
         check(0xffff_ffff_c055_f5ff, "gre_cleanup+0x7f/0x80 [gre]");
         check(0xffff_ffff_c055_f601, "vxlan_rcv+0x1/0xa00 [vxlan]");
         check(0xffff_ffff_c056_0000, "unknown_to_c+0x0/0x1000");
-        // Addresses before, between and behind all functions.
+        // Addresses before, between and after all functions.
         check(0, "unknown");
         check(0xffff_ffff_a3dd_e5b5, "unknown");
         check(0xffff_ffff_b000_0000, "unknown");

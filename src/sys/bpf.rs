@@ -1,4 +1,4 @@
-//! bpf(2): maps, programs and what they are attached to.
+//! Wraps bpf(2): maps, programs and their attachment.
 
 use std::ffi::CStr;
 use std::io;
@@ -27,7 +27,7 @@ const LICENSE: &CStr = c"GPL";
 /// An argument of bpf(2) (`union bpf_attr`), as words of 64 bits.
 type BpfArguments = [u64; 16];
 
-/// A pointer as the kernel takes it.
+/// Returns the address of a value, for the kernel.
 fn address<T: ?Sized>(value: &T) -> u64 {
     std::ptr::from_ref(value).cast::<u8>().expose_provenance() as u64
 }
@@ -40,7 +40,7 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 ///
 /// # Safety
 ///
-/// The addresses in `attributes` have to be those that the command reads and writes, of as many bytes.
+/// Each address in `attributes` has to point to as many bytes as the command reads or writes there.
 unsafe fn bpf(command: libc::c_long, attributes: &mut BpfArguments) -> io::Result<i32> {
     let len = size_of_val(attributes);
     // SAFETY: the kernel reads and writes `len` bytes of `attributes`; the caller answers for the rest.
@@ -55,7 +55,7 @@ unsafe fn bpf(command: libc::c_long, attributes: &mut BpfArguments) -> io::Resul
 ///
 /// # Safety
 ///
-/// As [`bpf`], and the command has to answer with a file descriptor.
+/// As of [`bpf`], and the command has to return a new file descriptor.
 unsafe fn open(command: libc::c_long, attributes: &mut BpfArguments) -> io::Result<OwnedFd> {
     // SAFETY: as the caller says; what is returned is new and nobody else's.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
@@ -76,7 +76,7 @@ pub struct ArrayMap {
 }
 
 impl ArrayMap {
-    /// Makes an array of zeroed values.
+    /// Creates an array of zeroed values.
     pub fn new(value_len: usize, entries: u32) -> io::Result<Self> {
         let len = u32::try_from(value_len).map_err(io::Error::other)?;
         let fd = create_map(MAP_TYPE_ARRAY, len, entries)?;
@@ -107,12 +107,12 @@ impl AsFd for ArrayMap {
 pub struct PerfEventArray(OwnedFd);
 
 impl PerfEventArray {
-    /// Has places for the CPUs below `cpus`.
+    /// Creates a map for the CPUs below `cpus`.
     pub fn new(cpus: u32) -> io::Result<Self> {
         create_map(MAP_TYPE_PERF_EVENT_ARRAY, 4, cpus).map(Self)
     }
 
-    /// Says which buffer is that of a CPU.
+    /// Sets the buffer of a CPU.
     pub fn set(&self, cpu: u32, buffer: &PerfBuffer) -> io::Result<()> {
         let fd = number(buffer.as_fd());
         let mut attributes = BpfArguments::default();
@@ -130,8 +130,7 @@ impl AsFd for PerfEventArray {
     }
 }
 
-/// Loads a program for the tracepoint of this BTF type. The verifier's words are written to `log`, where
-/// there is room for some.
+/// Loads a program for the tracepoint of this BTF type. The verifier writes to `log` unless that is empty.
 pub fn load_tracing(instructions: &[u64], tracepoint: u32, log: &mut [u8]) -> io::Result<OwnedFd> {
     let len = |len: usize| u32::try_from(len).map_err(io::Error::other);
     let mut attributes = BpfArguments::default();
@@ -149,7 +148,7 @@ pub fn load_tracing(instructions: &[u64], tracepoint: u32, log: &mut [u8]) -> io
     unsafe { open(PROG_LOAD, &mut attributes) }
 }
 
-/// Attaches a program to its tracepoint, until what is returned is closed.
+/// Attaches a program to its tracepoint until the returned descriptor is closed.
 pub fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attributes = BpfArguments::default();
     attributes[1] = pair(number(program), 0);
@@ -157,7 +156,8 @@ pub fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     unsafe { open(RAW_TRACEPOINT_OPEN, &mut attributes) }
 }
 
-/// Returns how often the kernel did not start a program because it was running on that CPU already.
+/// Returns the number of times that the kernel did not start a program because it was already running on
+/// that CPU.
 pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     /// Words of `struct bpf_prog_info`, and which of them is `recursion_misses`.
     const LEN: usize = 32;
@@ -175,7 +175,7 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
 
 /// Waits until every program that was running has ended: each runs within one critical section of RCU.
 pub fn wait_for_programs() {
-    /// `MEMBARRIER_CMD_GLOBAL` (linux/membarrier.h): returns behind a grace period.
+    /// `MEMBARRIER_CMD_GLOBAL` (linux/membarrier.h): returns after a grace period.
     const GLOBAL: libc::c_int = 1;
     // SAFETY: the call has no addresses among its arguments.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };

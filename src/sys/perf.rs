@@ -1,4 +1,4 @@
-//! perf_event_open(2): the buffers that programs write their records to, mapped into memory.
+//! Wraps perf_event_open(2): the buffers to which programs write their records, mapped into memory.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pair;
 
-/// The offsets at which the page in front of the data says how far the kernel wrote and how far this process read
-/// (`data_head` and `data_tail` of `struct perf_event_mmap_page`, linux/perf_event.h), in bytes.
+/// The offsets, in the page before the data, of the positions up to which the kernel wrote and this process read
+/// (`data_head` and `data_tail` of `struct perf_event_mmap_page`, linux/perf_event.h). Positions are in bytes.
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 
-/// The perf buffer of one CPU: a page of numbers, then the data, which the kernel fills round and round.
+/// The perf buffer of one CPU: a page of positions, then the data, which is a ring.
 ///
-/// The kernel writes to none of the bytes between what was read (tail) and what was written (head).
-/// Those are what [`waiting`](Self::waiting) lends out; the tail moves in [`release`](Self::release)
-/// alone, which needs the buffer for itself.
+/// The kernel does not write to the bytes between the position up to which this process read (tail) and
+/// the one up to which it wrote itself (head). [`waiting`](Self::waiting) lends out these bytes; only
+/// [`release`](Self::release) moves the tail, and borrows the buffer exclusively.
 pub struct PerfBuffer {
     fd: OwnedFd,
     base: NonNull<u8>,
@@ -25,8 +25,8 @@ pub struct PerfBuffer {
 }
 
 impl PerfBuffer {
-    /// Makes the buffer of a CPU, of a power of two of pages of data. Whoever polls it is woken by every
-    /// `wakeup`th record.
+    /// Creates the buffer of a CPU, with `pages` pages of data, a power of two. Every `wakeup`th record
+    /// wakes a process that polls it.
     pub fn new(cpu: u32, pages: usize, wakeup: u32) -> io::Result<Self> {
         let fd = open(cpu, wakeup)?;
         let page = page_size()?;
@@ -55,10 +55,11 @@ impl PerfBuffer {
         })
     }
 
-    /// Returns the bytes that wait: those up to the memory's end, and those from its beginning on.
+    /// Returns the bytes that were written and not released yet: those up to the end of the memory, and
+    /// those from its beginning on.
     pub fn waiting(&mut self) -> [&[u8]; 2] {
         let tail = self.number(TAIL).load(Ordering::Relaxed);
-        // Behind this, the records up to there are seen.
+        // After this, the records up to there are visible.
         let head = self.number(HEAD).load(Ordering::Acquire);
         let len = usize::try_from(head.wrapping_sub(tail)).unwrap_or(usize::MAX);
         let len = len.min(self.data_len);
@@ -66,7 +67,7 @@ impl PerfBuffer {
         let start = usize::try_from(tail % self.data_len as u64).unwrap_or(0);
         let first = len.min(self.data_len - start);
         let piece = |at: usize, len: usize| {
-            // SAFETY: `at + len` is at most `data_len`, all of which is mapped behind the first page for as
+            // SAFETY: `at + len` is at most `data_len`, all of which is mapped after the first page for as
             // long as the buffer lives. The kernel writes to none of these bytes before the tail
             // moves, which needs `&mut self`.
             unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(self.page + at), len) }
@@ -74,7 +75,7 @@ impl PerfBuffer {
         [piece(start, first), piece(0, len - first)]
     }
 
-    /// Gives the first `len` bytes of those that wait back to the kernel.
+    /// Lets the kernel overwrite the first `len` of the waiting bytes.
     pub fn release(&mut self, len: usize) {
         let tail = self.number(TAIL);
         let head = self.number(HEAD).load(Ordering::Relaxed);
@@ -106,7 +107,7 @@ impl Drop for PerfBuffer {
 // SAFETY: the mapping belongs to the buffer alone and to no thread.
 unsafe impl Send for PerfBuffer {}
 
-/// Opens the event that a program's records are (`PERF_COUNT_SW_BPF_OUTPUT`).
+/// Opens the event to which programs write their records (`PERF_COUNT_SW_BPF_OUTPUT`).
 fn open(cpu: u32, wakeup: u32) -> io::Result<OwnedFd> {
     /// `PERF_TYPE_SOFTWARE` and the length of `struct perf_event_attr`, as far as it is filled here.
     const TYPE_SOFTWARE: u32 = 1;

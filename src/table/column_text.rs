@@ -34,7 +34,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
         let indent = line.len() - line.trim_start_matches(' ').len();
-        // A wide character has to fit behind it.
+        // A wide character has to fit after it.
         let indent = indent.min(columns / 2).min(columns.saturating_sub(2));
         let mut current = " ".repeat(indent);
         let mut used = indent;
@@ -162,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_too_long_is_cut_by_columns() {
+    fn a_long_text_is_cut_by_columns() {
         assert_eq!(fit("abc", 3), "abc");
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("界界界", 6), "界界界");

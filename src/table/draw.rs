@@ -180,7 +180,7 @@ fn states(view: &TableView) -> Vec<String> {
         states.push(format!("writing {}: {packets} packets", writing.name));
     }
     if view.is_over && matches!(view.shown().pace, Pace::Clock { .. }) {
-        states.push("the input is over".to_owned());
+        states.push("the input has ended".to_owned());
     }
     if !view.filter.is_empty() {
         states.push(format!("filter: {}", view.filter));

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_do_what_fingers_know() {
+    fn editing_keys_work_as_in_a_shell() {
         let mut input = LineEditor::new("tcp");
         let mut press = |keys: &[KeyEvent]| {
             for key in keys {

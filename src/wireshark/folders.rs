@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The folders that belong to a user, or to everybody.
+/// The folders of a user, or of all users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folders {
     /// Profiles are in its subfolder `profiles`.
@@ -28,7 +28,7 @@ pub(crate) enum Owner {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FoldersError {
     /// tshark is not installed.
-    #[error("tshark is not installed, which knows where Wireshark keeps its files")]
+    #[error("tshark, which knows where Wireshark keeps its files, is not installed")]
     NoTshark,
     /// tshark could not be run, or failed.
     #[error("`tshark -G folders` failed")]

@@ -1,7 +1,7 @@
 //! Installs the plug-in, the profile and the capture interface, and removes them again.
 //!
-//! The profile's folder holds a list of the folders that were created on the way, so that removing
-//! leaves none behind; it also tells our profile from one that a user made.
+//! The profile's folder holds a list of the folders that were created on the way, so that none is left
+//! after a removal. The list also distinguishes dwdump's profile from one that a user made.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -21,10 +21,10 @@ use super::{plugin, profile};
 const PLUGIN: &str = "dwdump.lua";
 /// The interface's file.
 const INTERFACE: &str = "dwdump";
-/// In the profile's folder: the folders that were created.
+/// The list of created folders, in the profile's folder.
 const CREATED: &str = "created-by-dwdump";
 
-/// The capabilities that reading the drop monitor takes: CAP_NET_ADMIN for its commands, CAP_SYS_ADMIN
+/// The capabilities that capturing needs: CAP_NET_ADMIN for the drop monitor's commands, CAP_SYS_ADMIN
 /// (since Linux 6.7) for joining its groups, CAP_SYSLOG for the kernel's addresses.
 const CAPABILITIES: [Cap; 3] = [Cap::NET_ADMIN, Cap::SYS_ADMIN, Cap::SYSLOG];
 
@@ -110,7 +110,7 @@ pub(crate) fn install_interface(
     Ok(vec![format!("interface: {}, {what}", path.display())])
 }
 
-/// Removes all that is in these folders; the list is empty where nothing was.
+/// Removes what was installed into these folders. The list is empty if nothing was.
 pub(crate) fn uninstall(folders: Option<&Folders>, extcap: Option<&Path>) -> Result<Done> {
     let mut done = Done::new();
     if let Some(folder) = extcap {

@@ -1,5 +1,5 @@
-//! Generates the plug-in: its tables from the description of facts and from the catalogue of
-//! reasons, and behind them the code, which is the same for all facts.
+//! Generates the plug-in: its tables from the descriptions of facts and the catalogue of reasons, and
+//! after them the code, which is the same for all facts.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ enum ValueSource {
     Comment,
     /// Part of another fact.
     Part,
-    /// Not of the kernel: made of other facts, or looked up in the catalogue.
+    /// Derived from other facts, or looked up in the catalogue.
     Derived,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn plugin() -> String {
     text
 }
 
-/// The fields: what is derived of all facts first, then the facts.
+/// Returns the fields: first those derived from several facts, then the facts.
 fn fields() -> Vec<PluginField> {
     let derived = |key, what| PluginField {
         key,
@@ -126,7 +126,7 @@ fn fields() -> Vec<PluginField> {
     fields
 }
 
-/// The plug-in's word for the values of a fact; `None` for a fact that no file says in comments.
+/// Returns the plug-in's word for the values of a fact; `None` for a fact that files have in no comment.
 fn kind(fact: Fact) -> Option<&'static str> {
     let is_said = fact.about().commented != Commented::Never || fact == Fact::Module;
     is_said.then_some(())?;
@@ -150,7 +150,7 @@ fn fact_title(fact: Fact) -> String {
     }
 }
 
-/// `Trap group`, of `trap_group`.
+/// Turns `trap_group` into `Trap group`.
 fn title(key: &str) -> String {
     let mut title = key.replace('_', " ");
     title[..1].make_ascii_uppercase();

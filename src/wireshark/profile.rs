@@ -1,4 +1,4 @@
-//! The profile `Drops`: columns, colours and filter buttons over the plug-in's fields.
+//! The profile `Drops`: columns, colours and filter buttons that use the plug-in's fields.
 
 use std::fmt::Write;
 

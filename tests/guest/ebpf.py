@@ -4,6 +4,7 @@
     ebpf.py DWDUMP OUTDIR CHECK…    as root; makes drops in network namespaces of its own
 
     kinds       of each kind of drop ten, each with a mark of its own, are captured exactly once and whole
+    beside      so they are, and NET_DM's are the same; where there is NET_DM
     flood       buffers that overflow: what is captured and what is lost is what the tracepoint fired
     recursion   so it is where drops interrupt the capture of others, also with buffers that overflow
     killed      kill -9 leaves nothing attached
@@ -85,8 +86,7 @@ def wrong_device(kind, interface):
 
 
 def check_kinds(dwdump, out, scene):
-    for name, why in ebpf_kinds.missing(scene).items():
-        print(f"left out: {name}: {why}")
+    tell_missing(scene)
     file = out / "ebpf.pcapng"
     capture = Capture(dwdump, file)
     kinds = ebpf_kinds.make_all(scene)
@@ -94,6 +94,11 @@ def check_kinds(dwdump, out, scene):
     packets = pcapng.read(file)["packets"]
     check_packets(packets, kinds)
     print(f"{len(kinds)} kinds of drops, each of {COUNT} once; started in {capture.start:.2f} s")
+
+
+def tell_missing(scene):
+    for name, why in ebpf_kinds.missing(scene).items():
+        print(f"left out: {name}: {why}")
 
 
 def check_flood(dwdump, out, scene):
@@ -195,7 +200,9 @@ def check_killed(dwdump, out, scene):
 
 
 def check_beside(dwdump, out, scene):
-    """NET_DM's drops are among eBPF's, and the same bytes, but for what it shows from the middle on."""
+    """As `kinds`, and NET_DM's drops are among eBPF's, the same bytes, but for what it shows from the middle
+    on."""
+    tell_missing(scene)
     files = {source: out / f"{source}.pcapng" for source in ("netdm", "ebpf")}
     captures = [
         Capture(dwdump, file, *(("-o", "sw") if source == "netdm" else ()), source=source)
@@ -204,7 +211,9 @@ def check_beside(dwdump, out, scene):
     kinds = {kind.name: kind for kind in ebpf_kinds.make_all(scene)}
     for capture in captures:
         capture.end()
-    netdm, ebpf = (ebpf_kinds.by_mark(pcapng.read(file)["packets"]) for file in files.values())
+    netdm, ebpf = (pcapng.read(file)["packets"] for file in files.values())
+    check_packets(ebpf, kinds.values())
+    netdm, ebpf = ebpf_kinds.by_mark(netdm), ebpf_kinds.by_mark(ebpf)
     faults, alone = [], set(ebpf) - set(netdm)
     for mark, packets in netdm.items():
         kind = kinds[mark.decode().split(":")[2]]
@@ -218,7 +227,7 @@ def check_beside(dwdump, out, scene):
             faults.append(f"{mark}: {one} by NET_DM, {other} by eBPF")
     assert not faults, "\n".join(faults)
     only = sorted({mark.decode().split(":")[2] for mark in alone})
-    print(f"{len(netdm)} drops by NET_DM, {len(ebpf)} by eBPF; by eBPF alone: {', '.join(only)}")
+    print(f"{len(kinds)} kinds of drops: {len(netdm)} drops by NET_DM, {len(ebpf)} by eBPF; by eBPF alone: {', '.join(only)}")
     assert "output" in only and len(netdm) > 200, only
 
 
@@ -236,19 +245,28 @@ def check_rights(dwdump, out, scene):
         home = pathlib.Path(folder, "home")
         home.mkdir()
         os.chown(home, NOBODY, NOBODY)
+        paranoid = pathlib.Path("/proc/sys/kernel/perf_event_paranoid")
+        if int(paranoid.read_text()) > 2:
+            # Debian's kernels then have perf's buffers for CAP_SYS_ADMIN alone.
+            refused = capture_refused(program, home, ("bpf", "perfmon"))
+            assert "kernel.perf_event_paranoid is 3 or more" in refused, refused
+            paranoid.write_text("2")
         for capabilities in (("bpf", "perfmon"), ("bpf", "perfmon", "ipc_lock", "syslog")):
             check_user(program, home, scene, capabilities)
-        for capabilities, missing in ((("bpf",), ["CAP_PERFMON"]), (("perfmon",), ["CAP_BPF"]), ((), ["CAP_BPF", "CAP_PERFMON"])):
-            refused = subprocess.run(
-                [*as_user(*capabilities), program, "--source", "ebpf", "-w", home / "refused.pcapng"],
-                stderr=subprocess.PIPE, text=True, timeout=60,
-            )
-            assert refused.returncode == 1, refused
-            hint = refused.stderr.partition("hint: ")[2]
-            named = [name for name in ("CAP_BPF", "CAP_PERFMON") if name in hint]
-            assert named == missing, refused.stderr
-            assert "Operation not permitted" in refused.stderr, refused.stderr
+        every = ["CAP_BPF", "CAP_PERFMON"]
+        for capabilities, missing in ((("bpf",), every[1:]), (("perfmon",), every[:1]), ((), every)):
+            refused = capture_refused(program, home, capabilities)
+            assert [name for name in every if name in refused.partition("hint: ")[2]] == missing, refused
+            assert "Operation not permitted" in refused, refused
     print("an ordinary user needs CAP_BPF and CAP_PERFMON, and is told so")
+
+
+def capture_refused(program, home, capabilities):
+    """What such a user is told who may not capture."""
+    command = [*as_user(*capabilities), program, "--source", "ebpf", "-w", home / "refused.pcapng"]
+    refused = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert refused.returncode == 1, refused
+    return refused.stderr
 
 
 def check_user(program, home, scene, capabilities):
@@ -277,6 +295,7 @@ def check_user(program, home, scene, capabilities):
 
 CHECKS = {
     "kinds": check_kinds,
+    "beside": check_beside,
     "flood": check_flood,
     "recursion": check_recursion,
     "killed": check_killed,

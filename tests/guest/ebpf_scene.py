@@ -56,9 +56,9 @@ table netdev n {{
 QUEUES = {
     "tbf": "tbf rate 80bit burst 3000 limit 3000",
     "netem_loss": "netem loss 100%",
-    "netem_reset": "netem delay 60s 50s",
-    "fq_limit": "fq flow_limit 5",
-    "fq_reset": "fq",
+    "netem_reset": "netem delay 600s 300s",
+    "fq_limit": "fq flow_limit 5 horizon 1000s",
+    "fq_reset": "fq horizon 1000s",
     "fq_codel": "handle 1: tbf rate 80bit burst 3000 limit 100000",
 }
 
@@ -214,16 +214,21 @@ class Scene:
             neighbour add 10.20.{0}.2 lladdr 02:00:00:00:20:99 dev q{0}
             """
         network.ip("".join(lines.format(number) for number in every), inside=NEAR)
-        for number, (name, words) in enumerate(QUEUES.items()):
-            lines = f"qdisc replace dev q{number} root {words}\n"
-            if name == "fq_codel":
-                lines += f"qdisc replace dev q{number} parent 1:1 fq_codel limit 8\n"
-            self.optional(name, NEAR, lines, "tc")
+        for name in QUEUES:
+            self.add_queue(name)
 
-    def remove_queue(self, name):
+    def add_queue(self, name):
+        device = f"q{list(QUEUES).index(name)}"
+        lines = f"qdisc add dev {device} root {QUEUES[name]}\n"
+        if name == "fq_codel":
+            lines += f"qdisc add dev {device} parent 1:1 fq_codel limit 8\n"
+        self.optional(name, NEAR, lines, "tc")
+
+    def renew_queue(self, name):
         """What waits in it is dropped."""
         device = f"q{list(QUEUES).index(name)}"
         network.command("tc", "-n", NEAR, "qdisc", "del", "dev", device, "root")
+        self.add_queue(name)
 
     def __exit__(self, *_):
         for process in tracepoint.PROCESSES:

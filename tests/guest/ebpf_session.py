@@ -27,9 +27,6 @@ class Ebpf(harness.SessionTest):
     def check(self, name):
         ebpf.CHECKS[name](harness.DWDUMP, self.folder, self.scene)
 
-    def test_each_kind_of_drop_is_captured_once(self):
-        self.check("kinds")
-
     def test_a_flood_that_overflows_is_counted(self):
         self.check("flood")
 
@@ -42,8 +39,8 @@ class Ebpf(harness.SessionTest):
     def test_an_ordinary_user_needs_two_capabilities(self):
         self.check("rights")
 
-    def test_net_dm_sees_nothing_that_ebpf_does_not(self):
-        ebpf.check_beside(harness.DWDUMP, self.folder, self.scene)
+    def test_each_kind_of_drop_is_captured_once_and_net_dm_sees_no_other(self):
+        self.check("beside")
 
     def test_a_module_that_is_loaded_during_the_run_names_its_reasons(self):
         loaded = pathlib.Path("/proc/modules").read_text()

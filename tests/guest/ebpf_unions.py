@@ -108,14 +108,14 @@ def netem_loss(sockets, payloads):
 def netem_reset(sockets, payloads):
     """They wait in a tree, for each has a delay of its own, and are dropped with the queue."""
     sockets.send(payloads, queue_address("netem_reset", 2), 9)
-    return lambda: sockets.scene.remove_queue("netem_reset")
+    return lambda: sockets.scene.renew_queue("netem_reset")
 
 
 @kind(device=None)
 def fq_codel(sockets, payloads):
     """Beyond its limit it drops what has waited longest; the rest is dropped with the queue."""
     sockets.send([b"z" * 900] * 10 + payloads, queue_address("fq_codel", 2), 9)
-    return lambda: sockets.scene.remove_queue("fq_codel")
+    return lambda: sockets.scene.renew_queue("fq_codel")
 
 
 @kind(device=None, padding=700)
@@ -136,18 +136,22 @@ def timed(sockets, payloads, address, times):
                 sender.sendmsg([payload], told, 0, (address, 9))
 
 
+# Nanoseconds until packets would leave, were their queue not removed before.
+LATER = 500 * 10**9
+
+
 @kind(device=None, is_union=True)
 def fq_reset(sockets, payloads):
     """They wait in order of time in a tree, for each leaves before the one that came before it."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    times = [now + 9 * 10**9 - number * 10**6 for number in range(COUNT)]
+    times = [now + LATER - number * 10**6 for number in range(COUNT)]
     timed(sockets, payloads, queue_address("fq_reset", 2), times)
-    return lambda: sockets.scene.remove_queue("fq_reset")
+    return lambda: sockets.scene.renew_queue("fq_reset")
 
 
 @kind(device=None)
 def fq_limit(sockets, payloads):
     """Those beyond the flow's limit."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    times = [now + 9 * 10**9] * (5 + COUNT)
+    times = [now + LATER] * (5 + COUNT)
     timed(sockets, [b"z"] * 5 + payloads, queue_address("fq_limit", 2), times)

@@ -77,7 +77,7 @@ class Rights(harness.SessionTest):
                        ["-b", "1000M", "-w", "/dev/null"]):
             done = self.run_copy(*option)
             self.assertEqual(done.returncode, 2, done.stderr)
-            self.assertRegex(done.stderr, "is for root, not for those who may capture by this file")
+            self.assertRegex(done.stderr, "is for root, not for users who capture by this file")
             self.assertIn("hint: ", done.stderr)
         # Root may, of the same copy.
         subprocess.run([self.program, "-e"], check=True, stderr=subprocess.DEVNULL)

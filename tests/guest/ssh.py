@@ -141,7 +141,7 @@ class Ssh(ExtcapTest):
         run, _fifo = self.begin(started=False)
         status, talk = run.wait()
         self.assertEqual(status, 1)
-        self.assertIn(f"{HOST}: the host key is not the one that it was: ", talk)
+        self.assertIn(f"{HOST}: the host key has changed: ", talk)
 
     def test_a_key_that_is_refused(self):
         run, _fifo = self.begin("--ssh-key", self.folder / "host", started=False)

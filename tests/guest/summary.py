@@ -248,7 +248,7 @@ class Summary(harness.SessionTest):
             self.assertIn("it counts for another program now", talk)
             status, _, talk = harness.dwdump("--summary")
             self.assertEqual(status, 1)
-            self.assertIn("`dwdump --summary -p` counts along", talk)
+            self.assertIn("`dwdump --summary -p` shows its counts", talk)
             # Only places are known then.
             reasons = harness.Running("--by", "reason", "-p", stdout=nowhere, started="counting")
             reasons.wait_for("the kernel is in summary mode: only the locations of drops are known")

@@ -40,7 +40,7 @@ fn a_full_disk_is_told_with_a_hint() {
             "{options}: {error}"
         );
         assert!(
-            error.contains("hint: the file can be read, without up to 256 kB at its end"),
+            error.contains("hint: the file is readable, but lacks up to 256 kB at its end"),
             "{error}"
         );
         assert_eq!(error.matches("cannot write").count(), 1, "{error}");

@@ -43,7 +43,7 @@ fn a_list_of_families_that_is_cut_is_no_damage() {
             let file = [&file[..24], &first, &drops.concat()].concat();
             let (given, findings) = read(&file);
             assert_eq!(given, expected, "cut to {len}");
-            assert_eq!(findings.damaged_messages, 0, "cut to {len}");
+            assert_eq!(findings.left_out.damaged_messages, 0, "cut to {len}");
         }
     }
 }
@@ -68,7 +68,7 @@ fn an_alert_that_is_cut_tells_what_is_there() {
             ));
             ControlFlow::<()>::Continue(())
         });
-        (shown, file.findings().damaged_messages)
+        (shown, file.findings().left_out.damaged_messages)
     };
     let (whole_alert, damaged) = show(whole, whole);
     let [(facts, length, captured)] = &whole_alert[..] else {

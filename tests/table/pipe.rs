@@ -65,7 +65,7 @@ fn a_pipe_is_a_live_table() {
     pipe.write_all(&packets).unwrap();
     terminal.wait_for("7 drops, ");
     drop(pipe);
-    terminal.wait_for("the input is over");
+    terminal.wait_for("the input has ended");
     terminal.press("q");
     assert!(terminal.end().success());
     terminal.check_restored("7 drops counted");

@@ -130,7 +130,7 @@ def check_members(program, group, enter, root):
     for option in ["-e", "--force", "-b 1000M"]:
         said = run([*inside, *option.split()], status=2, env=member)
         expect(f"dwdump: {option.split()[0]}", said)
-        expect("is for root, not for those who may capture by this file's capabilities", said)
+        expect("is for root, not for users who capture by this file's capabilities", said)
     # The drop monitor answers them as it answers root, on a kernel that has one and on others; root
     # gets other hints.
     by_member, by_root = (

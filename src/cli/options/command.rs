@@ -89,7 +89,7 @@ impl Arguments {
         if let Some(other) = other.or_else(|| self.other_options().next()) {
             return Err(UsageError::new(
                 format!("{task} and {other} cannot be used together"),
-                format!("{task} does nothing else; --system and --extcap-dir say where"),
+                format!("{task} does nothing else; --system and --extcap-dir choose the folders"),
             ));
         }
         if self.group.is_some() && !(self.install_wireshark && self.system) {
@@ -120,8 +120,8 @@ impl Arguments {
             if let Some((option, _)) = settings.into_iter().find(|(_, given)| *given) {
                 return Err(UsageError::new(
                     format!("{option} cannot be used with -p"),
-                    "a passive listener changes nothing in the kernel: \
-                     its settings are those of whoever started the monitoring",
+                    "-p changes nothing in the kernel: \
+                     the program that started the monitoring chose the settings",
                 ));
             }
             Role::Passive
@@ -187,7 +187,7 @@ impl Arguments {
         if self.kernel_filter {
             return Err(UsageError::new(
                 "--kernel-filter cannot be used with --summary",
-                "a summary also counts what its filter rejects, and the kernel does not",
+                "a summary also counts what its filter rejects, which a filter in the kernel would not count",
             ));
         }
         let selects =

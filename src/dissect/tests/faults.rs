@@ -7,7 +7,7 @@ use super::{
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn one_field_changed_is_that_fault_and_the_rest_is_shown() {
+fn a_wrong_field_is_named_and_the_rest_of_the_packet_is_shown() {
     let cases: &[(Vec<u8>, &str, &str)] = &[
         (
             changed(udp4(), IP, &[0x55]),

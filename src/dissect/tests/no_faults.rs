@@ -8,7 +8,7 @@ use crate::packet;
 use crate::record::{Cause, DropRecord, LinkType};
 
 #[test]
-fn a_checksum_that_the_device_was_to_fill_in_is_not_wrong() {
+fn a_checksum_that_the_device_completes_or_that_is_optional_is_no_fault() {
     // The sum of the pseudo-header, which a sender leaves if the device computes the rest.
     let (mut tcp, mut udp) = (tcp4(), udp4());
     for (data, at, protocol) in [(&mut tcp, 16, 6), (&mut udp, 6, 17)] {
@@ -33,7 +33,7 @@ fn a_checksum_that_the_device_was_to_fill_in_is_not_wrong() {
 }
 
 #[test]
-fn of_what_is_made_here_or_may_be_a_checksum_says_less() {
+fn checksums_of_local_packets_are_not_verified() {
     let bad_udp = damaged(udp4(), TRANSPORT + 6, &[0xbe, 0xef]);
     let bad_ip = damaged(udp4(), IP + 10, &[0, 0]);
     for data in [&bad_udp, &bad_ip] {
@@ -53,7 +53,7 @@ fn of_what_is_made_here_or_may_be_a_checksum_says_less() {
 }
 
 #[test]
-fn what_was_not_captured_is_no_fault() {
+fn missing_bytes_are_no_fault() {
     let bad = damaged(udp4(), TRANSPORT + 6, &[0xbe, 0xef]);
     for captured in 0..bad.len() {
         let record = received(LinkType::ETHERNET, &bad[..captured], bad.len());
@@ -62,7 +62,7 @@ fn what_was_not_captured_is_no_fault() {
 }
 
 #[test]
-fn what_offloading_leaves_is_no_fault() {
+fn lengths_that_offloading_leaves_at_0_are_no_fault() {
     let large = |mut data: Vec<u8>| {
         data.resize(70_000, 0);
         data
@@ -95,7 +95,7 @@ fn multicast_that_stays_on_its_host_has_no_time_to_live() {
 }
 
 #[test]
-fn a_quoted_packet_is_not_judged() {
+fn a_packet_quoted_by_an_icmp_error_is_not_checked() {
     let mut quoted = damaged(udp4(), IP + 10, &[0xde, 0xad])[IP..].to_vec();
     quoted[8] = 0;
     let mut data = Vec::new();

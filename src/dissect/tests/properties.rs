@@ -107,7 +107,7 @@ proptest! {
 
     /// The line and JSON agree on whether there is a fault.
     #[test]
-    fn any_damage_is_shown(data in valid(), at in 14..60_usize, byte: u8, captured in 0..300_usize) {
+    fn the_line_and_the_fault_agree(data in valid(), at in 14..60_usize, byte: u8, captured in 0..300_usize) {
         let mut data = data;
         if let Some(found) = data.get_mut(at) {
             *found = byte;
@@ -120,7 +120,7 @@ proptest! {
 
     /// The correct checksum is the one that etherparse wrote.
     #[test]
-    fn a_wrong_checksum_is_told_with_the_right_one(data in valid(), wrong: u16) {
+    fn a_wrong_checksum_is_reported_with_the_correct_one(data in valid(), wrong: u16) {
         proptest::prop_assume!(data[12] != 0x81);
         let (at, least) = match (data[12], data[IP + 9], data[IP + 6]) {
             (8, 6, _) => (TRANSPORT + 16, 1),
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_have_words(
+    fn any_bytes_have_a_description(
         data in prop::collection::vec(any::<u8>(), 0..200),
         link in prop::sample::select(vec![1_u16, 101, 276, 105, 9]),
         more in 0..100_usize,
@@ -164,7 +164,7 @@ proptest! {
 
     /// Headers that are nearly valid reach more code than random bytes do.
     #[test]
-    fn nearly_valid_bytes_have_words(
+    fn nearly_valid_bytes_have_a_description(
         data in valid(),
         changes in prop::collection::vec((12..120_usize, any::<u8>()), 0..6),
         captured in 0..300_usize,

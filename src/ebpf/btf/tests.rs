@@ -96,7 +96,7 @@ fn members_are_found_through_structures_without_a_name() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn a_member_that_does_not_exist_is_not_found() {
     for path in ["", "second", "x", "first.x", "named.z", "array.x", "."] {
         check(path, None);
     }
@@ -109,7 +109,7 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn circles_come_to_an_end() {
+fn a_type_that_refers_to_itself_does_not_hang_the_search() {
     let mut btf = Builder::default();
     btf.add("a", kind::TYPEDEF, 0, 2, &[]);
     btf.add("b", kind::TYPEDEF, 0, 1, &[]);
@@ -142,7 +142,7 @@ fn enumerators_of_more_than_32_bits_are_left_out() {
 }
 
 #[test]
-fn what_is_no_btf_is_refused() {
+fn bytes_that_are_not_btf_are_refused() {
     let refused = |bytes: &[u8]| Btf::parse(bytes).err();
     assert_eq!(refused(b""), Some(BtfError::Magic));
     let whole = nested().bytes();

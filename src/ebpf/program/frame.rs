@@ -8,8 +8,8 @@ use super::{MAX_HEADERS_LEN, ProgramWriter, R1, R2, R3, R4, R5, RECORD, SKB, STA
 const NO_MAC_HEADER: i32 = 0xffff;
 
 impl ProgramWriter<'_> {
-    /// Finds the beginning of the frame, and copies its bytes in front of `skb->data`. Leaves the length of the record so
-    /// far in r5.
+    /// Finds the beginning of the frame, and copies its bytes before `skb->data`. Leaves the length of the
+    /// record so far in r5.
     pub(super) fn frame(&mut self) {
         let layout = self.layout;
         let asm = &mut self.assembler;
@@ -29,7 +29,7 @@ impl ProgramWriter<'_> {
             EbpfOperand::Number(NO_MAC_HEADER),
             no_mac,
         );
-        // Behind data: that of a packet inside a tunnel whose headers are in front of it already.
+        // An offset beyond data is that of a packet inside a tunnel, whose headers are before it already.
         asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
         asm.bind(no_mac);
         asm.copy(R2, EbpfOperand::Register(R4));
@@ -55,7 +55,7 @@ impl ProgramWriter<'_> {
         asm.calculate(AluOp::Add, R5, EbpfOperand::Register(R1));
         self.tell(report::ORIGINAL_LEN, EbpfOperand::Register(R5));
 
-        // No more than there is room for; and where that is not all of them, nothing from data on.
+        // At most as many as there is room for. If that is not all of them, nothing from data on is captured.
         let limit = EbpfOperand::Number(MAX_HEADERS_LEN.min(self.snaplen));
         let asm = &mut self.assembler;
         asm.copy(R2, EbpfOperand::Register(R1));

@@ -1,5 +1,5 @@
-//! The programs for four kernels, of whose BTF `fixtures/btf` has what is read of it, as listings; and
-//! kernels for which there is none.
+//! Tests the programs for four kernels, of whose BTF `fixtures/btf` has the parts that are read, and the
+//! errors for kernels for which there can be no program.
 
 use std::fmt::Write;
 use std::fs;
@@ -24,7 +24,7 @@ fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
     program(&layout, role, ProgramSettings { snaplen })
 }
 
-/// Holds a listing against the one in this folder. `UPDATE_GOLDEN=1` writes it anew.
+/// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
 fn check(name: &str, listing: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/ebpf/tests")
@@ -40,7 +40,7 @@ fn check(name: &str, listing: &str) {
 }
 
 #[test]
-fn the_listing_names_every_member() {
+fn the_listings_of_both_programs_are_as_expected() {
     check(
         "first.listing",
         &write("6.12", ProgramRole::First, u32::MAX).to_string(),
@@ -53,7 +53,7 @@ fn the_listing_names_every_member() {
 
 #[test]
 fn kernels_differ_in_nothing_but_offsets() {
-    // The listing without the offsets of members, which have a name behind them.
+    // The listing without the offsets of members, which have a name after them.
     let plain = |kernel| {
         let listing = write(kernel, ProgramRole::First, u32::MAX).to_string();
         let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
@@ -104,7 +104,7 @@ fn every_jump_goes_forwards_into_the_program() {
 }
 
 #[test]
-fn a_kernel_that_lacks_a_member_is_told_by_its_name() {
+fn the_error_names_the_member_that_a_kernel_lacks() {
     // The names are changed in the strings, which are all at the end.
     let without = |name: &str| {
         let mut bytes = fixture("6.12");
@@ -138,7 +138,7 @@ fn reasons_have_the_names_of_their_kernel() {
     // Not the subsystem's own number, nor what only marks a range.
     check(&mut reasons, 0x30000, "0x30000");
     check(&mut reasons, 0x20005, "0x20005");
-    // The module's names stand in its own strings, behind the kernel's.
+    // The module's names stand in its own strings, after the kernel's.
     let bytes = fixture("7.2-openvswitch");
     let module = Btf::parse_module(&bytes, &vmlinux).unwrap();
     reasons.learn(&module);

@@ -51,9 +51,9 @@ pub enum Base {
     BehindIpv4,
     /// The control field of an 802.2 frame.
     Control,
-    /// The protocol number of the header behind all extension headers.
+    /// The protocol number of the header after all extension headers.
     TransportProtocol,
-    /// The header behind all extension headers.
+    /// The header after all extension headers.
     TransportHeader,
 }
 

@@ -56,7 +56,7 @@ pub fn of_several(parts: &[&ExprPart<'_>], has_option: bool) -> Option<String> {
         .any(|part| matches!(part.shape, Shape::Inner { wanted: true, .. }));
     if has_inner && !leaves.is_empty() {
         return Some(
-            "what stands outside of `inner` is asked of the packet around: \
+            "words outside of `inner` apply to the outer packet: \
              GRE, IP in IP, UDP (VXLAN, Geneve), PPPoE or MPLS"
                 .into(),
         );
@@ -128,7 +128,7 @@ pub fn of_one(part: &ExprPart<'_>) -> Option<String> {
             right: Arith::Number(0),
         };
         return Some(format!(
-            "`& {mask}` leaves bits of {mask} alone: where any of them is set, `{set}` is true"
+            "`& {mask}` keeps only the bits of {mask}: if any of them is set, `{set}` is true"
         ));
     }
     let plain = Arith::Load {
@@ -137,7 +137,9 @@ pub fn of_one(part: &ExprPart<'_>) -> Option<String> {
         width,
     };
     (value > most).then(|| {
-        format!("`{plain}` is at most {most}; a number behind a colon says how many bytes are meant, 1, 2 or 4")
+        format!(
+            "`{plain}` is at most {most}; a number after a colon is the width in bytes, 1, 2 or 4"
+        )
     })
 }
 
@@ -208,7 +210,7 @@ fn over_ipv6(primitive: &Primitive) -> Option<String> {
                 right: over_ipv6_header(&relation.right),
             };
             Some(format!(
-                "`{name}[…]` is of IPv4 alone; over IPv6 without extension headers it is \
+                "`{name}[…]` exists only over IPv4; over IPv6 without extension headers it is \
                  `ip6 proto {number} and {moved}`"
             ))
         }
@@ -221,7 +223,7 @@ const ICMP6: &str = "ICMP over IPv6 is `icmp6`, with types of its own";
 /// The length of an IPv6 header (RFC 8200, 3).
 const IPV6_LEN: u32 = 40;
 
-/// Rewrites loads from an IPv4 payload into loads behind an IPv6 header.
+/// Rewrites loads from an IPv4 payload into loads after an IPv6 header.
 fn over_ipv6_header(arith: &Arith) -> Arith {
     match arith {
         Arith::Load {
@@ -268,7 +270,7 @@ fn headers_between(leaves: &[PartPrimitive<'_>]) -> Option<String> {
         .find(|leaf| leaf.place == between.place && leaf.position < between.position)?;
     let (word, other) = (between.primitive, before.primitive);
     Some(format!(
-        "what stands behind such a header is written behind its word: `{word} and {other}`"
+        "write what follows such a header after its word: `{word} and {other}`"
     ))
 }
 

@@ -11,11 +11,11 @@ use crate::packet::offset::{arp, ipv4, ipv6};
 pub struct Spot {
     /// The number of tunnels around the packet.
     pub depth: usize,
-    /// The position behind the `vlan`, `mpls` and `pppoes` that come before in the text.
+    /// The position after the `vlan`, `mpls` and `pppoes` that come before in the text.
     pub here: PlaceId,
     /// The position at the beginning of the packet.
     pub start: PlaceId,
-    /// The position behind all VLAN tags of the packet.
+    /// The position after all VLAN tags of the packet.
     pub untagged: PlaceId,
     /// True if `mpls` comes before in the text.
     pub is_labelled: bool,

@@ -140,7 +140,7 @@ fn between(primitive: &Primitive, spot: Spot) -> Formula {
             },
         ]),
         &Primitive::Mpls(label) => all_of([
-            // PPP has its own type for MPLS, and behind a label there is no type.
+            // PPP has its own type for MPLS, and after a label there is no type.
             kind(here, &[ether_type::MPLS, LOW]),
             match label {
                 Some(label) => Formula::masked(

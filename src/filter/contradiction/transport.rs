@@ -1,4 +1,4 @@
-//! Translates ports, and the words that look behind VLAN tags and extension headers, into formulas.
+//! Translates ports, and the words that look after VLAN tags and extension headers, into formulas.
 
 use crate::filter::ast::{DirQualifier, Net, PortRange, PortScope, Scope, TwoWayFlow};
 use crate::filter::layout::ether_type;
@@ -43,7 +43,7 @@ pub fn port(here: PlaceId, scope: PortScope, direction: DirQualifier, range: Por
     ])
 }
 
-/// Applies `formula` to the network header behind all VLAN tags, which is the first header if there
+/// Applies `formula` to the network header after all VLAN tags, which is the first header if there
 /// is no tag.
 pub fn behind_tags(spot: Spot, formula: impl Fn(PlaceId) -> Formula) -> Formula {
     let is_untagged = kind(spot.start, &UNTAGGED);
@@ -60,7 +60,7 @@ pub fn transport_address(place: PlaceId, direction: DirQualifier, net: Net) -> F
     }
 }
 
-/// Returns the formula for a TCP, UDP or SCTP header of `scope`, directly behind IP or behind
+/// Returns the formula for a TCP, UDP or SCTP header of `scope`, directly after IP or after
 /// extension headers, whose ports satisfy `ports`.
 pub fn transport_ports(
     place: PlaceId,
@@ -154,7 +154,7 @@ pub fn tunnelled(spot: Spot) -> Formula {
     ])
 }
 
-/// Returns the formula that the header behind a fragment header directly behind IPv6, if there is
+/// Returns the formula that the header after a fragment header directly after IPv6, if there is
 /// one, is one of `numbers`.
 fn behind_fragment(place: PlaceId, numbers: Numbers) -> Formula {
     let next = |offset| bytes(place, Base::Network, offset, 1);

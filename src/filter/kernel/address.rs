@@ -89,7 +89,7 @@ impl PredicateWriter<'_> {
     }
 
     /// Continues if the network header is one of `kinds`. A VLAN tag is a hit, because user space
-    /// looks behind it.
+    /// looks after it.
     pub fn untagged_kinds(&mut self, kinds: &[u16], goal: Goal) {
         if self.framing == PayloadLink::Ethernet {
             self.code.op(Op::Recall(KIND));

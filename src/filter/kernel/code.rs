@@ -35,7 +35,7 @@ pub const UNKNOWN_KIND: u32 = 0x1_0000;
 pub const ATTRIBUTES: u32 = nlmsg::LEN + 4;
 pub const VALUE: u32 = 4;
 
-/// Offsets of `struct nlmsghdr` (linux/netlink.h); `struct genlmsghdr` begins behind it.
+/// Offsets of `struct nlmsghdr` (linux/netlink.h); `struct genlmsghdr` begins after it.
 pub mod nlmsg {
     pub const TOTAL_LEN: u32 = 0;
     pub const TYPE: u32 = 4;

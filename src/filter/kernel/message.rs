@@ -170,7 +170,7 @@ fn fit_raw(code: &mut Code, version: IpVersion, not_raw: Label, links: Links, ra
     code.bind(matching);
     is_named(code, links.ethernet, links.both, raw);
     // The packet is padded, or it is Ethernet that looks like IP by chance and has an IP header
-    // behind its own.
+    // after its own.
     code.bind(within);
     let named = code.label();
     is_named(code, named, links.both, raw);
@@ -210,7 +210,7 @@ fn is_named(code: &mut Code, yes: Label, tagged: Label, no: Label) {
     code.jump(no);
 }
 
-/// Stores the type of the network header behind Ethernet, or of raw IP.
+/// Stores the type of the network header after Ethernet, or of raw IP.
 pub fn find_kind(code: &mut Code, framing: PayloadLink) {
     let (unknown, known) = (code.label(), code.label());
     match framing {

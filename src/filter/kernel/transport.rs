@@ -106,7 +106,7 @@ impl PredicateWriter<'_> {
         self.code.jump(goal.no());
     }
 
-    /// Tests a port directly behind IP. Hits behind extension headers, so that user space decides.
+    /// Tests a port directly after IP. Hits after extension headers, so that user space decides.
     pub fn transport_port(&mut self, side: Side, range: PortRange, goal: Goal) {
         let (ip6, found) = (self.code.label(), self.code.label());
         self.untagged_kinds(&[ether_type::IPV4, ether_type::IPV6], goal);

@@ -120,7 +120,7 @@ enum Then {
 }
 
 impl<'g> NamePattern<'g> {
-    /// Converts a whole name, or a prefix with one `*` behind it. Returns `None` for any other
+    /// Converts a whole name, or a prefix with one `*` after it. Returns `None` for any other
     /// pattern.
     fn new(glob: &'g Glob, case: Case) -> Option<Self> {
         let pattern = glob.as_bytes();

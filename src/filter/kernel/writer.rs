@@ -294,7 +294,7 @@ impl PredicateWriter<'_> {
     }
 }
 
-/// An offset behind the end of every payload.
+/// An offset after the end of every payload.
 pub const MAX_OFFSET: u32 = 0xffff;
 impl From<Width> for Size {
     fn from(width: Width) -> Self {

@@ -14,13 +14,13 @@ fn check(canonical: &str, aliases: &[&str]) {
 }
 
 #[test]
-fn nothing_keeps_all() {
+fn an_empty_filter_keeps_every_drop() {
     check("", &[" ", "\n\t"]);
     assert!(parse("").keeps_all());
 }
 
 #[test]
-fn protocols() {
+fn protocols_have_one_canonical_form() {
     check(
         "ip",
         &[
@@ -72,7 +72,7 @@ fn protocols() {
 }
 
 #[test]
-fn addresses() {
+fn addresses_have_one_canonical_form() {
     check(
         "host 10.0.0.1",
         &[
@@ -135,7 +135,7 @@ fn addresses() {
 }
 
 #[test]
-fn ports() {
+fn ports_have_one_canonical_form() {
     check(
         "port 80",
         &[
@@ -171,7 +171,7 @@ fn ports() {
 }
 
 #[test]
-fn ethernet() {
+fn ethernet_words_have_one_canonical_form() {
     check(
         "ether host 02:00:00:00:00:01",
         &[
@@ -201,7 +201,7 @@ fn ethernet() {
 }
 
 #[test]
-fn relations() {
+fn comparisons_have_one_canonical_form() {
     check(
         "len - 14 > 20",
         &["len-14 > 20", "len-14>20", "len -14 > 20"],
@@ -257,7 +257,7 @@ fn relations() {
 }
 
 #[test]
-fn connectives() {
+fn and_or_and_not_have_one_canonical_form() {
     check(
         "tcp and udp",
         &["tcp && udp", "tcp&&udp", "(tcp) and (udp)", "(tcp and udp)"],
@@ -338,7 +338,7 @@ fn qualifiers_carry_over() {
 }
 
 #[test]
-fn what_only_a_drop_has() {
+fn words_for_the_drop_have_one_canonical_form() {
     check(
         "reason NO_SOCKET",
         &[
@@ -380,7 +380,7 @@ fn what_only_a_drop_has() {
 }
 
 #[test]
-fn tunnels() {
+fn inner_has_one_canonical_form() {
     check("inner tcp", &["inner (tcp)"]);
     check("inner tcp and udp", &[]);
     check("inner (tcp and udp)", &[]);
@@ -393,7 +393,7 @@ fn tunnels() {
 }
 
 #[test]
-fn an_interface_of_the_command_line_stands_before_the_rest() {
+fn the_interface_option_is_joined_to_the_filter_by_and() {
     let filter = |text: &str| parse(text).on_interface("eth0").to_string();
     assert_eq!(filter(""), "ifname eth0");
     assert_eq!(filter("tcp"), "ifname eth0 and tcp");
@@ -402,7 +402,7 @@ fn an_interface_of_the_command_line_stands_before_the_rest() {
 }
 
 #[test]
-fn reasons_are_listed_for_a_warning() {
+fn the_reasons_in_a_filter_are_listed() {
     let patterns = parse("reason no_socket or tcp and not (inner reason NETFILTER_*)").reasons();
     let shown: Vec<String> = patterns.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["NO_SOCKET", "NETFILTER_*"]);

@@ -7,7 +7,7 @@ use super::super::names::FixedNames;
 type AdviceRow = (&'static str, &'static str, &'static str);
 
 #[test]
-fn slips_are_told_with_what_to_type() {
+fn words_of_other_tools_are_refused_with_what_to_type() {
     for (text, message, marked) in ROWS {
         let error = Filter::parse(text, &FixedNames).expect_err(text);
         assert_eq!(error.message(), *message, "{text}");
@@ -36,7 +36,7 @@ const ROWS: &[AdviceRow] = &[
     ("port = 80", "expected a name directly after the word, without a sign", "="),
     ("src==10.0.0.1", "expected a name directly after the word, without a sign", "=="),
     ("saddr != 10.0.0.1", "expected a name directly after the word, without a sign", "!="),
-    ("reason!=NO_SOCKET", "expected a name, or `=` and a name: `not` stands before the word", "!=NO_SOCKET"),
+    ("reason!=NO_SOCKET", "expected a name, or `=` and a name: `not` goes before the word", "!=NO_SOCKET"),
     ("location gre_rcv+0x41/0xb0 [gre]", "expected `and` or `or`: put names with blanks in double quotes", "["),
     ("less-14", "unknown word `less-14`: `-` needs blanks around it", "less-14"),
     ("tcp-1 = 2", "unknown word `tcp-1`: `-` needs blanks around it", "tcp-1"),

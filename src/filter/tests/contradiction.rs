@@ -12,14 +12,14 @@ const EITHER: &str = "to keep drops of either kind, join them by `or`";
 const ICMP6: &str = "`icmp6` is ICMP over IPv6, `icmp` over IPv4";
 const ORIGINS: &str = "drops by the kernel have `reason`, `location`, `module` and `pc`, those by \
                        devices `trap` and `trap_group`";
-const AROUND: &str = "what stands outside of `inner` is asked of the packet around: GRE, IP in IP, \
+const OUTER_PACKET: &str = "words outside of `inner` apply to the outer packet: GRE, IP in IP, \
                       UDP (VXLAN, Geneve), PPPoE or MPLS";
 
 /// An expression that is never true, the reason, and the advice.
 type ContradictionRow = (&'static str, &'static str, &'static str);
 
 #[test]
-fn what_excludes_itself_is_named_with_a_way_to_say_it() {
+fn an_impossible_filter_is_reported_with_its_conflict_and_advice() {
     for (text, why, hint) in ROWS {
         let found = parse(text).contradiction().expect(text);
         assert_eq!(
@@ -35,10 +35,10 @@ fn what_excludes_itself_is_named_with_a_way_to_say_it() {
 const ROWS: &[ContradictionRow] = &[
     // Two families of addresses.
     ("ip6 and tcp[tcpflags] & tcp-syn != 0", "`ip6` and `tcp[tcpflags] & tcp-syn != 0` exclude each other",
-     "`tcp[…]` is of IPv4 alone; over IPv6 without extension headers it is `ip6 proto 6 and ip6[53] & 2 != 0`"),
+     "`tcp[…]` exists only over IPv4; over IPv6 without extension headers it is `ip6 proto 6 and ip6[53] & 2 != 0`"),
     ("net 2001:db8::/32 and (udp[8:2] = 5 or udp[len - 1] = 0)",
      "`net 2001:db8::/32` and `udp[8:2] = 5 or udp[len - 1] = 0` exclude each other",
-     "`udp[…]` is of IPv4 alone; over IPv6 without extension headers it is `ip6 proto 17 and ip6[48:2] = 5`"),
+     "`udp[…]` exists only over IPv4; over IPv6 without extension headers it is `ip6 proto 17 and ip6[48:2] = 5`"),
     ("icmp6[0] = 135 and ip", "`icmp6[0] = 135` and `ip` exclude each other", ICMP6),
     ("ip6 and icmp", "`ip6` and `icmp` exclude each other", "ICMP over IPv6 is `icmp6`, with types of its own"),
     ("saddr 10.0.0.1 and ip6", "`saddr 10.0.0.1` and `ip6` exclude each other", EITHER),
@@ -71,18 +71,18 @@ const ROWS: &[ContradictionRow] = &[
     ("port 80 and (tcp[0:2] = 5 and tcp[2:2] = 6)", "`port 80`, `tcp[0:2] = 5` and `tcp[2:2] = 6` exclude each other", EITHER),
     ("tcp[13] & 7 = 2 and tcp[13] & 2 = 0", "`tcp[13] & 7 = 2` and `tcp[13] & 2 = 0` exclude each other", EITHER),
     ("tcp[tcpflags] & tcp-syn = 1", "`tcp[tcpflags] & tcp-syn = 1` is never true",
-     "`& 2` leaves bits of 2 alone: where any of them is set, `tcp[13] & 2 != 0` is true"),
+     "`& 2` keeps only the bits of 2: if any of them is set, `tcp[13] & 2 != 0` is true"),
     ("udp[0] = 1234", "`udp[0] = 1234` is never true",
-     "`udp[0]` is at most 255; a number behind a colon says how many bytes are meant, 1, 2 or 4"),
+     "`udp[0]` is at most 255; a number after a colon is the width in bytes, 1, 2 or 4"),
     ("len < 0", "`len < 0` is never true", ""),
     ("1 = 2", "`1 = 2` is never true", ""),
     // Headers between link layer and IP, and tunnels.
     ("ip and vlan", "`ip` and `vlan` exclude each other",
-     "what stands behind such a header is written behind its word: `vlan and ip`"),
+     "write what follows such a header after its word: `vlan and ip`"),
     ("tcp port 80 and pppoes 5", "`tcp port 80` and `pppoes 5` exclude each other",
-     "what stands behind such a header is written behind its word: `pppoes 5 and tcp port 80`"),
+     "write what follows such a header after its word: `pppoes 5 and tcp port 80`"),
     ("vlan and tcp and udp", "`tcp` and `udp` exclude each other", EITHER),
-    ("tcp and inner udp", "`tcp` and `inner udp` exclude each other", AROUND),
+    ("tcp and inner udp", "`tcp` and `inner udp` exclude each other", OUTER_PACKET),
     ("inner tcp and inner udp", "`inner tcp` and `inner udp` exclude each other", ""),
     ("inner tcp and not inner tcp", "`inner tcp` and `not inner …` exclude each other", ""),
     ("inner (vlan and tcp and udp)", "`tcp` and `udp` exclude each other", EITHER),
@@ -100,7 +100,7 @@ const ROWS: &[ContradictionRow] = &[
 ];
 
 #[test]
-fn the_option_for_an_interface_is_a_part() {
+fn the_interface_option_is_named_as_a_part_of_the_conflict() {
     let filter = parse("len > 5 and iface eth1 or ifname eth2").on_interface("eth0");
     assert_eq!(
         filter.contradiction().unwrap().to_string(),
@@ -111,7 +111,7 @@ fn the_option_for_an_interface_is_a_part() {
 }
 
 #[test]
-fn what_can_be_true_is_not_complained_about() {
+fn a_filter_that_can_match_is_not_reported() {
     for text in [
         "",
         "tcp or udp and port 53",
@@ -143,7 +143,7 @@ fn what_can_be_true_is_not_complained_about() {
 
 /// The search in a long expression ends after a limited number of steps.
 #[test]
-fn the_search_ends() {
+fn the_search_in_a_long_filter_ends() {
     let ports = (1..300).map(|port| format!("(port {port} or host 10.0.0.{})", port % 250));
     let flows =
         (1..300).map(|port| format!("(sport {port} or flow tcp 10.0.0.1:{port} 10.0.0.2:2)"));
@@ -357,7 +357,7 @@ const PRIMITIVES: &[&str] = &[
     "noise",
 ];
 
-fn moves(primitive: &str) -> bool {
+fn moves_headers(primitive: &str) -> bool {
     ["vlan", "mpls", "pppoes"]
         .iter()
         .any(|word| primitive.starts_with(word))
@@ -366,7 +366,7 @@ fn moves(primitive: &str) -> bool {
 /// There are no false alarms: if two primitives, negated or not, are both true of some sample,
 /// their conjunction is not called impossible. `context` is the expression around the two. One pair
 /// of 29 is tried; with `DWDUMP_ALL_PAIRS` in the environment all are, which takes some minutes.
-fn no_two_that_are_true_exclude_each_other(context: impl Fn(&str) -> String) {
+fn check_for_false_alarms(context: impl Fn(&str) -> String) {
     let words = SAMPLES.len().div_ceil(64);
     let literals: Vec<(String, Vec<u64>)> = PRIMITIVES
         .iter()
@@ -389,7 +389,7 @@ fn no_two_that_are_true_exclude_each_other(context: impl Fn(&str) -> String) {
     };
     let (mut pairs, mut together, mut impossible) = (0_usize, 0, 0);
     for (index, (one, one_matches)) in literals.iter().enumerate() {
-        if moves(one.trim_start_matches("not ")) {
+        if moves_headers(one.trim_start_matches("not ")) {
             continue;
         }
         for (other, other_matches) in &literals[index + 1..] {
@@ -416,26 +416,26 @@ fn no_two_that_are_true_exclude_each_other(context: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn no_two_primitives_that_are_true_exclude_each_other() {
-    no_two_that_are_true_exclude_each_other(str::to_owned);
+fn two_primitives_that_match_one_packet_never_exclude_each_other() {
+    check_for_false_alarms(str::to_owned);
 }
 
 #[test]
-fn nor_behind_a_header_that_moves_the_others() {
+fn primitives_after_a_word_that_moves_the_headers_raise_no_false_alarm() {
     for word in ["vlan", "mpls", "pppoes"] {
-        no_two_that_are_true_exclude_each_other(|text| format!("{word} and {text}"));
+        check_for_false_alarms(|text| format!("{word} and {text}"));
     }
 }
 
 #[test]
-fn nor_inside_a_tunnel() {
-    no_two_that_are_true_exclude_each_other(|text| format!("inner ({text})"));
+fn primitives_inside_a_tunnel_raise_no_false_alarm() {
+    check_for_false_alarms(|text| format!("inner ({text})"));
 }
 
 proptest! {
     /// Tests whole expressions with packets made for them.
     #[test]
-    fn no_packet_matches_what_is_called_impossible(
+    fn no_packet_matches_a_filter_that_is_called_impossible(
         one in any_expression(),
         other in any_expression(),
         negated in any::<bool>(),

@@ -7,7 +7,7 @@ use crate::dissect;
 use crate::record::LinkType;
 
 /// Returns UDP from port 1234 to port 53 after these headers, each as short as it can be.
-fn behind(extensions: &[u8]) -> Vec<u8> {
+fn udp_after(extensions: &[u8]) -> Vec<u8> {
     let mut chain = Vec::new();
     for (index, &kind) in extensions.iter().enumerate() {
         let next = extensions.get(index + 1).copied().unwrap_or(17);
@@ -29,7 +29,7 @@ fn behind(extensions: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn filter_and_text_see_the_same_packet_behind_any_number_of_headers() {
+fn filter_and_text_find_the_same_packet_after_any_number_of_headers() {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -42,7 +42,7 @@ fn filter_and_text_see_the_same_packet_behind_any_number_of_headers() {
                     .into_iter()
                     .chain(std::iter::repeat_n(kind, count))
                     .collect();
-                let packet = behind(&extensions);
+                let packet = udp_after(&extensions);
                 let record = record(LinkType::RAW, &packet);
                 let text = dissect::DissectedPacket::new(&record).to_string();
                 let name = format!("{count} of {kind} behind {first:?}");

@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn the_kernel_rejects_only_what_is_rejected_here(
+    fn the_kernel_rejects_only_messages_that_this_process_rejects(
         text in expression(),
         message in message(),
         damages in vec(damage(), 0..3),
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn the_part_keeps_whatever_the_filter_keeps(
+    fn the_kernels_part_keeps_every_drop_that_the_filter_keeps(
         text in expression(),
         message in message(),
         devices in devices(),
@@ -179,7 +179,7 @@ proptest! {
 /// A load beyond the end of the message would reject it at once, without evaluating the rest of an
 /// `or`.
 #[test]
-fn no_end_of_a_packet_ends_the_program() {
+fn the_program_goes_on_when_a_packet_ends_early() {
     let ports = transport(17, 0, 53, 80);
     let long4 = ip4(15, 17, 0, [10, 0, 0, 1], &ports);
     let short4 = ip4(5, 6, 0, [10, 0, 0, 1], &ports);
@@ -244,7 +244,7 @@ fn no_alert_about_an_alert_is_rejected() {
 
 /// Cases that random messages seldom contain.
 #[test]
-fn what_only_this_process_sees_is_left_to_it() {
+fn the_kernel_leaves_what_it_cannot_see_to_this_process() {
     #[track_caller]
     fn check(text: &str, message: &AlertMessage) {
         let bytes = message.encode();
@@ -281,7 +281,7 @@ fn what_only_this_process_sees_is_left_to_it() {
 }
 
 #[test]
-fn what_the_kernel_does_of_a_filter() {
+fn the_kernel_gets_the_part_of_a_filter_that_it_can_evaluate() {
     #[track_caller]
     fn check(text: &str, part: Option<&str>) {
         let kernel = parse(text).in_kernel(FAMILY, MAX_LEN);
@@ -312,7 +312,7 @@ fn what_the_kernel_does_of_a_filter() {
 }
 
 #[test]
-fn what_is_too_long_for_the_kernel_is_shortened() {
+fn a_filter_too_long_for_the_kernel_is_shortened() {
     let hosts: Vec<String> = (0..200).map(|last| format!("host 10.0.0.{last}")).collect();
     let hosts = hosts.join(" or ");
     let too_long = |filter: &Filter, max_len| {
@@ -329,7 +329,7 @@ fn what_is_too_long_for_the_kernel_is_shortened() {
 }
 
 #[test]
-fn many_ports_are_one_test() {
+fn many_ports_fit_into_one_program() {
     let ports: Vec<String> = (1..=400).map(|port| format!("port {port}")).collect();
     let plain = ip4(5, 17, 0, [10, 0, 0, 1], &transport(17, 0, 300, 9));
     let bytes = drop_of(0x0800, &plain).encode();
@@ -396,7 +396,7 @@ const TRANSPORT_WORDS: &[&str] = &[
 ];
 
 #[test]
-fn the_kernel_rejects_all_that_is_rejected_here_where_it_does_the_whole_filter() {
+fn the_kernel_rejects_everything_that_a_filter_it_evaluates_completely_rejects() {
     let unknown_devices = DeviceTypes {
         named: None,
         guess: None,

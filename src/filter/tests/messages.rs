@@ -30,7 +30,7 @@ impl AlertMessage {
 }
 
 /// Returns the attributes of an interface.
-fn nest(index: Option<u32>, name: Option<&str>) -> Vec<u8> {
+fn in_port(index: Option<u32>, name: Option<&str>) -> Vec<u8> {
     let mut buffer = Vec::new();
     let mut builder = MessageBuilder::new(&mut buffer, 0, 0, 0);
     if let Some(index) = index {
@@ -249,7 +249,7 @@ pub fn message() -> impl Strategy<Value = AlertMessage> {
         .prop_map(
             |(is_software, name, trap, (index, device), packet, has_data)| {
                 let string = |text: &str| [text.as_bytes(), b"\0"].concat();
-                let in_port = (attr::IN_PORT | 0x8000, nest(index, device));
+                let in_port = (attr::IN_PORT | 0x8000, in_port(index, device));
                 let mut attributes = if is_software {
                     vec![
                         (attr::ORIGIN, vec![0, 0]),

@@ -75,7 +75,7 @@ fn framed() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
         2,
         8,
         1,
-        |inside| prop_oneof![2 => network(), 3 => carried(inside)],
+        |inside| prop_oneof![2 => network(), 3 => in_tunnel(inside)],
     );
     let whole = (0_u8..10, packet, mac(), mac(), any::<u16>()).prop_map(
         |(way, (kind, bytes), source, destination, odd)| {
@@ -205,7 +205,7 @@ fn network() -> BoxedStrategy<(u16, Vec<u8>)> {
 }
 
 /// Generates a packet in a tunnel over IPv4 or IPv6.
-fn carried(inside: BoxedStrategy<(u16, Vec<u8>)>) -> BoxedStrategy<(u16, Vec<u8>)> {
+fn in_tunnel(inside: BoxedStrategy<(u16, Vec<u8>)>) -> BoxedStrategy<(u16, Vec<u8>)> {
     (inside, 0_u8..5, any::<bool>())
         .prop_map(|((kind, bytes), way, is_ipv4)| {
             let frame = [

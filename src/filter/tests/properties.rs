@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn never_both_an_expression_and_its_opposite(
+    fn an_expression_and_its_opposite_never_both_hold(
         text in packet_expression(),
         data in bytes(),
         link in link(),

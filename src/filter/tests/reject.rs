@@ -19,33 +19,33 @@ pub fn check(rows: &[RejectRow]) {
 }
 
 #[test]
-fn the_order_of_words() {
+fn words_in_the_wrong_order_are_refused() {
     check(THE_ORDER_OF_WORDS);
 }
 
 #[test]
-fn parentheses() {
+fn misplaced_parentheses_are_refused() {
     check(PARENTHESES);
 }
 
 #[test]
-fn protocols() {
+fn impossible_protocols_are_refused() {
     check(PROTOCOLS);
 }
 
 #[test]
-fn what_only_a_drop_has() {
-    check(WHAT_ONLY_A_DROP_HAS);
+fn wrong_operands_of_words_for_the_drop_are_refused() {
+    check(WORDS_FOR_THE_DROP);
 }
 
 #[test]
-fn tunnels() {
+fn inner_without_an_expression_is_refused() {
     check(TUNNELS);
 }
 
 #[test]
-fn words_that_are_not_built() {
-    check(WORDS_THAT_ARE_NOT_BUILT);
+fn unsupported_words_are_refused_by_name() {
+    check(UNSUPPORTED_WORDS);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn nesting_has_a_limit() {
 }
 
 #[test]
-fn what_does_not_nest_may_be_long() {
+fn a_filter_without_nesting_may_be_long() {
     for text in [
         "tcp".to_owned() + &" or tcp and udp".repeat(20_000),
         "not ".repeat(100_000) + "tcp",
@@ -199,7 +199,7 @@ const PROTOCOLS: &[RejectRow] = &[
     ),
 ];
 
-const WHAT_ONLY_A_DROP_HAS: &[RejectRow] = &[
+const WORDS_FOR_THE_DROP: &[RejectRow] = &[
     (
         "reason",
         "expected a drop reason, for instance NO_SOCKET",
@@ -285,7 +285,7 @@ const TUNNELS: &[RejectRow] = &[
     ),
 ];
 
-const WORDS_THAT_ARE_NOT_BUILT: &[RejectRow] = &[
+const UNSUPPORTED_WORDS: &[RejectRow] = &[
     (
         "gateway helios",
         "`gateway` is not supported: use `ether host` and `not host`",

@@ -4,22 +4,22 @@
 use super::reject::{RejectRow, check};
 
 #[test]
-fn ports() {
+fn wrong_ports_are_refused() {
     check(PORTS);
 }
 
 #[test]
-fn arithmetic() {
+fn wrong_arithmetic_is_refused() {
     check(ARITHMETIC);
 }
 
 #[test]
-fn ethernet() {
+fn wrong_ethernet_operands_are_refused() {
     check(ETHERNET);
 }
 
 #[test]
-fn addresses() {
+fn wrong_addresses_are_refused() {
     check(ADDRESSES);
 }
 
@@ -140,7 +140,7 @@ const PORTS: &[RejectRow] = &[
     ),
     (
         "reason != NO_SOCKET",
-        "expected a name, or `=` and a name: `not` stands before the word",
+        "expected a name, or `=` and a name: `not` goes before the word",
         "       ^^",
     ),
     (

@@ -141,7 +141,7 @@ fn a_hardware_drop_has_a_trap() {
 }
 
 #[test]
-fn a_symbol_cut_before_its_module_has_none() {
+fn a_symbol_truncated_before_its_module_has_no_module() {
     let mut packet = record(LinkType::ETHERNET, &[]);
     packet.cause = software("NO_SOCKET", "xfrm_input+0x4f0/0x1230 [xfrm");
     check(
@@ -152,7 +152,7 @@ fn a_symbol_cut_before_its_module_has_none() {
 }
 
 #[test]
-fn a_packet_without_facts_has_no_cause() {
+fn words_for_the_drop_do_not_match_a_packet_without_facts() {
     let packet = record(LinkType::RAW, &[]);
     check(
         &packet,
@@ -162,7 +162,7 @@ fn a_packet_without_facts_has_no_cause() {
 }
 
 #[test]
-fn our_words_see_through_tags_and_extensions() {
+fn words_for_addresses_and_ports_look_through_tags_and_extension_headers() {
     let tagged = frame(
         0x8100,
         &[&[0, 5, 8, 0][..], &ipv4(17, 0, &udp(53, 5353, b""))].concat(),
@@ -219,7 +219,7 @@ fn our_words_see_through_tags_and_extensions() {
 }
 
 #[test]
-fn arp_has_addresses() {
+fn words_for_addresses_match_arp() {
     let arp = [
         &[0, 1, 8, 0, 6, 4, 0, 1][..],
         &[2, 0, 0, 0, 0, 1, 10, 0, 0, 1],
@@ -254,7 +254,7 @@ fn check_inside(link: LinkType, data: &[u8], kept: &[&str]) {
 }
 
 #[test]
-fn inner_looks_into_every_tunnel() {
+fn inner_looks_into_every_kind_of_tunnel() {
     let dns = udp(5353, 53, b"");
     let ip = ipv4(17, 0, &dns);
     let ip6 = ipv6(17, &dns);
@@ -307,7 +307,7 @@ fn inner_looks_into_every_tunnel() {
 }
 
 #[test]
-fn inner_nests_and_does_not_shift() {
+fn inner_nests_and_does_not_move_the_headers_of_later_words() {
     let ip = ipv4(17, 0, &udp(5353, 53, b""));
     let twice = ipv4(4, 0, &ipv4(4, 0, &ip));
     check(
@@ -335,7 +335,7 @@ fn inner_nests_and_does_not_shift() {
 }
 
 #[test]
-fn an_unread_link_layer_leaves_packet_words_open() {
+fn words_for_headers_are_undecided_behind_an_unknown_link_layer() {
     let mut packet = record(LinkType::IEEE802_11, &[8; 64]);
     packet.cause = software("NO_SOCKET", "f");
     check(
@@ -384,7 +384,7 @@ fn a_cooked_header_names_the_protocol() {
 }
 
 #[test]
-fn unknown_is_neither_true_nor_false() {
+fn a_word_about_a_missing_byte_is_neither_true_nor_false() {
     let whole = frame(0x0800, &ipv4(6, 0, &[0; 20]));
     let mut packet = record(LinkType::ETHERNET, &whole);
     packet.data = &whole[..20];

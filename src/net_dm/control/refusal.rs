@@ -28,7 +28,7 @@ impl ControlError {
         const TOO_OLD: &str =
             "packets need Linux 5.4 or later: this kernel's drop monitor only counts";
         const BUSY: &str = "another program turned monitoring on in the meantime: \
-                            `dwdump -p` listens along, `--force` takes over, `dwdump -e` stops it";
+                            `dwdump -p` listens as well, `--force` takes over, `dwdump -e` stops it";
         Some(match (self.operation, self.refusal.errno) {
             (Operation::Resolve, libc::ENOENT) => {
                 "load it with `modprobe drop_monitor`, or check that the kernel has CONFIG_NET_DROP_MONITOR"

@@ -20,7 +20,7 @@ impl BeginError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Busy(..) => Some(
-                "`dwdump -p` listens along, `--force` takes over (and stops the other), `dwdump -e` stops it",
+                "`dwdump -p` listens as well, `--force` takes over (and stops the other), `dwdump -e` stops it",
             ),
             Self::Control(error) => error.hint(),
         }

@@ -22,7 +22,7 @@ use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 
 impl Opening {
-    /// Takes over the signals and looks for NET_DM, which has to be there where it is the source.
+    /// Handles signals from now on, and looks for NET_DM. If it is the source, it has to exist.
     pub fn new(source: SourceChoice) -> Result<Self, Failure> {
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
@@ -43,13 +43,14 @@ impl Opening {
         })
     }
 
-    /// Returns what signals have asked for.
+    /// Returns the requests that came with signals.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// Starts monitoring, joins somebody else's, or attaches eBPF programs, and calls `announce` before
-    /// the first drop is taken. NET_DM runs as much as it can of the filter `in_kernel`.
+    /// Starts monitoring, listens to another process's, or attaches eBPF programs, and calls `announce`
+    /// before the first drop is taken. With NET_DM, the kernel runs as much as it can of the filter
+    /// `in_kernel`.
     pub fn begin(
         mut self,
         live: &Live,
@@ -85,7 +86,7 @@ impl Opening {
         })
     }
 
-    /// Starts NET_DM's monitoring, or joins somebody else's.
+    /// Starts NET_DM's monitoring, or listens to another process's.
     fn monitor(
         &self,
         live: &Live,
@@ -108,7 +109,7 @@ impl Opening {
     }
 }
 
-/// A source that has begun, and what the session has to know of its beginning; see [`Session`].
+/// A source that has begun, with the facts for the [`Session`].
 struct BegunSource {
     source: Box<dyn Source>,
     took_over: bool,
@@ -131,7 +132,7 @@ fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSour
         say(format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
         ));
-        hint("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+        hint("CAP_IPC_LOCK or a larger sysctl kernel.perf_event_mlock_kb allows more");
     }
     Ok(BegunSource {
         source: Box::new(source),

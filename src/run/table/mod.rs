@@ -119,7 +119,7 @@ impl LiveTable {
 
     /// Resets the counts.
     fn reset(&mut self) {
-        self.event_filter.anew();
+        self.event_filter.reset();
         let loss = self.view.counters.loss;
         self.view.reset(self.pace());
         self.view.counters.loss = loss;

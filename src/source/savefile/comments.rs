@@ -142,7 +142,7 @@ mod tests {
             2, 0, 4, 0,  1, 0, 0, 0,          // epb_flags
             1, 0, 1, 0,  b'c', 0, 0, 0,       // opt_comment
             0, 0, 0, 0,                       // opt_endofopt
-            1, 0, 1, 0,  b'd', 0, 0, 0,       // behind the end
+            1, 0, 1, 0,  b'd', 0, 0, 0,       // after the end
         ];
         let mut texts = Texts::default();
         let said = texts.read(&options, ByteOrder::Little);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_options_are_other_facts_by_origin_and_byte_order() {
+    fn equal_options_are_different_facts_by_origin_and_byte_order() {
         let options = b"\x01\x00\x09\x00reason: A\0\0\0";
         let mut comments = Comments::new();
         // The second time, the result comes from the cache.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_of_others_are_there_each_time() {
+    fn comments_of_other_programs_are_passed_on_each_time() {
         let options = b"\x01\x00\x04\x00look\x01\x00\x09\x00reason: A\0\0\0";
         let mut comments = Comments::new();
         for _ in 0..2 {

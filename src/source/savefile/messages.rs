@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use super::families::{Families, Standing};
 use super::{Findings, Packet};
 use crate::net_dm::alert::Alert;
-use crate::net_dm::content::Content;
 use crate::net_dm::netlink::{
     Attributes, ByteOrder, GENL_ID_CTRL, Generic, MESSAGE_HEADER_LEN, Messages,
 };
@@ -14,6 +13,7 @@ use crate::net_dm::summary::SummaryAlert;
 use crate::net_dm::{FAMILY_VERSION, cmd, family};
 use crate::packet::{ArpHardware, SLL_LEN, SLL2_LEN, be16};
 use crate::record::LinkType;
+use crate::source::alerts::{AlertTranslator, Supplement};
 use crate::source::{Event, NotPackets};
 
 /// The netlink messages of a packet, after its cooked header.
@@ -105,7 +105,7 @@ impl<'a> Datagram<'a> {
         if messages.rest().is_empty() {
             // Truncated directly after the cooked header, so that the lost content is unknown.
             let is_lost = self.is_cut && self.bytes.is_empty();
-            context.findings.damaged_messages += u64::from(is_lost);
+            context.findings.left_out.damaged_messages += u64::from(is_lost);
             return ControlFlow::Continue(());
         }
         self.deliver_rest(messages.rest(), previous, &mut context)
@@ -152,11 +152,11 @@ impl<'a> Datagram<'a> {
             if let Some(kind) = kind
                 && (alert.is_likely() || is_announced && alert.has_place())
             {
-                context.findings.damaged_messages += u64::from(!has_all_facts);
+                context.findings.left_out.damaged_messages += u64::from(!has_all_facts);
                 return context.alert(kind, &alert);
             }
         }
-        context.findings.damaged_messages += 1;
+        context.findings.left_out.damaged_messages += 1;
         ControlFlow::Continue(())
     }
 }
@@ -212,32 +212,30 @@ impl<B, T: FnMut(Event<'_, '_>) -> ControlFlow<B>> Context<'_, T> {
     /// Passes on an alert in a message of type `kind`.
     #[inline]
     fn alert(&mut self, kind: u16, alert: &Alert<'_>) -> ControlFlow<B> {
-        self.findings.skipped_attributes += u64::from(alert.skipped);
-        match alert.content {
-            Content::Netlink { kind: of } if of == kind => {
-                self.findings.alerts_of_alerts += 1;
-                return ControlFlow::Continue(());
-            }
-            Content::Data if self.not_packets == NotPackets::LeaveOut => {
-                self.findings.not_packets += 1;
-                return ControlFlow::Continue(());
-            }
-            Content::Packet | Content::Netlink { .. } | Content::Data => {}
-        }
-        let record = alert.record(self.packet.time, None, None, None);
-        (self.take)(Event::Drop(&record))
+        translator(self.packet, self.not_packets, self.findings).packet(kind, alert, self.take)
     }
 
     fn summary(&mut self, message: &Generic<'_>, standing: Standing) -> ControlFlow<B> {
         let Some(summary) = SummaryAlert::decode(message) else {
-            self.findings.damaged_messages += u64::from(standing == Standing::Announced);
+            let is_damaged = standing == Standing::Announced;
+            self.findings.left_out.damaged_messages += u64::from(is_damaged);
             return ControlFlow::Continue(());
         };
-        self.findings.summaries += 1;
         self.findings.summary_drops += summary.drops;
-        let time = self.packet.time;
-        summary.try_for_each(|cause, count| (self.take)(Event::Count { cause, count, time }))?;
-        let is_full = summary.is_full();
-        (self.take)(Event::EndOfCounts { is_full })
+        translator(self.packet, self.not_packets, self.findings).summary(&summary, self.take)
+    }
+}
+
+/// Returns the translator for the alerts in a packet.
+#[inline]
+fn translator<'t>(
+    packet: &Packet<'_>,
+    not_packets: NotPackets,
+    findings: &'t mut Findings,
+) -> AlertTranslator<'t> {
+    AlertTranslator {
+        not_packets,
+        supplement: Supplement::PacketTime(packet.time),
+        left_out: &mut findings.left_out,
     }
 }

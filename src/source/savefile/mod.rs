@@ -47,7 +47,7 @@ pub use reader::{Progress, Reader};
 use crate::interface::InterfaceFacts;
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, DropRecord, LinkType, Loss, Timestamp};
-use crate::source::{Event, NotPackets};
+use crate::source::{Event, LeftOut, NotPackets};
 use crate::untrusted::Untrusted;
 
 /// The longest packet that is read from a pcap file, Wireshark's own limit. In this format, only
@@ -64,20 +64,12 @@ pub struct Savefile<R: Read> {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Findings {
-    /// Summary alerts.
-    pub summaries: u64,
+    /// Netlink messages and parts of them that gave no record.
+    pub left_out: LeftOut,
     /// Drops that the summary alerts counted.
     pub summary_drops: u64,
-    /// Attributes of alerts that were skipped: unknown, or of the wrong size.
-    pub skipped_attributes: u64,
-    /// Netlink records in which a drop, or facts of one, may have been lost.
-    pub damaged_messages: u64,
     /// Messages that may be alerts or messages of another family.
     pub undecided_messages: u64,
-    /// Alerts of data that never was a packet, left out.
-    pub not_packets: u64,
-    /// Alerts of alerts that the kernel freed as dropped, left out.
-    pub alerts_of_alerts: u64,
     /// Options of pcapng blocks that were skipped: of the wrong length, or truncated.
     pub skipped_options: u64,
     /// Blocks of pcapng that contain neither packets nor anything needed to read them.

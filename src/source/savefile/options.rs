@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_that_reaches_beyond_the_block_ends_the_walk() {
+    fn an_option_longer_than_the_block_ends_the_options() {
         #[track_caller]
         fn check(bytes: &[u8], expected: &[(u16, &[u8])], are_cut: bool) {
             let mut options = Options::new(bytes, ByteOrder::Little);

@@ -65,7 +65,7 @@ impl PcapFile {
             (2, 3) => Lengths::Unsure,
             (2, 4) => Lengths::InOrder,
             (major, minor) => {
-                return Err(format!("pcap version {major}.{minor}, which is not known,"));
+                return Err(format!("unknown pcap version {major}.{minor}"));
             }
         };
         Ok(Self {

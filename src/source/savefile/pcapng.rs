@@ -343,7 +343,7 @@ fn check_lengths(first: u32, second: Option<u32>) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "a block with two different lengths, {first} and {second},"
+        "a block whose two lengths differ ({first} and {second})"
     ))
 }
 
@@ -356,7 +356,7 @@ fn read_section(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Resul
     let major = body.get(4..6).and_then(|bytes| order.u16(bytes));
     if major != Some(1) {
         return Err(match major {
-            Some(major) => format!("a section of version {major}, which is not known,"),
+            Some(major) => format!("a section of unknown version {major}"),
             None => "a section header that is too short".into(),
         });
     }

@@ -278,7 +278,7 @@ impl Decoder {
             // Truncated in the cooked header, so that its content is unknown.
             let is_cut = packet.data.len() < packet.original_len as usize;
             let has_header = packet.data.len() >= packet::SLL_LEN;
-            findings.damaged_messages += u64::from(is_cut && !has_header);
+            findings.left_out.damaged_messages += u64::from(is_cut && !has_header);
             return ControlFlow::Continue(());
         }
         let origin = packet.facts.and_then(|described| described.origin);

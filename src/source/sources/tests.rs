@@ -80,7 +80,7 @@ fn a_silent_source_holds_nobody_back_for_longer_than_the_window() {
 }
 
 #[test]
-fn what_breaks_ends_the_taking() {
+fn a_receiver_that_breaks_ends_the_taking() {
     let base = Timestamp::now();
     for count in [1, 2] {
         let source = || SimulatedSource::new([vec![drop(base, 500, 1), drop(base, 400, 2)]]);
