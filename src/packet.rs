@@ -10,7 +10,7 @@ pub(crate) mod tunnel;
 
 use std::net::IpAddr;
 
-use crate::record::{Direction, DropRecord, EtherType, LinkType};
+use crate::record::{Direction, DropRecord, EtherType, Heading, LinkType};
 use conversion::PacketType;
 use ip::{Ip, Version};
 use offset::{ethernet, sll, sll2, vlan};
@@ -80,6 +80,11 @@ fn behind_tags(data: &[u8], kind: u16, payload: usize) -> Option<Ethernet> {
 impl DropRecord<'_> {
     /// Returns the packet's direction; `None` where it is unknown, as in a plain pcap.
     pub fn direction(&self) -> Option<Direction> {
+        match self.context.heading {
+            Some(Heading::Known(direction)) => return Some(direction),
+            Some(Heading::Unknown) => return None,
+            None => {}
+        }
         if self.cause.origin().is_some() {
             return Some(match self.input {
                 Some(_) => Direction::Inbound,
@@ -88,6 +93,12 @@ impl DropRecord<'_> {
         }
         let said = self.flags.direction();
         said.or_else(|| direction(self.link.kind, self.data))
+    }
+
+    /// Returns whether the packet may have come in by an interface, which is not known.
+    pub fn lacks_input(&self) -> bool {
+        let is_here = || self.direction() == Some(Direction::Outbound);
+        self.input.is_none() && self.context.heading.is_some() && !is_here()
     }
 }
 

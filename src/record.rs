@@ -32,6 +32,9 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+mod context;
+#[macro_use]
+mod fact_table;
 mod fact;
 mod link;
 mod owned;
@@ -43,6 +46,7 @@ use chrono::{DateTime, Utc};
 use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
+pub use context::{DropContext, DropSocket, Heading, Netns, SocketRole};
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
 pub use link::{Basis, EtherType, Link, LinkType};
 pub(crate) use owned::OwnedRecord;
@@ -228,19 +232,30 @@ impl fmt::Display for Symbol<'_> {
     }
 }
 
-/// The number that identifies an interface in capture files, in rows of tables and in filters. An
-/// ifindex is unique only in its network namespace, which the drop monitor does not send; a source
-/// that knows the namespace adds it here.
+/// The numbers that identify an interface in capture files, in rows of tables and in filters. An
+/// ifindex is unique only in its network namespace, which the drop monitor does not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct InterfaceKey {
     /// The ifindex in the packet's network namespace; 0 where the kernel sent only a name.
     pub index: u32,
+    /// The namespace's inode; `None` for the initial namespace, and where it is not known.
+    pub netns: Option<u32>,
+}
+
+impl InterfaceKey {
+    /// Returns the key of the interface with this index in a namespace.
+    pub fn new(index: u32, netns: Option<Netns>) -> Self {
+        Self {
+            index,
+            netns: netns.and_then(Netns::other),
+        }
+    }
 }
 
 impl From<u32> for InterfaceKey {
     fn from(index: u32) -> Self {
-        Self { index }
+        Self { index, netns: None }
     }
 }
 

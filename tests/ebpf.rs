@@ -45,9 +45,9 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
-/// Has the script make this check, where that is possible; one at a time, for each counts all drops of the
+/// Has a script make this check, where that is possible; one at a time, for each counts all drops of the
 /// machine.
-fn check(name: &str) {
+fn check(script: &str, name: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(why) = obstacle() {
@@ -56,38 +56,42 @@ fn check(name: &str) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/ebpf.py");
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
     let checked = run(Command::new("python3")
         .arg("-B")
-        .arg(script)
-        .arg(DWDUMP)
-        .arg(folder.path())
-        .arg(name));
+        .arg(guest.join(script))
+        .args([name, DWDUMP])
+        .arg(folder.path()));
     println!("{}", text(&checked));
     assert!(checked.status.success(), "see above");
 }
 
 #[test]
 fn each_kind_of_drop_is_captured_once_and_whole() {
-    check("kinds");
+    check("ebpf.py", "kinds");
 }
 
 #[test]
 fn in_a_flood_that_overflows_the_counts_are_those_of_the_kernel() {
-    check("flood");
+    check("ebpf.py", "flood");
 }
 
 #[test]
 fn drops_during_the_capture_of_another_are_captured_or_counted() {
-    check("recursion");
+    check("ebpf.py", "recursion");
 }
 
 #[test]
 fn kill_leaves_nothing_attached() {
-    check("killed");
+    check("ebpf.py", "killed");
 }
 
 #[test]
 fn an_ordinary_user_needs_two_capabilities_and_is_told_which_is_missing() {
-    check("rights");
+    check("ebpf.py", "rights");
+}
+
+#[test]
+fn a_drop_has_its_device_namespace_task_socket_and_mark() {
+    check("ebpf_facts.py", "check");
 }

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use dwdump::filter::{Filter, NameLookup, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
-    Cause, DropRecord, Interface, Link, LinkType, Location, Name, Symbol, Timestamp,
+    Cause, DropRecord, DropSocket, Interface, Link, LinkType, Location, Name, Netns, SocketRole,
+    Symbol, Timestamp,
 };
 
 /// The examples, as typed: the lines between .EX and .EE.
@@ -306,6 +307,28 @@ fn tcp(source: u16, destination: u16, flags: u8) -> Vec<u8> {
     [&source.to_be_bytes()[..], &destination.to_be_bytes(), &rest].concat()
 }
 
+/// Adds what only eBPF tells.
+fn by_ebpf(record: &mut DropRecord<'_>) {
+    let context = &mut record.context;
+    context.device = Name::new(b"eth1");
+    context.netns = Some(Netns::new(4_026_532_345, false));
+    context.netns_name = Name::new(b"blue");
+    context.running = Name::new(b"curl");
+    context.running_pid = Some(4242);
+    context.cgroup = Name::new(b"/system.slice/ssh.service");
+    context.cgroup_id = Some(4711);
+    context.unit = Name::new(b"ssh.service");
+    context.socket = Some(DropSocket {
+        role: SocketRole::Owner,
+        family: 2,
+        protocol: 6,
+        port: 1234,
+        peer_port: 80,
+        state: 1,
+    });
+    context.mark = Some(0x17);
+}
+
 #[test]
 fn every_example_selects_what_the_manual_says() {
     let drops = drops();
@@ -322,6 +345,9 @@ fn every_example_selects_what_the_manual_says() {
                     .input
                     .map(|(index, name)| Interface::new(index, Name::new(name.as_bytes())));
                 record.protocol = packet::protocol(drop.link, &drop.data);
+                if drop.name == "firewall" {
+                    by_ebpf(&mut record);
+                }
                 filter.matches(&record)
             })
             .map(|drop| drop.name)

@@ -21,6 +21,18 @@ pub enum AccessSize {
     Double,
 }
 
+impl AccessSize {
+    /// Returns the number.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+            Self::Double => 8,
+        }
+    }
+}
+
 /// The other operand of a calculation or a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EbpfOperand {
@@ -41,8 +53,12 @@ pub enum AluOp {
     Subtract,
     /// a |= b
     Or,
+    /// a &= b
+    And,
     /// a <<= b
     ShiftLeft,
+    /// a >>= b
+    ShiftRight,
 }
 
 /// A comparison of 64 bits, unsigned.
@@ -50,6 +66,8 @@ pub enum AluOp {
 pub enum JumpCondition {
     /// a == b
     Equal,
+    /// a != b
+    NotEqual,
     /// a <= b
     AtMost,
 }
@@ -73,6 +91,12 @@ pub enum Helper {
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
     CpuNumber = 8,
+    /// `u64 get_current_pid_tgid()`: the process of the running task in the upper half.
+    RunningTask = 14,
+    /// `long get_current_comm(to, size)`: the running task's name.
+    RunningName = 16,
+    /// `u64 get_current_cgroup_id()`: that of the running task.
+    RunningCgroup = 80,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
     /// perf buffer.
     PacketOutput = 111,
@@ -356,7 +380,9 @@ impl AluOp {
             Self::Add => code::ALU64,
             Self::Subtract => 0x10 | code::ALU64,
             Self::Or => 0x40 | code::ALU64,
+            Self::And => 0x50 | code::ALU64,
             Self::ShiftLeft => 0x60 | code::ALU64,
+            Self::ShiftRight => 0x70 | code::ALU64,
         }
     }
 
@@ -366,7 +392,9 @@ impl AluOp {
             Self::Add => "+=",
             Self::Subtract => "-=",
             Self::Or => "|=",
+            Self::And => "&=",
             Self::ShiftLeft => "<<=",
+            Self::ShiftRight => ">>=",
         }
     }
 }
@@ -375,6 +403,7 @@ impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
+            Self::NotEqual => 0x50,
             Self::AtMost => 0xb0,
         }
     }
@@ -382,6 +411,7 @@ impl JumpCondition {
     fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",
+            Self::NotEqual => "!=",
             Self::AtMost => "<=",
         }
     }

@@ -74,6 +74,25 @@ pub struct Member {
     pub size: u32,
 }
 
+/// A bit field that lies within a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitField {
+    /// Bytes from the structure's beginning.
+    pub offset: u32,
+    /// Its bits in that byte.
+    pub mask: u8,
+}
+
+/// The place of a member.
+#[derive(Clone, Copy)]
+struct MemberPlace {
+    /// Bits from the structure's beginning.
+    bits: u32,
+    /// The bits of a bit field; 0 where it is none.
+    width: u32,
+    of: TypeId,
+}
+
 /// The types of vmlinux, or of a module, which continue those of vmlinux.
 pub struct Btf<'a> {
     base: Option<&'a Btf<'a>>,
@@ -153,12 +172,34 @@ impl<'a> Btf<'a> {
             if name.is_empty() {
                 return None;
             }
-            let (offset, id) = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut budget)?;
-            place.offset = place.offset.checked_add(offset)?;
-            of = id;
+            let found = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut budget)?;
+            place.offset = place.offset.checked_add(found.bits / 8)?;
+            of = found.of;
         }
         place.size = self.size(of)?;
         Some(place)
+    }
+
+    /// Returns the bit field of this name, looked for through members without a name; `None` where it is
+    /// no bit field, or takes several bytes.
+    pub fn bit_field(&self, of: TypeId, name: &str) -> Option<BitField> {
+        let found = self.find_member(of, name.as_bytes(), MAX_DEPTH, &mut { MAX_MEMBERS })?;
+        let first = found.bits % 8;
+        let end = first + found.width;
+        if found.width == 0 || end > 8 {
+            return None;
+        }
+        // Bits are counted from the lowest one, or on big-endian machines from the highest.
+        let shift = if cfg!(target_endian = "little") {
+            first
+        } else {
+            8 - end
+        };
+        let mask = ((1 << found.width) - 1) << shift;
+        Some(BitField {
+            offset: found.bits / 8,
+            mask: u8::try_from(mask).ok()?,
+        })
     }
 
     /// Returns the number of arguments that a tracepoint passes to its programs: those of the prototype
@@ -195,14 +236,14 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Returns the offset in bytes and the type of a member.
+    /// Returns the place and the type of a member.
     fn find_member(
         &self,
         of: TypeId,
         name: &[u8],
         depth: usize,
         budget: &mut usize,
-    ) -> Option<(u32, TypeId)> {
+    ) -> Option<MemberPlace> {
         let depth = depth.checked_sub(1)?;
         let structure = self.resolve(of)?;
         if !matches!(structure.kind(), kind::STRUCT | kind::UNION) {
@@ -213,17 +254,23 @@ impl<'a> Btf<'a> {
             let [at, id, bits] = [0, 4, 8].map(|at| word(member, at));
             let (id, bits) = (TypeId(id?), bits?);
             // With bit fields, the upper byte is the member's width.
-            let bits = if structure.has_bit_fields() {
-                bits & 0x00ff_ffff
+            let (bits, width) = if structure.has_bit_fields() {
+                (bits & 0x00ff_ffff, bits >> 24)
             } else {
-                bits
+                (bits, 0)
             };
-            let offset = bits / 8;
             match self.name(at?) {
-                Some(found) if found == name => return Some((offset, id)),
+                Some(found) if found == name => {
+                    return Some(MemberPlace {
+                        bits,
+                        width,
+                        of: id,
+                    });
+                }
                 Some([]) => {
-                    if let Some((inner, id)) = self.find_member(id, name, depth, budget) {
-                        return Some((offset.checked_add(inner)?, id));
+                    if let Some(inner) = self.find_member(id, name, depth, budget) {
+                        let bits = bits.checked_add(inner.bits)?;
+                        return Some(MemberPlace { bits, ..inner });
                     }
                 }
                 _ => {}

@@ -13,6 +13,7 @@
 
 mod facts;
 mod frame;
+mod socket;
 
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
@@ -74,10 +75,10 @@ const MAX_INTERRUPTION: i32 = 1 << 16;
 /// The offset of the records: after counts and notes, which have two cache lines of their own.
 const RECORDS: i32 = 128;
 /// The size of the place for one record, in bytes.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + 128;
+const RECORD_LEN: i32 = MAX_HEADERS_LEN + 192;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
-const _: () = assert!(HEADER_LEN <= 128);
+const _: () = assert!(HEADER_LEN <= 192);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -129,6 +130,8 @@ impl ProgramWriter<'_> {
         self.find_scratch(end);
         self.begin(role, end);
         self.facts();
+        self.running();
+        self.socket();
         self.device();
         self.frame();
         self.output(role);
@@ -215,7 +218,12 @@ impl ProgramWriter<'_> {
         asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), missed);
         asm.bind(pending);
         asm.copy(R1, EbpfOperand::Number(0));
-        asm.store(AccessSize::Double, SCRATCH, PENDING, EbpfOperand::Register(R1));
+        asm.store(
+            AccessSize::Double,
+            SCRATCH,
+            PENDING,
+            EbpfOperand::Register(R1),
+        );
         asm.note("pending");
         asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
         asm.bind(missed);
@@ -263,6 +271,15 @@ impl ProgramWriter<'_> {
     fn field(&mut self, to: Register, from: Register, field: KernelField) {
         self.assembler.load(field.size, to, from, field.offset);
         self.assembler.note(field.name);
+    }
+
+    /// Copies memory of the kernel's at r3, wherever that leads, into the record.
+    fn read(&mut self, at: i16, len: i32) {
+        let asm = &mut self.assembler;
+        asm.copy(R1, EbpfOperand::Register(RECORD));
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(at.into()));
+        asm.copy(R2, EbpfOperand::Number(len));
+        asm.call(Helper::ReadKernel);
     }
 
     /// Writes a number into the record.

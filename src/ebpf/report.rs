@@ -2,6 +2,8 @@
 
 use super::assembler::AccessSize;
 use super::layout::DEVICE_NAME_LEN;
+use crate::record::DropSocket;
+pub use crate::record::SocketRole;
 
 /// A number in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +44,53 @@ pub const PROTOCOL: HeaderField = place(48, AccessSize::Half);
 pub const DEVICE_TYPE: HeaderField = place(50, AccessSize::Half);
 /// A [`Start`].
 pub const START: HeaderField = place(52, AccessSize::Byte);
+/// `skb->pkt_type`; 0xff where it is not known.
+pub const PACKET_TYPE: HeaderField = place(53, AccessSize::Byte);
+/// Not 0 where there may be a VLAN tag.
+pub const VLAN_PRESENT: HeaderField = place(54, AccessSize::Byte);
+/// A [`SocketRole`]; 0 where there is no socket, and nothing in the fields that describe it.
+pub const SOCKET_ROLE: HeaderField = place(55, AccessSize::Byte);
 /// The offset of the device's name.
 pub const DEVICE_NAME: i16 = 56;
+/// The running task: its process in the upper half.
+pub const TASK: HeaderField = place(72, AccessSize::Double);
+/// The number of the socket's cgroup, else of the running task's; 0 where there is none.
+pub const CGROUP: HeaderField = place(80, AccessSize::Double);
+/// The offset of the running task's name.
+pub const TASK_NAME: i16 = 88;
+/// `skb->mark`
+pub const MARK: HeaderField = place(104, AccessSize::Word);
+/// The inode of the socket's namespace.
+pub const SOCKET_NAMESPACE: HeaderField = place(108, AccessSize::Word);
+/// The tag's ethertype, big-endian.
+pub const VLAN_PROTOCOL: HeaderField = place(112, AccessSize::Half);
+/// The tag: priority and number.
+pub const VLAN_TAG: HeaderField = place(114, AccessSize::Half);
+/// The socket's address family.
+pub const SOCKET_FAMILY: HeaderField = place(116, AccessSize::Half);
+/// `SOCK_STREAM` and others; 0 where the socket is not whole.
+pub const SOCKET_KIND: HeaderField = place(118, AccessSize::Half);
+/// The socket's protocol; 0 where it is not whole.
+pub const SOCKET_PROTOCOL: HeaderField = place(120, AccessSize::Half);
+/// Its port.
+pub const SOCKET_PORT: HeaderField = place(122, AccessSize::Half);
+/// The other end's port, big-endian.
+pub const SOCKET_PEER_PORT: HeaderField = place(124, AccessSize::Half);
+/// Its state.
+pub const SOCKET_STATE: HeaderField = place(126, AccessSize::Byte);
 /// Bytes of the header.
-pub const HEADER_LEN: usize = 72;
+pub const HEADER_LEN: usize = 128;
+
+/// Bytes of a task's name (`TASK_COMM_LEN`, linux/sched.h).
+pub const TASK_NAME_LEN: usize = 16;
+/// States of a socket that is not whole (net/tcp_states.h).
+pub const TCP_TIME_WAIT: u8 = 6;
+pub const TCP_NEW_SYN_RECV: u8 = 12;
+/// `PACKET_OTHERHOST` (linux/if_packet.h). Only what was received has it or one of those before it,
+/// `PACKET_BROADCAST` and `PACKET_MULTICAST`; 0 has both what it received for itself and what it sends.
+const OTHER_HOST: u8 = 3;
+/// A kind of sockets (linux/net.h).
+const SOCK_RAW: u16 = 3;
 
 /// The first byte of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +117,24 @@ pub struct SkbDevice<'a> {
     pub name: &'a [u8],
 }
 
+/// The task that was running when the packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningTask<'a> {
+    /// The number of its process; 0 for an idle CPU.
+    pub process: u32,
+    /// Its name, up to the first NUL.
+    pub name: &'a [u8],
+}
+
+/// A socket, and what else only its source knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportedSocket {
+    /// The facts of it.
+    pub facts: DropSocket,
+    /// The inode of its namespace; 0 where that is unknown.
+    pub namespace: u32,
+}
+
 /// A dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
@@ -91,8 +154,22 @@ pub struct Report<'a> {
     pub network: i32,
     /// The beginning of the frame.
     pub start: Start,
+    /// Bytes of the frame that were in front of `skb->data`.
+    pub headers_len: u32,
     /// Present where `skb->dev` was not null.
     pub device: Option<SkbDevice<'a>>,
+    /// The running task.
+    pub running: RunningTask<'a>,
+    /// The number of the socket's cgroup, else of the running task's.
+    pub cgroup: Option<u64>,
+    /// The receiver or the owner.
+    pub socket: Option<ReportedSocket>,
+    /// `skb->mark`, unless it is 0.
+    pub mark: Option<u32>,
+    /// The tag that a device took off: priority and number.
+    pub vlan: Option<u16>,
+    /// It is addressed to everybody, to several or to another host, which only what was received can be.
+    pub is_marked_received: bool,
     /// The frame's first bytes.
     pub data: &'a [u8],
 }
@@ -109,24 +186,38 @@ impl<'a> Report<'a> {
             3 => Start::Data,
             _ => return None,
         };
-        let name_at = DEVICE_NAME.unsigned_abs() as usize;
-        let name = &header[name_at..name_at + DEVICE_NAME_LEN];
-        let end = memchr::memchr(0, name).unwrap_or(name.len());
         let device = SkbDevice {
             index: word(DEVICE_INDEX)?,
             namespace: word(NAMESPACE)?,
-            hardware: u16::from_ne_bytes(part(header, DEVICE_TYPE)?),
-            name: &name[..end],
+            hardware: half(header, DEVICE_TYPE)?,
+            name: text(header, DEVICE_NAME, DEVICE_NAME_LEN)?,
         };
+        // The process is in the upper half.
+        let task = double(header, TASK)? >> 32;
+        let (tag, tag_protocol) = (half(header, VLAN_TAG)?, half(header, VLAN_PROTOCOL)?);
+        let has_tag = byte(header, VLAN_PRESENT)? != 0 && (tag, tag_protocol) != (0, 0);
+        let packet_type = byte(header, PACKET_TYPE)?;
+        let cgroup = double(header, CGROUP)?;
+        let mark = word(MARK)?;
         Some(Self {
             time: time(header)?,
-            pc: u64::from_ne_bytes(part(header, PC)?),
+            pc: double(header, PC)?,
             reason: word(REASON)?,
             original_len: word(ORIGINAL_LEN)?,
             input: word(INPUT)?,
-            protocol: u16::from_be_bytes(part(header, PROTOCOL)?),
+            protocol: u16::from_be(half(header, PROTOCOL)?),
             network: word(NETWORK)?.cast_signed(),
             start,
+            headers_len: word(HEADERS_LEN)?,
+            running: RunningTask {
+                process: u32::try_from(task).ok()?,
+                name: text(header, TASK_NAME, TASK_NAME_LEN)?,
+            },
+            cgroup: Some(cgroup).filter(|&number| number != 0),
+            socket: socket(header),
+            mark: Some(mark).filter(|&mark| mark != 0),
+            vlan: Some(tag).filter(|_| has_tag),
+            is_marked_received: (1..=OTHER_HOST).contains(&packet_type),
             device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
             data: rest.get(..len)?,
         })
@@ -135,7 +226,52 @@ impl<'a> Report<'a> {
 
 /// Returns the time of a report; `None` where its beginning is missing.
 pub fn time(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_ne_bytes(part(bytes, TIME)?))
+    double(bytes, TIME)
+}
+
+/// Returns the socket, where there is one of a known family.
+fn socket(header: &[u8]) -> Option<ReportedSocket> {
+    let role = match byte(header, SOCKET_ROLE)? {
+        1 => SocketRole::Owner,
+        2 => SocketRole::Receiver,
+        _ => return None,
+    };
+    let family = u8::try_from(half(header, SOCKET_FAMILY)?).ok()?;
+    let facts = DropSocket {
+        role,
+        family,
+        protocol: half(header, SOCKET_PROTOCOL)?,
+        port: half(header, SOCKET_PORT)?,
+        peer_port: u16::from_be(half(header, SOCKET_PEER_PORT)?),
+        state: byte(header, SOCKET_STATE)?,
+    };
+    // A raw socket keeps its protocol where others have their port.
+    let is_raw = half(header, SOCKET_KIND)? == SOCK_RAW;
+    let facts = if is_raw { facts.without_ports() } else { facts };
+    Some(ReportedSocket {
+        facts: facts.plausible()?,
+        namespace: word(header, SOCKET_NAMESPACE)?,
+    })
+}
+
+fn double(header: &[u8], place: HeaderField) -> Option<u64> {
+    Some(u64::from_ne_bytes(part(header, place)?))
+}
+
+fn half(header: &[u8], place: HeaderField) -> Option<u16> {
+    Some(u16::from_ne_bytes(part(header, place)?))
+}
+
+fn byte(header: &[u8], place: HeaderField) -> Option<u8> {
+    part(header, place).map(|[byte]| byte)
+}
+
+/// Returns the bytes in front of the first NUL.
+fn text(header: &[u8], at: i16, len: usize) -> Option<&[u8]> {
+    let at = usize::try_from(at).ok()?;
+    let text = header.get(at..at.checked_add(len)?)?;
+    let end = memchr::memchr(0, text).unwrap_or(len);
+    Some(&text[..end])
 }
 
 fn word(header: &[u8], place: HeaderField) -> Option<u32> {
@@ -189,10 +325,27 @@ mod tests {
             (PROTOCOL, 0x0800_u16.to_be().into()),
             (DEVICE_TYPE, 0xfffe),
             (START, 2),
+            (PACKET_TYPE, 3),
+            (VLAN_PRESENT, 1),
+            (SOCKET_ROLE, 2),
+            (TASK, 8 << 32 | 9),
+            (CGROUP, 10),
+            (MARK, 11),
+            (SOCKET_NAMESPACE, 12),
+            (VLAN_PROTOCOL, 0x8100_u16.to_be().into()),
+            (VLAN_TAG, 0x6007),
+            (SOCKET_FAMILY, 2),
+            (SOCKET_KIND, 2),
+            (SOCKET_PROTOCOL, 17),
+            (SOCKET_PORT, 53),
+            (SOCKET_PEER_PORT, 40000_u16.to_be().into()),
+            (SOCKET_STATE, 1),
         ];
         let mut bytes = header(&numbers);
-        let name = DEVICE_NAME.unsigned_abs() as usize;
-        bytes[name..name + 4].copy_from_slice(b"tun0");
+        for (at, name) in [(DEVICE_NAME, b"tun0"), (TASK_NAME, b"curl")] {
+            let at = at.unsigned_abs() as usize;
+            bytes[at..at + 4].copy_from_slice(name);
+        }
         // With the padding of a perf record.
         bytes.extend(b"abcdepad");
         let report = Report::decode(&bytes).unwrap();
@@ -205,6 +358,26 @@ mod tests {
             protocol: 0x0800,
             network: -14,
             start: Start::Network,
+            headers_len: 2,
+            running: RunningTask {
+                process: 8,
+                name: b"curl",
+            },
+            cgroup: Some(10),
+            socket: Some(ReportedSocket {
+                facts: DropSocket {
+                    role: SocketRole::Receiver,
+                    family: 2,
+                    protocol: 17,
+                    port: 53,
+                    peer_port: 40000,
+                    state: 1,
+                },
+                namespace: 12,
+            }),
+            mark: Some(11),
+            vlan: Some(0x6007),
+            is_marked_received: true,
             device: Some(SkbDevice {
                 index: 6,
                 namespace: 7,
@@ -216,8 +389,59 @@ mod tests {
         assert_eq!(report, expected);
         assert_eq!(Report::decode(&bytes[..bytes.len() - 4]), None);
         assert_eq!(time(&bytes[..8]), Some(1 << 40));
-        let without = header(&[(START, 1)]);
-        assert_eq!(Report::decode(&without).unwrap().device, None);
         assert_eq!(Report::decode(&header(&[(START, 4)])), None);
+    }
+
+    #[test]
+    fn what_a_kernel_does_not_tell_is_absent() {
+        let with = |numbers: &[(HeaderField, u64)]| {
+            let bytes = header(&[&[(START, 1)], numbers].concat());
+            let Report {
+                device,
+                cgroup,
+                socket,
+                mark,
+                vlan,
+                is_marked_received,
+                ..
+            } = Report::decode(&bytes).unwrap();
+            let facts = [
+                device.is_some(),
+                cgroup.is_some(),
+                socket.is_some(),
+                mark.is_some(),
+                vlan.is_some(),
+                is_marked_received,
+            ];
+            facts.into_iter().filter(|&is_there| is_there).count()
+        };
+        assert_eq!(with(&[]), 0);
+        // No bit field for the type of packet; a tag that was taken off and forgotten (before 6.2); a tag's
+        // place that is empty (since then).
+        assert_eq!(with(&[(PACKET_TYPE, 0xff)]), 0);
+        assert_eq!(with(&[(VLAN_TAG, 7), (VLAN_PROTOCOL, 0x81)]), 0);
+        assert_eq!(with(&[(VLAN_PRESENT, 1)]), 0);
+        // Whatever an earlier drop left where no socket is, and what cannot be one.
+        let family = (SOCKET_FAMILY, 2);
+        assert_eq!(with(&[family, (SOCKET_STATE, 1)]), 0);
+        assert_eq!(with(&[(SOCKET_ROLE, 1), family]), 0);
+        assert_eq!(with(&[(SOCKET_ROLE, 1), (SOCKET_STATE, 1)]), 0);
+        assert_eq!(with(&[(SOCKET_ROLE, 1), family, (SOCKET_STATE, 1)]), 1);
+    }
+
+    #[test]
+    fn the_protocol_of_a_raw_socket_is_no_port() {
+        let numbers = [
+            (START, 1),
+            (SOCKET_ROLE, 1),
+            (SOCKET_FAMILY, 2),
+            (SOCKET_STATE, 7),
+            (SOCKET_PROTOCOL, 255),
+            (SOCKET_PORT, 255),
+            (SOCKET_KIND, 3),
+        ];
+        let bytes = header(&numbers);
+        let socket = Report::decode(&bytes).unwrap().socket.unwrap();
+        assert_eq!(socket.facts.to_string(), "owner inet protocol255 close");
     }
 }

@@ -130,6 +130,11 @@ mod tests {
         record
     }
 
+    /// The length of what a sample with so many bytes behind the report's header holds.
+    fn data_len(more: usize) -> usize {
+        (DATA_AT + report::HEADER_LEN + more).next_multiple_of(8) - DATA_AT
+    }
+
     /// The times and lengths of the reports in `bytes`, of which `split` stand at the memory's end.
     fn read(bytes: &[u8], split: usize) -> (Vec<(u64, usize)>, Records<'_>) {
         let (first, second) = bytes.split_at(split);
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn a_record_may_continue_at_the_beginning_of_the_memory() {
         let bytes = [sample(1, 60), sample(2, 8), sample(3, 100)].concat();
-        let expected = [(1, 132), (2, 84), (3, 172)];
+        let expected = [(1, data_len(60)), (2, data_len(8)), (3, data_len(100))];
         for split in 0..=bytes.len() {
             let (found, records) = read(&bytes, split);
             assert_eq!(found, expected, "{split}");
@@ -163,7 +168,7 @@ mod tests {
         let lost = record(2, &[0; 16]);
         let bytes = [lost.clone(), sample(1, 4), lost].concat();
         let (found, records) = read(&bytes, 30);
-        assert_eq!(found, [(1, 76)]);
+        assert_eq!(found, [(1, data_len(4))]);
         assert_eq!((records.taken(), records.damaged()), (bytes.len(), 0));
     }
 
@@ -171,7 +176,7 @@ mod tests {
     fn a_sample_too_short_for_a_report_is_counted_as_damaged() {
         let bytes = [record(SAMPLE, &[0; 16]), sample(1, 4)].concat();
         let (found, records) = read(&bytes, bytes.len());
-        assert_eq!(found, [(1, 76)]);
+        assert_eq!(found, [(1, data_len(4))]);
         assert_eq!(records.damaged(), 1);
     }
 
@@ -182,7 +187,7 @@ mod tests {
             let second = bytes.len() / 2;
             bytes[second + 6..second + 8].copy_from_slice(&len.to_ne_bytes());
             let (found, records) = read(&bytes, 40);
-            assert_eq!(found, [(1, 76)]);
+            assert_eq!(found, [(1, data_len(4))]);
             assert_eq!((records.taken(), records.damaged()), (bytes.len(), 1));
         }
     }

@@ -250,6 +250,8 @@ pub enum DropWord {
     InterfaceName(Vec<u8>),
     /// `iface = ""`: no input interface
     NoInterface,
+    /// `netns blue`
+    Netns(NetnsWord),
     /// `protocol 0x0800`, `protocol = ""`
     Protocol(Option<EtherType>),
     /// `reason = NO_SOCKET`, `reason = ""`
@@ -329,6 +331,21 @@ pub enum Width {
     One = 1,
     Two = 2,
     Four = 4,
+}
+
+/// The network namespace that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetnsWord {
+    /// `netns 4026532345`
+    Inode(u32),
+    /// `netns blue`: what this host calls it.
+    Name(Glob),
+    /// `netns initial`
+    Initial,
+    /// `netns other`: known, and not the initial one.
+    Other,
+    /// `netns = ""`
+    Unknown,
 }
 
 /// The header that a load counts from.

@@ -7,8 +7,9 @@ use crate::record::{self, Escaped, Kind, Origin};
 
 use super::ast::{
     Arith, Chain, Comparison, Connective, DirQualifier, DropWord, Expr, Family, LoadBase, Net,
-    Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
+    NetnsWord, Operator, PortRange, PortScope, Primitive, Relation, Scope, Side, TwoWayFlow, Width,
 };
+use super::lex;
 use super::port::OneWay;
 
 /// The most changes of connective for which `a or b and c` is shown as `(a or b) and c`; with more,
@@ -315,12 +316,24 @@ impl fmt::Display for DropWord {
             }
             Self::Number(fact, None) => write!(f, "{} = \"\"", fact.about().key),
             Self::Number(fact, Some(number)) => match fact.kind() {
-                Kind::Address => write!(f, "{} {number:#x}", fact.about().key),
+                Kind::Address | Kind::Mark => write!(f, "{} {number:#x}", fact.about().key),
                 _ => write!(f, "{} {number}", fact.about().key),
             },
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
             Self::InterfaceName(name) => write!(f, "ifname {}", Text(name)),
             Self::NoInterface => f.write_str("iface = \"\""),
+            Self::Netns(NetnsWord::Inode(inode)) => write!(f, "netns {inode}"),
+            Self::Netns(NetnsWord::Name(glob)) => match glob.as_bytes() {
+                // Without quotes they are words of their own.
+                word @ (b"initial" | b"other") => write!(f, "netns \"{}\"", Escaped(word)),
+                name if lex::number(std::str::from_utf8(name).unwrap_or_default()).is_some() => {
+                    write!(f, "netns \"{}\"", Escaped(name))
+                }
+                name => write!(f, "netns {}", Text(name)),
+            },
+            Self::Netns(NetnsWord::Initial) => f.write_str("netns initial"),
+            Self::Netns(NetnsWord::Other) => f.write_str("netns other"),
+            Self::Netns(NetnsWord::Unknown) => f.write_str("netns = \"\""),
             Self::Protocol(Some(protocol)) => write!(f, "protocol {protocol}"),
             Self::Protocol(None) => f.write_str("protocol = \"\""),
             Self::Exactly(fact, value) => write!(f, "{} = {}", fact.word(), Text(value)),

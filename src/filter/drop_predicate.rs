@@ -1,10 +1,10 @@
 //! Evaluates the words for facts of the drop.
 
 use crate::reason;
-use crate::record::{Cause, DropRecord, Interface, Name, Origin, Symbol};
+use crate::record::{Cause, DropContext, DropRecord, Fact, Interface, Name, Netns, Origin, Symbol};
 
-use super::ast::DropWord;
-use super::fact;
+use super::ast::{DropWord, NetnsWord};
+use super::fact::{self, FactText};
 
 /// Tests a fact of the drop. A fact that is absent makes the test false.
 pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
@@ -29,10 +29,15 @@ pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
             .and_then(fact::module)
             .is_some_and(|module| glob.matches(module)),
         DropWord::Origin(origin) => record.cause.origin() == Some(*origin),
+        DropWord::Named(Fact::Socket, glob) => {
+            let socket = record.context.socket;
+            socket.is_some_and(|socket| glob.matches(FactText::of(&socket).text()))
+        }
         DropWord::Named(named, glob) => {
             let name = fact::name(record, *named);
             name.is_some_and(|name| glob.matches(name.as_bytes()))
         }
+        DropWord::Netns(word) => is_in(word, record.context),
         DropWord::Number(number, wanted) => {
             fact::can_have(record, *number) && fact::number(record, *number) == *wanted
         }
@@ -62,4 +67,18 @@ fn place(symbol: Symbol<'_>) -> &[u8] {
     let text = symbol.0.as_bytes();
     let end = text.iter().position(|&byte| byte == b' ');
     &text[..end.unwrap_or(text.len())]
+}
+
+fn is_in(word: &NetnsWord, context: DropContext<'_>) -> bool {
+    let is = |wanted: &dyn Fn(Netns) -> bool| context.netns.is_some_and(wanted);
+    match word {
+        NetnsWord::Inode(inode) => is(&|netns| netns.inode == *inode),
+        NetnsWord::Name(glob) => {
+            let name = context.netns_name;
+            name.is_some_and(|name| glob.matches(name.as_bytes()))
+        }
+        NetnsWord::Initial => is(&|netns| netns.is_initial),
+        NetnsWord::Other => is(&|netns| !netns.is_initial),
+        NetnsWord::Unknown => context.netns.is_none(),
+    }
 }

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use winnow::stream::Location;
 
-use crate::record::{self, EtherType, Origin};
+use crate::record::{self, EtherType, Kind, Origin};
 
-use super::ast::{DropWord, Expr, Primitive};
+use super::ast::{DropWord, Expr, NetnsWord, Primitive};
 use super::fact::NamedFact;
 use super::glob::Glob;
 use super::lex::{
@@ -24,6 +24,7 @@ pub enum TextWord {
     Protocol,
     Iface,
     IfName,
+    Netns,
     /// `trap`, `pc` and others: a fact that is matched unchanged.
     NamedFact(record::Fact),
 }
@@ -38,6 +39,7 @@ impl TextWord {
             "protocol" => Self::Protocol,
             "iface" | "ifindex" => Self::Iface,
             "ifname" | "on" => Self::IfName,
+            "netns" => Self::Netns,
             _ => Self::NamedFact(record::Fact::from_word(word)?),
         })
     }
@@ -51,6 +53,7 @@ impl TextWord {
             Self::Protocol => "an Ethernet type from 0 to 65535 or its name",
             Self::Iface => "an interface name or index",
             Self::IfName => "an interface name",
+            Self::Netns => "a network namespace: its name or inode, `initial` or `other`",
             Self::NamedFact(fact) => fact.about().wanted.unwrap_or("a value"),
         }
     }
@@ -83,10 +86,15 @@ fn exact(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>) -> 
         TextWord::Location => exactly(NamedFact::Location),
         TextWord::Module => exactly(NamedFact::Module),
         TextWord::IfName => exactly(NamedFact::IfName),
-        TextWord::NamedFact(fact) if fact.kind().has_bytes() => exactly(NamedFact::Plain(fact)),
+        TextWord::NamedFact(fact) if is_text(fact) => exactly(NamedFact::Plain(fact)),
         TextWord::NamedFact(fact) if bytes.is_empty() => DropWord::Number(fact, None),
         TextWord::Iface if bytes.is_empty() => DropWord::NoInterface,
         TextWord::Protocol if bytes.is_empty() => DropWord::Protocol(None),
+        TextWord::Netns if bytes.is_empty() => DropWord::Netns(NetnsWord::Unknown),
+        TextWord::Netns => match netns(bytes.clone(), quoted) {
+            NetnsWord::Name(_) => exactly(NamedFact::Plain(record::Fact::NetnsName)),
+            other => DropWord::Netns(other),
+        },
         TextWord::Iface | TextWord::Protocol | TextWord::Origin | TextWord::NamedFact(_) => {
             return value(word, bytes, quoted, span);
         }
@@ -110,9 +118,8 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         TextWord::Reason => DropWord::Reason(reason(&bytes)),
         TextWord::Location => DropWord::Location(Glob::new(bytes)),
         TextWord::Module => DropWord::Module(Glob::new(module(bytes))),
-        TextWord::NamedFact(fact) if fact.kind().has_bytes() => {
-            DropWord::Named(fact, Glob::new(bytes))
-        }
+        TextWord::NamedFact(fact) if is_text(fact) => DropWord::Named(fact, Glob::new(bytes)),
+        TextWord::Netns => DropWord::Netns(netns(bytes, quoted)),
         TextWord::IfName => DropWord::InterfaceName(bytes),
         TextWord::Iface => match lex::number(plain).filter(|_| quoted == Quoted::No) {
             None => DropWord::InterfaceName(bytes),
@@ -146,6 +153,26 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         }
     };
     Ok(Primitive::Drop(asked).into())
+}
+
+/// Returns whether a pattern is compared with the fact.
+fn is_text(fact: record::Fact) -> bool {
+    fact.kind().has_bytes() || fact.kind() == Kind::Socket
+}
+
+/// Tells inodes and names apart. In quotes, everything is a name.
+fn netns(bytes: Vec<u8>, quoted: Quoted) -> NetnsWord {
+    let plain = std::str::from_utf8(&bytes).unwrap_or_default();
+    let plain = if quoted == Quoted::No { plain } else { "" };
+    match (plain, lex::number(plain)) {
+        ("initial", _) => NetnsWord::Initial,
+        ("other", _) => NetnsWord::Other,
+        (_, Some(inode)) => match u32::try_from(inode) {
+            Ok(inode) => NetnsWord::Inode(inode),
+            Err(_) => NetnsWord::Name(Glob::new(bytes)),
+        },
+        _ => NetnsWord::Name(Glob::new(bytes)),
+    }
 }
 
 /// Removes the brackets in which a text line shows the module: `[gre]`.

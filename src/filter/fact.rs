@@ -2,6 +2,9 @@
 //! could have a reason and has none. The filters for the rows of a summary consist of such
 //! comparisons.
 
+use std::fmt;
+use std::io::Write;
+
 use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
 use crate::record::{
@@ -59,6 +62,10 @@ impl NamedFact {
                     value => module(symbol) == Some(value),
                 })
             }
+            (Self::Plain(record::Fact::Socket), _) => match record.context.socket {
+                Some(socket) => FactText::of(&socket).text() == value,
+                None => value.is_empty(),
+            },
             (Self::Plain(fact), _) => can_have(record, fact) && named(name(record, fact)),
             (Self::IfName, _) => record.input.is_some_and(|input| named(input.name())),
             _ => false,
@@ -77,6 +84,32 @@ pub fn name<'a>(record: &DropRecord<'a>, fact: record::Fact) -> Option<Name<'a>>
     match fact.get(record)? {
         Value::Name(name) | Value::Symbol(Symbol(name)) => Some(name),
         _ => None,
+    }
+}
+
+/// A short text that is made anew each time, without an allocation.
+pub struct FactText {
+    bytes: [u8; 80],
+    len: usize,
+}
+
+impl FactText {
+    /// Writes a value, without what does not fit.
+    pub fn of(value: &impl fmt::Display) -> Self {
+        let mut text = Self {
+            bytes: [0; 80],
+            len: 0,
+        };
+        let mut rest = &mut text.bytes[..];
+        let _ = write!(rest, "{value}");
+        let left = rest.len();
+        text.len = text.bytes.len() - left;
+        text
+    }
+
+    /// Returns what was written.
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

@@ -254,6 +254,7 @@ const WORDS: &[&str] = &[
     "origin",
     "protocol",
     "iface",
+    "netns",
     "inner",
 ];
 

@@ -6,7 +6,8 @@
 
 use super::value::Parts;
 use super::{
-    EtherType, Interface, Kind, Link, Name, Origin, PacketFlags, Reason, Symbol, Timestamp, Value,
+    DropContext, EtherType, Interface, InterfaceKey, Kind, Link, Name, Netns, Origin, PacketFlags,
+    Reason, Symbol, Timestamp, Value,
 };
 use crate::untrusted::Untrusted;
 
@@ -35,6 +36,8 @@ pub struct DropRecord<'a> {
     /// The packet's flags in a capture file, without the direction of a drop, which [`input`](Self::input)
     /// implies.
     pub flags: PacketFlags,
+    /// The circumstances of the drop.
+    pub context: DropContext<'a>,
 }
 
 impl<'a> DropRecord<'a> {
@@ -51,6 +54,7 @@ impl<'a> DropRecord<'a> {
             data,
             notes: &[],
             flags: PacketFlags::default(),
+            context: DropContext::default(),
         }
     }
 }
@@ -143,111 +147,6 @@ pub enum Commented {
     OnSharedInterface,
     /// No packets, because it follows from other facts.
     Never,
-}
-
-/// Declares the facts. A row is `Name: Kind, …` and the place of the value: `binding in pattern` for a field of
-/// the record, `from … into …` for a pair of functions that get and set it, `from …` alone for a value that
-/// follows from others.
-macro_rules! facts {
-    ($(
-        $fact:ident: $kind:ident, $place:tt, { $($about:tt)* }
-    )*) => {
-        /// A fact of a drop, in the order of comments and of JSON.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the rows say it")]
-        #[non_exhaustive]
-        pub enum Fact { $($fact),* }
-
-        impl Fact {
-            /// All facts.
-            pub const ALL: &[Self] = &[$(Self::$fact),*];
-
-            /// Returns its description.
-            pub const fn about(self) -> &'static About {
-                match self {
-                    $(Self::$fact => const { &About { $($about)* } }),*
-                }
-            }
-
-            /// Returns the kind of its values.
-            pub const fn kind(self) -> Kind {
-                match self {
-                    $(Self::$fact => Kind::$kind),*
-                }
-            }
-
-            /// Returns the fact that a word of the filter compares.
-            pub fn from_word(word: &str) -> Option<Self> {
-                let is_asked = |fact: &&Self| {
-                    fact.about().key == word && fact.about().wanted.is_some()
-                };
-                Self::ALL.iter().find(is_asked).copied()
-            }
-
-            /// Returns its value, if the record has one.
-            #[inline]
-            pub fn get<'a>(self, record: &DropRecord<'a>) -> Option<Value<'a>> {
-                match self {
-                    $(Self::$fact => facts!(@get record $kind $place)),*
-                }
-            }
-
-            /// Calls `take` for each stored fact of a record.
-            #[inline(always)]
-            pub(super) fn each_stored<'a>(
-                record: &DropRecord<'a>,
-                mut take: impl FnMut(Self, Parts<'a>),
-            ) {
-                $(
-                    // First, because the compiler would keep the search for what is not stored.
-                    if Kind::$kind.is_stored() {
-                        let value: Option<Value<'a>> = facts!(@get record $kind $place);
-                        if let Some(parts) = value.and_then(Value::parts) {
-                            take(Self::$fact, parts);
-                        }
-                    }
-                )*
-            }
-
-            /// Stores the facts that `find` returns, if the record has a place for them.
-            #[inline(always)]
-            pub(crate) fn store_each<'a>(
-                record: &mut DropRecord<'a>,
-                mut find: impl FnMut(Self) -> Option<Parts<'a>>,
-            ) {
-                $(facts!(@store record find $fact $kind $place);)*
-            }
-        }
-    };
-    (@get $record:ident $kind:ident ($binding:ident in $pattern:pat)) => {
-        match $record {
-            #[allow(unreachable_patterns, reason = "some places every record has")]
-            $pattern => $binding.map(Value::$kind),
-            #[allow(unreachable_patterns)]
-            _ => None,
-        }
-    };
-    (@get $record:ident $kind:ident (from $from:expr $(, into $into:expr)?)) => {
-        $from($record).map(Value::$kind)
-    };
-    (@store $record:ident $find:ident $fact:ident $kind:ident ($binding:ident in $pattern:pat)) => {
-        match $record {
-            $pattern => {
-                let value = $find(Self::$fact).and_then(|parts| Kind::$kind.join(parts));
-                if let Some(Value::$kind(value)) = value {
-                    *$binding = Some(value);
-                }
-            }
-            #[allow(unreachable_patterns)]
-            _ => {}
-        }
-    };
-    (@store $record:ident $find:ident $fact:ident $kind:ident (from $from:expr, into $into:expr)) => {
-        if let Some(Value::$kind(value)) = $find(Self::$fact).and_then(|parts| Kind::$kind.join(parts)) {
-            $into($record, value);
-        }
-    };
-    (@store $record:ident $find:ident $fact:ident $kind:ident (from $from:expr)) => {};
 }
 
 facts! {
@@ -372,6 +271,114 @@ facts! {
         line: Some(6),
         wanted: None,
     }
+    Device: Name, (device in DropRecord { context: DropContext { device, .. }, .. }), {
+        key: "device",
+        name: "device",
+        what: "eBPF: the device that it was at, on its way in or out",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(7),
+        wanted: Some("a device, for instance eth0"),
+    }
+    Netns: Netns, (from netns, into set_netns), {
+        key: "netns",
+        name: "netns",
+        what: "eBPF: the inode of its network namespace",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(8),
+        wanted: None,
+    }
+    NetnsName: Name, (netns_name in DropRecord { context: DropContext { netns_name, .. }, .. }), {
+        key: "netns_name",
+        name: "netns_name",
+        what: "eBPF: what this host calls that namespace",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(9),
+        wanted: Some("the name of a network namespace"),
+    }
+    Running: Name, (running in DropRecord { context: DropContext { running, .. }, .. }), {
+        key: "running",
+        name: "running",
+        what: "eBPF: the task that was running, not always the sender",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(10),
+        wanted: Some("the name of a task, for instance curl"),
+    }
+    RunningPid: Number, (running_pid in DropRecord { context: DropContext { running_pid, .. }, .. }), {
+        key: "running_pid",
+        name: "running_pid",
+        what: "eBPF: the process of that task",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(11),
+        wanted: Some("the number of a process"),
+    }
+    Cgroup: Name, (cgroup in DropRecord { context: DropContext { cgroup, .. }, .. }), {
+        key: "cgroup",
+        name: "cgroup",
+        what: "eBPF: the cgroup of the socket, else of the running task",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(12),
+        wanted: Some("the path of a cgroup, for instance /system.slice/*"),
+    }
+    CgroupId: Id, (cgroup_id in DropRecord { context: DropContext { cgroup_id, .. }, .. }), {
+        key: "cgroup_id",
+        name: "cgroup_id",
+        what: "eBPF: the number of that cgroup",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(13),
+        wanted: Some("the number of a cgroup"),
+    }
+    Unit: Name, (unit in DropRecord { context: DropContext { unit, .. }, .. }), {
+        key: "unit",
+        name: "unit",
+        what: "eBPF: the container or systemd unit of that cgroup",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(14),
+        wanted: Some("a container or a unit, for instance ssh.service"),
+    }
+    Socket: Socket, (socket in DropRecord { context: DropContext { socket, .. }, .. }), {
+        key: "socket",
+        name: "socket",
+        what: "eBPF: the socket that owns it or would have received it",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(15),
+        wanted: Some("a socket, for instance *listen"),
+    }
+    Mark: Mark, (mark in DropRecord { context: DropContext { mark, .. }, .. }), {
+        key: "mark",
+        name: "mark",
+        what: "eBPF: the mark of firewalls and routing, unless it is 0",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(16),
+        wanted: Some("a mark, for instance 0x17"),
+    }
+    Vlan: Number, (vlan in DropRecord { context: DropContext { vlan, .. }, .. }), {
+        key: "vlan",
+        name: "vlan",
+        what: "eBPF: the VLAN whose tag a device took off",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(17),
+        wanted: None,
+    }
+    Heading: Heading, (heading in DropRecord { context: DropContext { heading, .. }, .. }), {
+        key: "direction",
+        name: "direction",
+        what: "eBPF: whether it came in or was on its way out, where certain",
+        origin: None,
+        commented: Commented::Always,
+        line: Some(18),
+        wanted: None,
+    }
 }
 
 fn origin(record: &DropRecord<'_>) -> Option<Origin> {
@@ -404,7 +411,21 @@ fn ifindex(record: &DropRecord<'_>) -> Option<u32> {
 }
 
 fn set_ifindex(record: &mut DropRecord<'_>, index: u32) {
-    record.input = Some(Interface::new(index, None));
+    let key = InterfaceKey::new(index, record.context.netns);
+    record.input = Some(Interface::new(key, None));
+}
+
+fn netns(record: &DropRecord<'_>) -> Option<Netns> {
+    record.context.netns
+}
+
+/// The interface's namespace is the packet's.
+fn set_netns(record: &mut DropRecord<'_>, netns: Netns) {
+    record.context.netns = Some(netns);
+    if let Some(input) = record.input {
+        let key = InterfaceKey::new(input.key.index, Some(netns));
+        record.input = Some(Interface::new(key, input.name()));
+    }
 }
 
 fn ifname<'a>(record: &DropRecord<'a>) -> Option<Name<'a>> {

@@ -12,25 +12,15 @@ const COUNT: usize = Fact::ALL.len();
 const STORED: usize = stored_before(COUNT).0;
 const NAMES: usize = stored_before(COUNT).1;
 
-/// The position of each stored fact's number.
-const SLOTS: [usize; COUNT] = {
-    let (mut slots, mut at) = ([0; COUNT], 0);
-    while at < COUNT {
-        slots[at] = stored_before(at).0;
-        at += 1;
-    }
-    slots
-};
-
 /// The stored facts of a record, without the bytes of names, of which only the lengths are here. Two records
 /// with equal values and equal [`Pieces`] have the same facts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Packed {
     /// All numbers in one. It tells nearly all values apart, so it is compared first.
     mixed: u64,
     /// A bit for each fact that the record has.
     present: u32,
-    /// One for each fact that can be stored; 0 for an absent one.
+    /// Those of the facts that it has, in the order of [`Fact::ALL`]; what is behind them means nothing.
     numbers: [u64; STORED],
 }
 
@@ -60,11 +50,13 @@ impl Packed {
         reason = "the caller's record has facts that are known to be absent"
     )]
     pub fn set<'a>(&mut self, record: &DropRecord<'a>) -> Pieces<'a> {
-        *self = Self::default();
+        (self.mixed, self.present) = (0, 0);
         let mut names = Pieces::default();
+        let mut count = 0;
         Fact::each_stored(record, |fact, (number, bytes)| {
             self.present |= 1 << fact as usize;
-            self.numbers[SLOTS[fact as usize]] = number;
+            self.numbers[count] = number;
+            count += 1;
             self.mixed ^= number;
             if fact.kind().has_bytes() {
                 names.pieces[names.count] = bytes;
@@ -78,11 +70,12 @@ impl Packed {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "else the caller copies its record")]
     pub fn store<'a>(&self, mut names: &'a [u8], record: &mut DropRecord<'a>) {
+        let mut numbers = self.numbers().iter();
         Fact::store_each(record, |fact| -> Option<Parts<'a>> {
             if self.present & 1 << fact as usize == 0 {
                 return None;
             }
-            let number = self.numbers[SLOTS[fact as usize]];
+            let &number = numbers.next()?;
             if !fact.kind().has_bytes() {
                 return Some((number, &[]));
             }
@@ -92,6 +85,13 @@ impl Packed {
         });
     }
 
+    /// Returns the numbers of the facts that the record has.
+    #[inline]
+    fn numbers(&self) -> &[u64] {
+        let count = self.present.count_ones() as usize;
+        &self.numbers[..count.min(STORED)]
+    }
+
     /// Returns a record that has these facts and nothing else.
     pub fn record<'a>(&self, names: &'a [u8]) -> DropRecord<'a> {
         let mut record = DropRecord::new(Link::known(LinkType::NO_PACKET), &[]);
@@ -99,6 +99,16 @@ impl Packed {
         record
     }
 }
+
+impl PartialEq for Packed {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        (self.mixed, self.present) == (other.mixed, other.present)
+            && self.numbers() == other.numbers()
+    }
+}
+
+impl Eq for Packed {}
 
 impl Hash for Packed {
     #[inline]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::context::{DropSocket, Heading, Netns, SOCKET_SCHEMA};
 use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
 
 /// The value of a fact. Its [`Display`](fmt::Display) is its spelling in comments, in JSON strings
@@ -34,6 +35,16 @@ pub enum Value<'a> {
     Index(u32),
     /// `ethernet (assumed)`
     Link(Link),
+    /// A number of 64 bits.
+    Id(u64),
+    /// `0x17`
+    Mark(u32),
+    /// `4026532345`
+    Netns(Netns),
+    /// `owner inet udp 40000 > 53 established`
+    Socket(DropSocket),
+    /// `inbound`
+    Heading(Heading),
 }
 
 /// The parts of a value: a number and bytes. A value that has bytes has their length as its number.
@@ -53,14 +64,18 @@ impl<'a> Value<'a> {
             Self::EtherType(EtherType(number)) => (number.into(), &[]),
             Self::Origin(Origin::Software) => (0, &[]),
             Self::Origin(Origin::Hardware) => (1, &[]),
-            Self::Number(number) | Self::Index(number) => (number.into(), &[]),
+            Self::Number(number) | Self::Index(number) | Self::Mark(number) => (number.into(), &[]),
+            Self::Id(number) => (number, &[]),
+            Self::Netns(netns) => (netns.number(), &[]),
+            Self::Socket(socket) => (socket.number(), &[]),
+            Self::Heading(heading) => (heading.number(), &[]),
             Self::Part(_) | Self::Link(_) => return None,
         })
     }
 
     /// Returns whether JSON and `-v` show the value.
     pub fn is_shown(&self) -> bool {
-        *self != Self::Index(0)
+        !matches!(self, Self::Index(0) | Self::Heading(Heading::Unknown))
     }
 }
 
@@ -76,6 +91,11 @@ impl fmt::Display for Value<'_> {
             Self::Origin(origin) => origin.fmt(f),
             Self::Number(number) | Self::Index(number) => number.fmt(f),
             Self::Link(link) => link.fmt(f),
+            Self::Id(number) => number.fmt(f),
+            Self::Mark(mark) => write!(f, "{mark:#x}"),
+            Self::Netns(netns) => netns.fmt(f),
+            Self::Socket(socket) => socket.fmt(f),
+            Self::Heading(heading) => heading.fmt(f),
         }
     }
 }
@@ -85,6 +105,9 @@ impl Serialize for Value<'_> {
         match self {
             Self::Number(number) | Self::Index(number) => serializer.serialize_u32(*number),
             Self::Link(link) => serializer.collect_str(&link.kind),
+            Self::Id(number) => serializer.serialize_u64(*number),
+            Self::Netns(netns) => serializer.serialize_u32(netns.inode),
+            Self::Socket(socket) => socket.serialize(serializer),
             value => serializer.collect_str(value),
         }
     }
@@ -106,6 +129,11 @@ pub enum Kind {
     Number,
     Index,
     Link,
+    Id,
+    Mark,
+    Netns,
+    Socket,
+    Heading,
 }
 
 impl Kind {
@@ -123,6 +151,11 @@ impl Kind {
             Self::Origin => Value::Origin(Origin::Hardware),
             Self::Number => Value::Number(u32::try_from(number).ok()?),
             Self::Index => Value::Index(u32::try_from(number).ok()?),
+            Self::Mark => Value::Mark(u32::try_from(number).ok()?),
+            Self::Id => Value::Id(number),
+            Self::Netns => Value::Netns(Netns::from_number(number)?),
+            Self::Socket => Value::Socket(DropSocket::from_number(number)?),
+            Self::Heading => Value::Heading(Heading::from_number(number)?),
             Self::Part | Self::Link => return None,
         })
     }
@@ -150,6 +183,11 @@ impl Kind {
                 _ => None,
             },
             Self::Number | Self::Index => number(text.parse::<u32>().ok()?.into()),
+            Self::Id => number(text.parse().ok()?),
+            Self::Mark => number(u32::try_from(read_hex(text)?).ok()?.into()),
+            Self::Netns => number(Netns::read(text)?.number()),
+            Self::Socket => number(DropSocket::read(text)?.number()),
+            Self::Heading => number(Heading::read(text)?.number()),
             Self::Part | Self::Link => None,
         }
     }
@@ -179,7 +217,13 @@ impl Kind {
             Self::EtherType => r#""type": "string", "pattern": "^0x[0-9a-f]{4}$""#,
             Self::Origin => r#""enum": ["software", "hardware"]"#,
             Self::Number => r#""type": "integer", "minimum": 0, "maximum": 4294967295"#,
-            Self::Index => r#""type": "integer", "minimum": 1, "maximum": 4294967295"#,
+            Self::Index | Self::Netns => {
+                r#""type": "integer", "minimum": 1, "maximum": 4294967295"#
+            }
+            Self::Id => r#""type": "integer", "minimum": 0, "maximum": 18446744073709551615"#,
+            Self::Mark => r#""type": "string", "pattern": "^0x[0-9a-f]{1,8}$""#,
+            Self::Socket => SOCKET_SCHEMA,
+            Self::Heading => r#""enum": ["inbound", "outbound"]"#,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Session {
                 let loss = self.loss();
                 receiver.report(loss);
             }
-            if rounds % ROUNDS_PER_CLOCK == 0
+            if rounds.is_multiple_of(ROUNDS_PER_CLOCK)
                 && let ControlFlow::Break(end) =
                     self.attend_to_times(Instant::now(), &mut probe, &mut loss_watch, receiver)
             {

@@ -31,12 +31,14 @@ pub struct PacketBlocks {
     /// The options of the packet at hand, if they are not cached, and the names in them.
     fresh: Vec<u8>,
     names: Vec<u8>,
+    /// The facts that decide the options of the packet at hand.
+    key: OptionFacts,
     /// Options as they were written for earlier packets.
     cache: Cache<OptionFacts, Vec<u8>>,
 }
 
 /// The facts that decide a packet's options, without names and notes: the key of the option cache.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct OptionFacts {
     facts: Packed,
     flags: PacketFlags,
@@ -59,6 +61,7 @@ impl PacketBlocks {
             commenting,
             fresh: Vec::new(),
             names: Vec::new(),
+            key: OptionFacts::default(),
             cache: Cache::new(),
         }
     }
@@ -116,15 +119,13 @@ impl PacketBlocks {
             commenting,
             fresh,
             names,
+            key,
             cache,
         } = self;
         let is_shared = interface == MONITOR;
-        let mut key = OptionFacts {
-            facts: Packed::default(),
-            flags: flags(record),
-            has_time: record.time.is_some(),
-            is_shared,
-        };
+        key.flags = flags(record);
+        key.has_time = record.time.is_some();
+        key.is_shared = is_shared;
         // Options are made of these facts alone, so that all packets with the same facts share them.
         let pieces = key.facts.set(&DropRecord {
             protocol: unsaid,
@@ -134,7 +135,7 @@ impl PacketBlocks {
         let pieces = pieces.as_slice();
         // Notes are hardly ever the same twice.
         if !is_shared && record.notes.is_empty() {
-            let options = cache.get(&key, pieces, |names, options| {
+            let options = cache.get(key, pieces, |names, options| {
                 options.clear();
                 key.add_options(options, names, &[], *commenting);
             });

@@ -20,9 +20,10 @@ use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
-use crate::interface::{self, INCOMPLETE, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::interface::{self, INCOMPLETE, InterfacePlace, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{
-    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Origin, Timestamp,
+    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns, Origin,
+    Timestamp,
 };
 
 /// The most interfaces of a section. A reader has to keep them; further ones begin another section.
@@ -49,7 +50,11 @@ pub struct PcapngSink<W: Write> {
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
 struct InterfaceIdentity<N> {
     key: Option<InterfaceKey>,
+    /// Packets without an interface may have come in by one.
+    lacks_input: bool,
     name: N,
+    /// The namespace of packets without an input interface, too.
+    netns: Option<u32>,
     link: Link,
     origin: Option<Origin>,
 }
@@ -67,7 +72,9 @@ struct Timeless {
 fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
     InterfaceIdentity {
         key: record.input.map(|input| input.key),
+        lacks_input: record.lacks_input(),
         name: record.input.and_then(Interface::name),
+        netns: record.context.netns.and_then(Netns::other),
         link: Link {
             kind: link,
             basis: record.link.basis,
@@ -80,7 +87,9 @@ impl<N> InterfaceIdentity<N> {
     fn with_name<M>(&self, name: M) -> InterfaceIdentity<M> {
         InterfaceIdentity {
             key: self.key,
+            lacks_input: self.lacks_input,
             name,
+            netns: self.netns,
             link: self.link,
             origin: self.origin,
         }
@@ -94,14 +103,16 @@ impl InterfaceIdentity<Option<Name<'_>>> {
             (None, None) => true,
             _ => false,
         };
-        is_named && (self.key, self.link, self.origin) == (key.key, key.link, key.origin)
+        is_named
+            && (self.key, self.netns, self.link, self.origin)
+                == (key.key, key.netns, key.link, key.origin)
+            && self.lacks_input == key.lacks_input
     }
 }
 
 impl Equivalent<OwnedIdentity> for InterfaceIdentity<Option<&[u8]>> {
     fn equivalent(&self, key: &OwnedIdentity) -> bool {
-        (self.key, self.name, self.link, self.origin)
-            == (key.key, key.name.as_deref(), key.link, key.origin)
+        self.with_name(()) == key.with_name(()) && self.name == key.name.as_deref()
     }
 }
 
@@ -195,7 +206,8 @@ impl<W: Write> PcapngSink<W> {
             .is_some_and(|timeless| timeless.snaplen == snaplen && key.is(&timeless.key));
         if !is_at_hand {
             self.write_section_header()?;
-            let (name, description) = interface::describe(record.input, key.link, key.origin);
+            let (name, description) =
+                interface::describe(InterfacePlace::of(record), key.netns, key.link, key.origin);
             self.describe(packet.link, snaplen, name.into(), description)?;
             let name = key.name.map(|name| name.as_bytes().to_vec());
             let key = key.with_name(name);
@@ -260,7 +272,8 @@ impl<W: Write> PcapngSink<W> {
             if self.interfaces.len() == MAX_INTERFACES {
                 self.begin_section()?;
             }
-            let (name, description) = interface::describe(record.input, key.link, key.origin);
+            let (name, description) =
+                interface::describe(InterfacePlace::of(record), key.netns, key.link, key.origin);
             self.describe(link, SNAPLEN, name.into(), description)?;
             let key = key.with_name(key.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0

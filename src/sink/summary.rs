@@ -10,7 +10,7 @@ use super::json::{rfc3339, text};
 use super::text::Detail;
 use crate::dissect::ProtocolName;
 use crate::reason;
-use crate::record::{Escaped, Name, Symbol, Timestamp};
+use crate::record::{Escaped, Fact, Name, Symbol, Timestamp};
 use crate::summary::{GroupCounts, GroupKey, GroupOrder, GroupedCounts, Grouping};
 use crate::symbol::sent::{Module, Sent};
 
@@ -71,6 +71,17 @@ impl fmt::Display for RowLocation<'_> {
             | GroupKey::Device) => {
                 write!(f, "in {key}")
             }
+            key @ GroupKey::AtDevice { .. } => write!(f, "at {key}"),
+            key @ GroupKey::Netns { .. } => write!(f, "in {key}"),
+            key @ GroupKey::Named(fact, _) => match fact {
+                Fact::Running => write!(f, "under {key}"),
+                _ => write!(f, "in {key}"),
+            },
+            key @ GroupKey::Numbered(fact, _) => match fact {
+                Fact::Mark => write!(f, "with mark {key}"),
+                _ => write!(f, "in {key}"),
+            },
+            key @ GroupKey::Without(_) => write!(f, "with {key}"),
             GroupKey::NotDropped => f.write_str("without drop facts"),
             key @ GroupKey::Unseen => key.fmt(f),
         }
@@ -112,6 +123,12 @@ impl fmt::Display for OtherLocations {
             Grouping::Interface => f.write_str("on other interfaces"),
             Grouping::Flow => f.write_str("of other flows"),
             Grouping::Module => f.write_str("in other modules"),
+            Grouping::Device => f.write_str("at other devices"),
+            Grouping::Netns => f.write_str("in other namespaces"),
+            Grouping::Running => f.write_str("under other tasks"),
+            Grouping::Cgroup => f.write_str("in other cgroups"),
+            Grouping::Unit => f.write_str("in other units"),
+            Grouping::Mark => f.write_str("with other marks"),
         }
     }
 }
@@ -255,6 +272,11 @@ impl GroupObject {
             | GroupKey::Kernel
             | GroupKey::UnknownModule
             | GroupKey::Device
+            | GroupKey::AtDevice { .. }
+            | GroupKey::Netns { .. }
+            | GroupKey::Named(..)
+            | GroupKey::Numbered(..)
+            | GroupKey::Without(_)
             | GroupKey::NotDropped
             | GroupKey::Unseen => object,
         }

@@ -180,6 +180,7 @@ impl fmt::Display for Line<'_, '_> {
             (Some(input), _) => write!(f, "{input} ")?,
             // Nothing is known about drops in other captures.
             (None, Cause::Unknown) => {}
+            (None, _) if record.lacks_input() => f.write_str("unknown ")?,
             (None, _) => f.write_str("local ")?,
         }
         write!(f, "{}", dissect::DissectedPacket::new(record))?;

@@ -1,15 +1,13 @@
 //! The network devices of this process's namespace: their names and hardware types, each looked up once.
 
-use std::os::linux::fs::MetadataExt;
-
 use crate::cache::Memo;
 use crate::packet::ArpHardware;
-use crate::record::{Interface, InterfaceKey, Name};
+use crate::record::{Interface, Name};
 
 /// The devices of this network namespace.
 #[derive(Default)]
 pub struct DeviceTable {
-    known: Memo<InterfaceKey, Option<Device>>,
+    known: Memo<u32, Option<Device>>,
 }
 
 /// A device of this namespace.
@@ -40,7 +38,7 @@ impl DeviceTable {
         let Some(input) = input else {
             return DeviceFacts::default();
         };
-        let Some(device) = self.get(input.key) else {
+        let Some(device) = self.get(input.key.index) else {
             return DeviceFacts::default();
         };
         let name = Name::new(&device.name);
@@ -53,14 +51,9 @@ impl DeviceTable {
         }
     }
 
-    /// Returns whether this network namespace has a device of this index and name.
-    pub fn has(&mut self, key: InterfaceKey, name: &[u8]) -> bool {
-        self.get(key).is_some_and(|device| device.name == name)
-    }
-
-    fn get(&mut self, key: InterfaceKey) -> Option<&Device> {
-        let look_up = || Device::look_up(key.index);
-        self.known.get(key, look_up).as_ref()
+    fn get(&mut self, index: u32) -> Option<&Device> {
+        let look_up = || Device::look_up(index);
+        self.known.get(index, look_up).as_ref()
     }
 }
 
@@ -79,10 +72,4 @@ impl Device {
             hardware: hardware.map(ArpHardware),
         })
     }
-}
-
-/// Returns the inode of this process's network namespace, which identifies it on this host.
-pub fn own_namespace() -> Option<u32> {
-    let file = std::fs::metadata("/proc/self/ns/net").ok()?;
-    u32::try_from(file.st_ino()).ok()
 }

@@ -12,7 +12,8 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use super::devices::{DeviceTable, LOOPBACK, own_namespace};
+use super::context::{ContextTable, FoundContext};
+use super::devices::{DeviceTable, LOOPBACK};
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
@@ -21,7 +22,8 @@ use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Loss, Name, Timestamp,
+    Cause, DropRecord, EtherType, Interface, InterfaceKey, Link, LinkType, Location, Loss, Name,
+    Timestamp,
 };
 use crate::symbol::Symbols;
 
@@ -42,8 +44,7 @@ struct Completer {
     reasons: Reasons,
     symbols: Symbols,
     devices: DeviceTable,
-    /// The inode of this process's network namespace.
-    namespace: Option<u32>,
+    contexts: ContextTable,
     /// NET_DM's number, where the kernel has it.
     family: Option<u16>,
     not_packets: NotPackets,
@@ -68,7 +69,7 @@ impl Ebpf {
                 reasons,
                 symbols,
                 devices: DeviceTable::default(),
-                namespace: own_namespace(),
+                contexts: ContextTable::new(),
                 family,
                 not_packets,
                 left_out: LeftOut::default(),
@@ -172,14 +173,18 @@ impl Completer {
             pc: Some(report.pc),
             ..Location::default()
         });
-        let device = report.device.filter(|device| {
-            Some(device.namespace) == self.namespace
-                && self.devices.has(device.index.into(), device.name)
-        });
-        let input = (report.input != 0).then(|| Interface::new(report.input, None));
+        let FoundContext {
+            facts: around,
+            device,
+            is_here,
+            input_name,
+        } = self.contexts.find(report);
+        let key = InterfaceKey::new(report.input, around.netns);
+        let input = (report.input != 0).then(|| Interface::new(key, None));
         let found = self.devices.find(input);
         // Where the packet is not certainly of this namespace, the index may mean another device here.
-        let is_named = report.input == LOOPBACK || device.is_some();
+        let is_named = report.input == LOOPBACK || is_here;
+        let name = input_name.or(found.name.filter(|_| is_named));
         let hardware = device.map(|device| (device.index, ArpHardware(device.hardware)));
         let link = match content {
             Content::Packet => link(report, hardware, found.certain, found.guess),
@@ -193,7 +198,8 @@ impl Completer {
                 location,
                 reason: Name::new(self.reasons.name(report.reason)),
             },
-            input: input.map(|input| Interface::new(input.key, found.name.filter(|_| is_named))),
+            input: input.map(|input| Interface::new(input.key, name)),
+            context: around,
             protocol: Some(EtherType(report.protocol)),
             original_len: report.original_len.max(captured),
             ..DropRecord::new(link, report.data)
@@ -248,6 +254,7 @@ fn link(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ebpf::report::RunningTask;
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -262,7 +269,17 @@ mod tests {
             protocol: protocol.0,
             network,
             start,
+            headers_len: 0,
             device: None,
+            running: RunningTask {
+                process: 0,
+                name: b"",
+            },
+            cgroup: None,
+            socket: None,
+            mark: None,
+            vlan: None,
+            is_marked_received: false,
             data,
         }
     }

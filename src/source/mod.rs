@@ -7,9 +7,12 @@
 //! [`savefile::Reader`], which has no descriptors and ends by itself.
 
 mod alerts;
+mod cgroups;
+mod context;
 mod devices;
 pub(crate) mod ebpf;
 mod merge;
+mod namespaces;
 pub(crate) mod net_dm;
 pub mod savefile;
 #[cfg(test)]

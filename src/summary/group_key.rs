@@ -9,7 +9,9 @@ use super::{Counted, Grouping};
 use crate::dissect::ProtocolName;
 use crate::filter;
 use crate::packet::Flow;
-use crate::record::{Cause, Escaped, EtherType, Interface, InterfaceKey, Location, Name, Symbol};
+use crate::record::{
+    Cause, Escaped, EtherType, Fact, Interface, InterfaceKey, Location, Name, Netns, Symbol,
+};
 use crate::symbol::sent::{Module, Sent};
 
 /// The property that the drops of a group have in common. `B` holds names, which are bytes from
@@ -49,6 +51,26 @@ pub enum GroupKey<B = Box<[u8]>> {
     UnknownModule,
     /// A device, where drops are grouped by module.
     Device,
+    /// Packets at a device.
+    AtDevice {
+        /// The inode of its namespace; `None` for the initial one, or where it is not known.
+        netns: Option<u32>,
+        /// Its name.
+        name: B,
+    },
+    /// Packets in a network namespace.
+    Netns {
+        /// The namespace.
+        netns: Netns,
+        /// Its name.
+        name: B,
+    },
+    /// Drops with this name for a fact.
+    Named(Fact, B),
+    /// Drops with this number for a fact.
+    Numbered(Fact, u64),
+    /// Drops without a fact.
+    Without(Fact),
     /// Packets of a capture without drop facts.
     NotDropped,
     /// Drops that the kernel counted without sending the packet, and packets of length 0, of which no
@@ -93,6 +115,47 @@ impl<'a> GroupKeyView<'a> {
                 (None, None) if counted.is_unseen() => Self::Unseen,
                 (None, protocol) => Self::OtherProtocol(protocol),
             },
+            Grouping::Device
+            | Grouping::Netns
+            | Grouping::Running
+            | Grouping::Cgroup
+            | Grouping::Unit
+            | Grouping::Mark => Self::of_context(grouping, counted),
+        }
+    }
+
+    fn of_context(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
+        let context = counted.context();
+        let named = |fact, name: Option<Name<'a>>| Some(Self::Named(fact, name?.as_bytes()));
+        let numbered = |fact, number: Option<u64>| Some(Self::Numbered(fact, number?));
+        let (fact, key) = match grouping {
+            Grouping::Device => {
+                let netns = context.netns.and_then(Netns::other);
+                let device = context.device.map(Name::as_bytes);
+                let key = device.map(|name| Self::AtDevice { netns, name });
+                (Fact::Device, key)
+            }
+            Grouping::Netns => {
+                let name = bytes(context.netns_name);
+                let key = context.netns.map(|netns| Self::Netns { netns, name });
+                (Fact::Netns, key)
+            }
+            Grouping::Running => (Fact::Running, named(Fact::Running, context.running)),
+            Grouping::Cgroup => {
+                let path = named(Fact::Cgroup, context.cgroup);
+                let key = path.or_else(|| numbered(Fact::CgroupId, context.cgroup_id));
+                (Fact::CgroupId, key)
+            }
+            Grouping::Unit => (Fact::Unit, named(Fact::Unit, context.unit)),
+            _ => {
+                let mark = context.mark.map(u64::from);
+                (Fact::Mark, numbered(Fact::Mark, mark))
+            }
+        };
+        match key {
+            Some(key) => key,
+            None if counted.is_unseen() => Self::Unseen,
+            None => Self::Without(fact),
         }
     }
 
@@ -141,6 +204,17 @@ impl<B> GroupKey<B> {
             Self::Module(module) => GroupKey::Module(name(module)),
             Self::UnknownModule => GroupKey::UnknownModule,
             Self::Device => GroupKey::Device,
+            Self::AtDevice { netns, name: text } => GroupKey::AtDevice {
+                netns,
+                name: name(text),
+            },
+            Self::Netns { netns, name: text } => GroupKey::Netns {
+                netns,
+                name: name(text),
+            },
+            Self::Named(fact, text) => GroupKey::Named(fact, name(text)),
+            Self::Numbered(fact, number) => GroupKey::Numbered(fact, number),
+            Self::Without(fact) => GroupKey::Without(fact),
             Self::NotDropped => GroupKey::NotDropped,
             Self::Unseen => GroupKey::Unseen,
         }
@@ -162,6 +236,17 @@ impl GroupKey {
             Self::Kernel => GroupKey::Kernel,
             Self::UnknownModule => GroupKey::UnknownModule,
             Self::Device => GroupKey::Device,
+            Self::AtDevice { netns, name } => GroupKey::AtDevice {
+                netns: *netns,
+                name,
+            },
+            Self::Netns { netns, name } => GroupKey::Netns {
+                netns: *netns,
+                name,
+            },
+            Self::Named(fact, name) => GroupKey::Named(*fact, name),
+            Self::Numbered(fact, number) => GroupKey::Numbered(*fact, *number),
+            Self::Without(fact) => GroupKey::Without(*fact),
             Self::NotDropped => GroupKey::NotDropped,
             Self::Unseen => GroupKey::Unseen,
         }
@@ -180,6 +265,10 @@ impl GroupKey {
         let exactly = |word: &str, name: &[u8]| format!("{word} = {}", filter::Text(name));
         let seen = |filter: String| filter + " and len != 0";
         let unseen = |filter: String| filter + " and len = 0";
+        let within = |netns: Option<u32>| match netns {
+            Some(inode) => format!("netns {inode}"),
+            None => "not netns other".into(),
+        };
         let no_protocol = || format!("flow none and {}", exactly("protocol", b""));
         match self {
             Self::Reason(name) if name.is_empty() => seen(exactly("reason", name)),
@@ -193,8 +282,21 @@ impl GroupKey {
                 format!("{pc} and {}", exactly("location", symbol))
             }
             Self::Interface { key, name } => {
-                format!("iface {key} and {}", exactly("ifname", name))
+                let name = exactly("ifname", name);
+                format!("iface {} and {name} and {}", key.index, within(key.netns))
             }
+            Self::AtDevice { netns, name } => {
+                format!("{} and {}", exactly("device", name), within(*netns))
+            }
+            Self::Netns { netns, name } => {
+                format!("netns {} and {}", netns.inode, exactly("netns_name", name))
+            }
+            Self::Named(fact, name) => exactly(fact.about().key, name),
+            Self::Numbered(Fact::CgroupId, number) => {
+                format!("cgroup_id {number} and {}", exactly("cgroup", b""))
+            }
+            Self::Numbered(fact, number) => format!("{} {number}", fact.about().key),
+            Self::Without(fact) => seen(exactly(fact.about().key, b"")),
             Self::Local => seen(exactly("iface", b"")),
             Self::Flow(flow) => format!("flow {}", filter::OneWay(*flow)),
             Self::OtherProtocol(Some(protocol)) => format!("flow none and protocol {protocol}"),
@@ -207,7 +309,11 @@ impl GroupKey {
             Self::Unseen => unseen(match grouping {
                 Grouping::Flow => no_protocol(),
                 Grouping::Interface => exactly("iface", b""),
-                _ => exactly("reason", b""),
+                grouping => match grouping.fact() {
+                    Some(Fact::Cgroup) => exactly("cgroup_id", b""),
+                    Some(fact) => exactly(fact.about().key, b""),
+                    None => exactly("reason", b""),
+                },
             }),
         }
     }
@@ -225,14 +331,33 @@ impl fmt::Display for GroupKey {
         match self {
             Self::Reason(name) if name.is_empty() => f.write_str("no reason given"),
             Self::Trap(name) if name.is_empty() => f.write_str("a trap without a name"),
-            Self::Reason(name) | Self::Trap(name) | Self::Module(name) => Escaped(name).fmt(f),
+            Self::Reason(name) | Self::Trap(name) | Self::Module(name) | Self::Named(_, name) => {
+                Escaped(name).fmt(f)
+            }
             Self::Location { pc: Some(0), .. } => f.write_str("rx_dropped"),
             Self::Location { pc, symbol } => match (symbol.is_empty(), pc) {
                 (false, _) => Escaped(symbol).fmt(f),
                 (true, Some(pc)) => write!(f, "{pc:#x}"),
                 (true, None) => f.write_str("unknown location"),
             },
-            Self::Interface { key, name } => Interface::new(*key, Name::new(name)).fmt(f),
+            Self::Interface { key, name } => {
+                Interface::new(*key, Name::new(name)).fmt(f)?;
+                write_netns(f, key.netns)
+            }
+            Self::AtDevice { netns, name } => {
+                Escaped(name).fmt(f)?;
+                write_netns(f, *netns)
+            }
+            Self::Netns { netns, name } => match Name::new(name) {
+                Some(name) => write!(f, "{name} ({})", netns.inode),
+                None => netns.fmt(f),
+            },
+            Self::Numbered(Fact::Mark, mark) => write!(f, "{mark:#x}"),
+            Self::Numbered(fact, number) => write!(f, "{} {number}", fact.about().key),
+            Self::Without(Fact::Netns) => f.write_str("unknown namespace"),
+            Self::Without(Fact::Running) => f.write_str("unknown task"),
+            Self::Without(Fact::CgroupId) => f.write_str("unknown cgroup"),
+            Self::Without(fact) => write!(f, "no {}", fact.about().key),
             Self::Local => f.write_str("local"),
             Self::Flow(flow) => write_flow(f, flow),
             Self::OtherProtocol(Some(protocol)) => write!(f, "protocol {protocol}"),
@@ -243,6 +368,14 @@ impl fmt::Display for GroupKey {
             Self::NotDropped => f.write_str("no drop"),
             Self::Unseen => f.write_str("counted without a packet"),
         }
+    }
+}
+
+/// Writes the namespace of a device that is not in the initial one.
+fn write_netns(f: &mut fmt::Formatter<'_>, netns: Option<u32>) -> fmt::Result {
+    match netns {
+        Some(inode) => write!(f, " (netns {inode})"),
+        None => Ok(()),
     }
 }
 

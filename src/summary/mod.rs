@@ -35,7 +35,7 @@ mod tests;
 use std::fmt;
 
 use crate::packet::{self, Flow};
-use crate::record::{Cause, DropRecord, EtherType, Interface};
+use crate::record::{Cause, DropContext, DropRecord, EtherType, Fact, Interface};
 
 /// The property by which drops are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -51,10 +51,23 @@ pub enum Grouping {
     Flow,
     /// The kernel module that dropped the packet.
     Module,
+    /// The device that the packet was at (eBPF).
+    Device,
+    /// Its network namespace (eBPF).
+    Netns,
+    /// The task that was running (eBPF).
+    Running,
+    /// The cgroup of its socket, else of the running task (eBPF).
+    Cgroup,
+    /// The container or systemd unit of that cgroup (eBPF).
+    Unit,
+    /// Its mark (eBPF).
+    Mark,
 }
 
 impl Grouping {
-    /// All groupings, in the order in which the live table's keys go through them.
+    /// The groupings for drops of every source, in the order in which the live table's keys go through
+    /// them.
     pub const ALL: [Self; 5] = [
         Self::Location,
         Self::Reason,
@@ -63,16 +76,20 @@ impl Grouping {
         Self::Module,
     ];
 
-    /// Returns the next grouping of [`Self::ALL`]; the first follows the last.
-    pub fn next(self) -> Self {
-        let at = Self::ALL.iter().position(|grouping| *grouping == self);
-        Self::ALL[at.map_or(0, |at| (at + 1) % Self::ALL.len())]
-    }
-
-    /// Returns the previous grouping of [`Self::ALL`]; the last precedes the first.
-    pub fn previous(self) -> Self {
-        let at = Self::ALL.iter().position(|grouping| *grouping == self);
-        Self::ALL[at.map_or(0, |at| (at + Self::ALL.len() - 1) % Self::ALL.len())]
+    /// Returns the fact that drops are grouped by, where it is one of the circumstances that only eBPF
+    /// tells.
+    pub fn fact(self) -> Option<Fact> {
+        Some(match self {
+            Self::Device => Fact::Device,
+            Self::Netns => Fact::Netns,
+            Self::Running => Fact::Running,
+            Self::Cgroup => Fact::Cgroup,
+            Self::Unit => Fact::Unit,
+            Self::Mark => Fact::Mark,
+            Self::Location | Self::Reason | Self::Interface | Self::Flow | Self::Module => {
+                return None;
+            }
+        })
     }
 
     /// Returns the noun for several groups.
@@ -83,6 +100,12 @@ impl Grouping {
             Self::Interface => "interfaces",
             Self::Flow => "flows",
             Self::Module => "modules",
+            Self::Device => "devices",
+            Self::Netns => "namespaces",
+            Self::Running => "tasks",
+            Self::Cgroup => "cgroups",
+            Self::Unit => "units",
+            Self::Mark => "marks",
         }
     }
 }
@@ -95,6 +118,12 @@ impl fmt::Display for Grouping {
             Self::Interface => "interface",
             Self::Flow => "flow",
             Self::Module => "module",
+            Self::Device => "device",
+            Self::Netns => "netns",
+            Self::Running => "running",
+            Self::Cgroup => "cgroup",
+            Self::Unit => "unit",
+            Self::Mark => "mark",
         })
     }
 }
@@ -145,6 +174,14 @@ impl<'a> Counted<'_, 'a> {
         match self {
             Self::Packet(record) => record.protocol,
             Self::Kernel { .. } => None,
+        }
+    }
+
+    /// Returns what was around the packet.
+    pub fn context(&self) -> DropContext<'a> {
+        match self {
+            Self::Packet(record) => record.context,
+            Self::Kernel { .. } => DropContext::default(),
         }
     }
 

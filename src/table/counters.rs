@@ -15,7 +15,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 /// Everything that the live table counts.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    by_grouping: [GroupedCounts; Grouping::ALL.len()],
+    by_grouping: Vec<GroupedCounts>,
     /// The packets that were counted last.
     pub recent: LastPackets,
     /// The source of time.
@@ -77,11 +77,34 @@ impl Counters {
     /// Creates counters without any drop.
     pub fn new(pace: Pace) -> Self {
         Self {
-            by_grouping: Grouping::ALL.map(GroupedCounts::new),
+            by_grouping: Grouping::ALL.map(GroupedCounts::new).into(),
             recent: LastPackets::default(),
             pace,
             loss: None,
         }
+    }
+
+    /// Counts by a grouping that is not among those for every source, too.
+    pub fn add(&mut self, grouping: Grouping) {
+        if !Grouping::ALL.contains(&grouping) {
+            self.by_grouping.push(GroupedCounts::new(grouping));
+        }
+    }
+
+    /// Returns the grouping behind this one; the first follows the last.
+    pub fn next(&self, grouping: Grouping) -> Grouping {
+        self.step(grouping, 1)
+    }
+
+    /// Returns the grouping before this one; the last precedes the first.
+    pub fn previous(&self, grouping: Grouping) -> Grouping {
+        self.step(grouping, self.by_grouping.len() - 1)
+    }
+
+    fn step(&self, grouping: Grouping, by: usize) -> Grouping {
+        let mut all = self.by_grouping.iter();
+        let at = all.position(|counts| counts.grouping() == grouping);
+        self.by_grouping[(at.unwrap_or(0) + by) % self.by_grouping.len()].grouping()
     }
 
     /// Counts a drop. Allocates nothing for a packet whose keys all have groups.

@@ -73,9 +73,11 @@ impl TableView {
             KeyCode::Char(_) if is_control => return None,
             KeyCode::Char('q') => return Some(Action::Quit),
             KeyCode::Char(' ' | 'p') => self.pause(),
-            KeyCode::Char('g') | KeyCode::Tab => return self.group_by(self.grouping.next()),
+            KeyCode::Char('g') | KeyCode::Tab => {
+                return self.group_by(self.counters.next(self.grouping));
+            }
             KeyCode::Char('G') | KeyCode::BackTab => {
-                return self.group_by(self.grouping.previous());
+                return self.group_by(self.counters.previous(self.grouping));
             }
             KeyCode::Char('s') => self.sort(),
             KeyCode::Char('r') => {

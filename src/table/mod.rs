@@ -197,6 +197,7 @@ impl TableView {
     /// Resets the counts.
     pub fn reset(&mut self, pace: Pace) {
         self.counters = Counters::new(pace);
+        self.counters.add(self.grouping);
         self.frozen = None;
         self.is_over = false;
         self.arrange();

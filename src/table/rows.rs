@@ -196,7 +196,7 @@ fn heads(view: &TableView) -> Cells {
     let (second, third) = match view.grouping {
         Grouping::Location => ("reason", ""),
         Grouping::Reason => ("location", ""),
-        Grouping::Interface | Grouping::Flow | Grouping::Module => ("reason", "location"),
+        _ => ("reason", "location"),
     };
     Cells {
         marker: String::new(),
@@ -217,7 +217,7 @@ fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let (second, third) = match view.grouping {
         Grouping::Location => (reason, String::new()),
         Grouping::Reason => (place, String::new()),
-        Grouping::Interface | Grouping::Flow | Grouping::Module => (reason, place),
+        _ => (reason, place),
     };
     Cells {
         marker: String::new(),
@@ -262,9 +262,7 @@ fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &TableView, column
     let hues = match view.grouping {
         Grouping::Location => [Some(Hue::Cyan), Some(Hue::Red), None],
         Grouping::Reason => [Some(Hue::Red), Some(Hue::Cyan), None],
-        Grouping::Interface | Grouping::Flow | Grouping::Module => {
-            [None, Some(Hue::Red), Some(Hue::Cyan)]
-        }
+        _ => [None, Some(Hue::Red), Some(Hue::Cyan)],
     };
     let parts = [columns.name, columns.second, columns.third];
     for (hue, columns) in hues.into_iter().zip(parts) {

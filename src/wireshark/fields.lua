@@ -53,6 +53,37 @@ local KINDS = {
             return number and number < 2 ^ 32 and number or nil
         end,
     },
+    id = {
+        field = ProtoField.uint64,
+        base = base.DEC,
+        read = function(text)
+            return #text <= 20 and text:match("^%d+$") and UInt64(text)
+        end,
+    },
+    mark = {
+        field = ProtoField.uint32,
+        base = base.HEX,
+        read = function(text)
+            local digits = hexadecimal(text, 8)
+            return digits and tonumber(digits, 16)
+        end,
+    },
+    -- The inode; behind it may stand that this is the initial one.
+    netns = {
+        field = ProtoField.uint32,
+        base = base.DEC,
+        read = function(text)
+            local digits = text:match("^(%d+)$") or text:match("^(%d+) %(initial%)$")
+            local number = digits and #digits <= 10 and tonumber(digits)
+            return number and number < 2 ^ 32 and number or nil
+        end,
+    },
+    direction = {
+        field = ProtoField.string,
+        read = function(text)
+            return (text == "inbound" or text == "outbound") and text or nil
+        end,
+    },
     origin = {
         field = ProtoField.string,
         read = function(text)
@@ -82,13 +113,17 @@ local name_field = fact_of_key.ifname.field
 -- What an interface says of all its packets: its description is "ifindex 5, software".
 local function read_interface(name, description, found)
     local rest = description:match("^(.*), link type assumed$") or description
+    local before, inode = rest:match("^(.*), netns (%d+)$")
+    rest = before or rest
     local place, origin = rest:match("^(.-), (.*)$")
     place = place or rest
     local index = place:match("^ifindex (%d+)$")
-    if origin and not KINDS.origin.read(origin) or not index and place ~= "locally generated" then
+    local is_place = index or place == "locally generated" or place == "input unknown"
+    if origin and not KINDS.origin.read(origin) or not is_place then
         return
     end
     found.origin = origin
+    found.netns = inode and KINDS.netns.read(inode) or nil
     if index then
         found.ifindex = KINDS.number.read(index)
         found.ifname = name ~= "if" .. index and KINDS.text.read(name) or nil

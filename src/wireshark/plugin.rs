@@ -131,12 +131,16 @@ fn kind(fact: Fact) -> Option<&'static str> {
     let is_said = fact.about().commented != Commented::Never || fact == Fact::Module;
     is_said.then_some(())?;
     Some(match fact.kind() {
-        Kind::Name | Kind::Symbol | Kind::Part | Kind::SourceLine => "text",
+        Kind::Name | Kind::Symbol | Kind::Part | Kind::SourceLine | Kind::Socket => "text",
         Kind::Bytes => "bytes",
         Kind::Address => "address",
         Kind::EtherType => "ethertype",
         Kind::Origin => "origin",
         Kind::Number | Kind::Index => "number",
+        Kind::Id => "id",
+        Kind::Mark => "mark",
+        Kind::Netns => "netns",
+        Kind::Heading => "direction",
         Kind::Link => return None,
     })
 }

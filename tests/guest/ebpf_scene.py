@@ -56,7 +56,7 @@ table netdev n {{
 QUEUES = {
     "tbf": "tbf rate 80bit burst 3000 limit 3000",
     "netem_loss": "netem loss 100%",
-    "netem_reset": "netem delay 600s 300s",
+    "netem_reset": "netem delay 200s 100s",
     "fq_limit": "fq flow_limit 5 horizon 1000s",
     "fq_reset": "fq horizon 1000s",
     "fq_codel": "handle 1: tbf rate 80bit burst 3000 limit 100000",

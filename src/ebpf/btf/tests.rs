@@ -96,6 +96,37 @@ fn members_are_found_through_structures_without_a_name() {
 }
 
 #[test]
+fn a_bit_field_is_a_mask_in_a_byte() {
+    let mut btf = Builder::default();
+    btf.add("u8", kind::INT, 0, 1, &[8]); // 1
+    let names = ["plain", "low", "high", "wide"].map(|name| btf.name(name));
+    let [plain, low, high, wide] = names;
+    let field = |name, width: u32, at| [name, 1, width << 24 | at];
+    let members = [
+        field(plain, 0, 0),
+        field(low, 3, 8),
+        field(high, 1, 15),
+        field(wide, 9, 20),
+    ];
+    btf.add("flags", kind::STRUCT, 4 | 1 << 31, 4, &members.concat()); // 2
+    btf.add("outer", kind::STRUCT, 1, 8, &[0, 2, 32]); // 3
+    let bytes = btf.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    let find = |name| btf.bit_field(TypeId(3), name);
+    let [first, last] = if cfg!(target_endian = "little") {
+        [0x07, 0x80]
+    } else {
+        [0xe0, 0x01]
+    };
+    let at = |offset, mask| Some(BitField { offset, mask });
+    assert_eq!(find("low"), at(5, first));
+    assert_eq!(find("high"), at(5, last));
+    for name in ["plain", "wide", "none"] {
+        assert_eq!(find(name), None, "{name}");
+    }
+}
+
+#[test]
 fn a_member_that_does_not_exist_is_not_found() {
     for path in ["", "second", "x", "first.x", "named.z", "array.x", "."] {
         check(path, None);

@@ -72,7 +72,9 @@ pub fn drop_word(word: &DropWord) -> Meaning {
             origin(Origin::Software),
             number(Variable::Pc, ABSENT_PC, ABSENT_PC),
         ])),
-        DropWord::InterfaceName(_) | DropWord::Protocol(_) => Meaning::at_most(Formula::True),
+        DropWord::InterfaceName(_) | DropWord::Protocol(_) | DropWord::Netns(_) => {
+            Meaning::at_most(Formula::True)
+        }
         DropWord::Exactly(fact, _) => Meaning::at_most(fact.origin().map_or(Formula::True, origin)),
         DropWord::Named(fact, _) | DropWord::Number(fact, _) => {
             Meaning::at_most(fact.about().origin.map_or(Formula::True, origin))

@@ -288,6 +288,7 @@ fn is_of(primitive: &Primitive, origin: Origin) -> bool {
         DropWord::InterfaceIndex(_)
         | DropWord::InterfaceName(_)
         | DropWord::NoInterface
+        | DropWord::Netns(_)
         | DropWord::Protocol(_) => false,
     }
 }

@@ -72,6 +72,7 @@ pub fn write(code: &mut Code, word: &DropWord, goal: Goal) -> Compiled {
         | DropWord::Module(_)
         | DropWord::InterfaceName(_)
         | DropWord::NoInterface
+        | DropWord::Netns(_)
         | DropWord::Named(..)
         | DropWord::Number(..)
         | DropWord::Protocol(_)

@@ -52,6 +52,7 @@ impl LiveTable {
         };
         let mut view = TableView::new(start.subject, start.counted_by, pace, appearance(command));
         view.grouping = command.grouping;
+        view.counters.add(command.grouping);
         view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
             Some(name) => {

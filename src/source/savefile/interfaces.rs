@@ -112,6 +112,7 @@ fn describe(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Described
     let named = || {
         (!name.is_empty() && !is_monitor).then(|| InterfaceFacts {
             input: Some((0.into(), name[..name.len().min(MAX_NAME)].to_vec())),
+            netns: None,
             origin: None,
             basis: Basis::Known,
         })

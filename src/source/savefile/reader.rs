@@ -11,7 +11,7 @@ use super::pcapng::{self, PcapngFile};
 use super::{Damage, Findings, NextItem, OpenError, Packet};
 use crate::packet;
 use crate::packet::COOKED_NETLINK;
-use crate::record::{Basis, DropRecord, Interface, Link, LinkType, Name};
+use crate::record::{Basis, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns};
 use crate::source::{Event, NotPackets};
 use crate::untrusted::Untrusted;
 
@@ -342,8 +342,13 @@ fn record<'a>(
     if has_headers && !packet::is_understood(link) {
         findings.foreign_links.get_or_insert((link, 0)).1 += 1;
     }
-    if let Some((key, name)) = described.and_then(|described| described.input.as_ref()) {
-        record.input = Some(Interface::new(*key, Name::new(name)));
+    if let Some(described) = described {
+        let netns = || Some(Netns::new(described.netns?, false));
+        record.context.netns = record.context.netns.or_else(netns);
+        if let Some((key, name)) = &described.input {
+            let key = InterfaceKey::new(key.index, record.context.netns);
+            record.input = Some(Interface::new(key, Name::new(name)));
+        }
     }
     record.protocol = record
         .protocol

@@ -1,0 +1,200 @@
+//! The cgroups of this host: their paths by number, and the container or systemd unit that each belongs to.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+
+use super::namespaces::is_time;
+use crate::record::Name;
+
+/// The most cgroups that are looked at.
+const MAX_CGROUPS: usize = 50_000;
+/// The length of a container's number, and of what is shown of it, as the container programs do.
+const CONTAINER_LEN: usize = 64;
+const SHORT_LEN: usize = 12;
+
+/// The cgroups, as far as they were looked for.
+pub struct CgroupTable {
+    /// The folder at which the hierarchy is mounted.
+    root: Option<PathBuf>,
+    known: HashMap<u64, KnownCgroup, RandomState>,
+    /// The time from which they may be searched again.
+    next_search: Option<Instant>,
+}
+
+/// A cgroup.
+struct KnownCgroup {
+    path: Vec<u8>,
+    unit: Vec<u8>,
+}
+
+/// The names of a cgroup, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupNames<'t> {
+    /// Its path below the root of the hierarchy.
+    pub path: Option<Name<'t>>,
+    /// The container or the systemd unit.
+    pub unit: Option<Name<'t>>,
+}
+
+impl CgroupTable {
+    /// Finds the hierarchy.
+    pub fn new() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Self {
+            root: mount(&mounts),
+            known: HashMap::default(),
+            next_search: None,
+        }
+    }
+
+    /// Returns the names of the cgroup with this number, which is its directory's inode.
+    pub fn names(&mut self, number: u64) -> CgroupNames<'_> {
+        if !self.known.contains_key(&number) && is_time(&mut self.next_search) {
+            self.search();
+        }
+        let Some(found) = self.known.get(&number) else {
+            return CgroupNames::default();
+        };
+        CgroupNames {
+            path: Name::new(&found.path),
+            unit: Name::new(&found.unit),
+        }
+    }
+
+    /// Goes through the hierarchy. Those that are gone stay known: their drops may come yet.
+    fn search(&mut self) {
+        let Some(root) = self.root.clone() else {
+            return;
+        };
+        if self.known.len() >= MAX_CGROUPS {
+            self.known.clear();
+        }
+        let mut open = vec![root.clone()];
+        let mut count = 0;
+        while let Some(folder) = open.pop() {
+            count += 1;
+            if count > MAX_CGROUPS {
+                return;
+            }
+            if let Ok(data) = fs::metadata(&folder) {
+                let below = folder.strip_prefix(&root).unwrap_or(&folder);
+                let path = [b"/", below.as_os_str().as_encoded_bytes()].concat();
+                let unit = unit(&path);
+                self.known.insert(data.st_ino(), KnownCgroup { path, unit });
+            }
+            for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if file.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(file.path());
+                }
+            }
+        }
+    }
+}
+
+/// Returns the folder at which the hierarchy of version 2 is mounted, by the lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn mount(mounts: &str) -> Option<PathBuf> {
+    let mut lines = mounts.lines();
+    lines.find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let is_cgroup = kind.split(' ').next() == Some("cgroup2");
+        let path = mount.split(' ').nth(4).filter(|_| is_cgroup)?;
+        Some(Path::new(path).to_owned())
+    })
+}
+
+/// Returns the container of a cgroup's path (`docker-3f2a0123abcd`), else the innermost systemd unit
+/// (`ssh.service`); empty where it belongs to neither.
+fn unit(path: &[u8]) -> Vec<u8> {
+    let parts = || path.split(|&byte| byte == b'/');
+    let mut before = &b""[..];
+    for part in parts() {
+        if let Some(container) = container(before, part) {
+            return container;
+        }
+        before = part;
+    }
+    let is_unit = |part: &&[u8]| part.ends_with(b".service") || part.ends_with(b".scope");
+    parts().rfind(is_unit).unwrap_or_default().to_vec()
+}
+
+/// Returns the container that a part of a path names, with its number cut short.
+fn container(before: &[u8], part: &[u8]) -> Option<Vec<u8>> {
+    // docker-NUMBER.scope, cri-containerd-NUMBER.scope; docker/NUMBER, kubepods/…/NUMBER
+    let bare = part.strip_suffix(b".scope").unwrap_or(part);
+    let at = bare.len().checked_sub(CONTAINER_LEN)?;
+    let (runtime, number) = bare.split_at(at);
+    if !number.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let runtime = match runtime.strip_suffix(b"-") {
+        Some(runtime) => runtime,
+        None if !runtime.is_empty() => return None,
+        None if before == b"docker" => before,
+        None => b"container",
+    };
+    Some([runtime, b"-", &number[..SHORT_LEN]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_container_or_unit() {
+        #[track_caller]
+        fn check(path: &str, expected: &str) {
+            assert_eq!(String::from_utf8(unit(path.as_bytes())).unwrap(), expected);
+        }
+        let number = "3f2a0123abcd".to_owned() + &"0".repeat(52);
+        check("/", "");
+        check("/system.slice", "");
+        check("/system.slice/ssh.service", "ssh.service");
+        check(
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope",
+            "a.scope",
+        );
+        check(
+            &format!("/system.slice/docker-{number}.scope"),
+            "docker-3f2a0123abcd",
+        );
+        check(
+            &format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{number}.scope/init"),
+            "cri-containerd-3f2a0123abcd",
+        );
+        check(&format!("/docker/{number}"), "docker-3f2a0123abcd");
+        check(
+            &format!("/kubepods/pod1/{number}"),
+            "container-3f2a0123abcd",
+        );
+        // Neither the length nor the digits of a container's number.
+        let other = format!("docker-{}.scope", &number[1..]);
+        check(&format!("/system.slice/{other}"), &other);
+        let other = format!("docker-x{}.scope", &number[1..]);
+        check(&format!("/system.slice/{other}"), &other);
+    }
+
+    #[test]
+    fn the_hierarchy_is_found_among_the_mounts() {
+        let mounts = "25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw\n\
+                      33 24 0:28 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw\n";
+        let found = mount(mounts).unwrap();
+        assert_eq!(found, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(mount("cgroup2\n1 - cgroup2"), None);
+    }
+
+    #[test]
+    fn the_cgroups_of_this_machine_are_known_by_number() {
+        let mut table = CgroupTable::new();
+        let Some(root) = table.root.clone() else {
+            return;
+        };
+        let number = fs::metadata(root).unwrap().st_ino();
+        assert_eq!(table.names(number).path, Name::new(b"/"));
+        assert_eq!(table.names(u64::MAX), CgroupNames::default());
+    }
+}

@@ -1,0 +1,233 @@
+//! The network namespaces of this host: their names, and the devices in them.
+//!
+//! A report of the eBPF program names a namespace by its inode and a device by index and name. Only where this
+//! host has all three together is it certain that they are what they seem: the bytes of a packet that lead to
+//! its device hold something else at times.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use nix::sched::{CloneFlags, setns};
+
+use crate::record::{Name, Netns};
+
+/// The folder in which `ip netns` keeps named namespaces.
+const NAMED: &str = "/run/netns";
+/// The shortest time between two searches for namespaces, and between two looks into the same one.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The most namespaces and processes that are looked at.
+const MAX_NAMESPACES: usize = 4096;
+const MAX_PROCESSES: usize = 100_000;
+
+/// The namespaces, as far as they were looked for.
+pub struct NamespaceTable {
+    own: Option<u32>,
+    initial: Option<u32>,
+    known: HashMap<u32, Namespace, RandomState>,
+    /// The time from which they may be searched again.
+    next_search: Option<Instant>,
+}
+
+/// A namespace.
+struct Namespace {
+    /// Its name in `/run/netns`.
+    name: Option<Vec<u8>>,
+    /// A file by which it can be entered.
+    entrance: PathBuf,
+    /// The names of its devices, by index.
+    devices: HashMap<u32, Vec<u8>, RandomState>,
+    /// The time from which the devices may be looked up again.
+    next_look: Option<Instant>,
+}
+
+impl NamespaceTable {
+    /// Knows this process's own namespace and the initial one.
+    pub fn new() -> Self {
+        let own = inode(Path::new("/proc/self/ns/net"));
+        Self {
+            own,
+            // That of the first process: in a container with processes of its own, the container's. Not
+            // everybody may see it.
+            initial: inode(Path::new("/proc/1/ns/net")).or(own),
+            known: HashMap::default(),
+            next_search: None,
+        }
+    }
+
+    /// Returns whether the namespace is this process's own.
+    pub fn is_own(&self, inode: u32) -> bool {
+        self.own == Some(inode)
+    }
+
+    /// Returns the namespace with this inode, with what is known about it.
+    pub fn netns(&self, inode: u32) -> Netns {
+        Netns::new(inode, self.initial == Some(inode))
+    }
+
+    /// Returns whether this host has a namespace with this inode.
+    pub fn has(&mut self, inode: u32) -> bool {
+        self.find(inode).is_some()
+    }
+
+    /// Returns the namespace's name, without a search.
+    pub fn known_name(&self, inode: u32) -> Option<Name<'_>> {
+        Name::new(self.known.get(&inode)?.name.as_deref()?)
+    }
+
+    /// Looks a device of a namespace up, if this process may look into it.
+    pub fn look_up(&mut self, inode: u32, index: u32) {
+        self.device_that(inode, index, |_| true);
+    }
+
+    /// Returns the name of a device of a namespace, as it was looked up.
+    pub fn known_device(&self, inode: u32, index: u32) -> Option<Name<'_>> {
+        Name::new(self.known.get(&inode)?.devices.get(&index)?)
+    }
+
+    /// Returns whether a namespace has a device of this index and name.
+    pub fn has_device(&mut self, inode: u32, index: u32, name: &[u8]) -> bool {
+        let device = self.device_that(inode, index, |found| found == name);
+        device.is_some_and(|found| found.as_bytes() == name)
+    }
+
+    /// Returns the name of the device with this index, after another look if `is_right` denies it.
+    fn device_that(
+        &mut self,
+        inode: u32,
+        index: u32,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> Option<Name<'_>> {
+        let is_own = self.is_own(inode);
+        let namespace = self.find(inode)?;
+        let found = namespace.devices.get(&index);
+        if !found.is_some_and(|name| is_right(name)) && is_time(&mut namespace.next_look) {
+            let devices = if is_own {
+                devices()
+            } else {
+                devices_in(&namespace.entrance, inode)
+            };
+            if let Some(devices) = devices {
+                namespace.devices = devices;
+            } else {
+                // Its process has ended, perhaps, and the number is another one's.
+                if self::inode(&namespace.entrance) != Some(inode) {
+                    self.known.remove(&inode);
+                }
+                return None;
+            }
+        }
+        self.known_device(inode, index)
+    }
+
+    /// Returns a namespace, after a search if it is a new one.
+    fn find(&mut self, inode: u32) -> Option<&mut Namespace> {
+        if !self.known.contains_key(&inode) && is_time(&mut self.next_search) {
+            self.search();
+        }
+        self.known.get_mut(&inode)
+    }
+
+    /// Looks for the namespaces of this process, with names, and of all processes.
+    fn search(&mut self) {
+        let mut found = HashMap::<u32, Namespace, RandomState>::default();
+        let mut add = |entrance: PathBuf, name: Option<Vec<u8>>| {
+            if let Some(inode) = inode(&entrance)
+                && found.len() < MAX_NAMESPACES
+            {
+                found.entry(inode).or_insert_with(|| Namespace {
+                    name,
+                    entrance,
+                    devices: HashMap::default(),
+                    next_look: None,
+                });
+            }
+        };
+        // Those with a name first: they have no other place for it, and they stay.
+        for file in fs::read_dir(NAMED).into_iter().flatten().flatten() {
+            add(file.path(), Some(file.file_name().into_encoded_bytes()));
+        }
+        add("/proc/self/ns/net".into(), None);
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for process in processes.take(MAX_PROCESSES) {
+            if process.file_name().as_encoded_bytes()[0].is_ascii_digit() {
+                add(process.path().join("ns/net"), None);
+            }
+        }
+        for (inode, namespace) in &mut found {
+            if let Some(old) = self.known.remove(inode) {
+                namespace.devices = old.devices;
+                namespace.next_look = old.next_look;
+            }
+        }
+        self.known = found;
+    }
+}
+
+/// Returns whether the time has come, and sets the next one.
+pub(super) fn is_time(next: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let is_time = next.is_none_or(|next| now >= next);
+    if is_time {
+        *next = Some(now + PAUSE);
+    }
+    is_time
+}
+
+fn inode(file: &Path) -> Option<u32> {
+    u32::try_from(fs::metadata(file).ok()?.st_ino()).ok()
+}
+
+/// Returns the devices of the namespace that this thread is in.
+fn devices() -> Option<HashMap<u32, Vec<u8>, RandomState>> {
+    let devices = nix::net::if_::if_nameindex().ok()?;
+    let devices = devices.iter();
+    let devices = devices.map(|device| (device.index(), device.name().to_bytes().to_vec()));
+    Some(devices.collect())
+}
+
+/// Returns the devices of another namespace. A thread enters it and ends: the namespace of this one, and
+/// of all others, stays the same. Without CAP_SYS_ADMIN the kernel refuses.
+fn devices_in(entrance: &Path, inode: u32) -> Option<HashMap<u32, Vec<u8>, RandomState>> {
+    let entrance = File::open(entrance).ok()?;
+    // The number of the process may be another one's by now.
+    if entrance.metadata().ok()?.st_ino() != u64::from(inode) {
+        return None;
+    }
+    let look = move || {
+        setns(entrance, CloneFlags::CLONE_NEWNET).ok()?;
+        devices()
+    };
+    let thread = thread::Builder::new().spawn(look).ok()?;
+    thread.join().ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_namespace_and_its_loopback_are_known() {
+        let mut table = NamespaceTable::new();
+        let own = table.own.unwrap();
+        assert!(table.is_own(own) && table.has(own));
+        assert!(table.has_device(own, 1, b"lo"));
+        assert_eq!(table.known_device(own, 1), Name::new(b"lo"));
+        // Each of the three has to be right.
+        assert!(!table.has_device(own, 1, b"l"));
+        assert!(!table.has_device(own, u32::MAX, b"lo"));
+        assert!(!table.has_device(7, 1, b"lo"));
+        assert!(!table.has(7));
+        assert_eq!(table.known_name(7), None);
+    }
+
+    #[test]
+    fn a_file_of_another_namespace_is_not_entered() {
+        let own = Path::new("/proc/self/ns/net");
+        assert!(devices_in(own, 7).is_none());
+    }
+}
