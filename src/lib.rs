@@ -45,6 +45,7 @@
 //! | Where would a new option go? | `cli/options.rs` has them all, `cli/options/command.rs` says which of them fit together, `extcap/options.rs` puts it into Wireshark's dialog |
 //! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
+//! | What does `--check` look at? | `check/mod.rs` and its folder; `run/check.rs` tries the sources |
 //! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
 //! | Where is the eBPF program written? | `ebpf/program.rs` and its folder, with the instructions of `ebpf/assembler.rs`; `ebpf/tracer.rs` loads it |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
@@ -83,7 +84,9 @@
 //! 10. [`cli`] parses the command line, and [`run`] carries it out. `run::live` and `run::offline` are
 //!     the two event loops, which both wait in `run::wait`. They feed a `run::receiver::Receiver`: the
 //!     pipeline of a capture, the counter of a summary, or the live table.
-//! 11. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
+//! 11. `check` finds out what a host can do, for `--check`, and makes the drops by which `run::check` tries
+//!     the sources.
+//! 12. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
 //!     `wireshark` generates the plug-in and the profile, and installs them.
 //!
 //! # Invariants
@@ -94,9 +97,10 @@
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
-//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`] and `source::devices` read files of
-//!   `/proc` and `/sys`. Only [`run`] and `main` print to standard error. Standard output is data, or the live
-//!   table on a terminal, which is restored on every way out: see `run::screen`.
+//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], `source::devices` and `check::host` read
+//!   files of `/proc` and `/sys`. `check::namespace` sets up network namespaces of its own.
+//!   Only [`run`] and `main` print to standard error. Standard output is data, or the live table on a
+//!   terminal, which is restored on every way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
 //!   options are reused. From file to file, only a packet
 //!   whose cause is not among the recent ones allocates.
@@ -116,6 +120,7 @@
 
 pub(crate) mod bpf;
 mod cache;
+pub(crate) mod check;
 pub mod cli;
 pub mod comment;
 pub(crate) mod dissect;

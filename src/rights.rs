@@ -16,7 +16,7 @@ use crate::sys;
 
 /// The variables that are ignored, of those that this program, its libraries and the Rust runtime read.
 /// The others that they read (`NO_COLOR`, `TERM`, `LANG`, `COLUMNS` and their like) select colours, glyphs
-/// and the width of help texts. `PATH` only finds `ssh`, which runs with the caller's rights. The C
+/// and the width of help texts. `PATH` only finds `ssh` and `tshark`, which run with the caller's rights. The C
 /// library removes its own (`LD_*`, `TZDIR`, `RES_OPTIONS`, …).
 const DISTRUSTED: [&str; 6] = [
     "RUST_BACKTRACE",

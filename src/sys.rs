@@ -1,9 +1,10 @@
 //! All unsafe code: calls of libc without a safe wrapper (socket options, receiving in batches, signal
-//! dispositions, standard streams at the start, the environment, bpf(2), perf buffers), and files mapped
-//! into memory.
+//! dispositions, standard streams at the start, the environment, bpf(2), perf buffers, fork(2)), and files
+//! mapped into memory.
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod child;
 pub mod perf;
 
 use std::io;
@@ -140,6 +141,18 @@ fn set_option(
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Makes the kernel drop a packet that is too large for its device, instead of fragmenting it.
+pub fn forbid_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let option = libc::IP_MTU_DISCOVER;
+    set_option(socket, libc::IPPROTO_IP, option, libc::IP_PMTUDISC_DO)
+}
+
+/// Makes a UDP socket keep what is sent (`UDP_CORK`), or send what it has kept.
+pub fn cork(socket: BorrowedFd<'_>, is_corked: bool) -> io::Result<()> {
+    let option = libc::UDP_CORK;
+    set_option(socket, libc::IPPROTO_UDP, option, is_corked.into())
 }
 
 /// Attaches a classic BPF program that the kernel runs on each message before the socket receives it

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["summary"],
     // Sources and sinks know records, never each other.
     &["sink", "source"],
-    &["cli", "table"],
+    &["check", "cli", "table"],
     &["run"],
     &["extcap"],
 ];

@@ -30,6 +30,8 @@ pub enum Command {
     Read(Read),
     /// Count drops.
     Summary(Summary),
+    /// Check what this host can do, and print it as text or as JSON.
+    Check(Lines),
     /// Show the drop monitor's settings.
     Query,
     /// Show the drop monitor's statistics.

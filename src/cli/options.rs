@@ -25,6 +25,7 @@ use crate::summary::Grouping;
     about = "tcpdump for the packets that the kernel dropped",
     override_usage = "dwdump [OPTIONS] [FILTER]…",
     after_help = "Examples:
+  dwdump --check                    check what this host can do
   dwdump                            show drops as they happen
   dwdump -w drops.pcapng            capture them for Wireshark
   dwdump -w one.pcapng saddr 10.10.2.4 and reason NETFILTER_DROP
@@ -187,6 +188,10 @@ pub(super) struct Arguments {
         hide_default_value = true
     )]
     comments: CommentDetail,
+
+    /// Check what this host can do, with three drops of its own, and exit
+    #[arg(long)]
+    check: bool,
 
     /// Explain a drop reason or kernel function; list all without NAME, harmless ones with `noise`
     #[arg(long, value_name = "NAME", num_args = 0..=1)]

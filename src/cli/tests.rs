@@ -49,6 +49,36 @@ fn the_c_tools_options_keep_their_meaning() {
 }
 
 #[test]
+fn a_check_stands_alone() {
+    assert_eq!(parse_words("--check"), Ok(Command::Check(Lines::Auto)));
+    let json = Ok(Command::Check(Lines::Json));
+    assert_eq!(parse_words("--check --json"), json);
+    for words in [
+        "--check -w x",
+        "--check --source ebpf",
+        "--check -r x",
+        "--check --print",
+    ] {
+        let other = words.split(' ').nth(1).unwrap();
+        let message = format!("--check and {other} cannot be used together");
+        check(words, &message, "does nothing else");
+    }
+    check(
+        "--check tcp",
+        "--check and a filter cannot be used together",
+        "--json",
+    );
+    check("--check -q", "-q and --check cannot be used together", "");
+    check(
+        "--check -d tcp",
+        "-d and --check cannot be used together",
+        "",
+    );
+    let message = "--install-wireshark and --check cannot be used together";
+    check("--check --install-wireshark", message, "");
+}
+
+#[test]
 fn tcpdumps_options_keep_their_meaning() {
     let delivery = captured("-i eth0 -c 3 -U -w -").delivery;
     assert_eq!(delivery.selection.interface.as_deref(), Some("eth0"));

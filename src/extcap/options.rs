@@ -224,6 +224,7 @@ mod tests {
         ("format", "Wireshark gets pcapng"),
         ("link-type", "Wireshark reads every link type"),
         ("source", "the default takes what there is"),
+        ("check", "does nothing else"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),
         ("stats", "does nothing else"),

@@ -145,7 +145,9 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
         }
         TextWord::NamedFact(fact) => {
             let digits = plain.trim_start_matches("0x").len();
-            let number = lex::number(plain).filter(|_| digits <= 16);
+            // A number that is too large becomes the largest.
+            let is_whole = |number: &u64| digits <= 16 || plain.parse() == Ok(*number);
+            let number = lex::number(plain).filter(is_whole);
             match number.filter(|&number| fact.kind().join((number, &[])).is_some()) {
                 Some(number) => DropWord::Number(fact, Some(number)),
                 None => return fail(span, format!("expected {}", word.wanted())),

@@ -15,7 +15,7 @@ use super::{ORIGIN_HW, ORIGIN_SW, attr};
 
 use crate::packet::{self, ArpHardware};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, Symbol,
+    Basis, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Origin, Symbol,
     Timestamp,
 };
 
@@ -215,7 +215,15 @@ impl<'a> Alert<'a> {
         let original_len = self.original_len();
         let link = match self.content {
             Content::Packet => {
-                packet::infer_link(self.protocol, self.payload, original_len, device, guess)
+                let (protocol, data) = (self.protocol, self.payload);
+                let link = packet::infer_link(protocol, data, original_len, device, guess);
+                match link.basis {
+                    Basis::Known if self.may_begin_inside_gre() => Link {
+                        basis: Basis::Assumed,
+                        ..link
+                    },
+                    _ => link,
+                }
             }
             Content::Netlink { .. } => Link::known(LinkType::NETLINK),
             Content::Data => Link::known(LinkType::NO_PACKET),
@@ -232,6 +240,20 @@ impl<'a> Alert<'a> {
             original_len,
             ..DropRecord::new(link, self.payload)
         }
+    }
+
+    /// Returns whether what looks like an Ethernet header may be the end of two headers in front of it: of IP and
+    /// GRE, written over the link-layer header that the packet came in with. The kernel sends the bytes from
+    /// there on, wherever the frame begins by now.
+    #[inline]
+    fn may_begin_inside_gre(&self) -> bool {
+        // The last bytes of the sender's address are GRE's flags: none.
+        let Some(&[0, 0, high, low]) = self.payload.get(10..14) else {
+            return false;
+        };
+        let kind = EtherType(u16::from_be_bytes([high, low]));
+        let is_ip = matches!(kind, EtherType::IPV4 | EtherType::IPV6);
+        is_ip && self.input.is_some() && !self.is_hardware()
     }
 
     fn hardware(&self) -> Cause<'a> {

@@ -7,25 +7,41 @@ use super::GROUP_ID;
 /// Generic netlink's number (`NETLINK_GENERIC`, linux/netlink.h).
 const NETLINK_GENERIC: &str = "16";
 
+/// A socket in the drop monitor's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The netlink port.
+    pub port: u32,
+    /// The inode, by which its process is found.
+    pub inode: u64,
+}
+
 /// Counts the members of the drop monitor's group, without the socket that has the netlink port
 /// `own`.
 pub fn others(own: u32) -> io::Result<usize> {
-    let table = std::fs::read_to_string("/proc/net/netlink")?;
-    Ok(ports(&table).filter(|&port| port != own).count())
+    let members = members()?.into_iter();
+    Ok(members.filter(|member| member.port != own).count())
 }
 
-/// Returns the netlink ports of the sockets in the group. The group's number is the same on every
+/// Returns the members of the drop monitor's group.
+pub fn members() -> io::Result<Vec<GroupMember>> {
+    let table = std::fs::read_to_string("/proc/net/netlink")?;
+    Ok(members_of(&table).collect())
+}
+
+/// Returns the sockets in the group. The group's number is the same on every
 /// host (`NET_DM_GRP_ALERT`), and no other family has it (`genl_validate_assign_mc_groups`,
 /// net/netlink/genetlink.c).
-fn ports(table: &str) -> impl Iterator<Item = u32> {
+fn members_of(table: &str) -> impl Iterator<Item = GroupMember> {
     table.lines().filter_map(|line| {
-        // `sk Eth Pid Groups …` (netlink_native_seq_show, net/netlink/af_netlink.c).
+        // `sk Eth Pid Groups … Inode` (netlink_native_seq_show, net/netlink/af_netlink.c).
         let mut columns = line.split_ascii_whitespace().skip(1);
         let protocol = columns.next()?;
         let port = columns.next()?.parse().ok()?;
         let groups = u32::from_str_radix(columns.next()?, 16).ok()?;
         let is_member = protocol == NETLINK_GENERIC && groups & 1 << (GROUP_ID - 1) != 0;
-        is_member.then_some(port)
+        let inode = columns.last()?.parse().ok()?;
+        is_member.then_some(GroupMember { port, inode })
     })
 }
 
@@ -44,6 +60,9 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
 00000000a1b2c3d8 15  3003       00000001 0        0        0     2        0        18234
 00000000a1b2c3d9 16  3004       00000002 0        0        0     2        0        18235
 ";
-        assert_eq!(ports(table).collect::<Vec<_>>(), [3001, 4_294_963_201]);
+        let found: Vec<_> = members_of(table)
+            .map(|member| (member.port, member.inode))
+            .collect();
+        assert_eq!(found, [(3001, 18231), (4_294_963_201, 18233)]);
     }
 }

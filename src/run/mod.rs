@@ -5,6 +5,7 @@ mod answer;
 mod begin;
 mod capacity;
 mod capture;
+mod check;
 mod closing;
 mod diagnostics;
 mod elevated;
@@ -59,6 +60,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
         Command::Summary(command) => summary::summary(command),
+        Command::Check(lines) => check::check(*lines),
         Command::Query => answer::query(),
         Command::Statistics => answer::statistics(),
         Command::Stop => answer::stop(),

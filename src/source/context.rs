@@ -124,3 +124,178 @@ fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Heading {
         (false, false) => Heading::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ebpf::report::{ReportedSocket, RunningTask};
+    use crate::record::{DropSocket, EtherType};
+
+    fn report(start: Start) -> Report<'static> {
+        Report {
+            time: 0,
+            pc: 0,
+            reason: 0,
+            original_len: 0,
+            input: 0,
+            protocol: EtherType::IPV4.0,
+            network: 0,
+            start,
+            headers_len: 14,
+            device: None,
+            running: RunningTask {
+                process: 7,
+                name: b"curl",
+            },
+            cgroup: None,
+            socket: None,
+            mark: None,
+            vlan: None,
+            is_marked_received: false,
+            data: &[],
+        }
+    }
+
+    fn device(namespace: u32, index: u32, name: &[u8]) -> SkbDevice<'_> {
+        SkbDevice {
+            index,
+            namespace,
+            hardware: ArpHardware::ETHER.0,
+            name,
+        }
+    }
+
+    fn socket(role: SocketRole, namespace: u32) -> ReportedSocket {
+        ReportedSocket {
+            facts: DropSocket {
+                role,
+                family: 2,
+                protocol: 17,
+                port: 53,
+                peer_port: 0,
+                state: 7,
+            },
+            namespace,
+        }
+    }
+
+    #[test]
+    fn a_direction_is_told_only_where_it_is_certain() {
+        #[track_caller]
+        fn check(report: &Report<'_>, device: Option<SkbDevice<'_>>, expected: Heading) {
+            assert_eq!(heading(report, device), expected);
+        }
+        let [inbound, outbound] = [Direction::Inbound, Direction::Outbound].map(Heading::Known);
+        let framed = report(Start::LinkLayer);
+        // A packet that came in has an input interface, or a type that only such packets have; and only those
+        // find a receiver.
+        check(&Report { input: 2, ..framed }, None, inbound);
+        let is_marked_received = true;
+        let marked = Report {
+            is_marked_received,
+            ..framed
+        };
+        check(&marked, None, inbound);
+        let received = Some(socket(SocketRole::Receiver, 1));
+        let received = Report {
+            socket: received,
+            ..framed
+        };
+        check(&received, None, inbound);
+        // A sender's socket proves nothing: the packet may have passed a pair of devices.
+        let owned = Some(socket(SocketRole::Owner, 1));
+        let owned = Report {
+            socket: owned,
+            ..framed
+        };
+        check(&owned, None, Heading::Unknown);
+        // What has no link-layer header was made here, as was what still begins with its own.
+        check(&report(Start::Network), None, outbound);
+        let leaving = Report {
+            headers_len: 0,
+            ..framed
+        };
+        let ethernet = device(1, 2, b"eth0");
+        check(&leaving, Some(ethernet), outbound);
+        // Without a header of its own, the device says nothing.
+        let tun = SkbDevice {
+            hardware: ArpHardware::NONE.0,
+            ..ethernet
+        };
+        check(&leaving, Some(tun), Heading::Unknown);
+        check(&leaving, None, Heading::Unknown);
+        check(&report(Start::Data), None, Heading::Unknown);
+        // Forwarded on its way out.
+        let forwarded = Report {
+            input: 2,
+            ..report(Start::Network)
+        };
+        check(&forwarded, Some(ethernet), inbound);
+    }
+
+    #[test]
+    fn a_device_is_told_only_where_this_host_has_it() {
+        let mut table = ContextTable::new();
+        let own = table.namespaces.own().unwrap();
+        let with = |device| Report {
+            device: Some(device),
+            ..report(Start::LinkLayer)
+        };
+        let report = with(device(own, 1, b"lo"));
+        let found = table.find(&report);
+        assert_eq!(found.device, report.device);
+        assert_eq!(found.facts.device, Name::new(b"lo"));
+        assert_eq!(found.facts.netns.unwrap().inode, own);
+        assert_eq!(found.facts.running, Name::new(b"curl"));
+        assert_eq!(found.facts.running_pid, Some(7));
+        for wrong in [
+            device(own, 1, b"l\0"),
+            device(own, u32::MAX, b"lo"),
+            device(7, 1, b"lo"),
+        ] {
+            let report = with(wrong);
+            let found = table.find(&report);
+            assert_eq!((found.device, found.facts.device), (None, None));
+            assert_eq!(found.facts.netns, None);
+        }
+    }
+
+    #[test]
+    fn the_namespace_comes_from_the_socket_where_no_device_contradicts() {
+        let mut table = ContextTable::new();
+        let own = table.namespaces.own().unwrap();
+        let mut netns = |socket, device| {
+            let report = Report {
+                socket: Some(socket),
+                device,
+                ..report(Start::LinkLayer)
+            };
+            table.find(&report).facts.netns.map(|netns| netns.inode)
+        };
+        let owner = socket(SocketRole::Owner, 5);
+        assert_eq!(netns(owner, None), Some(5));
+        assert_eq!(netns(socket(SocketRole::Owner, 0), None), None);
+        // Something else stands where the device is: this host has no such namespace.
+        let other = device(7, 4, b"\x01");
+        assert_eq!(netns(owner, Some(other)), Some(5));
+        // A device of the same namespace that may not be looked at.
+        assert_eq!(netns(owner, Some(device(5, 4, b"x"))), Some(5));
+        // It may have passed a pair of devices, the second of which is not known yet.
+        let elsewhere = device(own, u32::MAX, b"new");
+        assert_eq!(netns(owner, Some(elsewhere)), None);
+        let receiver = socket(SocketRole::Receiver, 5);
+        assert_eq!(netns(receiver, Some(elsewhere)), Some(5));
+    }
+
+    #[test]
+    fn the_priority_of_a_tag_is_not_its_number() {
+        let report = Report {
+            vlan: Some(0x6007),
+            mark: Some(0x17),
+            ..report(Start::LinkLayer)
+        };
+        let mut table = ContextTable::new();
+        let facts = table.find(&report).facts;
+        assert_eq!((facts.vlan, facts.mark), (Some(7), Some(0x17)));
+    }
+}

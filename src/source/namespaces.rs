@@ -59,6 +59,12 @@ impl NamespaceTable {
         }
     }
 
+    /// Returns the inode of this process's own namespace.
+    #[cfg(test)]
+    pub fn own(&self) -> Option<u32> {
+        self.own
+    }
+
     /// Returns whether the namespace is this process's own.
     pub fn is_own(&self, inode: u32) -> bool {
         self.own == Some(inode)

@@ -41,17 +41,14 @@ pub(crate) enum FoldersError {
 impl Folders {
     /// Asks the tshark of the search path.
     pub fn ask(owner: Owner) -> Result<Self, FoldersError> {
-        let output = Command::new("tshark").args(["-G", "folders"]).output();
-        let output = output.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => FoldersError::NoTshark,
-            _ => FoldersError::Failed(error),
-        })?;
-        if !output.status.success() {
-            return Err(FoldersError::Failed(io::Error::other(
-                output.status.to_string(),
-            )));
-        }
-        Self::read(&String::from_utf8_lossy(&output.stdout), owner)
+        Self::read(&answer()?, owner)
+    }
+
+    /// Asks for those of the user and those of everybody.
+    pub fn ask_for_both() -> Result<[Self; 2], FoldersError> {
+        let answer = answer()?;
+        let folders = |owner| Self::read(&answer, owner);
+        Ok([folders(Owner::User)?, folders(Owner::System)?])
     }
 
     /// Reads the answer: a label, a colon, tabs, a folder.
@@ -77,6 +74,21 @@ impl Folders {
             },
         })
     }
+}
+
+/// Returns what tshark says of its folders.
+fn answer() -> Result<String, FoldersError> {
+    let output = Command::new("tshark").args(["-G", "folders"]).output();
+    let output = output.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => FoldersError::NoTshark,
+        _ => FoldersError::Failed(error),
+    })?;
+    if !output.status.success() {
+        return Err(FoldersError::Failed(io::Error::other(
+            output.status.to_string(),
+        )));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -45,6 +45,13 @@ pub(crate) fn group(name: &str) -> Result<Option<Group>> {
     Group::from_name(name).with_context(|| format!("cannot look up the group '{name}'"))
 }
 
+/// Returns whether the plug-in and the capture interface are installed in these folders.
+pub(crate) fn is_installed(folders: &Folders) -> (bool, bool) {
+    let interface = folders.extcap.as_ref();
+    let interface = interface.is_some_and(|folder| folder.join(INTERFACE).exists());
+    (folders.lua.join(PLUGIN).exists(), interface)
+}
+
 /// Installs the plug-in and the profile.
 pub(crate) fn install_files(folders: &Folders) -> Result<Done> {
     let mut done = Done::new();

@@ -42,6 +42,16 @@ impl Arguments {
         if let Some(command) = self.alone()? {
             return Ok(command);
         }
+        if self.check {
+            let mut others = self.other_options();
+            return match others.find(|option| !["--check", "--json"].contains(option)) {
+                None => Ok(Command::Check(self.lines()?)),
+                Some(other) => Err(UsageError::new(
+                    format!("--check and {other} cannot be used together"),
+                    "--check finds out what this host can do, with --json for programs, and does nothing else",
+                )),
+            };
+        }
         if self.read.is_some() {
             self.refuse_live_options()?;
         }
@@ -281,6 +291,7 @@ impl Arguments {
             ("-i", self.interface.is_some()),
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
+            ("--check", self.check),
             ("--kernel-filter", self.kernel_filter),
             ("--all", self.all),
             ("--source", self.source.is_some()),

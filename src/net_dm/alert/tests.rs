@@ -86,6 +86,35 @@ fn an_encoded_record_decodes_to_itself() {
 }
 
 #[test]
+fn the_link_type_of_a_packet_on_its_way_into_gre_is_assumed() {
+    #[track_caller]
+    fn check(frame: &[u8], input: Option<u32>, basis: Basis) {
+        let alert = Alert {
+            protocol: Some(EtherType::IPV4),
+            input: input.map(|index| Interface::new(index, None)),
+            payload: frame,
+            ..Alert::default()
+        };
+        let record = alert.record(None, None, None, None);
+        let kind = LinkType::ETHERNET;
+        assert_eq!(record.link, Link { kind, basis });
+    }
+    let inner = [
+        &[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0][..],
+        &[10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
+    // From the checksum of the outer IP header on, over what was the Ethernet header.
+    let outer_end = [0xbe, 0xef, 10, 9, 0, 1, 10, 9, 0, 2];
+    let in_gre = [&outer_end[..], &[0, 0, 8, 0], &inner].concat();
+    check(&in_gre, Some(2), Basis::Assumed);
+    // What was made here has no link-layer header yet.
+    check(&in_gre, None, Basis::Known);
+    let frame = [&[2; 12][..], &[8, 0], &inner].concat();
+    check(&frame, Some(2), Basis::Known);
+}
+
+#[test]
 fn a_long_symbol_is_cut_as_the_kernel_cuts_it() {
     let mut alert = decode(&BIG_ENDIAN_ALERT, ByteOrder::Big);
     let long = b"__netif_receive_skb_core.constprop.0+0x14/0xdf0";

@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{Counted, GroupKey, GroupKeyView, GroupOrder, GroupedCounts, Grouping};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
-    Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
+    Cause, DropContext, DropRecord, EtherType, Interface, InterfaceKey, Link, LinkType, Location,
+    Name, Netns, Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -48,11 +50,13 @@ fn filter(key: &GroupKey, grouping: Grouping) -> Filter {
 
 #[test]
 fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
-    for grouping in Grouping::ALL {
+    for &grouping in Grouping::value_variants() {
         let mut counts = GroupedCounts::new(grouping);
         each_record(&mut |record| counts.count(&Counted::Packet(record)));
         let rows = counts.groups(GroupOrder::Total);
-        assert!(rows.len() > 5, "{grouping}");
+        // Only one capture has what eBPF tells.
+        let least = if grouping.fact().is_some() { 3 } else { 6 };
+        assert!(rows.len() >= least, "{grouping}");
         let filters: Vec<_> = rows.iter().map(|(key, _)| filter(key, grouping)).collect();
         each_record(&mut |record| {
             let own = GroupKeyView::of(grouping, &Counted::Packet(record));
@@ -75,10 +79,14 @@ struct Owned {
     protocol: Option<u16>,
     data: Vec<u8>,
     len: usize,
+    /// Names, netns, mark, cgroup_id.
+    context: ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>),
 }
 
 impl Owned {
     fn record(&self) -> DropRecord<'_> {
+        let (around, netns, mark, cgroup_id) = self.context;
+        let context = context(around.map(Name::new), netns, mark, cgroup_id);
         let [one, other, third] = self.names.map(Name::new);
         DropRecord {
             cause: match self.origin {
@@ -97,11 +105,34 @@ impl Owned {
                 },
                 _ => Cause::Unknown,
             },
-            input: self.input.map(|index| Interface::new(index, third)),
+            input: self
+                .input
+                .map(|index| Interface::new(InterfaceKey::new(index, netns), third)),
+            context,
             protocol: self.protocol.map(EtherType),
             original_len: u32::try_from(self.len.max(self.data.len())).unwrap(),
             ..DropRecord::new(Link::known(self.link), &self.data)
         }
+    }
+}
+
+fn context<'a>(
+    [one, other, third]: [Option<Name<'a>>; 3],
+    netns: Option<Netns>,
+    mark: Option<u32>,
+    cgroup_id: Option<u64>,
+) -> DropContext<'a> {
+    DropContext {
+        device: one,
+        netns,
+        netns_name: other.filter(|_| netns.is_some()),
+        running: other,
+        // A path belongs to a number.
+        cgroup: third.filter(|_| cgroup_id.is_some()),
+        cgroup_id,
+        unit: third,
+        mark,
+        ..DropContext::default()
     }
 }
 
@@ -182,6 +213,13 @@ fn packet() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
 fn owned() -> impl Strategy<Value = Owned> {
     let name = || select(&NAMES[..]);
     let link = prop_oneof![9 => Just(None), 1 => Just(Some(LinkType::IEEE802_11))];
+    let around = (
+        [name(), name(), name()],
+        select(vec![None, Some(1), Some(7), Some(8)])
+            .prop_map(|inode| inode.map(|inode| Netns::new(inode, inode == 1))),
+        select(&[None, Some(0x17_u32)][..]),
+        select(&[None, Some(4711_u64)][..]),
+    );
     (
         [name(), name(), name()],
         0..3_u8,
@@ -191,9 +229,10 @@ fn owned() -> impl Strategy<Value = Owned> {
         link,
         select(&[None, Some(0_u16), Some(4), Some(0x0800)][..]),
         prop_oneof![Just(0_usize), Just(1500)],
+        around,
     )
         .prop_map(
-            |(names, origin, pc, input, (kind, data), link, protocol, len)| Owned {
+            |(names, origin, pc, input, (kind, data), link, protocol, len, context)| Owned {
                 names,
                 origin,
                 pc,
@@ -202,6 +241,7 @@ fn owned() -> impl Strategy<Value = Owned> {
                 protocol,
                 data,
                 len,
+                context,
             },
         )
 }
@@ -209,7 +249,7 @@ fn owned() -> impl Strategy<Value = Owned> {
 proptest! {
     #[test]
     fn rows_of_any_drops_have_exact_filters(drops in proptest::collection::vec(owned(), 1..14)) {
-        for grouping in Grouping::ALL {
+        for &grouping in Grouping::value_variants() {
             for drop in &drops {
                 let record = drop.record();
                 let key = GroupKeyView::of(grouping, &Counted::Packet(&record)).to_owned();
