@@ -1,7 +1,8 @@
 //! dwdump: tcpdump for the packets that the kernel dropped.
 //!
 //! The kernel's drop monitor (generic netlink family NET_DM) reports the packets that the kernel
-//! drops, with location and reason. This crate reads those reports, live or from a file, and
+//! drops, with location and reason; eBPF programs at the same tracepoint capture what it skips. This crate reads
+//! those reports, live or from a file, and
 //! writes them as pcapng, plain pcap, the C tool's format, JSON or text. The program in `main.rs` only
 //! calls [`cli::parse`] and [`run::run`], or [`extcap::answer`] where Wireshark started it.
 //!
@@ -44,6 +45,7 @@
 //! | Where is a hint worded? | In the `hint()` of its error, such as in `net_dm/control/refusal.rs`, which `run/failure.rs` prints; `cli/usage_error.rs` for the command line, `filter/advice.rs` for a filter; beside its message in `run` |
 //! | Where would a new option go? | `cli/options.rs` has them all, `cli/options/command.rs` says which of them fit together, `extcap/options.rs` puts it into Wireshark's dialog |
 //! | What decides the exit status? | `run/live.rs` and `run/offline.rs`; `run/failure.rs` defines it, `main.rs` returns it |
+//! | Which sources does a live run have? | `run/live/choice.rs` chooses them, `run/beginning.rs` has the words for it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
 //! | What does `--check` look at? | `check/mod.rs` and its folder; `run/check.rs` tries the sources |
 //! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
@@ -97,14 +99,16 @@
 //!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
-//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], `source::devices` and `check::host` read
-//!   files of `/proc` and `/sys`. `check::namespace` sets up network namespaces of its own.
+//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], the tables of `source` (devices, namespaces,
+//!   cgroups) and `check::host` read files of `/proc` and `/sys`. `check::namespace` sets up network
+//!   namespaces of its own, and `source::namespaces` enters others, in a thread that ends with the look.
 //!   Only [`run`] and `main` print to standard error. Standard output is data, or the live table on a
 //!   terminal, which is restored on every way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
 //!   options are reused. From file to file, only a packet
 //!   whose cause is not among the recent ones allocates.
-//!   Several live sources in one run copy each record once, to order them.
+//!   Of several live sources in one run, a record is copied once where an earlier one of another
+//!   source may still come.
 //! - A record that is read back from a file of dwdump equals the written one in every field.
 //! - However a run ends, the kernel's settings are restored. If the main thread is stuck in a write, the
 //!   thread that handles signals does it: see `net_dm::monitoring` and `run::signals`. Monitoring that

@@ -47,7 +47,7 @@ use crate::untrusted::Untrusted;
 
 pub use crate::untrusted::Escaped;
 pub use context::{DropContext, DropSocket, Heading, Netns, SocketRole};
-pub use fact::{About, Cause, Commented, DropRecord, Fact, Location};
+pub use fact::{About, Cause, Commented, DropRecord, Fact, Location, Tellers};
 pub use link::{Basis, EtherType, Link, LinkType};
 pub(crate) use owned::OwnedRecord;
 pub(crate) use packed::{OwnedFacts, Packed};
@@ -326,6 +326,8 @@ pub struct Loss {
     pub socket: u64,
     /// Lost with eBPF: the perf buffers were full, or the programs could not be started.
     pub perf: u64,
+    /// Lost while eBPF programs counted: in an interrupt, at which no program could be started.
+    pub interrupts: u64,
 }
 
 impl Loss {
@@ -335,8 +337,10 @@ impl Loss {
             queue,
             socket,
             perf,
+            interrupts,
         } = self;
-        queue.saturating_add(socket).saturating_add(perf)
+        let lost = [queue, socket, perf, interrupts];
+        lost.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -346,10 +350,12 @@ impl AddAssign for Loss {
             queue,
             socket,
             perf,
+            interrupts,
         } = other;
         self.queue += queue;
         self.socket += socket;
         self.perf += perf;
+        self.interrupts += interrupts;
     }
 }
 

@@ -29,7 +29,7 @@ fn obstacle() -> Option<String> {
     let arguments = ["--source", "ebpf", "--duration", "0.1", "-w", "/dev/null"];
     let captured = run(Command::new(DWDUMP).args(arguments));
     let text = text(&captured);
-    let needed = ["CAP_BPF", "CAP_PERFMON", "needs its capabilities"];
+    let needed = ["CAP_BPF", "CAP_PERFMON"];
     needed
         .iter()
         .any(|needed| text.contains(needed))
@@ -64,6 +64,59 @@ fn check(script: &str, name: &str) {
         .arg(folder.path()));
     println!("{}", text(&checked));
     assert!(checked.status.success(), "see above");
+}
+
+/// The drop monitor is in the first network namespace alone, so a new one is like a kernel without it.
+fn in_new_namespace(line: &str) -> Output {
+    let line = format!("ip link set lo up && {line}");
+    run(Command::new("unshare")
+        .args(["-n", "bash", "-c", &line])
+        .env("dwdump", DWDUMP))
+}
+
+#[test]
+fn where_there_is_no_drop_monitor_ebpf_captures_everything() {
+    if let Some(why) = obstacle() {
+        writeln!(io::stderr(), "skipped: {why}").unwrap();
+        return;
+    }
+    let captured = in_new_namespace(
+        "exec 3< <($dwdump --print -c 1 udp port 9 2>&1); read -ru 3 opening; echo \"$opening\"; \
+         echo -n dropped >/dev/udp/127.0.0.1/9; cat <&3",
+    );
+    let text = text(&captured);
+    assert!(captured.status.success(), "{text}");
+    let opening =
+        "dwdump: capturing software drops with eBPF, as text: there is no drop monitor here";
+    assert_eq!(text.lines().next(), Some(opening), "{text}");
+    assert!(text.contains("UDP, length 7 NO_SOCKET "), "{text}");
+    assert!(text.contains("\n1 packet captured\n"), "{text}");
+}
+
+#[test]
+fn where_neither_source_can_be_used_both_causes_are_told() {
+    if let Some(why) = obstacle() {
+        writeln!(io::stderr(), "skipped: {why}").unwrap();
+        return;
+    }
+    let refused = in_new_namespace("exec setpriv --bounding-set=-all $dwdump -w /dev/null");
+    let text = text(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    let (net_dm, ebpf) = lines[0].split_once("; ").unwrap();
+    assert_eq!(
+        net_dm,
+        "dwdump: cannot find the NET_DM netlink family: No such file or directory"
+    );
+    assert!(
+        ebpf.contains("eBPF") && ebpf.ends_with("Operation not permitted"),
+        "{text}"
+    );
+    assert!(lines[1].starts_with("hint: "), "{text}");
+    assert!(
+        lines[2].contains("eBPF needs CAP_BPF and CAP_PERFMON"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::capabilities::cure;
 use super::host::{HostFacts, Listener};
 use super::{Finding, Refused};
 use crate::net_dm::control::{Control, ControlError};
-use crate::net_dm::socket::KernelConversation;
+use crate::net_dm::socket::{KernelConversation, Loading};
 
 const SUBJECT: &str = "NET_DM";
 /// The module's file, as `modules.dep` has it.
@@ -27,7 +27,7 @@ pub enum MonitorState {
 impl MonitorState {
     /// Asks the drop monitor. `host` was read before.
     pub fn ask(host: &HostFacts) -> Self {
-        match KernelConversation::open() {
+        match KernelConversation::open(Loading::Allowed) {
             Err(error) => Self::NotThere(error),
             Ok(conversation) => {
                 let now = std::fs::read_to_string("/proc/modules").unwrap_or_default();

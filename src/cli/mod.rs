@@ -71,11 +71,13 @@ pub enum InstallationTask {
 /// The source of live drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
-    /// The kernel's drop monitor
+    /// The drop monitor, and eBPF for what it skips
     #[default]
+    Auto,
+    /// The drop monitor alone
     #[value(name = "netdm")]
     NetDm,
-    /// An eBPF program, which sees packets without a link-layer header as well
+    /// eBPF for all software drops
     Ebpf,
 }
 
@@ -84,6 +86,8 @@ pub enum SourceChoice {
 pub struct Live {
     /// The source of the drops.
     pub source: SourceChoice,
+    /// An option that only the drop monitor can carry out.
+    pub net_dm_option: Option<&'static str>,
     /// The role: start monitoring, or listen to another process's.
     pub role: Role,
     /// The origins to monitor; `None` means both, or those that the kernel has.
@@ -94,6 +98,8 @@ pub struct Live {
     pub duration: Option<Duration>,
     /// The treatment of socket buffers that never were packets.
     pub not_packets: NotPackets,
+    /// The detail of what is said about the sources.
+    pub detail: Detail,
 }
 
 /// A live capture.

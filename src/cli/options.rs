@@ -93,7 +93,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     all: bool,
 
-    /// Capture with the drop monitor (netdm) or with eBPF (ebpf) [default: netdm]
+    /// Capture with the drop monitor (netdm), with eBPF (ebpf), or with both (auto) [default: auto]
     #[arg(long, value_enum, value_name = "SOURCE", hide_possible_values = true)]
     source: Option<SourceChoice>,
 

@@ -427,16 +427,25 @@ fn the_kernel_filters_only_where_it_is_asked_to() {
 
 #[test]
 fn options_of_the_drop_monitor_are_not_for_ebpf() {
-    let source = |words| captured(words).live.source;
-    assert_eq!(source("-w x"), SourceChoice::NetDm);
+    let source = |words: &str| {
+        let live = captured(words).live;
+        (live.source, live.net_dm_option)
+    };
+    assert_eq!(source("-w x"), (SourceChoice::Auto, None));
+    for origin in ["sw", "hw"] {
+        let words = format!("--source ebpf -b 1M -t 96 -o {origin}");
+        assert_eq!(source(&words), (SourceChoice::Ebpf, None));
+    }
     assert_eq!(
-        source("--source ebpf -b 1M -t 96 -o sw"),
-        SourceChoice::Ebpf
+        source("--source netdm -p"),
+        (SourceChoice::NetDm, Some("-p"))
     );
-    assert_eq!(source("--source netdm -p"), SourceChoice::NetDm);
-    for words in ["-p", "-l 5", "--force", "-o hw", "--kernel-filter udp"] {
-        assert_eq!(source(words), SourceChoice::NetDm);
+    assert_eq!(source("--kernel-filter udp"), (SourceChoice::Auto, None));
+    for words in ["-p", "-l 5", "--force", "--kernel-filter udp"] {
         let option = words.trim_end_matches(" 5").trim_end_matches(" udp");
+        if option != "--kernel-filter" {
+            assert_eq!(source(words), (SourceChoice::Auto, Some(option)));
+        }
         check(
             &format!("--source ebpf {words}"),
             &format!("{option} cannot be used with --source ebpf"),
@@ -449,8 +458,13 @@ fn options_of_the_drop_monitor_are_not_for_ebpf() {
         "",
     );
     check("-r x --source ebpf", "--source cannot be used with -r", "");
-    let Ok(Command::Summary(summary)) = parse_words("--summary --source ebpf") else {
-        panic!("drops are counted")
-    };
-    assert_eq!(summary.counting, Counting::Packets);
+    for (words, counting) in [
+        ("--summary --source ebpf", Counting::Kernel),
+        ("--summary --source ebpf -t 256", Counting::Packets),
+    ] {
+        let Ok(Command::Summary(summary)) = parse_words(words) else {
+            panic!("drops are counted")
+        };
+        assert_eq!(summary.counting, counting, "{words}");
+    }
 }

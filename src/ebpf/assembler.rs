@@ -1,7 +1,7 @@
 //! Assembles eBPF programs from instructions and labels, as bytes for the kernel
 //! (Documentation/bpf/standardization/instruction-set.rst) and as a listing for people.
 
-use std::fmt;
+mod listing;
 
 /// A register. 0 holds results; 1 to 5 hold arguments and do not survive a call; 6 to 9 do; 10 points to
 /// the end of the stack.
@@ -79,6 +79,8 @@ pub enum Map {
     Scratch,
     /// The perf buffers.
     Buffers,
+    /// Drops by what they have in common.
+    Counts,
 }
 
 /// A function of the kernel (`BPF_FUNC_` of linux/bpf.h).
@@ -87,6 +89,8 @@ pub enum Map {
 pub enum Helper {
     /// `void *map_lookup_elem(map, key)`
     MapLookUp = 1,
+    /// `long map_update_elem(map, key, value, flags)`
+    MapUpdate = 2,
     /// `u64 ktime_get_ns()`: the monotonic clock.
     MonotonicTime = 5,
     /// `u32 get_smp_processor_id()`
@@ -114,12 +118,14 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
+    AtomicAdd(Register, i16, Register),
     /// A number of 64 bits; takes the space of two instructions.
     Number(Register, u64),
     /// A map's address; takes the space of two instructions.
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
+    Jump(JumpLabel),
     Exit,
 }
 
@@ -176,6 +182,11 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Calculate(arithmetic, to, value));
     }
 
+    /// `*(to + offset) += value`, of 64 bits, which nothing interrupts.
+    pub fn atomic_add(&mut self, to: Register, offset: i16, value: Register) {
+        self.push(EbpfInstruction::AtomicAdd(to, offset, value));
+    }
+
     /// `to = value`
     pub fn copy(&mut self, to: Register, value: EbpfOperand) {
         self.calculate(AluOp::Move, to, value);
@@ -207,6 +218,11 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Branch(condition, one, other, label));
     }
 
+    /// `goto label`
+    pub fn jump(&mut self, label: JumpLabel) {
+        self.push(EbpfInstruction::Jump(label));
+    }
+
     /// `return r0`
     pub fn exit(&mut self) {
         self.push(EbpfInstruction::Exit);
@@ -233,7 +249,7 @@ impl ProgramAssembler {
             note,
             at,
             target: match op {
-                EbpfInstruction::Branch(.., label) => target(label),
+                EbpfInstruction::Branch(.., label) | EbpfInstruction::Jump(label) => target(label),
                 _ => at,
             },
         });
@@ -264,6 +280,8 @@ mod code {
     pub const JMP: u8 = 0x05;
     pub const ALU64: u8 = 0x07;
     pub const MEM: u8 = 0x60;
+    /// With the number 0: an addition (`BPF_ATOMIC`, `BPF_ADD`).
+    pub const ATOMIC: u8 = 0xc0;
     pub const REGISTER: u8 = 0x08;
     pub const CALL: u8 = 0x80;
     pub const EXIT: u8 = 0x90;
@@ -296,6 +314,10 @@ impl EbpfProgram {
                     let code = arithmetic.code() | source;
                     encoded.push(instruction(code, to.0, register, 0, number));
                 }
+                EbpfInstruction::AtomicAdd(to, offset, value) => {
+                    let code = code::STX | code::ATOMIC | AccessSize::Double.code();
+                    encoded.push(instruction(code, to.0, value.0, offset, 0));
+                }
                 EbpfInstruction::Number(to, value) => encoded.extend(long(to, 0, value)),
                 EbpfInstruction::Map(to, map) => {
                     let fd = fd(map).cast_unsigned();
@@ -309,6 +331,9 @@ impl EbpfProgram {
                     let (source, register, number) = other.encode();
                     let code = code::JMP | condition.code() | source;
                     encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                EbpfInstruction::Jump(_) => {
+                    encoded.push(instruction(code::JMP, 0, 0, distance, 0));
                 }
                 EbpfInstruction::Exit => {
                     encoded.push(instruction(code::JMP | code::EXIT, 0, 0, 0, 0));
@@ -362,15 +387,6 @@ impl AccessSize {
             Self::Double => 0x18,
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Byte => "u8",
-            Self::Half => "u16",
-            Self::Word => "u32",
-            Self::Double => "u64",
-        }
-    }
 }
 
 impl AluOp {
@@ -385,18 +401,6 @@ impl AluOp {
             Self::ShiftRight => 0x70 | code::ALU64,
         }
     }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Move => "=",
-            Self::Add => "+=",
-            Self::Subtract => "-=",
-            Self::Or => "|=",
-            Self::And => "&=",
-            Self::ShiftLeft => "<<=",
-            Self::ShiftRight => ">>=",
-        }
-    }
 }
 
 impl JumpCondition {
@@ -406,67 +410,5 @@ impl JumpCondition {
             Self::NotEqual => 0x50,
             Self::AtMost => 0xb0,
         }
-    }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::AtMost => "<=",
-        }
-    }
-}
-
-/// Writes one numbered instruction a line, in the notation of bpftool, with its comment.
-impl fmt::Display for EbpfProgram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for placed in &self.0 {
-            let text = placed.to_string();
-            if placed.note.is_empty() {
-                writeln!(f, "{:>3}: {text}", placed.at)?;
-            } else {
-                writeln!(f, "{:>3}: {text:<36} ; {}", placed.at, placed.note)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Placed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.op {
-            EbpfInstruction::Load(size, to, from, offset) => {
-                write!(f, "{to} = *({} *)({from} {offset:+})", size.name())
-            }
-            EbpfInstruction::Store(size, to, offset, value) => {
-                write!(f, "*({} *)({to} {offset:+}) = {value}", size.name())
-            }
-            EbpfInstruction::Calculate(arithmetic, to, value) => {
-                write!(f, "{to} {} {value}", arithmetic.sign())
-            }
-            EbpfInstruction::Number(to, value) => write!(f, "{to} = {value:#x} ll"),
-            EbpfInstruction::Map(to, map) => write!(f, "{to} = map {map:?}"),
-            EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
-            EbpfInstruction::Branch(condition, one, other, _) => {
-                let (sign, target) = (condition.sign(), self.target);
-                write!(f, "if {one} {sign} {other} goto {target}")
-            }
-            EbpfInstruction::Exit => f.write_str("exit"),
-        }
-    }
-}
-
-impl fmt::Display for EbpfOperand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Register(register) => register.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
     }
 }

@@ -5,12 +5,14 @@
 //! [`btf`] parses the kernel's description of its own types, and `layout` looks up the offsets of
 //! structure members in it. With these, [`program`] writes the programs for exactly this kernel, by
 //! means of `assembler`: neither a compiler nor an object file is needed. [`tracer`] loads them and takes
-//! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses. [`reasons`]
-//! has the names of drop reasons.
+//! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses. [`counter`]
+//! loads programs that count in the kernel, without reports. [`reasons`] has the names of drop reasons.
 
 mod assembler;
 pub mod btf;
+pub mod counter;
 mod layout;
+mod pair;
 pub mod program;
 pub mod reasons;
 pub mod report;

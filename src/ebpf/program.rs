@@ -11,6 +11,7 @@
 //! notes. [`PENDING`] stays that of the packet that was interrupted, until the second program has seen it;
 //! [`LATEST`] is that of the packet that the first was started for last.
 
+mod counting;
 mod facts;
 mod frame;
 mod socket;
@@ -21,6 +22,7 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
 
 /// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +42,9 @@ const MAX_HEADERS_LEN: i32 = 1024;
 /// A count that a program keeps for its CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// Drops that the first program was started for.
+    /// Drops that the first program captured.
     Seen,
-    /// Drops that the second program captured.
+    /// Drops that the second program was started for while the first one was in progress.
     Taken,
     /// Records of the first program that did not fit into the buffer.
     FirstLost,
@@ -67,7 +69,9 @@ impl Count {
 const PENDING: i16 = 32;
 /// The offset of the other note: the packet that the first program was started for last.
 const LATEST: i16 = 56;
-/// The offset of the number of drops that had been seen when [`PENDING`] was written.
+/// The offset of the number of drops that the first program was started for.
+const NOTED: i16 = 72;
+/// That number when [`PENDING`] was written.
 const PENDING_SINCE: i16 = 64;
 /// The most drops in one interrupt. A note that is older is one that the second program never looked for,
 /// because it was in progress itself.
@@ -99,9 +103,21 @@ const STACK: Register = Register(10);
 /// `BPF_F_CURRENT_CPU` (linux/bpf.h).
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
+/// The drops that the programs capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropSelection {
+    /// All.
+    All,
+    /// Those that the drop monitor skips: packets whose link-layer header was never set
+    /// (`skb_mac_header_was_set`, net/core/drop_monitor.c). So nothing comes from both.
+    WithoutMacHeader,
+}
+
 /// The settings of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
+    /// The drops that are captured.
+    pub selection: DropSelection,
     /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
 }
@@ -112,6 +128,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettin
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
+        selection: settings.selection,
         snaplen,
     };
     writer.write(role);
@@ -121,6 +138,7 @@ pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettin
 struct ProgramWriter<'l> {
     assembler: ProgramAssembler,
     layout: &'l KernelLayout,
+    selection: DropSelection,
     snaplen: i32,
 }
 
@@ -129,6 +147,12 @@ impl ProgramWriter<'_> {
         let end = self.assembler.label();
         self.find_scratch(end);
         self.begin(role, end);
+        if self.selection == DropSelection::WithoutMacHeader {
+            self.leave_out_mac_headers(end);
+        }
+        if role == ProgramRole::First {
+            self.count(Count::Seen, "seen");
+        }
         self.facts();
         self.running();
         self.socket();
@@ -156,11 +180,12 @@ impl ProgramWriter<'_> {
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Counts the drop, or ends if the other program captures it.
+    /// Finds the place of the record, or ends if the other program captures the drop. The second program
+    /// counts every drop that the first one missed, before any is left out.
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
-                self.count_and_note();
+                self.note_packet();
                 RECORDS
             }
             ProgramRole::Second => {
@@ -174,30 +199,38 @@ impl ProgramWriter<'_> {
         asm.calculate(AluOp::Add, RECORD, EbpfOperand::Number(record));
     }
 
-    /// Counts the drop, and notes that the first program was started for this packet.
-    fn count_and_note(&mut self) {
+    /// Leaves the drop to the drop monitor, where that reports it.
+    fn leave_out_mac_headers(&mut self, end: JumpLabel) {
+        self.field(R1, SKB, self.layout.mac_header);
+        let last = EbpfOperand::Number(frame::NO_MAC_HEADER - 1);
+        self.assembler.branch(JumpCondition::AtMost, R1, last, end);
+    }
+
+    /// Notes that the first program was started for this packet.
+    fn note_packet(&mut self) {
         let packet = EbpfOperand::Register(SKB);
-        self.assembler
-            .store(AccessSize::Double, SCRATCH, LATEST, packet);
-        self.assembler.note("latest");
-        // Left in r1.
-        self.count(Count::Seen, "seen");
         let asm = &mut self.assembler;
         let [free, interrupts] = [(); 2].map(|()| asm.label());
+        asm.store(AccessSize::Double, SCRATCH, LATEST, packet);
+        asm.note("latest");
+        asm.load(AccessSize::Double, R1, SCRATCH, NOTED);
+        asm.note("noted");
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(1));
+        let noted = EbpfOperand::Register(R1);
+        asm.store(AccessSize::Double, SCRATCH, NOTED, noted);
         asm.load(AccessSize::Double, R2, SCRATCH, PENDING);
         asm.note("pending");
         asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), free);
         asm.load(AccessSize::Double, R2, SCRATCH, PENDING_SINCE);
         asm.note("pending since");
-        asm.copy(R3, EbpfOperand::Register(R1));
+        asm.copy(R3, noted);
         asm.calculate(AluOp::Subtract, R3, EbpfOperand::Register(R2));
         let limit = EbpfOperand::Number(MAX_INTERRUPTION);
         asm.branch(JumpCondition::AtMost, R3, limit, interrupts);
         asm.bind(free);
         asm.store(AccessSize::Double, SCRATCH, PENDING, packet);
         asm.note("pending");
-        let seen = EbpfOperand::Register(R1);
-        asm.store(AccessSize::Double, SCRATCH, PENDING_SINCE, seen);
+        asm.store(AccessSize::Double, SCRATCH, PENDING_SINCE, noted);
         asm.note("pending since");
         asm.bind(interrupts);
     }
@@ -205,27 +238,19 @@ impl ProgramWriter<'_> {
     /// Goes to the end where the first program was started for this packet.
     fn skip_noted(&mut self, end: JumpLabel) {
         let asm = &mut self.assembler;
-        let [pending, missed] = [(); 2].map(|()| asm.label());
+        let [other, missed] = [(); 2].map(|()| asm.label());
         let packet = EbpfOperand::Register(SKB);
         asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
         asm.note("pending");
-        asm.branch(JumpCondition::Equal, R1, packet, pending);
+        asm.branch(JumpCondition::NotEqual, R1, packet, other);
+        asm.store(AccessSize::Double, SCRATCH, PENDING, EbpfOperand::Number(0));
+        asm.note("pending");
+        asm.jump(end);
+        asm.bind(other);
         asm.load(AccessSize::Double, R1, SCRATCH, LATEST);
         asm.note("latest");
-        asm.branch(JumpCondition::Equal, R1, packet, end);
-        // Always.
-        asm.copy(R1, EbpfOperand::Number(0));
-        asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), missed);
-        asm.bind(pending);
-        asm.copy(R1, EbpfOperand::Number(0));
-        asm.store(
-            AccessSize::Double,
-            SCRATCH,
-            PENDING,
-            EbpfOperand::Register(R1),
-        );
-        asm.note("pending");
-        asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
+        asm.branch(JumpCondition::NotEqual, R1, packet, missed);
+        asm.jump(end);
         asm.bind(missed);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::unistd::{SysconfVar, sysconf};
@@ -15,11 +15,12 @@ use super::VMLINUX;
 use super::assembler::Map;
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
-use super::program::{Count, ProgramRole, ProgramSettings, SCRATCH_LEN, program};
+use super::pair::{PairError, ProgramPair, possible_cpus};
+use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
-use crate::sys::bpf::{self, ArrayMap, PerfEventArray};
+use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
 /// The minimum size of a CPU's buffer, in bytes: a power of two with room for two of the largest records.
@@ -31,9 +32,9 @@ const MAX_ALL_BYTES: usize = 64 * 1024 * 1024;
 /// The number of records that wake this process: a wake-up costs as much as a dozen records.
 const WAKEUP: u32 = 1000;
 /// The most reports that are passed on before the kernel gets their space back.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 /// The age from which on all reports have been written, on every CPU: a program ends within microseconds.
-const SETTLED_NANOS: u64 = 1_000_000;
+pub const SETTLED_NANOS: u64 = 1_000_000;
 
 /// The reason for which the programs cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,16 @@ pub enum TracerError {
     Attach(#[source] io::Error),
 }
 
+impl From<PairError> for TracerError {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Map(error) => Self::Map(error),
+            PairError::Load { error, log } => Self::Load { error, log },
+            PairError::Attach(error) => Self::Attach(error),
+        }
+    }
+}
+
 fn behind_colon(log: &str) -> String {
     if log.is_empty() {
         String::new()
@@ -79,35 +90,47 @@ fn behind_colon(log: &str) -> String {
 }
 
 impl TracerError {
-    /// Returns advice for the user, where there is some.
-    pub fn hint(&self) -> Option<&'static str> {
-        let refused = match self {
-            Self::NoBtf(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
-            }
+    /// Returns the kernel's refusal.
+    fn refusal(&self) -> Option<&io::Error> {
+        match self {
             Self::Map(error)
             | Self::Load { error, .. }
             | Self::Buffer(error)
             | Self::Attach(error)
-            | Self::NoBtf(error) => error.raw_os_error(),
-            Self::Locked => {
-                return Some("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
-            }
-            Self::Btf(_) | Self::Layout(_) => return None,
-        };
+            | Self::NoBtf(error) => Some(error),
+            Self::Btf(_) | Self::Layout(_) | Self::Locked => None,
+        }
+    }
+
+    /// Returns whether the kernel refused because of what this process may not do.
+    pub fn lacks_privileges(&self) -> bool {
+        let errno = self.refusal().and_then(io::Error::raw_os_error);
+        matches!(self, Self::Locked) || matches!(errno, Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// Returns advice for the user, where there is some.
+    pub fn hint(&self) -> Option<&'static str> {
+        if matches!(self, Self::Locked) {
+            return Some("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+        }
+        let refusal = self.refusal()?;
+        if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
+            return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
+        }
         if is_confidential() {
             return Some(
                 "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
                  --source netdm still works",
             );
         }
-        if refused == Some(libc::EACCES) && matches!(self, Self::Buffer(_)) && is_paranoid() {
+        let is_denied = refusal.raw_os_error() == Some(libc::EACCES);
+        if is_denied && matches!(self, Self::Buffer(_)) && is_paranoid() {
             return Some(
                 "this kernel's sysctl kernel.perf_event_paranoid is 3 or more, so perf buffers need \
                  CAP_SYS_ADMIN: 2 is enough",
             );
         }
-        matches!(refused, Some(libc::EPERM | libc::EACCES)).then(|| {
+        self.lacks_privileges().then(|| {
             let sets = rustix::thread::capabilities(None);
             hint_for(sets.map_or(CapabilitySet::empty(), |sets| sets.effective))
         })
@@ -122,7 +145,7 @@ fn hint_for(effective: CapabilitySet) -> &'static str {
         (false, true) => "eBPF also needs CAP_BPF, which this process lacks",
         (true, false) => "eBPF also needs CAP_PERFMON, which this process lacks",
         (true, true) => {
-            "eBPF needs its capabilities in the initial user namespace: a container's own do not count"
+            "eBPF needs CAP_BPF and CAP_PERFMON in the initial user namespace: a container's own do not count"
         }
     }
 }
@@ -162,14 +185,9 @@ pub enum Until {
 
 /// The attached programs, and the buffers that they write to.
 pub struct Tracer {
-    /// The attachments of the programs; closing one detaches its program.
-    links: Vec<OwnedFd>,
-    first: OwnedFd,
-    _second: OwnedFd,
-    scratch: ArrayMap,
+    programs: ProgramPair,
     /// Kept open, because the kernel removes the buffers from it when it is closed.
     _map: PerfEventArray,
-    cpus: u32,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
     /// A copy of the last record that continued at the beginning of its buffer.
@@ -188,10 +206,11 @@ impl Tracer {
         let btf = Btf::parse(&bytes)?;
         let layout = KernelLayout::find(&btf)?;
         let cpus = possible_cpus();
-        let scratch = ArrayMap::new(SCRATCH_LEN, cpus).map_err(TracerError::Map)?;
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let load = |role| load(&layout, role, wanted.program, &scratch, &map);
-        let (first, second) = (load(ProgramRole::First)?, load(ProgramRole::Second)?);
+        let write = |role| program(&layout, role, wanted.program);
+        let of_buffers = map.as_fd().as_raw_fd();
+        let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+        let mut programs = ProgramPair::load(&layout, cpus, write, fd)?;
 
         let page = page_size().map_err(TracerError::Buffer)?;
         let wanted_bytes = buffer_bytes(wanted, online_cpus());
@@ -209,19 +228,11 @@ impl Tracer {
             }
         };
         let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
-        // The kernel runs programs in the order of their attachment. So the first one has noted a drop before
-        // the second one is started for it.
-        let attach =
-            |program: &OwnedFd| bpf::attach_tracing(program.as_fd()).map_err(TracerError::Attach);
-        let links = vec![attach(&first)?, attach(&second)?];
+        programs.attach()?;
         let reasons = Reasons::new(&btf);
         let tracer = Self {
-            links,
-            first,
-            _second: second,
-            scratch,
+            programs,
             _map: map,
-            cpus,
             buffer_bytes: buffers.len() * bytes,
             is_small: bytes < wanted_bytes,
             buffers,
@@ -280,34 +291,26 @@ impl Tracer {
         ControlFlow::Continue(count)
     }
 
+    /// Detaches the programs. Some may still run.
+    pub fn unlink(&mut self) {
+        self.programs.unlink();
+    }
+
     /// Detaches the programs, and waits until none is running. Their reports can still be taken.
     pub fn detach(&mut self) {
-        if !self.links.is_empty() {
-            // The second program first: without the first one, it would take every drop for its own.
-            while self.links.pop().is_some() {}
-            bpf::wait_for_programs();
-        }
+        self.programs.detach();
     }
 
     /// Returns the number of drops that were lost so far: those whose records did not fit into a buffer, and
     /// those in an interrupt for which neither program could be started.
     pub fn lost(&self) -> io::Result<u64> {
-        let missed = bpf::recursion_misses(self.first.as_fd())?;
-        let mut value = Vec::new();
-        let (mut lost, mut taken) = (0, 0);
-        for cpu in 0..self.cpus {
-            self.scratch.get(cpu, &mut value)?;
-            let count = |count: Count| {
-                let bytes = value.get(count.offset().into()..).unwrap_or_default();
-                bytes
-                    .first_chunk()
-                    .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            };
-            lost += count(Count::FirstLost) + count(Count::SecondLost);
-            taken += count(Count::Taken);
-        }
-        // The two numbers are not read at the same moment.
-        Ok(lost + missed.saturating_sub(taken))
+        let lost = [Count::FirstLost, Count::SecondLost].map(|count| count.offset().into());
+        Ok(self.programs.sum(lost)? + self.programs.missed()?)
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.buffer_bytes / self.buffers.len().max(1)
     }
 
     /// Returns the number of records that could not be decoded.
@@ -321,38 +324,6 @@ impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.0.as_fd()
     }
-}
-
-fn load(
-    layout: &KernelLayout,
-    role: ProgramRole,
-    settings: ProgramSettings,
-    scratch: &ArrayMap,
-    buffers: &PerfEventArray,
-) -> Result<OwnedFd, TracerError> {
-    let fd = |map| match map {
-        Map::Scratch => scratch.as_fd().as_raw_fd(),
-        Map::Buffers => buffers.as_fd().as_raw_fd(),
-    };
-    let code = program(layout, role, settings).encode(fd);
-    let tracepoint = layout.tracepoint.0;
-    bpf::load_tracing(&code, tracepoint, &mut []).map_err(|error| {
-        // A second attempt tells why: the log takes a megabyte.
-        let mut log = vec![0; 1 << 20];
-        let _ = bpf::load_tracing(&code, tracepoint, &mut log);
-        TracerError::Load {
-            error,
-            log: last_line(&log),
-        }
-    })
-}
-
-/// Returns the last line of the verifier's log that is not statistics.
-fn last_line(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or_default());
-    let mut lines = text.lines().rev().map(str::trim);
-    let line = lines.find(|line| !line.is_empty() && !line.starts_with("processed "));
-    line.unwrap_or_default().to_owned()
 }
 
 /// Creates a buffer for each CPU that is online. Drops on a CPU that comes online later are counted as lost.
@@ -396,18 +367,11 @@ fn online_cpus() -> usize {
     cpus.unwrap_or(1)
 }
 
-/// Returns one more than the largest possible CPU number.
-fn possible_cpus() -> u32 {
-    // For instance `0-3`, or `0,2-3`.
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next();
-    let last = last.and_then(|last| last.parse::<u32>().ok());
-    last.map_or(1024, |last| last.saturating_add(1)).min(8192)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::ebpf::program::DropSelection;
 
     const MB: usize = 1024 * 1024;
 
@@ -415,7 +379,10 @@ mod tests {
     fn buffers_take_a_bounded_part_of_the_memory() {
         fn all(memory: usize, cpus: usize, buffer_bytes: Option<usize>) -> usize {
             let wanted = TracerSettings {
-                program: ProgramSettings { snaplen: 0 },
+                program: ProgramSettings {
+                    selection: DropSelection::All,
+                    snaplen: 0,
+                },
                 buffer_bytes,
                 memory,
             };
@@ -454,14 +421,7 @@ mod tests {
         check(perfmon, [true, false]);
         check(bpf, [false, true]);
         // They are there, but the kernel asks for them in another namespace.
-        check(bpf | perfmon, [false, false]);
-        check(CapabilitySet::SYS_ADMIN, [false, false]);
-    }
-
-    #[test]
-    fn an_error_quotes_the_last_line_of_the_verifiers_log() {
-        let log = b"0: R1=ctx()\ninvalid access\nprocessed 3 insns\n\n\0\0junk";
-        assert_eq!(last_line(log), "invalid access");
-        assert_eq!(last_line(b"\0"), "");
+        check(bpf | perfmon, [true, true]);
+        check(CapabilitySet::SYS_ADMIN, [true, true]);
     }
 }

@@ -96,6 +96,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "modules", display: "Debug files of modules", tab: PACKETS, entry: Entry::Text("/usr/lib/debug/lib/modules"),
           target: OptionTarget::CommandLine },
 
+    Row { name: "source", display: "Source of drops", tab: KERNEL, entry: Entry::ChoiceOfCommandLine("auto"),
+          target: OptionTarget::CommandLine },
     Row { name: "kernel-filter", display: "Filter in the kernel, too", tab: KERNEL, entry: Entry::Flag,
           target: OptionTarget::CommandLine },
     Row { name: "passive", display: "Only listen to monitoring that is on", tab: KERNEL, entry: Entry::Flag,
@@ -223,7 +225,6 @@ mod tests {
         ("packet-buffered", "output is handed on when idle"),
         ("format", "Wireshark gets pcapng"),
         ("link-type", "Wireshark reads every link type"),
-        ("source", "the default takes what there is"),
         ("check", "does nothing else"),
         ("explain", "does nothing else"),
         ("query", "does nothing else"),

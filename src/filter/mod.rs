@@ -65,11 +65,12 @@ mod suggest;
 mod tests;
 mod transport_header;
 mod view;
+mod without_packet;
 mod words;
 
 use std::fmt;
 
-use crate::record::DropRecord;
+use crate::record::{DropRecord, Fact, Tellers};
 
 use ast::{Connective, DropWord, Expr, Primitive};
 use fact::NamedFact;
@@ -166,10 +167,40 @@ impl Filter {
     /// Returns the patterns of `reason` in the order of the expression, in upper case.
     pub fn reasons(&self) -> Vec<ReasonPattern> {
         let mut found = Vec::new();
-        if let Some(expr) = &self.expr {
-            find_reasons(expr, &mut found);
-        }
+        self.each_drop_word(&mut |word| {
+            found.extend(match word {
+                DropWord::Reason(glob) => Some(ReasonPattern(glob.clone())),
+                DropWord::Exactly(NamedFact::Reason, name) if !name.is_empty() => {
+                    Some(ReasonPattern(glob::Glob::new(name.clone())))
+                }
+                _ => None,
+            });
+        });
         found
+    }
+
+    /// Returns the first fact of the expression that only eBPF programs tell.
+    pub fn fact_of_ebpf(&self) -> Option<Fact> {
+        let mut found = None;
+        self.each_drop_word(&mut |word| {
+            let fact = match word {
+                DropWord::Named(fact, _)
+                | DropWord::Number(fact, _)
+                | DropWord::Exactly(NamedFact::Plain(fact), _) => *fact,
+                DropWord::Netns(_) => Fact::Netns,
+                _ => return,
+            };
+            if fact.about().told_by == Tellers::Ebpf {
+                found.get_or_insert(fact);
+            }
+        });
+        found
+    }
+
+    fn each_drop_word(&self, take: &mut dyn FnMut(&DropWord)) {
+        if let Some(expr) = &self.expr {
+            each_drop_word(expr, take);
+        }
     }
 }
 
@@ -197,23 +228,16 @@ impl fmt::Display for ReasonPattern {
     }
 }
 
-fn find_reasons(expr: &Expr, found: &mut Vec<ReasonPattern>) {
+fn each_drop_word(expr: &Expr, take: &mut dyn FnMut(&DropWord)) {
     match expr {
         Expr::Chain(chain) => {
-            find_reasons(&chain.first, found);
+            each_drop_word(&chain.first, take);
             for (_, expr) in &chain.rest {
-                find_reasons(expr, found);
+                each_drop_word(expr, take);
             }
         }
-        Expr::Not(expr) | Expr::Inner(expr) => find_reasons(expr, found),
-        Expr::Primitive(Primitive::Drop(DropWord::Reason(glob))) => {
-            found.push(ReasonPattern(glob.clone()));
-        }
-        Expr::Primitive(Primitive::Drop(DropWord::Exactly(NamedFact::Reason, name)))
-            if !name.is_empty() =>
-        {
-            found.push(ReasonPattern(glob::Glob::new(name.clone())));
-        }
+        Expr::Not(expr) | Expr::Inner(expr) => each_drop_word(expr, take),
+        Expr::Primitive(Primitive::Drop(word)) => take(word),
         Expr::Primitive(_) => {}
     }
 }

@@ -2,7 +2,7 @@
 //! The number differs from boot to boot, so a capture of netlink messages has to contain the
 //! answer.
 
-use super::netlink::{Generic, MessageBuilder};
+use super::netlink::{Attributes, Generic, MessageBuilder};
 use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID, GROUP_NAME};
 
 /// Commands and attributes of the controller (linux/genetlink.h).
@@ -28,9 +28,14 @@ pub fn read_id(message: &Generic<'_>) -> Option<u16> {
     if message.command != ctrl::NEW_FAMILY {
         return None;
     }
-    let order = message.attributes.order();
+    id(message.attributes)
+}
+
+/// Returns the number of NET_DM if these attributes, of the controller's message, are about it.
+pub fn id(attributes: Attributes<'_>) -> Option<u16> {
+    let order = attributes.order();
     let (mut id, mut is_net_dm) = (None, false);
-    for (kind, value) in message.attributes {
+    for (kind, value) in attributes {
         match kind {
             ctrl::ATTR_FAMILY_ID => id = order.u16(value),
             ctrl::ATTR_FAMILY_NAME => {

@@ -16,8 +16,8 @@ use nix::sys::socket::{
 };
 
 use super::control::{AnswerBytes, ControlError, Conversation, Operation, Refusal, Request};
-use super::netlink::{ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
-use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID};
+use super::netlink::{Attributes, ByteOrder, GENL_ID_CTRL, MessageBuilder, Messages};
+use super::{FAMILY_NAME, FAMILY_VERSION, GROUP_ID, family};
 use crate::bpf::BpfProgram;
 use crate::sys;
 
@@ -27,8 +27,13 @@ type GenericMessage = Genlmsghdr<u8, u16>;
 /// The controller's command and attribute that find a family (linux/genetlink.h).
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_VERSION: u8 = 2;
+
+/// The refusal of a message that could not be made.
+const INVALID: Refusal = Refusal {
+    errno: libc::EINVAL,
+    words: None,
+};
 
 /// The socket for requests. NETLINK_CAP_ACK stays off, because neli expects the whole request in a
 /// refusal, before the kernel's message.
@@ -38,10 +43,18 @@ pub struct KernelConversation {
     sequence: u32,
 }
 
+/// The fate of the module drop_monitor where it is not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loading {
+    /// The kernel loads it, if it may load modules.
+    Allowed,
+    /// It stays unloaded.
+    Never,
+}
+
 impl KernelConversation {
-    /// Opens the socket and finds the family. Asking for its name loads the module if the kernel
-    /// may load modules.
-    pub fn open() -> Result<Self, ControlError> {
+    /// Opens the socket and finds the family.
+    pub fn open(loading: Loading) -> Result<Self, ControlError> {
         let resolve = |refusal| ControlError {
             operation: Operation::Resolve,
             refusal,
@@ -56,18 +69,11 @@ impl KernelConversation {
             family: GENL_ID_CTRL,
             sequence: 0,
         };
-        let name = [FAMILY_NAME.as_bytes(), b"\0"].concat();
-        let request = Request {
-            command: CTRL_CMD_GETFAMILY,
-            attributes: vec![(CTRL_ATTR_FAMILY_NAME, name)],
+        let id = match loading {
+            Loading::Allowed => conversation.look_up(),
+            Loading::Never => conversation.look_through(),
         };
-        let answer = conversation
-            .exchange(&request, CTRL_VERSION)
-            .map_err(resolve)?;
-        let mut attributes = super::netlink::Attributes::native(&answer);
-        let id = attributes.find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID);
-        let id = id.and_then(|(_, value)| ByteOrder::NATIVE.u16(value));
-        conversation.family = id.ok_or_else(|| {
+        conversation.family = id.map_err(resolve)?.ok_or_else(|| {
             resolve(Refusal {
                 errno: libc::ENOENT,
                 words: None,
@@ -81,12 +87,52 @@ impl KernelConversation {
         self.family
     }
 
+    /// Asks for the family by its name, for which the kernel loads the module.
+    fn look_up(&mut self) -> Result<Option<u16>, Refusal> {
+        let name = [FAMILY_NAME.as_bytes(), b"\0"].concat();
+        let request = Request {
+            command: CTRL_CMD_GETFAMILY,
+            attributes: vec![(CTRL_ATTR_FAMILY_NAME, name)],
+        };
+        let answer = self.exchange(&request, CTRL_VERSION)?;
+        Ok(family::id(Attributes::native(&answer)))
+    }
+
+    /// Looks for the family among all that there are.
+    fn look_through(&mut self) -> Result<Option<u16>, Refusal> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = Request {
+            command: CTRL_CMD_GETFAMILY,
+            attributes: Vec::new(),
+        };
+        let flags = NlmF::REQUEST | NlmF::DUMP;
+        let message = self.message(&request, CTRL_VERSION, flags).ok_or(INVALID)?;
+        self.socket
+            .send(&message)
+            .map_err(|error| refusal(&error))?;
+        loop {
+            let (messages, _) = self
+                .socket
+                .recv::<u16, GenericMessage>()
+                .map_err(|error| refusal(&error))?;
+            for message in messages {
+                let message = message.map_err(|error| refusal(&error))?;
+                let NlPayload::Payload(generic) = message.nl_payload() else {
+                    // The list's end.
+                    return Ok(None);
+                };
+                // What is still to come has an earlier number than that of the next answer.
+                if let Some(id) = family::id(Attributes::native(&answer_of(generic))) {
+                    return Ok(Some(id));
+                }
+            }
+        }
+    }
+
     fn exchange(&mut self, request: &Request, version: u8) -> Result<AnswerBytes, Refusal> {
         self.sequence = self.sequence.wrapping_add(1);
-        let message = self.message(request, version).ok_or(Refusal {
-            errno: libc::EINVAL,
-            words: None,
-        })?;
+        let flags = NlmF::REQUEST | NlmF::ACK;
+        let message = self.message(request, version, flags).ok_or(INVALID)?;
         self.socket
             .send(&message)
             .map_err(|error| refusal(&error))?;
@@ -124,7 +170,12 @@ impl KernelConversation {
         }
     }
 
-    fn message(&self, request: &Request, version: u8) -> Option<Nlmsghdr<u16, GenericMessage>> {
+    fn message(
+        &self,
+        request: &Request,
+        version: u8,
+        flags: NlmF,
+    ) -> Option<Nlmsghdr<u16, GenericMessage>> {
         let attributes: Option<GenlBuffer<u16, Buffer>> = request
             .attributes
             .iter()
@@ -145,7 +196,7 @@ impl KernelConversation {
             .ok()?;
         NlmsghdrBuilder::default()
             .nl_type(self.family)
-            .nl_flags(NlmF::REQUEST | NlmF::ACK)
+            .nl_flags(flags)
             .nl_seq(self.sequence)
             .nl_payload(NlPayload::Payload(generic))
             .build()

@@ -136,6 +136,31 @@ pub struct About {
     /// The operand that its word in the filter expects; `None` if the filter has no such word, or
     /// one that does more than compare the value.
     pub wanted: Option<&'static str>,
+    /// The sources that tell it live.
+    pub told_by: Tellers,
+}
+
+impl About {
+    /// The parts that few rows have.
+    const USUAL: Self = Self {
+        key: "",
+        name: "",
+        what: "",
+        origin: None,
+        commented: Commented::Always,
+        line: None,
+        wanted: None,
+        told_by: Tellers::Both,
+    };
+}
+
+/// The live sources that tell a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tellers {
+    /// The drop monitor and eBPF programs.
+    Both,
+    /// eBPF programs alone.
+    Ebpf,
 }
 
 /// The packets of a file that have a fact in a comment.
@@ -279,6 +304,7 @@ facts! {
         commented: Commented::Always,
         line: Some(7),
         wanted: Some("a device, for instance eth0"),
+        told_by: Tellers::Ebpf,
     }
     Netns: Netns, (from netns, into set_netns), {
         key: "netns",
@@ -288,6 +314,7 @@ facts! {
         commented: Commented::Always,
         line: Some(8),
         wanted: None,
+        told_by: Tellers::Ebpf,
     }
     NetnsName: Name, (netns_name in DropRecord { context: DropContext { netns_name, .. }, .. }), {
         key: "netns_name",
@@ -297,6 +324,7 @@ facts! {
         commented: Commented::Always,
         line: Some(9),
         wanted: Some("the name of a network namespace"),
+        told_by: Tellers::Ebpf,
     }
     Running: Name, (running in DropRecord { context: DropContext { running, .. }, .. }), {
         key: "running",
@@ -306,6 +334,7 @@ facts! {
         commented: Commented::Always,
         line: Some(10),
         wanted: Some("the name of a task, for instance curl"),
+        told_by: Tellers::Ebpf,
     }
     RunningPid: Number, (running_pid in DropRecord { context: DropContext { running_pid, .. }, .. }), {
         key: "running_pid",
@@ -315,6 +344,7 @@ facts! {
         commented: Commented::Always,
         line: Some(11),
         wanted: Some("the number of a process"),
+        told_by: Tellers::Ebpf,
     }
     Cgroup: Name, (cgroup in DropRecord { context: DropContext { cgroup, .. }, .. }), {
         key: "cgroup",
@@ -324,6 +354,7 @@ facts! {
         commented: Commented::Always,
         line: Some(12),
         wanted: Some("the path of a cgroup, for instance /system.slice/*"),
+        told_by: Tellers::Ebpf,
     }
     CgroupId: Id, (cgroup_id in DropRecord { context: DropContext { cgroup_id, .. }, .. }), {
         key: "cgroup_id",
@@ -333,6 +364,7 @@ facts! {
         commented: Commented::Always,
         line: Some(13),
         wanted: Some("the number of a cgroup"),
+        told_by: Tellers::Ebpf,
     }
     Unit: Name, (unit in DropRecord { context: DropContext { unit, .. }, .. }), {
         key: "unit",
@@ -342,6 +374,7 @@ facts! {
         commented: Commented::Always,
         line: Some(14),
         wanted: Some("a container or a unit, for instance ssh.service"),
+        told_by: Tellers::Ebpf,
     }
     Socket: Socket, (socket in DropRecord { context: DropContext { socket, .. }, .. }), {
         key: "socket",
@@ -351,6 +384,7 @@ facts! {
         commented: Commented::Always,
         line: Some(15),
         wanted: Some("a socket, for instance *listen"),
+        told_by: Tellers::Ebpf,
     }
     Mark: Mark, (mark in DropRecord { context: DropContext { mark, .. }, .. }), {
         key: "mark",
@@ -360,6 +394,7 @@ facts! {
         commented: Commented::Always,
         line: Some(16),
         wanted: Some("a mark, for instance 0x17"),
+        told_by: Tellers::Ebpf,
     }
     Vlan: Number, (vlan in DropRecord { context: DropContext { vlan, .. }, .. }), {
         key: "vlan",
@@ -369,6 +404,7 @@ facts! {
         commented: Commented::Always,
         line: Some(17),
         wanted: None,
+        told_by: Tellers::Ebpf,
     }
     Heading: Heading, (heading in DropRecord { context: DropContext { heading, .. }, .. }), {
         key: "direction",
@@ -378,6 +414,7 @@ facts! {
         commented: Commented::Always,
         line: Some(18),
         wanted: None,
+        told_by: Tellers::Ebpf,
     }
 }
 

@@ -20,7 +20,7 @@ macro_rules! facts {
             /// Returns its description.
             pub const fn about(self) -> &'static About {
                 match self {
-                    $(Self::$fact => const { &About { $($about)* } }),*
+                    $(Self::$fact => const { &About { $($about)* ..About::USUAL } }),*
                 }
             }
 

@@ -8,7 +8,7 @@ use super::standard_streams::standard_output;
 use crate::net_dm::control::Control;
 use crate::net_dm::monitoring::stop_all;
 use crate::net_dm::ownership::OwnershipFile;
-use crate::net_dm::socket::KernelConversation;
+use crate::net_dm::socket::{KernelConversation, Loading};
 use crate::reason;
 
 /// Prints the catalogue's entry for a reason or a function; without a name, the list of all.
@@ -30,7 +30,7 @@ pub fn explain(name: Option<&str>) -> Result<Exit, Failure> {
 
 /// Prints whether drops are monitored, in the C tool's words, because scripts read them.
 pub fn query() -> Result<Exit, Failure> {
-    let settings = Control::new(KernelConversation::open()?).settings()?;
+    let settings = Control::new(KernelConversation::open(Loading::Allowed)?).settings()?;
     let mode = match settings.mode.to_string().as_str() {
         "summary" => "Summary".to_owned(),
         "packet" => "Packet".to_owned(),
@@ -44,7 +44,7 @@ pub fn query() -> Result<Exit, Failure> {
 
 /// Prints the statistics, in the C tool's words, because scripts read them.
 pub fn statistics() -> Result<Exit, Failure> {
-    let statistics = Control::new(KernelConversation::open()?).statistics()?;
+    let statistics = Control::new(KernelConversation::open(Loading::Allowed)?).statistics()?;
     print(&format!(
         "Software statistics:\nTail dropped: {}\nHardware statistics:\nTail dropped: {}\n",
         statistics.software, statistics.hardware
@@ -52,7 +52,7 @@ pub fn statistics() -> Result<Exit, Failure> {
 }
 
 pub fn stop() -> Result<Exit, Failure> {
-    let conversation = KernelConversation::open()?;
+    let conversation = KernelConversation::open(Loading::Allowed)?;
     let ownership = OwnershipFile::of_this_host(conversation.family());
     let stopped = stop_all(&mut Control::new(conversation), &ownership)?;
     say(if stopped.was_on {

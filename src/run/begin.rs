@@ -1,20 +1,20 @@
-//! Begins a live run: joins the socket to the alerts, starts the monitoring or listens to another
-//! process's, and explains why the kernel refuses.
+//! Begins with the drop monitor: joins the socket to the alerts, starts the monitoring or listens to
+//! another process's, and explains why the kernel refuses.
 
 use std::time::Duration;
 
+use super::beginning::{Beginning, SoftwareSource, Started};
 use super::capacity;
 use super::diagnostics::{hint, say};
 use super::failure::Failure;
 use super::kernel_filter::Attached;
-use crate::cli::{Counting, Live, Role};
+use crate::cli::{Counting, Live, Role, Summary};
 use crate::filter::Filter;
-use crate::net_dm::control::{
-    AlertMode, Control, ControlError, Operation, Origins, Refusal, Settings,
-};
-use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted};
+use crate::net_dm::control::{AlertMode, Control, ControlError, Operation, Origins, Refusal};
+use crate::net_dm::monitoring::{BeginError, Monitoring, Reporting, Wanted, WhenBusy};
 use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{AlertSocket, KernelConversation, ReceiveBuffer};
+use crate::source::NotPackets;
 
 /// Bytes of each packet that are needed for counting: the headers, including those inside a tunnel.
 pub const COUNTED_LEN: u32 = 256;
@@ -26,20 +26,38 @@ pub enum Purpose {
     Packets(u32),
     /// Counts for each location.
     Counts,
-}
-
-impl From<Counting> for Purpose {
-    fn from(counting: Counting) -> Self {
-        match counting {
-            Counting::Kernel => Self::Counts,
-            Counting::Packets => Self::Packets(COUNTED_LEN),
-        }
-    }
+    /// Counts for each location, reason and interface, which eBPF programs can make; NET_DM has to send
+    /// packets, truncated to [`COUNTED_LEN`].
+    Facts,
 }
 
 impl Purpose {
-    /// Returns the number of bytes of a frame that eBPF programs capture. They do not count by
-    /// themselves.
+    /// Returns the purpose of a summary of the drops that `filter` keeps.
+    pub fn of_summary(command: &Summary, live: &Live, filter: &Filter) -> Self {
+        let is_cut = matches!(
+            live.role,
+            Role::Owner {
+                trunc_len: Some(_),
+                ..
+            }
+        );
+        let facts_suffice = command.grouping.needs_no_packet() && filter.needs_no_packet();
+        match command.counting {
+            Counting::Kernel => Self::Counts,
+            // A number of packets is exact only where they come one by one.
+            Counting::Packets if facts_suffice && !is_cut && command.count.is_none() => Self::Facts,
+            Counting::Packets => Self::Packets(COUNTED_LEN),
+        }
+    }
+
+    /// Returns whether eBPF programs count in the kernel and send no packets. They cannot tell NET_DM's own
+    /// alerts, which are never counted, from other messages, so with `--all` they send what they see.
+    pub fn is_counted_by_ebpf(self, live: &Live) -> bool {
+        let counts = matches!(self, Self::Counts | Self::Facts);
+        counts && live.not_packets == NotPackets::LeaveOut
+    }
+
+    /// Returns how many bytes of a frame eBPF programs capture, unless they count.
     pub fn snaplen(self, role: Role) -> u32 {
         let trunc_len = match role {
             Role::Owner { trunc_len, .. } => trunc_len,
@@ -47,7 +65,7 @@ impl Purpose {
         };
         let default = match self {
             Self::Packets(default) => default,
-            Self::Counts => COUNTED_LEN,
+            Self::Counts | Self::Facts => COUNTED_LEN,
         };
         match trunc_len.unwrap_or(default) {
             0 => u32::MAX,
@@ -65,34 +83,26 @@ impl Purpose {
             } => (trunc_len, queue_len),
             Role::Passive => (None, None),
         };
+        let packets = |default| Reporting::Packets {
+            trunc_len: trunc_len.unwrap_or(default),
+            queue_len: queue_len.unwrap_or_else(capacity::queue_len),
+        };
         match self {
-            Self::Packets(default) => Reporting::Packets {
-                trunc_len: trunc_len.unwrap_or(default),
-                queue_len: queue_len.unwrap_or_else(capacity::queue_len),
-            },
+            Self::Packets(default) => packets(default),
+            Self::Facts => packets(COUNTED_LEN),
             Self::Counts => Reporting::Counts,
         }
     }
 }
 
-/// The way in which a run began.
+/// The drops that the drop monitor is to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// Monitoring was started.
-    Started {
-        /// The origins that are monitored.
-        origins: Origins,
-        /// The user named no origins, and the kernel does not support hardware drops.
-        without_hardware: bool,
-    },
-    /// The run listens to another process's monitoring, which has these settings.
-    Listening(Settings),
-    /// eBPF programs were attached.
-    Tracing,
+pub enum MonitoredPart {
+    /// Those that the command line asks for.
+    AsAsked,
+    /// Hardware drops, beside eBPF, which has all software drops. Nobody else's monitoring is touched.
+    Hardware,
 }
-
-/// The drops that eBPF programs report, for the opening line.
-pub const TRACED: &str = "software drops with eBPF";
 
 /// A socket that receives alerts.
 pub struct Joined {
@@ -131,10 +141,8 @@ impl Joined {
     }
 }
 
-/// Monitoring under way.
+/// The beginning of monitoring.
 pub struct Begun {
-    /// The monitoring.
-    pub monitoring: Monitoring<KernelConversation>,
     /// The socket that receives its alerts.
     pub joined: Joined,
     /// Another process's monitoring was stopped for it.
@@ -143,69 +151,82 @@ pub struct Begun {
     pub is_on: bool,
 }
 
-/// Starts monitoring, or joins another process's, and announces it.
+/// Starts monitoring, or joins another process's.
 pub fn begin(
     live: &Live,
     purpose: Purpose,
+    part: MonitoredPart,
     conversation: KernelConversation,
     join: impl FnOnce() -> Result<Joined, ControlError>,
-    announce: impl FnOnce(Beginning),
-) -> Result<Begun, Failure> {
+) -> Result<(Monitoring<KernelConversation>, Begun, Beginning), BeginError> {
     let ownership = OwnershipFile::of_this_host(conversation.family());
     let control = Control::new(conversation);
-    let (monitoring, joined, took_over, is_on) = match live.role {
-        Role::Owner { when_busy, .. } => {
-            let wanted = Wanted {
-                origins: live.origins,
-                reporting: purpose.reporting(live.role),
-                when_busy,
-            };
-            let begun = Monitoring::begin(control, &ownership, wanted, join);
-            let (monitoring, joined, started) = begun.map_err(|error| refused(error, purpose))?;
-            if started.took_over {
-                say("took over the drop monitor: the earlier monitoring was stopped");
-            }
-            announce(Beginning::Started {
-                origins: started.origins,
-                without_hardware: started.without_hardware,
-            });
-            (monitoring, joined, started.took_over, true)
-        }
-        Role::Passive => {
-            let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
-            announce(Beginning::Listening(settings));
-            let is_on = monitoring.is_on() != Some(false);
-            if !is_on {
-                say("monitoring is off: no drops arrive until a program starts it");
-            }
-            (monitoring, joined, false, is_on)
-        }
+    let Role::Owner { when_busy, .. } = live.role else {
+        let (mut monitoring, joined, settings) = Monitoring::listen(control, join)?;
+        let is_on = monitoring.is_on() != Some(false);
+        let begun = Begun {
+            joined,
+            took_over: false,
+            is_on,
+        };
+        return Ok((monitoring, begun, Beginning::Listening(settings)));
     };
-    if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, joined.buffer) {
-        say(format_args!(
-            "the socket buffer has {got} bytes instead of {asked}"
-        ));
-        hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
-    }
-    joined.attached.tell();
-    Ok(Begun {
-        monitoring,
+    let reporting = purpose.reporting(live.role);
+    let wanted = match part {
+        MonitoredPart::AsAsked => Wanted {
+            origins: live.origins,
+            reporting,
+            when_busy,
+        },
+        MonitoredPart::Hardware => Wanted {
+            origins: Some(Origins::Hardware),
+            reporting,
+            when_busy: WhenBusy::Refuse,
+        },
+    };
+    let (monitoring, joined, started) = Monitoring::begin(control, &ownership, wanted, join)?;
+    let begun = Begun {
         joined,
-        took_over,
-        is_on,
-    })
+        took_over: started.took_over,
+        is_on: true,
+    };
+    let beginning = Beginning::Started(Started {
+        origins: started.origins,
+        software: SoftwareSource::NetDm,
+        without_hardware: started.without_hardware,
+    });
+    Ok((monitoring, begun, beginning))
+}
+
+impl Begun {
+    /// Reports what is different from what was asked for.
+    pub fn tell(&self, live: &Live) {
+        if self.took_over {
+            say("took over the drop monitor: the earlier monitoring was stopped");
+        }
+        if !self.is_on {
+            say("monitoring is off: no drops arrive until a program starts it");
+        }
+        if let (Some(asked), ReceiveBuffer::Clamped(got)) = (live.buffer, self.joined.buffer) {
+            say(format_args!(
+                "the socket buffer has {got} bytes instead of {asked}"
+            ));
+            hint("without CAP_NET_ADMIN its limit is the sysctl net.core.rmem_max");
+        }
+        self.joined.attached.tell();
+    }
 }
 
 /// Explains why monitoring could not begin. The kernel sends either counts or packets, the same to
 /// all listeners.
-fn refused(error: BeginError, purpose: Purpose) -> Failure {
+pub fn refused(error: BeginError, purpose: Purpose) -> Failure {
     let hint = match (&error, purpose) {
         (BeginError::Busy(AlertMode::Packet, _), Purpose::Counts) => {
             "the kernel either counts drops or sends packets, and it sends packets to another program now: \
              `dwdump --summary -p` counts those, `--force` takes over (and stops the other), \
              `dwdump -e` stops it"
         }
-        (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_)) => {
+        (BeginError::Busy(AlertMode::Summary, _), Purpose::Packets(_) | Purpose::Facts) => {
             "the kernel either counts drops or sends packets, and it counts for another program now \
              (dwdump --summary, dropwatch): `dwdump --summary -p` shows the counts, \
              `--force` takes over (and stops the other), `dwdump -e` stops it"
@@ -217,4 +238,52 @@ fn refused(error: BeginError, purpose: Purpose) -> Failure {
         _ => return error.into(),
     };
     Failure::new(error, Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Command, Subject};
+    use crate::filter::SystemNames;
+
+    #[test]
+    fn ebpf_programs_count_where_no_packet_is_needed() {
+        #[track_caller]
+        fn check(words: &str, filter: &str, wanted: Purpose, counts: bool) {
+            let words = ["dwdump", "--source", "ebpf"]
+                .into_iter()
+                .chain(words.split(' '));
+            let words = words.chain(filter.split_terminator(' ')).map(Into::into);
+            let Ok(Command::Summary(command)) = cli::parse(words) else {
+                panic!("no summary")
+            };
+            let Subject::Live(live) = &command.subject else {
+                panic!("not live")
+            };
+            let filter = Filter::parse(filter, &SystemNames).unwrap();
+            let purpose = Purpose::of_summary(&command, live, &filter);
+            assert_eq!(
+                (purpose, purpose.is_counted_by_ebpf(live)),
+                (wanted, counts)
+            );
+        }
+        let packets = Purpose::Packets(COUNTED_LEN);
+        check("--summary", "", Purpose::Counts, true);
+        check("--summary=60 -c 5", "", Purpose::Counts, true);
+        check("--by reason", "", Purpose::Facts, true);
+        check("--by interface -i eth0", "noise", Purpose::Facts, true);
+        check(
+            "--by module --json",
+            "not reason NO_SOCKET",
+            Purpose::Facts,
+            true,
+        );
+        check("--by flow", "", packets, false);
+        check("--by reason", "udp", packets, false);
+        check("--by reason -c 5", "", packets, false);
+        // Who wants packets cut wants packets, and NET_DM's own alerts have to be told apart.
+        check("--summary -t 256", "", packets, false);
+        check("--summary --all", "", Purpose::Counts, false);
+        check("--by reason --all", "", Purpose::Facts, false);
+    }
 }

@@ -1,11 +1,12 @@
 //! Captures live: writes every drop that the filter keeps into the sinks.
 
-use super::begin::{Beginning, Purpose, TRACED};
+use super::begin::Purpose;
+use super::beginning::Beginning;
 use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::kernel_filter::Attached;
 use super::left_out::{tell_left_out, tell_skipped};
-use super::live::Opening;
+use super::live::{Needs, Opening};
 use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
 use super::plural::Plural;
@@ -26,14 +27,17 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;
     let in_kernel = (command.filtering == Filtering::KernelToo).then_some(&filter);
-    let opening = Opening::new(command.live.source)?;
+    let opening = Opening::new(&command.live)?;
     let Some(prepared) = plan.prepare(opening.requests())? else {
         report("captured", Counts::default(), None, None);
         return Ok(Exit::Success);
     };
-    let announce = |beginning| announce(beginning, &plan);
-    let purpose = Purpose::Packets(0);
-    let mut session = opening.begin(&command.live, purpose, in_kernel, announce)?;
+    let announce = |beginning: &_| announce(beginning, &plan);
+    let needs = Needs {
+        purpose: Purpose::Packets(0),
+        ebpf_for: selection::word_of_ebpf(&filter),
+    };
+    let mut session = opening.begin(&command.live, needs, in_kernel, announce)?;
     if let Some(name) = &command.delivery.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
@@ -72,20 +76,17 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
 }
 
 /// Prints the opening lines.
-fn announce(beginning: Beginning, plan: &Plan) {
+fn announce(beginning: &Beginning, plan: &Plan) {
     match beginning {
-        Beginning::Started {
-            origins,
-            without_hardware,
-        } => {
-            plan.announce(&format!("capturing {origins} drops"));
-            if without_hardware {
+        Beginning::Started(started) => {
+            let what = format!("capturing {}", started.drops());
+            plan.announce(&what, &started.remark().to_string());
+            if started.without_hardware {
                 note("this kernel does not report hardware drops: capturing software drops only");
             }
         }
-        Beginning::Tracing => plan.announce(&format!("capturing {TRACED}")),
         Beginning::Listening(settings) => {
-            plan.announce("listening to another program's monitoring");
+            plan.announce("listening to another program's monitoring", "");
             if settings.mode == AlertMode::Summary {
                 say("the kernel is in summary mode: it sends counts, no packets");
                 hint(

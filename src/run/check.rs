@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::print;
 use super::begin::Purpose;
 use super::failure::{Exit, Failure};
-use super::live::{LoopEnd, Opening};
+use super::live::{LoopEnd, Needs, Opening};
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use crate::check::drops::{Mark, Sighting, TrialDrop};
 use crate::check::host::HostFacts;
@@ -24,6 +24,7 @@ use crate::cli::{Lines, Live, Role, SourceChoice};
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::record::Loss;
+use crate::sink::Detail;
 use crate::source::{Event, NotPackets};
 
 /// The longest time that a drop may take from its making to this process.
@@ -125,33 +126,13 @@ fn try_all(maker: anyhow::Result<DropMaker>, monitor: &MonitorState) -> Option<T
         SourceTrial::NotTried
     };
     let ebpf = try_one(SourceChoice::Ebpf)?;
-    let auto = together(&net_dm, &ebpf);
+    let auto = try_one(SourceChoice::Auto)?;
     Some(Trials {
         net_dm,
         ebpf,
         auto,
         no_drops,
     })
-}
-
-/// Returns what both sources see together.
-fn together(net_dm: &SourceTrial, ebpf: &SourceTrial) -> SourceTrial {
-    match (net_dm.seen(), ebpf.seen()) {
-        (Some(net_dm), Some(ebpf)) => {
-            let pairs = net_dm.iter().zip(ebpf);
-            let either = pairs.map(|(one, other)| one.clone().or(other.clone()));
-            let mut seen = Seen::default();
-            seen.iter_mut()
-                .zip(either)
-                .for_each(|(place, sighting)| *place = sighting);
-            SourceTrial::Captured {
-                start: Duration::ZERO,
-                seen,
-            }
-        }
-        (Some(_), None) => net_dm.clone(),
-        (None, _) => ebpf.clone(),
-    }
 }
 
 /// Returns the error and the hint of a failure, in a line each.
@@ -184,10 +165,16 @@ fn try_source(
         buffer: None,
         duration: None,
         not_packets: NotPackets::LeaveOut,
+        net_dm_option: None,
+        detail: Detail::Line,
+    };
+    let needs = Needs {
+        purpose: Purpose::Packets(0),
+        ebpf_for: None,
     };
     let started = Instant::now();
-    let opening = Opening::new(source)?;
-    let mut session = opening.begin(&live, Purpose::Packets(0), None, |_| {})?;
+    let opening = Opening::new(&live)?;
+    let mut session = opening.begin(&live, needs, None, |_| {})?;
     let start = started.elapsed();
     let mark = Mark::new();
     make_drops(&mark);

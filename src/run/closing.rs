@@ -6,6 +6,7 @@ use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::pipeline::report_loss;
 use super::plural::Plural;
+use crate::ebpf::counter::MAX_KEYS;
 use crate::record::Loss;
 use crate::sink::Detail;
 use crate::sink::summary::{AtMostMore, OtherLocations, RowLocation};
@@ -85,7 +86,23 @@ impl Closing<'_> {
             ));
             hint("--by location counts packet by packet, and has no such limit");
         }
-        let others = counts.others().total;
+        let unnamed = counts.unnamed();
+        if unnamed > 0 {
+            say(format_args!(
+                "{} {}: the kernel had no room for more than {MAX_KEYS} combinations of place, reason and interface",
+                Plural(unnamed, "drop"),
+                OtherLocations(counts.grouping()),
+            ));
+            hint("they may belong to the groups above; -t 256 counts packet by packet");
+        }
+        if event_filter.undecided > 0 {
+            say(format_args!(
+                "{} neither counted nor rejected: the kernel had no room for more than {MAX_KEYS} combinations of place, reason and interface",
+                Plural(event_filter.undecided, "drop"),
+            ));
+            hint("-t 256 counts packet by packet");
+        }
+        let others = counts.others().total.saturating_sub(unnamed);
         if others > 0 {
             say(format_args!(
                 "{} {}: only the {MAX_GROUPS} {} with the most drops are counted one by one",

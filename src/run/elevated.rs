@@ -104,6 +104,7 @@ mod tests {
         check_refusal("dwdump -b 212993", Some("-b beyond net.core.rmem_max"));
         check_refusal("dwdump -b 212992 -w x", None);
         check_refusal("dwdump -q", None);
+        check_refusal("dwdump --check", None);
         check_refusal("dwdump -r x", None);
         check_refusal("dwdump --summary", None);
     }

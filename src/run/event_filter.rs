@@ -3,7 +3,7 @@
 use super::selection::Selected;
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
-use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Timestamp};
+use crate::record::{Basis, Cause, DropRecord, Link, LinkType, Origin, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
 
@@ -13,10 +13,12 @@ pub struct EventFilter {
     pub selected: Selected,
     /// Drops that were not selected.
     pub rejected: u64,
-    /// Summary alerts, and packets that were selected.
+    /// Summary alerts, readings of an eBPF program's counts, and packets that were selected.
     pub alerts: u64,
     /// Summary alerts that could not name every location.
     pub full_alerts: u64,
+    /// Drops whose facts are unknown to a filter that depends on them.
+    pub undecided: u64,
 }
 
 impl EventFilter {
@@ -27,6 +29,7 @@ impl EventFilter {
             rejected: 0,
             alerts: 0,
             full_alerts: 0,
+            undecided: 0,
         }
     }
 
@@ -51,6 +54,22 @@ impl EventFilter {
                     return Some(Counted::Kernel { cause, count });
                 }
                 self.rejected = self.rejected.saturating_add(count);
+            }
+            Event::Drops { record, count } => {
+                if self.selected.keeps(record) {
+                    return Some(Counted::Drops { record, count });
+                }
+                self.rejected = self.rejected.saturating_add(count);
+            }
+            Event::Unnamed { count, .. } => {
+                let Selected { filter, origins } = &self.selected;
+                // eBPF programs see software drops alone.
+                if filter.keeps_all()
+                    && origins.is_none_or(|wanted| wanted.contains(Origin::Software))
+                {
+                    return Some(Counted::Unnamed { count });
+                }
+                self.undecided = self.undecided.saturating_add(count);
             }
             Event::EndOfCounts { is_full } => {
                 self.alerts += 1;

@@ -1,5 +1,6 @@
 //! The ways in which a run ends: its exit status, and an error with a hint.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -61,8 +62,17 @@ impl Failure {
 
     /// Returns whether the kernel refused because of what this process may not do.
     pub(crate) fn lacks_privileges(&self) -> bool {
-        let error = self.error.downcast_ref::<ControlError>();
+        if let Some(error) = self.error.downcast_ref::<TracerError>() {
+            return error.lacks_privileges();
+        }
+        let of_both = self.error.downcast_ref::<NoSource>();
+        let error = match of_both.map(|error| &error.net_dm) {
+            Some(BeginError::Control(error)) => Some(error),
+            Some(BeginError::Busy(..)) => None,
+            None => self.error.downcast_ref::<ControlError>(),
+        };
         error.is_some_and(|error| matches!(error.refusal.errno, libc::EPERM | libc::EACCES))
+            || of_both.is_some_and(|error| error.ebpf.lacks_privileges())
     }
 
     /// Joins an error and a hint, for a command line that is not valid.
@@ -74,16 +84,35 @@ impl Failure {
     }
 }
 
+/// Neither source of drops can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; {}", chain(.net_dm), chain(.ebpf))]
+pub struct NoSource {
+    /// The cause for which the drop monitor cannot be used.
+    pub net_dm: BeginError,
+    /// The cause for which eBPF cannot.
+    pub ebpf: TracerError,
+}
+
+/// Returns an error and its causes, joined with `: `.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        text.push_str(if text.is_empty() { "" } else { ": " });
+        match error.downcast_ref::<io::Error>() {
+            Some(error) => text.push_str(&describe(error)),
+            None => text.push_str(&error.to_string()),
+        }
+        next = error.source();
+    }
+    text
+}
+
 /// The causes joined with `: `, then a line with the hint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, cause) in self.error.chain().enumerate() {
-            f.write_str(if position == 0 { "" } else { ": " })?;
-            match cause.downcast_ref::<io::Error>() {
-                Some(error) => f.write_str(&describe(error))?,
-                None => write!(f, "{cause}")?,
-            }
-        }
+        f.write_str(&chain(&*self.error))?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
@@ -130,10 +159,29 @@ impl From<BeginError> for Failure {
 
 impl From<TracerError> for Failure {
     fn from(error: TracerError) -> Self {
-        let is_root = nix::unistd::geteuid().is_root();
-        let hint = error.hint().map(|hint| with_privileges(hint, is_root));
+        let hint = hint_of_tracer(&error);
         Self::new(error, hint)
     }
+}
+
+impl From<NoSource> for Failure {
+    fn from(error: NoSource) -> Self {
+        let net_dm = match &error.net_dm {
+            BeginError::Control(error) => hint_of(error),
+            BeginError::Busy(..) => error.net_dm.hint().map(ToOwned::to_owned),
+        };
+        let hints: Vec<_> = net_dm
+            .into_iter()
+            .chain(hint_of_tracer(&error.ebpf))
+            .collect();
+        let hints = (!hints.is_empty()).then(|| hints.join("\nhint: "));
+        Self::new(error, hints)
+    }
+}
+
+fn hint_of_tracer(error: &TracerError) -> Option<String> {
+    let is_root = nix::unistd::geteuid().is_root();
+    error.hint().map(|hint| with_privileges(hint, is_root))
 }
 
 /// Returns the error's own hint, unless the machine shows another cause.

@@ -1,7 +1,10 @@
 //! A live run: the monitoring from its start to its end, and the event loop, which is the same for
 //! every receiver.
 
+mod choice;
 mod opening;
+
+pub use choice::Needs;
 
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -10,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::begin::Purpose;
 use super::diagnostics::{self, hint, say};
 use super::failure::{Exit, Failure, hint_of};
 use super::kernel_filter::Attached;
@@ -19,7 +23,8 @@ use super::probe::Probe;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
 use super::wait::wait;
-use crate::cli::Role;
+use crate::cli::{Live, Role};
+use crate::ebpf::program::DropSelection;
 use crate::net_dm::control::{ControlError, Settings};
 use crate::net_dm::interference::Interference;
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
@@ -27,6 +32,7 @@ use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
 use crate::source::sources::Sources;
 use crate::source::{Event, LeftOut, Taken};
+use opening::EbpfSettings;
 
 /// The pause between two attempts to receive what was dropped before the end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -84,11 +90,16 @@ pub struct Session {
     sources: Sources,
     monitoring: SharedMonitoring,
     requests: Requests,
-    role: Role,
+    live: Live,
     took_over: bool,
     /// Monitoring was known to be on at the beginning. Without privileges this is unknown.
     was_on: bool,
-    /// The part of the filter that the kernel runs; `None` where eBPF programs capture.
+    /// The software drops that eBPF programs capture.
+    traced: Traced,
+    /// The drop monitor skips nothing while it counts. When it is switched to packets, eBPF programs are
+    /// attached beside it, with these settings.
+    ebpf_for_packets: Option<EbpfSettings>,
+    /// The part of the filter that the kernel runs; `None` without the drop monitor.
     pub attached: Option<Attached>,
     deadline: Option<Instant>,
     /// The longest time for which alerts may gather after all have been received. Without this
@@ -103,6 +114,17 @@ pub struct Session {
     _last: EndOnDrop,
 }
 
+/// The software drops that eBPF programs capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traced {
+    /// None.
+    Nothing,
+    /// Those that the drop monitor skips.
+    Skipped,
+    /// All: the drop monitor reports hardware drops at most.
+    Everything,
+}
+
 /// The result of a run.
 pub struct RunEnd {
     /// The exit status, unless it failed.
@@ -115,20 +137,20 @@ pub struct RunEnd {
 pub struct Opening {
     monitoring: SharedMonitoring,
     requests: Requests,
-    conversation: Option<KernelConversation>,
+    conversation: Result<KernelConversation, ControlError>,
     last: EndOnDrop,
 }
 
 impl Session {
-    /// Returns whether drops come from eBPF programs.
+    /// Returns whether eBPF programs capture software drops, so that none is missing.
     pub fn is_tracing(&self) -> bool {
-        self.attached.is_none()
+        self.traced != Traced::Nothing
     }
 
     /// Runs the event loop. It receives alerts as long as there are any; then it flushes, lets
     /// alerts gather, and waits.
     pub fn run(&mut self, receiver: &mut impl Receiver) -> LoopEnd {
-        let mut probe = Probe::new(self.role == Role::Passive, self.was_on);
+        let mut probe = Probe::new(self.live.role == Role::Passive, self.was_on);
         let mut loss_watch = LossWatch::default();
         let mut has_rested = true;
         let mut rounds = 0_u32;
@@ -137,6 +159,9 @@ impl Session {
                 return self.settle(LoopEnd::Signal, receiver);
             }
             if self.requests.counts() {
+                if let ControlFlow::Break(end) = self.take_counts(receiver) {
+                    return end;
+                }
                 let loss = self.loss();
                 receiver.report(loss);
             }
@@ -193,11 +218,12 @@ impl Session {
         receiver: &mut impl Receiver,
     ) -> ControlFlow<LoopEnd> {
         if probe.is_due(now) {
-            if self.is_tracing() {
-                probe.skip();
-            } else if let Some(Some(_)) = self.monitoring.with(|monitoring| probe.check(monitoring))
-            {
-                return ControlFlow::Break(LoopEnd::Disturbed);
+            match self.monitoring.with(|monitoring| probe.check(monitoring)) {
+                // Software drops come all the same.
+                Some(Some(_)) if self.traced == Traced::Everything => {}
+                Some(Some(_)) => return ControlFlow::Break(LoopEnd::Disturbed),
+                Some(None) => {}
+                None => probe.skip(),
             }
             if diagnostics::is_redirected() {
                 loss_watch.tell(self.loss());
@@ -207,10 +233,10 @@ impl Session {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return ControlFlow::Break(self.settle(LoopEnd::Duration, receiver));
         }
-        if due.is_some_and(|due| now >= due)
-            && let ControlFlow::Break(stop) = receiver.attend(Attention::Due, self)
-        {
-            return ControlFlow::Break(LoopEnd::Stop(stop));
+        if due.is_some_and(|due| now >= due) {
+            self.take_counts(receiver)?;
+            let attended = receiver.attend(Attention::Due, self);
+            return attended.map_break(LoopEnd::Stop);
         }
         ControlFlow::Continue(())
     }
@@ -220,7 +246,7 @@ impl Session {
     fn settle(&mut self, end: LoopEnd, receiver: &mut impl Receiver) -> LoopEnd {
         let now = Timestamp::now();
         let mut last = Instant::now();
-        while self.role != Role::Passive && last.elapsed() < SETTLED {
+        while self.live.role != Role::Passive && last.elapsed() < SETTLED {
             let taken = self.take_noting(receiver, |event| {
                 if matches!(event, Event::Drop(record) if record.time.is_some_and(|time| time < now)) {
                     last = Instant::now();
@@ -234,6 +260,18 @@ impl Session {
             }
         }
         end
+    }
+
+    /// Receives what eBPF programs have counted until now, if they count.
+    fn take_counts(&mut self, receiver: &mut impl Receiver) -> ControlFlow<LoopEnd> {
+        if !self.sources.count_now() {
+            return ControlFlow::Continue(());
+        }
+        match self.take(receiver) {
+            Ok(Taken::Some | Taken::Nothing) => ControlFlow::Continue(()),
+            Ok(Taken::Break(stop)) => ControlFlow::Break(LoopEnd::Stop(stop)),
+            Err(failure) => ControlFlow::Break(LoopEnd::Failed(failure)),
+        }
     }
 
     fn take(&mut self, receiver: &mut impl Receiver) -> Result<Taken<Stop>, Failure> {
@@ -409,10 +447,19 @@ impl DropMonitor for Session {
         self.monitoring.with(Monitoring::settings)?.ok()
     }
 
-    fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError> {
+    fn switch(&mut self, purpose: Purpose) -> anyhow::Result<()> {
+        let wanted = opening::tracer_settings(&self.live, purpose, DropSelection::All);
+        self.sources.capture(wanted)?;
+        let reporting = purpose.reporting(self.live.role);
         let switched = self
             .monitoring
             .with(|monitoring| monitoring.switch(reporting));
-        switched.unwrap_or(Ok(()))
+        if let Some(result) = switched {
+            result?;
+        }
+        if let Reporting::Packets { .. } = reporting {
+            self.add_ebpf();
+        }
+        Ok(())
     }
 }

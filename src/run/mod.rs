@@ -3,6 +3,7 @@
 
 mod answer;
 mod begin;
+mod beginning;
 mod capacity;
 mod capture;
 mod check;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::begin::Purpose;
 use super::diagnostics::say;
 use super::failure::{Exit, Failure};
 use super::left_out::{tell_count, tell_not_packets, tell_skipped};
@@ -20,8 +21,7 @@ use super::signals::Requests;
 use super::standard_streams::{shown, standard_input};
 use super::wait::{Ready, wait};
 use crate::cli::{CaptureFile, Target};
-use crate::net_dm::control::{ControlError, Settings};
-use crate::net_dm::monitoring::Reporting;
+use crate::net_dm::control::Settings;
 use crate::record::Loss;
 use crate::source::NotPackets;
 use crate::source::savefile::{Damage, Findings, Foreign, OpenError, Progress, Reader};
@@ -302,7 +302,7 @@ impl DropMonitor for NoDropMonitor {
         None
     }
 
-    fn switch(&mut self, _: Reporting) -> Result<(), ControlError> {
+    fn switch(&mut self, _: Purpose) -> anyhow::Result<()> {
         Ok(())
     }
 }

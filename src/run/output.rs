@@ -149,37 +149,38 @@ impl Plan {
         }
     }
 
-    /// Prints the opening line, with the destination and the format.
-    pub fn announce(&self, what: &str) {
-        let Self::Packets { path, layout, .. } = self else {
-            let form = match self {
-                Self::Lines(LineKind::Json) => "JSON",
-                _ => "text",
-            };
-            note(format_args!("{what}, as {form}"));
-            return;
+    /// Prints the opening line, with the destination and the format, and a remark behind them.
+    pub fn announce(&self, what: &str, remark: &str) {
+        note(format_args!("{what}, {}{remark}", self.destination()));
+        if let Self::Packets {
+            layout: Layout::Netlink(Choice::Name),
+            ..
+        } = self
+        {
+            hint("for packets with comments choose a name ending in .pcapng, or --format pcapng");
+        }
+    }
+
+    /// Returns the words for where drops go: `to drops.pcapng (pcapng)`.
+    fn destination(&self) -> String {
+        let (path, layout) = match self {
+            Self::Lines(LineKind::Json) => return "as JSON".into(),
+            Self::Lines(_) => return "as text".into(),
+            Self::Packets { path, layout, .. } => (path, layout),
         };
         let place = path
             .as_deref()
             .map_or_else(|| "standard output".into(), shown);
-        match layout {
-            Layout::Pcapng(Linking::Auto, _) => note(format_args!("{what}, to {place} (pcapng)")),
-            Layout::Pcapng(Linking::One(link), _) => note(format_args!(
-                "{what}, to {place} (pcapng, link type {link})"
-            )),
-            Layout::Pcap(link) => note(format_args!("{what}, to {place} (pcap, link type {link})")),
-            Layout::Netlink(Choice::Option) => note(format_args!(
-                "{what}, to {place} (netlink, the C tool's format)"
-            )),
+        let format = match layout {
+            Layout::Pcapng(Linking::Auto, _) => "pcapng".into(),
+            Layout::Pcapng(Linking::One(link), _) => format!("pcapng, link type {link}"),
+            Layout::Pcap(link) => format!("pcap, link type {link}"),
+            Layout::Netlink(Choice::Option) => "netlink, the C tool's format".into(),
             Layout::Netlink(Choice::Name) => {
-                note(format_args!(
-                    "{what}, to {place} (netlink, the C tool's format, because of its name)"
-                ));
-                hint(
-                    "for packets with comments choose a name ending in .pcapng, or --format pcapng",
-                );
+                "netlink, the C tool's format, because of its name".into()
             }
-        }
+        };
+        format!("to {place} ({format})")
     }
 
     /// Opens the outputs. Nothing is written yet, and no file is emptied. Returns `None` if a

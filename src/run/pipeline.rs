@@ -171,7 +171,10 @@ impl Receiver for Pipeline {
         match event {
             Event::Drop(record) => self.take_record(record),
             // The sources of a capture send no counts.
-            Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
+            Event::Count { .. }
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
         }
     }
 
@@ -244,6 +247,7 @@ pub fn report(kept: &str, counts: Counts, loss: Option<Loss>, link: Option<LinkT
             queue: 0,
             socket: 0,
             perf: 0,
+            interrupts: 0,
         }) => Severity::Note,
         Some(_) => Severity::Warning,
     };
@@ -304,12 +308,14 @@ fn loss_lines(loss: Loss) -> impl Iterator<Item = String> {
         queue,
         socket,
         perf,
+        interrupts,
     } = loss;
     let places = [
         (queue, "the kernel's queue", true),
         (socket, "the socket buffer", true),
         // Only eBPF has them.
         (perf, "the perf buffers", perf > 0),
+        (interrupts, "interrupts", interrupts > 0),
     ];
     let shown = places.into_iter().filter(|(.., is_shown)| *is_shown);
     shown.map(|(lost, place, _)| format!("{} lost in {place}", Plural(lost, "packet")))
@@ -320,6 +326,7 @@ fn loss_hints(loss: Option<Loss>) -> impl Iterator<Item = String> {
         queue,
         socket,
         perf,
+        interrupts: _,
     } = loss.unwrap_or_default();
     let hints = [
         (queue, "hint: -l N makes the kernel's queue longer"),

@@ -40,7 +40,7 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
         if let Some(finder) = &finder {
             learn_places(&command.file.target, finder);
         }
-        plan.announce(&format!("reading {name}"));
+        plan.announce(&format!("reading {name}"), "");
         let output = prepared.open(&findings.host, family, finder.as_ref().map(Finder::shared))?;
         let (origins, trunc_len) = (command.file.origins, command.trunc_len);
         let pipeline = Pipeline::new(&command.delivery, filter, origins, trunc_len, output);

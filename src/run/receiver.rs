@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use nix::poll::PollFd;
 
+use super::begin::Purpose;
 use super::failure::Failure;
-use crate::net_dm::control::{ControlError, Settings};
-use crate::net_dm::monitoring::Reporting;
+use crate::net_dm::control::Settings;
 use crate::record::Loss;
 use crate::source::Event;
 
@@ -68,5 +68,5 @@ pub trait DropMonitor {
 
     /// Changes what the kernel sends; see
     /// [`Monitoring::switch`](crate::net_dm::monitoring::Monitoring::switch).
-    fn switch(&mut self, reporting: Reporting) -> Result<(), ControlError>;
+    fn switch(&mut self, purpose: Purpose) -> anyhow::Result<()>;
 }

@@ -102,6 +102,11 @@ fn without_comments(text: &str) -> String {
     text.chars().map(&mut plain).collect()
 }
 
+/// Returns the first word of a filter that only eBPF programs tell anything about.
+pub fn word_of_ebpf(filter: &Filter) -> Option<&'static str> {
+    filter.fact_of_ebpf().map(|fact| fact.about().key)
+}
+
 /// Warns of reasons that the kernel does not list. Kernels have different reasons, so an unknown
 /// one is not an error, but a typo is more likely.
 pub fn warn_of_unknown_reasons(filter: &Filter) {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::begin::{Beginning, Purpose, TRACED};
+use super::begin::Purpose;
+use super::beginning::Beginning;
 use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
-use super::live::Opening;
+use super::live::{Needs, Opening};
 use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
@@ -37,8 +38,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub fn summary(command: &Summary) -> Result<Exit, Failure> {
     if shows_table(command) {
         return match &command.subject {
-            Subject::Live(live) => table::show_live(command, live, |beginning| {
-                announce(beginning, command);
+            Subject::Live(live) => table::show_live(command, live, |beginning, purpose| {
+                announce(beginning, command, purpose.is_counted_by_ebpf(live));
             }),
             Subject::File(file) => table::show_file(command, file),
         };
@@ -65,11 +66,14 @@ fn shows_table(command: &Summary) -> bool {
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
-    let purpose = Purpose::from(command.counting);
-    let opening = Opening::new(live.source)?;
+    let needs = Needs {
+        purpose: Purpose::of_summary(command, live, &filter),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
+    };
+    let opening = Opening::new(live)?;
     let mut counter = Counter::new(command, live.origins, filter)?;
-    let mut session = opening.begin(live, purpose, None, |beginning| {
-        announce(beginning, command);
+    let mut session = opening.begin(live, needs, None, |beginning| {
+        announce(beginning, command, needs.purpose.is_counted_by_ebpf(live));
     })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
@@ -93,29 +97,26 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-fn announce(beginning: Beginning, command: &Summary) {
+fn announce(beginning: &Beginning, command: &Summary, ebpf_counts: bool) {
     let by = command.grouping;
     match (beginning, command.counting) {
-        (
-            Beginning::Started {
-                origins,
-                without_hardware,
-            },
-            counting,
-        ) => {
-            match counting {
-                Counting::Kernel => say(format_args!(
-                    "counting {origins} drops by {by}, in the kernel"
-                )),
-                Counting::Packets => say(format_args!(
-                    "counting {origins} drops by {by}, packet by packet"
-                )),
-            }
-            if without_hardware {
+        (Beginning::Started(started), counting) => {
+            let (drops, remark) = (started.drops(), started.remark());
+            let is_in_kernel = match counting {
+                _ if started.is_by_ebpf() => ebpf_counts,
+                Counting::Kernel => true,
+                Counting::Packets => false,
+            };
+            let place = if is_in_kernel {
+                "in the kernel"
+            } else {
+                "packet by packet"
+            };
+            say(format_args!("counting {drops} by {by}, {place}{remark}"));
+            if started.without_hardware {
                 say("this kernel does not report hardware drops: counting software drops only");
             }
         }
-        (Beginning::Tracing, _) => say(format_args!("counting {TRACED}, by {by}")),
         (Beginning::Listening(settings), counting) => {
             let is_summary = settings.mode == AlertMode::Summary;
             let what = if is_summary { "counts" } else { "packets" };
@@ -298,7 +299,8 @@ impl Receiver for Counter {
         match event {
             Event::Drop(record) => self.advance(record.time)?,
             Event::Count { time, .. } => self.advance(time)?,
-            Event::EndOfCounts { .. } => {}
+            // Live, where the clock ends the intervals.
+            Event::Drops { .. } | Event::Unnamed { .. } | Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
             self.counts.count(&counted);

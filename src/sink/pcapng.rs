@@ -330,12 +330,16 @@ impl<W: Write> PcapngSink<W> {
         self.last = period.map_or(self.last, |(_, end)| end);
         let mut options = Vec::new();
         if let Some(loss) = ending.loss {
-            let perf = Some(("the perf buffers", loss.perf)).filter(|(_, lost)| *lost > 0);
+            let of_ebpf = [
+                ("the perf buffers", loss.perf),
+                ("interrupts", loss.interrupts),
+            ];
+            let of_ebpf = of_ebpf.into_iter().filter(|(_, lost)| *lost > 0);
             let places = [
                 ("the kernel's queue", loss.queue),
                 ("the socket buffer", loss.socket),
             ];
-            for (what, lost) in places.into_iter().chain(perf) {
+            for (what, lost) in places.into_iter().chain(of_ebpf) {
                 options.push(Common(CommonOption::Comment(
                     format!("lost in {what}: {lost}").into(),
                 )));

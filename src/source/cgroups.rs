@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
-use super::namespaces::is_time;
+use super::pause::SearchPause;
 use crate::record::Name;
 
 /// The most cgroups that are looked at.
@@ -22,8 +21,7 @@ pub struct CgroupTable {
     /// The folder at which the hierarchy is mounted.
     root: Option<PathBuf>,
     known: HashMap<u64, KnownCgroup, RandomState>,
-    /// The time from which they may be searched again.
-    next_search: Option<Instant>,
+    pause: SearchPause,
 }
 
 /// A cgroup.
@@ -48,13 +46,13 @@ impl CgroupTable {
         Self {
             root: mount(&mounts),
             known: HashMap::default(),
-            next_search: None,
+            pause: SearchPause::default(),
         }
     }
 
     /// Returns the names of the cgroup with this number, which is its directory's inode.
     pub fn names(&mut self, number: u64) -> CgroupNames<'_> {
-        if !self.known.contains_key(&number) && is_time(&mut self.next_search) {
+        if !self.known.contains_key(&number) && self.pause.is_over() {
             self.search();
         }
         let Some(found) = self.known.get(&number) else {
@@ -107,19 +105,30 @@ fn mount(mounts: &str) -> Option<PathBuf> {
     })
 }
 
+/// Returns the container that a process runs in, by the lines of its `/proc/PID/cgroup` (cgroups(7)).
+pub(super) fn container_of(process: &str) -> Option<Vec<u8>> {
+    let mut lines = process.lines();
+    // NUMBER:CONTROLLERS:PATH
+    lines.find_map(|line| container_in(line.splitn(3, ':').nth(2)?.as_bytes()))
+}
+
+fn container_in(path: &[u8]) -> Option<Vec<u8>> {
+    let mut before = &b""[..];
+    path.split(|&byte| byte == b'/').find_map(|part| {
+        let found = container(before, part);
+        before = part;
+        found
+    })
+}
+
 /// Returns the container of a cgroup's path (`docker-3f2a0123abcd`), else the innermost systemd unit
 /// (`ssh.service`); empty where it belongs to neither.
 fn unit(path: &[u8]) -> Vec<u8> {
-    let parts = || path.split(|&byte| byte == b'/');
-    let mut before = &b""[..];
-    for part in parts() {
-        if let Some(container) = container(before, part) {
-            return container;
-        }
-        before = part;
-    }
     let is_unit = |part: &&[u8]| part.ends_with(b".service") || part.ends_with(b".scope");
-    parts().rfind(is_unit).unwrap_or_default().to_vec()
+    container_in(path).unwrap_or_else(|| {
+        let mut parts = path.split(|&byte| byte == b'/');
+        parts.rfind(is_unit).unwrap_or_default().to_vec()
+    })
 }
 
 /// Returns the container that a part of a path names, with its number cut short.
@@ -176,6 +185,19 @@ mod tests {
         check(&format!("/system.slice/{other}"), &other);
         let other = format!("docker-x{}.scope", &number[1..]);
         check(&format!("/system.slice/{other}"), &other);
+    }
+
+    #[test]
+    fn the_container_of_a_process_is_found_in_any_hierarchy() {
+        let number = "3f2a0123abcd".to_owned() + &"0".repeat(52);
+        let version_1 = format!("12:pids:/docker/{number}\n0::/system.slice/a.service\n");
+        let found = container_of(&version_1).unwrap();
+        assert_eq!(found, b"docker-3f2a0123abcd");
+        let version_2 = format!("0::/../cri-containerd-{number}.scope\n");
+        let found = container_of(&version_2).unwrap();
+        assert_eq!(found, b"cri-containerd-3f2a0123abcd");
+        assert_eq!(container_of("0::/system.slice/ssh.service\n"), None);
+        assert_eq!(container_of("nothing"), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The eBPF programs' reports as a source: completes them with the names of reasons, the symbols of the
 //! running kernel and the names of this machine's interfaces, and decides which link types are certain.
 
+mod counting;
+
+pub use counting::EbpfCounts;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,7 +21,7 @@ use super::devices::{DeviceTable, LOOPBACK};
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
-use crate::ebpf::tracer::{Tracer, TracerError, TracerSettings, Until};
+use crate::ebpf::tracer::{BATCH, SETTLED_NANOS, Tracer, TracerError, TracerSettings, Until};
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::ByteOrder;
 use crate::packet::{self, ArpHardware};
@@ -35,6 +39,10 @@ pub struct Ebpf {
     tracer: Tracer,
     timer: TimerFd,
     completer: Completer,
+    /// Earlier drops are left out, by the monotonic clock in nanoseconds.
+    beginning: u64,
+    /// The time up to which all reports have been taken.
+    settled: Option<Timestamp>,
     /// The programs are detached.
     is_ended: bool,
 }
@@ -65,17 +73,22 @@ impl Ebpf {
         Ok(Self {
             tracer,
             timer,
-            completer: Completer {
-                reasons,
-                symbols,
-                devices: DeviceTable::default(),
-                contexts: ContextTable::new(),
-                family,
-                not_packets,
-                left_out: LeftOut::default(),
-            },
+            completer: Completer::new(reasons, symbols, family, not_packets),
+            beginning: 0,
+            settled: None,
             is_ended: false,
         })
+    }
+
+    /// Ends the capture: what waits can still be taken.
+    fn stop(&mut self) {
+        self.tracer.detach();
+        self.is_ended = true;
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.tracer.cpu_buffer_bytes()
     }
 
     /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
@@ -101,7 +114,7 @@ impl Source for Ebpf {
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
         // The timer becomes readable again only after it is read. That it has not expired yet is no error.
         let _ = self.timer.wait();
-        let now = nanos(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let now = monotonic_time()?;
         let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
         // Measured anew each time, for somebody may set the clock.
         let offset = realtime.wrapping_sub(now);
@@ -111,11 +124,21 @@ impl Source for Ebpf {
             Until::Time(now)
         };
         let completer = &mut self.completer;
+        let beginning = self.beginning;
         let taken = self.tracer.take(until, |report| {
+            if report.time < beginning {
+                return ControlFlow::Continue(());
+            }
             let time = Timestamp(report.time.wrapping_add(offset));
             completer.hand_on(&report, time, receive)
         });
         completer.left_out.damaged_messages = self.tracer.damaged();
+        self.settled = match taken {
+            ControlFlow::Continue(0..BATCH) => Some(Timestamp(
+                now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),
+            )),
+            _ => None,
+        };
         Ok(match taken {
             ControlFlow::Break(()) => Taken::Break(()),
             ControlFlow::Continue(0) => Taken::Nothing,
@@ -123,9 +146,12 @@ impl Source for Ebpf {
         })
     }
 
+    fn settled(&self) -> Option<Timestamp> {
+        self.settled
+    }
+
     fn end(&mut self) -> io::Result<()> {
-        self.tracer.detach();
-        self.is_ended = true;
+        self.stop();
         Ok(())
     }
 
@@ -150,12 +176,34 @@ impl Source for Ebpf {
     }
 }
 
+/// Returns the time of the reports' clock, in nanoseconds.
+fn monotonic_time() -> io::Result<u64> {
+    Ok(nanos(clock_gettime(ClockId::CLOCK_MONOTONIC)?))
+}
+
 fn nanos(time: TimeSpec) -> u64 {
     let time = Duration::from(time);
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Completer {
+    fn new(
+        reasons: Reasons,
+        symbols: Symbols,
+        family: Option<u16>,
+        not_packets: NotPackets,
+    ) -> Self {
+        Self {
+            reasons,
+            symbols,
+            devices: DeviceTable::default(),
+            contexts: ContextTable::new(),
+            family,
+            not_packets,
+            left_out: LeftOut::default(),
+        }
+    }
+
     fn hand_on(
         &mut self,
         report: &Report<'_>,
@@ -169,6 +217,16 @@ impl Completer {
         {
             return ControlFlow::Continue(());
         }
+        receive(Event::Drop(&self.complete(report, content, time)))
+    }
+
+    /// Makes the record of a report.
+    fn complete<'r>(
+        &'r mut self,
+        report: &Report<'r>,
+        content: Content,
+        time: Timestamp,
+    ) -> DropRecord<'r> {
         let location = self.symbols.complete(Location {
             pc: Some(report.pc),
             ..Location::default()
@@ -192,7 +250,7 @@ impl Completer {
             Content::Data => Link::known(LinkType::NO_PACKET),
         };
         let captured = u32::try_from(report.data.len()).unwrap_or(u32::MAX);
-        let record = DropRecord {
+        DropRecord {
             time: Some(time),
             cause: Cause::Software {
                 location,
@@ -203,8 +261,7 @@ impl Completer {
             protocol: Some(EtherType(report.protocol)),
             original_len: report.original_len.max(captured),
             ..DropRecord::new(link, report.data)
-        };
-        receive(Event::Drop(&record))
+        }
     }
 }
 

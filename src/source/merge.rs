@@ -46,18 +46,23 @@ enum Waiting {
         record: OwnedRecord,
         count: u64,
     },
+    Drops {
+        record: OwnedRecord,
+        count: u64,
+    },
+    Unnamed {
+        time: Timestamp,
+        count: u64,
+    },
     EndOfCounts {
         is_full: bool,
     },
 }
 
 impl Merger {
-    /// Starts with nothing waiting.
-    pub fn new(sources: usize) -> Self {
-        Self {
-            latest: vec![Timestamp::default(); sources],
-            ..Self::default()
-        }
+    /// Expects events of one more source.
+    pub fn add_source(&mut self) {
+        self.latest.push(Timestamp::default());
     }
 
     /// Adds an event that arrived from a source at `now`. Passes on the earliest events while too
@@ -82,6 +87,20 @@ impl Merger {
             self.hand_on_first(receive)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Returns whether an event comes before all others: those that wait, and those of the other sources,
+    /// which have none any more up to the time `settled`. The counts of eBPF programs are of the time that has
+    /// just passed, and wait for nothing.
+    pub fn is_next(&self, event: &Event<'_, '_>, settled: Option<Timestamp>) -> bool {
+        if matches!(event, Event::Drops { .. } | Event::Unnamed { .. }) {
+            return true;
+        }
+        let (Some(time), Some(settled)) = (event.time(), settled) else {
+            return false;
+        };
+        let first = self.waiting.first_key_value();
+        time <= settled && first.is_none_or(|((first, _), _)| time < *first)
     }
 
     /// Passes on the events that have waited long enough.
@@ -133,6 +152,11 @@ impl Merger {
                 let DropRecord { cause, time, .. } = record.record();
                 receive(Event::Count { cause, count, time })
             }
+            Waiting::Drops { record, count } => receive(Event::Drops {
+                record: &record.record(),
+                count,
+            }),
+            Waiting::Unnamed { time, count } => receive(Event::Unnamed { count, time }),
             Waiting::EndOfCounts { is_full } => receive(Event::EndOfCounts { is_full }),
         }
     }
@@ -153,6 +177,11 @@ impl Waiting {
                     count,
                 }
             }
+            Event::Drops { record, count } => Self::Drops {
+                record: OwnedRecord::new(record),
+                count,
+            },
+            Event::Unnamed { count, time } => Self::Unnamed { time, count },
             Event::EndOfCounts { is_full } => Self::EndOfCounts { is_full },
         }
     }
@@ -160,8 +189,10 @@ impl Waiting {
     /// Returns the bytes of memory that the event uses.
     fn size(&self) -> usize {
         let bytes = match self {
-            Self::Drop(record) | Self::Count { record, .. } => record.byte_count(),
-            Self::EndOfCounts { .. } => 0,
+            Self::Drop(record) | Self::Count { record, .. } | Self::Drops { record, .. } => {
+                record.byte_count()
+            }
+            Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
         };
         size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
     }
@@ -183,6 +214,12 @@ mod tests {
         Simulated::Drop(Some(at(time)), byte)
     }
 
+    fn merger(sources: usize) -> Merger {
+        let mut merger = Merger::default();
+        (0..sources).for_each(|_| merger.add_source());
+        merger
+    }
+
     /// A merger with the events that have left it.
     struct Merging {
         merger: Merger,
@@ -192,7 +229,7 @@ mod tests {
     impl Merging {
         fn new(sources: usize) -> Self {
             Self {
-                merger: Merger::new(sources),
+                merger: merger(sources),
                 left: Vec::new(),
             }
         }
@@ -296,7 +333,7 @@ mod tests {
     fn the_earliest_leave_early_where_too_much_waits() {
         const LEN: usize = MAX_BYTES / 4;
         let data = vec![0; LEN];
-        let mut merger = Merger::new(2);
+        let mut merger = merger(2);
         let mut left = Vec::new();
         let mut receive = |event: Event<'_, '_>| {
             left.push(event.time());

@@ -11,9 +11,11 @@ mod cgroups;
 mod context;
 mod devices;
 pub(crate) mod ebpf;
+pub(crate) mod hardware;
 mod merge;
 mod namespaces;
 pub(crate) mod net_dm;
+mod pause;
 pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -23,6 +25,7 @@ use std::io;
 use std::ops::{AddAssign, ControlFlow};
 use std::os::fd::BorrowedFd;
 
+use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::net_dm::content::Content;
 use crate::record::{Cause, DropRecord, Loss, Timestamp};
 
@@ -52,7 +55,21 @@ pub enum Event<'r, 'a> {
         /// The time of the report; `None` where a file says no time.
         time: Option<Timestamp>,
     },
-    /// The end of the counts of one summary alert.
+    /// Drops with equal facts, which an eBPF program counted.
+    Drops {
+        /// Their facts, without a packet. The time is that of the report.
+        record: &'r DropRecord<'a>,
+        /// The number of drops.
+        count: u64,
+    },
+    /// Drops that an eBPF program counted without their facts, because it had no room for those.
+    Unnamed {
+        /// The number of drops.
+        count: u64,
+        /// The time of the report.
+        time: Timestamp,
+    },
+    /// The end of the counts of one summary alert, or of an eBPF program's.
     EndOfCounts {
         /// The alert could not name every location, so some may be missing.
         is_full: bool,
@@ -63,8 +80,9 @@ impl Event<'_, '_> {
     /// Returns the time of the drop or of the report.
     fn time(&self) -> Option<Timestamp> {
         match self {
-            Self::Drop(record) => record.time,
+            Self::Drop(record) | Self::Drops { record, .. } => record.time,
             Self::Count { time, .. } => *time,
+            Self::Unnamed { time, .. } => Some(*time),
             Self::EndOfCounts { .. } => None,
         }
     }
@@ -79,6 +97,11 @@ pub(crate) trait Source {
 
     /// Passes on some of the waiting events, without waiting for any, until `receive` breaks.
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>>;
+
+    /// Returns the time up to which all events have been taken; `None` where this is not known.
+    fn settled(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// Ends the stream: the waiting events can still be taken, and no more come.
     fn end(&mut self) -> io::Result<()>;
@@ -95,6 +118,17 @@ pub(crate) trait Source {
 
     /// Makes the kernel deliver all events again, if it filters them.
     fn detach_filter(&self) -> io::Result<()>;
+
+    /// Has the next [`take`](Self::take) pass on what the kernel has counted so far. Returns whether the
+    /// source has such counts.
+    fn count_now(&mut self) -> bool {
+        false
+    }
+
+    /// Sends packets from here on, if eBPF programs counted.
+    fn capture(&mut self, _: TracerSettings) -> Result<(), TracerError> {
+        Ok(())
+    }
 }
 
 /// The receiver of a source's events. It breaks when it wants no more.

@@ -9,17 +9,16 @@ use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use nix::sched::{CloneFlags, setns};
 
+use super::cgroups::container_of;
+use super::pause::SearchPause;
 use crate::record::{Name, Netns};
 
 /// The folder in which `ip netns` keeps named namespaces.
 const NAMED: &str = "/run/netns";
-/// The shortest time between two searches for namespaces, and between two looks into the same one.
-const PAUSE: Duration = Duration::from_secs(1);
 /// The most namespaces and processes that are looked at.
 const MAX_NAMESPACES: usize = 4096;
 const MAX_PROCESSES: usize = 100_000;
@@ -29,20 +28,18 @@ pub struct NamespaceTable {
     own: Option<u32>,
     initial: Option<u32>,
     known: HashMap<u32, Namespace, RandomState>,
-    /// The time from which they may be searched again.
-    next_search: Option<Instant>,
+    pause: SearchPause,
 }
 
 /// A namespace.
 struct Namespace {
-    /// Its name in `/run/netns`.
+    /// Its name in `/run/netns`, else that of the container in it.
     name: Option<Vec<u8>>,
     /// A file by which it can be entered.
     entrance: PathBuf,
     /// The names of its devices, by index.
     devices: HashMap<u32, Vec<u8>, RandomState>,
-    /// The time from which the devices may be looked up again.
-    next_look: Option<Instant>,
+    pause: SearchPause,
 }
 
 impl NamespaceTable {
@@ -55,7 +52,7 @@ impl NamespaceTable {
             // everybody may see it.
             initial: inode(Path::new("/proc/1/ns/net")).or(own),
             known: HashMap::default(),
-            next_search: None,
+            pause: SearchPause::default(),
         }
     }
 
@@ -111,7 +108,7 @@ impl NamespaceTable {
         let is_own = self.is_own(inode);
         let namespace = self.find(inode)?;
         let found = namespace.devices.get(&index);
-        if !found.is_some_and(|name| is_right(name)) && is_time(&mut namespace.next_look) {
+        if !found.is_some_and(|name| is_right(name)) && namespace.pause.is_over() {
             let devices = if is_own {
                 devices()
             } else {
@@ -132,7 +129,7 @@ impl NamespaceTable {
 
     /// Returns a namespace, after a search if it is a new one.
     fn find(&mut self, inode: u32) -> Option<&mut Namespace> {
-        if !self.known.contains_key(&inode) && is_time(&mut self.next_search) {
+        if !self.known.contains_key(&inode) && self.pause.is_over() {
             self.search();
         }
         self.known.get_mut(&inode)
@@ -149,7 +146,7 @@ impl NamespaceTable {
                     name,
                     entrance,
                     devices: HashMap::default(),
-                    next_look: None,
+                    pause: SearchPause::default(),
                 });
             }
         };
@@ -164,24 +161,23 @@ impl NamespaceTable {
                 add(process.path().join("ns/net"), None);
             }
         }
+        for (&inode, namespace) in &mut found {
+            // A namespace of a container is called by its name.
+            if namespace.name.is_none() && Some(inode) != self.initial {
+                // /proc/PID/ns/net
+                let process = namespace.entrance.parent().and_then(Path::parent);
+                let cgroups = process.map(|process| fs::read_to_string(process.join("cgroup")));
+                namespace.name = cgroups.and_then(|text| container_of(&text.ok()?));
+            }
+        }
         for (inode, namespace) in &mut found {
             if let Some(old) = self.known.remove(inode) {
                 namespace.devices = old.devices;
-                namespace.next_look = old.next_look;
+                namespace.pause = old.pause;
             }
         }
         self.known = found;
     }
-}
-
-/// Returns whether the time has come, and sets the next one.
-pub(super) fn is_time(next: &mut Option<Instant>) -> bool {
-    let now = Instant::now();
-    let is_time = next.is_none_or(|next| now >= next);
-    if is_time {
-        *next = Some(now + PAUSE);
-    }
-    is_time
 }
 
 fn inode(file: &Path) -> Option<u32> {

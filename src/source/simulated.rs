@@ -54,6 +54,8 @@ impl Simulated {
         match event {
             Event::Drop(record) => Self::Drop(record.time, record.data[0]),
             Event::Count { count, time, .. } => Self::Count(time, count),
+            Event::Drops { record, count } => Self::Count(record.time, count),
+            Event::Unnamed { count, time } => Self::Count(Some(time), count),
             Event::EndOfCounts { .. } => Self::End,
         }
     }

@@ -1,5 +1,6 @@
 //! The live sources of a run as a whole. Events of several sources are ordered by time, see
-//! [`merge`](super::merge); those of a single source are passed on as they come, without a copy.
+//! [`merge`](super::merge). Passed on as they come, without a copy, are those of a single source, and those
+//! that nothing earlier can come before: no other source has any more events of that time.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -8,24 +9,24 @@ use std::time::Duration;
 
 use super::merge::Merger;
 use super::{Event, LeftOut, Source, Taken};
+use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::record::{Loss, Timestamp};
 
 #[cfg(test)]
 mod tests;
 
 /// The sources of a run.
+#[derive(Default)]
 pub struct Sources {
     sources: Vec<Box<dyn Source>>,
     merger: Merger,
 }
 
 impl Sources {
-    /// Takes over the sources.
-    pub fn new(sources: Vec<Box<dyn Source>>) -> Self {
-        Self {
-            merger: Merger::new(sources.len()),
-            sources,
-        }
+    /// Takes over another source.
+    pub fn add(&mut self, source: Box<dyn Source>) {
+        self.sources.push(source);
+        self.merger.add_source();
     }
 
     /// Returns the descriptors of all sources.
@@ -46,11 +47,12 @@ impl Sources {
     ) -> io::Result<Taken<B>> {
         let is_single = self.sources.len() == 1;
         let (mut has_taken, mut value) = (false, None);
-        for (number, source) in self.sources.iter_mut().enumerate() {
-            let merger = &mut self.merger;
+        for number in 0..self.sources.len() {
+            let settled = self.settled_beside(number);
+            let (merger, source) = (&mut self.merger, &mut self.sources[number]);
             let taken = source.take(&mut |event| {
                 arrived(&event);
-                let flow = if is_single {
+                let flow = if is_single || merger.is_next(&event, settled) {
                     receive(event)
                 } else {
                     merger.add(number, event, Timestamp::now(), &mut receive)
@@ -72,6 +74,13 @@ impl Sources {
         } else {
             Taken::Nothing
         })
+    }
+
+    /// Returns the time up to which no other source has any more events.
+    fn settled_beside(&self, number: usize) -> Option<Timestamp> {
+        let others = self.sources.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != number);
+        others.map(|(_, source)| source.settled()).min().flatten()
     }
 
     /// Passes on the events that wait for their turn, at the end of the run.
@@ -117,6 +126,22 @@ impl Sources {
     pub fn symbols_are_newly_hidden(&mut self) -> bool {
         let mut sources = self.sources.iter_mut();
         sources.any(|source| source.symbols_are_newly_hidden())
+    }
+
+    /// Has the next [`take`](Self::take) pass on what the kernel has counted so far. Returns whether a
+    /// source has such counts.
+    pub fn count_now(&mut self) -> bool {
+        let mut has_counts = false;
+        for source in &mut self.sources {
+            has_counts |= source.count_now();
+        }
+        has_counts
+    }
+
+    /// Has all sources send packets from here on.
+    pub fn capture(&mut self, wanted: TracerSettings) -> Result<(), TracerError> {
+        let mut sources = self.sources.iter_mut();
+        sources.try_for_each(|source| source.capture(wanted))
     }
 
     /// Makes the kernel deliver all events again. Returns the first error.

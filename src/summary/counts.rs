@@ -6,6 +6,9 @@
 //! 2005). So a key with more than one of [`MAX_GROUPS`] drops always has a group, and each group knows
 //! how many drops of its key are among the others at most: [`GroupCounts::error`]. The sum of all groups
 //! and the others is always the number of all drops.
+//!
+//! Drops of which nothing but their number is known are among the others, too. Each of them may have any
+//! key, so they add to every group's error.
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -30,6 +33,8 @@ pub struct GroupedCounts {
     /// The number of groups that were replaced.
     replaced: u64,
     others: GroupCounts,
+    /// The drops among the others that may have any key.
+    unnamed: u64,
     sum: GroupCounts,
 }
 
@@ -98,6 +103,7 @@ impl GroupedCounts {
             lightest: Lightest::default(),
             replaced: 0,
             others: GroupCounts::default(),
+            unnamed: 0,
             sum: GroupCounts::default(),
         }
     }
@@ -110,6 +116,10 @@ impl GroupedCounts {
     /// Counts a drop. Allocates nothing if its key has a group.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
         self.sum.count(counted);
+        if let Counted::Unnamed { count } = *counted {
+            self.count_unnamed(count);
+            return;
+        }
         let key = GroupKeyView::of(self.grouping, counted);
         if let Some(group) = self.groups.get_mut(&key) {
             group.count(counted);
@@ -117,6 +127,8 @@ impl GroupedCounts {
         }
         let mut group = GroupCounts {
             intervals: self.sum.intervals,
+            error: self.unnamed,
+            current_error: self.unnamed.min(self.others.current),
             ..GroupCounts::default()
         };
         let groups = self.groups.len();
@@ -143,6 +155,16 @@ impl GroupedCounts {
         // No other group has this key, because it was not found above.
         let _ = self.groups.replace_index(at, key.to_owned());
         self.replaced += 1;
+    }
+
+    fn count_unnamed(&mut self, count: u64) {
+        self.unnamed = self.unnamed.saturating_add(count);
+        self.others.total = self.others.total.saturating_add(count);
+        self.others.current = self.others.current.saturating_add(count);
+        for group in self.groups.values_mut() {
+            group.error = group.error.saturating_add(count);
+            group.current_error = group.current_error.saturating_add(count);
+        }
     }
 
     /// Ends the current interval, which becomes the last past one.
@@ -213,6 +235,11 @@ impl GroupedCounts {
         &self.others
     }
 
+    /// Returns the number of the drops among the others that may have any key.
+    pub fn unnamed(&self) -> u64 {
+        self.unnamed
+    }
+
     /// Returns the counts of all drops.
     pub fn sum(&self) -> &GroupCounts {
         &self.sum
@@ -240,7 +267,7 @@ impl GroupCounts {
         } = &mut self.last;
         *time = match counted {
             Counted::Packet(record) => record.time,
-            Counted::Kernel { .. } => None,
+            Counted::Kernel { .. } | Counted::Drops { .. } | Counted::Unnamed { .. } => None,
         };
         for (last, now, several) in [
             (last_reason, reason, several_reasons),

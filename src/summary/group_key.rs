@@ -92,7 +92,7 @@ impl<'a> GroupKeyView<'a> {
                 Cause::Unknown => Self::NotDropped,
             },
             Grouping::Reason => match cause {
-                Cause::Software { reason: None, .. } if counted.is_unseen() => Self::Unseen,
+                Cause::Software { reason: None, .. } if !counted.knows(grouping) => Self::Unseen,
                 Cause::Software { reason, .. } => Self::Reason(bytes(reason)),
                 Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
@@ -107,7 +107,7 @@ impl<'a> GroupKeyView<'a> {
                     key: input.key,
                     name: bytes(input.name()),
                 },
-                None if counted.is_unseen() => Self::Unseen,
+                None if !counted.knows(grouping) => Self::Unseen,
                 None => Self::Local,
             },
             Grouping::Flow => match (counted.flow(), counted.protocol()) {
@@ -154,7 +154,7 @@ impl<'a> GroupKeyView<'a> {
         };
         match key {
             Some(key) => key,
-            None if counted.is_unseen() => Self::Unseen,
+            None if !counted.knows(grouping) => Self::Unseen,
             None => Self::Without(fact),
         }
     }

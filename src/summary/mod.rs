@@ -92,6 +92,24 @@ impl Grouping {
         })
     }
 
+    /// Returns whether the cause of a drop, its interfaces and its namespace decide the group.
+    pub fn needs_no_packet(self) -> bool {
+        match self {
+            Self::Location
+            | Self::Reason
+            | Self::Interface
+            | Self::Module
+            | Self::Device
+            | Self::Netns => true,
+            Self::Flow | Self::Running | Self::Cgroup | Self::Unit | Self::Mark => false,
+        }
+    }
+
+    /// Returns the word for what only eBPF programs tell, where drops are grouped by it.
+    pub fn word_of_ebpf(self) -> Option<&'static str> {
+        self.fact().map(|fact| fact.about().key)
+    }
+
     /// Returns the noun for several groups.
     pub fn plural(self) -> &'static str {
         match self {
@@ -142,22 +160,35 @@ pub enum Counted<'r, 'a> {
         /// The number of drops.
         count: u64,
     },
+    /// Drops with equal facts, which an eBPF program counted without sending a packet.
+    Drops {
+        /// Their facts, without a packet.
+        record: &'r DropRecord<'a>,
+        /// The number of drops.
+        count: u64,
+    },
+    /// Drops of which nothing but their number is known. They are counted among the others.
+    Unnamed {
+        /// The number of drops.
+        count: u64,
+    },
 }
 
 impl<'a> Counted<'_, 'a> {
     /// Returns the cause, as far as it is known.
     pub fn cause(&self) -> Cause<'a> {
         match self {
-            Self::Packet(record) => record.cause,
+            Self::Packet(record) | Self::Drops { record, .. } => record.cause,
             Self::Kernel { cause, .. } => *cause,
+            Self::Unnamed { .. } => Cause::Unknown,
         }
     }
 
     /// Returns the packet's input interface.
     pub fn input(&self) -> Option<Interface<'a>> {
         match self {
-            Self::Packet(record) => record.input,
-            Self::Kernel { .. } => None,
+            Self::Packet(record) | Self::Drops { record, .. } => record.input,
+            Self::Kernel { .. } | Self::Unnamed { .. } => None,
         }
     }
 
@@ -165,7 +196,7 @@ impl<'a> Counted<'_, 'a> {
     pub fn flow(&self) -> Option<Flow> {
         match self {
             Self::Packet(record) => packet::flow(record.link.kind, record.data),
-            Self::Kernel { .. } => None,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => None,
         }
     }
 
@@ -173,15 +204,15 @@ impl<'a> Counted<'_, 'a> {
     pub fn protocol(&self) -> Option<EtherType> {
         match self {
             Self::Packet(record) => record.protocol,
-            Self::Kernel { .. } => None,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => None,
         }
     }
 
     /// Returns what was around the packet.
     pub fn context(&self) -> DropContext<'a> {
         match self {
-            Self::Packet(record) => record.context,
-            Self::Kernel { .. } => DropContext::default(),
+            Self::Packet(record) | Self::Drops { record, .. } => record.context,
+            Self::Kernel { .. } | Self::Unnamed { .. } => DropContext::default(),
         }
     }
 
@@ -189,7 +220,15 @@ impl<'a> Counted<'_, 'a> {
     pub fn is_unseen(&self) -> bool {
         match self {
             Self::Packet(record) => record.original_len == 0,
-            Self::Kernel { .. } => true,
+            Self::Kernel { .. } | Self::Drops { .. } | Self::Unnamed { .. } => true,
+        }
+    }
+
+    /// Returns whether a fact that decides the group is known to be absent where it is.
+    fn knows(&self, grouping: Grouping) -> bool {
+        match self {
+            Self::Drops { .. } => grouping.needs_no_packet(),
+            Self::Packet(_) | Self::Kernel { .. } | Self::Unnamed { .. } => !self.is_unseen(),
         }
     }
 
@@ -197,7 +236,9 @@ impl<'a> Counted<'_, 'a> {
     pub fn count(&self) -> u64 {
         match self {
             Self::Packet(_) => 1,
-            Self::Kernel { count, .. } => *count,
+            Self::Kernel { count, .. } | Self::Drops { count, .. } | Self::Unnamed { count } => {
+                *count
+            }
         }
     }
 }

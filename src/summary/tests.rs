@@ -155,3 +155,54 @@ fn keys_have_names_that_a_person_reads() {
     check(Grouping::Flow, trap, "counted without a packet");
     check(Grouping::Location, place(16, "\x1b[31m"), "\\x1b[31m");
 }
+
+#[test]
+fn drops_without_a_name_may_belong_to_any_row() {
+    let mut counts = GroupedCounts::new(Grouping::Location);
+    let at = |pc, count| Counted::Kernel {
+        cause: place(pc, ""),
+        count,
+    };
+    counts.count(&at(1, 5));
+    counts.count(&Counted::Unnamed { count: 3 });
+    counts.count(&at(2, 7));
+    let rows = |counts: &GroupedCounts| {
+        let rows = counts.groups(GroupOrder::Name);
+        let rows = rows
+            .iter()
+            .map(|(_, row)| (row.total, row.error, row.current_error));
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&counts), [(5, 3, 3), (7, 3, 3)]);
+    assert_eq!((counts.others().total, counts.unnamed()), (3, 3));
+    assert_eq!(counts.sum().total, 15);
+    counts.end_interval();
+    counts.count(&at(1, 1));
+    assert_eq!(rows(&counts), [(6, 3, 0), (7, 3, 0)]);
+    assert_eq!(counts.others().history().collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn facts_without_a_packet_have_the_rows_of_the_packet() {
+    each_record(|record| {
+        let without = DropRecord {
+            data: &[],
+            original_len: 0,
+            protocol: None,
+            ..*record
+        };
+        let counted = Counted::Drops {
+            record: &without,
+            count: 2,
+        };
+        for grouping in Grouping::ALL {
+            let key = GroupKeyView::of(grouping, &counted);
+            if grouping.needs_no_packet() {
+                let packets = GroupKeyView::of(grouping, &Counted::Packet(record));
+                assert_eq!(key, packets, "{grouping}");
+            } else {
+                assert_eq!(key, GroupKeyView::Unseen, "{grouping}");
+            }
+        }
+    });
+}

@@ -1,5 +1,9 @@
 //! Wraps bpf(2): maps, programs and their attachment.
 
+mod count_map;
+
+pub use count_map::CountMap;
+
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of_val;
@@ -61,9 +65,9 @@ unsafe fn open(command: libc::c_long, attributes: &mut BpfArguments) -> io::Resu
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-fn create_map(kind: u32, value_len: u32, entries: u32) -> io::Result<OwnedFd> {
+fn create_map(kind: u32, key_len: u32, value_len: u32, entries: u32) -> io::Result<OwnedFd> {
     let mut attributes = BpfArguments::default();
-    attributes[0] = pair(kind, 4);
+    attributes[0] = pair(kind, key_len);
     attributes[1] = pair(value_len, entries);
     // SAFETY: there are no addresses among these arguments.
     unsafe { open(MAP_CREATE, &mut attributes) }
@@ -79,7 +83,7 @@ impl ArrayMap {
     /// Creates an array of zeroed values.
     pub fn new(value_len: usize, entries: u32) -> io::Result<Self> {
         let len = u32::try_from(value_len).map_err(io::Error::other)?;
-        let fd = create_map(MAP_TYPE_ARRAY, len, entries)?;
+        let fd = create_map(MAP_TYPE_ARRAY, 4, len, entries)?;
         Ok(Self { fd, value_len })
     }
 
@@ -109,7 +113,7 @@ pub struct PerfEventArray(OwnedFd);
 impl PerfEventArray {
     /// Creates a map for the CPUs below `cpus`.
     pub fn new(cpus: u32) -> io::Result<Self> {
-        create_map(MAP_TYPE_PERF_EVENT_ARRAY, 4, cpus).map(Self)
+        create_map(MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, cpus).map(Self)
     }
 
     /// Sets the buffer of a CPU.

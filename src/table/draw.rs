@@ -110,7 +110,7 @@ fn header(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) {
         let lost = loss.sum();
         let text = match lost {
             0 => "none lost".to_owned(),
-            lost if columns < usize::from(WIDE) || loss.perf > 0 => {
+            lost if columns < usize::from(WIDE) || loss.perf + loss.interrupts > 0 => {
                 format!("{} lost", count(lost))
             }
             _ => format!(
@@ -148,7 +148,7 @@ fn put_at(buffer: &mut Buffer, area: Rect, line: usize, column: usize, text: &st
 
 fn source(view: &TableView) -> &'static str {
     match (view.counted_by, view.shown().pace) {
-        (CountedBy::Kernel, Pace::Clock { .. }) => ", counted by the kernel",
+        (CountedBy::Kernel | CountedBy::Programs, Pace::Clock { .. }) => ", counted by the kernel",
         _ => "",
     }
 }

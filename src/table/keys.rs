@@ -130,8 +130,12 @@ impl TableView {
         self.top = 0;
         self.position = 0;
         self.arrange();
-        let is_known = matches!(grouping, Grouping::Location | Grouping::Module);
-        (!is_known && self.counted_by == CountedBy::Kernel).then_some(Action::NeedPackets)
+        let is_known = match self.counted_by {
+            CountedBy::Kernel => matches!(grouping, Grouping::Location | Grouping::Module),
+            CountedBy::Programs => grouping.needs_no_packet(),
+            CountedBy::Packets => true,
+        };
+        (!is_known).then_some(Action::NeedPackets)
     }
 
     fn sort(&mut self) {
@@ -152,7 +156,7 @@ impl TableView {
             return None;
         }
         self.page = Page::Row(0);
-        (self.counted_by == CountedBy::Kernel).then_some(Action::NeedPackets)
+        (self.counted_by != CountedBy::Packets).then_some(Action::NeedPackets)
     }
 
     /// Moves the selection, or scrolls a page.

@@ -30,7 +30,7 @@ use crate::summary::{GroupCounts, GroupKey, Grouping};
 pub(crate) struct TableView {
     /// The name of what is counted: `software drops`, or a file.
     pub subject: String,
-    /// The drops are counted by the kernel or by dwdump.
+    /// The drops are counted in the kernel or by dwdump.
     pub counted_by: CountedBy,
     /// The counts.
     pub counters: Counters,
@@ -65,11 +65,13 @@ pub(crate) struct TableView {
     pub look: Appearance,
 }
 
-/// The counting is done by the kernel or by dwdump.
+/// The counting is done in the kernel or by dwdump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CountedBy {
-    /// The kernel counts: only locations, modules and traps are known.
+    /// The drop monitor counts: only locations, modules and traps are known.
     Kernel,
+    /// eBPF programs count: reasons and interfaces are known as well.
+    Programs,
     /// dwdump counts, packet by packet.
     Packets,
 }

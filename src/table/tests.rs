@@ -130,6 +130,23 @@ fn keys_that_need_packets_say_so() {
 }
 
 #[test]
+fn what_ebpf_programs_count_needs_no_packets() {
+    let mut view = live(CountedBy::Programs);
+    count(&mut view, "f", 1);
+    tick(&mut view, 1);
+    for grouping in [Grouping::Reason, Grouping::Interface] {
+        assert_eq!(press(&mut view, KeyCode::Char('g')), None);
+        assert_eq!(view.grouping, grouping);
+    }
+    let asked = press(&mut view, KeyCode::Char('g'));
+    assert_eq!(
+        (view.grouping, asked),
+        (Grouping::Flow, Some(Action::NeedPackets))
+    );
+    assert_eq!(press(&mut view, KeyCode::Enter), Some(Action::NeedPackets));
+}
+
+#[test]
 fn keys_ask_for_what_the_view_cannot_do() {
     let mut view = captured();
     let control = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);

@@ -22,7 +22,7 @@ class BesideTheCTool(SessionTest):
         for attempt in (1, 2):
             ours, theirs = harness.OUT / f"beside-{active}.pcapng", harness.OUT / f"beside-{active}.pcap"
             if active == "ours":
-                us = Running("-o", "sw", "-w", ours)
+                us = Running("--source", "netdm", "-o", "sw", "-w", ours)
                 them = CTool(theirs, "-p")
             else:
                 them = CTool(theirs, "-o", "sw", "-l", "10000")

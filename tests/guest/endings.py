@@ -120,7 +120,7 @@ class Busy(SessionTest):
 
         unharmed = harness.OUT / "unharmed.pcapng"
         unharmed.write_text("somebody's file")
-        status, _, talk = dwdump("-w", unharmed)
+        status, _, talk = dwdump("--source", "netdm", "-w", unharmed)
         self.assertEqual(status, 1)
         self.assertIn("drops are already being monitored", talk)
         for way_out in ("-p", "--force", "-e"):
@@ -139,7 +139,7 @@ class Busy(SessionTest):
 
     def test_the_c_tool_is_not_disturbed(self):
         theirs = CTool(harness.OUT / "undisturbed.pcap", "-o", "sw")
-        self.assertEqual(dwdump("-w", "/tmp/x.pcapng")[0], 1)
+        self.assertEqual(dwdump("--source", "netdm", "-w", "/tmp/x.pcapng")[0], 1)
         drops.marker("still there")
         time.sleep(1)
         theirs.stop()

@@ -1,12 +1,15 @@
 """What every test here has: dwdumps that run, what they say, and the drop monitor asked directly."""
 
 import contextlib
+import errno
+import os
 import pathlib
 import re
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -21,6 +24,8 @@ TALK = pathlib.Path(tempfile.mkdtemp(prefix="talk-"))
 # All that were started, so that a test that fails leaves nothing to the next.
 PROCESSES = []
 C_DWDUMP = "/usr/bin/dwdump"
+# The number of the system call.
+BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 # Emulated, and others use the machine too.
 PATIENCE = 60
 # Whether this kernel takes netlink messages for packets when it frees them: alerts, first of all.
@@ -126,6 +131,24 @@ def between(found, payload, first, last):
 def without_privileges(*kept):
     """Runs what follows as root without capabilities but these."""
     return ["setpriv", "--bounding-set", ",".join(["-all", *(f"+{name}" for name in kept)])]
+
+
+# Runs what follows as one whom the kernel forbids bpf(2), by a seccomp filter (linux/filter.h).
+WITHOUT_BPF = f"""
+import ctypes, os, struct, sys
+load, equal, give = 0x20, 0x15, 0x06
+forbidden, allowed = 0x00050000 | {errno.EPERM}, 0x7FFF0000
+code = ((load, 0, 0, 0), (equal, 0, 1, {BPF}), (give, 0, 0, forbidden), (give, 0, 0, allowed))
+text = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(text)))
+pr_set_seccomp, seccomp_mode_filter = 22, 2
+assert ctypes.CDLL(None).prctl(pr_set_seccomp, seccomp_mode_filter, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def without_bpf():
+    return [sys.executable, "-c", WITHOUT_BPF]
 
 
 class SessionTest(unittest.TestCase):

@@ -109,7 +109,7 @@ class AlertsAboutAlerts(harness.SessionTest):
     def test_what_another_filter_causes_is_no_drop(self):
         file = harness.OUT / "rejecting.pcapng"
         with Rejecting():
-            run = harness.Running("--all", "-o", "sw", "-w", file)
+            run = harness.Running("--source", "netdm", "--all", "-o", "sw", "-w", file)
             for number in range(5):
                 drops.marker(f"rejected elsewhere {number}")
             time.sleep(0.5)
@@ -130,7 +130,7 @@ class NotPackets(harness.SessionTest):
 
     def capture(self, *options):
         file = harness.OUT / f"no-packets{''.join(options)}.pcapng"
-        run = harness.Running(*options, "-o", "sw", "-w", file)
+        run = harness.Running("--source", "netdm", *options, "-o", "sw", "-w", file)
         drops.marker("before")
         abandon_an_answer()
         drops.marker("after")

@@ -29,10 +29,16 @@ class Refusals(SessionTest):
             self.assertIn("cannot write to standard output", done.stderr)
 
     def test_a_missing_capability_is_named(self):
-        status, _, talk = dwdump("-w", "/tmp/x.pcapng", prefix=without_privileges())
-        self.assertEqual(status, 1)
-        self.assertIn("Operation not permitted", talk)
-        self.assertIn("CAP_NET_ADMIN", talk)
+        for source, capabilities in {
+            "netdm": ["CAP_NET_ADMIN"], "ebpf": ["CAP_BPF"], "auto": ["CAP_NET_ADMIN", "CAP_BPF"],
+        }.items():  # fmt: skip
+            status, _, talk = dwdump(
+                "--source", source, "-w", "/tmp/x.pcapng", prefix=without_privileges()
+            )
+            self.assertEqual(status, 1)
+            self.assertIn("Operation not permitted", talk)
+            for capability in capabilities:
+                self.assertIn(capability, talk)
         status, _, talk = dwdump("-e", prefix=without_privileges())
         self.assertEqual(status, 1)
         self.assertIn("CAP_NET_ADMIN", talk)
@@ -66,7 +72,7 @@ class Refusals(SessionTest):
         subprocess.run(["rmmod", "drop_monitor"], check=True)
         helper.write_text("/bin/false")
         try:
-            status, _, talk = dwdump("-w", "/tmp/x.pcapng")
+            status, _, talk = dwdump("--source", "netdm", "-w", "/tmp/x.pcapng")
         finally:
             helper.write_text(loader)
         self.assertEqual(status, 1)

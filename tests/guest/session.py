@@ -13,6 +13,7 @@ import subprocess
 import sys
 import unittest
 
+import auto
 import captures
 import check
 import ebpf_session
@@ -37,7 +38,7 @@ def suite(only):
     """All tests; those of hardware drops where there is a simulated switch. Or only these."""
     loader = unittest.defaultTestLoader
     kinds = [
-        captures.BesideTheCTool, endings.Busy, check.Check, ebpf_session.Ebpf, endings.Endings,
+        auto.Auto, captures.BesideTheCTool, endings.Busy, check.Check, ebpf_session.Ebpf, endings.Endings,
         filters.Filters, captures.ForTheHost,
         filters.KernelFilters, captures.Live, losses.Loss, no_packets.AlertsAboutAlerts,
         no_packets.NotPackets, captures.Reasons, refusals.Refusals, flood.Floods, sharing.Sharing,

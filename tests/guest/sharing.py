@@ -113,7 +113,7 @@ class Sharing(SessionTest):
                 self.assertTrue(is_on())
                 new = self.file("new")
                 new.unlink(missing_ok=True)
-                status, _, talk = dwdump("-w", new)
+                status, _, talk = dwdump("--source", "netdm", "-w", new)
                 self.assertEqual(status, 1)
                 self.assertIn("monitored, left on by a dwdump that was killed\n", talk)
                 self.assertFalse(new.exists())
@@ -131,7 +131,7 @@ class Sharing(SessionTest):
 
     def test_another_dwdump_is_named(self):
         run = Running("-w", self.file("named"))
-        status, _, talk = dwdump("-w", "/tmp/x.pcapng")
+        status, _, talk = dwdump("--source", "netdm", "-w", "/tmp/x.pcapng")
         self.assertEqual(status, 1)
         self.assertIn(f"monitored, by another dwdump (process {run.process.pid})\n", talk)
         self.assertEqual(run.stop()[0], 0)
@@ -233,7 +233,7 @@ class Sharing(SessionTest):
         old, new = self.file("old"), self.file("not-begun")
         old.write_text("somebody's file")
         for file in (old, new):
-            self.assertEqual(dwdump("-w", file)[0], 1)
+            self.assertEqual(dwdump("--source", "netdm", "-w", file)[0], 1)
         self.assertEqual(old.read_text(), "somebody's file")
         self.assertFalse(new.exists())
         self.assertEqual(run.stop()[0], 0)

@@ -209,8 +209,12 @@ class Summary(harness.SessionTest):
 
         text, talk = self.count("--summary", "-o", "sw", acting=send)
         self.assertEqual(sum(counted(text)[0].values()), times, text + talk)
-        text, talk = self.count("--by", "location", "-o", "sw", acting=send)
+        by = ("--by", "location", "-o", "sw")
+        text, talk = self.count("--source", "netdm", *by, acting=send)
         self.assertEqual(sum(counted(text)[0].values()), 0, text + talk)
+        # With eBPF beside the drop monitor.
+        text, talk = self.count(*by, acting=send)
+        self.assertEqual(sum(counted(text)[0].values()), times, text + talk)
 
     def remove_output_rule(self):
         with network.namespace("left"):
@@ -231,7 +235,7 @@ class Summary(harness.SessionTest):
 
     def test_counting_and_capturing_exclude_each_other(self):
         run = harness.Running("-w", harness.OUT / "beside-summary.pcapng")
-        status, _, talk = harness.dwdump("--summary")
+        status, _, talk = harness.dwdump("--source", "netdm", "--summary")
         self.assertEqual(status, 1)
         self.assertIn("the kernel either counts drops or sends packets", talk)
         self.assertIn("`dwdump --summary -p` counts those", talk)
@@ -243,10 +247,10 @@ class Summary(harness.SessionTest):
 
         with open(os.devnull, "w") as nowhere:
             run = harness.Running("--summary", stdout=nowhere, started="counting")
-            status, _, talk = harness.dwdump("-w", "/tmp/x.pcapng")
+            status, _, talk = harness.dwdump("--source", "netdm", "-w", "/tmp/x.pcapng")
             self.assertEqual(status, 1)
             self.assertIn("it counts for another program now", talk)
-            status, _, talk = harness.dwdump("--summary")
+            status, _, talk = harness.dwdump("--source", "netdm", "--summary")
             self.assertEqual(status, 1)
             self.assertIn("`dwdump --summary -p` shows its counts", talk)
             # Only places are known then.

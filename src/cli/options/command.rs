@@ -6,7 +6,6 @@ use crate::cli::{
     Installation, InstallationTask, Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection,
     SourceChoice, Subject, Summary, Target, TextChoice, UsageError,
 };
-use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
 use crate::source::NotPackets;
@@ -147,35 +146,39 @@ impl Arguments {
                 when_busy,
             }
         };
+        let net_dm_option = self.net_dm_option();
+        let source = self.source.unwrap_or_default();
+        let kernel_filter = self.kernel_filter.then_some("--kernel-filter");
+        if let (SourceChoice::Ebpf, Some(option)) = (source, net_dm_option.or(kernel_filter)) {
+            return Err(UsageError::new(
+                format!("{option} cannot be used with --source ebpf"),
+                format!(
+                    "{option} is for the kernel's drop monitor: leave it out, or use --source netdm"
+                ),
+            ));
+        }
         Ok(Live {
-            source: self.source()?,
+            source,
+            net_dm_option,
             role,
             origins: self.origin,
             buffer: self.bufsize,
             duration: self.duration,
             not_packets: self.not_packets(),
+            detail: self.detail(),
         })
     }
 
-    /// Returns the source of drops. Some options are for the drop monitor alone.
-    fn source(&self) -> Result<SourceChoice, UsageError> {
-        let of_net_dm = [
+    /// Returns the first option that only the drop monitor can carry out.
+    fn net_dm_option(&self) -> Option<&'static str> {
+        let all = [
             ("-p", self.passive),
             ("-l", self.limit.is_some()),
             ("--force", self.force),
-            ("--kernel-filter", self.kernel_filter),
-            ("-o hw", self.origin == Some(Origins::Hardware)),
         ];
-        let given = of_net_dm.into_iter().find(|(_, given)| *given);
-        match (self.source.unwrap_or_default(), given) {
-            (SourceChoice::Ebpf, Some((option, _))) => Err(UsageError::new(
-                format!("{option} cannot be used with --source ebpf"),
-                format!(
-                    "{option} is for the kernel's drop monitor: leave it out, or use --source netdm"
-                ),
-            )),
-            (source, _) => Ok(source),
-        }
+        all.into_iter()
+            .find(|(_, given)| *given)
+            .map(|(option, _)| option)
     }
 
     /// Returns the settings for counting drops.
@@ -202,8 +205,9 @@ impl Arguments {
         }
         let selects =
             self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
-        let is_ebpf = self.source == Some(SourceChoice::Ebpf);
-        let counting = if self.by.is_some() || selects || is_ebpf {
+        // An eBPF program counts what it is asked for, and cuts packets where that is needed.
+        let is_cut = self.source == Some(SourceChoice::Ebpf) && self.trunc.is_some();
+        let counting = if self.by.is_some() || selects || is_cut {
             Counting::Packets
         } else {
             Counting::Kernel
@@ -399,11 +403,15 @@ impl Arguments {
             } else {
                 Precision::Microseconds
             },
-            detail: if self.verbose > 0 {
-                Detail::Full
-            } else {
-                Detail::Line
-            },
+            detail: self.detail(),
+        }
+    }
+
+    fn detail(&self) -> Detail {
+        if self.verbose > 0 {
+            Detail::Full
+        } else {
+            Detail::Line
         }
     }
 

@@ -5,7 +5,7 @@ use super::super::report::{self, HEADER_LEN, Start};
 use super::{MAX_HEADERS_LEN, ProgramWriter, R1, R2, R3, R4, R5, RECORD, SKB, STACK};
 
 /// `mac_header` of a packet that has none.
-const NO_MAC_HEADER: i32 = 0xffff;
+pub(super) const NO_MAC_HEADER: i32 = 0xffff;
 
 impl ProgramWriter<'_> {
     /// Finds the beginning of the frame, and copies its bytes before `skb->data`. Leaves the length of the

@@ -1,7 +1,7 @@
 //! The socket of a drop: the receiver where the kernel knows it, else the owner of the packet.
 
-use super::super::assembler::{AccessSize, AluOp, EbpfOperand, JumpCondition, Register};
-use super::super::layout::CgroupLayout;
+use super::super::assembler::{AccessSize, AluOp, EbpfOperand, JumpCondition, JumpLabel, Register};
+use super::super::layout::{CgroupLayout, SocketLayout};
 use super::super::report::{self, HEADER_LEN, SocketRole, TCP_NEW_SYN_RECV, TCP_TIME_WAIT};
 use super::{CONTEXT, ProgramWriter, R1, R3, RECORD, SKB, STACK};
 
@@ -27,24 +27,10 @@ impl ProgramWriter<'_> {
             self.tell(report::SOCKET_ROLE, EbpfOperand::Number(0));
             return;
         };
-        let [found, end] = [(); 2].map(|()| self.assembler.label());
+        let end = self.assembler.label();
         let none = EbpfOperand::Number(0);
-        if self.layout.has_receiver {
-            self.assembler.load(AccessSize::Double, R1, CONTEXT, 24);
-            self.assembler.note("rx_sk");
-            self.socket_is(SocketRole::Receiver, R1);
-            self.assembler
-                .branch(JumpCondition::NotEqual, R3, none, found);
-        }
-        self.field(R1, SKB, layout.socket);
-        self.socket_is(SocketRole::Owner, R1);
-        self.assembler
-            .branch(JumpCondition::NotEqual, R3, none, found);
-        self.tell(report::SOCKET_ROLE, none);
+        self.find_socket(layout, end);
         let asm = &mut self.assembler;
-        asm.branch(JumpCondition::Equal, R3, none, end);
-
-        asm.bind(found);
         asm.store(AccessSize::Double, STACK, SOCKET, EbpfOperand::Register(R3));
         self.read(MEMBERS, layout.common_len());
         for (field, place) in [
@@ -99,6 +85,46 @@ impl ProgramWriter<'_> {
             self.read(report::CGROUP.at, 8);
         }
         self.assembler.bind(end);
+    }
+
+    /// Copies the inode of the socket's namespace alone; 0 where there is none.
+    pub(super) fn socket_namespace(&mut self) {
+        let none = EbpfOperand::Number(0);
+        self.tell(report::SOCKET_NAMESPACE, none);
+        let Some(layout) = self.layout.socket else {
+            self.tell(report::SOCKET_ROLE, none);
+            return;
+        };
+        let end = self.assembler.label();
+        self.find_socket(layout, end);
+        self.go_on(layout.namespace.offset, layout.namespace.name);
+        self.read(MEMBERS, 8);
+        self.member(R3, 0, AccessSize::Double, "");
+        let inode = self.layout.namespace_inode;
+        self.go_on(inode.offset, inode.name);
+        self.read(report::SOCKET_NAMESPACE.at, 4);
+        self.assembler.bind(end);
+    }
+
+    /// Makes r3 the address of the socket and tells its role, or jumps to `end`.
+    fn find_socket(&mut self, layout: SocketLayout, end: JumpLabel) {
+        let found = self.assembler.label();
+        let none = EbpfOperand::Number(0);
+        if self.layout.has_receiver {
+            self.assembler.load(AccessSize::Double, R1, CONTEXT, 24);
+            self.assembler.note("rx_sk");
+            self.socket_is(SocketRole::Receiver, R1);
+            self.assembler
+                .branch(JumpCondition::NotEqual, R3, none, found);
+        }
+        self.field(R1, SKB, layout.socket);
+        self.socket_is(SocketRole::Owner, R1);
+        self.assembler
+            .branch(JumpCondition::NotEqual, R3, none, found);
+        self.tell(report::SOCKET_ROLE, none);
+        let asm = &mut self.assembler;
+        asm.branch(JumpCondition::Equal, R3, none, end);
+        asm.bind(found);
     }
 
     /// Turns a pointer into a number, which memory makes of it: r3.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{ProgramRole, ProgramSettings, program};
+use super::program::{DropSelection, ProgramRole, ProgramSettings, counting_program, program};
 use super::reasons::Reasons;
 
 const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
@@ -19,9 +19,38 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
+    write_selecting(DropSelection::All, kernel, role, snaplen)
+}
+
+fn write_selecting(
+    selection: DropSelection,
+    kernel: &str,
+    role: ProgramRole,
+    snaplen: u32,
+) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    program(&layout, role, ProgramSettings { snaplen })
+    let settings = ProgramSettings { selection, snaplen };
+    program(&layout, role, settings)
+}
+
+fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
+    let bytes = fixture(kernel);
+    let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
+    counting_program(&layout, role)
+}
+
+/// A listing without the offsets of members, which have a name behind them.
+fn plain(program: &EbpfProgram) -> Vec<String> {
+    let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
+    let listing = program.to_string();
+    let lines = listing.lines().map(|line| {
+        let words = line
+            .split(' ')
+            .filter(|word| !(line.contains("->") && is_offset(word)));
+        words.collect()
+    });
+    lines.collect()
 }
 
 /// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
@@ -49,6 +78,10 @@ fn the_listings_of_both_programs_are_as_expected() {
         "second.listing",
         &write("6.12", ProgramRole::Second, 128).to_string(),
     );
+    check(
+        "counting.listing",
+        &write_counting("6.12", ProgramRole::First).to_string(),
+    );
     // It does not know the receiver, and has a bit for the presence of a VLAN tag.
     check(
         "first-6.1.listing",
@@ -57,20 +90,29 @@ fn the_listings_of_both_programs_are_as_expected() {
 }
 
 #[test]
-fn later_kernels_differ_in_nothing_but_offsets() {
-    // The listing without the offsets of members, which have a name after them.
-    let plain = |kernel| {
-        let listing = write(kernel, ProgramRole::First, u32::MAX).to_string();
-        let is_offset = |word: &&str| word.trim_end_matches(')').parse::<i16>().is_ok();
-        let lines = listing.lines().map(|line| {
-            let words = line
-                .split(' ')
-                .filter(|word| !(line.contains("->") && is_offset(word)));
-            words.collect::<String>()
-        });
-        lines.collect::<Vec<_>>()
+fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
+    // The lines up to the jump, and those that it leads to; the ones between are as always.
+    let shown = |role| {
+        let selection = DropSelection::WithoutMacHeader;
+        let listing = write_selecting(selection, "6.12", role, u32::MAX).to_string();
+        let lines: Vec<_> = listing.split_inclusive('\n').collect();
+        let jump = lines.iter().position(|line| line.contains("<= 65534"));
+        let (begin, rest) = lines.split_at(jump.unwrap() + 1);
+        let (_, target) = begin[begin.len() - 1].trim().rsplit_once(' ').unwrap();
+        let target = format!("{target}:");
+        let mut after = rest.iter().map(|line| line.trim_start());
+        let after = after.position(|line| line.starts_with(&target)).unwrap();
+        [begin.concat(), rest[after..].concat()].join("  …\n")
     };
-    let usual = plain("6.12");
+    let (first, second) = (shown(ProgramRole::First), shown(ProgramRole::Second));
+    check("beside.listing", &format!("{first}\n{second}"));
+}
+
+#[test]
+fn later_kernels_differ_in_nothing_but_offsets() {
+    let capturing = |kernel| plain(&write(kernel, ProgramRole::First, u32::MAX));
+    let counting = |kernel| plain(&write_counting(kernel, ProgramRole::First));
+    let usual = (capturing("6.12"), counting("6.12"));
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -81,7 +123,7 @@ fn later_kernels_differ_in_nothing_but_offsets() {
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
         if kernel != "6.1" {
-            assert_eq!(plain(kernel), usual, "{kernel}");
+            assert_eq!((capturing(kernel), counting(kernel)), usual, "{kernel}");
         }
     }
     check("offsets", &offsets);
@@ -89,23 +131,32 @@ fn later_kernels_differ_in_nothing_but_offsets() {
 
 #[test]
 fn every_jump_goes_forwards_into_the_program() {
-    for role in [ProgramRole::First, ProgramRole::Second] {
+    let roles = [ProgramRole::First, ProgramRole::Second];
+    let selections = [DropSelection::All, DropSelection::WithoutMacHeader];
+    for (role, selection) in roles
+        .into_iter()
+        .flat_map(|role| selections.map(|one| (role, one)))
+    {
         for kernel in KERNELS {
-            let code = write(kernel, role, 128).encode(|map| match map {
-                Map::Scratch => 5,
-                Map::Buffers => 6,
-            });
-            let len = code.len();
-            for (at, instruction) in code.iter().enumerate() {
-                let [code, _, low, high, ..] = instruction.to_ne_bytes();
-                let class = code & 7;
-                // Neither a call nor the exit.
-                if class == 5 && !matches!(code, 0x85 | 0x95) {
-                    let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
-                    assert!(distance > 0 && at + 1 + distance < len, "{at}");
+            let capturing = write_selecting(selection, kernel, role, 128);
+            for program in [capturing, write_counting(kernel, role)] {
+                let code = program.encode(|map| match map {
+                    Map::Scratch => 5,
+                    Map::Buffers => 6,
+                    Map::Counts => 7,
+                });
+                let len = code.len();
+                for (at, instruction) in code.iter().enumerate() {
+                    let [code, _, low, high, ..] = instruction.to_ne_bytes();
+                    let class = code & 7;
+                    // Neither a call nor the exit.
+                    if class == 5 && !matches!(code, 0x85 | 0x95) {
+                        let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
+                        assert!(distance > 0 && at + 1 + distance < len, "{at}");
+                    }
                 }
+                assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
             }
-            assert_eq!(code[len - 1].to_ne_bytes()[0], 0x95);
         }
     }
 }
@@ -126,7 +177,10 @@ fn a_kernel_that_lacks_an_optional_member_has_no_such_fact() {
     assert!(whole.mark.is_some() && whole.vlan.is_some() && whole.packet_type.is_some());
     assert!(whole.socket.is_some_and(|socket| socket.cgroup.is_some()));
     assert!(whole.has_cgroups && whole.has_receiver);
-    let settings = ProgramSettings { snaplen: 128 };
+    let settings = ProgramSettings {
+        selection: DropSelection::All,
+        snaplen: 128,
+    };
     let len = |layout: &KernelLayout| {
         let program = program(layout, ProgramRole::First, settings);
         program.encode(|_| 5).len()

@@ -409,3 +409,28 @@ fn the_reasons_in_a_filter_are_listed() {
     assert!(patterns[1].matches("NETFILTER_DROP"));
     assert!(!patterns[0].matches("NETFILTER_DROP"));
 }
+
+#[test]
+fn words_that_only_ebpf_can_answer_are_found() {
+    for (text, key) in [
+        ("netns blue", "netns"),
+        ("netns other", "netns"),
+        ("netns = blue", "netns_name"),
+        ("tcp and (port 80 or not unit ssh.service)", "unit"),
+        ("mark 5 or device eth0", "mark"),
+        ("inner (running curl)", "running"),
+        ("socket = \"\"", "socket"),
+    ] {
+        let found = parse(text).fact_of_ebpf();
+        assert_eq!(found.map(|fact| fact.about().key), Some(key), "{text}");
+    }
+    for text in [
+        "",
+        "reason NO_SOCKET and trap x",
+        "vlan 5 and inbound",
+        "iface eth0",
+        "pc 1",
+    ] {
+        assert_eq!(parse(text).fact_of_ebpf(), None, "{text}");
+    }
+}

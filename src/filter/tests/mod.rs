@@ -14,6 +14,7 @@ mod records;
 mod reject;
 mod reject_operands;
 mod select;
+mod without_packet;
 
 use super::Filter;
 use super::names::FixedNames;

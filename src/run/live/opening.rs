@@ -1,39 +1,48 @@
-//! Begins a session with NET_DM or with eBPF.
+//! Begins a session: opens the sources that `choice` chooses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::begin::{Beginning, Joined, Purpose, begin};
+use super::super::begin::{Begun, Joined, MonitoredPart, Purpose, begin};
+use super::super::beginning::Beginning;
 use super::super::capacity;
-use super::super::diagnostics::{hint, say};
-use super::super::failure::Failure;
-use super::super::kernel_filter::Attached;
+use super::super::diagnostics::{hint, note, say};
+use super::super::failure::{Failure, chain};
 use super::super::signals::Requests;
-use super::{EndOnDrop, Opening, Session, SharedMonitoring};
+use super::choice::{self, Chosen, Needs, Openers};
+use super::{EndOnDrop, Opening, Session, SharedMonitoring, Traced};
 use crate::cli::{Live, SourceChoice};
-use crate::ebpf::program::ProgramSettings;
+use crate::ebpf::program::{DropSelection, ProgramSettings};
 use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::filter::Filter;
-use crate::net_dm::socket::KernelConversation;
+use crate::net_dm::control::{ControlError, Operation, Refusal};
+use crate::net_dm::monitoring::BeginError;
+use crate::net_dm::socket::{KernelConversation, Loading};
 use crate::record::Timestamp;
-use crate::source::Source;
-use crate::source::ebpf::Ebpf;
+use crate::sink::Detail;
+use crate::source::ebpf::{Ebpf, EbpfCounts};
+use crate::source::hardware::HardwareOnly;
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
+use crate::source::{NotPackets, Source};
 
 impl Opening {
-    /// Handles signals from now on, and looks for NET_DM. If it is the source, it has to exist.
-    pub fn new(source: SourceChoice) -> Result<Self, Failure> {
+    /// Handles signals from now on, and looks for NET_DM, without which some runs are impossible.
+    pub fn new(live: &Live) -> Result<Self, Failure> {
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
             shared.with(|monitoring| monitoring.end().clone());
         };
         let requests = Requests::listen(at_end)?;
-        let conversation = match source {
-            SourceChoice::NetDm => Some(KernelConversation::open()?),
-            SourceChoice::Ebpf => KernelConversation::open().ok(),
+        let loading = match live.source {
+            SourceChoice::Auto | SourceChoice::NetDm => Loading::Allowed,
+            SourceChoice::Ebpf => Loading::Never,
         };
+        let mut conversation = KernelConversation::open(loading);
+        if choice::requires_net_dm(live) {
+            conversation = Ok(conversation?);
+        }
         let last = EndOnDrop(monitoring.clone());
         Ok(Self {
             monitoring,
@@ -48,97 +57,232 @@ impl Opening {
         &self.requests
     }
 
-    /// Starts monitoring, listens to another process's, or attaches eBPF programs, and calls `announce`
-    /// before the first drop is taken. With NET_DM, the kernel runs as much as it can of the filter
-    /// `in_kernel`.
+    /// Opens the sources, and calls `announce` before the first drop is taken. With NET_DM, the kernel
+    /// runs as much as it can of the filter `in_kernel`.
     pub fn begin(
-        mut self,
+        self,
         live: &Live,
-        purpose: Purpose,
+        needs: Needs,
         in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
+        announce: impl FnOnce(&Beginning),
     ) -> Result<Session, Failure> {
-        let conversation = self.conversation.take();
-        let family = conversation.as_ref().map(KernelConversation::family);
-        let begun = match (live.source, conversation) {
-            (SourceChoice::NetDm, Some(conversation)) => {
-                self.monitor(live, purpose, conversation, in_kernel, announce)?
-            }
-            (SourceChoice::NetDm | SourceChoice::Ebpf, _) => {
-                let begun = trace(live, purpose, family)?;
-                announce(Beginning::Tracing);
-                begun
-            }
+        let Self {
+            monitoring,
+            requests,
+            conversation,
+            last,
+        } = self;
+        let family = conversation.as_ref().ok().map(KernelConversation::family);
+        let mut openers = KernelOpeners {
+            live,
+            purpose: needs.purpose,
+            in_kernel,
+            family,
+            conversation: Some(conversation),
+            monitoring: &monitoring,
         };
-        Ok(Session {
-            sources: Sources::new(vec![begun.source]),
-            monitoring: self.monitoring,
-            requests: self.requests,
-            role: live.role,
-            took_over: begun.took_over,
-            was_on: begun.was_on,
-            attached: begun.attached,
-            rest: begun.rest,
+        let chosen = choice::open(live, needs, &mut openers)?;
+        announce(&chosen.beginning);
+        tell(live, &chosen);
+        let ebpf_for_packets = choice::may_add_ebpf(live, needs, &chosen)
+            .then(|| openers.ebpf_settings(DropSelection::WithoutMacHeader));
+        let mut session = Session {
+            sources: Sources::default(),
+            monitoring,
+            traced: match chosen.ebpf {
+                None => Traced::Nothing,
+                Some(_) if chosen.beginning.is_by_ebpf() => Traced::Everything,
+                Some(_) => Traced::Skipped,
+            },
+            ebpf_for_packets,
+            requests,
+            live: *live,
+            took_over: false,
+            was_on: true,
+            attached: None,
+            rest: Duration::ZERO,
             deadline: live.duration.map(|duration| Instant::now() + duration),
             started: Timestamp::now(),
             family,
-            _last: self.last,
-        })
-    }
-
-    /// Starts NET_DM's monitoring, or listens to another process's.
-    fn monitor(
-        &self,
-        live: &Live,
-        purpose: Purpose,
-        conversation: KernelConversation,
-        in_kernel: Option<&Filter>,
-        announce: impl FnOnce(Beginning),
-    ) -> Result<BegunSource, Failure> {
-        let family = conversation.family();
-        let join = || Joined::new(live, family, in_kernel);
-        let begun = begin(live, purpose, conversation, join, announce)?;
-        self.monitoring.set(begun.monitoring);
-        Ok(BegunSource {
-            source: Box::new(NetDm::new(begun.joined.alerts, live.not_packets)),
-            took_over: begun.took_over,
-            was_on: begun.is_on,
-            attached: Some(begun.joined.attached),
-            rest: begun.joined.rest,
-        })
+            _last: last,
+        };
+        // The drop monitor waits for nothing in vain where the programs' reports have been taken before.
+        let longest_rest = chosen.ebpf.as_ref().and_then(|ebpf| ebpf.longest_rest);
+        if let Some(ebpf) = chosen.ebpf {
+            session.sources.add(ebpf.source);
+        }
+        if let Some(begun) = chosen.net_dm {
+            session.add_net_dm(begun, live);
+        }
+        session.rest = longest_rest.map_or(session.rest, |longest| session.rest.min(longest));
+        Ok(session)
     }
 }
 
-/// A source that has begun, with the facts for the [`Session`].
-struct BegunSource {
+impl Session {
+    /// Attaches eBPF programs beside the drop monitor, once, for what that skips when it sends packets.
+    pub(super) fn add_ebpf(&mut self) {
+        match self.ebpf_for_packets.take().map(EbpfSettings::attach) {
+            Some(Ok(ebpf)) => {
+                let longest_rest = ebpf.longest_rest.unwrap_or(self.rest);
+                self.rest = self.rest.min(longest_rest);
+                self.sources.add(ebpf.source);
+                self.traced = Traced::Skipped;
+            }
+            Some(Err(error)) => say(format_args!(
+                "drops without a link-layer header are not seen: {}",
+                chain(&error)
+            )),
+            None => {}
+        }
+    }
+
+    fn add_net_dm(&mut self, begun: Begun, live: &Live) {
+        let source = NetDm::new(begun.joined.alerts, live.not_packets);
+        let source: Box<dyn Source> = if self.traced == Traced::Everything {
+            Box::new(HardwareOnly(source))
+        } else {
+            Box::new(source)
+        };
+        self.sources.add(source);
+        self.took_over = begun.took_over;
+        self.was_on = begun.is_on;
+        self.attached = Some(begun.joined.attached);
+        self.rest = begun.joined.rest;
+    }
+}
+
+/// eBPF programs that were attached.
+struct OpenedEbpf {
     source: Box<dyn Source>,
-    took_over: bool,
-    was_on: bool,
-    attached: Option<Attached>,
-    rest: Duration,
+    /// The bytes of all buffers, where the kernel granted less than was wanted.
+    small_buffers: Option<usize>,
+    /// The longest time for which reports may gather: small buffers are full soon.
+    longest_rest: Option<Duration>,
 }
 
-/// Attaches eBPF programs.
-fn trace(live: &Live, purpose: Purpose, family: Option<u16>) -> Result<BegunSource, TracerError> {
-    let wanted = TracerSettings {
+impl From<Ebpf> for OpenedEbpf {
+    fn from(ebpf: Ebpf) -> Self {
+        let bytes = u32::try_from(ebpf.cpu_buffer_bytes()).unwrap_or(u32::MAX);
+        Self {
+            small_buffers: ebpf.small_buffers(),
+            longest_rest: Some(capacity::rest(bytes)),
+            source: Box::new(ebpf),
+        }
+    }
+}
+
+impl From<EbpfCounts> for OpenedEbpf {
+    fn from(counts: EbpfCounts) -> Self {
+        Self {
+            source: Box::new(counts),
+            small_buffers: None,
+            longest_rest: None,
+        }
+    }
+}
+
+/// Opens the sources of the running kernel.
+struct KernelOpeners<'r> {
+    live: &'r Live,
+    purpose: Purpose,
+    in_kernel: Option<&'r Filter>,
+    family: Option<u16>,
+    /// Taken by the first who needs it.
+    conversation: Option<Result<KernelConversation, ControlError>>,
+    /// Has the monitoring from its first moment on, so that whatever happens next ends it.
+    monitoring: &'r SharedMonitoring,
+}
+
+impl Openers for KernelOpeners<'_> {
+    type NetDm = Begun;
+    type Ebpf = OpenedEbpf;
+
+    fn net_dm(&mut self, part: MonitoredPart) -> Result<(Begun, Beginning), BeginError> {
+        let unknown = ControlError {
+            operation: Operation::Resolve,
+            refusal: Refusal {
+                errno: libc::ENOENT,
+                words: None,
+            },
+        };
+        let conversation = self.conversation.take().unwrap_or(Err(unknown))?;
+        let family = conversation.family();
+        let (live, in_kernel) = (self.live, self.in_kernel);
+        let join = || Joined::new(live, family, in_kernel);
+        let (monitoring, begun, beginning) = begin(live, self.purpose, part, conversation, join)?;
+        self.monitoring.set(monitoring);
+        Ok((begun, beginning))
+    }
+
+    fn ebpf(&mut self, selection: DropSelection) -> Result<OpenedEbpf, TracerError> {
+        // Beside the drop monitor, which sends packets, packets are captured as well.
+        if selection == DropSelection::All && self.purpose.is_counted_by_ebpf(self.live) {
+            return EbpfCounts::new(self.family).map(OpenedEbpf::from);
+        }
+        self.ebpf_settings(selection).attach()
+    }
+}
+
+impl KernelOpeners<'_> {
+    fn ebpf_settings(&self, selection: DropSelection) -> EbpfSettings {
+        EbpfSettings {
+            tracer: tracer_settings(self.live, self.purpose, selection),
+            family: self.family,
+            not_packets: self.live.not_packets,
+        }
+    }
+}
+
+/// Returns the settings of eBPF programs that capture.
+pub(super) fn tracer_settings(
+    live: &Live,
+    purpose: Purpose,
+    selection: DropSelection,
+) -> TracerSettings {
+    TracerSettings {
         program: ProgramSettings {
+            selection,
             snaplen: purpose.snaplen(live.role),
         },
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,
-    };
-    let source = Ebpf::new(wanted, family, live.not_packets)?;
-    if let Some(bytes) = source.small_buffers() {
-        say(format_args!(
+    }
+}
+
+/// The settings of eBPF programs that can be attached.
+#[derive(Clone, Copy)]
+pub(super) struct EbpfSettings {
+    tracer: TracerSettings,
+    family: Option<u16>,
+    not_packets: NotPackets,
+}
+
+impl EbpfSettings {
+    fn attach(self) -> Result<OpenedEbpf, TracerError> {
+        Ebpf::new(self.tracer, self.family, self.not_packets).map(OpenedEbpf::from)
+    }
+}
+
+/// Reports what is different from what was asked for.
+fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>) {
+    if let Some(begun) = &chosen.net_dm {
+        begun.tell(live);
+    }
+    if let (Some(cause), Detail::Full) = (&chosen.no_hardware, live.detail) {
+        note(format_args!("no hardware drops: {cause}"));
+    }
+    let small = chosen.ebpf.as_ref().and_then(|ebpf| ebpf.small_buffers);
+    if let Some(bytes) = small {
+        let text = format_args!(
             "the perf buffers have {bytes} bytes in all: this user may not lock more memory"
-        ));
+        );
+        // Beside the drop monitor, few drops need them.
+        if chosen.beginning.is_by_ebpf() {
+            say(text);
+        } else {
+            note(text);
+        }
         hint("CAP_IPC_LOCK or a larger sysctl kernel.perf_event_mlock_kb allows more");
     }
-    Ok(BegunSource {
-        source: Box::new(source),
-        took_over: false,
-        was_on: true,
-        attached: None,
-        rest: Duration::ZERO,
-    })
 }

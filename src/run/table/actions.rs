@@ -69,12 +69,12 @@ impl LiveTable {
     fn need_packets(&mut self, purpose: Purpose, monitor: &mut dyn DropMonitor) {
         let is_whole = purpose == Purpose::Packets(0);
         match self.origin {
-            TableInput::Kernel(role @ Role::Owner { .. }) => {
-                let was_counting = self.view.counted_by == CountedBy::Kernel;
+            TableInput::Kernel(Role::Owner { .. }) => {
+                let was_counting = self.view.counted_by != CountedBy::Packets;
                 if !was_counting && !is_whole {
                     return;
                 }
-                match monitor.switch(purpose.reporting(role)) {
+                match monitor.switch(purpose) {
                     Ok(()) if was_counting => {
                         self.view.status = "the kernel sends packets now".into();
                         self.view.counted_by = CountedBy::Packets;
@@ -105,7 +105,11 @@ impl LiveTable {
         };
         selection::warn_of_unknown_reasons(&filter);
         self.view.filter = filter.to_string();
-        let keeps_all = filter.keeps_all();
+        let is_known = match self.view.counted_by {
+            CountedBy::Kernel => filter.keeps_all(),
+            CountedBy::Programs => filter.needs_no_packet(),
+            CountedBy::Packets => true,
+        };
         let filter = match &self.interface {
             Some(name) => filter.on_interface(name),
             None => filter,
@@ -119,7 +123,7 @@ impl LiveTable {
             self.view.status = line;
         }
         self.reset();
-        if !keeps_all {
+        if !is_known {
             self.need_packets(Purpose::Packets(COUNTED_LEN), monitor);
         }
         if self.origin == TableInput::Pipe && self.view.status.is_empty() {
@@ -185,12 +189,11 @@ impl LiveTable {
     fn stop_writing(&mut self, monitor: &mut dyn DropMonitor) {
         let loss = monitor.loss();
         let line = self.end_capture(loss);
-        if let TableInput::Kernel(role @ Role::Owner { .. }) = self.origin {
-            let reporting = Purpose::Packets(COUNTED_LEN).reporting(role);
-            if let Err(error) = monitor.switch(reporting) {
-                self.view.status = error.to_string();
-                return;
-            }
+        if let TableInput::Kernel(Role::Owner { .. }) = self.origin
+            && let Err(error) = monitor.switch(Purpose::Packets(COUNTED_LEN))
+        {
+            self.view.status = error.to_string();
+            return;
         }
         self.view.status = line.unwrap_or_default();
     }
@@ -254,17 +257,20 @@ impl LiveTable {
 
 fn loss_lines(loss: Option<Loss>) -> [String; 2] {
     let [queue, buffer] = match loss {
-        Some(loss) => [loss.queue, loss.socket.saturating_add(loss.perf)]
+        Some(loss) => [loss.queue, loss.sum().saturating_sub(loss.queue)]
             .map(|lost| Plural(lost, "packet").to_string()),
         None => ["unknown", "unknown"].map(str::to_owned),
     };
     // Either a socket's or eBPF's.
-    let name = match loss {
-        Some(Loss { perf: 1.., .. }) => "buffer",
-        _ => "socket",
+    let label = match loss {
+        Some(Loss {
+            interrupts: 1.., ..
+        }) => "lost otherwise",
+        Some(Loss { perf: 1.., .. }) => "lost in buffer",
+        _ => "lost in socket",
     };
     [
         format!("lost in queue  {queue}"),
-        format!("lost in {name} {buffer}"),
+        format!("{label} {buffer}"),
     ]
 }

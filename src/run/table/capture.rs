@@ -82,6 +82,7 @@ impl RowCapture {
             queue: loss.queue.saturating_sub(before.queue),
             socket: loss.socket.saturating_sub(before.socket),
             perf: loss.perf.saturating_sub(before.perf),
+            interrupts: loss.interrupts.saturating_sub(before.interrupts),
         });
         self.sink.finish(&Ending {
             loss,

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::super::begin::{Beginning, Purpose};
+use super::super::begin::Purpose;
+use super::super::beginning::Beginning;
 use super::super::capture::capture_host;
 use super::super::event_filter::EventFilter;
 use super::super::failure::{Exit, Failure};
 use super::super::keyboard::Keyboard;
 use super::super::left_out::tell_left_out;
-use super::super::live::Opening;
+use super::super::live::{Needs, Opening};
 use super::super::offline::{self, CaptureInput, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
@@ -141,21 +142,29 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
 pub fn show_live(
     command: &Summary,
     live: &Live,
-    mut announce: impl FnMut(Beginning),
+    announce: impl FnOnce(&Beginning, Purpose),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let purpose = Purpose::from(command.counting);
+    let needs = Needs {
+        purpose: Purpose::of_summary(command, live, &filter),
+        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
+    };
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
         Counting::Packets => CountedBy::Packets,
     };
     let mut subject = "drops".to_owned();
-    let mut session = Opening::new(live.source)?.begin(live, purpose, None, |beginning| {
+    let mut session = Opening::new(live)?.begin(live, needs, None, |beginning| {
         match beginning {
-            Beginning::Started { origins, .. } => subject = format!("{origins} drops"),
-            Beginning::Tracing => {
-                subject = "software drops".into();
-                counted_by = CountedBy::Packets;
+            Beginning::Started(started) => {
+                subject = format!("{} drops", started.origins);
+                if started.is_by_ebpf() {
+                    counted_by = if needs.purpose.is_counted_by_ebpf(live) {
+                        CountedBy::Programs
+                    } else {
+                        CountedBy::Packets
+                    };
+                }
             }
             Beginning::Listening(settings) => {
                 subject = "drops of another program's monitoring".into();
@@ -165,7 +174,7 @@ pub fn show_live(
                 };
             }
         }
-        announce(beginning);
+        announce(beginning, needs.purpose);
     })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);

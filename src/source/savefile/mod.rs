@@ -206,7 +206,10 @@ impl<R: Read> Savefile<R> {
     ) -> Result<ControlFlow<B>, Damage> {
         self.for_each_event(|event| match event {
             Event::Drop(record) => take(record),
-            Event::Count { .. } | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
+            Event::Count { .. }
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => ControlFlow::Continue(()),
         })
     }
 

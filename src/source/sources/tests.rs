@@ -1,6 +1,7 @@
 //! Several sources taken from as one.
 
 use super::*;
+use crate::source::Receive;
 use crate::source::simulated::{Simulated, SimulatedSource};
 
 /// Returns a drop of `ago` milliseconds ago.
@@ -9,8 +10,11 @@ fn drop(base: Timestamp, ago: u64, byte: u8) -> Simulated {
 }
 
 fn sources(sources: impl IntoIterator<Item = SimulatedSource>) -> Sources {
-    let sources = sources.into_iter();
-    Sources::new(sources.map(|source| Box::new(source) as _).collect())
+    let mut all = Sources::default();
+    for source in sources {
+        all.add(Box::new(source));
+    }
+    all
 }
 
 /// Takes events until none waits. Returns the events that were received, and then those that still
@@ -122,4 +126,89 @@ fn descriptors_and_counts_of_all_sources_come_together() {
     assert_eq!(several.left_out().not_packets, 7);
     several.end().unwrap();
     assert_eq!(take_all(&mut several), (vec![], vec![]));
+}
+
+/// A source that has passed on everything up to this time.
+struct Settled(SimulatedSource, Timestamp);
+
+impl Source for Settled {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        self.0.watch(descriptors);
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+        self.0.take(receive)
+    }
+
+    fn settled(&self) -> Option<Timestamp> {
+        Some(self.1)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.0.end()
+    }
+
+    fn loss(&self) -> io::Result<Loss> {
+        self.0.loss()
+    }
+
+    fn left_out(&self) -> LeftOut {
+        self.0.left_out()
+    }
+
+    fn symbols_are_newly_hidden(&mut self) -> bool {
+        self.0.symbols_are_newly_hidden()
+    }
+
+    fn detach_filter(&self) -> io::Result<()> {
+        self.0.detach_filter()
+    }
+}
+
+#[test]
+fn what_nothing_can_come_before_is_handed_on_at_once_without_an_allocation() {
+    let base = Timestamp::now();
+    let mut both = Sources::default();
+    let settled = Timestamp(base.0 - 1_000_000);
+    both.add(Box::new(Settled(SimulatedSource::new([]), settled)));
+    let early = vec![drop(base, 2, 1); 1000];
+    both.add(Box::new(SimulatedSource::new([early])));
+    let mut count = 0;
+    let taken = allocation_counter::measure(|| {
+        let receive = |_: Event<'_, '_>| {
+            count += 1;
+            ControlFlow::<()>::Continue(())
+        };
+        both.take(|_| {}, receive).unwrap();
+    });
+    assert_eq!((taken.count_total, count), (0, 1000));
+}
+
+#[test]
+fn what_something_may_come_before_waits() {
+    let base = Timestamp::now();
+    let mut both = Sources::default();
+    let settled = Timestamp(base.0 - 1_000_000);
+    let waiting = SimulatedSource::new([vec![drop(base, 5, 1)]]);
+    both.add(Box::new(Settled(waiting, settled)));
+    let events = vec![drop(base, 9, 2), drop(base, 3, 3), drop(base, 0, 4)];
+    both.add(Box::new(SimulatedSource::new([events])));
+    let (now, later) = take_all(&mut both);
+    assert_eq!(now, [drop(base, 9, 2)]);
+    assert_eq!(
+        later,
+        [drop(base, 5, 1), drop(base, 3, 3), drop(base, 0, 4)]
+    );
+}
+
+#[test]
+fn an_event_that_waits_is_allocated_at_most_three_times() {
+    const COUNT: u64 = 1000;
+    let base = Timestamp::now();
+    let events = (1..=COUNT).map(|ago| drop(base, ago % 50, 1)).collect();
+    let mut both = sources([SimulatedSource::new([events]), SimulatedSource::new([])]);
+    let taken = allocation_counter::measure(|| {
+        let _ = take_all(&mut both);
+    });
+    assert!(taken.count_total <= 3 * COUNT, "{}", taken.count_total);
 }
