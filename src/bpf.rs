@@ -96,10 +96,14 @@ pub enum Condition {
 
 /// An instruction, whose jump distances count from the instruction after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instruction {
+pub enum Instruction {
+    /// An operation.
     Op(Op),
+    /// A comparison of A with the operand, and the distances where it holds and where it does not.
     Branch(Condition, Operand, u8, u8),
+    /// A jump.
     Jump(u32),
+    /// The end, with a result.
     Return(u32),
 }
 
@@ -125,6 +129,11 @@ impl BpfProgram {
     #[allow(clippy::len_without_is_empty)] // It never is: a program ends with a return.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Returns the instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
     }
 
     /// Encodes the instructions for the kernel.
@@ -311,6 +320,15 @@ impl Op {
 }
 
 impl Size {
+    /// Returns the number of bytes.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+        }
+    }
+
     fn code(self) -> u16 {
         match self {
             Self::Word => 0x00,

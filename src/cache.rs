@@ -32,8 +32,9 @@ const ENTRIES: usize = 2048;
 /// the time; a set rarely has more than four keys.
 const WAYS: usize = 4;
 const SETS: usize = ENTRIES / WAYS;
-/// The most bytes of a key that is cached. dwdump's own keys have about a hundred.
-const MAX_BYTES: usize = 512;
+/// The most bytes of a key that is cached. dwdump's own keys have about a hundred, those with a call stack up to
+/// some thousand.
+const MAX_BYTES: usize = 4096;
 
 const _: () = assert!(ENTRIES <= u16::MAX as usize);
 

@@ -50,6 +50,7 @@
 //! | What does `--check` look at? | `check/mod.rs` and its folder; `run/check.rs` tries the sources |
 //! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
 //! | Where is the eBPF program written? | `ebpf/program.rs` and its folder, with the instructions of `ebpf/assembler.rs`; `ebpf/tracer.rs` loads it |
+//! | Where is the kernel's part of a filter made? | `filter/kernel/mod.rs`, as classic BPF (`bpf.rs`); `ebpf/program/filter.rs` makes eBPF of it |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
 //! | Where are Wireshark's fields made? | `wireshark/plugin.rs`, of the rows of `record/fact.rs` |
 //!
@@ -71,7 +72,7 @@
 //!    `ebpf::program` writes the program that the kernel runs at each drop, `ebpf::tracer` loads it and
 //!    takes its reports.
 //! 5. [`filter`] compiles the filter language into a program that runs on a record, and into one of
-//!    `bpf` that the kernel runs on a message.
+//!    `bpf` that the kernel runs on a message, or as a part of the eBPF program.
 //! 6. [`source`] and [`sink`]: where records come from and go to. A source passes on [`source::Event`]s:
 //!    drops, or counts that the kernel made itself. `source::Source` is the interface between an event
 //!    loop and a live source, and `source::net_dm` and `source::ebpf` implement it;
@@ -96,14 +97,14 @@
 //! - Imports point one way: `main` → `extcap` → `run` → `cli` → `source`, `sink` → `filter` → `net_dm` →
 //!   `record`. `tests/imports.rs` has the layers and fails on an import that points up. Sources and
 //!   sinks know records, never each other. [`filter`] knows records; the program that it compiles
-//!   for the kernel uses the numbers of [`net_dm`]'s messages, too, and nothing else of it.
+//!   for the kernel uses the numbers of [`net_dm`]'s messages and of `ebpf`'s reports, too.
 //! - `record`, `comment`, `interface`, `packet`, `dissect`, `reason`, `summary` and `filter` do no I/O
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
-//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], the tables of `source` (devices, namespaces,
-//!   cgroups) and `check::host` read files of `/proc` and `/sys`. `check::namespace` sets up network
-//!   namespaces of its own, and `source::namespaces` enters others, in a thread that ends with the look.
-//!   Only [`run`] and `main` print to standard error. Standard output is data, or the live table on a
-//!   terminal, which is restored on every way out: see `run::screen`.
+//! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], `check::host` and the tables of `source`
+//!   (devices, namespaces, cgroups) read files of `/proc` and `/sys`. `check::namespace` sets up network
+//!   namespaces of its own, and a thread of `source::namespaces` enters others. Only [`run`] and `main` print
+//!   to standard error. Standard output is data, or the live table on a terminal, which is restored on every
+//!   way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
 //!   options are reused. From file to file, only a packet
 //!   whose cause is not among the recent ones allocates.

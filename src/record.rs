@@ -39,6 +39,7 @@ mod fact;
 mod link;
 mod owned;
 mod packed;
+mod stack;
 mod value;
 
 use chrono::{DateTime, Utc};
@@ -51,6 +52,8 @@ pub use fact::{About, Cause, Commented, DropRecord, Fact, Location, Tellers};
 pub use link::{Basis, EtherType, Link, LinkType};
 pub(crate) use owned::OwnedRecord;
 pub(crate) use packed::{OwnedFacts, Packed};
+pub(crate) use stack::unfolded;
+pub use stack::{MAX_STACK, Stack};
 pub use value::{Kind, Value, unescape};
 
 /// The flags word of a packet in pcapng (`epb_flags`, section 4.3.1 of the draft); 0 where nothing is known.

@@ -8,11 +8,12 @@ use allocation_counter::measure;
 use dwdump::net_dm::alert::{Alert, encode};
 use dwdump::net_dm::netlink::{ByteOrder, Messages};
 use dwdump::record::{
-    CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Symbol,
-    Timestamp,
+    CaptureHost, Cause, DropRecord, EtherType, Interface, Link, LinkType, Location, Name, Stack,
+    Symbol, Timestamp,
 };
 use dwdump::sink::{Linking, NetlinkSink, PcapSink, PcapngSink, Sink};
 use dwdump::source::savefile::{Damage, Savefile};
+use dwdump::summary::{Counted, GroupedCounts, Grouping};
 
 /// Messages as the kernel sends them: two interfaces, software and hardware.
 fn alerts() -> Vec<Vec<u8>> {
@@ -64,6 +65,38 @@ fn check_steady(sink: &mut dyn Sink) {
     pass(1);
     let taken = measure(|| pass(1000));
     assert_eq!(taken.count_total, 0);
+}
+
+#[test]
+fn a_call_stack_allocates_nothing_in_a_file_and_in_counts() {
+    let stacks = [b'a', b'b'].map(|letter| {
+        let frame = [&[letter; 30][..], b"+0x1a2/0x2d0"].concat();
+        [&frame[..]; 60].join(&b';')
+    });
+    let records = [&stacks[0], &stacks[1]].map(|stack| {
+        let mut location = Location::new(Some(7), None);
+        location.stack = Stack::new(stack);
+        assert!(location.stack.is_some());
+        let mut record = DropRecord::new(Link::known(LinkType::RAW), &[0x45]);
+        record.time = Some(Timestamp(1));
+        record.cause = Cause::Software {
+            location,
+            reason: None,
+        };
+        record
+    });
+    let mut sink =
+        PcapngSink::new(io::sink(), Linking::Auto, "test", &CaptureHost::default()).unwrap();
+    let mut counts = GroupedCounts::new(Grouping::Stack);
+    let mut pass = || {
+        for record in &records {
+            sink.write(record).unwrap();
+            counts.count(&Counted::Packet(record));
+        }
+    };
+    pass();
+    assert_eq!(measure(|| (0..1000).for_each(|_| pass())).count_total, 0);
+    assert_eq!(counts.len(), 2);
 }
 
 #[test]

@@ -66,6 +66,11 @@ fn check(script: &str, name: &str) {
     assert!(checked.status.success(), "see above");
 }
 
+#[test]
+fn drops_are_counted_in_the_kernel_by_what_they_have_in_common() {
+    check("ebpf_counts.py", "check");
+}
+
 /// The drop monitor is in the first network namespace alone, so a new one is like a kernel without it.
 fn in_new_namespace(line: &str) -> Output {
     let line = format!("ip link set lo up && {line}");

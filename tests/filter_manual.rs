@@ -11,7 +11,7 @@ use dwdump::filter::{Filter, NameLookup, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
     Cause, DropRecord, DropSocket, Interface, Link, LinkType, Location, Name, Netns, SocketRole,
-    Symbol, Timestamp,
+    Stack, Symbol, Timestamp,
 };
 
 /// The examples, as typed: the lines between .EX and .EE.
@@ -64,6 +64,14 @@ fn software(reason: &'static str, symbol: &'static str) -> Cause<'static> {
     }
 }
 
+/// Adds the call stack.
+fn through(mut cause: Cause<'static>, stack: &'static str) -> Cause<'static> {
+    if let Cause::Software { location, .. } = &mut cause {
+        location.stack = Stack::new(stack.as_bytes());
+    }
+    cause
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn drops() -> Vec<Drop> {
     let dns = udp(40000, 53);
@@ -71,7 +79,10 @@ fn drops() -> Vec<Drop> {
         name: "closed-port",
         link: LinkType::ETHERNET,
         data: frame(0x0800, &ipv4(17, [10, 10, 2, 2], [10, 10, 2, 4], &dns)),
-        cause: software("NO_SOCKET", "__udp4_lib_rcv+0x235/0xd90"),
+        cause: through(
+            software("NO_SOCKET", "__udp4_lib_rcv+0x235/0xd90"),
+            "__udp4_lib_rcv+0x235/0xd90;ip_local_deliver+0x1/0x2;net_rx_action+0x1/0x2",
+        ),
         input: Some((2, "eth0")),
     };
     let firewall = Drop {
@@ -81,7 +92,10 @@ fn drops() -> Vec<Drop> {
             0x0800,
             &ipv4(6, [10, 0, 0, 1], [10, 0, 0, 2], &tcp(1234, 80, 2)),
         ),
-        cause: software("NETFILTER_DROP", "nf_hook_slow.constprop.0+0xbf/0x100"),
+        cause: through(
+            software("NETFILTER_DROP", "nf_hook_slow.constprop.0+0xbf/0x100"),
+            "nf_hook_slow.constprop.0+0xbf/0x100;ip_output+0x1/0x2;__ip_queue_xmit+0x1/0x2",
+        ),
         input: Some((3, "eth1")),
     };
     let other = || Drop {

@@ -49,7 +49,7 @@ fn every_object_is_what_the_schema_says() {
     // Nothing of the schema is there for show.
     let known = schema["properties"].as_object().unwrap().keys();
     // Source lines need debug information, which no test of this file has.
-    let known: Vec<&String> = known.filter(|key| *key != "source").collect();
+    let known: Vec<&String> = known.filter(|key| !key.ends_with("source")).collect();
     assert_eq!(
         seen.iter().collect::<Vec<_>>().len(),
         known.len(),

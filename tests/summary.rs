@@ -239,8 +239,9 @@ fn every_object_is_what_the_schema_says() {
         "fixtures/made/names.pcap",
         "fixtures/made/links.pcap",
         "fixtures/made/plain.pcap",
+        "fixtures/made/stacks.pcapng",
     ] {
-        for by in ["location", "reason", "interface", "flow", "module"] {
+        for by in ["location", "reason", "interface", "flow", "module", "stack"] {
             for object in objects(path, &["--by", by]) {
                 if let Some(error) = validator.iter_errors(&object).next() {
                     panic!("{path} by {by}: {error} in {object}");

@@ -41,7 +41,7 @@ pub enum Command {
     /// Explain a reason or a function; `None` lists all of them.
     Explain(Option<String>),
     /// Show a filter as it was understood.
-    ShowFilter(Selection, Filtering),
+    ShowFilter(Selection, Filtering, SourceChoice),
     /// Install the parts for Wireshark, or remove them.
     Wireshark(Installation),
     /// Print this text and exit successfully: help, version.
@@ -98,6 +98,8 @@ pub struct Live {
     pub duration: Option<Duration>,
     /// The treatment of socket buffers that never were packets.
     pub not_packets: NotPackets,
+    /// Frames of each drop's call stack; `None`: no call stacks. Only eBPF captures them.
+    pub stack: Option<u8>,
     /// The detail of what is said about the sources.
     pub detail: Detail,
 }
@@ -180,6 +182,8 @@ pub struct Summary {
     pub lines: Lines,
     /// The style of text.
     pub text: TextChoice,
+    /// Lines for flame graphs instead, once, at the end.
+    pub is_folded: bool,
 }
 
 /// The source of the drops to count.

@@ -2,6 +2,7 @@
 //! [`Command`](super::Command).
 
 mod command;
+mod stack;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::values::{
-    parse_count, parse_duration, parse_origin, parse_queue_len, parse_size, parse_trunc_len,
+    parse_count, parse_duration, parse_frames, parse_origin, parse_queue_len, parse_size,
+    parse_trunc_len,
 };
 use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat, SourceChoice};
 use crate::net_dm::control::Origins;
@@ -73,6 +75,10 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, value_name = "WHAT")]
     by: Option<Grouping>,
 
+    /// Write the counts of `--by stack` for flame graphs: a line for each stack, at the end
+    #[arg(long)]
+    folded: bool,
+
     /// Keep only packets that arrived on the interface NAME, a name or an index
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
@@ -85,7 +91,7 @@ pub(super) struct Arguments {
     #[arg(short = 'd')]
     show_filter: bool,
 
-    /// Filter in the kernel too, as far as possible; drops it rejects are not counted
+    /// Filter in the kernel too, as far as possible; only eBPF counts the drops it rejects
     #[arg(long)]
     kernel_filter: bool,
 
@@ -96,6 +102,17 @@ pub(super) struct Arguments {
     /// Capture with the drop monitor (netdm), with eBPF (ebpf), or with both (auto) [default: auto]
     #[arg(long, value_enum, value_name = "SOURCE", hide_possible_values = true)]
     source: Option<SourceChoice>,
+
+    /// Capture the call stack of each drop too, of up to FRAMES functions, with eBPF [default: 24]
+    #[arg(
+        long,
+        value_name = "FRAMES",
+        value_parser = parse_frames,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    #[allow(clippy::option_option)]
+    stack: Option<Option<u8>>,
 
     /// Keep only drops by the kernel (sw) or by devices (hw) [default: both]
     #[arg(short, long, value_name = "sw|hw", value_parser = parse_origin)]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod stack;
+
 #[track_caller]
 fn check(words: &str, message: &str, hint: &str) {
     let error = parse_words(words).unwrap_err();
@@ -395,18 +397,26 @@ fn the_words_of_a_filter_are_joined_wherever_they_stand() {
     };
     assert_eq!(
         parse_words("-d -i eth0 tcp"),
-        Ok(Command::ShowFilter(selection.clone(), Filtering::UserSpace))
+        Ok(Command::ShowFilter(
+            selection.clone(),
+            Filtering::UserSpace,
+            SourceChoice::Auto
+        ))
     );
     assert_eq!(
-        parse_words("-d --kernel-filter -i eth0 tcp"),
-        Ok(Command::ShowFilter(selection, Filtering::KernelToo))
+        parse_words("-d --kernel-filter --source ebpf -i eth0 tcp"),
+        Ok(Command::ShowFilter(
+            selection,
+            Filtering::KernelToo,
+            SourceChoice::Ebpf
+        ))
     );
 }
 
 #[test]
 fn the_kernel_filters_only_where_it_is_asked_to() {
     assert_eq!(captured("tcp").filtering, Filtering::UserSpace);
-    for words in ["tcp", "-F x", "-i eth0", "-p tcp"] {
+    for words in ["tcp", "-F x", "-i eth0", "-p tcp", "--source ebpf tcp"] {
         let capture = captured(&format!("--kernel-filter {words}"));
         assert_eq!(capture.filtering, Filtering::KernelToo, "{words}");
     }
@@ -441,11 +451,9 @@ fn options_of_the_drop_monitor_are_not_for_ebpf() {
         (SourceChoice::NetDm, Some("-p"))
     );
     assert_eq!(source("--kernel-filter udp"), (SourceChoice::Auto, None));
-    for words in ["-p", "-l 5", "--force", "--kernel-filter udp"] {
-        let option = words.trim_end_matches(" 5").trim_end_matches(" udp");
-        if option != "--kernel-filter" {
-            assert_eq!(source(words), (SourceChoice::Auto, Some(option)));
-        }
+    for words in ["-p", "-l 5", "--force"] {
+        let option = words.trim_end_matches(" 5");
+        assert_eq!(source(words), (SourceChoice::Auto, Some(option)));
         check(
             &format!("--source ebpf {words}"),
             &format!("{option} cannot be used with --source ebpf"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ebpf::program::MAX_STACK_FRAMES;
 use crate::net_dm::control::Origins;
 
 fn parse_number(text: &str, what: &str, min: u64, max: u64) -> Result<u64, String> {
@@ -15,6 +16,11 @@ fn parse_number(text: &str, what: &str, min: u64, max: u64) -> Result<u64, Strin
 
 pub(super) fn parse_count(text: &str) -> Result<u64, String> {
     parse_number(text, "a number of drops", 1, u64::MAX)
+}
+
+pub(super) fn parse_frames(text: &str) -> Result<u8, String> {
+    let number = parse_number(text, "a number of frames", 1, MAX_STACK_FRAMES.into())?;
+    u8::try_from(number).map_err(|error| error.to_string())
 }
 
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {

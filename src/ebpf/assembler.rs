@@ -42,7 +42,7 @@ pub enum EbpfOperand {
     Number(i32),
 }
 
-/// A calculation in 64 bits.
+/// A calculation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AluOp {
     /// a = b
@@ -61,7 +61,7 @@ pub enum AluOp {
     ShiftRight,
 }
 
-/// A comparison of 64 bits, unsigned.
+/// A comparison, unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JumpCondition {
     /// a == b
@@ -70,6 +70,14 @@ pub enum JumpCondition {
     NotEqual,
     /// a <= b
     AtMost,
+    /// a >= b
+    AtLeast,
+    /// a > b
+    Greater,
+    /// a < b
+    Below,
+    /// a & b != 0
+    AnyBit,
 }
 
 /// A map that the program uses. Its file descriptor is known when the program is encoded.
@@ -99,6 +107,8 @@ pub enum Helper {
     RunningTask = 14,
     /// `long get_current_comm(to, size)`: the running task's name.
     RunningName = 16,
+    /// `long get_stack(context, to, size, flags)`: writes the addresses of the call stack.
+    CallStack = 67,
     /// `u64 get_current_cgroup_id()`: that of the running task.
     RunningCgroup = 80,
     /// `long skb_output(skb, map, flags, data, size)`: writes data and then bytes of the packet into a
@@ -118,6 +128,8 @@ enum EbpfInstruction {
     Load(AccessSize, Register, Register, i16),
     Store(AccessSize, Register, i16, EbpfOperand),
     Calculate(AluOp, Register, EbpfOperand),
+    Calculate32(AluOp, Register, EbpfOperand),
+    FromBigEndian(AccessSize, Register),
     AtomicAdd(Register, i16, Register),
     /// A number of 64 bits; takes the space of two instructions.
     Number(Register, u64),
@@ -125,6 +137,7 @@ enum EbpfInstruction {
     Map(Register, Map),
     Call(Helper),
     Branch(JumpCondition, Register, EbpfOperand, JumpLabel),
+    Branch32(JumpCondition, Register, EbpfOperand, JumpLabel),
     Jump(JumpLabel),
     Exit,
 }
@@ -177,9 +190,21 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Store(size, to, offset, value));
     }
 
-    /// `to = to op value`
+    /// `to = to op value`, of 64 bits.
     pub fn calculate(&mut self, arithmetic: AluOp, to: Register, value: EbpfOperand) {
         self.push(EbpfInstruction::Calculate(arithmetic, to, value));
+    }
+
+    /// `to = to op value`, of 32 bits; the upper half becomes 0.
+    pub fn calculate32(&mut self, arithmetic: AluOp, to: Register, value: EbpfOperand) {
+        self.push(EbpfInstruction::Calculate32(arithmetic, to, value));
+    }
+
+    /// Converts a number that was loaded from a packet; a byte needs no conversion.
+    pub fn swap_from_big_endian(&mut self, size: AccessSize, register: Register) {
+        if size != AccessSize::Byte {
+            self.push(EbpfInstruction::FromBigEndian(size, register));
+        }
     }
 
     /// `*(to + offset) += value`, of 64 bits, which nothing interrupts.
@@ -207,7 +232,7 @@ impl ProgramAssembler {
         self.push(EbpfInstruction::Call(helper));
     }
 
-    /// `if one condition other goto label`
+    /// `if one condition other goto label`, of 64 bits.
     pub fn branch(
         &mut self,
         condition: JumpCondition,
@@ -216,6 +241,17 @@ impl ProgramAssembler {
         label: JumpLabel,
     ) {
         self.push(EbpfInstruction::Branch(condition, one, other, label));
+    }
+
+    /// The same of the lower 32 bits.
+    pub fn branch32(
+        &mut self,
+        condition: JumpCondition,
+        one: Register,
+        other: EbpfOperand,
+        label: JumpLabel,
+    ) {
+        self.push(EbpfInstruction::Branch32(condition, one, other, label));
     }
 
     /// `goto label`
@@ -249,7 +285,9 @@ impl ProgramAssembler {
             note,
             at,
             target: match op {
-                EbpfInstruction::Branch(.., label) | EbpfInstruction::Jump(label) => target(label),
+                EbpfInstruction::Branch(.., label)
+                | EbpfInstruction::Branch32(.., label)
+                | EbpfInstruction::Jump(label) => target(label),
                 _ => at,
             },
         });
@@ -277,19 +315,33 @@ mod code {
     pub const LDX: u8 = 0x01;
     pub const ST: u8 = 0x02;
     pub const STX: u8 = 0x03;
+    pub const ALU32: u8 = 0x04;
     pub const JMP: u8 = 0x05;
+    pub const JMP32: u8 = 0x06;
     pub const ALU64: u8 = 0x07;
     pub const MEM: u8 = 0x60;
     /// With the number 0: an addition (`BPF_ATOMIC`, `BPF_ADD`).
     pub const ATOMIC: u8 = 0xc0;
     pub const REGISTER: u8 = 0x08;
     pub const CALL: u8 = 0x80;
+    /// An operation of `ALU32`: to big-endian, which is the same as from there.
+    pub const BIG_ENDIAN: u8 = 0xd0 | 0x08;
     pub const EXIT: u8 = 0x90;
     /// `src_reg` of a load of 64 bits: the number is a map's file descriptor (`BPF_PSEUDO_MAP_FD`).
     pub const MAP_FD: u8 = 1;
 }
 
 impl EbpfProgram {
+    /// Returns the number of the kernel's instructions.
+    pub fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| last.at + last.op.len())
+    }
+
+    /// Returns whether every jump is within the reach of its distance, which has 16 bits.
+    pub fn jumps_fit(&self) -> bool {
+        self.len() <= i16::MAX.unsigned_abs().into()
+    }
+
     /// Encodes the instructions for the kernel (`struct bpf_insn`). `fd` returns a map's file descriptor.
     pub fn encode(&self, fd: impl Fn(Map) -> i32) -> Vec<u64> {
         let mut encoded = Vec::new();
@@ -311,8 +363,17 @@ impl EbpfProgram {
                 }
                 EbpfInstruction::Calculate(arithmetic, to, value) => {
                     let (source, register, number) = value.encode();
-                    let code = arithmetic.code() | source;
+                    let code = code::ALU64 | arithmetic.code() | source;
                     encoded.push(instruction(code, to.0, register, 0, number));
+                }
+                EbpfInstruction::Calculate32(arithmetic, to, value) => {
+                    let (source, register, number) = value.encode();
+                    let code = code::ALU32 | arithmetic.code() | source;
+                    encoded.push(instruction(code, to.0, register, 0, number));
+                }
+                EbpfInstruction::FromBigEndian(size, to) => {
+                    let code = code::ALU32 | code::BIG_ENDIAN;
+                    encoded.push(instruction(code, to.0, 0, 0, size.bits()));
                 }
                 EbpfInstruction::AtomicAdd(to, offset, value) => {
                     let code = code::STX | code::ATOMIC | AccessSize::Double.code();
@@ -330,6 +391,11 @@ impl EbpfProgram {
                 EbpfInstruction::Branch(condition, one, other, _) => {
                     let (source, register, number) = other.encode();
                     let code = code::JMP | condition.code() | source;
+                    encoded.push(instruction(code, one.0, register, distance, number));
+                }
+                EbpfInstruction::Branch32(condition, one, other, _) => {
+                    let (source, register, number) = other.encode();
+                    let code = code::JMP32 | condition.code() | source;
                     encoded.push(instruction(code, one.0, register, distance, number));
                 }
                 EbpfInstruction::Jump(_) => {
@@ -387,18 +453,22 @@ impl AccessSize {
             Self::Double => 0x18,
         }
     }
+
+    fn bits(self) -> i32 {
+        8 * self.bytes().cast_signed()
+    }
 }
 
 impl AluOp {
     fn code(self) -> u8 {
         match self {
-            Self::Move => 0xb0 | code::ALU64,
-            Self::Add => code::ALU64,
-            Self::Subtract => 0x10 | code::ALU64,
-            Self::Or => 0x40 | code::ALU64,
-            Self::And => 0x50 | code::ALU64,
-            Self::ShiftLeft => 0x60 | code::ALU64,
-            Self::ShiftRight => 0x70 | code::ALU64,
+            Self::Move => 0xb0,
+            Self::Add => 0x00,
+            Self::Subtract => 0x10,
+            Self::Or => 0x40,
+            Self::And => 0x50,
+            Self::ShiftLeft => 0x60,
+            Self::ShiftRight => 0x70,
         }
     }
 }
@@ -407,7 +477,11 @@ impl JumpCondition {
     fn code(self) -> u8 {
         match self {
             Self::Equal => 0x10,
+            Self::Greater => 0x20,
+            Self::AtLeast => 0x30,
+            Self::AnyBit => 0x40,
             Self::NotEqual => 0x50,
+            Self::Below => 0xa0,
             Self::AtMost => 0xb0,
         }
     }

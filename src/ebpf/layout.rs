@@ -34,6 +34,8 @@ pub struct KernelLayout {
     pub has_receiver: bool,
     /// Bytes from `data` to the end, paged ones included.
     pub len: KernelField,
+    /// Those of them that are not in the buffer but in pages.
+    pub data_len: KernelField,
     /// The ifindex of the device that it came in by; 0 where it did not.
     pub input: KernelField,
     /// An ethertype, big-endian.
@@ -200,6 +202,7 @@ impl KernelLayout {
             tracepoint,
             has_receiver: arguments > 3,
             len: packet.word("skb->len", "len")?,
+            data_len: packet.word("skb->data_len", "data_len")?,
             input: packet.word("skb->skb_iif", "skb_iif")?,
             protocol: packet.half("skb->protocol", "protocol")?,
             mac_header: packet.half("skb->mac_header", "mac_header")?,
@@ -225,6 +228,7 @@ impl KernelLayout {
     pub fn fields(&self) -> Vec<KernelField> {
         let mut fields = vec![
             self.len,
+            self.data_len,
             self.input,
             self.protocol,
             self.mac_header,

@@ -11,7 +11,7 @@
 mod assembler;
 pub mod btf;
 pub mod counter;
-mod layout;
+pub(crate) mod layout;
 mod pair;
 pub mod program;
 pub mod reasons;
@@ -23,4 +23,4 @@ pub mod tracer;
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -52,7 +52,16 @@ impl ProgramPair {
             Map::Scratch => own,
             other => fd(other).unwrap_or(-1),
         };
-        let load = |role| load(&write(role).encode(fd), layout.tracepoint.0);
+        let load = |role| {
+            let program = write(role);
+            if !program.jumps_fit() {
+                return Err(PairError::Load {
+                    error: io::ErrorKind::ArgumentListTooLong.into(),
+                    log: format!("{} instructions are too many for a jump", program.len()),
+                });
+            }
+            load(&program.encode(fd), layout.tracepoint.0)
+        };
         Ok(Self {
             links: Vec::new(),
             is_quiet: false,

@@ -13,8 +13,10 @@
 
 mod counting;
 mod facts;
+pub mod filter;
 mod frame;
 mod socket;
+mod stack;
 
 use super::assembler::{
     AccessSize, AluOp, EbpfOperand, EbpfProgram, Helper, JumpCondition, JumpLabel, Map,
@@ -22,7 +24,10 @@ use super::assembler::{
 };
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
+use crate::bpf::BpfProgram;
 pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
+use stack::MAX_STACK_LEN;
+pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 
 /// The two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,22 @@ pub enum ProgramRole {
     /// The one that captures the drops for which the first is not started, because that is in progress on the
     /// same CPU.
     Second,
+}
+
+impl ProgramRole {
+    fn lost(self) -> Count {
+        match self {
+            Self::First => Count::FirstLost,
+            Self::Second => Count::SecondLost,
+        }
+    }
+
+    fn rejected(self) -> Count {
+        match self {
+            Self::First => Count::FirstRejected,
+            Self::Second => Count::SecondRejected,
+        }
+    }
 }
 
 /// The most bytes of a record after its header: a perf record's length has 16 bits.
@@ -50,6 +71,10 @@ pub enum Count {
     FirstLost,
     /// Records of the second program that did not fit into the buffer.
     SecondLost,
+    /// Drops that the filter rejected in the first program.
+    FirstRejected,
+    /// Drops that the filter rejected in the second program.
+    SecondRejected,
 }
 
 impl Count {
@@ -60,6 +85,8 @@ impl Count {
             Self::Taken => 8,
             Self::FirstLost => 16,
             Self::SecondLost => 24,
+            Self::FirstRejected => 40,
+            Self::SecondRejected => 48,
         }
     }
 }
@@ -78,11 +105,15 @@ const PENDING_SINCE: i16 = 64;
 const MAX_INTERRUPTION: i32 = 1 << 16;
 /// The offset of the records: after counts and notes, which have two cache lines of their own.
 const RECORDS: i32 = 128;
-/// The size of the place for one record, in bytes.
-const RECORD_LEN: i32 = MAX_HEADERS_LEN + 192;
+/// The most bytes of a record's header.
+const HEADER_ROOM: i32 = 192;
+/// The size of the place for one record, with a call stack and what a filter needs, in bytes.
+const RECORD_LEN: i32 = filter::ROOM + MAX_STACK_LEN;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
-const _: () = assert!(HEADER_LEN <= 192);
+const _: () = assert!(HEADER_LEN <= HEADER_ROOM as usize);
+/// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
+const _: () = assert!(12 + 192 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
 const R0: Register = Register(0);
 const R1: Register = Register(1);
@@ -120,18 +151,26 @@ pub struct ProgramSettings {
     pub selection: DropSelection,
     /// The most bytes of each frame that are captured; never more than [`MAX_DATA_LEN`].
     pub snaplen: u32,
+    /// Frames of the call stack, at most [`MAX_STACK_FRAMES`]; `None`: no call stack.
+    pub stack_frames: Option<u8>,
 }
 
-/// Writes a program.
-pub fn program(layout: &KernelLayout, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
+/// Writes a program, which rejects what the filter rejects.
+pub fn program(
+    layout: &KernelLayout,
+    role: ProgramRole,
+    settings: ProgramSettings,
+    filter: Option<&BpfProgram>,
+) -> EbpfProgram {
     let snaplen = i32::try_from(settings.snaplen.min(MAX_DATA_LEN)).unwrap_or(i32::MAX);
     let mut writer = ProgramWriter {
         assembler: ProgramAssembler::default(),
         layout,
         selection: settings.selection,
         snaplen,
+        stack_frames: settings.stack_frames,
     };
-    writer.write(role);
+    writer.write(role, filter);
     writer.assembler.finish()
 }
 
@@ -140,11 +179,12 @@ struct ProgramWriter<'l> {
     layout: &'l KernelLayout,
     selection: DropSelection,
     snaplen: i32,
+    stack_frames: Option<u8>,
 }
 
 impl ProgramWriter<'_> {
-    fn write(&mut self, role: ProgramRole) {
-        let end = self.assembler.label();
+    fn write(&mut self, role: ProgramRole, filter: Option<&BpfProgram>) {
+        let [end, rejected] = [(); 2].map(|()| self.assembler.label());
         self.find_scratch(end);
         self.begin(role, end);
         if self.selection == DropSelection::WithoutMacHeader {
@@ -157,8 +197,15 @@ impl ProgramWriter<'_> {
         self.running();
         self.socket();
         self.device();
+        self.stack();
         self.frame();
+        let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
         self.output(role);
+        if rejects {
+            self.assembler.jump(end);
+            self.assembler.bind(rejected);
+            self.count(role.rejected(), "rejected");
+        }
         self.assembler.bind(end);
         self.assembler.copy(R0, EbpfOperand::Number(0));
         self.assembler.exit();
@@ -282,13 +329,7 @@ impl ProgramWriter<'_> {
         asm.copy(R4, EbpfOperand::Register(RECORD));
         asm.call(Helper::PacketOutput);
         asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), sent);
-        self.count(
-            match role {
-                ProgramRole::First => Count::FirstLost,
-                ProgramRole::Second => Count::SecondLost,
-            },
-            "lost",
-        );
+        self.count(role.lost(), "lost");
         self.assembler.bind(sent);
     }
 

@@ -45,6 +45,12 @@ impl Reasons {
         reasons
     }
 
+    /// Returns the names of the running kernel's; none where it has no BTF.
+    pub fn of_running_kernel() -> Self {
+        let bytes = fs::read(VMLINUX).unwrap_or_default();
+        Btf::parse(&bytes).map_or_else(|_| Self::empty(), |btf| Self::new(&btf))
+    }
+
     /// Creates a table without names, which finds none by itself.
     pub fn empty() -> Self {
         Self {
@@ -72,11 +78,17 @@ impl Reasons {
         self.names.entry(number).or_insert_with(number_itself)
     }
 
-    fn is_known(&self, number: u32) -> bool {
-        let name = self.names.get(&number);
-        name.is_some_and(|name| !name.starts_with(b"0x"))
+    /// Returns the numbers that have names, and these.
+    pub fn known(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let names = self.names.iter().map(|(&number, name)| (number, &**name));
+        names.filter(|(_, name)| is_name(name))
     }
 
+    fn is_known(&self, number: u32) -> bool {
+        self.names.get(&number).is_some_and(|name| is_name(name))
+    }
+
+    /// Looks for numbers without a name. Those that have one keep it: the filter in the kernel was made of it.
     fn look_again(&mut self) {
         if self.folder.is_none() {
             return;
@@ -84,8 +96,14 @@ impl Reasons {
         let Ok(bytes) = fs::read(VMLINUX) else {
             return;
         };
+        let mut found = Self::empty();
         if let Ok(vmlinux) = Btf::parse(&bytes) {
-            self.learn_modules(&vmlinux);
+            found.learn_modules(&vmlinux);
+        }
+        for (number, name) in found.names {
+            if !self.is_known(number) {
+                self.names.insert(number, name);
+            }
         }
     }
 
@@ -118,4 +136,9 @@ impl Reasons {
             self.names.insert(number, name.into());
         });
     }
+}
+
+/// Tells a name from a number that is its own.
+fn is_name(name: &[u8]) -> bool {
+    !name.starts_with(b"0x")
 }

@@ -78,11 +78,18 @@ pub const SOCKET_PORT: HeaderField = place(122, AccessSize::Half);
 pub const SOCKET_PEER_PORT: HeaderField = place(124, AccessSize::Half);
 /// Its state.
 pub const SOCKET_STATE: HeaderField = place(126, AccessSize::Byte);
+/// Addresses of the call stack between the header and the frame; 0 where it was not asked for.
+pub const STACK_FRAMES: HeaderField = place(127, AccessSize::Byte);
+/// Bytes of an address.
+pub const ADDRESS_LEN: usize = 8;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 128;
 
 /// Bytes of a task's name (`TASK_COMM_LEN`, linux/sched.h).
 pub const TASK_NAME_LEN: usize = 16;
+/// Bytes of any name in the header.
+pub const NAME_LEN: usize = 16;
+const _: () = assert!(DEVICE_NAME_LEN == NAME_LEN && TASK_NAME_LEN == NAME_LEN);
 /// States of a socket that is not whole (net/tcp_states.h).
 pub const TCP_TIME_WAIT: u8 = 6;
 pub const TCP_NEW_SYN_RECV: u8 = 12;
@@ -135,6 +142,18 @@ pub struct ReportedSocket {
     pub namespace: u32,
 }
 
+/// The addresses of a call stack, 8 bytes each, the innermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallStack<'a>(pub &'a [u8]);
+
+impl CallStack<'_> {
+    /// Returns the addresses.
+    pub fn addresses(self) -> impl ExactSizeIterator<Item = u64> + Clone {
+        let addresses = self.0.chunks_exact(ADDRESS_LEN);
+        addresses.map(|bytes| u64::from_ne_bytes(bytes.try_into().unwrap_or_default()))
+    }
+}
+
 /// A dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
@@ -170,6 +189,8 @@ pub struct Report<'a> {
     pub vlan: Option<u16>,
     /// It is addressed to everybody, to several or to another host, which only what was received can be.
     pub is_marked_received: bool,
+    /// The call stack.
+    pub stack: CallStack<'a>,
     /// The frame's first bytes.
     pub data: &'a [u8],
 }
@@ -199,6 +220,8 @@ impl<'a> Report<'a> {
         let packet_type = byte(header, PACKET_TYPE)?;
         let cgroup = double(header, CGROUP)?;
         let mark = word(MARK)?;
+        let frames = usize::from(byte(header, STACK_FRAMES)?);
+        let (stack, rest) = rest.split_at_checked(frames * ADDRESS_LEN)?;
         Some(Self {
             time: time(header)?,
             pc: double(header, PC)?,
@@ -219,6 +242,7 @@ impl<'a> Report<'a> {
             vlan: Some(tag).filter(|_| has_tag),
             is_marked_received: (1..=OTHER_HOST).contains(&packet_type),
             device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
+            stack: CallStack(stack),
             data: rest.get(..len)?,
         })
     }
@@ -384,12 +408,31 @@ mod tests {
                 hardware: 0xfffe,
                 name: b"tun0",
             }),
+            stack: CallStack(&[]),
             data: b"abcde",
         };
         assert_eq!(report, expected);
         assert_eq!(Report::decode(&bytes[..bytes.len() - 4]), None);
         assert_eq!(time(&bytes[..8]), Some(1 << 40));
         assert_eq!(Report::decode(&header(&[(START, 4)])), None);
+    }
+
+    #[test]
+    fn a_call_stack_stands_in_front_of_the_frame() {
+        let with = |frames, data_len, rest: &[u8]| {
+            let header = header(&[(START, 1), (STACK_FRAMES, frames), (DATA_LEN, data_len)]);
+            [&header, rest].concat()
+        };
+        let addresses = [0x1111_2222_3333_4444_u64, 5];
+        let stack = addresses.map(u64::to_ne_bytes).concat();
+        let bytes = with(2, 2, &[&stack, &b"abpad"[..]].concat());
+        let report = Report::decode(&bytes).unwrap();
+        assert_eq!(report.stack.addresses().collect::<Vec<_>>(), addresses);
+        assert_eq!(report.data, b"ab");
+        // Longer than what was written.
+        for (frames, data_len) in [(3, 0), (2, 1), (0xff, 0)] {
+            assert_eq!(Report::decode(&with(frames, data_len, &stack)), None);
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
 use super::report::Report;
 use super::ring::Records;
+use crate::bpf::BpfProgram;
 use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
@@ -197,20 +198,37 @@ pub struct Tracer {
     pub buffer_bytes: usize,
     /// The kernel allowed smaller buffers than were asked for.
     pub is_small: bool,
+    /// The programs reject what a filter rejects.
+    pub filters: bool,
+    /// The kernel refused the programs with their filter, and took them without.
+    pub filter_refused: Option<TracerError>,
 }
 
 impl Tracer {
     /// Loads and attaches the programs. Drops are captured from here on.
-    pub fn new(wanted: TracerSettings) -> Result<(Self, Reasons), TracerError> {
+    /// The programs reject what the filter rejects, which is made for the running kernel's reasons.
+    pub fn new(
+        wanted: TracerSettings,
+        filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
+    ) -> Result<(Self, Reasons), TracerError> {
         let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
         let btf = Btf::parse(&bytes)?;
         let layout = KernelLayout::find(&btf)?;
         let cpus = possible_cpus();
         let map = PerfEventArray::new(cpus).map_err(TracerError::Map)?;
-        let write = |role| program(&layout, role, wanted.program);
         let of_buffers = map.as_fd().as_raw_fd();
-        let fd = |map| (map == Map::Buffers).then_some(of_buffers);
-        let mut programs = ProgramPair::load(&layout, cpus, write, fd)?;
+        let load = |filter: Option<&BpfProgram>| {
+            let write = |role| program(&layout, role, wanted.program, filter);
+            let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+            ProgramPair::load(&layout, cpus, write, fd).map_err(TracerError::from)
+        };
+        let reasons = Reasons::new(&btf);
+        let filter = filter(&reasons);
+        let (mut programs, filter_refused) = match load(filter.as_ref()) {
+            // Whatever is wrong without the filter, too, is the error that counts.
+            Err(error) if filter.is_some() => (load(None)?, Some(error)),
+            loaded => (loaded?, None),
+        };
 
         let page = page_size().map_err(TracerError::Buffer)?;
         let wanted_bytes = buffer_bytes(wanted, online_cpus());
@@ -229,12 +247,13 @@ impl Tracer {
         };
         let ready = wait_for(&buffers).map_err(TracerError::Buffer)?;
         programs.attach()?;
-        let reasons = Reasons::new(&btf);
         let tracer = Self {
             programs,
             _map: map,
             buffer_bytes: buffers.len() * bytes,
             is_small: bytes < wanted_bytes,
+            filters: filter.is_some() && filter_refused.is_none(),
+            filter_refused,
             buffers,
             ready,
             joined: Vec::new(),
@@ -308,6 +327,12 @@ impl Tracer {
         Ok(self.programs.sum(lost)? + self.programs.missed()?)
     }
 
+    /// Returns the number of drops that the filter in the programs has rejected so far.
+    pub fn rejected(&self) -> io::Result<u64> {
+        let counts = [Count::FirstRejected, Count::SecondRejected];
+        self.programs.sum(counts.map(|count| count.offset().into()))
+    }
+
     /// Returns the bytes of one CPU's buffer.
     pub fn cpu_buffer_bytes(&self) -> usize {
         self.buffer_bytes / self.buffers.len().max(1)
@@ -367,6 +392,30 @@ fn online_cpus() -> usize {
     cpus.unwrap_or(1)
 }
 
+/// Loads the programs with each of these filters, and forgets them.
+#[cfg(test)]
+pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
+    let load_all = || {
+        let bytes = fs::read(VMLINUX).map_err(TracerError::NoBtf)?;
+        let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
+        let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
+        let of_buffers = map.as_fd().as_raw_fd();
+        let settings = ProgramSettings {
+            selection: super::program::DropSelection::All,
+            snaplen: u32::MAX,
+            stack_frames: None,
+        };
+        let load = |filter| {
+            let write = |role| program(&layout, role, settings, Some(filter));
+            let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+            let loaded = ProgramPair::load(&layout, 1, write, fd);
+            loaded.map(drop).map_err(TracerError::from)
+        };
+        Ok(filters.iter().map(load).collect())
+    };
+    load_all().unwrap_or_else(|error| vec![Err(error)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,6 +431,7 @@ mod tests {
                 program: ProgramSettings {
                     selection: DropSelection::All,
                     snaplen: 0,
+                    stack_frames: None,
                 },
                 buffer_bytes,
                 memory,

@@ -16,15 +16,7 @@ pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
         DropWord::Reason(glob) => {
             reason.is_some_and(|reason| glob.matches_any_case(reason.as_bytes()))
         }
-        DropWord::Location(glob) => symbol.map(Symbol::function).is_some_and(|function| {
-            // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
-            let plain = function.split(|&byte| byte == b'.').next();
-            glob.matches(function)
-                || plain.is_some_and(|plain| glob.matches(plain))
-                || symbol.is_some_and(|symbol| {
-                    glob.matches(place(symbol)) || glob.matches(symbol.0.as_bytes())
-                })
-        }),
+        DropWord::Location(glob) => symbol.is_some_and(|symbol| fact::is_at(symbol, glob)),
         DropWord::Module(glob) => symbol
             .and_then(fact::module)
             .is_some_and(|module| glob.matches(module)),
@@ -33,10 +25,7 @@ pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
             let socket = record.context.socket;
             socket.is_some_and(|socket| glob.matches(FactText::of(&socket).text()))
         }
-        DropWord::Named(named, glob) => {
-            let name = fact::name(record, *named);
-            name.is_some_and(|name| glob.matches(name.as_bytes()))
-        }
+        DropWord::Named(named, glob) => fact::matches(record, *named, glob),
         DropWord::Netns(word) => is_in(word, record.context),
         DropWord::Number(number, wanted) => {
             fact::can_have(record, *number) && fact::number(record, *number) == *wanted
@@ -60,13 +49,6 @@ pub fn holds(word: &DropWord, record: &DropRecord<'_>) -> bool {
                 && reason::is_noise(reason.map(Name::as_bytes), symbol.map(Symbol::function))
         }
     }
-}
-
-/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
-fn place(symbol: Symbol<'_>) -> &[u8] {
-    let text = symbol.0.as_bytes();
-    let end = text.iter().position(|&byte| byte == b' ');
-    &text[..end.unwrap_or(text.len())]
 }
 
 fn is_in(word: &NetnsWord, context: DropContext<'_>) -> bool {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::Write;
 
+use super::glob::Glob;
 use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
 use crate::record::{
@@ -66,7 +67,13 @@ impl NamedFact {
                 Some(socket) => FactText::of(&socket).text() == value,
                 None => value.is_empty(),
             },
-            (Self::Plain(fact), _) => can_have(record, fact) && named(name(record, fact)),
+            (Self::Plain(fact), _) => {
+                can_have(record, fact)
+                    && match fact.get(record) {
+                        Some(Value::Stack(stack)) => stack.is_folded(value),
+                        _ => named(name(record, fact)),
+                    }
+            }
             (Self::IfName, _) => record.input.is_some_and(|input| named(input.name())),
             _ => false,
         }
@@ -85,6 +92,32 @@ pub fn name<'a>(record: &DropRecord<'a>, fact: record::Fact) -> Option<Name<'a>>
         Value::Name(name) | Value::Symbol(Symbol(name)) => Some(name),
         _ => None,
     }
+}
+
+/// Returns whether the value of a fact that is a name, or the function of a frame, matches.
+pub fn matches(record: &DropRecord<'_>, fact: record::Fact, glob: &Glob) -> bool {
+    match fact.get(record) {
+        Some(Value::Stack(stack)) => stack.frames().any(|frame| is_at(frame, glob)),
+        _ => name(record, fact).is_some_and(|name| glob.matches(name.as_bytes())),
+    }
+}
+
+/// Returns whether a symbol, its function, or that without the compiler's suffix matches.
+pub fn is_at(symbol: Symbol<'_>, glob: &Glob) -> bool {
+    let function = symbol.function();
+    // The compiler splits parts off functions and adds suffixes such as `.constprop.0`.
+    let plain = function.split(|&byte| byte == b'.').next();
+    glob.matches(function)
+        || plain.is_some_and(|plain| glob.matches(plain))
+        || glob.matches(place(symbol))
+        || glob.matches(symbol.0.as_bytes())
+}
+
+/// Returns a symbol without its module, as a text line shows it: `gre_rcv+0x41/0xb0`.
+fn place(symbol: Symbol<'_>) -> &[u8] {
+    let text = symbol.0.as_bytes();
+    let end = text.iter().position(|&byte| byte == b' ');
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// A short text that is made anew each time, without an allocation.

@@ -8,7 +8,7 @@
 //! fails on no packet, and allocates nothing for one.
 //!
 //! Reading order: `ast`, `parse`, `primitive`, then `program`, `layout`, `predicate`. `kernel`
-//! compiles the same expression into a program that the kernel runs on messages.
+//! compiles the same expression into a program that the kernel runs on messages or in the eBPF program.
 //!
 //! # Example
 //!
@@ -62,7 +62,7 @@ mod relation;
 mod source_text;
 mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport_header;
 mod view;
 mod without_packet;
@@ -191,7 +191,10 @@ impl Filter {
                 _ => return,
             };
             if fact.about().told_by == Tellers::Ebpf {
-                found.get_or_insert(fact);
+                // Stacks have to be asked for: whoever chooses the sources has to know.
+                if found.is_none() || fact == Fact::Stack {
+                    found = Some(fact);
+                }
             }
         });
         found

@@ -247,13 +247,15 @@ impl<'a> Alert<'a> {
     /// there on, wherever the frame begins by now.
     #[inline]
     fn may_begin_inside_gre(&self) -> bool {
-        // The last bytes of the sender's address are GRE's flags: none.
-        let Some(&[0, 0, high, low]) = self.payload.get(10..14) else {
+        // The last bytes of the sender's address are GRE's flags: none. Those before them are the receiver's IP
+        // address; they are 0 on the loopback device.
+        let Some(&[a, b, c, d, 0, 0, high, low]) = self.payload.get(6..14) else {
             return false;
         };
         let kind = EtherType(u16::from_be_bytes([high, low]));
         let is_ip = matches!(kind, EtherType::IPV4 | EtherType::IPV6);
-        is_ip && self.input.is_some() && !self.is_hardware()
+        let has_receiver = [a, b, c, d] != [0; 4];
+        is_ip && has_receiver && self.input.is_some() && !self.is_hardware()
     }
 
     fn hardware(&self) -> Cause<'a> {

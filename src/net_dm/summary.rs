@@ -69,11 +69,7 @@ impl<'a> SummaryAlert<'a> {
                 PLACES => {
                     let places = places(order, value).unwrap_or_default();
                     for place in places.chunks_exact(PLACE_LEN) {
-                        let location = Location {
-                            pc: order.u64(&place[..8]),
-                            symbol: None,
-                            source_line: None,
-                        };
+                        let location = Location::new(order.u64(&place[..8]), None);
                         let cause = Cause::Software {
                             location,
                             reason: None,

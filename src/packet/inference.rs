@@ -116,13 +116,27 @@ impl ArpHardware {
     /// Netlink messages, as nlmon captures them.
     pub const NETLINK: Self = Self(824);
 
+    /// Those with Ethernet's header: Ethernet, loopback.
+    pub const WITH_ETHERNET: [Self; 2] = [Self(1), Self(772)];
+
+    /// Those without a link-layer header: PPP, tunnels over IPv4 and IPv6, SIT, GRE, GRE over IPv6, no
+    /// link layer.
+    pub const WITHOUT_HEADER: [Self; 7] = [
+        Self(512),
+        Self(768),
+        Self(769),
+        Self(776),
+        Self(778),
+        Self(823),
+        Self::NONE,
+    ];
+
     fn link_type(self) -> Option<LinkType> {
         match self.0 {
-            1 | 772 => Some(LinkType::ETHERNET),
             801 => Some(LinkType::IEEE802_11),
             803 => Some(LinkType::IEEE802_11_RADIOTAP),
-            // PPP, tunnels over IPv4 and IPv6, SIT, GRE, GRE over IPv6, no link layer.
-            512 | 768 | 769 | 776 | 778 | 823 | 0xfffe => Some(LinkType::RAW),
+            _ if Self::WITH_ETHERNET.contains(&self) => Some(LinkType::ETHERNET),
+            _ if Self::WITHOUT_HEADER.contains(&self) => Some(LinkType::RAW),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@
 use super::value::Parts;
 use super::{
     DropContext, EtherType, Interface, InterfaceKey, Kind, Link, Name, Netns, Origin, PacketFlags,
-    Reason, Symbol, Timestamp, Value,
+    Reason, Stack, Symbol, Timestamp, Value,
 };
 use crate::untrusted::Untrusted;
 
@@ -104,6 +104,8 @@ pub struct Location<'a> {
     pub symbol: Option<Symbol<'a>>,
     /// The line of the kernel's source, where debug information was looked up.
     pub source_line: Option<Name<'a>>,
+    /// The calls that led there, where they were captured.
+    pub stack: Option<Stack<'a>>,
 }
 
 impl<'a> Location<'a> {
@@ -113,6 +115,7 @@ impl<'a> Location<'a> {
             pc,
             symbol,
             source_line: None,
+            stack: None,
         }
     }
 }
@@ -230,6 +233,17 @@ facts! {
         commented: Commented::Always,
         line: None,
         wanted: None,
+    }
+    // Only eBPF captures it, with `--stack`.
+    Stack: Stack, (stack in DropRecord { cause: Cause::Software { location: Location { stack, .. }, .. }, .. }), {
+        key: "stack",
+        name: "stack",
+        what: "Software drops: the functions that called each other, the innermost first, with --stack",
+        origin: Some(Origin::Software),
+        commented: Commented::Always,
+        line: Some(7),
+        wanted: Some("a function of the kernel, for instance tcp_v4_rcv"),
+        told_by: Tellers::Ebpf,
     }
     Trap: Name, (trap in DropRecord { cause: Cause::Hardware { trap, .. }, .. }), {
         key: "trap",

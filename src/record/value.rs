@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::context::{DropSocket, Heading, Netns, SOCKET_SCHEMA};
-use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Symbol};
+use super::{Escaped, EtherType, Hex, Link, MAX_NAME, Name, Origin, Stack, Symbol};
 
 /// The value of a fact. Its [`Display`](fmt::Display) is its spelling in comments, in JSON strings
 /// and in `-v`.
@@ -21,6 +21,8 @@ pub enum Value<'a> {
     Part(&'a [u8]),
     /// `main.c:17`
     SourceLine(Name<'a>),
+    /// `tcp_v4_rcv+0x1/0x2;ip_rcv+0x1/0x2`; in JSON a list.
+    Stack(Stack<'a>),
     /// `deadbeef00112233`
     Bytes(&'a [u8]),
     /// `0xffffffffb3d420b5`
@@ -59,6 +61,7 @@ impl<'a> Value<'a> {
             Self::Name(name) | Self::Symbol(Symbol(name)) | Self::SourceLine(name) => {
                 bytes(name.as_sent())
             }
+            Self::Stack(stack) => bytes(stack.as_bytes()),
             Self::Bytes(value) => bytes(value),
             Self::Address(address) => (address, &[]),
             Self::EtherType(EtherType(number)) => (number.into(), &[]),
@@ -85,6 +88,7 @@ impl fmt::Display for Value<'_> {
             Self::Name(name) | Self::SourceLine(name) => name.fmt(f),
             Self::Symbol(symbol) => symbol.fmt(f),
             Self::Part(part) => Escaped(part).fmt(f),
+            Self::Stack(stack) => stack.fmt(f),
             Self::Bytes(bytes) => Hex(bytes).fmt(f),
             Self::Address(address) => write!(f, "{address:#018x}"),
             Self::EtherType(protocol) => protocol.fmt(f),
@@ -105,6 +109,9 @@ impl Serialize for Value<'_> {
         match self {
             Self::Number(number) | Self::Index(number) => serializer.serialize_u32(*number),
             Self::Link(link) => serializer.collect_str(&link.kind),
+            Self::Stack(stack) => {
+                serializer.collect_seq(stack.frames().map(|frame| frame.to_string()))
+            }
             Self::Id(number) => serializer.serialize_u64(*number),
             Self::Netns(netns) => serializer.serialize_u32(netns.inode),
             Self::Socket(socket) => socket.serialize(serializer),
@@ -122,6 +129,7 @@ pub enum Kind {
     Symbol,
     Part,
     SourceLine,
+    Stack,
     Bytes,
     Address,
     EtherType,
@@ -144,6 +152,7 @@ impl Kind {
             Self::Name => Value::Name(Name::new(bytes)?),
             Self::Symbol => Value::Symbol(Symbol(Name::new(bytes)?)),
             Self::SourceLine => Value::SourceLine(Name::new(bytes)?),
+            Self::Stack => Value::Stack(Stack::known(bytes)?),
             Self::Bytes => Value::Bytes(bytes),
             Self::Address => Value::Address(number),
             Self::EtherType => Value::EtherType(EtherType(u16::try_from(number).ok()?)),
@@ -170,6 +179,11 @@ impl Kind {
             Self::Name | Self::Symbol | Self::SourceLine => {
                 let name = read_name(text)?;
                 Some((name.len() as u64, name))
+            }
+            Self::Stack => {
+                let stack = unescape(text);
+                Stack::new(&stack)?;
+                Some((stack.len() as u64, stack))
             }
             Self::Bytes => {
                 let bytes = read_bytes(text)?;
@@ -202,7 +216,7 @@ impl Kind {
     pub(crate) const fn has_bytes(self) -> bool {
         matches!(
             self,
-            Self::Name | Self::Symbol | Self::SourceLine | Self::Bytes
+            Self::Name | Self::Symbol | Self::SourceLine | Self::Stack | Self::Bytes
         )
     }
 
@@ -212,6 +226,9 @@ impl Kind {
             Self::Name | Self::Symbol | Self::Link => r#""type": "string", "minLength": 1"#,
             Self::Part => r#""type": "string""#,
             Self::SourceLine => r#""type": "string", "pattern": ":[0-9]+$""#,
+            Self::Stack => {
+                r#""type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 }"#
+            }
             Self::Bytes => r#""type": "string", "pattern": "^([0-9a-f]{2})+$""#,
             Self::Address => r#""type": "string", "pattern": "^0x[0-9a-f]{16}$""#,
             Self::EtherType => r#""type": "string", "pattern": "^0x[0-9a-f]{4}$""#,

@@ -41,7 +41,8 @@ impl Purpose {
                 ..
             }
         );
-        let facts_suffice = command.grouping.needs_no_packet() && filter.needs_no_packet();
+        let facts_suffice =
+            command.grouping.needs_no_packet() && filter.needs_no_packet() && live.stack.is_none();
         match command.counting {
             Counting::Kernel => Self::Counts,
             // A number of packets is exact only where they come one by one.
@@ -279,6 +280,9 @@ mod tests {
             true,
         );
         check("--by flow", "", packets, false);
+        check("--by stack", "", packets, false);
+        check("--by reason --stack", "", packets, false);
+        check("--by reason", "stack ip_rcv", packets, false);
         check("--by reason", "udp", packets, false);
         check("--by reason -c 5", "", packets, false);
         // Who wants packets cut wants packets, and NET_DM's own alerts have to be told apart.

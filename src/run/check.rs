@@ -165,6 +165,7 @@ fn try_source(
         buffer: None,
         duration: None,
         not_packets: NotPackets::LeaveOut,
+        stack: None,
         net_dm_option: None,
         detail: Detail::Line,
     };

@@ -55,6 +55,7 @@ impl EventFilter {
                 }
                 self.rejected = self.rejected.saturating_add(count);
             }
+            Event::Rejected(count) => self.rejected = self.rejected.saturating_add(count),
             Event::Drops { record, count } => {
                 if self.selected.keeps(record) {
                     return Some(Counted::Drops { record, count });

@@ -1,13 +1,17 @@
 //! The part of the filter that runs in the kernel: attaches it, reports on it, and shows it.
 
+use std::error::Error;
 use std::fmt::Write;
 use std::io;
 
 use super::diagnostics::{hint, note, say};
-use crate::bpf;
-use crate::cli::Filtering;
+use crate::bpf::{self, BpfProgram};
+use crate::cli::{Filtering, SourceChoice};
+use crate::ebpf::program::filter::listing;
+use crate::ebpf::reasons::Reasons;
+use crate::ebpf::tracer::TracerError;
 use crate::errno::strerror;
-use crate::filter::{Filter, KernelPart, NotInKernel};
+use crate::filter::{Filter, KernelFilter, KernelPart, NotInKernel};
 use crate::net_dm::socket::AlertSocket;
 use crate::net_dm::{family, listeners};
 
@@ -23,6 +27,10 @@ pub enum Attached {
     Impossible(NotInKernel),
     /// The kernel refused the program.
     Refused(io::Error),
+    /// The eBPF programs report call stacks, after which the frame has no fixed place.
+    BesideStack,
+    /// The kernel refused the eBPF program with the filter in it.
+    NotLoaded(TracerError),
     /// This many other sockets listen, and the kernel would report to them every alert that it
     /// rejects here.
     Disturbing(usize),
@@ -59,6 +67,17 @@ impl Attached {
                 Err(error) => return Self::Refused(error),
             }
             max_len = kernel.program.len() - 1;
+        }
+    }
+
+    /// Makes the filter for an eBPF program, if a filter in the kernel is wanted. It is yet to be loaded.
+    pub fn for_ebpf(filter: Option<&Filter>, reasons: &Reasons) -> (Self, Option<BpfProgram>) {
+        let Some(filter) = filter else {
+            return (Self::Unwanted, None);
+        };
+        match filter.in_program(reasons, bpf::MAX_LEN) {
+            Ok(kernel) => (Self::Part(kernel.part), Some(kernel.program)),
+            Err(why) => (Self::Impossible(why), None),
         }
     }
 
@@ -112,6 +131,16 @@ impl Attached {
                     "dwdump filters all drops itself"
                 });
             }
+            Self::BesideStack => {
+                say("--kernel-filter: the kernel does not filter drops with call stacks");
+                hint("dwdump filters all drops itself");
+            }
+            Self::NotLoaded(error) => {
+                let because = error.source().map(|source| format!(": {source}"));
+                let because = because.unwrap_or_default();
+                say(format_args!("--kernel-filter: {error}{because}"));
+                hint("dwdump filters all drops itself");
+            }
             Self::Disturbing(others) => {
                 let who = match others {
                     1 => "another program listens".into(),
@@ -159,24 +188,36 @@ fn is_after_6_1(release: &str) -> bool {
 }
 
 /// Returns a filter and the program that the kernel would run for it, as text.
-pub fn shown(filter: &Filter, filtering: Filtering) -> String {
+pub fn shown(filter: &Filter, filtering: Filtering, source: SourceChoice) -> String {
     let mut text = format!("{filter}\n");
     if filtering == Filtering::UserSpace {
         return text;
     }
-    let _ = match filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN) {
+    let shown = match source {
+        SourceChoice::Auto | SourceChoice::NetDm => {
+            let kernel = filter.in_kernel(family::FALLBACK_ID, bpf::MAX_LEN);
+            kernel.map(|KernelFilter { part, program }| (part, program.len(), program.to_string()))
+        }
+        SourceChoice::Ebpf => {
+            let kernel = filter.in_program(&Reasons::of_running_kernel(), bpf::MAX_LEN);
+            kernel.map(|KernelFilter { part, program }| {
+                let listing = listing(&program);
+                (part, listing.len(), listing.to_string())
+            })
+        }
+    };
+    let _ = match shown {
         Err(NotInKernel::Nothing) => writeln!(text, "in the kernel: nothing"),
         Err(NotInKernel::TooLong) => writeln!(
             text,
             "in the kernel: nothing, because the filter is too long"
         ),
-        Ok(kernel) => write!(
-            text,
-            "in the kernel: {} ({} instructions)\n{}",
-            kernel.part,
-            kernel.program.len(),
-            kernel.program
-        ),
+        Ok((part, len, program)) => {
+            write!(
+                text,
+                "in the kernel: {part} ({len} instructions)\n{program}"
+            )
+        }
     };
     text
 }

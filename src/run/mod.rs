@@ -66,9 +66,9 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Statistics => answer::statistics(),
         Command::Stop => answer::stop(),
         Command::Explain(name) => answer::explain(name.as_deref()),
-        Command::ShowFilter(selection, filtering) => {
+        Command::ShowFilter(selection, filtering, source) => {
             let filter = selection::filter(selection)?;
-            answer::print(&kernel_filter::shown(&filter, *filtering))
+            answer::print(&kernel_filter::shown(&filter, *filtering, *source))
         }
         Command::Wireshark(installation) => wireshark::run(installation),
         Command::Print(text) => answer::print(text),

@@ -170,6 +170,12 @@ impl Receiver for Pipeline {
     fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
         match event {
             Event::Drop(record) => self.take_record(record),
+            Event::Rejected(count) => {
+                if let Rejected::Counted(rejected) = &mut self.counts.rejected {
+                    *rejected += count;
+                }
+                ControlFlow::Continue(())
+            }
             // The sources of a capture send no counts.
             Event::Count { .. }
             | Event::Drops { .. }

@@ -27,6 +27,7 @@ use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{Loss, Timestamp};
 use crate::sink::Detail;
+use crate::sink::folded::write_folded;
 use crate::sink::summary::{write_lines, write_object};
 use crate::source::Event;
 use crate::summary::GroupedCounts;
@@ -54,7 +55,7 @@ pub fn summary(command: &Summary) -> Result<Exit, Failure> {
 /// Returns whether the live table is shown: standard output is a terminal, and no option asks for
 /// lines.
 fn shows_table(command: &Summary) -> bool {
-    if command.lines != Lines::Auto || !stdout_is_terminal() {
+    if command.is_folded || command.lines != Lines::Auto || !stdout_is_terminal() {
         return false;
     }
     let obstacle = screen::obstacle();
@@ -82,7 +83,10 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         (Counting::Kernel, Role::Owner { .. }) if !session.is_tracing() => LastSecond::Discarded,
         _ => LastSecond::Counted,
     };
-    let interval = command.interval.unwrap_or(INTERVAL);
+    let interval = match command.interval {
+        _ if command.is_folded => Duration::MAX,
+        interval => interval.unwrap_or(INTERVAL),
+    };
     counter.clock = IntervalTime::Real {
         interval,
         began: Instant::now(),
@@ -179,6 +183,8 @@ struct Counter {
 enum Form {
     Lines(Detail),
     Json,
+    /// Once, at the end.
+    Folded,
 }
 
 /// The source of time for the intervals.
@@ -200,6 +206,7 @@ impl Counter {
             counts: GroupedCounts::new(command.grouping),
             event_filter: EventFilter::new(filter, origins),
             form: match command.lines {
+                _ if command.is_folded => Form::Folded,
                 Lines::Json => Form::Json,
                 Lines::Auto | Lines::Text => Form::Lines(command.text.detail),
             },
@@ -220,6 +227,7 @@ impl Counter {
         let written = match self.form {
             Form::Lines(detail) => write_lines(&mut self.writer, counts, detail),
             Form::Json => write_object(&mut self.writer, counts, time, length),
+            Form::Folded => write_folded(&mut self.writer, counts),
         };
         counts.end_interval();
         self.intervals += 1;
@@ -300,7 +308,10 @@ impl Receiver for Counter {
             Event::Drop(record) => self.advance(record.time)?,
             Event::Count { time, .. } => self.advance(time)?,
             // Live, where the clock ends the intervals.
-            Event::Drops { .. } | Event::Unnamed { .. } | Event::EndOfCounts { .. } => {}
+            Event::Rejected(_)
+            | Event::Drops { .. }
+            | Event::Unnamed { .. }
+            | Event::EndOfCounts { .. } => {}
         }
         if let Some(counted) = self.event_filter.select(event) {
             self.counts.count(&counted);

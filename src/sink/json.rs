@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Ending, SharedFinder, Sink, Written, source_line};
+use super::{Ending, SharedFinder, Sink, Written, frame_line, source_line};
 use crate::dissect::{self, ProtocolName};
 use crate::packet;
 use crate::reason;
-use crate::record::{DropRecord, Fact, Name, Timestamp, Value};
+use crate::record::{Cause, DropRecord, Fact, Name, Timestamp, Value};
 
 /// A sink that writes one JSON object a line.
 pub struct JsonSink<W: Write> {
@@ -42,6 +42,7 @@ impl<W: Write> Sink for JsonSink<W> {
         let object = Object {
             record,
             source: source.and_then(Name::new),
+            finder: self.finder.as_ref(),
         };
         serde_json::to_writer(&mut self.writer, &object)?;
         self.writer.write_all(b"\n")?;
@@ -61,6 +62,7 @@ impl<W: Write> Sink for JsonSink<W> {
 struct Object<'r, 'a> {
     record: &'r DropRecord<'a>,
     source: Option<Name<'r>>,
+    finder: Option<&'r SharedFinder>,
 }
 
 impl Serialize for Object<'_, '_> {
@@ -77,6 +79,7 @@ impl Serialize for Object<'_, '_> {
         }
         fields.add("length", Some(record.original_len))?;
         fields.add("captured", Some(record.data.len()))?;
+        fields.add("stack_source", self.stack_source())?;
         let ip = packet::ip(record.link.kind, record.data);
         let (source_port, destination_port) = ip.map_or((None, None), |ip| ip.ports());
         let transport = ip.and_then(|ip| ip.protocol);
@@ -89,6 +92,18 @@ impl Serialize for Object<'_, '_> {
         fields.add("fault", dissect::DissectedPacket::new(record).fault())?;
         fields.add("meaning", reason::of_record(record))?;
         fields.0.end()
+    }
+}
+
+impl Object<'_, '_> {
+    /// Returns the source line of each frame, with source lines; null for one that has none.
+    fn stack_source(&self) -> Option<Vec<Option<String>>> {
+        let Cause::Software { location, .. } = self.record.cause else {
+            return None;
+        };
+        let (finder, stack) = (self.finder?, location.stack?);
+        let lines = stack.frames().map(|frame| frame_line(Some(finder), frame));
+        Some(lines.map(text).collect())
     }
 }
 
@@ -111,4 +126,61 @@ pub(super) fn rfc3339(time: Timestamp) -> String {
 
 pub(super) fn text(value: Option<impl Display>) -> Option<String> {
     value.map(|value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::record::{Link, LinkType, Location, Stack};
+    use crate::sink::{Detail, LineFinder, SourceLine, TextSink, TextStyle, Zone};
+
+    /// Knows the line of one function.
+    struct OfIpRcv;
+
+    impl LineFinder for OfIpRcv {
+        fn find(&mut self, location: Location<'_>) -> Option<SourceLine> {
+            let is_known = location.symbol?.function() == b"ip_rcv";
+            is_known.then(|| SourceLine {
+                line: "net/ipv4/ip_input.c:569".into(),
+                chain: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn each_frame_of_a_stack_has_its_source_line() {
+        let mut record = DropRecord::new(Link::known(LinkType::RAW), &[]);
+        record.cause = Cause::Software {
+            location: Location {
+                stack: Stack::new(b"gre_rcv+0x1/0x2 [gre];ip_rcv+0x3/0x4"),
+                ..Location::default()
+            },
+            reason: None,
+        };
+        let finder: SharedFinder = Rc::new(RefCell::new(OfIpRcv));
+        let mut json = Vec::new();
+        let mut sink = JsonSink::new(&mut json).finding(Some(finder.clone()));
+        sink.write(&record).unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let stack = ["gre_rcv+0x1/0x2 [gre]", "ip_rcv+0x3/0x4"];
+        assert_eq!(object["stack"], serde_json::json!(stack));
+        let lines = serde_json::json!([null, "net/ipv4/ip_input.c:569"]);
+        assert_eq!(object["stack_source"], lines);
+
+        let style = TextStyle {
+            zone: Zone::Utc,
+            detail: Detail::Full,
+            ..TextStyle::default()
+        };
+        let mut text = Vec::new();
+        let mut sink = TextSink::new(&mut text, style).finding(Some(finder));
+        sink.write(&record).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let expected = "\tstack:\n\t\tgre_rcv+0x1/0x2 [gre]\n\
+                        \t\tip_rcv+0x3/0x4 (net/ipv4/ip_input.c:569)\n";
+        assert!(text.contains(expected), "{text}");
+    }
 }

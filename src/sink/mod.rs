@@ -43,6 +43,7 @@
 //! ```
 
 mod compressed;
+pub(crate) mod folded;
 mod json;
 mod netlink;
 mod packet_block;
@@ -65,7 +66,7 @@ pub use text::{Color, Detail, Precision, TextSink, TextStyle, Zone};
 pub use with_lines::WithLines;
 
 use crate::packet::{self, COOKED_NETLINK};
-use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Timestamp};
+use crate::record::{Cause, DropRecord, LinkType, Location, Loss, Symbol, Timestamp};
 use crate::untrusted::Untrusted;
 
 /// The snapshot length written into every file. With a cooked header a packet can be longer than
@@ -133,6 +134,12 @@ fn source_line(finder: Option<&SharedFinder>, record: &DropRecord<'_>) -> Option
             chain: Vec::new(),
         })
     })
+}
+
+/// Returns the source line of a frame of a call stack.
+fn frame_line(finder: Option<&SharedFinder>, frame: Symbol<'_>) -> Option<Untrusted> {
+    let found = finder?.borrow_mut().find(Location::new(None, Some(frame)));
+    found.map(|source| source.line)
 }
 
 /// The result of writing a record.

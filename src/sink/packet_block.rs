@@ -272,7 +272,7 @@ fn add_comment(body: &mut Vec<u8>, comment: &Comment<'_>) {
     body.extend([0; 2]);
     // Writing to a Vec cannot fail.
     let _ = write!(body, "{comment}");
-    // A name is bounded so that it always fits (record::MAX_NAME).
+    // A name and a call stack are bounded so that they always fit (record::MAX_NAME, MAX_STACK).
     let len = u16::try_from(body.len() - start - 4).unwrap_or(u16::MAX);
     body[start + 2..start + 4].copy_from_slice(&len.to_ne_bytes());
     pad(body);

@@ -10,7 +10,7 @@ use super::json::{rfc3339, text};
 use super::text::Detail;
 use crate::dissect::ProtocolName;
 use crate::reason;
-use crate::record::{Escaped, Fact, Name, Symbol, Timestamp};
+use crate::record::{Escaped, Fact, Name, Symbol, Timestamp, unfolded};
 use crate::summary::{GroupCounts, GroupKey, GroupOrder, GroupedCounts, Grouping};
 use crate::symbol::sent::{Module, Sent};
 
@@ -71,6 +71,7 @@ impl fmt::Display for RowLocation<'_> {
             | GroupKey::Device) => {
                 write!(f, "in {key}")
             }
+            key @ GroupKey::Stack(_) => write!(f, "through {key}"),
             key @ GroupKey::AtDevice { .. } => write!(f, "at {key}"),
             key @ GroupKey::Netns { .. } => write!(f, "in {key}"),
             key @ GroupKey::Named(fact, _) => match fact {
@@ -123,6 +124,7 @@ impl fmt::Display for OtherLocations {
             Grouping::Interface => f.write_str("on other interfaces"),
             Grouping::Flow => f.write_str("of other flows"),
             Grouping::Module => f.write_str("in other modules"),
+            Grouping::Stack => f.write_str("through other stacks"),
             Grouping::Device => f.write_str("at other devices"),
             Grouping::Netns => f.write_str("in other namespaces"),
             Grouping::Running => f.write_str("under other tasks"),
@@ -214,6 +216,8 @@ struct GroupObject {
     dport: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stack: Vec<String>,
 }
 
 impl GroupObject {
@@ -266,6 +270,12 @@ impl GroupObject {
             },
             GroupKey::Module(module) => Self {
                 module: name(module),
+                ..object
+            },
+            GroupKey::Stack(functions) => Self {
+                stack: unfolded(functions)
+                    .map(|function| Escaped(function).to_string())
+                    .collect(),
                 ..object
             },
             GroupKey::Local

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Local, TimeZone, Utc};
 
-use super::{Ending, SharedFinder, Sink, SourceLine, Written, source_line};
+use super::{Ending, SharedFinder, Sink, SourceLine, Written, frame_line, source_line};
 use crate::dissect;
 use crate::reason;
 use crate::record::{Cause, DropRecord, Fact, Timestamp, Value};
@@ -108,7 +108,12 @@ impl<W: Write> Sink for TextSink<W> {
         }
         writeln!(self.writer)?;
         if self.style.detail == Detail::Full {
-            write_details(&mut self.writer, record, &self.details)?;
+            write_details(
+                &mut self.writer,
+                record,
+                &self.details,
+                self.finder.as_ref(),
+            )?;
             for frame in source.iter().flat_map(|source| &source.chain) {
                 writeln!(self.writer, "\tsource: {frame}")?;
             }
@@ -224,10 +229,22 @@ fn write_details(
     writer: &mut impl Write,
     record: &DropRecord<'_>,
     facts: &[Fact],
+    finder: Option<&SharedFinder>,
 ) -> io::Result<()> {
     for fact in facts {
-        if let Some(value) = fact.get(record).filter(Value::is_shown) {
-            writeln!(writer, "\t{}: {value}", fact.about().name)?;
+        let name = fact.about().name;
+        match fact.get(record).filter(Value::is_shown) {
+            Some(Value::Stack(stack)) => {
+                writeln!(writer, "\t{name}:")?;
+                for frame in stack.frames() {
+                    match frame_line(finder, frame) {
+                        Some(line) => writeln!(writer, "\t\t{frame} ({line})")?,
+                        None => writeln!(writer, "\t\t{frame}")?,
+                    }
+                }
+            }
+            Some(value) => writeln!(writer, "\t{name}: {value}")?,
+            None => {}
         }
     }
     if let Some(fault) = dissect::DissectedPacket::new(record).fault() {

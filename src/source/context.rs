@@ -128,7 +128,7 @@ fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Heading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::{ReportedSocket, RunningTask};
+    use crate::ebpf::report::{CallStack, ReportedSocket, RunningTask};
     use crate::record::{DropSocket, EtherType};
 
     fn report(start: Start) -> Report<'static> {
@@ -152,6 +152,7 @@ mod tests {
             mark: None,
             vlan: None,
             is_marked_received: false,
+            stack: CallStack::default(),
             data: &[],
         }
     }

@@ -18,7 +18,9 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::context::{ContextTable, FoundContext};
 use super::devices::{DeviceTable, LOOPBACK};
+use super::stacks::Stacks;
 use super::{Event, LeftOut, NotPackets, Receive, Source, Taken};
+use crate::bpf::BpfProgram;
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{Report, Start};
 use crate::ebpf::tracer::{BATCH, SETTLED_NANOS, Tracer, TracerError, TracerSettings, Until};
@@ -39,6 +41,8 @@ pub struct Ebpf {
     tracer: Tracer,
     timer: TimerFd,
     completer: Completer,
+    /// Drops that the programs rejected, as far as they were passed on.
+    rejected: u64,
     /// Earlier drops are left out, by the monotonic clock in nanoseconds.
     beginning: u64,
     /// The time up to which all reports have been taken.
@@ -51,6 +55,8 @@ pub struct Ebpf {
 struct Completer {
     reasons: Reasons,
     symbols: Symbols,
+    /// Present where call stacks are captured.
+    stacks: Option<Stacks>,
     devices: DeviceTable,
     contexts: ContextTable,
     /// NET_DM's number, where the kernel has it.
@@ -60,23 +66,48 @@ struct Completer {
 }
 
 impl Ebpf {
-    /// Attaches the programs. `family` is NET_DM's number, by which its alerts are recognised.
+    /// Attaches the programs. `family` is NET_DM's number, by which its alerts are recognised. The programs
+    /// reject what `filter` rejects, which is made for the running kernel's reasons.
     pub fn new(
         wanted: TracerSettings,
         family: Option<u16>,
         not_packets: NotPackets,
+        filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
     ) -> Result<Self, TracerError> {
         // Before anything is attached, for it takes a while and privileges.
         let symbols = Symbols::of_running_kernel();
         let timer = timer().map_err(|error| TracerError::Buffer(error.into()))?;
-        let (tracer, reasons) = Tracer::new(wanted)?;
+        let (tracer, reasons) = Tracer::new(wanted, filter)?;
         Ok(Self {
             tracer,
             timer,
-            completer: Completer::new(reasons, symbols, family, not_packets),
+            completer: Completer {
+                stacks: wanted.program.stack_frames.map(Stacks::new),
+                ..Completer::new(reasons, symbols, family, not_packets)
+            },
+            rejected: 0,
             beginning: 0,
             settled: None,
             is_ended: false,
+        })
+    }
+
+    /// Takes the kernel's refusal of the filter out, if there was one.
+    pub fn filter_refusal(&mut self) -> Option<TracerError> {
+        self.tracer.filter_refused.take()
+    }
+
+    /// Passes on how many more drops the programs have rejected.
+    fn pass_on_rejected(&mut self, receive: &mut Receive<'_>) -> io::Result<ControlFlow<()>> {
+        if !self.tracer.filters {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let rejected = self.tracer.rejected()?;
+        let more = rejected.saturating_sub(self.rejected);
+        self.rejected = rejected;
+        Ok(match more {
+            0 => ControlFlow::Continue(()),
+            more => receive(Event::Rejected(more)),
         })
     }
 
@@ -139,10 +170,13 @@ impl Source for Ebpf {
             )),
             _ => None,
         };
-        Ok(match taken {
-            ControlFlow::Break(()) => Taken::Break(()),
-            ControlFlow::Continue(0) => Taken::Nothing,
-            ControlFlow::Continue(_) => Taken::Some,
+        let ControlFlow::Continue(count) = taken else {
+            return Ok(Taken::Break(()));
+        };
+        Ok(match (self.pass_on_rejected(receive)?, count) {
+            (ControlFlow::Break(()), _) => Taken::Break(()),
+            (ControlFlow::Continue(()), 0) => Taken::Nothing,
+            (ControlFlow::Continue(()), _) => Taken::Some,
         })
     }
 
@@ -170,7 +204,7 @@ impl Source for Ebpf {
         self.completer.symbols.are_newly_hidden()
     }
 
-    /// Does nothing: the kernel runs no part of the filter.
+    /// Does nothing: what the programs reject is counted, and reported to nobody.
     fn detach_filter(&self) -> io::Result<()> {
         Ok(())
     }
@@ -196,6 +230,7 @@ impl Completer {
         Self {
             reasons,
             symbols,
+            stacks: None,
             devices: DeviceTable::default(),
             contexts: ContextTable::new(),
             family,
@@ -227,10 +262,13 @@ impl Completer {
         content: Content,
         time: Timestamp,
     ) -> DropRecord<'r> {
-        let location = self.symbols.complete(Location {
-            pc: Some(report.pc),
-            ..Location::default()
-        });
+        let stacks = self.stacks.as_mut();
+        let stack =
+            stacks.and_then(|stacks| stacks.find(report.stack, report.pc, &mut self.symbols));
+        let location = Location {
+            stack,
+            ..self.symbols.complete(Location::new(Some(report.pc), None))
+        };
         let FoundContext {
             facts: around,
             device,
@@ -309,9 +347,14 @@ fn link(
 }
 
 #[cfg(test)]
+mod filtered;
+#[cfg(test)]
+mod verified;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::RunningTask;
+    use crate::ebpf::report::{CallStack, RunningTask};
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -328,6 +371,7 @@ mod tests {
             start,
             headers_len: 0,
             device: None,
+            stack: CallStack::default(),
             running: RunningTask {
                 process: 0,
                 name: b"",

@@ -23,7 +23,7 @@ impl<S: Source> Source for HardwareOnly<S> {
                 Event::Count { cause, .. } => cause.origin(),
                 // Of eBPF programs.
                 Event::Drops { .. } | Event::Unnamed { .. } => Some(Origin::Software),
-                Event::EndOfCounts { .. } => None,
+                Event::Rejected(_) | Event::EndOfCounts { .. } => None,
             };
             if origin == Some(Origin::Software) {
                 ControlFlow::Continue(())

@@ -46,6 +46,7 @@ enum Waiting {
         record: OwnedRecord,
         count: u64,
     },
+    Rejected(u64),
     Drops {
         record: OwnedRecord,
         count: u64,
@@ -152,6 +153,7 @@ impl Merger {
                 let DropRecord { cause, time, .. } = record.record();
                 receive(Event::Count { cause, count, time })
             }
+            Waiting::Rejected(count) => receive(Event::Rejected(count)),
             Waiting::Drops { record, count } => receive(Event::Drops {
                 record: &record.record(),
                 count,
@@ -177,6 +179,7 @@ impl Waiting {
                     count,
                 }
             }
+            Event::Rejected(count) => Self::Rejected(count),
             Event::Drops { record, count } => Self::Drops {
                 record: OwnedRecord::new(record),
                 count,
@@ -192,7 +195,7 @@ impl Waiting {
             Self::Drop(record) | Self::Count { record, .. } | Self::Drops { record, .. } => {
                 record.byte_count()
             }
-            Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
+            Self::Rejected(_) | Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
         };
         size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
     }

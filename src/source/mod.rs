@@ -20,6 +20,7 @@ pub mod savefile;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub(crate) mod sources;
+mod stacks;
 
 use std::io;
 use std::ops::{AddAssign, ControlFlow};
@@ -55,6 +56,8 @@ pub enum Event<'r, 'a> {
         /// The time of the report; `None` where a file says no time.
         time: Option<Timestamp>,
     },
+    /// So many more drops that the kernel rejected, by its part of the filter, and counted.
+    Rejected(u64),
     /// Drops with equal facts, which an eBPF program counted.
     Drops {
         /// Their facts, without a packet. The time is that of the report.
@@ -83,7 +86,7 @@ impl Event<'_, '_> {
             Self::Drop(record) | Self::Drops { record, .. } => record.time,
             Self::Count { time, .. } => *time,
             Self::Unnamed { time, .. } => Some(*time),
-            Self::EndOfCounts { .. } => None,
+            Self::Rejected(_) | Self::EndOfCounts { .. } => None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Simulated {
     Drop(Option<Timestamp>, u8),
     /// A number of drops.
     Count(Option<Timestamp>, u64),
+    /// A number of drops that the kernel rejected.
+    Rejected(u64),
     /// The end of counts.
     End,
 }
@@ -35,7 +37,7 @@ impl Simulated {
     pub fn with<T>(self, take: impl FnOnce(Event<'_, '_>) -> T) -> T {
         let byte = match self {
             Self::Drop(_, byte) => [byte],
-            Self::Count(..) | Self::End => [0],
+            Self::Count(..) | Self::Rejected(_) | Self::End => [0],
         };
         let record = DropRecord::new(Link::known(LinkType::RAW), &byte);
         match self {
@@ -45,6 +47,7 @@ impl Simulated {
                 count,
                 time,
             }),
+            Self::Rejected(count) => take(Event::Rejected(count)),
             Self::End => take(Event::EndOfCounts { is_full: true }),
         }
     }
@@ -54,6 +57,7 @@ impl Simulated {
         match event {
             Event::Drop(record) => Self::Drop(record.time, record.data[0]),
             Event::Count { count, time, .. } => Self::Count(time, count),
+            Event::Rejected(count) => Self::Rejected(count),
             Event::Drops { record, count } => Self::Count(record.time, count),
             Event::Unnamed { count, time } => Self::Count(Some(time), count),
             Event::EndOfCounts { .. } => Self::End,

@@ -36,6 +36,8 @@ pub struct GroupedCounts {
     /// The drops among the others that may have any key.
     unnamed: u64,
     sum: GroupCounts,
+    /// Room for a key.
+    room_of_key: Vec<u8>,
 }
 
 /// The counts of the drops with one key.
@@ -105,6 +107,7 @@ impl GroupedCounts {
             others: GroupCounts::default(),
             unnamed: 0,
             sum: GroupCounts::default(),
+            room_of_key: Vec::new(),
         }
     }
 
@@ -115,12 +118,17 @@ impl GroupedCounts {
 
     /// Counts a drop. Allocates nothing if its key has a group.
     pub fn count(&mut self, counted: &Counted<'_, '_>) {
+        let mut room = std::mem::take(&mut self.room_of_key);
+        self.count_key(counted, GroupKeyView::of(self.grouping, counted, &mut room));
+        self.room_of_key = room;
+    }
+
+    fn count_key(&mut self, counted: &Counted<'_, '_>, key: GroupKeyView<'_>) {
         self.sum.count(counted);
         if let Counted::Unnamed { count } = *counted {
             self.count_unnamed(count);
             return;
         }
-        let key = GroupKeyView::of(self.grouping, counted);
         if let Some(group) = self.groups.get_mut(&key) {
             group.count(counted);
             return;

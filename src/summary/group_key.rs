@@ -11,6 +11,7 @@ use crate::filter;
 use crate::packet::Flow;
 use crate::record::{
     Cause, Escaped, EtherType, Fact, Interface, InterfaceKey, Location, Name, Netns, Symbol,
+    unfolded,
 };
 use crate::symbol::sent::{Module, Sent};
 
@@ -49,6 +50,8 @@ pub enum GroupKey<B = Box<[u8]>> {
     Module(B),
     /// A location whose module is not known.
     UnknownModule,
+    /// The functions of a call stack, the outermost first, with semicolons between them.
+    Stack(B),
     /// A device, where drops are grouped by module.
     Device,
     /// Packets at a device.
@@ -82,8 +85,8 @@ pub enum GroupKey<B = Box<[u8]>> {
 pub type GroupKeyView<'a> = GroupKey<&'a [u8]>;
 
 impl<'a> GroupKeyView<'a> {
-    /// Returns the key of the group that `counted` belongs to.
-    pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
+    /// Returns the key of the group that `counted` belongs to. A folded stack is written into `room`.
+    pub fn of(grouping: Grouping, counted: &Counted<'_, 'a>, room: &'a mut Vec<u8>) -> Self {
         let cause = counted.cause();
         match grouping {
             Grouping::Location => match cause {
@@ -100,6 +103,18 @@ impl<'a> GroupKeyView<'a> {
             Grouping::Module => match cause {
                 Cause::Software { location, .. } => Self::module(location),
                 Cause::Hardware { .. } => Self::Device,
+                Cause::Unknown => Self::NotDropped,
+            },
+            Grouping::Stack => match cause {
+                Cause::Software { location, .. } => match location.stack {
+                    Some(stack) => {
+                        stack.fold(room);
+                        Self::Stack(room)
+                    }
+                    None if counted.is_unseen() => Self::Unseen,
+                    None => Self::Without(Fact::Stack),
+                },
+                Cause::Hardware { trap, .. } => Self::Trap(bytes(trap)),
                 Cause::Unknown => Self::NotDropped,
             },
             Grouping::Interface => match counted.input() {
@@ -203,6 +218,7 @@ impl<B> GroupKey<B> {
             Self::Kernel => GroupKey::Kernel,
             Self::Module(module) => GroupKey::Module(name(module)),
             Self::UnknownModule => GroupKey::UnknownModule,
+            Self::Stack(functions) => GroupKey::Stack(name(functions)),
             Self::Device => GroupKey::Device,
             Self::AtDevice { netns, name: text } => GroupKey::AtDevice {
                 netns,
@@ -230,6 +246,7 @@ impl GroupKey {
             Self::Location { pc, symbol } => GroupKey::Location { pc: *pc, symbol },
             Self::Interface { key, name } => GroupKey::Interface { key: *key, name },
             Self::Module(name) => GroupKey::Module(name),
+            Self::Stack(functions) => GroupKey::Stack(functions),
             Self::Local => GroupKey::Local,
             Self::Flow(flow) => GroupKey::Flow(*flow),
             Self::OtherProtocol(protocol) => GroupKey::OtherProtocol(*protocol),
@@ -249,6 +266,17 @@ impl GroupKey {
             Self::Without(fact) => GroupKey::Without(*fact),
             Self::NotDropped => GroupKey::NotDropped,
             Self::Unseen => GroupKey::Unseen,
+        }
+    }
+
+    /// Returns whether a drop belongs to the group.
+    pub fn is_of(&self, grouping: Grouping, counted: &Counted<'_, '_>) -> bool {
+        match (self, counted.cause()) {
+            (Self::Stack(functions), Cause::Software { location, .. }) => {
+                let stack = location.stack.filter(|_| grouping == Grouping::Stack);
+                stack.is_some_and(|stack| stack.is_folded(functions))
+            }
+            _ => GroupKeyView::of(grouping, counted, &mut Vec::new()) == self.view(),
         }
     }
 
@@ -304,6 +332,7 @@ impl GroupKey {
             Self::Kernel => exactly("module", b""),
             Self::Module(name) => exactly("module", name),
             Self::UnknownModule => "origin sw and not module * and not module = \"\"".into(),
+            Self::Stack(functions) => exactly("stack", functions),
             Self::Device => "origin hw".into(),
             Self::NotDropped => "not origin sw and not origin hw".into(),
             Self::Unseen => unseen(match grouping {
@@ -357,6 +386,7 @@ impl fmt::Display for GroupKey {
             Self::Without(Fact::Netns) => f.write_str("unknown namespace"),
             Self::Without(Fact::Running) => f.write_str("unknown task"),
             Self::Without(Fact::CgroupId) => f.write_str("unknown cgroup"),
+            Self::Without(Fact::Stack) => f.write_str("no call stack"),
             Self::Without(fact) => write!(f, "no {}", fact.about().key),
             Self::Local => f.write_str("local"),
             Self::Flow(flow) => write_flow(f, flow),
@@ -364,6 +394,13 @@ impl fmt::Display for GroupKey {
             Self::OtherProtocol(None) => f.write_str("not IP"),
             Self::Kernel => f.write_str("kernel"),
             Self::UnknownModule => f.write_str("unknown module"),
+            Self::Stack(functions) => {
+                for (number, function) in unfolded(functions).enumerate() {
+                    let called_by = if number == 0 { "" } else { " < " };
+                    write!(f, "{called_by}{}", Escaped(function))?;
+                }
+                Ok(())
+            }
             Self::Device => f.write_str("device"),
             Self::NotDropped => f.write_str("no drop"),
             Self::Unseen => f.write_str("counted without a packet"),

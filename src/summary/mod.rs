@@ -51,6 +51,8 @@ pub enum Grouping {
     Flow,
     /// The kernel module that dropped the packet.
     Module,
+    /// The functions that called each other (eBPF).
+    Stack,
     /// The device that the packet was at (eBPF).
     Device,
     /// Its network namespace (eBPF).
@@ -80,6 +82,7 @@ impl Grouping {
     /// tells.
     pub fn fact(self) -> Option<Fact> {
         Some(match self {
+            Self::Stack => Fact::Stack,
             Self::Device => Fact::Device,
             Self::Netns => Fact::Netns,
             Self::Running => Fact::Running,
@@ -101,7 +104,9 @@ impl Grouping {
             | Self::Module
             | Self::Device
             | Self::Netns => true,
-            Self::Flow | Self::Running | Self::Cgroup | Self::Unit | Self::Mark => false,
+            Self::Flow | Self::Stack | Self::Running | Self::Cgroup | Self::Unit | Self::Mark => {
+                false
+            }
         }
     }
 
@@ -118,6 +123,7 @@ impl Grouping {
             Self::Interface => "interfaces",
             Self::Flow => "flows",
             Self::Module => "modules",
+            Self::Stack => "stacks",
             Self::Device => "devices",
             Self::Netns => "namespaces",
             Self::Running => "tasks",
@@ -136,6 +142,7 @@ impl fmt::Display for Grouping {
             Self::Interface => "interface",
             Self::Flow => "flow",
             Self::Module => "module",
+            Self::Stack => "stack",
             Self::Device => "device",
             Self::Netns => "netns",
             Self::Running => "running",

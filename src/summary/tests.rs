@@ -31,7 +31,7 @@ fn place(pc: u64, symbol: &'static str) -> Cause<'static> {
         location: Location {
             pc: Some(pc),
             symbol: Name::new(symbol.as_bytes()).map(Symbol),
-            source_line: None,
+            ..Location::default()
         },
         reason: None,
     }
@@ -135,7 +135,8 @@ fn a_row_knows_its_last_drop_and_whether_there_were_others() {
 fn keys_have_names_that_a_person_reads() {
     #[track_caller]
     fn check(grouping: Grouping, cause: Cause<'_>, name: &str) {
-        let key = GroupKeyView::of(grouping, &Counted::Kernel { cause, count: 1 });
+        let mut room = Vec::new();
+        let key = GroupKeyView::of(grouping, &Counted::Kernel { cause, count: 1 }, &mut room);
         assert_eq!(key.to_owned().to_string(), name);
     }
     let trap = Cause::Hardware {
@@ -196,9 +197,11 @@ fn facts_without_a_packet_have_the_rows_of_the_packet() {
             count: 2,
         };
         for grouping in Grouping::ALL {
-            let key = GroupKeyView::of(grouping, &counted);
+            let (mut room, mut other_room) = (Vec::new(), Vec::new());
+            let key = GroupKeyView::of(grouping, &counted, &mut room);
             if grouping.needs_no_packet() {
-                let packets = GroupKeyView::of(grouping, &Counted::Packet(record));
+                let packet = Counted::Packet(record);
+                let packets = GroupKeyView::of(grouping, &packet, &mut other_room);
                 assert_eq!(key, packets, "{grouping}");
             } else {
                 assert_eq!(key, GroupKeyView::Unseen, "{grouping}");

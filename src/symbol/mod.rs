@@ -24,7 +24,7 @@ mod source_path;
 mod unpack;
 
 use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io::{self, BufReader, Seek, Write};
 use std::time::{Duration, Instant};
 
 use self::kallsyms::{Kallsyms, ResolvedSymbol};
@@ -91,7 +91,7 @@ impl Symbols {
         Self::new(File::open("/proc/kallsyms").ok())
     }
 
-    fn new(file: Option<File>) -> Self {
+    pub fn new(file: Option<File>) -> Self {
         Self {
             kallsyms: RunningKallsyms {
                 file,
@@ -136,6 +136,24 @@ impl Symbols {
             },
             BestName::Sent | BestName::SentUntil(_) => location,
         }
+    }
+
+    /// Passes on the name of an address, or its digits where the kernel hides its symbols. Returns whether that is
+    /// final: a module's names may be found later.
+    pub fn with_name(&mut self, pc: u64, take: impl FnOnce(&[u8])) -> bool {
+        let location = self.complete(Location::new(Some(pc), None));
+        if let Some(symbol) = location.symbol {
+            take(symbol.0.as_bytes());
+            return true;
+        }
+        let mut digits = [0; "0xffffffffffffffff".len()];
+        let mut rest = &mut digits[..];
+        // There is room for any number.
+        let _ = write!(rest, "{pc:#x}");
+        let left = rest.len();
+        take(&digits[..digits.len() - left]);
+        let known = self.known.get(pc, KnownAddress::nothing);
+        matches!(known.best_name, BestName::Sent)
     }
 
     /// Returns true once, when a symbol stays cut or missing because the kernel hides addresses from
@@ -279,7 +297,7 @@ mod tests {
         Location {
             pc: Some(pc),
             symbol: Name::new(sent.as_bytes()).map(Symbol),
-            source_line: None,
+            ..Location::default()
         }
     }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::last_packets::LastPackets;
 use crate::record::{Loss, Timestamp};
-use crate::summary::{
-    Counted, GroupCounts, GroupKey, GroupKeyView, GroupedCounts, Grouping, HISTORY,
-};
+use crate::summary::{Counted, GroupCounts, GroupKey, GroupedCounts, Grouping, HISTORY};
 
 /// The first interval of a file for which the user chose none: it grows with the file.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
@@ -86,7 +84,8 @@ impl Counters {
 
     /// Counts by a grouping that is not among those for every source, too.
     pub fn add(&mut self, grouping: Grouping) {
-        if !Grouping::ALL.contains(&grouping) {
+        let mut all = self.by_grouping.iter();
+        if all.all(|counts| counts.grouping() != grouping) {
             self.by_grouping.push(GroupedCounts::new(grouping));
         }
     }
@@ -216,9 +215,7 @@ impl Counters {
         key: &'b GroupKey,
     ) -> impl Iterator<Item = crate::record::DropRecord<'b>> {
         let records = self.recent.records();
-        records.filter(move |record| {
-            GroupKeyView::of(grouping, &Counted::Packet(record)) == key.view()
-        })
+        records.filter(move |record| key.is_of(grouping, &Counted::Packet(record)))
     }
 }
 

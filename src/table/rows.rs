@@ -48,7 +48,10 @@ impl Columns {
         let gaps = 1 + usize::from(columns.history > 0);
         let left = columns.marker + columns.rate + columns.share + columns.total;
         let rest = all.saturating_sub(left + columns.history + gaps);
-        let has_third = !matches!(grouping, Grouping::Location | Grouping::Reason);
+        let has_third = !matches!(
+            grouping,
+            Grouping::Location | Grouping::Reason | Grouping::Stack
+        );
         if width >= VERY_WIDE && has_third {
             columns.third = rest * 3 / 10;
         }
@@ -194,7 +197,7 @@ fn heads(view: &TableView) -> Cells {
     let is_recorded = matches!(view.shown().pace, Pace::Recorded(_));
     let rate = if is_recorded { "mean/s" } else { "rate/s" };
     let (second, third) = match view.grouping {
-        Grouping::Location => ("reason", ""),
+        Grouping::Location | Grouping::Stack => ("reason", ""),
         Grouping::Reason => ("location", ""),
         _ => ("reason", "location"),
     };
@@ -215,7 +218,7 @@ fn cells(view: &TableView, columns: &Columns, row: &GroupCounts) -> Cells {
     let counters = view.shown();
     let (reason, place) = (explain::reason_column(row), explain::location_column(row));
     let (second, third) = match view.grouping {
-        Grouping::Location => (reason, String::new()),
+        Grouping::Location | Grouping::Stack => (reason, String::new()),
         Grouping::Reason => (place, String::new()),
         _ => (reason, place),
     };
@@ -260,7 +263,7 @@ fn colour(buffer: &mut Buffer, area: Rect, line: usize, view: &TableView, column
     let left = columns.marker + columns.rate + columns.share + columns.total + columns.history;
     let mut at = left + gaps;
     let hues = match view.grouping {
-        Grouping::Location => [Some(Hue::Cyan), Some(Hue::Red), None],
+        Grouping::Location | Grouping::Stack => [Some(Hue::Cyan), Some(Hue::Red), None],
         Grouping::Reason => [Some(Hue::Red), Some(Hue::Cyan), None],
         _ => [None, Some(Hue::Red), Some(Hue::Cyan)],
     };

@@ -10,7 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::record::{Cause, Location, Loss, Name, Symbol};
+use crate::record::{Cause, Location, Loss, Name, Stack, Symbol};
 use crate::sink::Zone;
 use crate::source::savefile::Savefile;
 use crate::summary::Counted;
@@ -40,7 +40,7 @@ fn count(view: &mut TableView, symbol: &str, count: u64) {
             location: Location {
                 pc: Some(symbol.len() as u64 + 1),
                 symbol: Name::new(symbol.as_bytes()).map(Symbol),
-                source_line: None,
+                ..Location::default()
             },
             reason: None,
         },
@@ -107,6 +107,33 @@ fn the_table_shows_what_was_counted() {
         ">        0  75.0%      75 █        ip_rcv_core+0x1/0x2",
     ];
     assert_eq!(lines[..5], expected);
+}
+
+#[test]
+fn drops_are_grouped_by_stack_where_that_was_asked_for() {
+    let mut view = live(CountedBy::Packets);
+    for _ in 0..2 {
+        view.counters.add(Grouping::Stack);
+    }
+    count(&mut view, "f", 1);
+    view.counters.count(&Counted::Kernel {
+        cause: Cause::Software {
+            location: Location {
+                stack: Stack::new(b"gre_rcv+0x1/0x2 [gre];ip_rcv+0x1/0x2"),
+                ..Location::default()
+            },
+            reason: None,
+        },
+        count: 9,
+    });
+    tick(&mut view, 1);
+    press(&mut view, KeyCode::Char('G'));
+    assert_eq!(view.grouping, Grouping::Stack);
+    let lines = screen(&mut view, 80, 12);
+    assert!(lines[3].contains(" 9 "), "{}", lines[3]);
+    assert!(lines[3].contains("gre_rcv < ip_rcv"), "{}", lines[3]);
+    press(&mut view, KeyCode::Char('G'));
+    assert_eq!(view.grouping, Grouping::Module);
 }
 
 #[test]
@@ -292,7 +319,7 @@ fn rows_that_were_replaced_are_not_shown_and_the_heavy_ones_are() {
                 location: Location {
                     pc: Some(pc),
                     symbol: None,
-                    source_line: None,
+                    ..Location::default()
                 },
                 reason: None,
             },

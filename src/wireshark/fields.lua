@@ -23,6 +23,13 @@ local KINDS = {
             return text ~= "" and text or nil
         end,
     },
+    -- Several values of the same field.
+    frames = {
+        field = ProtoField.string,
+        read = function(text)
+            return text ~= "" and text or nil
+        end,
+    },
     bytes = {
         field = ProtoField.bytes,
         read = function(text)
@@ -221,7 +228,11 @@ local function read_drop(name, description, comments)
     end
     for _, fact in ipairs(FACTS) do
         local value = found[fact.key]
-        if value ~= nil then
+        if value ~= nil and fact.kind == "frames" then
+            for frame in value:gmatch("[^;]+") do
+                drop[#drop + 1] = { field = fact.field, title = fact.title, value = frame }
+            end
+        elseif value ~= nil then
             drop[#drop + 1] = {
                 field = fact.field,
                 title = fact.title,

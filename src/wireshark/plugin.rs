@@ -132,6 +132,7 @@ fn kind(fact: Fact) -> Option<&'static str> {
     is_said.then_some(())?;
     Some(match fact.kind() {
         Kind::Name | Kind::Symbol | Kind::Part | Kind::SourceLine | Kind::Socket => "text",
+        Kind::Stack => "frames",
         Kind::Bytes => "bytes",
         Kind::Address => "address",
         Kind::EtherType => "ethertype",

@@ -23,15 +23,28 @@ impl Arguments {
             };
         }
         if self.show_filter {
-            let of_filters = ["-d", "-i", "-F", "-n", "-v", "--kernel-filter", "a filter"];
+            let of_filters = [
+                "-d",
+                "-i",
+                "-F",
+                "-n",
+                "-v",
+                "--kernel-filter",
+                "--source",
+                "a filter",
+            ];
             return match self
                 .other_options()
                 .find(|option| !of_filters.contains(option))
             {
-                None => Ok(Command::ShowFilter(self.selection()?, self.filtering()?)),
+                None => Ok(Command::ShowFilter(
+                    self.selection()?,
+                    self.filtering()?,
+                    self.source.unwrap_or_default(),
+                )),
                 Some(other) => Err(UsageError::new(
                     format!("-d and {other} cannot be used together"),
-                    "-d prints the parsed filter, with -i, -F and --kernel-filter, and does nothing else",
+                    "-d prints the parsed filter, with -i, -F, --kernel-filter and --source, and does nothing else",
                 )),
             };
         }
@@ -54,7 +67,7 @@ impl Arguments {
         if self.read.is_some() {
             self.refuse_live_options()?;
         }
-        if self.summary.is_some() || self.by.is_some() {
+        if self.summary.is_some() || self.by.is_some() || self.folded {
             return self.summary().map(Command::Summary);
         }
         let filtering = self.filtering()?;
@@ -148,8 +161,10 @@ impl Arguments {
         };
         let net_dm_option = self.net_dm_option();
         let source = self.source.unwrap_or_default();
-        let kernel_filter = self.kernel_filter.then_some("--kernel-filter");
-        if let (SourceChoice::Ebpf, Some(option)) = (source, net_dm_option.or(kernel_filter)) {
+        if let Some(option) = self.stack_option() {
+            self.check_stack(option, net_dm_option)?;
+        }
+        if let (SourceChoice::Ebpf, Some(option)) = (source, net_dm_option) {
             return Err(UsageError::new(
                 format!("{option} cannot be used with --source ebpf"),
                 format!(
@@ -165,6 +180,7 @@ impl Arguments {
             buffer: self.bufsize,
             duration: self.duration,
             not_packets: self.not_packets(),
+            stack: self.stack_frames(),
             detail: self.detail(),
         })
     }
@@ -207,7 +223,8 @@ impl Arguments {
             self.interface.is_some() || self.filter_file.is_some() || !self.filter.is_empty();
         // An eBPF program counts what it is asked for, and cuts packets where that is needed.
         let is_cut = self.source == Some(SourceChoice::Ebpf) && self.trunc.is_some();
-        let counting = if self.by.is_some() || selects || is_cut {
+        let has_stacks = self.stack_option().is_some();
+        let counting = if self.by.is_some() || selects || is_cut || has_stacks {
             Counting::Packets
         } else {
             Counting::Kernel
@@ -220,6 +237,7 @@ impl Arguments {
                 "the kernel counts, and sends no packets; --by location (or a filter) counts packet by packet",
             ));
         }
+        self.check_folded()?;
         let lines = self.lines()?;
         let subject = match self.capture_file() {
             Some(file) => Subject::File(file),
@@ -228,12 +246,17 @@ impl Arguments {
         Ok(Summary {
             subject,
             counting,
-            grouping: self.by.unwrap_or(Grouping::Location),
+            grouping: self.by.unwrap_or(if self.folded {
+                Grouping::Stack
+            } else {
+                Grouping::Location
+            }),
             interval: self.summary.flatten(),
             selection: self.selection()?,
             count: self.count,
             lines,
             text: self.text(),
+            is_folded: self.folded,
         })
     }
 
@@ -292,6 +315,7 @@ impl Arguments {
             ("-c", self.count.is_some()),
             ("--summary", self.summary.is_some()),
             ("--by", self.by.is_some()),
+            ("--folded", self.folded),
             ("-i", self.interface.is_some()),
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
@@ -299,6 +323,7 @@ impl Arguments {
             ("--kernel-filter", self.kernel_filter),
             ("--all", self.all),
             ("--source", self.source.is_some()),
+            ("--stack", self.stack.is_some()),
             ("-o", self.origin.is_some()),
             ("-t", self.trunc.is_some()),
             ("-l", self.limit.is_some()),
@@ -326,6 +351,7 @@ impl Arguments {
     }
 
     fn refuse_live_options(&self) -> Result<(), UsageError> {
+        self.refuse_stack_of_file()?;
         let live = [
             ("--source", self.source.is_some()),
             ("-p", self.passive),

@@ -33,6 +33,16 @@ impl fmt::Display for Placed {
             EbpfInstruction::Calculate(arithmetic, to, value) => {
                 write!(f, "{to} {} {value}", arithmetic.sign())
             }
+            EbpfInstruction::Calculate32(arithmetic, to, value) => {
+                write!(
+                    f,
+                    "{} {} {}",
+                    Lower(to),
+                    arithmetic.sign(),
+                    LowerOperand(value)
+                )
+            }
+            EbpfInstruction::FromBigEndian(size, to) => write!(f, "{to} = be{} {to}", size.bits()),
             EbpfInstruction::AtomicAdd(to, offset, value) => {
                 write!(f, "lock *(u64 *)({to} {offset:+}) += {value}")
             }
@@ -41,6 +51,11 @@ impl fmt::Display for Placed {
             EbpfInstruction::Call(helper) => write!(f, "call {helper:?}"),
             EbpfInstruction::Branch(condition, one, other, _) => {
                 let (sign, target) = (condition.sign(), self.target);
+                write!(f, "if {one} {sign} {other} goto {target}")
+            }
+            EbpfInstruction::Branch32(condition, one, other, _) => {
+                let (sign, target) = (condition.sign(), self.target);
+                let (one, other) = (Lower(one), LowerOperand(other));
                 write!(f, "if {one} {sign} {other} goto {target}")
             }
             EbpfInstruction::Jump(_) => write!(f, "goto {}", self.target),
@@ -61,6 +76,27 @@ impl fmt::Display for EbpfOperand {
 impl fmt::Display for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "r{}", self.0)
+    }
+}
+
+/// The lower half of a register.
+struct Lower(Register);
+
+impl fmt::Display for Lower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}", self.0.0)
+    }
+}
+
+/// An operand of 32 bits.
+struct LowerOperand(EbpfOperand);
+
+impl fmt::Display for LowerOperand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EbpfOperand::Register(register) => Lower(register).fmt(f),
+            EbpfOperand::Number(number) => write!(f, "{:#x}", number.cast_unsigned()),
+        }
     }
 }
 
@@ -95,6 +131,10 @@ impl JumpCondition {
             Self::Equal => "==",
             Self::NotEqual => "!=",
             Self::AtMost => "<=",
+            Self::AtLeast => ">=",
+            Self::Greater => ">",
+            Self::Below => "<",
+            Self::AnyBit => "&",
         }
     }
 }

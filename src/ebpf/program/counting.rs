@@ -143,6 +143,7 @@ pub fn counting_program(layout: &KernelLayout, role: ProgramRole) -> EbpfProgram
         layout,
         selection: DropSelection::All,
         snaplen: 0,
+        stack_frames: None,
     };
     writer.write_counting(role);
     writer.assembler.finish()

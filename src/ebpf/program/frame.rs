@@ -2,7 +2,8 @@
 
 use super::super::assembler::{AccessSize, AluOp, EbpfOperand, Helper, JumpCondition};
 use super::super::report::{self, HEADER_LEN, Start};
-use super::{MAX_HEADERS_LEN, ProgramWriter, R1, R2, R3, R4, R5, RECORD, SKB, STACK};
+use super::stack::STACK_LEN_AT;
+use super::{MAX_HEADERS_LEN, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, SKB, STACK};
 
 /// `mac_header` of a packet that has none.
 pub(super) const NO_MAC_HEADER: i32 = 0xffff;
@@ -79,10 +80,18 @@ impl ProgramWriter<'_> {
         asm.store(AccessSize::Double, STACK, -16, EbpfOperand::Register(R2));
         asm.copy(R1, EbpfOperand::Register(RECORD));
         asm.calculate(AluOp::Add, R1, EbpfOperand::Number(HEADER_LEN_NUMBER));
+        if self.stack_frames.is_some() {
+            asm.load(AccessSize::Double, R0, STACK, STACK_LEN_AT);
+            asm.calculate(AluOp::Add, R1, EbpfOperand::Register(R0));
+        }
         asm.call(Helper::ReadKernel);
         asm.load(AccessSize::Double, R5, STACK, -16);
         asm.bind(none);
         asm.calculate(AluOp::Add, R5, EbpfOperand::Number(HEADER_LEN_NUMBER));
+        if self.stack_frames.is_some() {
+            asm.load(AccessSize::Double, R0, STACK, STACK_LEN_AT);
+            asm.calculate(AluOp::Add, R5, EbpfOperand::Register(R0));
+        }
     }
 
     fn begins_with(&mut self, start: Start) {

@@ -1,7 +1,7 @@
 //! The socket of a drop: the receiver where the kernel knows it, else the owner of the packet.
 
 use super::super::assembler::{AccessSize, AluOp, EbpfOperand, JumpCondition, JumpLabel, Register};
-use super::super::layout::{CgroupLayout, SocketLayout};
+use super::super::layout::{CgroupLayout, KernelField};
 use super::super::report::{self, HEADER_LEN, SocketRole, TCP_NEW_SYN_RECV, TCP_TIME_WAIT};
 use super::{CONTEXT, ProgramWriter, R1, R3, RECORD, SKB, STACK};
 
@@ -29,7 +29,7 @@ impl ProgramWriter<'_> {
         };
         let end = self.assembler.label();
         let none = EbpfOperand::Number(0);
-        self.find_socket(layout, end);
+        self.find_socket(layout.socket, end);
         let asm = &mut self.assembler;
         asm.store(AccessSize::Double, STACK, SOCKET, EbpfOperand::Register(R3));
         self.read(MEMBERS, layout.common_len());
@@ -96,7 +96,7 @@ impl ProgramWriter<'_> {
             return;
         };
         let end = self.assembler.label();
-        self.find_socket(layout, end);
+        self.find_socket(layout.socket, end);
         self.go_on(layout.namespace.offset, layout.namespace.name);
         self.read(MEMBERS, 8);
         self.member(R3, 0, AccessSize::Double, "");
@@ -107,7 +107,7 @@ impl ProgramWriter<'_> {
     }
 
     /// Makes r3 the address of the socket and tells its role, or jumps to `end`.
-    fn find_socket(&mut self, layout: SocketLayout, end: JumpLabel) {
+    fn find_socket(&mut self, owner: KernelField, end: JumpLabel) {
         let found = self.assembler.label();
         let none = EbpfOperand::Number(0);
         if self.layout.has_receiver {
@@ -117,7 +117,7 @@ impl ProgramWriter<'_> {
             self.assembler
                 .branch(JumpCondition::NotEqual, R3, none, found);
         }
-        self.field(R1, SKB, layout.socket);
+        self.field(R1, SKB, owner);
         self.socket_is(SocketRole::Owner, R1);
         self.assembler
             .branch(JumpCondition::NotEqual, R3, none, found);

@@ -1,6 +1,8 @@
 //! Tests the programs for four kernels, of whose BTF `fixtures/btf` has the parts that are read, and the
 //! errors for kernels for which there can be no program.
 
+pub mod machine;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -8,30 +10,22 @@ use std::path::Path;
 use super::assembler::{EbpfProgram, Map};
 use super::btf::Btf;
 use super::layout::{KernelField, KernelLayout, LayoutError};
-use super::program::{DropSelection, ProgramRole, ProgramSettings, counting_program, program};
+use super::program::{
+    DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, counting_program, program,
+};
 use super::reasons::Reasons;
 
-const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
+pub const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
 
-fn fixture(name: &str) -> Vec<u8> {
+pub fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/btf");
     fs::read(folder.join(format!("{name}.btf"))).unwrap()
 }
 
-fn write(kernel: &str, role: ProgramRole, snaplen: u32) -> EbpfProgram {
-    write_selecting(DropSelection::All, kernel, role, snaplen)
-}
-
-fn write_selecting(
-    selection: DropSelection,
-    kernel: &str,
-    role: ProgramRole,
-    snaplen: u32,
-) -> EbpfProgram {
+fn write(kernel: &str, role: ProgramRole, settings: ProgramSettings) -> EbpfProgram {
     let bytes = fixture(kernel);
     let layout = KernelLayout::find(&Btf::parse(&bytes).unwrap()).unwrap();
-    let settings = ProgramSettings { selection, snaplen };
-    program(&layout, role, settings)
+    program(&layout, role, settings, None)
 }
 
 fn write_counting(kernel: &str, role: ProgramRole) -> EbpfProgram {
@@ -52,9 +46,24 @@ fn plain(program: &EbpfProgram) -> Vec<String> {
     });
     lines.collect()
 }
+/// Whole frames.
+const WHOLE: ProgramSettings = ProgramSettings {
+    selection: DropSelection::All,
+    snaplen: u32::MAX,
+    stack_frames: None,
+};
+/// The beginning of each frame.
+const SHORT: ProgramSettings = ProgramSettings {
+    snaplen: 128,
+    ..WHOLE
+};
+const WITH_STACK: ProgramSettings = ProgramSettings {
+    stack_frames: Some(24),
+    ..WHOLE
+};
 
 /// Compares a listing with the one in this folder. `UPDATE_GOLDEN=1` rewrites that one.
-fn check(name: &str, listing: &str) {
+pub fn check(name: &str, listing: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/ebpf/tests")
         .join(name);
@@ -72,12 +81,16 @@ fn check(name: &str, listing: &str) {
 fn the_listings_of_both_programs_are_as_expected() {
     check(
         "first.listing",
-        &write("6.12", ProgramRole::First, u32::MAX).to_string(),
+        &write("6.12", ProgramRole::First, WHOLE).to_string(),
     );
     check(
         "second.listing",
-        &write("6.12", ProgramRole::Second, 128).to_string(),
+        &write("6.12", ProgramRole::Second, SHORT).to_string(),
     );
+    for (kernel, name) in [("6.12", "stack.listing"), ("6.1", "stack-6.1.listing")] {
+        let listing = write(kernel, ProgramRole::First, WITH_STACK).to_string();
+        check(name, &listing);
+    }
     check(
         "counting.listing",
         &write_counting("6.12", ProgramRole::First).to_string(),
@@ -85,7 +98,7 @@ fn the_listings_of_both_programs_are_as_expected() {
     // It does not know the receiver, and has a bit for the presence of a VLAN tag.
     check(
         "first-6.1.listing",
-        &write("6.1", ProgramRole::First, u32::MAX).to_string(),
+        &write("6.1", ProgramRole::First, WHOLE).to_string(),
     );
 }
 
@@ -93,8 +106,11 @@ fn the_listings_of_both_programs_are_as_expected() {
 fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
     // The lines up to the jump, and those that it leads to; the ones between are as always.
     let shown = |role| {
-        let selection = DropSelection::WithoutMacHeader;
-        let listing = write_selecting(selection, "6.12", role, u32::MAX).to_string();
+        let settings = ProgramSettings {
+            selection: DropSelection::WithoutMacHeader,
+            ..WHOLE
+        };
+        let listing = write("6.12", role, settings).to_string();
         let lines: Vec<_> = listing.split_inclusive('\n').collect();
         let jump = lines.iter().position(|line| line.contains("<= 65534"));
         let (begin, rest) = lines.split_at(jump.unwrap() + 1);
@@ -110,9 +126,12 @@ fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
 
 #[test]
 fn later_kernels_differ_in_nothing_but_offsets() {
-    let capturing = |kernel| plain(&write(kernel, ProgramRole::First, u32::MAX));
-    let counting = |kernel| plain(&write_counting(kernel, ProgramRole::First));
-    let usual = (capturing("6.12"), counting("6.12"));
+    let kinds = |kernel| {
+        let capturing = |settings| write(kernel, ProgramRole::First, settings);
+        let counting = write_counting(kernel, ProgramRole::First);
+        [capturing(WHOLE), capturing(WITH_STACK), counting].map(|program| plain(&program))
+    };
+    let usual = kinds("6.12");
     let mut offsets = String::new();
     for kernel in KERNELS {
         let bytes = fixture(kernel);
@@ -123,7 +142,7 @@ fn later_kernels_differ_in_nothing_but_offsets() {
             writeln!(offsets, "  {name:<22} {offset:>5} {size:?}").unwrap();
         }
         if kernel != "6.1" {
-            assert_eq!((capturing(kernel), counting(kernel)), usual, "{kernel}");
+            assert_eq!(kinds(kernel), usual, "{kernel}");
         }
     }
     check("offsets", &offsets);
@@ -138,7 +157,12 @@ fn every_jump_goes_forwards_into_the_program() {
         .flat_map(|role| selections.map(|one| (role, one)))
     {
         for kernel in KERNELS {
-            let capturing = write_selecting(selection, kernel, role, 128);
+            let settings = ProgramSettings {
+                selection,
+                stack_frames: Some(MAX_STACK_FRAMES),
+                ..SHORT
+            };
+            let capturing = write(kernel, role, settings);
             for program in [capturing, write_counting(kernel, role)] {
                 let code = program.encode(|map| match map {
                     Map::Scratch => 5,
@@ -150,7 +174,7 @@ fn every_jump_goes_forwards_into_the_program() {
                     let [code, _, low, high, ..] = instruction.to_ne_bytes();
                     let class = code & 7;
                     // Neither a call nor the exit.
-                    if class == 5 && !matches!(code, 0x85 | 0x95) {
+                    if class == 6 || class == 5 && !matches!(code, 0x85 | 0x95) {
                         let distance = usize::try_from(i16::from_ne_bytes([low, high])).unwrap();
                         assert!(distance > 0 && at + 1 + distance < len, "{at}");
                     }
@@ -177,12 +201,8 @@ fn a_kernel_that_lacks_an_optional_member_has_no_such_fact() {
     assert!(whole.mark.is_some() && whole.vlan.is_some() && whole.packet_type.is_some());
     assert!(whole.socket.is_some_and(|socket| socket.cgroup.is_some()));
     assert!(whole.has_cgroups && whole.has_receiver);
-    let settings = ProgramSettings {
-        selection: DropSelection::All,
-        snaplen: 128,
-    };
     let len = |layout: &KernelLayout| {
-        let program = program(layout, ProgramRole::First, settings);
+        let program = program(layout, ProgramRole::First, SHORT, None);
         program.encode(|_| 5).len()
     };
     for (name, is_without) in [

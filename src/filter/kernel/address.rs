@@ -1,7 +1,7 @@
 //! Compiles tests of addresses: IPv4, ARP and RARP, IPv6, Ethernet.
 
 use super::code::{Goal, KIND, field_offset};
-use super::message::PayloadLink;
+use super::link::PayloadLink;
 use super::writer::PredicateWriter;
 use crate::bpf::{Condition, Op, Size};
 use crate::filter::ast::{DirQualifier, Net, Scope};
@@ -126,7 +126,7 @@ impl PredicateWriter<'_> {
             let at = field_offset(at);
             writer.code.fetch(Size::Half, at + 4, goal.miss);
             writer.code.require(tail.into(), goal.no());
-            writer.code.op(Op::LoadBehindX(Size::Word, at));
+            writer.code.fetch_again(Size::Word, at);
             writer.ask(Condition::Equal, head, goal);
         };
         self.judge(

@@ -83,19 +83,31 @@ pub fn loaded16(number: u16) -> u32 {
 
 /// A program under construction.
 #[derive(Default)]
-pub struct Code(Assembler);
+pub struct Code {
+    assembler: Assembler,
+    /// The offset of the payload, where it is the same in all messages; else [`PAYLOAD`] has it.
+    payload: Option<u32>,
+}
 
 impl Code {
+    /// Begins a program for messages whose payload is always at this offset.
+    pub fn with_payload_at(offset: u32) -> Self {
+        Self {
+            payload: Some(offset),
+            ..Self::default()
+        }
+    }
+
     pub fn label(&mut self) -> Label {
-        self.0.label()
+        self.assembler.label()
     }
 
     pub fn bind(&mut self, label: Label) {
-        self.0.bind(label);
+        self.assembler.bind(label);
     }
 
     pub fn op(&mut self, op: Op) {
-        self.0.op(op);
+        self.assembler.op(op);
     }
 
     pub fn ops(&mut self, ops: impl IntoIterator<Item = Op>) {
@@ -105,16 +117,17 @@ impl Code {
     }
 
     pub fn jump(&mut self, label: Label) {
-        self.0.jump(label);
+        self.assembler.jump(label);
     }
 
     pub fn branch(&mut self, condition: Condition, number: u32, yes: Label, no: Label) {
-        self.0.branch(condition, Operand::Number(number), yes, no);
+        self.assembler
+            .branch(condition, Operand::Number(number), yes, no);
     }
 
     /// Branches on a comparison of A with X.
     pub fn branch_x(&mut self, condition: Condition, yes: Label, no: Label) {
-        self.0.branch(condition, Operand::X, yes, no);
+        self.assembler.branch(condition, Operand::X, yes, no);
     }
 
     /// Continues if A is `number`; else jumps to `otherwise`.
@@ -199,6 +212,17 @@ impl Code {
         self.require(loaded16(HEADER + len), otherwise);
     }
 
+    /// Stores the length of the whole packet, which is in A, unless fewer bytes than were captured: the
+    /// slot has their number.
+    pub fn store_length(&mut self) {
+        let (longer, measured) = (self.label(), self.label());
+        self.op(Op::RecallToX(CAPTURED));
+        self.branch_x(Condition::Greater, longer, measured);
+        self.bind(longer);
+        self.op(Op::Store(LENGTH));
+        self.bind(measured);
+    }
+
     /// Loads into A the number at offset `at` in the payload; jumps to `missing` if it was not
     /// captured.
     pub fn fetch(&mut self, size: Size, at: u32, missing: Label) {
@@ -207,7 +231,19 @@ impl Code {
         let end = at + size.bytes();
         self.branch(Condition::GreaterOrEqual, end, next, missing);
         self.bind(next);
-        self.ops([Op::RecallToX(PAYLOAD), Op::LoadBehindX(size, at)]);
+        if self.payload.is_none() {
+            self.op(Op::RecallToX(PAYLOAD));
+        }
+        self.fetch_again(size, at);
+    }
+
+    /// Loads into A a number of the payload of which at least as many bytes have just been fetched, and
+    /// nothing but A has changed since.
+    pub fn fetch_again(&mut self, size: Size, at: u32) {
+        self.op(match self.payload {
+            Some(payload) => Op::Load(size, payload + at),
+            None => Op::LoadBehindX(size, at),
+        });
     }
 
     /// Loads into A the number at offset `at` from the transport header; jumps to `missing` if it
@@ -219,26 +255,22 @@ impl Code {
         self.op(Op::RecallToX(CAPTURED));
         self.branch_x(Condition::Greater, missing, next);
         self.bind(next);
-        self.ops([
-            Op::RecallToX(PAYLOAD),
-            Op::Recall(TRANSPORT),
-            Op::Calculate(Arithmetic::Add, Operand::X),
-            Op::ToX,
-            Op::LoadBehindX(size, at),
-        ]);
+        match self.payload {
+            Some(payload) => {
+                self.op(Op::RecallToX(TRANSPORT));
+                self.op(Op::LoadBehindX(size, payload + at));
+            }
+            None => self.ops([
+                Op::RecallToX(PAYLOAD),
+                Op::Recall(TRANSPORT),
+                Op::Calculate(Arithmetic::Add, Operand::X),
+                Op::ToX,
+                Op::LoadBehindX(size, at),
+            ]),
+        }
     }
 
     pub fn assemble(&self) -> BpfProgram {
-        self.0.assemble()
-    }
-}
-
-impl Size {
-    fn bytes(self) -> u32 {
-        match self {
-            Self::Byte => 1,
-            Self::Half => 2,
-            Self::Word => 4,
-        }
+        self.assembler.assemble()
     }
 }

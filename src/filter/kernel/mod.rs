@@ -1,16 +1,21 @@
-//! Compiles a filter for the kernel: a program for the socket that rejects messages before they are
-//! delivered, and only messages that this process would reject too.
+//! Compiles a filter for the kernel: a program that rejects drops before they are delivered, and only
+//! drops that this process would reject too. The drop monitor's socket runs it on messages, the eBPF program
+//! on its reports.
 //!
 //! Three rules ensure that. A test that the kernel cannot evaluate is left out of the expression if
 //! the rest keeps at least as much (`part`). A message that is not a single whole packet alert is
-//! accepted, and so is one whose bytes leave its link type open, unless the expression fails for
-//! both link types (`message`). And a predicate answers from the same bytes in the same order as in
-//! user space (`writer`, `address`, `transport`, `word`); missing bytes give no answer.
+//! accepted (`message`), and so is a report of what may be no packet (`report`), and a drop whose bytes
+//! leave its link type open, unless the expression fails for both link types (`link`). And a predicate
+//! answers from the same bytes in the same order as in user space (`writer`, `address`, `transport`, `word`,
+//! `report_word`); missing bytes give no answer.
 
 mod address;
 mod code;
+mod link;
 mod message;
 mod part;
+mod report;
+mod report_word;
 mod transport;
 mod word;
 mod writer;
@@ -21,8 +26,9 @@ use super::Filter;
 use super::ast::{Chain, Connective, Expr, PortRange};
 use super::predicate::Predicate;
 use crate::bpf::{BpfProgram, Condition, Label, Op};
+use crate::ebpf::reasons::Reasons;
 use code::{Code, Goal, UNDECIDED};
-use message::{Links, PayloadLink};
+use link::{Links, PayloadLink};
 use writer::{Inspected, PredicateWriter};
 
 /// The part of a filter that runs in the kernel.
@@ -30,8 +36,23 @@ use writer::{Inspected, PredicateWriter};
 pub struct KernelFilter {
     /// The extent of the part.
     pub part: KernelPart,
-    /// The program for the socket.
+    /// The program for the socket, or for the eBPF program.
     pub program: BpfProgram,
+}
+
+/// The form in which the kernel has a drop when its filter sees it.
+#[derive(Clone, Copy)]
+pub(crate) enum DropForm<'r> {
+    /// A message of NET_DM, whose family has this number.
+    Message {
+        /// The number.
+        family: u16,
+    },
+    /// A report of the eBPF program, with the bytes that it copied of the packet.
+    Report {
+        /// The names of the running kernel's drop reasons.
+        reasons: &'r Reasons,
+    },
 }
 
 /// The extent to which the kernel evaluates a filter.
@@ -66,12 +87,26 @@ impl Filter {
     /// Compiles the largest part of this filter that the kernel can evaluate in at most `max_len`
     /// instructions, for messages of NET_DM's family number `family`.
     pub fn in_kernel(&self, family: u16, max_len: usize) -> Result<KernelFilter, NotInKernel> {
+        self.for_form(DropForm::Message { family }, max_len)
+    }
+
+    /// Compiles the largest part of this filter that the eBPF program can evaluate in at most `max_len`
+    /// instructions. Reasons without a name count as undecided.
+    pub(crate) fn in_program(
+        &self,
+        reasons: &Reasons,
+        max_len: usize,
+    ) -> Result<KernelFilter, NotInKernel> {
+        self.for_form(DropForm::Report { reasons }, max_len)
+    }
+
+    fn for_form(&self, form: DropForm<'_>, max_len: usize) -> Result<KernelFilter, NotInKernel> {
         let whole = self.expr.as_ref().ok_or(NotInKernel::Nothing)?;
-        let longest = part::of(whole).ok_or(NotInKernel::Nothing)?;
+        let longest = part::of(whole, form).ok_or(NotInKernel::Nothing)?;
         let counts: Vec<usize> = (0..=part::dispensable(&longest)).collect();
         let attempt = |count| {
             let part = part::shortened(&longest, count);
-            let program = compile(&part, family);
+            let program = compile(&part, form);
             (part, program)
         };
         let too_long = |&count: &usize| attempt(count).1.len() > max_len;
@@ -86,16 +121,54 @@ impl Filter {
     }
 }
 
+impl DropForm<'_> {
+    /// Begins a program: accepts what is no drop of a packet.
+    fn begin(self) -> Code {
+        match self {
+            Self::Message { family } => message::begin(family),
+            Self::Report { .. } => report::begin(),
+        }
+    }
+
+    /// Finds the payload and the packet's length.
+    fn find_packet(self, code: &mut Code) {
+        match self {
+            Self::Message { .. } => message::find_packet(code),
+            Self::Report { .. } => report::find_packet(code),
+        }
+    }
+
+    /// Jumps to the link types that user space may infer.
+    fn infer_link(self, code: &mut Code, links: Links) {
+        match self {
+            Self::Message { .. } => message::infer_link(code, links),
+            Self::Report { .. } => report::infer_link(code, links),
+        }
+    }
+}
+
 /// Compiles the program that accepts what `expr` keeps. The kernel can evaluate all of `expr`.
-fn compile(expr: &Expr, family: u16) -> BpfProgram {
-    let mut code = Code::default();
-    message::begin(&mut code, family);
+fn compile(expr: &Expr, form: DropForm<'_>) -> BpfProgram {
+    let mut code = form.begin();
     let subject = subject(expr);
     if subject >= Inspected::Length {
-        message::find_packet(&mut code);
+        form.find_packet(&mut code);
     }
+    let write_all = |code: &mut Code, framing, rejected| {
+        let goal = Goal {
+            wanted: true,
+            hit: Label::ACCEPT,
+            miss: rejected,
+        };
+        let mut writer = PredicateWriter {
+            code,
+            framing,
+            form,
+        };
+        write(&mut writer, expr, goal);
+    };
     if subject <= Inspected::Length {
-        write_all(&mut code, PayloadLink::Ethernet, expr, Label::REJECT);
+        write_all(&mut code, PayloadLink::Ethernet, Label::REJECT);
         return code.assemble();
     }
     let links = Links {
@@ -103,29 +176,20 @@ fn compile(expr: &Expr, family: u16) -> BpfProgram {
         raw: code.label(),
         both: code.label(),
     };
-    message::infer_link(&mut code, links);
+    form.infer_link(&mut code, links);
     code.bind(links.both);
     code.store(UNDECIDED, 1);
     code.bind(links.ethernet);
-    message::find_kind(&mut code, PayloadLink::Ethernet);
+    link::find_kind(&mut code, PayloadLink::Ethernet);
     let rejected = code.label();
-    write_all(&mut code, PayloadLink::Ethernet, expr, rejected);
+    write_all(&mut code, PayloadLink::Ethernet, rejected);
     code.bind(rejected);
     code.op(Op::Recall(UNDECIDED));
     code.branch(Condition::Equal, 0, Label::REJECT, links.raw);
     code.bind(links.raw);
-    message::find_kind(&mut code, PayloadLink::Raw);
-    write_all(&mut code, PayloadLink::Raw, expr, Label::REJECT);
+    link::find_kind(&mut code, PayloadLink::Raw);
+    write_all(&mut code, PayloadLink::Raw, Label::REJECT);
     code.assemble()
-}
-
-fn write_all(code: &mut Code, framing: PayloadLink, expr: &Expr, rejected: Label) {
-    let goal = Goal {
-        wanted: true,
-        hit: Label::ACCEPT,
-        miss: rejected,
-    };
-    write(&mut PredicateWriter { code, framing }, expr, goal);
 }
 
 /// Writes an expression in text order. Each element jumps to later elements, or out of the

@@ -6,13 +6,18 @@ use crate::bpf::Label;
 use crate::filter::ast::{Connective, Expr, Primitive};
 use crate::filter::predicate::Predicate;
 
+use super::DropForm;
 use super::code::{Code, Goal};
-use super::message::PayloadLink;
+use super::link::PayloadLink;
 use super::writer::PredicateWriter;
 
 /// Returns the strongest such part; `None` if nothing is left.
-pub fn of(expr: &Expr) -> Option<Expr> {
-    PartSelector { has_moved: false }.of(expr, true)
+pub fn of(expr: &Expr, form: DropForm<'_>) -> Option<Expr> {
+    let mut selector = PartSelector {
+        form,
+        has_moved: false,
+    };
+    selector.of(expr, true)
 }
 
 /// Returns the number of elements at the end that are joined by `and`, and that can therefore be
@@ -37,12 +42,13 @@ pub fn shortened(expr: &Expr, count: usize) -> Expr {
     first.chained(chain.rest[..left].to_vec())
 }
 
-struct PartSelector {
+struct PartSelector<'r> {
+    form: DropForm<'r>,
     /// True if `vlan`, `mpls` or `pppoes` has moved the headers, in text order.
     has_moved: bool,
 }
 
-impl PartSelector {
+impl PartSelector<'_> {
     /// Returns the part of `expr` that is left when it should have the value `wanted`. A test that
     /// is left out counts as having that value.
     fn of(&mut self, expr: &Expr, wanted: bool) -> Option<Expr> {
@@ -72,14 +78,14 @@ impl PartSelector {
                     primitive,
                     Primitive::Vlan(_) | Primitive::Mpls(_) | Primitive::Pppoes(_)
                 );
-                (is_where_it_was && can_do(&predicate)).then(|| expr.clone())
+                (is_where_it_was && can_do(&predicate, self.form)).then(|| expr.clone())
             }
         }
     }
 }
 
 /// Returns whether the predicate can be compiled for both link types.
-fn can_do(predicate: &Predicate) -> bool {
+fn can_do(predicate: &Predicate, form: DropForm<'_>) -> bool {
     [PayloadLink::Ethernet, PayloadLink::Raw]
         .into_iter()
         .all(|framing| {
@@ -92,6 +98,7 @@ fn can_do(predicate: &Predicate) -> bool {
             let mut writer = PredicateWriter {
                 code: &mut code,
                 framing,
+                form,
             };
             writer.write(predicate, goal).is_some()
         })

@@ -62,7 +62,7 @@ impl PredicateWriter<'_> {
         self.code.branch(Condition::AnyBit, offset, goal.no(), next);
         self.code.bind(next);
         let network = self.framing.network();
-        self.code.op(Op::LoadBehindX(Size::Byte, network));
+        self.code.fetch_again(Size::Byte, network);
         self.code.calculate(Arithmetic::And, 0x0f);
         self.code.calculate(Arithmetic::ShiftLeft, 2);
         self.code.calculate(Arithmetic::Add, network);
@@ -78,8 +78,7 @@ impl PredicateWriter<'_> {
     /// decides.
     fn hit_impossible_length(&mut self, goal: Goal) {
         let next = self.code.label();
-        self.code
-            .op(Op::LoadBehindX(Size::Byte, self.framing.network()));
+        self.code.fetch_again(Size::Byte, self.framing.network());
         self.code.calculate(Arithmetic::And, 0x0f);
         self.code
             .branch(Condition::GreaterOrEqual, 5, next, goal.hit);

@@ -3,8 +3,8 @@
 //! certain.
 
 use super::code::{Code, Compiled, Goal, KIND, UNKNOWN_KIND, field_offset};
-use super::message::PayloadLink;
-use super::word;
+use super::link::PayloadLink;
+use super::{DropForm, report_word, word};
 use crate::bpf::{Arithmetic, Condition, Op, Size};
 use crate::filter::ast::{
     Arith, Comparison, DirQualifier, DropWord, Family, LoadBase, Net, Primitive, Width,
@@ -48,6 +48,7 @@ impl Inspected {
 pub struct PredicateWriter<'c> {
     pub code: &'c mut Code,
     pub framing: PayloadLink,
+    pub form: DropForm<'c>,
 }
 
 impl PredicateWriter<'_> {
@@ -140,7 +141,10 @@ impl PredicateWriter<'_> {
     }
 
     fn drop_word(&mut self, word: &DropWord, goal: Goal) -> Compiled {
-        word::write(self.code, word, goal)
+        match self.form {
+            DropForm::Message { .. } => word::write(self.code, word, goal),
+            DropForm::Report { reasons } => report_word::write(self.code, word, reasons, goal),
+        }
     }
 
     /// Branches to the goal on a comparison of A with a number.

@@ -28,7 +28,7 @@ fn devices() -> impl Strategy<Value = DeviceTypes> {
 }
 
 /// Primitives that the kernel can evaluate, and a few that it cannot.
-const PRIMITIVES: &[&str] = &[
+pub const PRIMITIVES: &[&str] = &[
     "ip",
     "ip6",
     "arp",
@@ -82,8 +82,13 @@ const PRIMITIVES: &[&str] = &[
 ];
 
 /// Generates single primitives, pairs of them, and any other expressions.
-fn expression() -> BoxedStrategy<String> {
-    let primitive = select(PRIMITIVES);
+pub fn expression() -> BoxedStrategy<String> {
+    expression_of(PRIMITIVES)
+}
+
+/// Generates the same of other primitives.
+pub fn expression_of(primitives: &'static [&'static str]) -> BoxedStrategy<String> {
+    let primitive = select(primitives);
     prop_oneof![
         3 => signed(primitive.clone().boxed()),
         3 => (
@@ -349,7 +354,7 @@ fn many_ports_fit_into_one_program() {
 }
 
 /// Filters that the kernel evaluates completely.
-const WHOLE: &[&str] = &[
+pub const WHOLE: &[&str] = &[
     "ip",
     "not ip",
     "ip6 or arp",
@@ -388,7 +393,7 @@ const WHOLE: &[&str] = &[
 
 /// Filters that the kernel evaluates completely, except for packets with VLAN tags or extension
 /// headers.
-const TRANSPORT_WORDS: &[&str] = &[
+pub const TRANSPORT_WORDS: &[&str] = &[
     "saddr 10.0.0.0/8",
     "not addr 10.10.2.4",
     "dport 0-1024",

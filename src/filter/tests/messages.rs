@@ -111,14 +111,14 @@ pub fn transport(next: u8, behind: u8, from: u16, to: u16) -> Vec<u8> {
 /// The kernel's facts about a packet, with its captured part.
 #[derive(Clone, Debug)]
 pub struct AlertPacket {
-    protocol: u16,
-    original_len: u32,
-    data: Vec<u8>,
+    pub protocol: u16,
+    pub original_len: u32,
+    pub data: Vec<u8>,
 }
 
 /// Generates packets with and without Ethernet and VLAN tags, with addresses that look like IP
 /// headers, wrong lengths, and truncated ends.
-fn packet() -> impl Strategy<Value = AlertPacket> {
+pub fn packet() -> impl Strategy<Value = AlertPacket> {
     #[derive(Clone, Copy, Debug)]
     enum Before {
         Nothing,
@@ -179,7 +179,7 @@ fn packet() -> impl Strategy<Value = AlertPacket> {
 }
 
 /// Generates any bytes with any protocol, known or not.
-fn odd_packet() -> impl Strategy<Value = AlertPacket> {
+pub fn odd_packet() -> impl Strategy<Value = AlertPacket> {
     let protocol = select(&[0x0800_u16, 0x86dd, 0x0806, 0x8100, 1, 4, 0x88cc, 0]);
     (bytes(), protocol, 0_u32..200).prop_map(|(data, protocol, original_len)| AlertPacket {
         protocol: match data.get(12..14) {
@@ -192,7 +192,7 @@ fn odd_packet() -> impl Strategy<Value = AlertPacket> {
 }
 
 /// Generates data that never was a packet: netlink messages, including alerts, and other data.
-fn no_packet() -> impl Strategy<Value = AlertPacket> {
+pub fn no_packet() -> impl Strategy<Value = AlertPacket> {
     let kind = select(&[FAMILY, FAMILY, 2, 24]);
     (kind, 0_usize..60, prop::bool::weighted(0.8), any::<Index>()).prop_map(
         |(kind, payload, is_whole, cut)| {

@@ -5,9 +5,9 @@ mod advice;
 mod contradiction;
 mod extensions;
 mod grammar;
-mod kernel;
-mod kernel_socket;
-mod messages;
+pub mod kernel;
+pub mod kernel_socket;
+pub mod messages;
 mod packets;
 mod properties;
 mod records;
@@ -19,6 +19,6 @@ mod without_packet;
 use super::Filter;
 use super::names::FixedNames;
 
-fn parse(text: &str) -> Filter {
+pub fn parse(text: &str) -> Filter {
     Filter::parse(text, &FixedNames).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -16,7 +16,7 @@ pub fn software<'a>(reason: &'a str, symbol: &'a str) -> Cause<'a> {
         location: Location {
             pc: Some(0xffff_ffff_b3d4_20b5),
             symbol: name(symbol).map(Symbol),
-            source_line: None,
+            ..Location::default()
         },
         reason: name(reason),
     }

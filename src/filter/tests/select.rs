@@ -1,6 +1,6 @@
 //! Tests the words that tcpdump does not have; tests/filter_oracle compares the others.
 
-use crate::record::{DropRecord, LinkType};
+use crate::record::{Cause, DropRecord, LinkType, Stack};
 
 use super::parse;
 use super::records::{hardware, interface, record, software};
@@ -69,10 +69,19 @@ fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
 fn a_software_drop_has_a_reason_and_a_location() {
     let mut packet = record(LinkType::ETHERNET, &[]);
     packet.cause = software("NO_SOCKET", "__udp4_lib_rcv.constprop.0+0x235/0xd90 [odd]");
+    if let Cause::Software { location, .. } = &mut packet.cause {
+        location.stack = Stack::new(b"gre_rcv.isra.0+0x1/0x2 [gre];ip_rcv+0x3/0x4");
+    }
     packet.input = Some(interface(5, "eth0"));
     check(
         &packet,
         &[
+            "stack gre_rcv",
+            "stack ip_rcv and gre_rcv.isra.0",
+            "stack ip_*",
+            "stack *rcv+0x3/0x4",
+            "stack \"* [gre]\"",
+            "stack = \"ip_rcv;gre_rcv.isra.0\"",
             "reason NO_SOCKET",
             "reason no_*",
             "reason SKB_DROP_REASON_NO_SOCKET",
@@ -97,6 +106,11 @@ fn a_software_drop_has_a_reason_and_a_location() {
             "not outbound",
         ],
         &[
+            "stack rcv",
+            "stack \"gre_rcv.isra.0+0x1/0x2 [gre];ip_rcv+0x3/0x4\"",
+            "stack = ip_rcv",
+            "stack = \"gre_rcv.isra.0;ip_rcv\"",
+            "stack = \"\"",
             "reason OTHER",
             "reason NO",
             "location __udp4_lib_rcv+0x235",

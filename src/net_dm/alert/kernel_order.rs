@@ -52,11 +52,7 @@ impl<'a> Alert<'a> {
         };
         Some(Self {
             origin,
-            location: Location {
-                pc,
-                symbol: symbol.map(Symbol),
-                source_line: None,
-            },
+            location: Location::new(pc, symbol.map(Symbol)),
             reason,
             group,
             trap,

@@ -55,7 +55,7 @@ fn an_encoded_record_decodes_to_itself() {
             location: Location {
                 pc: Some(7),
                 symbol: name(b"ip_rcv+0x1/0x2").map(Symbol),
-                source_line: None,
+                ..Location::default()
             },
             reason: name(b"NO_SOCKET"),
         },
@@ -110,8 +110,11 @@ fn the_link_type_of_a_packet_on_its_way_into_gre_is_assumed() {
     check(&in_gre, Some(2), Basis::Assumed);
     // What was made here has no link-layer header yet.
     check(&in_gre, None, Basis::Known);
-    let frame = [&[2; 12][..], &[8, 0], &inner].concat();
-    check(&frame, Some(2), Basis::Known);
+    // A device with an address, and loopback, which has none.
+    for address in [[2; 12], [0; 12]] {
+        let frame = [&address[..], &[8, 0], &inner].concat();
+        check(&frame, Some(2), Basis::Known);
+    }
 }
 
 #[test]

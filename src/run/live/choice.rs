@@ -5,10 +5,11 @@ use super::super::begin::{MonitoredPart, Purpose, refused};
 use super::super::beginning::{Beginning, SoftwareSource, Started, WhyEbpf};
 use super::super::failure::{Failure, NoSource, chain};
 use crate::cli::{Live, Role, SourceChoice};
-use crate::ebpf::program::DropSelection;
+use crate::ebpf::program::{DropSelection, USUAL_STACK_FRAMES};
 use crate::ebpf::tracer::TracerError;
 use crate::net_dm::control::{Operation, Origins};
 use crate::net_dm::monitoring::BeginError;
+use crate::record::Fact;
 
 /// The needs of a run, as far as they decide its sources.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,14 @@ pub struct Needs {
     pub purpose: Purpose,
     /// A word of the filter or an option that only eBPF can serve.
     pub ebpf_for: Option<&'static str>,
+}
+
+impl Needs {
+    /// Returns the frames of each drop's call stack. A filter that asks for a stack needs them, too.
+    pub fn stack_frames(self, live: &Live) -> Option<u8> {
+        let is_asked = self.ebpf_for == Some(Fact::Stack.about().key);
+        live.stack.or(is_asked.then_some(USUAL_STACK_FRAMES))
+    }
 }
 
 /// The sources as they can be opened: those of the kernel, or a script.
@@ -115,6 +124,10 @@ pub fn open<O: Openers>(
     needs: Needs,
     openers: &mut O,
 ) -> Result<Chosen<O::NetDm, O::Ebpf>, Failure> {
+    let needs = Needs {
+        ebpf_for: needs.ebpf_for.or(live.stack.map(|_| "--stack")),
+        ..needs
+    };
     match Route::of(live, needs)? {
         Route::Ebpf => {
             let why = needs.ebpf_for.map_or(WhyEbpf::Chosen, WhyEbpf::Needed);

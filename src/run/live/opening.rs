@@ -8,6 +8,7 @@ use super::super::beginning::Beginning;
 use super::super::capacity;
 use super::super::diagnostics::{hint, note, say};
 use super::super::failure::{Failure, chain};
+use super::super::kernel_filter::Attached;
 use super::super::signals::Requests;
 use super::choice::{self, Chosen, Needs, Openers};
 use super::{EndOnDrop, Opening, Session, SharedMonitoring, Traced};
@@ -72,6 +73,10 @@ impl Opening {
             conversation,
             last,
         } = self;
+        let live = &Live {
+            stack: needs.stack_frames(live),
+            ..*live
+        };
         let family = conversation.as_ref().ok().map(KernelConversation::family);
         let mut openers = KernelOpeners {
             live,
@@ -80,10 +85,11 @@ impl Opening {
             family,
             conversation: Some(conversation),
             monitoring: &monitoring,
+            in_program: Attached::Unwanted,
         };
         let chosen = choice::open(live, needs, &mut openers)?;
         announce(&chosen.beginning);
-        tell(live, &chosen);
+        tell(live, &chosen, &openers.in_program);
         let ebpf_for_packets = choice::may_add_ebpf(live, needs, &chosen)
             .then(|| openers.ebpf_settings(DropSelection::WithoutMacHeader));
         let mut session = Session {
@@ -122,8 +128,9 @@ impl Opening {
 impl Session {
     /// Attaches eBPF programs beside the drop monitor, once, for what that skips when it sends packets.
     pub(super) fn add_ebpf(&mut self) {
-        match self.ebpf_for_packets.take().map(EbpfSettings::attach) {
-            Some(Ok(ebpf)) => {
+        let attach = |settings: EbpfSettings| settings.attach(None);
+        match self.ebpf_for_packets.take().map(attach) {
+            Some(Ok((ebpf, _))) => {
                 let longest_rest = ebpf.longest_rest.unwrap_or(self.rest);
                 self.rest = self.rest.min(longest_rest);
                 self.sources.add(ebpf.source);
@@ -192,6 +199,8 @@ struct KernelOpeners<'r> {
     conversation: Option<Result<KernelConversation, ControlError>>,
     /// Has the monitoring from its first moment on, so that whatever happens next ends it.
     monitoring: &'r SharedMonitoring,
+    /// The state of the part of the filter that the eBPF programs run.
+    in_program: Attached,
 }
 
 impl Openers for KernelOpeners<'_> {
@@ -208,7 +217,9 @@ impl Openers for KernelOpeners<'_> {
         };
         let conversation = self.conversation.take().unwrap_or(Err(unknown))?;
         let family = conversation.family();
-        let (live, in_kernel) = (self.live, self.in_kernel);
+        // The eBPF programs have the filter, and count what they reject; hardware drops are few.
+        let in_kernel = self.in_kernel.filter(|_| part == MonitoredPart::AsAsked);
+        let live = self.live;
         let join = || Joined::new(live, family, in_kernel);
         let (monitoring, begun, beginning) = begin(live, self.purpose, part, conversation, join)?;
         self.monitoring.set(monitoring);
@@ -220,7 +231,9 @@ impl Openers for KernelOpeners<'_> {
         if selection == DropSelection::All && self.purpose.is_counted_by_ebpf(self.live) {
             return EbpfCounts::new(self.family).map(OpenedEbpf::from);
         }
-        self.ebpf_settings(selection).attach()
+        let (ebpf, attached) = self.ebpf_settings(selection).attach(self.in_kernel)?;
+        self.in_program = attached;
+        Ok(ebpf)
     }
 }
 
@@ -244,6 +257,7 @@ pub(super) fn tracer_settings(
         program: ProgramSettings {
             selection,
             snaplen: purpose.snaplen(live.role),
+            stack_frames: live.stack,
         },
         buffer_bytes: live.buffer.map(|bytes| bytes as usize),
         memory: capacity::buffer_bytes() as usize,
@@ -259,15 +273,35 @@ pub(super) struct EbpfSettings {
 }
 
 impl EbpfSettings {
-    fn attach(self) -> Result<OpenedEbpf, TracerError> {
-        Ebpf::new(self.tracer, self.family, self.not_packets).map(OpenedEbpf::from)
+    /// Attaches the programs, with as much of the filter as they can run.
+    fn attach(self, filter: Option<&Filter>) -> Result<(OpenedEbpf, Attached), TracerError> {
+        let mut attached = Attached::Unwanted;
+        let has_stack = self.tracer.program.stack_frames.is_some();
+        let mut ebpf = Ebpf::new(self.tracer, self.family, self.not_packets, |reasons| {
+            let (part, program) = match filter {
+                Some(_) if has_stack => (Attached::BesideStack, None),
+                _ => Attached::for_ebpf(filter, reasons),
+            };
+            attached = part;
+            program
+        })?;
+        if let Some(refusal) = ebpf.filter_refusal() {
+            attached = Attached::NotLoaded(refusal);
+        }
+        Ok((ebpf.into(), attached))
     }
 }
 
 /// Reports what is different from what was asked for.
-fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>) {
+fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>, in_program: &Attached) {
     if let Some(begun) = &chosen.net_dm {
         begun.tell(live);
+    }
+    // Beside the drop monitor, whose part is told already, only that it is not so.
+    if chosen.beginning.is_by_ebpf()
+        || matches!(in_program, Attached::NotLoaded(_) | Attached::BesideStack)
+    {
+        in_program.tell();
     }
     if let (Some(cause), Detail::Full) = (&chosen.no_hardware, live.detail) {
         note(format_args!("no hardware drops: {cause}"));

@@ -10,7 +10,7 @@ use super::super::standard_streams::shown;
 use crate::net_dm::interference::Interference;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
 use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};
-use crate::summary::{Counted, GroupKey, GroupKeyView, Grouping};
+use crate::summary::{Counted, GroupKey, Grouping};
 
 /// A capture of one row that is being written.
 pub struct RowCapture {
@@ -57,7 +57,7 @@ impl RowCapture {
 
     /// Writes a drop if it belongs to the row.
     pub fn take(&mut self, record: &DropRecord<'_>) -> io::Result<()> {
-        if GroupKeyView::of(self.grouping, &Counted::Packet(record)) != self.key.view() {
+        if !self.key.is_of(self.grouping, &Counted::Packet(record)) {
             self.rejected += 1;
             return Ok(());
         }

@@ -20,11 +20,12 @@ use super::super::signals::Requests;
 use super::super::standard_streams::shown;
 use super::super::wait::wait;
 use super::{AfterReading, Clock, LiveTable, TableInput};
-use crate::cli::{CaptureFile, Counting, Live, Selection, Summary, Target};
+use crate::cli::{CaptureFile, Counting, Live, Selection, Subject, Summary, Target};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{CaptureHost, Timestamp};
 use crate::sink::{self, TextStyle};
+use crate::summary::Grouping;
 use crate::table::{Appearance, ColorSupport, CountedBy, Glyphs, Pace, TableView};
 
 /// The interval of rates unless the user chose another.
@@ -54,6 +55,9 @@ impl LiveTable {
         let mut view = TableView::new(start.subject, start.counted_by, pace, appearance(command));
         view.grouping = command.grouping;
         view.counters.add(command.grouping);
+        if matches!(&command.subject, Subject::Live(live) if live.stack.is_some()) {
+            view.counters.add(Grouping::Stack);
+        }
         view.filter = start.filter.to_string();
         let filter = match &command.selection.interface {
             Some(name) => {

@@ -77,7 +77,7 @@ impl EbpfCounts {
                     ..report
                 };
                 let record = completer.complete(&report, Content::Packet, time);
-                let record = &without_packet(record);
+                let record = &without_packet(&record);
                 flow = receive(Event::Drops { record, count });
             }
         })?;
@@ -175,7 +175,7 @@ impl Source for EbpfCounts {
         if matches!(self.capture, Some((present, _)) if present == wanted) {
             return Ok(());
         }
-        let mut next = Ebpf::new(wanted, self.family, NotPackets::LeaveOut)?;
+        let mut next = Ebpf::new(wanted, self.family, NotPackets::LeaveOut, |_| None)?;
         match &mut self.capture {
             Some((_, present)) => present.tracer.unlink(),
             None => self.counter.unlink(),
@@ -193,7 +193,7 @@ impl Source for EbpfCounts {
 }
 
 /// Takes away what the record would say of a packet, a task and a socket.
-fn without_packet(record: DropRecord<'_>) -> DropRecord<'_> {
+fn without_packet<'a>(record: &DropRecord<'a>) -> DropRecord<'a> {
     let DropContext {
         device,
         netns,
@@ -212,6 +212,6 @@ fn without_packet(record: DropRecord<'_>) -> DropRecord<'_> {
             netns_name,
             ..DropContext::default()
         },
-        ..record
+        ..*record
     }
 }

@@ -207,6 +207,7 @@ impl<R: Read> Savefile<R> {
         self.for_each_event(|event| match event {
             Event::Drop(record) => take(record),
             Event::Count { .. }
+            | Event::Rejected(_)
             | Event::Drops { .. }
             | Event::Unnamed { .. }
             | Event::EndOfCounts { .. } => ControlFlow::Continue(()),

@@ -12,7 +12,7 @@ use super::{Counted, GroupKey, GroupKeyView, GroupOrder, GroupedCounts, Grouping
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
     Cause, DropContext, DropRecord, EtherType, Interface, InterfaceKey, Link, LinkType, Location,
-    Name, Netns, Symbol,
+    Name, Netns, Stack, Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -59,7 +59,8 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
         assert!(rows.len() >= least, "{grouping}");
         let filters: Vec<_> = rows.iter().map(|(key, _)| filter(key, grouping)).collect();
         each_record(&mut |record| {
-            let own = GroupKeyView::of(grouping, &Counted::Packet(record));
+            let mut room = Vec::new();
+            let own = GroupKeyView::of(grouping, &Counted::Packet(record), &mut room);
             for ((key, _), filter) in rows.iter().zip(&filters) {
                 let is_kept = filter.matches(record);
                 assert_eq!(is_kept, own == key.view(), "{filter} on {record:?}");
@@ -67,6 +68,9 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
         });
     }
 }
+
+/// Names, namespace, mark and number of the cgroup.
+type Around = ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>);
 
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
@@ -79,8 +83,7 @@ struct Owned {
     protocol: Option<u16>,
     data: Vec<u8>,
     len: usize,
-    /// Names, netns, mark, cgroup_id.
-    context: ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>),
+    context: Around,
 }
 
 impl Owned {
@@ -94,7 +97,8 @@ impl Owned {
                     location: Location {
                         pc: self.pc,
                         symbol: one.map(Symbol),
-                        source_line: None,
+                        stack: third.and_then(|name| Stack::new(name.as_bytes())),
+                        ..Location::default()
                     },
                     reason: other,
                 },
@@ -116,12 +120,12 @@ impl Owned {
     }
 }
 
-fn context<'a>(
-    [one, other, third]: [Option<Name<'a>>; 3],
+fn context(
+    [one, other, third]: [Option<Name<'_>>; 3],
     netns: Option<Netns>,
     mark: Option<u32>,
     cgroup_id: Option<u64>,
-) -> DropContext<'a> {
+) -> DropContext<'_> {
     DropContext {
         device: one,
         netns,
@@ -137,8 +141,10 @@ fn context<'a>(
 }
 
 /// Generates names of the kernel, similar names, and names with a meaning elsewhere in the language.
-const NAMES: [&[u8]; 22] = [
+const NAMES: [&[u8]; 24] = [
     b"",
+    b"gre_rcv+0x41/0xb0 [gre];ip_rcv+0x1/0x2",
+    b"gre_rcv+0x1/0xb0 [gre];ip_rcv",
     b"NO_SOCKET",
     b"no_socket",
     b"SKB_DROP_REASON_NO_SOCKET",
@@ -252,11 +258,12 @@ proptest! {
         for &grouping in Grouping::value_variants() {
             for drop in &drops {
                 let record = drop.record();
-                let key = GroupKeyView::of(grouping, &Counted::Packet(&record)).to_owned();
+                let key = GroupKeyView::of(grouping, &Counted::Packet(&record), &mut Vec::new())
+                    .to_owned();
                 let filter = filter(&key, grouping);
                 for other in &drops {
                     let other = other.record();
-                    let is_own = GroupKeyView::of(grouping, &Counted::Packet(&other)) == key.view();
+                    let is_own = key.is_of(grouping, &Counted::Packet(&other));
                     prop_assert_eq!(filter.matches(&other), is_own, "{} on {:?}", filter, other);
                 }
                 // The filter is shown in its canonical form.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io;
 
 use super::*;
-use crate::cli::{self, Command};
+use crate::cli::{self, Capture, Command};
 use crate::filter::{Filter, SystemNames};
 use crate::net_dm::control::{AlertMode, ControlError, Refusal, Settings};
 use crate::net_dm::monitoring::Holder;
 use crate::run::failure::Exit;
+use crate::run::selection;
 
 /// The state of the drop monitor.
 #[derive(Clone, Copy)]
@@ -171,6 +172,39 @@ fn auto_opens_both_where_it_can() {
     check("--summary", Idle, Allowed, "netdm", BOTH);
     // That is another's monitoring.
     check("-p", Busy, Allowed, "joined", "listening");
+}
+
+#[test]
+fn call_stacks_come_with_ebpf_for_all_software_drops() {
+    let (_, said, _) = opened("--stack", None, Idle, Allowed).unwrap();
+    assert!(said.contains("--stack needs eBPF"), "{said}");
+    let failure = opened("--stack -o hw", None, Idle, Allowed).unwrap_err();
+    let text = failure.to_string();
+    assert!(
+        text.starts_with("--stack cannot be used with -o hw"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_filter_that_asks_for_a_stack_has_stacks_captured() {
+    let command = cli::parse(["dwdump"].map(OsString::from)).unwrap();
+    let Command::Capture(Capture { mut live, .. }) = command else {
+        panic!("{command:?}")
+    };
+    let frames = |live: &Live, ebpf_for| {
+        let purpose = Purpose::Packets(0);
+        Needs { purpose, ebpf_for }.stack_frames(live)
+    };
+    assert_eq!(frames(&live, None), None);
+    assert_eq!(frames(&live, Some("netns")), None);
+    assert_eq!(frames(&live, Some("stack")), Some(24));
+    live.stack = Some(5);
+    assert_eq!(frames(&live, Some("stack")), Some(5));
+    let filter = |text| Filter::parse(text, &SystemNames).unwrap();
+    let word = |text| selection::word_of_ebpf(&filter(text));
+    assert_eq!(word("netns 7 and stack ip_rcv"), Some("stack"));
+    assert_eq!(word("netns 7 and mark 1"), Some("netns"));
 }
 
 #[test]
