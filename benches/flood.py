@@ -22,6 +22,9 @@ C_DWDUMP = "/usr/bin/dwdump"
 # In memory: no disk's speed is measured, nor that of the file system that the programs come from.
 FOLDER = pathlib.Path("/tmp/flood")
 MAX_MEMORY_KB = 32 * 1024
+# With its buffers.
+MAX_EBPF_MEMORY_KB = 96 * 1024
+PARTS = ("loss", "cpu", "ebpf", "memory", "stall")
 DWDUMP = None
 # Another build of dwdump, to be compared with: None without --before.
 BEFORE = None
@@ -35,6 +38,8 @@ class Run:
     captured: int
     queue: int | None
     socket: int | None
+    # In eBPF's perf buffers.
+    buffers: int | None
     rate: int
     seconds: float
     memory_kb: int
@@ -74,12 +79,14 @@ def capture(program, options, count, rate=None, size=60, file=None, pause=None):
     suffix = ".pcap" if program == C_DWDUMP else ".pcapng"
     path = file or FOLDER / f"capture{suffix}"
     log = (FOLDER / "log").open("w+")
-    command = [program, "-o", "sw", *options, "-w", "/dev/stdout" if pause else path]
+    is_ebpf = "ebpf" in options
+    origin = [] if is_ebpf else ["-o", "sw"]
+    command = [program, *origin, *options, "-w", "/dev/stdout" if pause else path]
     users = references()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE if pause else subprocess.DEVNULL, stderr=log
     )
-    while references() == users:
+    while "capturing" not in (FOLDER / "log").read_text() if is_ebpf else references() == users:
         assert process.poll() is None, (FOLDER / "log").read_text()
         time.sleep(0.01)
     time.sleep(0.3)
@@ -102,22 +109,27 @@ def capture(program, options, count, rate=None, size=60, file=None, pause=None):
     talk = log.read()
     lost = [
         re.findall(rf"^(\d+) packets? {what}", talk, re.MULTILINE)
-        for what in ("captured", "lost in the kernel's queue", "lost in the socket buffer")
+        for what in (
+            "captured",
+            "lost in the kernel's queue",
+            "lost in the socket buffer",
+            "lost in the perf buffers",
+        )
     ]
-    told, queue, buffer = (int(numbers[-1]) if numbers else None for numbers in lost)
+    told, queue, buffer, perf = (int(numbers[-1]) if numbers else None for numbers in lost)
     captured = told
     if not file:
         captured = records(path)
         path.unlink()
     run = Run(
-        count, captured, queue, buffer, reached, usage.ru_utime + usage.ru_stime, int(memory[1])
+        count, captured, queue, buffer, perf, reached, usage.ru_utime + usage.ru_stime, int(memory[1])
     )
     if program != C_DWDUMP:
         assert process.returncode == 0, talk
         assert captured == told, (captured, talk)
         # A stray drop of the guest's own would be one too many.
-        assert captured + queue + buffer == count, talk
-        assert run.memory_kb < MAX_MEMORY_KB, run
+        assert captured + (queue or 0) + (buffer or 0) + (perf or 0) == count, talk
+        assert run.memory_kb < (MAX_EBPF_MEMORY_KB if is_ebpf else MAX_MEMORY_KB), run
     return run
 
 
@@ -239,6 +251,55 @@ def processor(repeat, counts):
     )
 
 
+def ebpf(repeat, count):
+    """eBPF with its defaults beside the C tool with its own, and with a queue that holds the flood."""
+    cases = [
+        lambda program=program, options=options: capture(program, options, count)
+        for program, options in (
+            (DWDUMP, ["--source", "ebpf"]),
+            (C_DWDUMP, []),
+            (C_DWDUMP, ["-l", "100000"]),
+            (DWDUMP, ["-l", "100000"]),
+        )
+    ]
+    runs = in_turns(repeat, cases)
+    ours = runs[0]
+    rows = [
+        [
+            name,
+            percent(found),
+            f"{median(found, 'rate'):.0f}",
+            ratio(ours, found, "rate"),
+            f"{median(found, 'cpu'):.1f} µs",
+            ratio(ours, found, "cpu"),
+            f"{max(run.memory_kb for run in found) / 1024:.1f} MB",
+        ]
+        for name, found in zip(
+            (
+                "`--source ebpf`",
+                "C tool",
+                "C tool, `-l 100000`",
+                "dwdump, NET_DM, `-l 100000`",
+            ),
+            runs,
+            strict=True,
+        )
+    ]
+    table(
+        f"eBPF beside the drop monitor: {count} packets at full speed, {repeat} runs in turns, medians",
+        [
+            "program",
+            "of 100 drops, captured",
+            "flood, packets/s",
+            "eBPF's rate: ratio",
+            "CPU a captured packet",
+            "eBPF's CPU: ratio",
+            "VmHWM, the most",
+        ],
+        rows,
+    )
+
+
 def memory(counts):
     null = pathlib.Path("/dev/null")
     rows = []
@@ -265,7 +326,7 @@ def main():
     global DWDUMP, C_DWDUMP, BEFORE
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dwdump")
-    parser.add_argument("--only", choices=("loss", "cpu", "memory", "stall"), action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median")
     parser.add_argument("--before", help="another build of dwdump, for the table of CPU time")
     parser.add_argument("--long", action="store_true", help="10 million records, minutes more")
@@ -281,11 +342,13 @@ def main():
     bare = statistics.median(pktgen.flood(100_000) for _ in range(arguments.repeat))
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, emulated; the flood alone: {bare:.0f} packets/s")
     worse = []
-    wanted = arguments.only or ("loss", "cpu", "memory", "stall")
+    wanted = arguments.only or PARTS
     if "loss" in wanted:
         worse = full_speed(arguments.repeat, 100_000)
     if "cpu" in wanted:
         processor(arguments.repeat, (200_000, 200_000))
+    if "ebpf" in wanted:
+        ebpf(arguments.repeat, 100_000)
     if "memory" in wanted:
         memory((100_000, 1_000_000, *([10_000_000] if arguments.long else [])))
     if "stall" in wanted:

@@ -73,7 +73,7 @@ impl ProgramPair {
     }
 
     /// Attaches the programs. The kernel runs programs in the order of their attachment. So the first one has
-    /// ended with a drop before the second one is started for it.
+    /// noted a drop before the second one is started for it.
     pub fn attach(&mut self) -> Result<(), PairError> {
         for program in [&self.first, &self.second] {
             let link = bpf::attach_tracing(program.as_fd()).map_err(PairError::Attach)?;
@@ -84,7 +84,8 @@ impl ProgramPair {
 
     /// Detaches the programs. Some may still run.
     pub fn unlink(&mut self) {
-        self.links.clear();
+        // The second one first: without the first, it would take every drop for one that the first missed.
+        while self.links.pop().is_some() {}
     }
 
     /// Detaches the programs, and returns when none runs any more.

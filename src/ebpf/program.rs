@@ -2,9 +2,14 @@
 //! kernel.
 //!
 //! The kernel does not start a program on a CPU where it already runs, so a drop in an interrupt that
-//! came in the middle of another drop's capture would be missed. That is why there are two programs:
-//! the second acts only while the first is in progress on its CPU. Each has its own counts and its own
-//! place for a record, so that neither disturbs the other.
+//! came in the middle of another drop's capture would be missed. That is why there are two programs, which
+//! the kernel starts one after the other: the second captures what the first was not started for. Each has
+//! counts and a place for its record of its own, so neither disturbs the other.
+//!
+//! The first leaves a note of the packet that it was started for, which the second looks for. An interrupt
+//! between the two, in which they are both started for other packets, must not lose it: so there are two
+//! notes. [`PENDING`] stays that of the packet that was interrupted, until the second program has seen it;
+//! [`LATEST`] is that of the packet that the first was started for last.
 
 mod counting;
 mod facts;
@@ -29,7 +34,8 @@ pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 pub enum ProgramRole {
     /// The one that captures every drop for which the kernel starts it.
     First,
-    /// The one that captures the drops for which the first is not started, because it is in progress.
+    /// The one that captures the drops for which the first is not started, because that is in progress on the
+    /// same CPU.
     Second,
 }
 
@@ -85,10 +91,20 @@ impl Count {
     }
 }
 
-/// The offset of the flag that is set while the first program is in progress.
-const IN_PROGRESS: i16 = 32;
-/// The offset of the records: after the counts, which have a cache line of their own.
-const RECORDS: i32 = 64;
+/// The offset of a note: the packet that the first program was started for, and the second not yet; 0:
+/// none.
+const PENDING: i16 = 32;
+/// The offset of the other note: the packet that the first program was started for last.
+const LATEST: i16 = 56;
+/// The offset of the number of drops that the first program was started for.
+const NOTED: i16 = 72;
+/// That number when [`PENDING`] was written.
+const PENDING_SINCE: i16 = 64;
+/// The most drops in one interrupt. A note that is older is one that the second program never looked for,
+/// because it was in progress itself.
+const MAX_INTERRUPTION: i32 = 1 << 16;
+/// The offset of the records: after counts and notes, which have two cache lines of their own.
+const RECORDS: i32 = 128;
 /// The most bytes of a record's header.
 const HEADER_ROOM: i32 = 192;
 /// The size of the place for one record, with a call stack and what a filter needs, in bytes.
@@ -168,11 +184,11 @@ struct ProgramWriter<'l> {
 
 impl ProgramWriter<'_> {
     fn write(&mut self, role: ProgramRole, filter: Option<&BpfProgram>) {
-        let [end, rejected, done] = [(); 3].map(|()| self.assembler.label());
+        let [end, rejected] = [(); 2].map(|()| self.assembler.label());
         self.find_scratch(end);
         self.begin(role, end);
         if self.selection == DropSelection::WithoutMacHeader {
-            self.leave_out_mac_headers(done);
+            self.leave_out_mac_headers(end);
         }
         if role == ProgramRole::First {
             self.count(Count::Seen, "seen");
@@ -186,13 +202,9 @@ impl ProgramWriter<'_> {
         let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
         self.output(role);
         if rejects {
-            self.assembler.jump(done);
+            self.assembler.jump(end);
             self.assembler.bind(rejected);
             self.count(role.rejected(), "rejected");
-        }
-        self.assembler.bind(done);
-        if role == ProgramRole::First {
-            self.set_in_progress(0);
         }
         self.assembler.bind(end);
         self.assembler.copy(R0, EbpfOperand::Number(0));
@@ -220,14 +232,11 @@ impl ProgramWriter<'_> {
     fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
-                self.set_in_progress(1);
+                self.note_packet();
                 RECORDS
             }
             ProgramRole::Second => {
-                let asm = &mut self.assembler;
-                asm.load(AccessSize::Double, R1, SCRATCH, IN_PROGRESS);
-                asm.note("in progress");
-                asm.branch(JumpCondition::Equal, R1, EbpfOperand::Number(0), end);
+                self.skip_noted(end);
                 self.count(Count::Taken, "taken");
                 RECORDS + RECORD_LEN
             }
@@ -238,17 +247,58 @@ impl ProgramWriter<'_> {
     }
 
     /// Leaves the drop to the drop monitor, where that reports it.
-    fn leave_out_mac_headers(&mut self, done: JumpLabel) {
+    fn leave_out_mac_headers(&mut self, end: JumpLabel) {
         self.field(R1, SKB, self.layout.mac_header);
         let last = EbpfOperand::Number(frame::NO_MAC_HEADER - 1);
-        self.assembler.branch(JumpCondition::AtMost, R1, last, done);
+        self.assembler.branch(JumpCondition::AtMost, R1, last, end);
     }
 
-    fn set_in_progress(&mut self, value: i32) {
-        let value = EbpfOperand::Number(value);
-        self.assembler
-            .store(AccessSize::Double, SCRATCH, IN_PROGRESS, value);
-        self.assembler.note("in progress");
+    /// Notes that the first program was started for this packet.
+    fn note_packet(&mut self) {
+        let packet = EbpfOperand::Register(SKB);
+        let asm = &mut self.assembler;
+        let [free, interrupts] = [(); 2].map(|()| asm.label());
+        asm.store(AccessSize::Double, SCRATCH, LATEST, packet);
+        asm.note("latest");
+        asm.load(AccessSize::Double, R1, SCRATCH, NOTED);
+        asm.note("noted");
+        asm.calculate(AluOp::Add, R1, EbpfOperand::Number(1));
+        let noted = EbpfOperand::Register(R1);
+        asm.store(AccessSize::Double, SCRATCH, NOTED, noted);
+        asm.load(AccessSize::Double, R2, SCRATCH, PENDING);
+        asm.note("pending");
+        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), free);
+        asm.load(AccessSize::Double, R2, SCRATCH, PENDING_SINCE);
+        asm.note("pending since");
+        asm.copy(R3, noted);
+        asm.calculate(AluOp::Subtract, R3, EbpfOperand::Register(R2));
+        let limit = EbpfOperand::Number(MAX_INTERRUPTION);
+        asm.branch(JumpCondition::AtMost, R3, limit, interrupts);
+        asm.bind(free);
+        asm.store(AccessSize::Double, SCRATCH, PENDING, packet);
+        asm.note("pending");
+        asm.store(AccessSize::Double, SCRATCH, PENDING_SINCE, noted);
+        asm.note("pending since");
+        asm.bind(interrupts);
+    }
+
+    /// Goes to the end where the first program was started for this packet.
+    fn skip_noted(&mut self, end: JumpLabel) {
+        let asm = &mut self.assembler;
+        let [other, missed] = [(); 2].map(|()| asm.label());
+        let packet = EbpfOperand::Register(SKB);
+        asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
+        asm.note("pending");
+        asm.branch(JumpCondition::NotEqual, R1, packet, other);
+        asm.store(AccessSize::Double, SCRATCH, PENDING, EbpfOperand::Number(0));
+        asm.note("pending");
+        asm.jump(end);
+        asm.bind(other);
+        asm.load(AccessSize::Double, R1, SCRATCH, LATEST);
+        asm.note("latest");
+        asm.branch(JumpCondition::NotEqual, R1, packet, missed);
+        asm.jump(end);
+        asm.bind(missed);
     }
 
     fn count(&mut self, count: Count, note: &'static str) {

@@ -20,21 +20,26 @@ const PREFIX: &[u8] = b"SKB_DROP_REASON_";
 const OTHERS: [&[u8]; 2] = [b"drop_reason", b"rx_result"];
 /// The bit from which on a number names its subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT`): 0 is the kernel itself.
 const SUBSYSTEM_SHIFT: u32 = 16;
-/// The shortest time between two searches of the modules for a number without a name.
+/// The shortest time between two searches of the modules for the same number.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The names of the running kernel's reasons.
 pub struct Reasons {
     /// A number that was looked up without success is here with itself as its name.
     names: HashMap<u32, Box<[u8]>, RandomState>,
-    /// The time from which the modules may be searched again.
+    /// The time from which the modules may be searched again for a number that was met before.
     next_look: Instant,
+    /// The folder in which modules are searched again; `None`: they are not.
+    folder: Option<&'static Path>,
 }
 
 impl Reasons {
     /// Reads the names from the BTF of the kernel and of its modules.
     pub fn new(vmlinux: &Btf<'_>) -> Self {
-        let mut reasons = Self::empty();
+        let mut reasons = Self {
+            folder: Path::new(VMLINUX).parent(),
+            ..Self::empty()
+        };
         reasons.learn(vmlinux);
         reasons.learn_modules(vmlinux);
         reasons
@@ -46,23 +51,26 @@ impl Reasons {
         Btf::parse(&bytes).map_or_else(|_| Self::empty(), |btf| Self::new(&btf))
     }
 
-    /// Creates a table without names.
+    /// Creates a table without names, which finds none by itself.
     pub fn empty() -> Self {
         Self {
             names: HashMap::default(),
             next_look: Instant::now() + PAUSE,
+            folder: None,
         }
     }
 
     /// Returns the name of a number, without the prefix that the kernel's own names have. For an unknown
-    /// number the modules are searched again, because one may have been loaded since. If it has no name
-    /// there either, it is written as a number (`0x30007`).
+    /// number the modules are searched again, because one may have been loaded since: at once when the number
+    /// is met first, and then from time to time. If it has no name there either, it is written as a number
+    /// (`0x30007`).
     pub fn name(&mut self, number: u32) -> &[u8] {
         if self.is_known(number) {
             return &self.names[&number];
         }
         let now = Instant::now();
-        if now >= self.next_look {
+        let is_new = !self.names.contains_key(&number);
+        if is_new || now >= self.next_look {
             self.next_look = now + PAUSE;
             self.look_again();
         }
@@ -82,6 +90,9 @@ impl Reasons {
 
     /// Looks for numbers without a name. Those that have one keep it: the filter in the kernel was made of it.
     fn look_again(&mut self) {
+        if self.folder.is_none() {
+            return;
+        }
         let Ok(bytes) = fs::read(VMLINUX) else {
             return;
         };
@@ -97,7 +108,7 @@ impl Reasons {
     }
 
     fn learn_modules(&mut self, vmlinux: &Btf<'_>) {
-        let folder = Path::new(VMLINUX).parent().map(fs::read_dir);
+        let folder = self.folder.map(fs::read_dir);
         for module in folder.into_iter().flatten().flatten().flatten() {
             if module.file_name() == "vmlinux" {
                 continue;

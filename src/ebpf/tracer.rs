@@ -8,6 +8,8 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::thread::CapabilitySet;
 
 use super::VMLINUX;
 use super::assembler::Map;
@@ -22,7 +24,7 @@ use crate::bpf::BpfProgram;
 use crate::sys::bpf::PerfEventArray;
 use crate::sys::perf::{PerfBuffer, page_size};
 
-/// The minimum size of a CPU's buffer, in bytes: two of the largest records, rounded up to a power of two.
+/// The minimum size of a CPU's buffer, in bytes: a power of two with room for two of the largest records.
 const MIN_BUFFER_BYTES: usize = 256 * 1024;
 /// The default maximum of a CPU's buffer, in bytes.
 const MAX_BUFFER_BYTES: usize = 16 * 1024 * 1024;
@@ -62,6 +64,9 @@ pub enum TracerError {
     /// The kernel refuses a buffer.
     #[error("cannot create a perf buffer")]
     Buffer(#[source] io::Error),
+    /// The user may not lock even the least buffers in memory.
+    #[error("cannot create a perf buffer: this user may not lock as much memory")]
+    Locked,
     /// The kernel refuses to start the program.
     #[error("cannot attach the eBPF program to skb:kfree_skb")]
     Attach(#[source] io::Error),
@@ -94,18 +99,21 @@ impl TracerError {
             | Self::Buffer(error)
             | Self::Attach(error)
             | Self::NoBtf(error) => Some(error),
-            Self::Btf(_) | Self::Layout(_) => None,
+            Self::Btf(_) | Self::Layout(_) | Self::Locked => None,
         }
     }
 
     /// Returns whether the kernel refused because of what this process may not do.
     pub fn lacks_privileges(&self) -> bool {
         let errno = self.refusal().and_then(io::Error::raw_os_error);
-        matches!(errno, Some(libc::EPERM | libc::EACCES))
+        matches!(self, Self::Locked) || matches!(errno, Some(libc::EPERM | libc::EACCES))
     }
 
     /// Returns advice for the user, where there is some.
     pub fn hint(&self) -> Option<&'static str> {
+        if matches!(self, Self::Locked) {
+            return Some("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
+        }
         let refusal = self.refusal()?;
         if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
             return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
@@ -116,9 +124,38 @@ impl TracerError {
                  --source netdm still works",
             );
         }
-        self.lacks_privileges()
-            .then_some("eBPF needs CAP_BPF and CAP_PERFMON: run as root")
+        let is_denied = refusal.raw_os_error() == Some(libc::EACCES);
+        if is_denied && matches!(self, Self::Buffer(_)) && is_paranoid() {
+            return Some(
+                "this kernel's sysctl kernel.perf_event_paranoid is 3 or more, so perf buffers need \
+                 CAP_SYS_ADMIN: 2 is enough",
+            );
+        }
+        self.lacks_privileges().then(|| {
+            let sets = rustix::thread::capabilities(None);
+            hint_for(sets.map_or(CapabilitySet::empty(), |sets| sets.effective))
+        })
     }
+}
+
+/// Returns the hint that names the missing ones of the capabilities that eBPF needs.
+fn hint_for(effective: CapabilitySet) -> &'static str {
+    let has = |capability| effective.intersects(capability | CapabilitySet::SYS_ADMIN);
+    match (has(CapabilitySet::BPF), has(CapabilitySet::PERFMON)) {
+        (false, false) => "eBPF needs CAP_BPF and CAP_PERFMON: run as root",
+        (false, true) => "eBPF also needs CAP_BPF, which this process lacks",
+        (true, false) => "eBPF also needs CAP_PERFMON, which this process lacks",
+        (true, true) => {
+            "eBPF needs CAP_BPF and CAP_PERFMON in the initial user namespace: a container's own do not count"
+        }
+    }
+}
+
+/// Returns whether perf buffers are for CAP_SYS_ADMIN alone: the default of Debian's kernels, and of their
+/// descendants'.
+fn is_paranoid() -> bool {
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    level.trim().parse().is_ok_and(|level: i32| level > 2)
 }
 
 /// Returns whether the kernel is locked down against reading its memory (kernel_lockdown(7)).
@@ -194,13 +231,17 @@ impl Tracer {
         };
 
         let page = page_size().map_err(TracerError::Buffer)?;
-        let bytes = buffer_bytes(wanted, cpus as usize);
-        let mut pages = (bytes / page).next_power_of_two();
-        let wanted_pages = pages;
+        let wanted_bytes = buffer_bytes(wanted, online_cpus());
+        let mut bytes = wanted_bytes;
         let buffers = loop {
-            match buffers(cpus, pages, &map) {
+            match buffers(cpus, bytes / page, &map) {
                 // More than the user may lock in memory (CAP_IPC_LOCK, perf_event_mlock_kb).
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) && pages > 1 => pages /= 2,
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                    if bytes == MIN_BUFFER_BYTES {
+                        return Err(TracerError::Locked);
+                    }
+                    bytes /= 2;
+                }
                 result => break result.map_err(TracerError::Buffer)?,
             }
         };
@@ -209,8 +250,8 @@ impl Tracer {
         let tracer = Self {
             programs,
             _map: map,
-            buffer_bytes: buffers.len() * pages * page,
-            is_small: pages < wanted_pages,
+            buffer_bytes: buffers.len() * bytes,
+            is_small: bytes < wanted_bytes,
             filters: filter.is_some() && filter_refused.is_none(),
             filter_refused,
             buffers,
@@ -334,14 +375,21 @@ fn wait_for(buffers: &[PerfBuffer]) -> io::Result<Epoll> {
     Ok(epoll)
 }
 
-/// Returns the size of one CPU's buffer, in bytes.
+/// Returns the size of one CPU's buffer, in bytes: a power of two.
 fn buffer_bytes(wanted: TracerSettings, cpus: usize) -> usize {
-    let cpus = cpus.max(1);
-    if let Some(bytes) = wanted.buffer_bytes {
-        return (bytes / cpus).max(MIN_BUFFER_BYTES);
-    }
-    let part = wanted.memory.min(MAX_ALL_BYTES) / cpus;
-    part.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES)
+    let (all, most) = match wanted.buffer_bytes {
+        Some(bytes) => (bytes, usize::MAX),
+        None => (wanted.memory.min(MAX_ALL_BYTES), MAX_BUFFER_BYTES),
+    };
+    let part = (all / cpus.max(1)).clamp(MIN_BUFFER_BYTES, most);
+    1 << part.ilog2()
+}
+
+/// Returns the number of CPUs that are online.
+fn online_cpus() -> usize {
+    let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN);
+    let cpus = cpus.ok().flatten().and_then(|cpus| cpus.try_into().ok());
+    cpus.unwrap_or(1)
 }
 
 /// Loads the programs with each of these filters, and forgets them.
@@ -378,25 +426,52 @@ mod tests {
 
     #[test]
     fn buffers_take_a_bounded_part_of_the_memory() {
-        #[track_caller]
-        fn check(memory: usize, cpus: usize, all: usize) {
+        fn all(memory: usize, cpus: usize, buffer_bytes: Option<usize>) -> usize {
             let wanted = TracerSettings {
                 program: ProgramSettings {
                     selection: DropSelection::All,
                     snaplen: 0,
                     stack_frames: None,
                 },
-                buffer_bytes: None,
+                buffer_bytes,
                 memory,
             };
-            assert_eq!(buffer_bytes(wanted, cpus) * cpus, all);
+            let bytes = super::buffer_bytes(wanted, cpus);
+            // The kernel takes no other number of pages; two records, whose lengths have 16 bits.
+            assert!(bytes.is_power_of_two() && bytes >= 2 * (1 << 16), "{cpus}");
+            bytes * cpus
         }
-        check(1 << 40, 1, 16 * MB);
-        check(1 << 40, 2, 32 * MB);
-        check(1 << 40, 16, 64 * MB);
-        check(1 << 40, 256, 64 * MB);
-        check(16 * MB, 4, 16 * MB);
-        // Two of the largest records on each.
-        check(MB, 16, 4 * MB);
+        let plenty = 1 << 40;
+        assert_eq!(all(plenty, 1, None), 16 * MB);
+        assert_eq!(all(plenty, 2, None), 32 * MB);
+        for cpus in 1..=256 {
+            assert!(all(plenty, cpus, None) <= 64 * MB, "{cpus}");
+        }
+        for cpus in [4, 8, 16, 64, 256] {
+            assert_eq!(all(plenty, cpus, None), 64 * MB);
+        }
+        // Two of the largest records on each, and no less.
+        assert_eq!(all(plenty, 1024, None), 256 * MB);
+        assert_eq!(all(16 * MB, 4, None), 16 * MB);
+        assert_eq!(all(MB, 16, None), 4 * MB);
+        assert_eq!(all(plenty, 2, Some(128 * MB)), 128 * MB);
+        assert_eq!(all(plenty, 2, Some(1)), MB / 2);
+    }
+
+    #[test]
+    fn each_missing_capability_is_named() {
+        #[track_caller]
+        fn check(effective: CapabilitySet, named: [bool; 2]) {
+            let hint = hint_for(effective);
+            let found = ["CAP_BPF", "CAP_PERFMON"].map(|name| hint.contains(name));
+            assert_eq!(found, named, "{hint}");
+        }
+        let (bpf, perfmon) = (CapabilitySet::BPF, CapabilitySet::PERFMON);
+        check(CapabilitySet::NET_ADMIN, [true, true]);
+        check(perfmon, [true, false]);
+        check(bpf, [false, true]);
+        // They are there, but the kernel asks for them in another namespace.
+        check(bpf | perfmon, [true, true]);
+        check(CapabilitySet::SYS_ADMIN, [true, true]);
     }
 }

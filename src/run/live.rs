@@ -294,7 +294,9 @@ impl Session {
             attached.withdraw(|| sources.detach_filters());
         }
         if self.sources.symbols_are_newly_hidden() {
-            say("the kernel hides its addresses from this process: long symbols stay truncated");
+            say(
+                "the kernel hides its addresses from this process: symbols stay truncated or are missing",
+            );
             hint(
                 "/proc/kallsyms shows them with CAP_SYSLOG, unless the sysctl kernel.kptr_restrict is 2",
             );

@@ -18,8 +18,8 @@ pub struct FoundContext<'r, 't> {
     pub facts: DropContext<'t>,
     /// `skb->dev`, where that certainly is a device.
     pub device: Option<SkbDevice<'r>>,
-    /// The packet's namespace may be this process's own.
-    pub may_be_here: bool,
+    /// The packet's namespace is this process's own.
+    pub is_here: bool,
     /// The name of the input device in another namespace.
     pub input_name: Option<Name<'t>>,
 }
@@ -49,13 +49,9 @@ impl ContextTable {
             Some(device) => Some(device.namespace),
             None => namespace_of_socket(report, namespaces),
         };
-        let may_be_here = match (netns, report.device) {
-            (Some(inode), _) => namespaces.is_own(inode),
-            (None, Some(device)) => namespaces.is_own(device.namespace),
-            (None, None) => true,
-        };
+        let is_here = netns.is_some_and(|inode| namespaces.is_own(inode));
         let netns_facts = netns.map(|inode| namespaces.netns(inode));
-        let elsewhere = netns.filter(|_| !may_be_here && report.input != 0);
+        let elsewhere = netns.filter(|_| !is_here && report.input != 0);
         if let Some(inode) = elsewhere {
             namespaces.look_up(inode, report.input);
         } else if let Some(inode) = netns {
@@ -84,7 +80,7 @@ impl ContextTable {
                 ..DropContext::default()
             },
             device,
-            may_be_here,
+            is_here,
             input_name: elsewhere.and_then(|inode| namespaces.known_device(inode, report.input)),
         }
     }

@@ -272,14 +272,14 @@ impl Completer {
         let FoundContext {
             facts: around,
             device,
-            may_be_here,
+            is_here,
             input_name,
         } = self.contexts.find(report);
         let key = InterfaceKey::new(report.input, around.netns);
         let input = (report.input != 0).then(|| Interface::new(key, None));
         let found = self.devices.find(input);
-        // In another namespace, the index means another device than here.
-        let is_named = report.input == LOOPBACK || may_be_here;
+        // Where the packet is not certainly of this namespace, the index may mean another device here.
+        let is_named = report.input == LOOPBACK || is_here;
         let name = input_name.or(found.name.filter(|_| is_named));
         let hardware = device.map(|device| (device.index, ArpHardware(device.hardware)));
         let link = match content {

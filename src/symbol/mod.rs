@@ -56,14 +56,14 @@ pub(crate) struct Symbols {
 }
 
 /// The state of the warning that the kernel hides its addresses from this process, so that symbols
-/// stay cut.
+/// stay cut, or are missing where none was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HiddenAddresses {
-    /// No symbol stayed cut so far.
+    /// No symbol stayed cut or missing so far.
     NotNoticed,
-    /// A symbol stayed cut, and the user has not been warned yet.
+    /// One did, and the user has not been warned yet.
     Noticed,
-    /// A symbol stayed cut, and [`Symbols::are_newly_hidden`] has returned true.
+    /// One did, and [`Symbols::are_newly_hidden`] has returned true.
     Reported,
 }
 
@@ -124,7 +124,7 @@ impl Symbols {
             };
             if self.hidden == HiddenAddresses::NotNoticed
                 && self.kallsyms.is_hidden()
-                && is_cut(name)
+                && (name.is_empty() || is_cut(name))
             {
                 self.hidden = HiddenAddresses::Noticed;
             }
@@ -156,8 +156,8 @@ impl Symbols {
         matches!(known.best_name, BestName::Sent)
     }
 
-    /// Returns true once, when a symbol stays cut because the kernel hides addresses from this
-    /// process.
+    /// Returns true once, when a symbol stays cut or missing because the kernel hides addresses from
+    /// this process.
     pub fn are_newly_hidden(&mut self) -> bool {
         let is_news = self.hidden == HiddenAddresses::Noticed;
         if is_news {
@@ -369,13 +369,22 @@ mod tests {
     }
 
     #[test]
-    fn hidden_addresses_are_reported_once_and_only_for_cut_symbols() {
+    fn hidden_addresses_are_reported_once_and_only_for_symbols_that_are_not_whole() {
         let (mut symbols, _) = symbols("0000000000000000 T next\n");
         check(&mut symbols, 0x2001, "next+0x1/0x100", "next+0x1/0x100");
         assert!(!symbols.are_newly_hidden());
         check(&mut symbols, 0x1014, CUT, CUT);
         assert!(symbols.are_newly_hidden());
         check(&mut symbols, 0x1015, CUT, CUT);
+        assert!(!symbols.are_newly_hidden());
+    }
+
+    #[test]
+    fn hidden_addresses_are_reported_where_no_symbol_is_sent() {
+        let (mut symbols, _) = symbols("0000000000000000 T next\n");
+        check(&mut symbols, 0x2001, "", "");
+        assert!(symbols.are_newly_hidden());
+        check(&mut symbols, 0x2002, "", "");
         assert!(!symbols.are_newly_hidden());
     }
 

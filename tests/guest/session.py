@@ -16,6 +16,7 @@ import unittest
 import auto
 import captures
 import check
+import ebpf_session
 import endings
 import extcap
 import filters
@@ -37,8 +38,8 @@ def suite(only):
     """All tests; those of hardware drops where there is a simulated switch. Or only these."""
     loader = unittest.defaultTestLoader
     kinds = [
-        auto.Auto, captures.BesideTheCTool, endings.Busy, check.Check, endings.Endings, filters.Filters,
-        captures.ForTheHost,
+        auto.Auto, captures.BesideTheCTool, endings.Busy, check.Check, ebpf_session.Ebpf, endings.Endings,
+        filters.Filters, captures.ForTheHost,
         filters.KernelFilters, captures.Live, losses.Loss, no_packets.AlertsAboutAlerts,
         no_packets.NotPackets, captures.Reasons, refusals.Refusals, flood.Floods, sharing.Sharing,
         summary.Summary, symbols.Symbols, table.Table, extcap.Extcap, rights.Rights, ssh.Ssh,

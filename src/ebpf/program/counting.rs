@@ -151,16 +151,12 @@ pub fn counting_program(layout: &KernelLayout, role: ProgramRole) -> EbpfProgram
 
 impl ProgramWriter<'_> {
     fn write_counting(&mut self, role: ProgramRole) {
-        let (counted, end) = (self.assembler.label(), self.assembler.label());
+        let end = self.assembler.label();
         self.find_scratch(end);
         self.begin(role, end);
-        self.leave_out_what_is_no_packet(counted);
+        self.leave_out_what_is_no_packet(end);
         self.key();
-        self.add(counted);
-        self.assembler.bind(counted);
-        if role == ProgramRole::First {
-            self.set_in_progress(0);
-        }
+        self.add(end);
         self.assembler.bind(end);
         self.assembler.copy(R0, EbpfOperand::Number(0));
         self.assembler.exit();
