@@ -52,7 +52,8 @@ fn check(script: &str, name: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(why) = obstacle() {
         // Not by eprintln!, whose text a passing test does not show.
-        writeln!(io::stderr(), "{name} SKIPPED: {why}").unwrap();
+        let mut stderr = io::stderr();
+        writeln!(stderr, "{name} SKIPPED: {why}").unwrap();
         return;
     }
     let folder = tempfile::tempdir().unwrap();
