@@ -95,6 +95,12 @@ impl DropRecord<'_> {
         said.or_else(|| direction(self.link.kind, self.data))
     }
 
+    /// Returns whether the direction stands in the part of a cooked header that was not captured.
+    pub fn is_direction_cut(&self) -> bool {
+        let is_cooked = matches!(self.link.kind, LinkType::LINUX_SLL | LinkType::LINUX_SLL2);
+        is_cooked && self.context.heading.is_none() && self.direction().is_none()
+    }
+
     /// Returns whether the packet may have come in by an interface, which is not known.
     pub fn lacks_input(&self) -> bool {
         let is_here = || self.direction() == Some(Direction::Outbound);

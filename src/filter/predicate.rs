@@ -368,7 +368,14 @@ fn other(primitive: &Primitive, view: &PacketView<'_>) -> Option<bool> {
             }
             Some(view.packet.bytes.u8(view.layout.payload + LLC_CONTROL)? & llc.mask == llc.value)
         }
-        &Primitive::Direction(direction) => Some(view.packet.record.direction() == Some(direction)),
+        &Primitive::Direction(direction) => {
+            let record = view.packet.record;
+            match record.direction() {
+                // The rest of the header may name one.
+                None if record.is_direction_cut() => None,
+                found => Some(found == Some(direction)),
+            }
+        }
         Primitive::Drop(word) => Some(drop_predicate::holds(word, view.packet.record)),
         // These have predicates of their own.
         Primitive::EtherProto(_)

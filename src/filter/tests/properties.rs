@@ -96,6 +96,8 @@ proptest! {
         cut in 0_usize..140,
         link in link(),
     ) {
+        // It asks what was captured: a packet that is cut before its addresses has no flow to be counted by.
+        prop_assume!(!text.contains("flow none"));
         let whole = record(link, &data);
         let mut short = whole;
         short.data = &data[..cut.min(data.len())];
