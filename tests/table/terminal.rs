@@ -63,8 +63,17 @@ impl Terminal {
         }
         let before = tcgetattr(&pair.slave).unwrap();
         let end = || Stdio::from(pair.slave.try_clone().unwrap());
-        let child = Command::new("setsid")
-            .args(["--ctty", "bash", "--norc", "-c", line])
+        // nohup, under which tests may run, has SIGHUP ignored.
+        let child = Command::new("env")
+            .args([
+                "--default-signal",
+                "setsid",
+                "--ctty",
+                "bash",
+                "--norc",
+                "-c",
+                line,
+            ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("dwdump", env!("CARGO_BIN_EXE_dwdump"))
             .env("TERM", "xterm-256color")
