@@ -203,11 +203,6 @@ impl Source for Ebpf {
     fn symbols_are_newly_hidden(&mut self) -> bool {
         self.completer.symbols.are_newly_hidden()
     }
-
-    /// Does nothing: what the programs reject is counted, and reported to nobody.
-    fn detach_filter(&self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Returns the time of the reports' clock, in nanoseconds.

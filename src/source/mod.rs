@@ -119,8 +119,11 @@ pub(crate) trait Source {
     /// Returns true once, when a symbol stays cut because this process may not see addresses.
     fn symbols_are_newly_hidden(&mut self) -> bool;
 
-    /// Makes the kernel deliver all events again, if it filters them.
-    fn detach_filter(&self) -> io::Result<()>;
+    /// Makes the kernel deliver all events again. Not for eBPF programs: what they reject is counted, and
+    /// reported to nobody.
+    fn detach_filter(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Has the next [`take`](Self::take) pass on what the kernel has counted so far. Returns whether the
     /// source has such counts.

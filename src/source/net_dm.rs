@@ -15,6 +15,7 @@ use crate::symbol::Symbols;
 
 use super::alerts::{AlertTranslator, RunningHost, Supplement};
 use super::devices::DeviceTable;
+use super::hardware::without_software;
 use super::{LeftOut, NotPackets, Receive, Source, Taken};
 
 /// The stream of the drop monitor's alerts.
@@ -23,6 +24,8 @@ pub struct NetDm {
     host: RunningHost,
     not_packets: NotPackets,
     left_out: LeftOut,
+    /// Software drops are passed over.
+    is_hardware_only: bool,
 }
 
 impl NetDm {
@@ -36,16 +39,19 @@ impl NetDm {
             },
             not_packets,
             left_out: LeftOut::default(),
+            is_hardware_only: false,
         }
     }
-}
 
-impl Source for NetDm {
-    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
-        descriptors.push(self.alerts.as_fd());
+    /// Leaves software drops to another source.
+    pub fn hardware_only(self) -> Self {
+        Self {
+            is_hardware_only: true,
+            ..self
+        }
     }
 
-    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+    fn take_all(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
         let family = self.alerts.family();
         let datagrams = self.alerts.receive()?;
         if datagrams.len() == 0 {
@@ -86,6 +92,20 @@ impl Source for NetDm {
             translator.left_out.damaged_messages += u64::from(!messages.rest().is_empty());
         }
         Ok(Taken::Some)
+    }
+}
+
+impl Source for NetDm {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        descriptors.push(self.alerts.as_fd());
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+        if self.is_hardware_only {
+            self.take_all(&mut without_software(receive))
+        } else {
+            self.take_all(receive)
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {

@@ -17,6 +17,8 @@ pub struct SimulatedSource {
     _writer: UnixStream,
     /// The value of each of its counters of loss and of messages left out.
     pub counts: u64,
+    /// Everything up to this time has been passed on.
+    pub settled: Option<Timestamp>,
 }
 
 /// An event.
@@ -75,6 +77,7 @@ impl SimulatedSource {
             readable,
             _writer: writer,
             counts: 0,
+            settled: None,
         }
     }
 }
@@ -94,6 +97,10 @@ impl Source for SimulatedSource {
             }
         }
         Ok(Taken::Some)
+    }
+
+    fn settled(&self) -> Option<Timestamp> {
+        self.settled
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -117,9 +124,5 @@ impl Source for SimulatedSource {
 
     fn symbols_are_newly_hidden(&mut self) -> bool {
         false
-    }
-
-    fn detach_filter(&self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -22,7 +22,6 @@ use crate::net_dm::socket::{KernelConversation, Loading};
 use crate::record::Timestamp;
 use crate::sink::Detail;
 use crate::source::ebpf::{Ebpf, EbpfCounts};
-use crate::source::hardware::HardwareOnly;
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
 use crate::source::{NotPackets, Source};
@@ -146,12 +145,10 @@ impl Session {
 
     fn add_net_dm(&mut self, begun: Begun, live: &Live) {
         let source = NetDm::new(begun.joined.alerts, live.not_packets);
-        let source: Box<dyn Source> = if self.traced == Traced::Everything {
-            Box::new(HardwareOnly(source))
-        } else {
-            Box::new(source)
-        };
-        self.sources.add(source);
+        self.sources.add(Box::new(match self.traced {
+            Traced::Everything => source.hardware_only(),
+            _ => source,
+        }));
         self.took_over = begun.took_over;
         self.was_on = begun.is_on;
         self.attached = Some(begun.joined.attached);

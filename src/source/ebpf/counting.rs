@@ -159,11 +159,6 @@ impl Source for EbpfCounts {
         self.completer.symbols.are_newly_hidden()
     }
 
-    /// There is none.
-    fn detach_filter(&self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn count_now(&mut self) -> bool {
         self.is_due = self.capture.is_none();
         self.is_due

@@ -1,7 +1,6 @@
 //! Several sources taken from as one.
 
 use super::*;
-use crate::source::Receive;
 use crate::source::simulated::{Simulated, SimulatedSource};
 
 /// Returns a drop of `ago` milliseconds ago.
@@ -129,48 +128,17 @@ fn descriptors_and_counts_of_all_sources_come_together() {
 }
 
 /// A source that has passed on everything up to this time.
-struct Settled(SimulatedSource, Timestamp);
-
-impl Source for Settled {
-    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
-        self.0.watch(descriptors);
-    }
-
-    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
-        self.0.take(receive)
-    }
-
-    fn settled(&self) -> Option<Timestamp> {
-        Some(self.1)
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        self.0.end()
-    }
-
-    fn loss(&self) -> io::Result<Loss> {
-        self.0.loss()
-    }
-
-    fn left_out(&self) -> LeftOut {
-        self.0.left_out()
-    }
-
-    fn symbols_are_newly_hidden(&mut self) -> bool {
-        self.0.symbols_are_newly_hidden()
-    }
-
-    fn detach_filter(&self) -> io::Result<()> {
-        self.0.detach_filter()
-    }
+fn settled(mut source: SimulatedSource, time: Timestamp) -> SimulatedSource {
+    source.settled = Some(time);
+    source
 }
 
 #[test]
 fn what_nothing_can_come_before_is_handed_on_at_once_without_an_allocation() {
     let base = Timestamp::now();
     let mut both = Sources::default();
-    let settled = Timestamp(base.0 - 1_000_000);
-    both.add(Box::new(Settled(SimulatedSource::new([]), settled)));
+    let time = Timestamp(base.0 - 1_000_000);
+    both.add(Box::new(settled(SimulatedSource::new([]), time)));
     let early = vec![drop(base, 2, 1); 1000];
     both.add(Box::new(SimulatedSource::new([early])));
     let mut count = 0;
@@ -188,9 +156,9 @@ fn what_nothing_can_come_before_is_handed_on_at_once_without_an_allocation() {
 fn what_something_may_come_before_waits() {
     let base = Timestamp::now();
     let mut both = Sources::default();
-    let settled = Timestamp(base.0 - 1_000_000);
+    let time = Timestamp(base.0 - 1_000_000);
     let waiting = SimulatedSource::new([vec![drop(base, 5, 1)]]);
-    both.add(Box::new(Settled(waiting, settled)));
+    both.add(Box::new(settled(waiting, time)));
     let events = vec![drop(base, 9, 2), drop(base, 3, 3), drop(base, 0, 4)];
     both.add(Box::new(SimulatedSource::new([events])));
     let (now, later) = take_all(&mut both);
