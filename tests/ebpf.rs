@@ -1,5 +1,5 @@
-//! Captures live with eBPF, on the kernel that runs the tests: `tests/guest/ebpf.py` makes the drops, in
-//! network namespaces of its own, and checks what was captured. Skipped, aloud, where that is not allowed.
+//! Captures live with eBPF, on the kernel that runs the tests: scripts of `tests/guest` make the drops, in network
+//! namespaces of their own, and check what was captured. Skipped, aloud, where that is not allowed.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -45,15 +45,23 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
+/// Returns whether this test can run here, and tells the reason if not.
+fn is_possible(test: &str) -> bool {
+    let obstacle = obstacle();
+    if let Some(why) = &obstacle {
+        // Not by eprintln!, whose text a passing test does not show.
+        let mut stderr = io::stderr();
+        writeln!(stderr, "{test} SKIPPED: {why}").unwrap();
+    }
+    obstacle.is_none()
+}
+
 /// Has a script make this check, where that is possible; one at a time, for each counts all drops of the
 /// machine.
 fn check(script: &str, name: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(why) = obstacle() {
-        // Not by eprintln!, whose text a passing test does not show.
-        let mut stderr = io::stderr();
-        writeln!(stderr, "{name} SKIPPED: {why}").unwrap();
+    if !is_possible(&format!("{script} {name}")) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -82,8 +90,7 @@ fn in_new_namespace(line: &str) -> Output {
 
 #[test]
 fn where_there_is_no_drop_monitor_ebpf_captures_everything() {
-    if let Some(why) = obstacle() {
-        writeln!(io::stderr(), "skipped: {why}").unwrap();
+    if !is_possible("a kernel without a drop monitor") {
         return;
     }
     let captured = in_new_namespace(
@@ -101,8 +108,7 @@ fn where_there_is_no_drop_monitor_ebpf_captures_everything() {
 
 #[test]
 fn where_neither_source_can_be_used_both_causes_are_told() {
-    if let Some(why) = obstacle() {
-        writeln!(io::stderr(), "skipped: {why}").unwrap();
+    if !is_possible("a kernel without any source") {
         return;
     }
     let refused = in_new_namespace("exec setpriv --bounding-set=-all $dwdump -w /dev/null");
@@ -153,4 +159,19 @@ fn an_ordinary_user_needs_two_capabilities_and_is_told_which_is_missing() {
 #[test]
 fn a_drop_has_its_device_namespace_task_socket_and_mark() {
     check("ebpf_facts.py", "check");
+}
+
+#[test]
+fn a_drop_has_the_stack_that_led_to_it() {
+    check("stack.py", "check");
+}
+
+#[test]
+fn the_kernel_keeps_what_dwdump_keeps_and_counts_what_it_rejects() {
+    check("ebpf_filter.py", "same");
+}
+
+#[test]
+fn the_kernel_rejects_a_flood_of_which_nothing_is_read() {
+    check("ebpf_filter.py", "flood");
 }

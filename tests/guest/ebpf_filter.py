@@ -2,7 +2,7 @@
 """Captures with `dwdump --source ebpf --kernel-filter` on the kernel that runs this: in a guest, or on the
 machine itself.
 
-    ebpf_filter.py DWDUMP OUTDIR [CHECK …]     as root; makes drops in a network namespace of its own
+    ebpf_filter.py CHECK DWDUMP OUTDIR     as root; makes drops in a network namespace of its own
 
 The checks: `same`, beside a dwdump that filters alone, which has to keep the same packets and to reject as many;
 `flood`, which a dwdump that reads nothing has to lose nothing of, because the kernel rejects it. All counts
@@ -144,12 +144,11 @@ CHECKS = {"same": check_same, "flood": check_flood}
 
 
 def main():
-    if len(sys.argv) < 3:
+    if len(sys.argv) != 4 or sys.argv[1] not in CHECKS:
         sys.exit(__doc__)
-    dwdump, out, *checks = sys.argv[1:]
+    check, dwdump, out = sys.argv[1:]
     with inside():
-        for check in checks or CHECKS:
-            CHECKS[check](dwdump, pathlib.Path(out))
+        CHECKS[check](dwdump, pathlib.Path(out))
     print("all is well")
 
 
