@@ -2,10 +2,10 @@
 //! from the terminal itself if standard input is a capture.
 
 use super::failure::Failure;
+use super::wake::Wake;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub enum Pressed {
 pub struct Keyboard {
     events: Receiver<Pressed>,
     /// Readable when there is input.
-    wake: UnixStream,
+    wake: Wake,
 }
 
 impl Keyboard {
@@ -37,10 +37,7 @@ impl Keyboard {
     pub fn listen() -> Result<Self, Failure> {
         let listen = || {
             let terminal = terminal()?;
-            let (wake, waker) = UnixStream::pair()?;
-            wake.set_nonblocking(true)?;
-            // A full pipe wakes the event loop as well.
-            waker.set_nonblocking(true)?;
+            let (wake, waker) = Wake::new()?;
             signal_hook::low_level::pipe::register(SIGWINCH, waker.try_clone()?)?;
             let (sender, events) = channel();
             std::thread::Builder::new()
@@ -54,12 +51,9 @@ impl Keyboard {
 
     /// Returns the input since the last call. The first item may always be a change of size.
     pub fn take(&self) -> Vec<Pressed> {
-        let mut bytes = [0; 64];
         let mut events = Vec::new();
-        while matches!((&self.wake).read(&mut bytes), Ok(1..)) {
-            if events.is_empty() {
-                events.push(Pressed::Resized);
-            }
+        if self.wake.clear() {
+            events.push(Pressed::Resized);
         }
         events.extend(self.events.try_iter());
         events
@@ -81,7 +75,7 @@ fn terminal() -> io::Result<OwnedFd> {
 }
 
 /// Sends keys until the terminal is gone. crossterm itself would read its end again and again.
-fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: UnixStream) {
+fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: File) {
     loop {
         let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
         let is_there = match nix::poll::poll(&mut watched, PollTimeout::NONE) {
@@ -100,7 +94,7 @@ fn read(terminal: &OwnedFd, sender: &Sender<Pressed>, mut waker: UnixStream) {
 
 /// Sends all the events that crossterm makes of the available bytes: it reads more than one key at
 /// once, and poll does not report the keys that it has already read.
-fn hand_on(sender: &Sender<Pressed>, waker: &mut UnixStream) -> io::Result<()> {
+fn hand_on(sender: &Sender<Pressed>, waker: &mut File) -> io::Result<()> {
     /// The longest wait for crossterm. Keys that it has read are ignored after this time, which is
     /// enough on a busy machine.
     const PATIENCE: Duration = Duration::from_millis(50);

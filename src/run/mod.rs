@@ -35,6 +35,7 @@ mod summary;
 mod table;
 mod tally;
 mod wait;
+mod wake;
 mod wireshark;
 
 pub(crate) use diagnostics::{Destination, Severity, redirect, tell};

@@ -1,20 +1,18 @@
 //! Handles signals in a thread of its own. However long a write blocks, the kernel's settings are
 //! restored soon after a signal asks the run to end.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::diagnostics::say;
+use super::wake::Wake;
 use super::{diagnostics, screen};
 use crate::sys;
 
@@ -44,8 +42,8 @@ const EXPIRY: [i32; 7] = [
 #[derive(Debug)]
 pub struct Requests {
     flags: Arc<Flags>,
-    /// Readable after a signal. A byte that is left unread in a socket would be a drop of our own.
-    wake: File,
+    /// Readable after a signal.
+    wake: Wake,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +71,7 @@ impl Requests {
             .chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
         let heeded = optional.filter(|signal| !sys::is_ignored(*signal));
         let mut signals = Signals::new(always.into_iter().chain(heeded))?;
-        let (wake, mut waker) = pipe()?;
+        let (wake, mut waker) = Wake::new()?;
         let flags = Arc::new(Flags::default());
         let shared = Arc::clone(&flags);
         std::thread::Builder::new()
@@ -113,8 +111,8 @@ impl Requests {
     /// Handles no signals. Bytes that are written into the returned pipe wake the event loop as a
     /// signal does.
     #[cfg(test)]
-    pub fn simulated() -> (Self, File) {
-        let (wake, waker) = pipe().unwrap();
+    pub fn simulated() -> (Self, std::fs::File) {
+        let (wake, waker) = Wake::new().unwrap();
         let flags = Arc::default();
         (Self { flags, wake }, waker)
     }
@@ -137,15 +135,8 @@ impl Requests {
 
     /// Discards the wake-ups of past signals.
     pub fn clear(&self) {
-        let mut bytes = [0; 64];
-        while matches!((&self.wake).read(&mut bytes), Ok(1..)) {}
+        self.wake.clear();
     }
-}
-
-/// The two ends of a pipe. Neither waits: a full one wakes the event loop as well.
-fn pipe() -> io::Result<(File, File)> {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    Ok((reader.into(), writer.into()))
 }
 
 fn end_later(at_end: impl Fn() + Clone + Send + 'static) {
