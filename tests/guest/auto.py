@@ -1,7 +1,6 @@
 """The drop monitor and eBPF together, and each alone where the other cannot be used, a part of session.py."""
 
 import contextlib
-import ctypes
 import pathlib
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import drops
 import harness
 import network
 import pcapng
-import summary
+import tracepoint
 from harness import (
     CTool, Running, SessionTest, dwdump, references, settings, wait_until, without_bpf,
     without_privileges,
@@ -25,42 +24,15 @@ BUSY = "with eBPF, .*: drops are already being monitored, by another program"
 UNSEEN = "those without a link-layer header, such as the OUTPUT hook's, are not seen"
 
 
-@contextlib.contextmanager
-def output_rule():
-    """An OUTPUT hook that drops what send_output sends."""
-    with network.namespace("left"):
-        network.command(
-            *("nft", "-f", "-"),
-            stdin=f"""
-            table inet auto {{
-                chain output {{
-                    type filter hook output priority filter
-                    udp dport {summary.OUTPUT_PORT} drop
-                }}
-            }}
-            """,
-        )
-    try:
-        yield
-    finally:
-        with network.namespace("left"):
-            network.command("nft", "delete", "table", "inet", "auto")
-
-
 def send_output(tag):
     for number in range(OUTPUT_DROPS):
         with contextlib.suppress(PermissionError):
-            network.send_datagram(f"[{tag} {number}]".encode(), network.RIGHT4, summary.OUTPUT_PORT)
+            network.send_datagram(f"[{tag} {number}]".encode(), network.RIGHT4, network.OUTPUT_PORT)
 
 
 def programs():
     """How many eBPF programs the kernel has."""
-    count, number = 0, ctypes.create_string_buffer(128)
-    # BPF_PROG_GET_NEXT_ID: from this number on, the next one
-    while ctypes.CDLL(None).syscall(harness.BPF, 11, number, 128) == 0:
-        count += 1
-        number[0:4] = number[4:8]
-    return count
+    return len(tracepoint.attached()[0])
 
 
 @contextlib.contextmanager
@@ -83,9 +55,7 @@ class Auto(SessionTest):
     def setUp(self):
         self.before = settings()
         self.programs = programs()
-        rule = output_rule()
-        rule.__enter__()
-        self.addCleanup(rule.__exit__, None, None, None)
+        self.enterContext(network.output_rule())
 
     def tearDown(self):
         super().tearDown()
@@ -114,14 +84,7 @@ class Auto(SessionTest):
         self.assertEqual(len(found), 1, talk)
         for case in facts:
             with self.subTest(case=case["case"]):
-                mine = [
-                    packet
-                    for packet in packets
-                    if case["tag"].encode() in packet["data"]
-                    and packet["function"] == case["function"]
-                    and packet["reason"] == case["reason"]
-                    and case.get("original_len") in (None, packet["original_len"])
-                ]
+                mine = drops.of_case(case, packets)
                 self.assertEqual(len(mine), case["count"])
         self.assertEqual(settings(), self.before)
         return talk, packets
@@ -218,12 +181,12 @@ class Auto(SessionTest):
 
     def test_a_number_of_drops_and_a_duration_end_it(self):
         file = harness.OUT / "auto-count.pcapng"
-        run = Running("-c", str(OUTPUT_DROPS), "-w", file, f"udp port {summary.OUTPUT_PORT}")
+        run = Running("-c", str(OUTPUT_DROPS), "-w", file, f"udp port {network.OUTPUT_PORT}")
         send_output("counted")
         status, talk = run.wait()
         self.assertEqual(status, 0, talk)
         self.assertEqual(len(pcapng.read(file)["packets"]), OUTPUT_DROPS)
-        run = Running("--duration", "2", "-w", file, f"udp port {summary.OUTPUT_PORT}")
+        run = Running("--duration", "2", "-w", file, f"udp port {network.OUTPUT_PORT}")
         send_output("timed")
         status, talk = run.wait()
         self.assertEqual(status, 0, talk)

@@ -76,14 +76,7 @@ class BesideTheCTool(SessionTest):
         facts, packets = self.compare("ours")
         for case in facts:
             with self.subTest(case=case["case"]):
-                mine = [
-                    packet
-                    for packet in packets
-                    if case["tag"].encode() in packet["data"]
-                    and packet["function"] == case["function"]
-                    and packet["reason"] == case["reason"]
-                    and case.get("original_len") in (None, packet["original_len"])
-                ]
+                mine = drops.of_case(case, packets)
                 self.assertEqual(len(mine), case["count"])
                 for packet in mine:
                     index = case["ifindex"]

@@ -15,7 +15,7 @@ case sends what the kernel is going to drop:
     drops.py teardown               removes the namespaces
 
 Needs root and, since it fills the machine's kernel with rules and devices, a
-guest of its own. Also a module, for `run(names)` and `marker(text)`.
+guest of its own. Also a module, for `run(names)`, `of_case(case, packets)` and `marker(text)`.
 """
 
 import json
@@ -24,7 +24,7 @@ import sys
 import cases  # Registers them. # noqa: F401
 from hardware import hardware_setup
 from network import setup, teardown
-from registry import CASES, marker, run
+from registry import CASES, marker, of_case, run  # noqa: F401
 
 
 def main(arguments):

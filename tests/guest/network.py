@@ -22,6 +22,8 @@ LEFT_IFINDEX, RIGHT_IFINDEX, TUN_IFINDEX = 104, 102, 107
 
 NFT_PORT, TC_EGRESS_PORT, TC_INGRESS_PORT, ESP_PORT = 5001, 5002, 5003, 5004
 RCVBUF_PORT, CLOSED_PORT, MARKER_PORT = 5005, 5006, 9
+# Of output_rule(), no port of a case.
+OUTPUT_PORT = 7790
 
 MODULES = (
     "veth dummy tun vxlan gre nf_tables esp4 xfrm_user sctp sch_ingress sch_netem cls_u32 act_gact"
@@ -59,6 +61,28 @@ def enter(libc, file):
 
 def command(*words, stdin=None):
     subprocess.run(words, check=True, text=True, input=stdin, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def output_rule():
+    """An OUTPUT hook of left's, which drops what is sent to OUTPUT_PORT."""
+    with namespace("left"):
+        command(
+            *("nft", "-f", "-"),
+            stdin=f"""
+            table inet output {{
+                chain output {{
+                    type filter hook output priority filter
+                    udp dport {OUTPUT_PORT} drop
+                }}
+            }}
+            """,
+        )
+    try:
+        yield
+    finally:
+        with namespace("left"):
+            command("nft", "delete", "table", "inet", "output")
 
 
 def ip(text, inside=None):

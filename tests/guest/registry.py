@@ -66,6 +66,18 @@ def run(names=()):
     return [expected(name) for name in chosen]
 
 
+def of_case(case, packets):
+    """The packets of a file that are drops of this case, given by its facts."""
+    return [
+        packet
+        for packet in packets
+        if case["tag"].encode() in packet["data"]
+        and packet["function"] == case["function"]
+        and packet["reason"] == case["reason"]
+        and case.get("original_len") in (None, packet["original_len"])
+    ]
+
+
 def marker(text):
     """One UDP packet from left to right's closed discard port, dropped with
     NO_SOCKET: tells a listener how far it has come."""

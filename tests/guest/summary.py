@@ -26,7 +26,6 @@ KINDS = {
     "ip_rcv_core": "ip-checksum",
     "gre_rcv": "gre-version-7",
 }
-OUTPUT_PORT = 7790
 LINE = re.compile(
     r"^(\d+) drops at (?:([^+ ]+)\+[0-9a-f]+|location|rx_dropped) \(?(0x[0-9a-f]+)\)? \[software\]$"
 )
@@ -188,24 +187,12 @@ class Summary(harness.SessionTest):
 
     def test_output_hooks_are_counted_but_send_no_packet(self):
         times = 7
-        with network.namespace("left"):
-            network.command(
-                *("nft", "-f", "-"),
-                stdin=f"""
-                table inet output {{
-                    chain output {{
-                        type filter hook output priority filter
-                        udp dport {OUTPUT_PORT} drop
-                    }}
-                }}
-                """,
-            )
-        self.addCleanup(self.remove_output_rule)
+        self.enterContext(network.output_rule())
 
         def send():
             for _ in range(times):
                 with self.assertRaises(PermissionError):
-                    network.send_datagram(b"[output]", network.RIGHT4, OUTPUT_PORT)
+                    network.send_datagram(b"[output]", network.RIGHT4, network.OUTPUT_PORT)
 
         text, talk = self.count("--summary", "-o", "sw", acting=send)
         self.assertEqual(sum(counted(text)[0].values()), times, text + talk)
@@ -215,10 +202,6 @@ class Summary(harness.SessionTest):
         # With eBPF beside the drop monitor.
         text, talk = self.count(*by, acting=send)
         self.assertEqual(sum(counted(text)[0].values()), times, text + talk)
-
-    def remove_output_rule(self):
-        with network.namespace("left"):
-            network.command("nft", "delete", "table", "inet", "output")
 
     def test_a_number_of_alerts_and_a_duration_end_it(self):
         file = harness.OUT / "ended.txt"
