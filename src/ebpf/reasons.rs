@@ -36,12 +36,12 @@ pub struct Reasons {
 impl Reasons {
     /// Reads the names from the BTF of the kernel and of its modules.
     pub fn new(vmlinux: &Btf<'_>) -> Self {
-        let mut reasons = Self {
-            folder: Path::new(VMLINUX).parent(),
-            ..Self::empty()
-        };
+        let mut reasons = Self::empty();
         reasons.learn(vmlinux);
-        reasons.learn_modules(vmlinux);
+        reasons.folder = Path::new(VMLINUX).parent();
+        if let Some(folder) = reasons.folder {
+            reasons.learn_modules(folder, vmlinux);
+        }
         reasons
     }
 
@@ -90,15 +90,15 @@ impl Reasons {
 
     /// Looks for numbers without a name. Those that have one keep it: the filter in the kernel was made of it.
     fn look_again(&mut self) {
-        if self.folder.is_none() {
+        let Some(folder) = self.folder else {
             return;
-        }
+        };
         let Ok(bytes) = fs::read(VMLINUX) else {
             return;
         };
         let mut found = Self::empty();
         if let Ok(vmlinux) = Btf::parse(&bytes) {
-            found.learn_modules(&vmlinux);
+            found.learn_modules(folder, &vmlinux);
         }
         for (number, name) in found.names {
             if !self.is_known(number) {
@@ -107,9 +107,8 @@ impl Reasons {
         }
     }
 
-    fn learn_modules(&mut self, vmlinux: &Btf<'_>) {
-        let folder = self.folder.map(fs::read_dir);
-        for module in folder.into_iter().flatten().flatten().flatten() {
+    fn learn_modules(&mut self, folder: &Path, vmlinux: &Btf<'_>) {
+        for module in fs::read_dir(folder).into_iter().flatten().flatten() {
             if module.file_name() == "vmlinux" {
                 continue;
             }

@@ -45,6 +45,8 @@ class Ebpf(harness.SessionTest):
 
     @unittest.skipIf(registry.KERNEL < (6, 12), "SKIPPED: this kernel's Open vSwitch has no drop reasons")
     def test_a_module_that_is_loaded_during_the_run_names_its_reasons(self):
+        # Another test may have loaded it.
+        network.command("modprobe", "-r", "openvswitch")
         loaded = pathlib.Path("/proc/modules").read_text()
         self.assertNotIn("openvswitch ", loaded)
         file = self.folder / "openvswitch.pcapng"
