@@ -289,7 +289,7 @@ impl Session {
         } = self;
         if let Some(attached) = attached
             && attached.rejects()
-            && sources.left_out().alerts_of_alerts > 0
+            && sources.filters_are_reported()
         {
             attached.withdraw(|| sources.detach_filters());
         }

@@ -119,6 +119,11 @@ pub(crate) trait Source {
     /// Returns true once, when a symbol stays cut because this process may not see addresses.
     fn symbols_are_newly_hidden(&mut self) -> bool;
 
+    /// Returns whether the kernel reported to this source what its filter in the kernel had rejected.
+    fn filter_is_reported(&self) -> bool {
+        false
+    }
+
     /// Makes the kernel deliver all events again. Not for eBPF programs: what they reject is counted, and
     /// reported to nobody.
     fn detach_filter(&self) -> io::Result<()> {

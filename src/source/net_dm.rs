@@ -127,6 +127,10 @@ impl Source for NetDm {
         self.host.symbols.are_newly_hidden()
     }
 
+    fn filter_is_reported(&self) -> bool {
+        self.left_out.alerts_of_alerts > 0
+    }
+
     fn detach_filter(&self) -> io::Result<()> {
         self.alerts.detach_filter()
     }

@@ -144,6 +144,12 @@ impl Sources {
         sources.try_for_each(|source| source.capture(wanted))
     }
 
+    /// Returns whether the kernel reported to a source what its filter in the kernel had rejected.
+    pub fn filters_are_reported(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| source.filter_is_reported())
+    }
+
     /// Makes the kernel deliver all events again. Returns the first error.
     pub fn detach_filters(&self) -> io::Result<()> {
         let detached = self.sources.iter().map(|source| source.detach_filter());

@@ -55,19 +55,20 @@ class AlertsAboutAlerts(harness.SessionTest):
 
     DROPS = 90
 
-    def listeners(self, count, name):
+    def listeners(self, count, name, source):
         arguments = ["--kernel-filter", "-w"]
-        active = harness.Running("-o", "sw", *arguments, harness.OUT / f"{name}-0.pcapng", NOBODY)
+        options = ["--source", source, "-o", "sw"]
+        active = harness.Running(*options, *arguments, harness.OUT / f"{name}-0.pcapng", NOBODY)
         return [active] + [
             harness.Running("-p", *arguments, harness.OUT / f"{name}-{number}.pcapng", NOBODY)
             for number in range(1, count)
         ]
 
-    def check(self, count, unfiltered_first):
-        name = f"storm-{count}-{'first' if unfiltered_first else 'last'}"
+    def check(self, count, unfiltered_first, source="netdm"):
+        name = f"storm-{source}-{count}-{'first' if unfiltered_first else 'last'}"
         file = harness.OUT / f"{name}.pcap"
         theirs = harness.CTool(file, "-p") if unfiltered_first else None
-        ours = self.listeners(count, name)
+        ours = self.listeners(count, name, source)
         theirs = theirs or harness.CTool(file, "-p")
         for number in range(self.DROPS):
             drops.marker(f"{name} {number}")
@@ -105,6 +106,13 @@ class AlertsAboutAlerts(harness.SessionTest):
                 for talk in others:
                     said = "dwdump filters all drops itself" in talk
                     self.assertEqual(said, harness.REPORTS_NETLINK, talk)
+
+    def test_what_ebpf_tells_of_alerts_takes_no_filter_off(self):
+        """Beside the drop monitor it sees each alert that the filter rejects, on every kernel."""
+        (talk,) = self.check(1, False, "auto")
+        withdrawn = "the kernel filter was turned off" in talk
+        self.assertEqual(withdrawn, harness.REPORTS_NETLINK, talk)
+        self.assertGreater(alerts_about_alerts(talk), 0, talk)
 
     def test_what_another_filter_causes_is_no_drop(self):
         file = harness.OUT / "rejecting.pcapng"
