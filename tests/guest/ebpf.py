@@ -214,10 +214,7 @@ def check_beside(dwdump, out, scene):
     on."""
     tell_missing(scene)
     files = {source: out / f"{source}.pcapng" for source in ("netdm", "ebpf")}
-    captures = [
-        Capture(dwdump, file, *(("-o", "sw") if source == "netdm" else ()), source=source)
-        for source, file in files.items()
-    ]
+    captures = [Capture(dwdump, file, source=source) for source, file in files.items()]
     kinds = {kind.name: kind for kind in ebpf_kinds.make_all(scene)}
     for capture in captures:
         capture.end()

@@ -82,13 +82,13 @@ class Fired:
 
 class Capture:
     """A dwdump, and perf's count beside it, which begins before it and ends behind it. It writes no file
-    where that is None."""
+    where that is None. Software drops alone: perf counts no others, and a simulated switch may be dropping."""
 
     def __init__(self, dwdump, file, *arguments, source="ebpf", prefix=()):
         self.fired = Fired()
         self.before = self.fired.read()
         started = time.monotonic()
-        command = [*prefix, dwdump, "--source", source, *(["-w", file] if file else []), *arguments]
+        command = [*prefix, dwdump, "--source", source, "-o", "sw", *(["-w", file] if file else []), *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
