@@ -1,0 +1,5 @@
+"""All families: each file defines the variants of one or two."""
+
+import multicast  # noqa: F401
+import routing  # noqa: F401
+import forwarding  # noqa: F401
