@@ -3,3 +3,4 @@
 import multicast  # noqa: F401
 import routing  # noqa: F401
 import forwarding  # noqa: F401
+import sockets  # noqa: F401
