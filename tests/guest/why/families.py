@@ -4,3 +4,4 @@ import multicast  # noqa: F401
 import routing  # noqa: F401
 import forwarding  # noqa: F401
 import sockets  # noqa: F401
+import nftables  # noqa: F401
