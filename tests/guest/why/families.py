@@ -5,3 +5,7 @@ import routing  # noqa: F401
 import forwarding  # noqa: F401
 import sockets  # noqa: F401
 import nftables  # noqa: F401
+import ipsec  # noqa: F401
+import queues  # noqa: F401
+import damaged  # noqa: F401
+import devices  # noqa: F401

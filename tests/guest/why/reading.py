@@ -20,7 +20,7 @@ class Reading:
         self.process = subprocess.Popen(
             [dwdump, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        self.objects, self.talk, self.read = [], "", 0
+        self.objects, self.talk, self.read, self.has_ended = [], "", 0, False
         self.ready = threading.Event()
         self.readers = [threading.Thread(target=act, daemon=True) for act in (self.listen, self.hear)]
         for reader in self.readers:
@@ -32,6 +32,7 @@ class Reading:
     def listen(self):
         for line in self.process.stdout:
             self.objects.append(json.loads(line))
+        self.has_ended = True
 
     def hear(self):
         for line in self.process.stderr:
@@ -46,6 +47,7 @@ class Reading:
         while time.monotonic() < deadline:
             if sum(map(wanted, self.objects[self.read :])) >= enough:
                 break
+            assert not self.has_ended, f"dwdump ended: {self.talk}"
             time.sleep(0.05)
         end = len(self.objects)
         found, self.read = self.objects[self.read : end], end
@@ -77,7 +79,10 @@ def function(drop):
 
 def is_expected(drop, variant, scene):
     """Returns whether this is a drop that the variant plants."""
-    if drop.get("netns") not in (None, scene.number(variant.side)):
+    # Without a device, the namespace is that of the packet's socket, if of any.
+    if "device" in drop and drop.get("netns") != scene.number(variant.side):
+        return False
+    if drop.get("netns") is not None and not is_of_scene(drop, scene):
         return False
     return drop.get("reason") in variant.reasons and bool(re.fullmatch(variant.place, function(drop)))
 

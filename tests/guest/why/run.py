@@ -16,10 +16,12 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import families  # noqa: F401: registers the variants
+from reading import Reading
 from trial import Trial
 from variant import FAMILIES, VARIANTS
 
 
+PLAIN = ("--source", "ebpf", "--json")
 HEADER = "| variant | planted | reason | object contains | grade |"
 
 
@@ -85,11 +87,13 @@ def main():
     if not names and table() not in (HERE / "README.md").read_text():
         sys.exit("run.py: README.md is to end with what --list prints")
     results = []
+    drops = Reading(dwdump, *PLAIN)
     for kind in chosen(names):
-        result = Trial(dwdump, kind, "--plant-only" in options, "--guest" in options).run()
+        result = Trial(dwdump, kind, drops, "--plant-only" in options, "--guest" in options).run()
         results.append(result)
         more = f" ({result.facts})" if "--verbose" in options else ""
         print(f"{kind.family} {kind.name}: {result.text()}{more}", flush=True)
+    drops.end()
     sys.exit(0 if report(results, "--plant-only" in options) else 1)
 
 

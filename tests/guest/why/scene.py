@@ -45,7 +45,7 @@ ADDRESSES = {
 
 # What a program says where the kernel lacks something, beside what is a mistake of the variant.
 LACKING = re.compile(
-    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|protocol not available|not implemented"
+    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|not available|not implemented|action module"
 )
 
 
@@ -107,11 +107,13 @@ class Scene:
                 self.sysctl(side, f"ipv4/conf/{conf}/rp_filter", 0)
         self.sysctl("host", "ipv4/ip_forward", 1)
         self.sysctl("host", "ipv6/conf/all/forwarding", 1)
-        for side, device, other_side, other in CABLES:
-            network.ip(
+        network.ip(
+            "".join(
                 f"link add {device} address {mac(device)} netns {self.names[side]} type veth "
                 f"peer name {other} address {mac(other)} netns {self.names[other_side]}\n"
+                for side, device, other_side, other in CABLES
             )
+        )
         for side, cables in ADDRESSES.items():
             lines = "link set lo up\n"
             for device, own4, own6, peer4, peer6, peer in cables:
@@ -125,8 +127,9 @@ class Scene:
             if side != "host":
                 device, _, _, peer4, peer6, _ = cables[0]
                 lines += f"route add default via {peer4}\nroute add default via {peer6} dev {device}\n"
+            if side == "near":
+                lines += f"address add {BEHIND4}/32 dev lo\naddress add {BEHIND6}/128 dev lo nodad\n"
             self.ip(side, lines)
-        self.sh("near", f"ip address add {BEHIND4}/32 dev lo; ip address add {BEHIND6}/128 dev lo nodad")
         for conf in ("all", "in0", "out0"):
             self.sysctl("host", f"ipv4/conf/{conf}/rp_filter", 0)
 
@@ -136,8 +139,8 @@ class Scene:
             process.wait()
         for one in self.open:
             one.close()
-        for name in self.names.values():
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+        lines = "".join(f"netns del {name}\n" for name in self.names.values())
+        subprocess.run(["ip", "-force", "-batch", "-"], input=lines, text=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def settle(self):

@@ -11,7 +11,6 @@ from reading import PATIENCE, Reading, is_expected, is_of_scene, summary
 from scene import Refused, Scene
 from variant import GRADES
 
-PLAIN = ("--source", "ebpf", "--json")
 WHY = ("--why", "--json")
 # Seconds in which a drop that is still on its way is reported.
 SETTLING = 0.4
@@ -40,8 +39,10 @@ class Result:
 class Trial:
     """A variant in its scene."""
 
-    def __init__(self, dwdump, kind, plant_only=False, is_guest=False):
+    def __init__(self, dwdump, kind, drops, plant_only=False, is_guest=False):
         self.dwdump, self.plant_only, self.is_guest = dwdump, plant_only, is_guest
+        # A dwdump that goes on from one trial to the next: to start it takes seconds in a guest.
+        self.reading = drops
         self.variant = kind()
         self.result = Result(kind)
         self.scene = None
@@ -166,20 +167,15 @@ class Trial:
     def counterfactual(self):
         """Without each suspect drops go on; without what is guilty they stop, and the packets arrive."""
         variant, scene = self.variant, self.scene
-        self.reading = Reading(self.dwdump, *PLAIN)
-        try:
-            if self.plant_only or not variant.suspects:
-                self.must_drop("as planted")
-            for suspect in variant.suspects:
-                scene.sh(suspect.side, suspect.undo)
-                self.must_drop(f"without {suspect.undo!r}")
-            if self.plant_only:
-                self.heal()
-            elif self.block and variant.has_remedy and not variant.is_twin:
-                self.apply_remedy()
-            self.reading.end()
-        finally:
-            self.reading.kill()
+        if self.plant_only or not variant.suspects:
+            self.must_drop("as planted")
+        for suspect in variant.suspects:
+            scene.sh(suspect.side, suspect.undo)
+            self.must_drop(f"without {suspect.undo!r}")
+        if self.plant_only:
+            self.heal()
+        elif self.block and variant.has_remedy and not variant.is_twin:
+            self.apply_remedy()
 
     def drops(self, enough, patience):
         variant, scene = self.variant, self.scene
@@ -190,6 +186,7 @@ class Trial:
 
     def must_drop(self, what):
         variant, scene = self.variant, self.scene
+        self.flush()
         variant.send(scene)
         if not variant.reasons:
             self.must_arrive(what)
