@@ -196,9 +196,6 @@ class Blocking(Bridged):
     object = (r"\bin0\b", r"(?i)state|stp")
     suspects = (
         Suspect("bridge link set dev in0 isolated on", "bridge link set dev in0 isolated off", "isolated"),
-        Suspect(
-            "ip link set br0 type bridge vlan_filtering 1", "ip link set br0 type bridge vlan_filtering 0", r"vlan"
-        ),
     )
 
 

@@ -9,3 +9,5 @@ import ipsec  # noqa: F401
 import queues  # noqa: F401
 import damaged  # noqa: F401
 import devices  # noqa: F401
+import connections  # noqa: F401
+import limits  # noqa: F401

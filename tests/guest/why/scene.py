@@ -85,6 +85,8 @@ class Scene:
         number = next(Scene.numbers)
         self.names = {side: f"why-{TAG}-{number}-{side}" for side in SIDES}
         self.receivers, self.open, self.processes = [], [], []
+        # What restores the machine.
+        self.undo = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="why-"))
 
     def __enter__(self):
@@ -139,6 +141,8 @@ class Scene:
             process.wait()
         for one in self.open:
             one.close()
+        for undo in self.undo:
+            undo()
         lines = "".join(f"netns del {name}\n" for name in self.names.values())
         subprocess.run(["ip", "-force", "-batch", "-"], input=lines, text=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -197,6 +201,13 @@ class Scene:
     def sysctl(self, side, name, value):
         with self.inside(side):
             network.sysctl(name, value)
+
+    def change_machine(self, path, value):
+        """Sets a file of /proc/sys that all namespaces share, until the scene ends."""
+        file = pathlib.Path("/proc/sys", path)
+        before = file.read_text()
+        self.undo.append(lambda: file.write_text(before))
+        file.write_text(str(value))
 
     # Sockets and processes
 

@@ -2,6 +2,7 @@
 what is suspicious and then what was named."""
 
 import dataclasses
+import pathlib
 import re
 import subprocess
 import time
@@ -52,6 +53,8 @@ class Trial:
 
     def run(self):
         self.result.skipped = self.variant.missing() or ""
+        if self.variant.is_for_guest and not self.is_guest:
+            self.result.skipped = "it changes the whole machine, and this is no guest"
         if self.result.skipped:
             return self.result
         try:
@@ -150,7 +153,7 @@ class Trial:
             if sum(counts) < self.variant.least:
                 self.fault(f"counts {counts} drops of {self.variant.least}")
         if self.variant.counter:
-            counters = [one for one in last.get("counters", []) if one["name"] == self.variant.counter]
+            counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
             counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
             if not counters and not self.variant.is_twin:
                 self.fault(f"no counter {self.variant.counter}: {last.get('counters')}")
@@ -167,8 +170,11 @@ class Trial:
     def counterfactual(self):
         """Without each suspect drops go on; without what is guilty they stop, and the packets arrive."""
         variant, scene = self.variant, self.scene
+        before = self.kernel_counts()
         if self.plant_only or not variant.suspects:
             self.must_drop("as planted")
+        if variant.counter and (self.kernel_counts() > before) == variant.is_twin:
+            self.fault(f"{variant.counter}: {before} before, {self.kernel_counts()} after")
         for suspect in variant.suspects:
             scene.sh(suspect.side, suspect.undo)
             self.must_drop(f"without {suspect.undo!r}")
@@ -176,6 +182,15 @@ class Trial:
             self.heal()
         elif self.block and variant.has_remedy and not variant.is_twin:
             self.apply_remedy()
+
+    def kernel_counts(self):
+        """The sum of the kernel's counters that the variant's pattern matches."""
+        with self.scene.inside(self.variant.side):
+            lines = pathlib.Path("/proc/thread-self/net/netstat").read_text().splitlines()
+        names = [name for line in lines[::2] for name in line.split()[1:]]
+        counts = [int(count) for line in lines[1::2] for count in line.split()[1:]]
+        wanted = self.variant.counter
+        return sum(count for name, count in zip(names, counts, strict=True) if wanted and re.search(wanted, name))
 
     def drops(self, enough, patience):
         variant, scene = self.variant, self.scene

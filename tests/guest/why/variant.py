@@ -59,7 +59,7 @@ class Variant:
     never = ()
     # The suspicious setting is there and not guilty.
     is_twin = False
-    # A counter that counts at the end, where no drop is reported.
+    # A pattern of a counter that counts at the end, where no drop is reported.
     counter = None
     # A command that takes the guilty setting away, in `cure_side`. None: there is none.
     cure = None
@@ -67,6 +67,8 @@ class Variant:
     # The remedy that is printed with the effect "now" does the same.
     has_remedy = True
     suspects = ()
+    # It changes the whole machine.
+    is_for_guest = False
     modules = ()
     # Functions that the kernel has to have.
     functions = ()
