@@ -4,7 +4,7 @@ import socket
 import struct
 
 import network
-from scene import FAR4, IN4, NEAR4, OUT4, chain, ethernet, payloads
+from scene import FAR4, IN4, NEAR4, NEAR6, OUT4, PORT, chain, ethernet, payloads
 from variant import Suspect, Variant, family
 
 GROUPS = family(1, "multicast group not joined on the interface")
@@ -119,13 +119,61 @@ class DatagramNotJoined(Variant):
 
     def send(self, scene):
         def frame(payload):
-            packet = network.ipv4(17, network.udp(payload, 7000, NEAR4, "239.1.2.3"), NEAR4, "239.1.2.3")
+            packet = network.ipv4(17, network.udp(payload, PORT, NEAR4, "239.1.2.3"), NEAR4, "239.1.2.3")
             return ethernet(0x0800, packet, dst=bytes.fromhex("01005e010203"))
 
         scene.frames(map(frame, payloads()))
 
     def heal(self, scene):
         join(scene, "239.1.2.3", IN4)
+
+
+class Group6(Variant):
+    """near sends IPv6 datagrams to a group; a socket is bound to the port."""
+
+    family = GROUPS
+    reasons = ("NOT_SPECIFIED",)
+    place, to = "ip6_mc_input", "ff05::1:3"
+    object = (r"ff05::1:3\b", r"\bin0\b")
+    cure = "a socket joins the group on in0"
+    has_remedy = False
+    joined = None
+
+    def plant(self, scene):
+        # Until then there is no route for multicast.
+        scene.settle()
+        self.listener = scene.listen("host", "::")
+        if self.joined:
+            self.join(scene, self.joined)
+
+    def send(self, scene):
+        def frame(payload):
+            datagram = network.udp(payload, PORT, NEAR6, "ff05::1:3")
+            packet = network.ipv6(17, datagram, NEAR6, "ff05::1:3")
+            return ethernet(0x86DD, packet, dst=bytes.fromhex("333300010003"))
+
+        scene.frames(map(frame, payloads()))
+
+    def join(self, scene, device):
+        with scene.inside("host"):
+            index = socket.if_nametoindex(device)
+        group = socket.inet_pton(socket.AF_INET6, "ff05::1:3") + struct.pack("=I", index)
+        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+
+    def heal(self, scene):
+        self.join(scene, "in0")
+
+
+class Group6NotJoined(Group6):
+    name = "udp6-group-not-joined"
+    planted = "UDP to ff05::1:3, a socket bound to the port that did not join"
+
+
+class Group6JoinedElsewhere(Group6):
+    name = "udp6-group-joined-elsewhere"
+    planted = "the same, joined on out0 alone"
+    joined = "out0"
+    never = (r"\bout0\b",)
 
 
 class Version(Variant):

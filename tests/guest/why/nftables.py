@@ -1,6 +1,6 @@
 """Rules of nftables that drop: in each hook, by sets and maps, behind jumps, and by the policy."""
 
-from scene import FAR4, IN4, NEAR4, PORT, chain
+from scene import FAR4, IN4, IN6, NEAR4, PORT, chain
 from variant import Suspect, Variant, family
 
 RULES = family(5, "a rule of nftables or iptables drops")
@@ -251,6 +251,31 @@ class Invert(Rule):
     name = "nft-negation"
     planted = "a rule for all but one source"
     rule = f"ip saddr != 10.1.0.77 udp dport {PORT} drop"
+
+
+class Six(Rule):
+    name = "nft-ip6"
+    planted = "a rule by an IPv6 source, one by an IPv4 source beside"
+    destination = IN6
+    begin = f"ip saddr {NEAR4} drop"
+    rule = "ip6 saddr fd01::/64 udp dport 7000 drop"
+
+
+class Counted(Rule):
+    name = "nft-counters"
+    planted = "three rules with counters: two count the packets too, one drops them"
+    begin = f"udp dport {PORT} counter\nip saddr 10.1.0.0/24 counter"
+    rule = f"udp dport {PORT} counter drop"
+
+
+class InTwoTables(Rule):
+    name = "nft-same-chain-name"
+    planted = "a rule in the chain c of table t; the chain c of table u has one for other packets"
+    never = (r"\binet u\b",)
+
+    def plant(self, scene):
+        super().plant(scene)
+        scene.nft("host", chain("input", "udp dport 7001 drop", table="inet u"))
 
 
 class Tracked(Rule):

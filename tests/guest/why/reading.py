@@ -84,6 +84,8 @@ def is_expected(drop, variant, scene):
         return False
     if drop.get("netns") is not None and not is_of_scene(drop, scene):
         return False
+    if variant.to and drop.get("dst") != variant.to:
+        return False
     return drop.get("reason") in variant.reasons and bool(re.fullmatch(variant.place, function(drop)))
 
 

@@ -13,6 +13,7 @@ from scene import Refused, Scene
 from variant import GRADES
 
 WHY = ("--why", "--json")
+EFFECTS = ("now", "new sockets", "after restart", "none")
 # Seconds in which a drop that is still on its way is reported.
 SETTLING = 0.4
 
@@ -84,7 +85,8 @@ class Trial:
         """Has dwdump say why, and compares that with what is true."""
         variant, scene = self.variant, self.scene
         scene.settle()
-        before = host.snapshot(scene.names.values())
+        names = [scene.names["host"]]
+        before = host.snapshot(names)
         reading = Reading(self.dwdump, *WHY)
         try:
             scene.arrived()
@@ -95,7 +97,7 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
-        for difference in host.differences(before, host.snapshot(scene.names.values())):
+        for difference in host.differences(before, host.snapshot(names)):
             self.fault(f"changed: {difference}")
         blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
         found = [one for one in blocks if is_expected(one, variant, scene)]
@@ -125,9 +127,8 @@ class Trial:
         self.block = max(found, key=lambda one: rank(one["why"].get("grade")))
         for block in found:
             why = block["why"]
+            self.result.faults += malformed(why)
             grade, named = why.get("grade"), why.get("object") or ""
-            if grade not in GRADES:
-                self.fault(f"the grade {grade!r}")
             is_right = all(re.search(pattern, named) for pattern in patterns)
             if patterns and not is_right and grade != "unknown" and block not in self.wrong:
                 self.wrong.append(block)
@@ -273,6 +274,20 @@ class Trial:
         """A guest may be changed as a whole, another machine must not."""
         words = [*self.scene.names.values(), *(f" {process.pid}" for process in self.scene.processes)]
         return self.is_guest or any(word in command for word in words)
+
+
+def malformed(why):
+    """Returns what is not as other programs may rely on."""
+    faults = [f"no {key}: {why}" for key in ("cause", "claim") if not isinstance(why.get(key), str) or not why[key]]
+    if why.get("grade") not in GRADES:
+        faults.append(f"the grade {why.get('grade')!r}")
+    for one in why.get("evidence", []):
+        if set(one) != {"source", "value"} or not all(isinstance(value, str) for value in one.values()):
+            faults.append(f"the evidence {one}")
+    for one in why.get("remedy", []):
+        if not isinstance(one.get("command"), str) or one.get("effect") not in EFFECTS:
+            faults.append(f"the remedy {one}")
+    return faults
 
 
 def rank(grade):

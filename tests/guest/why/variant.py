@@ -45,6 +45,8 @@ class Variant:
     reasons = ()
     # A pattern of the function that drops.
     place = ""
+    # Their destination, where others are dropped in the same place.
+    to = None
     # How many packets it drops at least.
     least = COUNT
     # How many of them arrive all the same, at most.
