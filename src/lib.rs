@@ -48,6 +48,8 @@
 //! | Which sources does a live run have? | `run/live/choice.rs` chooses them, `run/beginning.rs` has the words for it |
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
 //! | What does `--check` look at? | `check/mod.rs` and its folder; `run/check.rs` tries the sources |
+//! | What does `--why` look for, and where would a new cause go? | `why/mod.rs` lists the families, a file each; what they ask of the host is in `host/` |
+//! | Which process looks at the host? | `run/why/looker.rs` starts it; `sink/why.rs` prints what it finds |
 //! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
 //! | Where is the eBPF program written? | `ebpf/program.rs` and its folder, with the instructions of `ebpf/assembler.rs`; `ebpf/tracer.rs` loads it |
 //! | Where is the kernel's part of a filter made? | `filter/kernel/mod.rs`, as classic BPF (`bpf.rs`); `ebpf/program/filter.rs` makes eBPF of it |
@@ -89,7 +91,9 @@
 //!     pipeline of a capture, the counter of a summary, or the live table.
 //! 11. `check` finds out what a host can do, for `--check`, and makes the drops by which `run::check` tries
 //!     the sources.
-//! 12. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
+//! 12. `host` asks this host about its state: each question is a file. `why` finds the cause of a drop by its
+//!     answers, and `run::why` has a process that asks while the capture goes on.
+//! 13. [`extcap`] is the other front end: it answers Wireshark, and makes a command line of its options.
 //!     `wireshark` generates the plug-in and the profile, and installs them.
 //!
 //! # Invariants
@@ -133,6 +137,7 @@ pub(crate) mod ebpf;
 mod errno;
 pub mod extcap;
 pub mod filter;
+pub(crate) mod host;
 pub(crate) mod interface;
 pub mod net_dm;
 pub mod packet;
@@ -148,4 +153,5 @@ pub mod symbol;
 mod sys;
 pub mod table;
 pub mod untrusted;
+pub(crate) mod why;
 pub(crate) mod wireshark;

@@ -215,6 +215,20 @@ pub fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Ignores the signals that a terminal or a service manager sends to all processes of a group.
+pub fn ignore_signals_of_the_group() {
+    for signal in [
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGUSR1,
+    ] {
+        // SAFETY: an ignored signal runs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Returns whether the standard stream `number` (0 to 2) was closed when the process started. Before
 /// `main`, the standard library opens /dev/null in its place, so that output to it would be lost.
 pub fn was_closed(number: libc::c_int) -> bool {

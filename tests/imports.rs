@@ -12,12 +12,12 @@ use std::path::Path;
 /// its own layer. `main` is above all and imports only `cli`, `extcap`, `run` and `untrusted`.
 const LAYERS: &[&[&str]] = &[
     &["bpf", "errno", "sys", "untrusted"],
-    &["rights"],
+    &["host", "rights"],
     &["record"],
     &["cache", "packet", "reason"],
     &["comment", "ebpf", "net_dm", "wireshark"],
     &["dissect", "interface", "symbol"],
-    &["filter"],
+    &["filter", "why"],
     &["summary"],
     // Sources and sinks know records, never each other.
     &["sink", "source"],

@@ -30,6 +30,8 @@ pub enum Command {
     Read(Read),
     /// Count drops.
     Summary(Summary),
+    /// Find out why packets are dropped.
+    Why(Diagnosis),
     /// Check what this host can do, and print it as text or as JSON.
     Check(Lines),
     /// Show the drop monitor's settings.
@@ -184,6 +186,21 @@ pub struct Summary {
     pub text: TextChoice,
     /// Lines for flame graphs instead, once, at the end.
     pub is_folded: bool,
+}
+
+/// Drops whose causes are sought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// The monitoring.
+    pub live: Live,
+    /// The selection of drops.
+    pub selection: Selection,
+    /// The number of drops after which the run ends.
+    pub count: Option<u64>,
+    /// The lines on standard output.
+    pub lines: Lines,
+    /// The style of text.
+    pub text: TextChoice,
 }
 
 /// The source of the drops to count.

@@ -2,7 +2,9 @@
 //! [`Command`](super::Command).
 
 mod command;
+mod installation;
 mod stack;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::summary::Grouping;
   dwdump -r drops.pcapng            show what was captured
   dwdump -w - | tshark -r -         watch drops in tshark, live
   dwdump --summary                  count drops by location
+  dwdump --why                      which setting is guilty, and what cures it
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
 See dwdump(1), and dwdump-filter(7) for FILTER."
@@ -78,6 +81,10 @@ pub(super) struct Arguments {
     /// Write the counts of `--by stack` for flame graphs: a line for each stack, at the end
     #[arg(long)]
     folded: bool,
+
+    /// Say why: look at this host at each new kind of drop, and name the setting that is guilty
+    #[arg(long)]
+    why: bool,
 
     /// Keep only packets that arrived on the interface NAME, a name or an index
     #[arg(short, long, value_name = "NAME")]

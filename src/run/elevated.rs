@@ -36,6 +36,7 @@ fn live(command: &Command) -> Option<&Live> {
             Subject::Live(live) => Some(live),
             Subject::File(_) => None,
         },
+        Command::Why(command) => Some(&command.live),
         _ => None,
     }
 }

@@ -36,6 +36,7 @@ mod table;
 mod tally;
 mod wait;
 mod wake;
+mod why;
 mod wireshark;
 
 pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
@@ -62,6 +63,7 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Capture(command) => capture::capture(command),
         Command::Read(command) => read::read(command),
         Command::Summary(command) => summary::summary(command),
+        Command::Why(command) => why::why(command),
         Command::Check(lines) => check::check(*lines),
         Command::Query => answer::query(),
         Command::Statistics => answer::statistics(),

@@ -51,6 +51,7 @@ mod pcap;
 mod pcapng;
 pub(crate) mod summary;
 mod text;
+pub(crate) mod why;
 mod with_lines;
 
 use std::cell::RefCell;

@@ -13,7 +13,7 @@ mod devices;
 pub(crate) mod ebpf;
 pub(crate) mod hardware;
 mod merge;
-mod namespaces;
+pub(crate) mod namespaces;
 pub(crate) mod net_dm;
 mod pause;
 pub mod savefile;

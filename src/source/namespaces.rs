@@ -77,6 +77,13 @@ impl NamespaceTable {
         self.find(inode).is_some()
     }
 
+    /// Returns a file by which the namespace with this inode can be entered; `None` where there is none.
+    pub fn entrance(&mut self, inode: u32) -> Option<PathBuf> {
+        let path = self.find(inode)?.entrance.clone();
+        // Its process has ended, perhaps, and the number is another one's.
+        (self::inode(&path) == Some(inode)).then_some(path)
+    }
+
     /// Returns the namespace's name, without a search.
     pub fn known_name(&self, inode: u32) -> Option<Name<'_>> {
         Name::new(self.known.get(&inode)?.name.as_deref()?)

@@ -3,8 +3,8 @@
 use super::Arguments;
 use crate::cli::{
     Capture, CaptureFile, Command, Counting, DebugFiles, Delivery, FilterText, Filtering, Flushing,
-    Installation, InstallationTask, Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection,
-    SourceChoice, Subject, Summary, Target, TextChoice, UsageError,
+    Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection, SourceChoice, Subject, Summary,
+    Target, TextChoice, UsageError,
 };
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
@@ -64,6 +64,9 @@ impl Arguments {
                 )),
             };
         }
+        if self.why {
+            return self.diagnosis().map(Command::Why);
+        }
         if self.read.is_some() {
             self.refuse_live_options()?;
         }
@@ -86,53 +89,8 @@ impl Arguments {
         }))
     }
 
-    /// Returns the installation or removal of the parts for Wireshark, if an option asks for it.
-    fn installation(&self) -> Result<Option<Installation>, UsageError> {
-        let tasks = [
-            ("--install-wireshark", self.install_wireshark),
-            ("--uninstall-wireshark", self.uninstall_wireshark),
-        ];
-        let details = [
-            ("--system", self.system),
-            ("--group", self.group.is_some()),
-            ("--extcap-dir", self.extcap_dir.is_some()),
-        ];
-        let Some((task, _)) = tasks.into_iter().find(|(_, given)| *given) else {
-            return match details.into_iter().find(|(_, given)| *given) {
-                None => Ok(None),
-                Some((option, _)) => Err(UsageError::new(
-                    format!("{option} needs --install-wireshark"),
-                    "it says where the parts for Wireshark go, and who may use them",
-                )),
-            };
-        };
-        let both = self.install_wireshark && self.uninstall_wireshark;
-        let other = both.then_some("--uninstall-wireshark");
-        if let Some(other) = other.or_else(|| self.other_options().next()) {
-            return Err(UsageError::new(
-                format!("{task} and {other} cannot be used together"),
-                format!("{task} does nothing else; --system and --extcap-dir choose the folders"),
-            ));
-        }
-        if self.group.is_some() && !(self.install_wireshark && self.system) {
-            return Err(UsageError::new(
-                "--group needs --install-wireshark --system",
-                "the copy that a group may run is root's: sudo dwdump --install-wireshark --system --group wireshark",
-            ));
-        }
-        Ok(Some(Installation {
-            task: if self.install_wireshark {
-                InstallationTask::Install(self.group.clone())
-            } else {
-                InstallationTask::Uninstall
-            },
-            system: self.system,
-            extcap_dir: self.extcap_dir.clone(),
-        }))
-    }
-
     /// Returns the settings for monitoring the running kernel.
-    fn live(&self) -> Result<Live, UsageError> {
+    pub(super) fn live(&self) -> Result<Live, UsageError> {
         let role = if self.passive {
             let settings = [
                 ("-t", self.trunc.is_some()),
@@ -306,7 +264,7 @@ impl Arguments {
     }
 
     /// Returns the options given that are not -q, -s or -e.
-    fn other_options(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn other_options(&self) -> impl Iterator<Item = &'static str> {
         let given = [
             ("-w", self.write.is_some()),
             ("-r", self.read.is_some()),
@@ -318,6 +276,7 @@ impl Arguments {
             ("-F", self.filter_file.is_some()),
             ("-d", self.show_filter),
             ("--check", self.check),
+            ("--why", self.why),
             ("--kernel-filter", self.kernel_filter),
             ("--all", self.all),
             ("--source", self.source.is_some()),
@@ -397,7 +356,7 @@ impl Arguments {
         Ok(Filtering::KernelToo)
     }
 
-    fn lines(&self) -> Result<Lines, UsageError> {
+    pub(super) fn lines(&self) -> Result<Lines, UsageError> {
         match (self.print, self.json) {
             (true, true) => Err(UsageError::new(
                 "--print and --json cannot be used together",
@@ -418,7 +377,7 @@ impl Arguments {
         })
     }
 
-    fn text(&self) -> TextChoice {
+    pub(super) fn text(&self) -> TextChoice {
         TextChoice {
             color: self.color,
             zone: if self.utc { Zone::Utc } else { Zone::Local },
@@ -439,7 +398,7 @@ impl Arguments {
         }
     }
 
-    fn selection(&self) -> Result<Selection, UsageError> {
+    pub(super) fn selection(&self) -> Result<Selection, UsageError> {
         let filter = match &self.filter_file {
             None => FilterText::Words(self.filter.join(" ")),
             Some(_) if !self.filter.is_empty() => {

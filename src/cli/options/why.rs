@@ -1,0 +1,44 @@
+//! Checks the options that `--why` can be used with.
+
+use super::Arguments;
+use crate::cli::{Diagnosis, UsageError};
+
+/// What can be used with `--why`.
+const WITH_WHY: [&str; 15] = [
+    "--why",
+    "-i",
+    "-F",
+    "-c",
+    "--duration",
+    "--json",
+    "--print",
+    "--source",
+    "--stack",
+    "-b",
+    "-o",
+    "-n",
+    "-v",
+    "--all",
+    "a filter",
+];
+
+impl Arguments {
+    /// Returns the settings of `--why`.
+    pub(super) fn diagnosis(&self) -> Result<Diagnosis, UsageError> {
+        let mut others = self.other_options();
+        if let Some(other) = others.find(|option| !WITH_WHY.contains(option)) {
+            return Err(UsageError::new(
+                format!("--why and {other} cannot be used together"),
+                "--why looks at this host while the drops happen: \
+                 it takes a filter, -i, -F, -c, --duration and --json",
+            ));
+        }
+        Ok(Diagnosis {
+            live: self.live()?,
+            selection: self.selection()?,
+            count: self.count,
+            lines: self.lines()?,
+            text: self.text(),
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! The network namespaces of this host.
+
+use std::collections::BTreeSet;
+use std::os::linux::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Question, Unseen};
+
+/// The most processes that are looked at.
+const MAX_PROCESSES: usize = 100_000;
+
+/// Whether this host has more than one network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeveralNamespaces;
+
+impl Question for SeveralNamespaces {
+    const NAME: &'static str = "several namespaces";
+    type Answer = bool;
+
+    fn look(&self) -> Result<bool, Unseen> {
+        let mut found = BTreeSet::new();
+        let named = std::fs::read_dir("/run/netns").into_iter().flatten();
+        let named = named.flatten().map(|file| file.path());
+        let processes = std::fs::read_dir("/proc")?.flatten().take(MAX_PROCESSES);
+        let of_processes = processes.map(|process| process.path().join("ns/net"));
+        for path in named.chain(of_processes) {
+            found.extend(std::fs::metadata(path).map(|file| file.st_ino()));
+            if found.len() > 1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

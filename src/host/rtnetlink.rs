@@ -1,0 +1,76 @@
+//! Requests to the kernel's routing tables and devices (rtnetlink(7)).
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+use super::Unseen;
+
+/// Answers larger than this are cut, and then not understood. The kernel makes them of at most 32 KiB.
+const BUFFER: usize = 1 << 16;
+
+/// Returns all objects of a kind.
+pub fn dump(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Unseen> {
+    ask(request, NLM_F_REQUEST | NLM_F_DUMP)
+}
+
+/// Returns the answer to a question about one object; the kernel's error where there is none.
+pub fn get(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Unseen> {
+    ask(request, NLM_F_REQUEST)
+}
+
+fn ask(request: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>, Unseen> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let mut answers = Vec::new();
+    loop {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        socket.recv(&mut buffer, 0)?;
+        if take(&buffer, flags, &mut answers)? {
+            return Ok(answers);
+        }
+    }
+}
+
+/// Takes the messages of one datagram. Returns whether the answer ends there.
+fn take(
+    mut bytes: &[u8],
+    flags: u16,
+    answers: &mut Vec<RouteNetlinkMessage>,
+) -> Result<bool, Unseen> {
+    while !bytes.is_empty() {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
+            .map_err(|error| Unseen::Failed(format!("the kernel's answer: {error}")))?;
+        let len = usize::try_from(message.header.length).unwrap_or(usize::MAX);
+        match message.payload {
+            NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) => match error.code {
+                None => return Ok(true),
+                Some(code) => {
+                    let error = io::Error::from_raw_os_error(code.get().saturating_abs());
+                    return Err(Unseen::Failed(error.to_string()));
+                }
+            },
+            _ => {}
+        }
+        // Each message begins at a multiple of 4.
+        bytes = bytes
+            .get(len.next_multiple_of(4).max(4)..)
+            .unwrap_or_default();
+    }
+    Ok(flags & NLM_F_DUMP != NLM_F_DUMP)
+}

@@ -1,0 +1,235 @@
+//! Finds out why packets are dropped: for each new kind of drop, a process looks at the host, and what it finds
+//! is printed as a block below the packet's line.
+
+mod causes;
+mod looker;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::begin::Purpose;
+use super::beginning::Beginning;
+use super::diagnostics::{hint, say};
+use super::failure::{Exit, Failure};
+use super::left_out::tell_left_out;
+use super::live::{Needs, Opening};
+use super::output::text_style;
+use super::pipeline::{output_failed, report_loss};
+use super::plural::Plural;
+use super::receiver::{Attention, DropMonitor, Receiver, Stop};
+use super::selection::{self, Selected};
+use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
+use crate::cli::{Diagnosis, Lines};
+use crate::ebpf::program::USUAL_STACK_FRAMES;
+use crate::record::{DropRecord, Loss};
+use crate::sink::why::{Block, BlockForm};
+use crate::source::Event;
+use causes::{Causes, MAX_KINDS};
+use looker::Looker;
+
+/// The bytes of each packet that a diagnosis needs.
+const SNAPLEN: u32 = 256;
+/// The longest wait for the last answers when the run ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Looks for causes until a signal or a limit ends the run.
+pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
+    let filter = selection::filter(&command.selection)?;
+    // A copy of this process, which has a single thread until the signals are handled.
+    let looker = Looker::start()?;
+    let live = crate::cli::Live {
+        stack: command.live.stack.or(Some(USUAL_STACK_FRAMES)),
+        ..command.live
+    };
+    let opening = Opening::new(&live)?;
+    let needs = Needs {
+        purpose: Purpose::Packets(SNAPLEN),
+        ebpf_for: Some("--why"),
+    };
+    let selected = Selected {
+        filter,
+        origins: live.origins,
+    };
+    let mut seeker = Seeker::new(command, selected, looker)?;
+    let mut session = opening.begin(&live, needs, None, announce)?;
+    if let Some(name) = &command.selection.interface {
+        selection::warn_of_unknown_interface(name);
+    }
+    let end = session.run(&mut seeker);
+    let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
+        let finished = seeker.finish();
+        report_loss(&mut std::io::stderr(), loss);
+        tell_left_out(left_out);
+        finished
+    });
+    finished.failure.map_or(Ok(finished.exit), Err)
+}
+
+fn announce(beginning: &Beginning) {
+    if let Beginning::Started(started) = beginning {
+        say(format_args!(
+            "looking for the causes of {}{}",
+            started.drops(),
+            started.remark()
+        ));
+    }
+}
+
+/// Has the process look at each new kind of drop, and prints what it finds.
+struct Seeker {
+    selected: Selected,
+    limit: Option<u64>,
+    kept: u64,
+    causes: Causes,
+    looker: Looker,
+    form: BlockForm,
+    writer: BufWriter<File>,
+    pipe: Option<OwnedFd>,
+}
+
+impl Seeker {
+    fn new(command: &Diagnosis, selected: Selected, looker: Looker) -> Result<Self, Failure> {
+        let stdout = standard_output()?;
+        Ok(Self {
+            selected,
+            limit: command.count,
+            kept: 0,
+            causes: Causes::default(),
+            looker,
+            form: match command.lines {
+                Lines::Json => BlockForm::Json,
+                Lines::Auto | Lines::Text => {
+                    BlockForm::Text(text_style(command.text, stdout_is_terminal()))
+                }
+            },
+            pipe: pipe(&stdout),
+            writer: BufWriter::new(stdout),
+        })
+    }
+
+    fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
+        if !self.selected.keeps(record) {
+            return ControlFlow::Continue(());
+        }
+        self.kept += 1;
+        if let Some(case) = self.causes.count(record) {
+            match Block::new(record, self.form) {
+                Ok(block) => self.causes.keep_block(block),
+                Err(error) => return ControlFlow::Break(output_failed("a block", error)),
+            }
+            if let Err(error) = self.looker.ask(case) {
+                return ControlFlow::Break(looker_failed(error));
+            }
+        }
+        if self.limit == Some(self.kept) {
+            return ControlFlow::Break(Stop::Count);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Prints the findings that have come.
+    fn take_answers(&mut self) -> ControlFlow<Stop> {
+        let answers = match self.looker.answers() {
+            Ok(answers) => answers,
+            Err(error) => return ControlFlow::Break(looker_failed(error)),
+        };
+        for answer in answers {
+            if let Some((block, finding)) = self.causes.found(answer)
+                && let Err(error) = block.write(&mut self.writer, finding)
+            {
+                return ControlFlow::Break(output_failed("standard output", error));
+            }
+        }
+        self.flush_output()
+    }
+
+    fn flush_output(&mut self) -> ControlFlow<Stop> {
+        match self.writer.flush() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(output_failed("standard output", error)),
+        }
+    }
+
+    /// Waits for the last answers, and prints the summary.
+    fn finish(&mut self) -> ControlFlow<Stop> {
+        let end = Instant::now() + LAST_ANSWERS;
+        while self.looker.pending() > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut watched = [PollFd::new(self.looker.as_fd(), PollFlags::POLLIN)];
+            if let Err(error) = poll(&mut watched, timeout)
+                && error != nix::Error::EINTR
+            {
+                return ControlFlow::Break(looker_failed(error.into()));
+            }
+            self.take_answers()?;
+        }
+        self.summary()
+    }
+
+    fn summary(&mut self) -> ControlFlow<Stop> {
+        let rows = self.causes.rows();
+        if let Err(error) = crate::sink::why::write_summary(&mut self.writer, self.form, &rows) {
+            return ControlFlow::Break(output_failed("standard output", error));
+        }
+        let beyond = self.causes.beyond();
+        if beyond > 0 {
+            say(format_args!(
+                "{} not looked at: there were more than {MAX_KINDS} kinds of drops",
+                Plural(beyond, "drop")
+            ));
+            hint("a filter selects those of interest");
+        }
+        self.flush_output()
+    }
+}
+
+fn looker_failed(error: std::io::Error) -> Stop {
+    let error = anyhow::Error::new(error).context("the process that looks at this host failed");
+    Stop::Failed(error.into())
+}
+
+impl Receiver for Seeker {
+    fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
+        match event {
+            Event::Drop(record) => self.take_record(record),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn flush(&mut self) -> ControlFlow<Stop> {
+        self.take_answers()
+    }
+
+    fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
+        descriptors.push(PollFd::new(self.looker.as_fd(), PollFlags::POLLIN));
+        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
+        let pipe = self.pipe.iter();
+        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
+        match why {
+            Attention::Watched(0) | Attention::Due => self.take_answers(),
+            Attention::Watched(_) => ControlFlow::Break(Stop::Closed),
+        }
+    }
+
+    fn report(&mut self, loss: Option<Loss>) {
+        // What fails is told at the end of the run.
+        let _ = self.summary();
+        report_loss(&mut std::io::stderr(), loss);
+    }
+}
