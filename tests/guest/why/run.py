@@ -68,7 +68,8 @@ def report(results, plant_only=False):
         print(
             f"right object: {sum(result.is_right for result in claims)} of {len(claims)}, "
             f"certain: {sum(result.grade == 'certain' and result.is_right for result in claims)}, "
-            f"wrong claims: {sum(result.wrong_claims for result in tried)}"
+            f"wrong claims: {sum(result.wrong_claims for result in tried)}, "
+            f"not answered yet: {sum(result.is_unanswered for result in tried)}"
         )
     print(f"{len(tried)} variants tried, {len(results) - len(tried)} SKIPPED, {len(failed)} failed")
     return not failed and bool(tried)

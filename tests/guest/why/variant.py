@@ -12,12 +12,16 @@ from scene import COUNT, IN4
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 VARIANTS = {}
 FAMILIES = {}
+ANSWERED = set()
 GRADES = ("unknown", "likely", "certain")
 
 
-def family(number, title):
-    """Names a family, and returns its number."""
+def family(number, title, is_answered=False):
+    """Names a family, and returns its number. Where it is not answered, `--why` may leave its causes unknown: what
+    it claims has to be right all the same."""
     FAMILIES[number] = title
+    if is_answered:
+        ANSWERED.add(number)
     return number
 
 
@@ -66,7 +70,7 @@ class Variant:
     # A command that takes the guilty setting away, in `cure_side`. None: there is none.
     cure = None
     cure_side = "host"
-    # The remedy that is printed with the effect "now" does the same.
+    # A remedy is to be printed with the effect "now". Any that is has to do the same.
     has_remedy = True
     suspects = ()
     # It changes the whole machine.
