@@ -32,6 +32,7 @@ import ssh
 import summary
 import symbols
 import table
+import why_session
 
 
 def suite(only):
@@ -47,7 +48,7 @@ def suite(only):
     # The simulated switch is made by the first.
     kinds += [captures.Hardware, summary.Traps] if harness.NETDEVSIM else []
     # Last, for it loads modules that take what others drop: with llc, nobody drops a spanning tree's frames.
-    kinds.append(ebpf_session.Ebpf)
+    kinds += [ebpf_session.Ebpf, why_session.Why]
     if only:
         names = {kind.__name__: kind for kind in kinds}
         chosen = [name.partition(".") for name in only]

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Plants causes of drops and checks what `dwdump --why` says of them, on the kernel that runs this.
+
+    run.py DWDUMP [--plant-only] [--guest] [VARIANT|FAMILY …]    as root
+    run.py --list
+
+Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
+setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
+the machine, not only these namespaces. `--list` prints the table of README.md.
+"""
+
+import pathlib
+import platform
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+import families  # noqa: F401: registers the variants
+from reading import Reading
+from trial import Trial
+from variant import FAMILIES, VARIANTS
+
+
+PLAIN = ("--source", "ebpf", "--json")
+HEADER = "| variant | planted | reason | object contains | grade |"
+
+
+def chosen(words):
+    """The variants with these names, or in families with these numbers; all, without words."""
+    unknown = [word for word in words if word not in VARIANTS and not is_family(word)]
+    if unknown:
+        sys.exit(f"run.py: no such variant: {' '.join(unknown)}")
+    kinds = sorted(VARIANTS.values(), key=lambda kind: kind.family)
+    return [kind for kind in kinds if not words or kind.name in words or str(kind.family) in words]
+
+
+def is_family(word):
+    return word.isdecimal() and int(word) in FAMILIES
+
+
+def row(kind):
+    """A variant in the list."""
+    text = " ".join(kind.object).replace("|", r"\|")
+    expected = "twin" if kind.is_twin else kind.grade
+    reasons = ", ".join(kind.reasons) or "none"
+    return f"| {kind.name} | {kind.planted} | {reasons} | {text and f'`{text}`'} | {expected} |"
+
+
+def table():
+    """The list for README.md."""
+    lines = []
+    for number, title in sorted(FAMILIES.items()):
+        lines += [f"## {number}. {title[0].upper()}{title[1:]}", "", HEADER, "|---|---|---|---|---|"]
+        lines += [row(kind) for kind in chosen([str(number)])] + [""]
+    return "\n".join(lines)
+
+
+def report(results, plant_only=False):
+    """Prints the table and the counts, and returns whether all is well."""
+    kernel = platform.release()
+    for result in results:
+        kind = result.variant
+        print(f"{kind.family:2} {kind.name:32} {kernel:20} {result.grade:8} {result.object[:60]:40} {result.text()}")
+    tried = [result for result in results if not result.skipped]
+    failed = [result for result in tried if result.faults]
+    if not plant_only:
+        claims = [result for result in tried if result.variant.object and result.variant.reasons]
+        print(
+            f"right object: {sum(result.is_right for result in claims)} of {len(claims)}, "
+            f"certain: {sum(result.grade == 'certain' and result.is_right for result in claims)}, "
+            f"wrong claims: {sum(result.wrong_claims for result in tried)}"
+        )
+    print(f"{len(tried)} variants tried, {len(results) - len(tried)} SKIPPED, {len(failed)} failed")
+    return not failed and bool(tried)
+
+
+def main():
+    words = sys.argv[1:]
+    if words == ["--list"]:
+        print(table())
+        return
+    options = {word for word in words if word.startswith("--")}
+    words = [word for word in words if word not in options]
+    if not words or options - {"--plant-only", "--guest", "--verbose"}:
+        sys.exit(__doc__)
+    dwdump, *names = words
+    if not names and table() not in (HERE / "README.md").read_text():
+        sys.exit("run.py: README.md is to end with what --list prints")
+    results = []
+    drops = Reading(dwdump, *PLAIN)
+    for kind in chosen(names):
+        result = Trial(dwdump, kind, drops, "--plant-only" in options, "--guest" in options).run()
+        results.append(result)
+        more = f" ({result.facts})" if "--verbose" in options else ""
+        print(f"{kind.family} {kind.name}: {result.text()}{more}", flush=True)
+    drops.end()
+    sys.exit(0 if report(results, "--plant-only" in options) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""One variant, tried: what is dropped, what `dwdump --why` says of it, and whether that is true, by taking away
+what is suspicious and then what was named."""
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import time
+
+import host
+from reading import PATIENCE, Reading, is_expected, is_of_scene, summary
+from scene import Refused, Scene
+from variant import GRADES
+
+WHY = ("--why", "--json")
+EFFECTS = ("now", "new sockets", "after restart", "none")
+# Seconds in which a drop that is still on its way is reported.
+SETTLING = 0.4
+
+
+@dataclasses.dataclass
+class Result:
+    """What a trial found."""
+
+    variant: type
+    grade: str = ""
+    object: str = ""
+    skipped: str = ""
+    # What is not as it should be.
+    faults: list = dataclasses.field(default_factory=list)
+    is_right: bool = False
+    wrong_claims: int = 0
+    facts: str = ""
+
+    def text(self):
+        if self.skipped:
+            return f"SKIPPED: {self.skipped}"
+        return "; ".join(self.faults) or "ok"
+
+
+class Trial:
+    """A variant in its scene."""
+
+    def __init__(self, dwdump, kind, drops, plant_only=False, is_guest=False):
+        self.dwdump, self.plant_only, self.is_guest = dwdump, plant_only, is_guest
+        # A dwdump that goes on from one trial to the next: to start it takes seconds in a guest.
+        self.reading = drops
+        self.variant = kind()
+        self.result = Result(kind)
+        self.scene = None
+        # What it said, and what of it was wrong.
+        self.block, self.wrong = None, []
+        self.patience = PATIENCE if is_guest else 4
+
+    def run(self):
+        self.result.skipped = self.variant.missing() or ""
+        if self.variant.is_for_guest and not self.is_guest:
+            self.result.skipped = "it changes the whole machine, and this is no guest"
+        if self.result.skipped:
+            return self.result
+        try:
+            with Scene() as self.scene:
+                self.try_it()
+        except Refused as error:
+            self.result.skipped = f"this host refuses {error}"
+        except AssertionError as error:
+            self.fault(str(error))
+        return self.result
+
+    def fault(self, text):
+        self.result.faults.append(text)
+
+    def try_it(self):
+        variant, scene = self.variant, self.scene
+        variant.plant(scene)
+        for suspect in variant.suspects:
+            scene.sh(suspect.side, suspect.plant)
+        if not self.plant_only:
+            self.ask()
+        self.counterfactual()
+
+    # What dwdump says
+
+    def ask(self):
+        """Has dwdump say why, and compares that with what is true."""
+        variant, scene = self.variant, self.scene
+        scene.settle()
+        names = [scene.names["host"]]
+        before = host.snapshot(names)
+        reading = Reading(self.dwdump, *WHY)
+        try:
+            scene.arrived()
+            variant.send(scene)
+            if variant.reasons:
+                reading.take(lambda one: "why" in one and is_expected(one, variant, scene), 1, self.patience)
+            time.sleep(SETTLING)
+            objects = reading.end()
+        finally:
+            reading.kill()
+        for difference in host.differences(before, host.snapshot(names)):
+            self.fault(f"changed: {difference}")
+        blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
+        found = [one for one in blocks if is_expected(one, variant, scene)]
+        others = [one for one in blocks if one not in found]
+        self.judge_names(blocks)
+        if variant.reasons:
+            self.judge(found, summary(others))
+        self.judge_end(objects[-1] if objects else {})
+        self.result.wrong_claims = len(self.wrong)
+        self.result.facts = summary(others)
+
+    def judge_names(self, blocks):
+        """Nothing innocent is named, whatever was dropped."""
+        innocent = [*self.variant.never, *(suspect.object for suspect in self.variant.suspects)]
+        for block in blocks:
+            named = block["why"].get("object") or ""
+            if any(re.search(pattern, named) for pattern in innocent):
+                self.wrong.append(block)
+                self.fault(f"names what is not guilty: {named!r} ({block['why'].get('grade')})")
+
+    def judge(self, found, others):
+        """The block of the drops that are expected names what is guilty."""
+        if not found:
+            self.fault(f"no block for {self.variant.reasons} in {self.variant.place}; others: {others}")
+            return
+        patterns = self.variant.guilty(self.scene)
+        self.block = max(found, key=lambda one: rank(one["why"].get("grade")))
+        for block in found:
+            why = block["why"]
+            self.result.faults += malformed(why)
+            grade, named = why.get("grade"), why.get("object") or ""
+            is_right = all(re.search(pattern, named) for pattern in patterns)
+            if patterns and not is_right and grade != "unknown" and block not in self.wrong:
+                self.wrong.append(block)
+                self.fault(f"claims {named!r} ({grade}): {why.get('claim')}")
+            if grade != "unknown" and not why.get("evidence"):
+                self.fault("claims without evidence")
+        why = self.block["why"]
+        self.result.grade, self.result.object = why.get("grade", ""), why.get("object") or ""
+        self.result.is_right = all(re.search(pattern, self.result.object) for pattern in patterns)
+        if patterns and not self.variant.is_twin:
+            if rank(self.result.grade) < rank(self.variant.grade):
+                self.fault(f"{self.result.grade} instead of {self.variant.grade}: {why.get('claim')}")
+            elif not self.result.is_right:
+                self.fault(f"the object {self.result.object!r}")
+
+    def judge_end(self, last):
+        """The object at the end counts the cause, and has the counter."""
+        if "causes" not in last:
+            self.fault(f"the last object has no causes: {last}")
+            return
+        if self.block and self.result.object:
+            counts = [one["count"] for one in last["causes"] if one.get("object") == self.result.object]
+            if sum(counts) < self.variant.least:
+                self.fault(f"counts {counts} drops of {self.variant.least}")
+        if self.variant.counter:
+            counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
+            counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
+            if not counters and not self.variant.is_twin:
+                self.fault(f"no counter {self.variant.counter}: {last.get('counters')}")
+            if counters and self.variant.is_twin:
+                self.fault(f"counts what is not there: {counters}")
+                self.wrong.append(counters)
+
+    def is_here(self, netns):
+        name = self.scene.names[self.variant.side]
+        return netns in (name, self.scene.number(self.variant.side))
+
+    # Whether it is true
+
+    def counterfactual(self):
+        """Without each suspect drops go on; without what is guilty they stop, and the packets arrive."""
+        variant, scene = self.variant, self.scene
+        before = self.kernel_counts()
+        if self.plant_only or not variant.suspects:
+            self.must_drop("as planted")
+        if variant.counter and (self.kernel_counts() > before) == variant.is_twin:
+            self.fault(f"{variant.counter}: {before} before, {self.kernel_counts()} after")
+        for suspect in variant.suspects:
+            scene.sh(suspect.side, suspect.undo)
+            self.must_drop(f"without {suspect.undo!r}")
+        if self.plant_only:
+            self.heal()
+        elif self.block and variant.has_remedy and not variant.is_twin:
+            self.apply_remedy()
+
+    def kernel_counts(self):
+        """The sum of the kernel's counters that the variant's pattern matches."""
+        with self.scene.inside(self.variant.side):
+            lines = pathlib.Path("/proc/thread-self/net/netstat").read_text().splitlines()
+        names = [name for line in lines[::2] for name in line.split()[1:]]
+        counts = [int(count) for line in lines[1::2] for count in line.split()[1:]]
+        wanted = self.variant.counter
+        return sum(count for name, count in zip(names, counts, strict=True) if wanted and re.search(wanted, name))
+
+    def drops(self, enough, patience):
+        variant, scene = self.variant, self.scene
+        drops = self.reading.take(lambda one: is_expected(one, variant, scene), enough, patience)
+        expected = [one for one in drops if is_expected(one, variant, scene)]
+        here = [one for one in drops if is_of_scene(one, scene) and one not in expected]
+        return len(expected), summary(here)
+
+    def must_drop(self, what):
+        variant, scene = self.variant, self.scene
+        self.flush()
+        variant.send(scene)
+        if not variant.reasons:
+            self.must_arrive(what)
+            return
+        count, others = self.drops(variant.least, self.patience)
+        time.sleep(SETTLING / 4)
+        arrived = variant.arrived(scene)
+        if count < variant.least:
+            self.fault(f"{what}: {count} drops of {variant.least}; others: {others}")
+        if arrived > variant.passing:
+            self.fault(f"{what}: {arrived} packets arrived")
+        self.result.facts = f"{count} dropped; others: {others}"
+
+    def must_arrive(self, what):
+        """What is wrong, if the traffic that was just sent does not arrive, or is dropped."""
+        variant, scene = self.variant, self.scene
+        arrived, deadline = 0, time.monotonic() + self.patience
+        while arrived < variant.arriving and time.monotonic() < deadline:
+            arrived += variant.arrived(scene)
+            time.sleep(0.05)
+        time.sleep(SETTLING)
+        count, others = self.drops(0, 1)
+        fault = []
+        if count:
+            fault.append(f"{what}: still {count} drops")
+        if arrived < variant.arriving:
+            fault.append(f"{what}: {arrived} of {variant.arriving} packets arrived; others: {others}")
+        if what:
+            self.result.faults += fault
+        return fault
+
+    def heal(self):
+        """Takes away what is guilty, as the variant knows to."""
+        if self.variant.cure is not None:
+            self.variant.heal(self.scene)
+            self.flush()
+            self.variant.send(self.scene)
+            self.must_arrive("cured")
+
+    def flush(self):
+        """Forgets what was dropped and arrived so far."""
+        time.sleep(SETTLING)
+        self.reading.take(lambda one: False, 1, 0)
+        self.variant.arrived(self.scene)
+
+    def apply_remedy(self):
+        """Runs the printed commands that help at once, until one does."""
+        commands = [one["command"] for one in self.block["why"].get("remedy", []) if one.get("effect") == "now"]
+        if not commands:
+            self.fault("no remedy that helps now")
+            return
+        fault = []
+        for command in commands:
+            if not self.is_ours(command):
+                self.fault(f"the remedy is not about the scene: {command}")
+                return
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+            if done.returncode:
+                self.fault(f"the remedy {command!r}: {done.stderr.strip()}")
+                return
+            self.flush()
+            self.variant.send(self.scene)
+            fault = self.must_arrive("")
+            if not fault:
+                return
+        self.fault(f"the remedy {commands} does not help: {fault}")
+
+    def is_ours(self, command):
+        """A guest may be changed as a whole, another machine must not."""
+        words = [*self.scene.names.values(), *(f" {process.pid}" for process in self.scene.processes)]
+        return self.is_guest or any(word in command for word in words)
+
+
+def malformed(why):
+    """Returns what is not as other programs may rely on."""
+    faults = [f"no {key}: {why}" for key in ("cause", "claim") if not isinstance(why.get(key), str) or not why[key]]
+    if why.get("grade") not in GRADES:
+        faults.append(f"the grade {why.get('grade')!r}")
+    for one in why.get("evidence", []):
+        if set(one) != {"source", "value"} or not all(isinstance(value, str) for value in one.values()):
+            faults.append(f"the evidence {one}")
+    for one in why.get("remedy", []):
+        if not isinstance(one.get("command"), str) or one.get("effect") not in EFFECTS:
+            faults.append(f"the remedy {one}")
+    return faults
+
+
+def rank(grade):
+    return GRADES.index(grade) if grade in GRADES else -1
