@@ -6,10 +6,10 @@
 //! the kernel starts one after the other: the second captures what the first was not started for. Each has
 //! counts and a place for its record of its own, so neither disturbs the other.
 //!
-//! The first leaves a note of the packet that it was started for, which the second looks for. An interrupt
-//! between the two, in which they are both started for other packets, must not lose it: so there are two
-//! notes. [`PENDING`] stays that of the packet that was interrupted, until the second program has seen it;
-//! [`LATEST`] is that of the packet that the first was started for last.
+//! The first sets a flag while it is in progress, and leaves a note of the packet that it was started for, which the second looks for. An interrupt
+//! between the two, in which they are both started for other packets, must not lose it: so the notes are a
+//! stack. The second program removes the note of its packet, and where it captured one, those that came meanwhile:
+//! it was never started for them.
 
 mod counting;
 mod facts;
@@ -91,18 +91,21 @@ impl Count {
     }
 }
 
-/// The offset of a note: the packet that the first program was started for, and the second not yet; 0:
-/// none.
-const PENDING: i16 = 32;
-/// The offset of the other note: the packet that the first program was started for last.
-const LATEST: i16 = 56;
-/// The offset of the number of drops that the first program was started for.
-const NOTED: i16 = 72;
-/// That number when [`PENDING`] was written.
-const PENDING_SINCE: i16 = 64;
-/// The most drops in one interrupt. A note that is older is one that the second program never looked for,
-/// because it was in progress itself.
-const MAX_INTERRUPTION: i32 = 1 << 16;
+/// The offset of a flag: the first program is in progress, so that it was not started for any other packet. In its
+/// first and last instructions it is not set. The notes tell then; but a later packet can have the address of one
+/// whose note nobody removed, and is lost, and counted.
+const IN_PROGRESS: i16 = 56;
+/// The offset of the number of notes.
+const NOTE_COUNT: i16 = 32;
+/// The offset of the notes: of packets that the first program was started for, and the second not yet.
+const NOTES: i16 = 64;
+/// The most notes. Four would do, for a task, its softirq, a hard interrupt and an NMI. But a drop in an interrupt
+/// that comes in the first or last instructions of the second program leaves a note that nobody removes.
+const MAX_NOTES: i16 = 8;
+/// The latest notes, which stay when there are too many: those that nobody removes are older.
+const LATEST_NOTES: i16 = 4;
+/// The offset from the stack's end at which the second program keeps the number of notes at its start.
+const NOTES_BEFORE: i16 = -104;
 /// The offset of the records: after counts and notes, which have two cache lines of their own.
 const RECORDS: i32 = 128;
 /// The most bytes of a record's header.
@@ -112,6 +115,7 @@ const RECORD_LEN: i32 = filter::ROOM + MAX_STACK_LEN;
 /// The size of a value of the scratch map, in bytes. Each CPU has one.
 pub const SCRATCH_LEN: usize = (RECORDS + 2 * RECORD_LEN) as usize;
 const _: () = assert!(HEADER_LEN <= HEADER_ROOM as usize);
+const _: () = assert!((NOTES + 8 * MAX_NOTES) as i32 <= RECORDS);
 /// A perf record's length has 16 bits and is a multiple of 8; 12 bytes stand in front.
 const _: () = assert!(12 + 192 + MAX_STACK_LEN as u32 + MAX_DATA_LEN <= 0xfff8);
 
@@ -184,9 +188,9 @@ struct ProgramWriter<'l> {
 
 impl ProgramWriter<'_> {
     fn write(&mut self, role: ProgramRole, filter: Option<&BpfProgram>) {
-        let [end, rejected] = [(); 2].map(|()| self.assembler.label());
-        self.find_scratch(end);
-        self.begin(role, end);
+        let [end, rejected, out] = [(); 3].map(|()| self.assembler.label());
+        self.find_scratch(out);
+        self.begin(role, out);
         if self.selection == DropSelection::WithoutMacHeader {
             self.leave_out_mac_headers(end);
         }
@@ -206,13 +210,37 @@ impl ProgramWriter<'_> {
             self.assembler.bind(rejected);
             self.count(role.rejected(), "rejected");
         }
-        self.assembler.bind(end);
-        self.assembler.copy(R0, EbpfOperand::Number(0));
-        self.assembler.exit();
+        self.end(role, end, out);
+    }
+
+    /// Ends the program. The second one goes to `out` where it has removed its note already.
+    fn end(&mut self, role: ProgramRole, end: JumpLabel, out: JumpLabel) {
+        let asm = &mut self.assembler;
+        asm.bind(end);
+        match role {
+            ProgramRole::First => {
+                asm.store(
+                    AccessSize::Double,
+                    SCRATCH,
+                    IN_PROGRESS,
+                    EbpfOperand::Number(0),
+                );
+                asm.note("in progress");
+            }
+            ProgramRole::Second => {
+                asm.load(AccessSize::Double, R1, STACK, NOTES_BEFORE);
+                let before = EbpfOperand::Register(R1);
+                asm.store(AccessSize::Double, SCRATCH, NOTE_COUNT, before);
+                asm.note("notes");
+            }
+        }
+        asm.bind(out);
+        asm.copy(R0, EbpfOperand::Number(0));
+        asm.exit();
     }
 
     /// Loads the packet's address, and finds this CPU's value of the scratch map.
-    fn find_scratch(&mut self, end: JumpLabel) {
+    fn find_scratch(&mut self, out: JumpLabel) {
         let asm = &mut self.assembler;
         asm.copy(CONTEXT, EbpfOperand::Register(R1));
         asm.load(AccessSize::Double, SKB, CONTEXT, 0);
@@ -223,20 +251,20 @@ impl ProgramWriter<'_> {
         asm.calculate(AluOp::Add, R2, EbpfOperand::Number(-4));
         asm.map(R1, Map::Scratch);
         asm.call(Helper::MapLookUp);
-        asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), end);
+        asm.branch(JumpCondition::Equal, R0, EbpfOperand::Number(0), out);
         asm.copy(SCRATCH, EbpfOperand::Register(R0));
     }
 
-    /// Finds the place of the record, or ends if the other program captures the drop. The second program
+    /// Finds the place of the record, or goes out if the other program captures the drop. The second program
     /// counts every drop that the first one missed, before any is left out.
-    fn begin(&mut self, role: ProgramRole, end: JumpLabel) {
+    fn begin(&mut self, role: ProgramRole, out: JumpLabel) {
         let record = match role {
             ProgramRole::First => {
                 self.note_packet();
                 RECORDS
             }
             ProgramRole::Second => {
-                self.skip_noted(end);
+                self.skip_noted(out);
                 self.count(Count::Taken, "taken");
                 RECORDS + RECORD_LEN
             }
@@ -255,49 +283,73 @@ impl ProgramWriter<'_> {
 
     /// Notes that the first program was started for this packet.
     fn note_packet(&mut self) {
-        let packet = EbpfOperand::Register(SKB);
         let asm = &mut self.assembler;
-        let [free, interrupts] = [(); 2].map(|()| asm.label());
-        asm.store(AccessSize::Double, SCRATCH, LATEST, packet);
-        asm.note("latest");
-        asm.load(AccessSize::Double, R1, SCRATCH, NOTED);
-        asm.note("noted");
+        let fits = asm.label();
+        asm.store(
+            AccessSize::Double,
+            SCRATCH,
+            IN_PROGRESS,
+            EbpfOperand::Number(1),
+        );
+        asm.note("in progress");
+        asm.load(AccessSize::Double, R1, SCRATCH, NOTE_COUNT);
+        asm.note("notes");
+        let last = EbpfOperand::Number(i32::from(MAX_NOTES) - 1);
+        asm.branch(JumpCondition::AtMost, R1, last, fits);
+        for number in 0..LATEST_NOTES {
+            let latest = NOTES + 8 * (MAX_NOTES - LATEST_NOTES + number);
+            asm.load(AccessSize::Double, R2, SCRATCH, latest);
+            let place = NOTES + 8 * number;
+            asm.store(
+                AccessSize::Double,
+                SCRATCH,
+                place,
+                EbpfOperand::Register(R2),
+            );
+        }
+        asm.copy(R1, EbpfOperand::Number(LATEST_NOTES.into()));
+        asm.bind(fits);
+        asm.copy(R2, EbpfOperand::Register(R1));
+        asm.calculate(AluOp::ShiftLeft, R2, EbpfOperand::Number(3));
+        asm.calculate(AluOp::Add, R2, EbpfOperand::Register(SCRATCH));
+        asm.store(AccessSize::Double, R2, NOTES, EbpfOperand::Register(SKB));
         asm.calculate(AluOp::Add, R1, EbpfOperand::Number(1));
-        let noted = EbpfOperand::Register(R1);
-        asm.store(AccessSize::Double, SCRATCH, NOTED, noted);
-        asm.load(AccessSize::Double, R2, SCRATCH, PENDING);
-        asm.note("pending");
-        asm.branch(JumpCondition::Equal, R2, EbpfOperand::Number(0), free);
-        asm.load(AccessSize::Double, R2, SCRATCH, PENDING_SINCE);
-        asm.note("pending since");
-        asm.copy(R3, noted);
-        asm.calculate(AluOp::Subtract, R3, EbpfOperand::Register(R2));
-        let limit = EbpfOperand::Number(MAX_INTERRUPTION);
-        asm.branch(JumpCondition::AtMost, R3, limit, interrupts);
-        asm.bind(free);
-        asm.store(AccessSize::Double, SCRATCH, PENDING, packet);
-        asm.note("pending");
-        asm.store(AccessSize::Double, SCRATCH, PENDING_SINCE, noted);
-        asm.note("pending since");
-        asm.bind(interrupts);
+        let notes = EbpfOperand::Register(R1);
+        asm.store(AccessSize::Double, SCRATCH, NOTE_COUNT, notes);
+        asm.note("notes");
     }
 
-    /// Goes to the end where the first program was started for this packet.
-    fn skip_noted(&mut self, end: JumpLabel) {
+    /// Goes out where the first program was started for this packet.
+    fn skip_noted(&mut self, out: JumpLabel) {
         let asm = &mut self.assembler;
-        let [other, missed] = [(); 2].map(|()| asm.label());
-        let packet = EbpfOperand::Register(SKB);
-        asm.load(AccessSize::Double, R1, SCRATCH, PENDING);
-        asm.note("pending");
-        asm.branch(JumpCondition::NotEqual, R1, packet, other);
-        asm.store(AccessSize::Double, SCRATCH, PENDING, EbpfOperand::Number(0));
-        asm.note("pending");
-        asm.jump(end);
-        asm.bind(other);
-        asm.load(AccessSize::Double, R1, SCRATCH, LATEST);
-        asm.note("latest");
-        asm.branch(JumpCondition::NotEqual, R1, packet, missed);
-        asm.jump(end);
+        asm.load(AccessSize::Double, R1, SCRATCH, NOTE_COUNT);
+        asm.note("notes");
+        let before = EbpfOperand::Register(R1);
+        asm.store(AccessSize::Double, STACK, NOTES_BEFORE, before);
+        let missed = asm.label();
+        asm.load(AccessSize::Double, R2, SCRATCH, IN_PROGRESS);
+        asm.note("in progress");
+        asm.branch(JumpCondition::NotEqual, R2, EbpfOperand::Number(0), missed);
+        for below in (0..MAX_NOTES).rev() {
+            let next = asm.label();
+            let number = EbpfOperand::Number(below.into());
+            asm.branch(JumpCondition::AtMost, R1, number, next);
+            asm.load(AccessSize::Double, R2, SCRATCH, NOTES + 8 * below);
+            let packet = EbpfOperand::Register(SKB);
+            asm.branch(JumpCondition::NotEqual, R2, packet, next);
+            asm.store(
+                AccessSize::Double,
+                SCRATCH,
+                NOTES + 8 * below,
+                EbpfOperand::Number(0),
+            );
+            let count = EbpfOperand::Number(i32::from(below) + 1);
+            asm.branch(JumpCondition::NotEqual, R1, count, out);
+            asm.store(AccessSize::Double, SCRATCH, NOTE_COUNT, number);
+            asm.note("notes");
+            asm.jump(out);
+            asm.bind(next);
+        }
         asm.bind(missed);
     }
 

@@ -8,7 +8,7 @@ use super::{Question, Unseen, rtnetlink};
 
 /// All devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Links;
+pub struct NetworkLinks;
 
 /// A device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct NetworkLink {
     pub is_promiscuous: bool,
 }
 
-impl Question for Links {
+impl Question for NetworkLinks {
     const NAME: &'static str = "links";
     type Answer = Vec<NetworkLink>;
 

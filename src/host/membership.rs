@@ -10,9 +10,9 @@ use super::{Question, Unseen, read_file};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memberships(pub String);
 
-/// Where [`Memberships`] of IPv4 are read.
+/// The file with the groups of IPv4.
 pub const IPV4_GROUPS: &str = "/proc/net/igmp";
-/// Where [`Memberships`] of IPv6 are read.
+/// The file with the groups of IPv6.
 pub const IPV6_GROUPS: &str = "/proc/net/igmp6";
 
 impl Question for Memberships {

@@ -1,7 +1,7 @@
 //! The state of this host: what is asked of it to find out why a packet was dropped.
 //!
 //! Each thing that can be asked is a [`Question`] in a file of its own, which says how the answer is read: from
-//! `/proc`, by netlink, from a program. A [`Host`] asks each question once and keeps the answer. It
+//! `/proc`, by netlink, from a program. A [`HostState`] asks each question once and keeps the answer. It
 //! can also hold answers that were recorded before: so whoever asks can be tested without the host.
 //!
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
@@ -42,7 +42,7 @@ impl From<std::io::Error> for Unseen {
 
 /// A question about the host.
 pub trait Question: Serialize {
-    /// What the question is called in a recorded host.
+    /// The name of the question in a recorded host.
     const NAME: &'static str;
     /// Its answer.
     type Answer: Serialize + DeserializeOwned;
@@ -53,12 +53,12 @@ pub trait Question: Serialize {
 
 /// Answers questions, each once.
 #[derive(Debug, Default)]
-pub struct Host {
+pub struct HostState {
     is_recorded: bool,
     answers: RefCell<BTreeMap<String, Result<Value, Unseen>>>,
 }
 
-impl Host {
+impl HostState {
     /// Returns the host that this process runs on.
     pub fn live() -> Self {
         Self::default()
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn a_replayed_host_answers_as_the_recorded_one_did() {
-        let live = Host::live();
+        let live = HostState::live();
         let known = Sysctl::new(["kernel", "ostype"]);
         let unknown = Sysctl::new(["kernel", "no such"]);
         let answers = (live.ask(&known), live.ask(&unknown));
         assert_eq!(answers.0.as_deref(), Ok("Linux"));
         assert!(matches!(answers.1, Err(Unseen::Absent(_))));
-        let replayed = Host::replay(&live.recorded().unwrap()).unwrap();
+        let replayed = HostState::replay(&live.recorded().unwrap()).unwrap();
         assert_eq!((replayed.ask(&known), replayed.ask(&unknown)), answers);
         let never_asked = Sysctl::new(["kernel", "osrelease"]);
         assert_eq!(replayed.ask(&never_asked), Err(Unseen::NotRecorded));

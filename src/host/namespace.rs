@@ -10,7 +10,7 @@ use super::{Question, Unseen};
 /// The most processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
 
-/// Whether this host has more than one network namespace.
+/// The question whether this host has more than one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeveralNamespaces;
 

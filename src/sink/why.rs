@@ -10,7 +10,7 @@ use super::json::JsonSink;
 use super::text::{TextSink, TextStyle};
 use super::{Detail, Sink};
 use crate::record::{DropRecord, Escaped};
-use crate::why::{Finding, Grade};
+use crate::why::{CauseFinding, Grade};
 
 /// The column at which the grade stands.
 const GRADE_AT: usize = 78;
@@ -25,7 +25,7 @@ pub enum BlockForm {
 }
 
 /// The first drop of a kind, until its cause is found.
-pub struct Block {
+pub struct CauseBlock {
     first: Vec<u8>,
     form: BlockForm,
 }
@@ -37,7 +37,7 @@ pub struct CauseRow<'a> {
     pub count: u64,
     /// Their cause.
     #[serde(flatten)]
-    pub finding: &'a Finding,
+    pub finding: &'a CauseFinding,
     /// The reason of the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
@@ -46,7 +46,7 @@ pub struct CauseRow<'a> {
     pub place: Option<&'a str>,
 }
 
-impl Block {
+impl CauseBlock {
     /// Begins the block of a drop.
     pub fn new(record: &DropRecord<'_>, form: BlockForm) -> io::Result<Self> {
         let mut first = Vec::new();
@@ -67,7 +67,7 @@ impl Block {
     }
 
     /// Writes the block.
-    pub fn write(&self, writer: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    pub fn write(&self, writer: &mut impl Write, finding: &CauseFinding) -> io::Result<()> {
         match self.form {
             BlockForm::Text(_) => {
                 writer.write_all(&self.first)?;
@@ -88,7 +88,7 @@ fn shown(text: &str) -> impl fmt::Display + '_ {
     Escaped(text.as_bytes())
 }
 
-fn write_finding(writer: &mut impl Write, finding: &Finding) -> io::Result<()> {
+fn write_finding(writer: &mut impl Write, finding: &CauseFinding) -> io::Result<()> {
     let mut row = |name: &str, text: &str, right: &str| {
         let line = format!("  {name:<6} {}", shown(text));
         if right.is_empty() {

@@ -15,7 +15,7 @@ const MAX_DATA: usize = 256;
 /// recorded for a test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Case {
+pub struct DropCase {
     /// The drop reason, without its prefix.
     pub reason: Option<String>,
     /// The place as the kernel writes it: `ip_rcv_finish_core+0x234/0x3f0`.
@@ -56,7 +56,7 @@ pub struct Case {
     pub cgroup: Option<String>,
 }
 
-/// The socket of a [`Case`].
+/// The socket of a [`DropCase`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseSocket {
     /// It owns the packet; otherwise it would have received it.
@@ -86,7 +86,7 @@ impl From<DropSocket> for CaseSocket {
     }
 }
 
-impl Case {
+impl DropCase {
     /// Copies what a record says.
     pub fn of(record: &DropRecord<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

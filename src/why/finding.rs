@@ -1,4 +1,4 @@
-//! What the diagnosis finds: a claim, how sure it is, its evidence and its remedy.
+//! The result of a diagnosis: a claim, its certainty, its evidence and its remedy.
 
 use std::path::Path;
 
@@ -31,44 +31,44 @@ impl Grade {
 
 /// A cause of drops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct CauseFinding {
     /// The cause's short name, as in [`CauseText::id`](super::CauseText::id).
     pub cause: String,
-    /// What is the matter, in a sentence without a full stop.
+    /// The matter, in a sentence without a full stop.
     pub claim: String,
-    /// How sure it is.
+    /// Its certainty.
     pub grade: Grade,
     /// The guilty object, named exactly: `sysctl net.ipv4.conf.eth0.rp_filter`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// What was seen, and where.
+    /// The things that were seen.
     pub evidence: Vec<Evidence>,
-    /// What would make a likely claim certain.
+    /// The look that would make a likely claim certain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
-    /// What to do about it.
+    /// The remedies.
     pub remedy: Vec<Remedy>,
 }
 
 /// Something that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Where it was read: a file, a command that shows the same.
+    /// The place where it was read: a file, a command that shows the same.
     pub source: String,
-    /// What stands there.
+    /// The text that stands there.
     pub value: String,
 }
 
 /// Something that can be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
-    /// What to do where no command does it, or what the command is an alternative to.
+    /// The remedy in words where no command is one, or an alternative to the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
     /// A command for a shell, which runs as it is printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// When it takes effect.
+    /// The time at which it takes effect.
     pub effect: Effect,
     /// The command is for the initial namespace, where the setting is, and not for the drop's.
     #[serde(skip)]
@@ -84,7 +84,7 @@ pub enum Effect {
     /// For sockets that are opened afterwards.
     #[serde(rename = "new sockets")]
     NewSockets,
-    /// When a program has been started again.
+    /// After a program has been started again.
     #[serde(rename = "after restart")]
     AfterRestart,
     /// It only shows more.
@@ -104,7 +104,7 @@ impl Effect {
     }
 }
 
-impl Finding {
+impl CauseFinding {
     /// Makes a claim without evidence and remedy yet.
     pub fn new(cause: &str, grade: Grade, claim: impl Into<String>) -> Self {
         Self {

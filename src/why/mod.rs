@@ -1,25 +1,25 @@
 //! The diagnosis: from a drop and the state of the host to the object that is guilty.
 //!
-//! A [`Family`] of causes is a file here. Its `judge` is a pure function of a [`Case`] and the answers of a
-//! [`Host`]; it claims nothing that these do not show. [`diagnose`] asks the families that the drop concerns,
+//! A [`CauseFamily`] of causes is a file here. Its `judge` is a pure function of a [`DropCase`] and the answers of a
+//! [`HostState`]; it claims nothing that these do not show. [`diagnose`] asks the families that the drop concerns,
 //! and weakens what they claim where it cannot be certain.
 
 mod case;
 mod finding;
 mod multicast;
 
-pub use case::{Case, CaseSocket};
-pub use finding::{Effect, Evidence, Finding, Grade, Remedy};
+pub use case::{CaseSocket, DropCase};
+pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
 
-use crate::host::Host;
+use crate::host::HostState;
 use crate::host::namespace::SeveralNamespaces;
 
 /// A family of causes.
-pub struct Family {
+pub struct CauseFamily {
     /// Returns whether such a drop can be of one of these causes; what does not concern a family is never asked.
-    pub concerns: fn(&Case) -> bool,
+    pub concerns: fn(&DropCase) -> bool,
     /// Looks for the cause; `None` where it is none of these.
-    pub judge: fn(&Case, &Host) -> Option<Finding>,
+    pub judge: fn(&DropCase, &HostState) -> Option<CauseFinding>,
     /// The causes, for the manual.
     pub causes: &'static [CauseText],
 }
@@ -28,23 +28,23 @@ pub struct Family {
 pub struct CauseText {
     /// Its short name.
     pub id: &'static str,
-    /// What is the matter.
+    /// The matter.
     pub title: &'static str,
-    /// What is looked at, and when the claim is certain.
+    /// The things that are looked at, and the condition of a certain claim.
     pub evidence: &'static str,
-    /// What to do.
+    /// The cure.
     pub cure: &'static str,
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&Family] = &[&multicast::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";
 
 /// Returns the cause of a drop. Two families that are certain of different objects contradict each other, and
 /// then neither is.
-pub fn diagnose(case: &Case, host: &Host) -> Finding {
+pub fn diagnose(case: &DropCase, host: &HostState) -> CauseFinding {
     let concerned = FAMILIES.iter().filter(|family| (family.concerns)(case));
     let mut findings: Vec<_> = concerned
         .filter_map(|family| (family.judge)(case, host))
@@ -74,9 +74,9 @@ pub fn diagnose(case: &Case, host: &Host) -> Finding {
     best
 }
 
-fn unexplained(case: &Case) -> Finding {
+fn unexplained(case: &DropCase) -> CauseFinding {
     let place = case.place.as_deref().unwrap_or("an unknown place");
-    Finding::new(
+    CauseFinding::new(
         UNEXPLAINED,
         Grade::Unknown,
         "no cause that dwdump knows explains this drop",

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{Case, CauseText, Family, Finding, Grade, is_plain};
-use crate::host::Host;
+use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade, is_plain};
+use crate::host::HostState;
 use crate::host::membership::{IPV4_GROUPS, IPV6_GROUPS, Memberships};
 
 /// The name of the cause.
 const NOT_JOINED: &str = "group_not_joined";
 
 /// The family.
-pub static FAMILY: Family = Family {
+pub static FAMILY: CauseFamily = CauseFamily {
     concerns,
     judge,
     causes: &[CauseText {
@@ -23,7 +23,7 @@ pub static FAMILY: Family = Family {
     }],
 };
 
-fn concerns(case: &Case) -> bool {
+fn concerns(case: &DropCase) -> bool {
     let is_multicast = case
         .destination()
         .is_some_and(|address| address.is_multicast());
@@ -32,7 +32,7 @@ fn concerns(case: &Case) -> bool {
     is_multicast && places.iter().any(|place| case.is_in(place))
 }
 
-fn judge(case: &Case, host: &Host) -> Option<Finding> {
+fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let group = case.destination()?;
     let interface = case.input_interface()?;
     let joined = host.ask(&Memberships(interface.to_owned())).ok()?;
@@ -54,7 +54,7 @@ fn judge(case: &Case, host: &Host) -> Option<Finding> {
         [] => "none".to_owned(),
         others => others.join(", "),
     };
-    let finding = Finding::new(
+    let finding = CauseFinding::new(
         NOT_JOINED,
         Grade::Certain,
         format!("{interface} has not joined the group {group}"),

@@ -3,7 +3,7 @@
 use super::Arguments;
 use crate::cli::{Diagnosis, UsageError};
 
-/// What can be used with `--why`.
+/// The options that `--why` can be used with.
 const WITH_WHY: [&str; 15] = [
     "--why",
     "-i",

@@ -151,15 +151,13 @@ pub fn counting_program(layout: &KernelLayout, role: ProgramRole) -> EbpfProgram
 
 impl ProgramWriter<'_> {
     fn write_counting(&mut self, role: ProgramRole) {
-        let end = self.assembler.label();
-        self.find_scratch(end);
-        self.begin(role, end);
+        let [end, out] = [(); 2].map(|()| self.assembler.label());
+        self.find_scratch(out);
+        self.begin(role, out);
         self.leave_out_what_is_no_packet(end);
         self.key();
         self.add(end);
-        self.assembler.bind(end);
-        self.assembler.copy(R0, EbpfOperand::Number(0));
-        self.assembler.exit();
+        self.end(role, end, out);
     }
 
     /// Counts what has no protocol and no headers, and came in by no device; for captured drops,

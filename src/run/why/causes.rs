@@ -4,24 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::looker::Answer;
+use super::looker::LookAnswer;
 use crate::packet;
 use crate::record::{Cause, DropRecord};
-use crate::sink::why::{Block, CauseRow};
-use crate::why::{Case, Finding};
+use crate::sink::why::{CauseBlock, CauseRow};
+use crate::why::{CauseFinding, DropCase};
 
 /// The most kinds of drops that are told apart. Each costs a look at the host.
 pub const MAX_KINDS: usize = 1000;
 
 /// All drops so far.
 #[derive(Default)]
-pub struct Causes {
+pub struct DropKinds {
     /// The number of a kind, by what its drops have in common.
     kinds: HashMap<Vec<u8>, usize, RandomState>,
-    counts: Vec<Kind>,
+    counts: Vec<DropKind>,
     /// The blocks of kinds that are being looked at, by number.
-    waiting: BTreeMap<u64, Block>,
-    findings: Vec<Finding>,
+    waiting: BTreeMap<u64, CauseBlock>,
+    findings: Vec<CauseFinding>,
     /// Drops of kinds that there was no room for.
     beyond: u64,
     /// The key that is looked for: kept, so that a drop allocates nothing.
@@ -29,7 +29,7 @@ pub struct Causes {
 }
 
 /// Drops that have in common what can decide.
-struct Kind {
+struct DropKind {
     count: u64,
     reason: Option<String>,
     place: Option<String>,
@@ -37,9 +37,9 @@ struct Kind {
     finding: Option<usize>,
 }
 
-impl Causes {
+impl DropKinds {
     /// Counts a drop. Returns it if it is the first of its kind, to be looked at.
-    pub fn count(&mut self, record: &DropRecord<'_>) -> Option<Case> {
+    pub fn count(&mut self, record: &DropRecord<'_>) -> Option<DropCase> {
         write_key(record, &mut self.key);
         if let Some(&kind) = self.kinds.get(&self.key) {
             self.counts[kind].count += 1;
@@ -50,8 +50,8 @@ impl Causes {
             return None;
         }
         self.kinds.insert(self.key.clone(), self.counts.len());
-        let case = Case::of(record);
-        self.counts.push(Kind {
+        let case = DropCase::of(record);
+        self.counts.push(DropKind {
             count: 1,
             reason: case.reason.clone(),
             place: case.place.clone(),
@@ -61,15 +61,15 @@ impl Causes {
     }
 
     /// Keeps the block of the kind that was counted last, until its finding comes.
-    pub fn keep_block(&mut self, block: Block) {
+    pub fn keep_block(&mut self, block: CauseBlock) {
         self.waiting.insert(self.counts.len() as u64 - 1, block);
     }
 
     /// Takes a finding. Returns it with the block to print, unless an equal one was printed.
-    pub fn found(&mut self, answer: Answer) -> Option<(Block, &Finding)> {
+    pub fn found(&mut self, answer: LookAnswer) -> Option<(CauseBlock, &CauseFinding)> {
         let block = self.waiting.remove(&answer.number)?;
         let kind = self.counts.get_mut(usize::try_from(answer.number).ok()?)?;
-        let same = |finding: &Finding| {
+        let same = |finding: &CauseFinding| {
             (&finding.cause, &finding.object, &finding.claim)
                 == (
                     &answer.finding.cause,

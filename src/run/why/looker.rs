@@ -14,15 +14,15 @@ use nix::sched::{CloneFlags, setns};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use crate::host::HostState;
 use crate::source::namespaces::NamespaceTable;
 use crate::sys::child::{ForkedProcess, fork_and};
 use crate::sys::ignore_signals_of_the_group;
-use crate::why::{Case, Finding, Grade, diagnose};
+use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Looks that did not end in time and still run. With more, nothing is looked at any more.
+/// LookThreads that did not end in time and still run. With more, nothing is looked at any more.
 const MAX_STUCK: usize = 4;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
@@ -31,18 +31,18 @@ const NOT_LOOKED: &str = "not_looked";
 
 /// A request to the process: one look.
 #[derive(Debug, Serialize, Deserialize)]
-struct Question {
+struct LookRequest {
     number: u64,
-    case: Case,
+    case: DropCase,
 }
 
 /// The answer to it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Answer {
+pub struct LookAnswer {
     /// The number that [`Looker::ask`] returned.
     pub number: u64,
     /// The cause of the drop.
-    pub finding: Finding,
+    pub finding: CauseFinding,
 }
 
 /// The process.
@@ -84,10 +84,10 @@ impl Looker {
     }
 
     /// Asks for the cause of a drop. Returns the number that its answer will have.
-    pub fn ask(&mut self, case: Case) -> io::Result<u64> {
+    pub fn ask(&mut self, case: DropCase) -> io::Result<u64> {
         let number = self.asked;
         self.asked += 1;
-        let question = serde_json::to_vec(&Question { number, case })?;
+        let question = serde_json::to_vec(&LookRequest { number, case })?;
         self.waiting.extend(question);
         self.waiting.push_back(b'\n');
         self.send()?;
@@ -114,7 +114,7 @@ impl Looker {
     }
 
     /// Returns the answers that have come, without waiting for any.
-    pub fn answers(&mut self) -> io::Result<Vec<Answer>> {
+    pub fn answers(&mut self) -> io::Result<Vec<LookAnswer>> {
         self.send()?;
         let mut answers = Vec::new();
         let mut buffer = [0; 1 << 14];
@@ -150,11 +150,11 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
     // Ctrl-C is for the other process, which closes the stream when it has all answers.
     ignore_signals_of_the_group();
     let mut output = stream;
-    let mut looks = Looks::default();
+    let mut looks = LookThreads::default();
     for line in BufReader::new(stream).lines() {
-        let Question { number, case } = read_line(&line?)?;
+        let LookRequest { number, case } = read_line(&line?)?;
         let finding = looks.look(case);
-        let mut answer = serde_json::to_vec(&Answer { number, finding })?;
+        let mut answer = serde_json::to_vec(&LookAnswer { number, finding })?;
         answer.push(b'\n');
         output.write_all(&answer)?;
     }
@@ -165,14 +165,14 @@ fn read_line<T: DeserializeOwned>(line: &str) -> io::Result<T> {
     serde_json::from_str(line).map_err(io::Error::from)
 }
 
-/// Looks at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
+/// LookThreads at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
 #[derive(Default)]
-struct Looks {
+struct LookThreads {
     stuck: usize,
 }
 
-impl Looks {
-    fn look(&mut self, case: Case) -> Finding {
+impl LookThreads {
+    fn look(&mut self, case: DropCase) -> CauseFinding {
         if self.stuck >= MAX_STUCK {
             return not_looked("earlier looks have not ended yet");
         }
@@ -197,7 +197,7 @@ impl Looks {
     }
 }
 
-fn look_in_namespace(case: &Case) -> Finding {
+fn look_in_namespace(case: &DropCase) -> CauseFinding {
     let mut namespaces = NamespaceTable::new();
     let mut entrance = None;
     if let Some(inode) = case.netns
@@ -216,7 +216,7 @@ fn look_in_namespace(case: &Case) -> Finding {
         }
         entrance = Some(path);
     }
-    let mut finding = diagnose(case, &Host::live());
+    let mut finding = diagnose(case, &HostState::live());
     if let Some(path) = entrance {
         for remedy in &mut finding.remedy {
             remedy.run_in(case.netns_name.as_deref(), &path);
@@ -225,6 +225,6 @@ fn look_in_namespace(case: &Case) -> Finding {
     finding
 }
 
-fn not_looked(cause: &str) -> Finding {
-    Finding::new(NOT_LOOKED, Grade::Unknown, "not looked at").seen("dwdump", cause)
+fn not_looked(cause: &str) -> CauseFinding {
+    CauseFinding::new(NOT_LOOKED, Grade::Unknown, "not looked at").seen("dwdump", cause)
 }

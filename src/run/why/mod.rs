@@ -27,9 +27,9 @@ use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
 use crate::cli::{Diagnosis, Lines};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::record::{DropRecord, Loss};
-use crate::sink::why::{Block, BlockForm};
+use crate::sink::why::{BlockForm, CauseBlock};
 use crate::source::Event;
-use causes::{Causes, MAX_KINDS};
+use causes::{DropKinds, MAX_KINDS};
 use looker::Looker;
 
 /// The bytes of each packet that a diagnosis needs.
@@ -85,7 +85,7 @@ struct Seeker {
     selected: Selected,
     limit: Option<u64>,
     kept: u64,
-    causes: Causes,
+    causes: DropKinds,
     looker: Looker,
     form: BlockForm,
     writer: BufWriter<File>,
@@ -99,7 +99,7 @@ impl Seeker {
             selected,
             limit: command.count,
             kept: 0,
-            causes: Causes::default(),
+            causes: DropKinds::default(),
             looker,
             form: match command.lines {
                 Lines::Json => BlockForm::Json,
@@ -118,7 +118,7 @@ impl Seeker {
         }
         self.kept += 1;
         if let Some(case) = self.causes.count(record) {
-            match Block::new(record, self.form) {
+            match CauseBlock::new(record, self.form) {
                 Ok(block) => self.causes.keep_block(block),
                 Err(error) => return ControlFlow::Break(output_failed("a block", error)),
             }
