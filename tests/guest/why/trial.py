@@ -255,7 +255,8 @@ class Trial:
 
     def apply_remedy(self):
         """Runs the printed commands that help at once, until one does."""
-        commands = [one["command"] for one in self.block["why"].get("remedy", []) if one.get("effect") == "now"]
+        remedy = self.block["why"].get("remedy", [])
+        commands = [one["command"] for one in remedy if one.get("effect") == "now" and "command" in one]
         if not commands and self.variant.has_remedy:
             self.fault("no remedy that helps now")
         fault = []
@@ -290,8 +291,8 @@ def malformed(why):
         if set(one) != {"source", "value"} or not all(isinstance(value, str) for value in one.values()):
             faults.append(f"the evidence {one}")
     for one in why.get("remedy", []):
-        text = one.get("command") if one.get("effect") == "now" else one.get("command", one.get("advice"))
-        if not isinstance(text, str) or one.get("effect") not in EFFECTS:
+        words = [one[key] for key in ("advice", "command") if key in one]
+        if not words or not all(isinstance(word, str) for word in words) or one.get("effect") not in EFFECTS:
             faults.append(f"the remedy {one}")
     return faults
 
