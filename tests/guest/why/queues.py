@@ -8,7 +8,7 @@ import time
 import ebpf_scene
 import tracepoint
 from scene import COUNT, FAR4, IN4, PORT, chain, ethernet, payloads
-from variant import Suspect, Variant, family
+from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
 QDISC = family(16, "a queueing discipline drops")
 PROGRAM = family(17, "a tc filter, XDP, a cgroup's program or a socket's filter drops")
@@ -46,7 +46,7 @@ class Tbf(Queue):
     object, never = (r"\btbf\b", r"\bout0\b"), (r"\bin0\b",)
     suspects = (
         Suspect("ip link set out0 mtu 1400", "ip link set out0 mtu 1500", r"(?i)\bmtu\b"),
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
     )
 
 
@@ -158,6 +158,7 @@ class Filter(Variant):
 
 class Ingress(Filter):
     name = "tc-ingress-bpf"
+    suspects = (STRICT, OTHER_RULE)
     planted = "the second of three filters at the ingress of in0 (cls_bpf)"
     grade = "likely"
 

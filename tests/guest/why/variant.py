@@ -36,6 +36,22 @@ class Suspect:
     side: str = "host"
 
 
+# Settings that look guilty and are innocent of most drops.
+STRICT = Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter")
+OTHER_RULE = Suspect(
+    "nft add table inet w; nft add chain inet w d '{ type filter hook prerouting priority 0; }'; "
+    "nft add rule inet w d udp dport 7001 counter drop",
+    "nft delete table inet w",
+    r"\binet w\b",
+)
+OTHER_BLACKHOLE = Suspect(
+    "ip route add blackhole 198.51.100.0/24", "ip route del blackhole 198.51.100.0/24", r"198\.51\.100"
+)
+OTHER_QUEUE = Suspect(
+    "tc qdisc add dev in0 root tbf rate 1mbit burst 10k limit 10k", "tc qdisc del dev in0 root", r"\btbf\b"
+)
+
+
 class Variant:
     """A planted setting. A subclass with a `name` is one; one without is what several share."""
 
