@@ -161,7 +161,9 @@ class Trial:
         if self.variant.counter:
             counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
             counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
-            if not counters and not self.variant.is_twin:
+            if not counters and not self.variant.is_twin and self.variant.family not in ANSWERED:
+                self.result.is_unanswered = True
+            elif not counters and not self.variant.is_twin:
                 self.fault(f"no counter {self.variant.counter}: {last.get('counters')}")
             if counters and self.variant.is_twin:
                 self.fault(f"counts what is not there: {counters}")
