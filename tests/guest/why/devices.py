@@ -126,10 +126,7 @@ class Bridged(Variant):
             f"link add br0 type bridge mcast_snooping 0 {self.options}\nlink set br0 up\n"
             "link set in0 master br0\nlink set out0 master br0\n",
         )
-        # The bridge changes the ports' state itself when they are up, once.
-        deadline = time.monotonic() + 10
-        while scene.sh("host", "bridge link show").count("state forwarding") < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        scene.wait_for_ports(2)
         for setting in self.settings:
             scene.sh("host", setting)
         scene.watch("far", "far0")

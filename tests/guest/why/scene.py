@@ -202,6 +202,12 @@ class Scene:
         with self.inside(side):
             network.sysctl(name, value)
 
+    def wait_for_ports(self, count):
+        """Waits until so many ports of the host's bridge pass on: it changes their state itself when they are up."""
+        deadline = time.monotonic() + 10
+        while self.sh("host", "bridge link show").count("state forwarding") < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+
     def change_machine(self, path, value):
         """Sets a file of /proc/sys that all namespaces share, until the scene ends."""
         file = pathlib.Path("/proc/sys", path)
