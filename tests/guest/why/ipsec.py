@@ -64,9 +64,7 @@ class UnknownSpi(Esp):
     states = (state(spi=0x1001), state(spi=0x2000))
     never = (r"0x0*(1001|2000)\b",)
     cure = state()
-    suspects = (
-        STRICT,
-    )
+    suspects = (STRICT,)
 
 
 class NoState(Esp):

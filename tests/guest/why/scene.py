@@ -45,7 +45,8 @@ ADDRESSES = {
 
 # What a program says where the kernel lacks something, beside what is a mistake of the variant.
 LACKING = re.compile(
-    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|not available|not implemented|action module"
+    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|not available|not implemented"
+    r"|action module"
 )
 
 
