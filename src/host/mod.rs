@@ -9,7 +9,9 @@
 
 pub mod link;
 pub mod membership;
+pub mod module;
 pub mod namespace;
+pub mod program;
 mod rtnetlink;
 pub mod sysctl;
 
