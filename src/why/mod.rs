@@ -7,6 +7,8 @@
 mod case;
 mod finding;
 mod multicast;
+mod nftables;
+mod tracking;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -37,7 +39,7 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY, &nftables::FAMILY, &tracking::FAMILY];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";
