@@ -205,16 +205,16 @@ impl<'w> Walker<'w> {
             return Some(states);
         };
         self.can_drop = self.hook.can_drop(&ruleset.chains[chain]);
-        // Only a connection's first packet comes to a chain that translates.
-        let mut passed = if base.is_nat {
-            states.clone()
-        } else {
+        let is_entered = self.hook.surely_enters(base);
+        let mut passed = if is_entered {
             States::new()
+        } else {
+            states.clone()
         };
         let ChainOutcome { ended, accepted } = self.chain(chain, states, 0)?;
         passed.extend(accepted);
         if base.drops {
-            self.suspect((chain, None), &ended, !base.is_nat);
+            self.suspect((chain, None), &ended, is_entered);
         } else {
             passed.extend(ended);
         }

@@ -279,10 +279,20 @@ class Oracle:
             print(self.faults[-1])
         return not self.faults
 
+    def taken(self, scene, number):
+        """A ruleset that nft takes: it refuses rules whose matches contradict each other."""
+        for attempt in range(50):
+            ruleset = Ruleset(number, random.Random(f"{self.seed} {number} {attempt}"))
+            text = ruleset.text()
+            try:
+                scene.nft("host", text)
+                return ruleset, text
+            except AssertionError as error:
+                refusal = error
+        raise refusal
+
     def one(self, scene, trace, reading, number):
-        ruleset = Ruleset(number, random.Random(f"{self.seed} {number}"))
-        text = ruleset.text()
-        scene.nft("host", text)
+        ruleset, text = self.taken(scene, number)
         ruleset.send(scene)
         dropped, is_traced = trace.take(ruleset.port, PATIENCE / 4)
         self.counts["rulesets"] += 1
