@@ -7,9 +7,11 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod ipsec;
 pub mod link;
 pub mod membership;
 pub mod namespace;
+pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;
 
