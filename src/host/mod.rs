@@ -7,13 +7,17 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod filters;
 pub mod ipsec;
 pub mod link;
 pub mod membership;
+pub mod module;
 pub mod namespace;
+pub mod program;
 pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;
+pub mod tracking;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

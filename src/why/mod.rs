@@ -10,6 +10,8 @@ mod finding;
 mod gre;
 mod ipsec;
 mod multicast;
+mod nftables;
+mod tracking;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -45,6 +47,8 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &gre::FAMILY,
     &ipsec::FAMILY,
     &multicast::FAMILY,
+    &nftables::FAMILY,
+    &tracking::FAMILY,
 ];
 
 /// The short name of what no family explains.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,7 +22,7 @@ use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// LookThreads that did not end in time and still run. With more, nothing is looked at any more.
+/// Looks that did not end in time and still run. With so many, nothing is looked at any more.
 const MAX_STUCK: usize = 4;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
@@ -55,7 +55,8 @@ pub struct Looker {
     waiting: VecDeque<u8>,
     asked: u64,
     answered: u64,
-    _copy: ForkedProcess,
+    /// `None` in tests alone.
+    _copy: Option<ForkedProcess>,
 }
 
 impl Looker {
@@ -66,12 +67,18 @@ impl Looker {
         let copy = fork_and(|| {
             // Its end would keep the stream open.
             outside = None;
+            // Ctrl-C is for the other process, which closes the stream when it has all answers.
+            ignore_signals_of_the_group();
             // Who reads the answers may be gone.
-            let _ = serve(&inside);
+            let _ = serve(&inside, LookThreads::new(PATIENCE, look_in_namespace));
         });
         drop(inside);
         let copy = copy.context("cannot start the process that looks at this host")?;
         let stream = outside.context("the copy of this process returned")?;
+        Ok(Self::over(stream, Some(copy))?)
+    }
+
+    fn over(stream: UnixStream, copy: Option<ForkedProcess>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
@@ -146,11 +153,8 @@ impl AsFd for Looker {
 }
 
 /// Answers each line, until the stream ends.
-fn serve(stream: &UnixStream) -> io::Result<()> {
-    // Ctrl-C is for the other process, which closes the stream when it has all answers.
-    ignore_signals_of_the_group();
+fn serve(stream: &UnixStream, mut looks: LookThreads) -> io::Result<()> {
     let mut output = stream;
-    let mut looks = LookThreads::default();
     for line in BufReader::new(stream).lines() {
         let LookRequest { number, case } = read_line(&line?)?;
         let finding = looks.look(case);
@@ -165,32 +169,45 @@ fn read_line<T: DeserializeOwned>(line: &str) -> io::Result<T> {
     serde_json::from_str(line).map_err(io::Error::from)
 }
 
-/// LookThreads at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
-#[derive(Default)]
+/// Looks at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
 struct LookThreads {
-    stuck: usize,
+    patience: Duration,
+    look: fn(&DropCase) -> CauseFinding,
+    /// Those that did not end in time.
+    stuck: Vec<JoinHandle<()>>,
 }
 
 impl LookThreads {
+    fn new(patience: Duration, look: fn(&DropCase) -> CauseFinding) -> Self {
+        Self {
+            patience,
+            look,
+            stuck: Vec::new(),
+        }
+    }
+
     fn look(&mut self, case: DropCase) -> CauseFinding {
-        if self.stuck >= MAX_STUCK {
+        self.stuck.retain(|thread| !thread.is_finished());
+        if self.stuck.len() >= MAX_STUCK {
             return not_looked("earlier looks have not ended yet");
         }
         let (sender, receiver) = sync_channel(1);
+        let look = self.look;
         let look = move || {
-            let finding = look_in_namespace(&case);
+            let finding = look(&case);
             // The other side may have lost its patience.
             let _ = sender.send(finding);
         };
-        let thread = thread::Builder::new().spawn(look);
-        if let Err(error) = thread {
-            return not_looked(&error.to_string());
-        }
-        match receiver.recv_timeout(PATIENCE) {
+        let thread = match thread::Builder::new().spawn(look) {
+            Ok(thread) => thread,
+            Err(error) => return not_looked(&error.to_string()),
+        };
+        match receiver.recv_timeout(self.patience) {
             Ok(finding) => finding,
             Err(RecvTimeoutError::Timeout) => {
-                self.stuck += 1;
-                not_looked("the look took longer than 5 seconds")
+                self.stuck.push(thread);
+                let seconds = self.patience.as_secs_f32();
+                not_looked(&format!("the look took longer than {seconds} seconds"))
             }
             Err(RecvTimeoutError::Disconnected) => not_looked("the look failed"),
         }
@@ -227,4 +244,151 @@ fn look_in_namespace(case: &DropCase) -> CauseFinding {
 
 fn not_looked(cause: &str) -> CauseFinding {
     CauseFinding::new(NOT_LOOKED, Grade::Unknown, "not looked at").seen("dwdump", cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_once(case: &DropCase) -> CauseFinding {
+        CauseFinding::new("quick", Grade::Certain, format!("in {:?}", case.function))
+    }
+
+    /// Takes a second for a drop in this function.
+    fn slow_in_places(case: &DropCase) -> CauseFinding {
+        if case.is_in("slow") {
+            thread::sleep(Duration::from_secs(1));
+        }
+        at_once(case)
+    }
+
+    fn failing(_: &DropCase) -> CauseFinding {
+        panic!("a bug in a family")
+    }
+
+    fn dropped_in(function: &str) -> DropCase {
+        DropCase {
+            function: Some(function.to_owned()),
+            ..DropCase::default()
+        }
+    }
+
+    fn seen(finding: &CauseFinding) -> (&str, Grade, &str) {
+        (&finding.cause, finding.grade, &finding.evidence[0].value)
+    }
+
+    /// A looker whose other end is a thread of this process.
+    fn looker(look: fn(&DropCase) -> CauseFinding) -> (Looker, JoinHandle<io::Result<()>>) {
+        let (outside, inside) = UnixStream::pair().unwrap();
+        let looks = LookThreads::new(Duration::from_secs(60), look);
+        let thread = thread::spawn(move || serve(&inside, looks));
+        (Looker::over(outside, None).unwrap(), thread)
+    }
+
+    fn all_answers(looker: &mut Looker) -> Vec<LookAnswer> {
+        let mut answers = Vec::new();
+        while looker.pending() > 0 {
+            answers.extend(looker.answers().unwrap());
+            thread::sleep(Duration::from_millis(1));
+        }
+        answers
+    }
+
+    #[test]
+    fn each_question_has_its_answer_in_order_however_many_wait() {
+        let (mut looker, thread) = looker(at_once);
+        // More than a socket holds.
+        let large = "f".repeat(10_000);
+        for number in 0..200 {
+            let asked = looker.ask(dropped_in(&format!("{number}{large}"))).unwrap();
+            assert_eq!(asked, number);
+        }
+        let answers = all_answers(&mut looker);
+        let numbers: Vec<_> = answers.iter().map(|answer| answer.number).collect();
+        assert_eq!(numbers, Vec::from_iter(0..200));
+        for LookAnswer { number, finding } in &answers {
+            assert_eq!(finding.claim, format!("in Some(\"{number}{large}\")"));
+        }
+        drop(looker);
+        // The stream's end ends the process.
+        assert!(thread.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_look_that_hangs_is_unknown_after_its_time_and_the_next_are_not() {
+        let mut looks = LookThreads::new(Duration::from_millis(50), slow_in_places);
+        let hung = looks.look(dropped_in("slow"));
+        let expected = "the look took longer than 0.05 seconds";
+        assert_eq!(seen(&hung), (NOT_LOOKED, Grade::Unknown, expected));
+        looks.patience = Duration::from_secs(60);
+        assert_eq!(looks.look(dropped_in("fast")).claim, "in Some(\"fast\")");
+    }
+
+    #[test]
+    fn threads_that_hang_are_few_and_forgotten_when_they_end() {
+        let mut looks = LookThreads::new(Duration::from_millis(1), slow_in_places);
+        for _ in 0..MAX_STUCK {
+            let hung = looks.look(dropped_in("slow"));
+            assert!(seen(&hung).2.starts_with("the look took longer than "));
+        }
+        let refused = looks.look(dropped_in("fast"));
+        let expected = "earlier looks have not ended yet";
+        assert_eq!(seen(&refused), (NOT_LOOKED, Grade::Unknown, expected));
+        assert_eq!(looks.stuck.len(), MAX_STUCK);
+        looks.patience = Duration::from_secs(60);
+        while looks.look(dropped_in("fast")).cause == NOT_LOOKED {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(looks.stuck.len() < MAX_STUCK);
+    }
+
+    #[test]
+    fn a_look_that_panics_is_unknown() {
+        let mut looks = LookThreads::new(Duration::from_secs(60), failing);
+        let failed = looks.look(dropped_in("any"));
+        let expected = (NOT_LOOKED, Grade::Unknown, "the look failed");
+        assert_eq!(seen(&failed), expected);
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_told() {
+        let case = DropCase {
+            // Inodes of namespaces are larger.
+            netns: Some(1),
+            ..DropCase::default()
+        };
+        let found = look_in_namespace(&case);
+        let expected = "the network namespace of the drop is gone, or this user may not see it";
+        assert_eq!(seen(&found), (NOT_LOOKED, Grade::Unknown, expected));
+    }
+
+    #[test]
+    fn a_process_that_died_is_an_error_at_once() {
+        let (outside, inside) = UnixStream::pair().unwrap();
+        let mut looker = Looker::over(outside, None).unwrap();
+        assert!(looker.answers().unwrap().is_empty());
+        drop(inside);
+        let error = looker.answers().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert!(looker.ask(dropped_in("any")).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_an_error() {
+        for nonsense in [&b"{}\n"[..], b"\n", b"\xff\n", &vec![b'x'; MAX_ANSWER + 1]] {
+            let (outside, inside) = UnixStream::pair().unwrap();
+            let mut looker = Looker::over(outside, None).unwrap();
+            let text = nonsense.to_vec();
+            let thread = thread::spawn(move || (&inside).write_all(&text).map(|()| inside));
+            let error = loop {
+                match looker.answers() {
+                    Ok(answers) => assert!(answers.is_empty()),
+                    Err(error) => break error,
+                }
+            };
+            assert_ne!(error.kind(), ErrorKind::WouldBlock);
+            drop(looker);
+            let _ = thread.join().unwrap();
+        }
+    }
 }

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::{Needs, Opening};
@@ -90,6 +90,8 @@ struct Seeker {
     form: BlockForm,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
+    /// Nobody reads what is written.
+    is_closed: bool,
 }
 
 impl Seeker {
@@ -103,12 +105,14 @@ impl Seeker {
             looker,
             form: match command.lines {
                 Lines::Json => BlockForm::Json,
-                Lines::Auto | Lines::Text => {
-                    BlockForm::Text(text_style(command.text, stdout_is_terminal()))
-                }
+                Lines::Auto | Lines::Text => BlockForm::Text {
+                    style: text_style(command.text, stdout_is_terminal()),
+                    width: terminal_width(),
+                },
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
+            is_closed: false,
         })
     }
 
@@ -155,8 +159,22 @@ impl Seeker {
         }
     }
 
-    /// Waits for the last answers, and prints the summary.
+    /// Waits for the last answers, and prints the summary, even if the process that answers failed.
     fn finish(&mut self) -> ControlFlow<Stop> {
+        if self.is_closed {
+            return ControlFlow::Continue(());
+        }
+        let waited = self.wait_for_answers();
+        if let ControlFlow::Break(Stop::Closed) = waited {
+            return waited;
+        }
+        let summary = self.summary("no answer came");
+        // The first error is the cause of the others.
+        waited?;
+        summary
+    }
+
+    fn wait_for_answers(&mut self) -> ControlFlow<Stop> {
         let end = Instant::now() + LAST_ANSWERS;
         while self.looker.pending() > 0 {
             let left = end.saturating_duration_since(Instant::now());
@@ -172,13 +190,22 @@ impl Seeker {
             }
             self.take_answers()?;
         }
-        self.summary()
+        ControlFlow::Continue(())
     }
 
-    fn summary(&mut self) -> ControlFlow<Stop> {
+    /// Prints the causes so far. Drops without one are told with the reason for that.
+    fn summary(&mut self, without_answer: &str) -> ControlFlow<Stop> {
         let rows = self.causes.rows();
         if let Err(error) = crate::sink::why::write_summary(&mut self.writer, self.form, &rows) {
             return ControlFlow::Break(output_failed("standard output", error));
+        }
+        self.flush_output()?;
+        let undecided = self.causes.undecided();
+        if undecided > 0 {
+            say(format_args!(
+                "{} not looked at: {without_answer}",
+                Plural(undecided, "drop")
+            ));
         }
         let beyond = self.causes.beyond();
         if beyond > 0 {
@@ -188,8 +215,18 @@ impl Seeker {
             ));
             hint("a filter selects those of interest");
         }
-        self.flush_output()
+        if self.kept == 0 {
+            note("nothing was dropped");
+        }
+        ControlFlow::Continue(())
     }
+}
+
+/// Returns the columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = stdout_is_terminal().then(crossterm::terminal::size);
+    let (columns, _) = size?.ok()?;
+    (columns > 0).then_some(columns.into())
 }
 
 fn looker_failed(error: std::io::Error) -> Stop {
@@ -223,13 +260,16 @@ impl Receiver for Seeker {
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         match why {
             Attention::Watched(0) | Attention::Due => self.take_answers(),
-            Attention::Watched(_) => ControlFlow::Break(Stop::Closed),
+            Attention::Watched(_) => {
+                self.is_closed = true;
+                ControlFlow::Break(Stop::Closed)
+            }
         }
     }
 
     fn report(&mut self, loss: Option<Loss>) {
         // What fails is told at the end of the run.
-        let _ = self.summary();
+        let _ = self.summary("the answer has not come yet");
         report_loss(&mut std::io::stderr(), loss);
     }
 }
