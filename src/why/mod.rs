@@ -5,7 +5,10 @@
 //! and weakens what they claim where it cannot be certain.
 
 mod case;
+mod damaged;
 mod finding;
+mod gre;
+mod ipsec;
 mod multicast;
 mod nftables;
 mod tracking;
@@ -39,7 +42,14 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY, &nftables::FAMILY, &tracking::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[
+    &damaged::FAMILY,
+    &gre::FAMILY,
+    &ipsec::FAMILY,
+    &multicast::FAMILY,
+    &nftables::FAMILY,
+    &tracking::FAMILY,
+];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";
