@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from scene import IN4, NEAR4, PORT, payloads, tcp
+from scene import IN4, NEAR4, PORT, chain, payloads, tcp
 from sockets import SYN, Backlog
 from variant import Variant, family
 
@@ -57,6 +57,19 @@ class Unexpected(Signed):
     reasons = ("TCP_MD5UNEXPECTED",)
     peers = ("10.1.0.77",)
     options = bytes([19, 18]) + bytes(16) + b"\1\1"
+
+
+class SignedForOther(Signed):
+    name = "md5-other-peer"
+    planted = "the listener has a key for another peer, near's SYNs have no signature: a rule drops them"
+    is_twin = True
+    reasons, place = ("NETFILTER_DROP",), "nft_do_chain|nf_hook_slow"
+    object, never = (r"\binet t\b",), (r"(?i)md5",)
+    peers = Unexpected.peers
+
+    def plant(self, scene):
+        super().plant(scene)
+        scene.nft("host", chain("input", f"tcp dport {PORT} drop"))
 
 
 class Wrong(Signed):

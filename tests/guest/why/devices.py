@@ -6,7 +6,7 @@ import struct
 import time
 
 from scene import FAR4, MACS, NEAR4, PORT, chain, ethernet, payloads, udp4
-from variant import Suspect, Variant, family
+from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
 TUN = family(19, "a tun device without a reader")
 BRIDGE = family(21, "a port of a bridge does not pass the frame on")
@@ -67,6 +67,7 @@ class Tun(Variant):
 
 class TunNotRead(Tun):
     name = "tun-not-read"
+    suspects = (STRICT, OTHER_RULE)
     planted = "a program holds tun0 open and does not read"
 
     def guilty(self, scene):

@@ -7,7 +7,7 @@ import struct
 
 import network
 from scene import FAR4, IN4, NEAR4, OUT4, PORT, chain, ethernet, payloads
-from variant import Suspect, Variant, family
+from variant import OTHER_RULE, STRICT, Variant, family
 
 ESP = family(4, "ESP and IPsec policies")
 KEY, OTHER_KEY = "11" * 20, "22" * 20
@@ -65,7 +65,7 @@ class UnknownSpi(Esp):
     never = (r"0x0*(1001|2000)\b",)
     cure = state()
     suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
     )
 
 
@@ -172,6 +172,7 @@ class Policy(Variant):
 
 class ClearText(Policy):
     name = "policy-wants-esp"
+    suspects = (STRICT, OTHER_RULE)
     planted = "a policy wants ESP from near, and clear text comes"
 
 

@@ -106,7 +106,7 @@ class CpuBacklog(Variant):
     is_for_guest = True
     modules = ("bridge",)
     passing, arriving = 100, 100
-    cure = "sysctl -w net.core.netdev_max_backlog=1000"
+    cure = "the limit is raised"
     grade = "likely"
     ports = 12
 
@@ -127,6 +127,9 @@ class CpuBacklog(Variant):
         frames = (ethernet(0x88B5, payload.ljust(60, b"."), dst=b"\xff" * 6) for payload in payloads())
         scene.frames(frames, device="start")
 
+    def heal(self, scene):
+        pathlib.Path("/proc/sys/net/core/netdev_max_backlog").write_text("1000")
+
 
 class NeighbourTable(Variant):
     name = "neighbour-table-full"
@@ -136,7 +139,7 @@ class NeighbourTable(Variant):
     place = "ip_finish_output2|ip_finish_output|__neigh_create|ip_output"
     object = (r"gc_thresh3|neighbour table",)
     is_for_guest = True
-    cure = "sysctl -w net.ipv4.neigh.default.gc_thresh3=1024"
+    cure = "the limits are raised"
     grade = "likely"
 
     def plant(self, scene):
