@@ -6,6 +6,8 @@
 
 mod case;
 mod finding;
+#[cfg(test)]
+mod manual;
 mod multicast;
 
 pub use case::{CaseSocket, DropCase};
@@ -16,6 +18,8 @@ use crate::host::namespace::SeveralNamespaces;
 
 /// A family of causes.
 pub struct CauseFamily {
+    /// The heading of its causes in the manual.
+    pub title: &'static str,
     /// Returns whether such a drop can be of one of these causes; what does not concern a family is never asked.
     pub concerns: fn(&DropCase) -> bool,
     /// Looks for the cause; `None` where it is none of these.
@@ -57,19 +61,14 @@ pub fn diagnose(case: &DropCase, host: &HostState) -> CauseFinding {
     let rival = findings
         .next()
         .filter(|other| other.grade == best.grade && other.object != best.object);
-    if let Some(rival) = rival
-        && best.grade == Grade::Certain
-    {
-        best.grade = Grade::Likely;
-        best.proof = Some(format!("the other possibility: {}", rival.claim));
+    if let Some(rival) = rival {
+        best.weaken(format!("the other possibility: {}", rival.claim));
     }
     if best.grade == Grade::Certain
         && case.netns.is_none()
         && host.ask(&SeveralNamespaces) != Ok(false)
     {
-        best.grade = Grade::Likely;
-        best.proof =
-            Some("the drop's network namespace is not known, and this host has several".into());
+        best.weaken("the drop's network namespace is not known, and this host has several");
     }
     best
 }

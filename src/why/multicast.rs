@@ -11,6 +11,7 @@ const NOT_JOINED: &str = "group_not_joined";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Multicast groups",
     concerns,
     judge,
     causes: &[CauseText {
