@@ -7,11 +7,15 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod filters;
 pub mod link;
 pub mod membership;
+pub mod module;
 pub mod namespace;
+pub mod program;
 mod rtnetlink;
 pub mod sysctl;
+pub mod tracking;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ mod finding;
 #[cfg(test)]
 mod manual;
 mod multicast;
+mod nftables;
+mod tracking;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -20,6 +22,8 @@ use crate::host::namespace::SeveralNamespaces;
 pub struct CauseFamily {
     /// The heading of its causes in the manual.
     pub title: &'static str,
+    /// The reasons and functions of such drops, for those who ask about one of them.
+    pub drops: &'static [&'static str],
     /// Returns whether such a drop can be of one of these causes; what does not concern a family is never asked.
     pub concerns: fn(&DropCase) -> bool,
     /// Looks for the cause; `None` where it is none of these.
@@ -41,7 +45,7 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY, &nftables::FAMILY, &tracking::FAMILY];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";

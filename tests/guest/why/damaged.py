@@ -4,7 +4,7 @@ import socket
 import struct
 
 import network
-from scene import FAR4, IN4, IN6, NEAR4, NEAR6, PORT, ethernet, payloads, tcp, udp4, udp6
+from scene import IN4, IN6, NEAR4, NEAR6, PORT, ethernet, payloads, udp4
 from variant import OTHER_QUEUE, OTHER_RULE, STRICT, Variant, family
 
 BAD = family(22, "a bad checksum or header")
@@ -37,9 +37,7 @@ class IpSum(Bad):
     name = "ip-checksum"
     planted = "an IPv4 header with a wrong checksum"
     reasons, place = ("IP_CSUM",), "ip_rcv_core"
-    suspects = (
-        STRICT,
-    )
+    suspects = (STRICT,)
 
     def frame(self, payload):
         return udp4(payload, bad_sum=0x1111)

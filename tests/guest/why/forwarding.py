@@ -3,7 +3,7 @@
 import socket
 
 import network
-from scene import FAR4, FAR6, IN4, MACS, NEAR4, NEAR6, PORT, chain, ethernet, payloads, udp4
+from scene import FAR4, FAR6, IN4, MACS, NEAR6, PORT, chain, ethernet, payloads, udp4
 from variant import OTHER_BLACKHOLE, OTHER_QUEUE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 ROUTES = family(8, "a forwarded packet meets a route or rule that refuses it")

@@ -51,10 +51,10 @@ class Esp(Variant):
     def send(self, scene):
         scene.frames(self.frame(payload) for payload in payloads())
 
-    def frame(self, payload):
+    def frame(self, payload, spi=SPI):
         datagram = network.udp(payload, PORT, NEAR4, IN4)
         padding = -(len(datagram) + 2) % 4
-        inside = struct.pack("!II", SPI, self.number()) + datagram + bytes(range(1, padding + 1)) + bytes([padding, 17])
+        inside = struct.pack("!II", spi, self.number()) + datagram + bytes(range(1, padding + 1)) + bytes([padding, 17])
         code = hmac.new(bytes.fromhex(KEY), inside, hashlib.sha1).digest()[:12]
         return ethernet(0x0800, network.ipv4(50, inside + code, NEAR4, IN4))
 
@@ -65,9 +65,7 @@ class UnknownSpi(Esp):
     states = (state(spi=0x1001), state(spi=0x2000))
     never = (r"0x0*(1001|2000)\b",)
     cure = state()
-    suspects = (
-        STRICT,
-    )
+    suspects = (STRICT,)
 
 
 class NoState(Esp):

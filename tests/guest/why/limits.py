@@ -5,7 +5,7 @@ import pathlib
 import struct
 
 import tracepoint
-from scene import FAR4, IN4, PORT, TAG, chain, ethernet, payloads
+from scene import FAR4, PORT, TAG, chain, ethernet, payloads
 from variant import Variant, family
 
 PROGRAM = 17
@@ -111,8 +111,8 @@ class CpuBacklog(Variant):
     ports = 12
 
     def plant(self, scene):
-        lines = "link add flood type bridge mcast_snooping 0\nlink set flood up\nlink add in type veth peer name start\n"
-        lines += "link set in master flood up\nlink set start up\n"
+        lines = "link add flood type bridge mcast_snooping 0\nlink set flood up\n"
+        lines += "link add in type veth peer name start\nlink set in master flood up\nlink set start up\n"
         host = scene.names["host"]
         for number in range(self.ports):
             lines += f"link add f{number} type veth peer name g{number} netns {host}\n"

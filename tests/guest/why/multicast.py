@@ -203,7 +203,9 @@ class Version2(Version):
     version = 2
     modules = ("gre", "ip_gre")
     suspects = (
-        Suspect(f"ip link add gre7 type gre local {IN4} remote {NEAR4}; ip link set gre7 up", "ip link del gre7", "gre7"),
+        Suspect(
+            f"ip link add gre7 type gre local {IN4} remote {NEAR4}; ip link set gre7 up", "ip link del gre7", "gre7"
+        ),
     )
 
 

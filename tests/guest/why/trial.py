@@ -135,21 +135,22 @@ class Trial:
         if not found:
             self.fault(f"no block for {self.variant.reasons} in {self.variant.place}; others: {others}")
             return
+        flows = self.variant.flows(self.scene)
         patterns = self.variant.guilty(self.scene)
         self.block = max(found, key=lambda one: rank(one["why"].get("grade")))
         for block in found:
             why = block["why"]
             self.result.faults += malformed(why)
             grade, named = why.get("grade"), why.get("object") or ""
-            is_right = all(re.search(pattern, named) for pattern in patterns)
-            if patterns and not is_right and grade != "unknown" and block not in self.wrong:
+            is_right = any(matches(one, named) for one in flows)
+            if any(flows) and not is_right and grade != "unknown" and block not in self.wrong:
                 self.wrong.append(block)
                 self.fault(f"claims {named!r} ({grade}): {why.get('claim')}")
             if grade != "unknown" and not why.get("evidence"):
                 self.fault("claims without evidence")
         why = self.block["why"]
         self.result.grade, self.result.object = why.get("grade", ""), why.get("object") or ""
-        self.result.is_right = all(re.search(pattern, self.result.object) for pattern in patterns)
+        self.result.is_right = any(matches(one, self.result.object) for one in flows)
         if self.result.grade == "unknown" and self.variant.family not in ANSWERED:
             self.result.is_unanswered = True
             self.block = None
@@ -158,6 +159,9 @@ class Trial:
                 self.fault(f"{self.result.grade} instead of {self.variant.grade}: {why.get('claim')}")
             elif not self.result.is_right:
                 self.fault(f"the object {self.result.object!r}")
+            for one in flows:
+                if not any(matches(one, block["why"].get("object") or "") for block in found):
+                    self.fault(f"not named: {one}")
 
     def judge_end(self, last):
         """The object at the end counts the cause, and has the counter."""
@@ -166,8 +170,9 @@ class Trial:
             return
         if self.block and self.result.object:
             counts = [one["count"] for one in last["causes"] if one.get("object") == self.result.object]
-            if sum(counts) < self.variant.least:
-                self.fault(f"counts {counts} drops of {self.variant.least}")
+            least = self.variant.least // len(self.variant.flows(self.scene))
+            if sum(counts) < least:
+                self.fault(f"counts {counts} drops of {least}")
         if self.variant.counter:
             counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
             counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
@@ -300,6 +305,11 @@ def forms(secret):
     forms = [secret.hex(), secret.hex(":"), secret.hex(" "), base64.b64encode(secret).decode().rstrip("=")]
     forms += [", ".join(map(str, numbers)), ",".join(map(str, numbers)), secret.decode("latin-1")]
     return [form.lower() for form in forms]
+
+
+def matches(patterns, named):
+    """Returns whether all patterns are found in what is named."""
+    return all(re.search(pattern, named) for pattern in patterns)
 
 
 def malformed(why):

@@ -123,6 +123,10 @@ class Variant:
         """Returns the patterns of the guilty object."""
         return self.object
 
+    def flows(self, scene):
+        """Returns the patterns of each guilty object, where there are several, each of a part of the traffic."""
+        return [self.guilty(scene)]
+
     def missing(self):
         """Returns what this host lacks, or None."""
         if KERNEL < self.since:
