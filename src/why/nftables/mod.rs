@@ -33,6 +33,15 @@ const MAX_OTHERS: usize = 4;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Rules of nftables and iptables",
+    drops: &[
+        "NETFILTER_DROP",
+        "NETFILTER_INGRESS",
+        "NETFILTER_EGRESS",
+        "nf_hook_slow",
+        "nft_do_chain",
+        "ipt_do_table",
+    ],
     concerns,
     judge,
     causes: &[

@@ -1,7 +1,9 @@
 """One variant, tried: what is dropped, what `dwdump --why` says of it, and whether that is true, by taking away
 what is suspicious and then what was named."""
 
+import base64
 import dataclasses
+import json
 import pathlib
 import re
 import subprocess
@@ -101,6 +103,7 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
+        self.judge_secrets(reading, objects)
         for difference in host.differences(before, host.snapshot(names)):
             self.fault(f"changed: {difference}")
         blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
@@ -112,6 +115,13 @@ class Trial:
         self.judge_end(objects[-1] if objects else {})
         self.result.wrong_claims = len(self.wrong)
         self.result.facts = summary(others)
+
+    def judge_secrets(self, reading, objects):
+        """No key that is planted is in anything that was written."""
+        text = reading.talk + json.dumps(objects, ensure_ascii=False)
+        for secret in self.variant.secrets:
+            if any(form in text.lower() for form in forms(secret)):
+                self.fault("prints a key")
 
     def judge_names(self, blocks):
         """Nothing innocent is named, whatever was dropped."""
@@ -305,6 +315,14 @@ class Trial:
         """A guest may be changed as a whole, another machine must not."""
         words = [*self.scene.names.values(), *(f" {process.pid}" for process in self.scene.processes)]
         return self.is_guest or any(word in command for word in words)
+
+
+def forms(secret):
+    """The ways in which bytes may be written, in small letters."""
+    numbers = list(secret)
+    forms = [secret.hex(), secret.hex(":"), secret.hex(" "), base64.b64encode(secret).decode().rstrip("=")]
+    forms += [", ".join(map(str, numbers)), ",".join(map(str, numbers)), secret.decode("latin-1")]
+    return [form.lower() for form in forms]
 
 
 def matches(patterns, named):
