@@ -8,11 +8,13 @@
 //! answer has room for a key or a password.
 
 pub mod filters;
+pub mod ipsec;
 pub mod link;
 pub mod membership;
 pub mod module;
 pub mod namespace;
 pub mod program;
+pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;
 pub mod tracking;

@@ -5,7 +5,10 @@
 //! and weakens what they claim where it cannot be certain.
 
 mod case;
+mod damaged;
 mod finding;
+mod gre;
+mod ipsec;
 #[cfg(test)]
 mod manual;
 mod multicast;
@@ -45,7 +48,27 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY, &nftables::FAMILY, &tracking::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[
+    &damaged::FAMILY,
+    &gre::FAMILY,
+    &ipsec::FAMILY,
+    &multicast::FAMILY,
+    &nftables::FAMILY,
+    &tracking::FAMILY,
+];
+
+/// Returns what is looked at where the kernel drops a packet for this reason, or in this function: for each family
+/// of causes that such a drop can have, its heading and what it looks at.
+pub fn looked_at(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let families = FAMILIES
+        .iter()
+        .filter(move |family| family.drops.contains(&name));
+    families.filter_map(|family| {
+        let evidence = family.causes.first()?.evidence;
+        let end = evidence.find(". ").unwrap_or(evidence.len());
+        Some((family.title, evidence[..end].trim_end_matches('.')))
+    })
+}
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";

@@ -6,7 +6,9 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::looker::LookAnswer;
+use crate::dissect::DissectedPacket;
 use crate::packet;
+use crate::packet::ip::number;
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
 use crate::why::{CauseFinding, DropCase};
@@ -128,6 +130,11 @@ impl DropKinds {
     }
 }
 
+/// Returns whether the drop reason leaves open which field of the packet is wrong.
+fn is_of_several_fields(reason: &[u8]) -> bool {
+    [&b"IP_INHDR"[..], b"PKT_TOO_SMALL", b"HDR_TRUNC"].contains(&reason)
+}
+
 /// Writes what can decide: reason, place, namespace, interfaces, and of the packet the addresses, the protocol and
 /// the port that it went to.
 fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
@@ -152,7 +159,10 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
     );
     part(context.device.map_or(&[], |device| device.as_bytes()));
     part(&context.mark.unwrap_or(0).to_ne_bytes());
+    part(&context.vlan.unwrap_or(0).to_ne_bytes());
     let Some(ip) = packet::ip(record.link.kind, record.data) else {
+        // A bridge decides by the address that the frame is for.
+        part(record.data.get(..6).unwrap_or_default());
         part(
             &record
                 .protocol
@@ -169,6 +179,20 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
         }
     }
     part(&[ip.protocol.unwrap_or(0)]);
+    // ESP's SPI stands first, that of AH is behind other fields; GRE has its version there.
+    let start = match ip.protocol {
+        Some(number::ESP) => 4,
+        Some(number::AUTHENTICATION) => 8,
+        Some(number::GRE) => 2,
+        _ => 0,
+    };
+    part(ip.payload.get(..start).unwrap_or_default());
+    if let Cause::Software { reason, .. } = record.cause
+        && reason.is_some_and(|reason| is_of_several_fields(reason.as_bytes()))
+    {
+        let fault = DissectedPacket::new(record).fault();
+        part(&fault.map_or([0; 2], |fault| [fault.layer as u8, fault.field as u8]));
+    }
     let port = context
         .socket
         .map_or(ip.ports().1, |socket| Some(socket.port));

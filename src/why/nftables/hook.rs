@@ -1,6 +1,6 @@
 //! The hook of netfilter in which a packet was dropped, by the functions that called each other.
 
-use super::ruleset::{FilterChain, FilterTool};
+use super::ruleset::{BaseChain, FilterChain, FilterTool};
 use crate::why::DropCase;
 
 /// A hook.
@@ -119,7 +119,9 @@ impl PacketHook {
         };
         let is_family = chain.family == self.family
             || chain.family == "inet" && matches!(self.family, "ip" | "ip6" | "netdev");
+        // nft 1.0.6 does not write the devices: then it may be the packet's.
         let is_at_device = self.family != "netdev"
+            || base.devices.is_empty()
             || base.devices.iter().any(|pattern| {
                 device.is_none_or(|name| match pattern.strip_suffix('*') {
                     Some(start) => name.starts_with(start),
@@ -127,6 +129,12 @@ impl PacketHook {
                 })
             });
         base.hook == self.name && is_family && is_at_device
+    }
+
+    /// Returns whether it is certain that a packet comes to a base chain that [`has`](Self::has) names, if it comes so
+    /// far. Only a connection's first packet comes to a chain that translates.
+    pub fn surely_enters(&self, base: &BaseChain) -> bool {
+        !base.is_nat && (self.family != "netdev" || !base.devices.is_empty())
     }
 
     /// Returns whether this chain can have dropped the packet, as far as the functions on the way tell.

@@ -1,6 +1,8 @@
 //! Parses what `nft -j -n list ruleset` writes (libnftables-json(5)). What is not understood becomes a part that nothing
 //! is known of: later versions of nft have more.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::ruleset::{
@@ -16,6 +18,7 @@ const MAX_DEPTH: u32 = 16;
 pub fn parse(ruleset: &Value) -> Ruleset {
     let mut parsed = Ruleset::default();
     let mut dormant = Vec::new();
+    let mut positions = HashMap::new();
     for object in ruleset["nftables"].as_array().into_iter().flatten() {
         let Some((kind, object)) = only(object) else {
             continue;
@@ -26,21 +29,23 @@ pub fn parse(ruleset: &Value) -> Ruleset {
             "table" if words(&object["flags"]).any(|flag| flag.starts_with('d')) => {
                 dormant.push((text(&object["family"]), text(&object["name"])));
             }
-            "chain" => parsed.chains.push(FilterChain {
-                tool: FilterTool::Nft,
-                base: base(object).filter(|_| !dormant.contains(&table)),
-                family: table.0,
-                table: table.1,
-                name: text(&object["name"]),
-                rules: Vec::new(),
-            }),
-            "rule" => {
-                let name = text(&object["chain"]);
-                let chain = parsed.chains.iter_mut().rev().find(|chain| {
-                    (&chain.family, &chain.table, &chain.name) == (&table.0, &table.1, &name)
+            "chain" => {
+                let name = text(&object["name"]);
+                let key = (table.0.clone(), table.1.clone(), name.clone());
+                positions.insert(key, parsed.chains.len());
+                parsed.chains.push(FilterChain {
+                    tool: FilterTool::Nft,
+                    base: base(object).filter(|_| !dormant.contains(&table)),
+                    family: table.0,
+                    table: table.1,
+                    name,
+                    rules: Vec::new(),
                 });
-                if let Some(chain) = chain {
-                    chain.rules.push(rule(object));
+            }
+            "rule" => {
+                let key = (table.0, table.1, text(&object["chain"]));
+                if let Some(&position) = positions.get(&key) {
+                    parsed.chains[position].rules.push(rule(object));
                 }
             }
             "set" | "map" => {
@@ -331,7 +336,8 @@ fn payload(inner: &Value) -> Option<PayloadField> {
             "th" => Header::Transport,
             _ => return None,
         },
-        offset: number("offset")?,
+        // Longer than any packet.
+        offset: number("offset").filter(|&offset| offset <= 1 << 20)?,
         bits: number("len").filter(|bits| (1..=128).contains(bits))?,
     })
 }

@@ -15,8 +15,8 @@ use crate::why::DropCase;
 
 /// The deepest nesting of jumps. The kernel allows 16.
 const MAX_DEPTH: usize = 20;
-/// The most rules that are evaluated, each as often as it is come to.
-const MAX_STEPS: u32 = 300_000;
+/// The most rules and elements of sets that are looked at, each as often as it is come to.
+const MAX_STEPS: usize = 2_000_000;
 /// The most states that are told apart.
 const MAX_STATES: usize = 64;
 
@@ -54,7 +54,7 @@ struct Walker<'w> {
     facts: PacketFacts<'w>,
     hook: PacketHook,
     mark: u32,
-    steps: u32,
+    steps: usize,
     outcomes: BTreeMap<(usize, States), ChainOutcome>,
     suspects: Vec<Suspect>,
     /// Drops in the base chain that is walked through count.
@@ -205,16 +205,16 @@ impl<'w> Walker<'w> {
             return Some(states);
         };
         self.can_drop = self.hook.can_drop(&ruleset.chains[chain]);
-        // Only a connection's first packet comes to a chain that translates.
-        let mut passed = if base.is_nat {
-            states.clone()
-        } else {
+        let is_entered = self.hook.surely_enters(base);
+        let mut passed = if is_entered {
             States::new()
+        } else {
+            states.clone()
         };
         let ChainOutcome { ended, accepted } = self.chain(chain, states, 0)?;
         passed.extend(accepted);
         if base.drops {
-            self.suspect((chain, None), &ended, !base.is_nat);
+            self.suspect((chain, None), &ended, is_entered);
         } else {
             passed.extend(ended);
         }
@@ -241,7 +241,7 @@ impl<'w> Walker<'w> {
     }
 
     fn chain(&mut self, chain: usize, mut states: States, depth: usize) -> Option<ChainOutcome> {
-        if states.len() > MAX_STATES {
+        if states.len() > MAX_STATES || depth > MAX_DEPTH {
             return None;
         }
         let key = (chain, states.clone());
@@ -251,7 +251,7 @@ impl<'w> Walker<'w> {
         let mut outcome = ChainOutcome::default();
         let ruleset = self.ruleset;
         for (position, rule) in ruleset.chains[chain].rules.iter().enumerate() {
-            if states.is_empty() || depth > MAX_DEPTH {
+            if states.is_empty() {
                 break;
             }
             states = self.rule(chain, position, rule, states, &mut outcome, depth)?;
@@ -259,6 +259,12 @@ impl<'w> Walker<'w> {
         outcome.ended.extend(states);
         self.outcomes.insert(key, outcome.clone());
         Some(outcome)
+    }
+
+    /// Counts what is done; `None` where it is too much.
+    fn step(&mut self, count: usize) -> Option<()> {
+        self.steps += count;
+        (self.steps <= MAX_STEPS).then_some(())
     }
 
     /// Evaluates a rule. Returns the states in which the next one is come to.
@@ -271,10 +277,7 @@ impl<'w> Walker<'w> {
         outcome: &mut ChainOutcome,
         depth: usize,
     ) -> Option<States> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return None;
-        }
+        self.step(1)?;
         let at = (chain, position);
         // Those for which the rule goes on, and those for which it has ended.
         let mut running = states;
@@ -286,6 +289,8 @@ impl<'w> Walker<'w> {
             }
             match statement {
                 Statement::Match(condition) => {
+                    let set = self.set(&condition.right, chain);
+                    self.step(set.map_or(1, |set| set.elements.len()))?;
                     let mut matching = States::new();
                     for state in running {
                         let truth = self.holds(condition, chain, state);
@@ -406,6 +411,7 @@ impl<'w> Walker<'w> {
         depth: usize,
     ) -> Option<States> {
         let mut past = States::new();
+        self.step(self.set(map, at.0)?.elements.len())?;
         for &state in states {
             let value = self.facts.value(key, state.is_packet_final, state.mark);
             let (found, can_miss) = found(&value, self.set(map, at.0)?);

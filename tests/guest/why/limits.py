@@ -11,7 +11,7 @@ from variant import Variant, family
 PROGRAM = 17
 BACKLOG = family(18, "the CPU's backlog is full")
 NEIGHBOURS = 15
-TRACKING = family(23, "the table of connections is full")
+TRACKING = family(23, "the table of connections is full", is_answered=True)
 PROG_ATTACH, PROG_DETACH, CGROUP_SKB, CGROUP_INGRESS = 8, 9, 8, 0
 # Joins the control group of its first argument, and counts datagrams in the file of its second.
 MEMBER = """

@@ -183,6 +183,8 @@ class Version(Variant):
     reasons = ("NOT_SPECIFIED",)
     place = "gre_rcv"
     modules, functions = ("gre",), ("gre_rcv",)
+    # The sender has to be mended.
+    has_remedy = False
     version = 7
     object = (NEAR4.replace(".", r"\."),)
 

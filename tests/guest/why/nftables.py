@@ -3,7 +3,7 @@
 from scene import FAR4, IN4, IN6, NEAR4, PORT, chain
 from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
-RULES = family(5, "a rule of nftables or iptables drops")
+RULES = family(5, "a rule of nftables or iptables drops", is_answered=True)
 DECOYS = ("udp dport 7001 drop", "ip saddr 10.9.9.9 drop")
 
 

@@ -18,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from reading import PATIENCE, Reading
-from scene import FAR4, FAR6, IN4, IN6, NEAR4, NEAR6, Scene, tcp, udp4, udp6
+from scene import FAR4, FAR6, IN4, IN6, NEAR4, NEAR6, Refused, Scene, tcp, udp4, udp6
 
 NETFILTER, TRACE_GROUP, ADD_MEMBERSHIP, SOL_NETLINK = 12, 9, 1, 270
 TRACE = 10 << 8 | 17
@@ -279,10 +279,20 @@ class Oracle:
             print(self.faults[-1])
         return not self.faults
 
+    def taken(self, scene, number):
+        """A ruleset that is taken: nft refuses rules that contradict themselves, the kernel those of other hooks."""
+        for attempt in range(50):
+            ruleset = Ruleset(number, random.Random(f"{self.seed} {number} {attempt}"))
+            text = ruleset.text()
+            try:
+                scene.nft("host", text)
+                return ruleset, text
+            except (AssertionError, Refused) as error:
+                refusal = error
+        raise refusal
+
     def one(self, scene, trace, reading, number):
-        ruleset = Ruleset(number, random.Random(f"{self.seed} {number}"))
-        text = ruleset.text()
-        scene.nft("host", text)
+        ruleset, text = self.taken(scene, number)
         ruleset.send(scene)
         dropped, is_traced = trace.take(ruleset.port, PATIENCE / 4)
         self.counts["rulesets"] += 1
