@@ -57,6 +57,19 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &tracking::FAMILY,
 ];
 
+/// Returns what is looked at where the kernel drops a packet for this reason, or in this function: for each family
+/// of causes that such a drop can have, its heading and what it looks at.
+pub fn looked_at(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let families = FAMILIES
+        .iter()
+        .filter(move |family| family.drops.contains(&name));
+    families.filter_map(|family| {
+        let evidence = family.causes.first()?.evidence;
+        let end = evidence.find(". ").unwrap_or(evidence.len());
+        Some((family.title, evidence[..end].trim_end_matches('.')))
+    })
+}
+
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";
 
