@@ -89,6 +89,8 @@ class Variant:
     # A remedy is to be printed with the effect "now". Any that is has to do the same.
     has_remedy = True
     suspects = ()
+    # A pattern of what the traffic itself changes on the host.
+    changing = None
     # Keys that are planted, as bytes: no output may have them, in whatever form.
     secrets = ()
     # It changes the whole machine.
