@@ -7,11 +7,17 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod bpf;
+pub mod counter;
+pub mod elsewhere;
+pub mod holder;
+pub mod inet_socket;
 pub mod link;
 pub mod membership;
 pub mod namespace;
 mod rtnetlink;
 pub mod sysctl;
+pub mod tun;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::json::JsonSink;
 use super::text::{TextSink, TextStyle};
 use super::{Detail, Sink};
 use crate::record::{DropRecord, Escaped};
+use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, Grade};
 
 /// The column at which the grade stands.
@@ -123,10 +124,14 @@ pub fn write_summary(
     writer: &mut impl Write,
     form: BlockForm,
     rows: &[CauseRow<'_>],
+    counters: &[CounterRise],
 ) -> io::Result<()> {
     match form {
         BlockForm::Json => {
-            serde_json::to_writer(&mut *writer, &serde_json::json!({ "causes": rows }))?;
+            serde_json::to_writer(
+                &mut *writer,
+                &json!({ "causes": rows, "counters": counters }),
+            )?;
             writeln!(writer)
         }
         BlockForm::Text(_) => {
@@ -148,7 +153,31 @@ pub fn write_summary(
                     place.unwrap_or_default()
                 )?;
             }
-            Ok(())
+            write_counters(writer, counters)
         }
     }
+}
+
+fn write_counters(writer: &mut impl Write, counters: &[CounterRise]) -> io::Result<()> {
+    if counters.is_empty() {
+        return Ok(());
+    }
+    writeln!(writer, "counted, but no packet was freed as dropped:")?;
+    let width = counters.iter().map(|rise| rise.count.to_string().len());
+    let width = width.max().unwrap_or(0);
+    for rise in counters {
+        let place = match (&rise.netns_name, rise.netns) {
+            (Some(name), _) => format!(" in {}", shown(name)),
+            (None, Some(netns)) => format!(" in netns {netns}"),
+            (None, None) => String::new(),
+        };
+        writeln!(
+            writer,
+            "  {:>width$} {}{place}: {}",
+            rise.count,
+            shown(&rise.name),
+            rise.meaning
+        )?;
+    }
+    Ok(())
 }

@@ -4,9 +4,19 @@
 //! [`HostState`]; it claims nothing that these do not show. [`diagnose`] asks the families that the drop concerns,
 //! and weakens what they claim where it cannot be certain.
 
+mod accept_queue;
 mod case;
+pub mod counter;
+mod end_point;
 mod finding;
 mod multicast;
+mod nobody;
+mod program;
+mod receive_buffer;
+#[cfg(test)]
+mod recorded;
+mod tcp_signature;
+mod tun;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -37,7 +47,15 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[
+    &accept_queue::FAMILY,
+    &multicast::FAMILY,
+    &nobody::FAMILY,
+    &program::FAMILY,
+    &receive_buffer::FAMILY,
+    &tcp_signature::FAMILY,
+    &tun::FAMILY,
+];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";

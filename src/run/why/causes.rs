@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::looker::LookAnswer;
 use crate::packet;
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
+use crate::why::counter::{CounterRise, text};
 use crate::why::{CauseFinding, DropCase};
 
 /// The most kinds of drops that are told apart. Each costs a look at the host.
@@ -19,8 +19,8 @@ pub struct DropKinds {
     /// The number of a kind, by what its drops have in common.
     kinds: HashMap<Vec<u8>, usize, RandomState>,
     counts: Vec<DropKind>,
-    /// The blocks of kinds that are being looked at, by number.
-    waiting: BTreeMap<u64, CauseBlock>,
+    /// The kinds that are being looked at and their blocks, by the number of the look.
+    waiting: BTreeMap<u64, (usize, CauseBlock)>,
     findings: Vec<CauseFinding>,
     /// Drops of kinds that there was no room for.
     beyond: u64,
@@ -33,6 +33,9 @@ struct DropKind {
     count: u64,
     reason: Option<String>,
     place: Option<String>,
+    function: Option<String>,
+    netns: Option<u32>,
+    device: Option<String>,
     /// The position of their finding.
     finding: Option<usize>,
 }
@@ -55,37 +58,41 @@ impl DropKinds {
             count: 1,
             reason: case.reason.clone(),
             place: case.place.clone(),
+            function: case.function.clone(),
+            netns: case.netns,
+            device: case.device.clone(),
             finding: None,
         });
         Some(case)
     }
 
-    /// Keeps the block of the kind that was counted last, until its finding comes.
-    pub fn keep_block(&mut self, block: CauseBlock) {
-        self.waiting.insert(self.counts.len() as u64 - 1, block);
+    /// Keeps the block of the kind that was counted last, until the finding of this number comes.
+    pub fn keep_block(&mut self, number: u64, block: CauseBlock) {
+        let kind = self.counts.len().saturating_sub(1);
+        self.waiting.insert(number, (kind, block));
     }
 
     /// Takes a finding. Returns it with the block to print, unless an equal one was printed.
-    pub fn found(&mut self, answer: LookAnswer) -> Option<(CauseBlock, &CauseFinding)> {
-        let block = self.waiting.remove(&answer.number)?;
-        let kind = self.counts.get_mut(usize::try_from(answer.number).ok()?)?;
+    pub fn found(
+        &mut self,
+        number: u64,
+        found: CauseFinding,
+    ) -> Option<(CauseBlock, &CauseFinding)> {
+        let (position, block) = self.waiting.remove(&number)?;
+        let kind = self.counts.get_mut(position)?;
         let same = |finding: &CauseFinding| {
             (&finding.cause, &finding.object, &finding.claim)
-                == (
-                    &answer.finding.cause,
-                    &answer.finding.object,
-                    &answer.finding.claim,
-                )
+                == (&found.cause, &found.object, &found.claim)
         };
         // What is not explained is so at each place.
         let known = self.findings.iter().position(same);
-        let known = known.filter(|_| answer.finding.object.is_some());
+        let known = known.filter(|_| found.object.is_some());
         if known.is_some() {
             kind.finding = known;
             return None;
         }
         kind.finding = Some(self.findings.len());
-        self.findings.push(answer.finding);
+        self.findings.push(found);
         Some((block, self.findings.last()?))
     }
 
@@ -112,6 +119,28 @@ impl DropKinds {
             .collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         rows
+    }
+
+    /// Returns what the counters count beyond the drops that were seen.
+    pub fn beyond_drops(&self, rises: Vec<CounterRise>) -> Vec<CounterRise> {
+        let left = |mut rise: CounterRise| {
+            let explained = text(&rise.name)?.explained;
+            let kinds = self.counts.iter().filter(|kind| {
+                let is_there = rise.netns.is_none()
+                    || kind.netns.is_none_or(|netns| Some(netns) == rise.netns);
+                let fits = explained.fits(
+                    &rise.name,
+                    kind.function.as_deref(),
+                    kind.reason.as_deref(),
+                    kind.device.as_deref(),
+                );
+                is_there && fits
+            });
+            let seen: u64 = kinds.map(|kind| kind.count).sum();
+            rise.count = rise.count.checked_sub(seen).filter(|&count| count > 0)?;
+            Some(rise)
+        };
+        rises.into_iter().filter_map(left).collect()
     }
 
     /// Returns the number of drops that belong to no kind, because there were too many.

@@ -14,10 +14,12 @@ use nix::sched::{CloneFlags, setns};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::counters::CounterSnapshot;
 use crate::host::HostState;
 use crate::source::namespaces::NamespaceTable;
 use crate::sys::child::{ForkedProcess, fork_and};
 use crate::sys::ignore_signals_of_the_group;
+use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
@@ -29,11 +31,11 @@ const MAX_ANSWER: usize = 1 << 20;
 /// The cause of a drop that was not looked at.
 const NOT_LOOKED: &str = "not_looked";
 
-/// A request to the process: one look.
+/// A request to the process: one look at a drop, or without any, at the counters.
 #[derive(Debug, Serialize, Deserialize)]
 struct LookRequest {
     number: u64,
-    case: DropCase,
+    case: Option<DropCase>,
 }
 
 /// The answer to it.
@@ -41,8 +43,17 @@ struct LookRequest {
 pub struct LookAnswer {
     /// The number that [`Looker::ask`] returned.
     pub number: u64,
+    /// What was found.
+    pub found: LookResult,
+}
+
+/// What a look found.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum LookResult {
     /// The cause of the drop.
-    pub finding: CauseFinding,
+    Cause(CauseFinding),
+    /// The counters of losses that have risen since the process was started.
+    Counters(Vec<CounterRise>),
 }
 
 /// The process.
@@ -85,6 +96,15 @@ impl Looker {
 
     /// Asks for the cause of a drop. Returns the number that its answer will have.
     pub fn ask(&mut self, case: DropCase) -> io::Result<u64> {
+        self.request(Some(case))
+    }
+
+    /// Asks for the counters that have risen since the process was started.
+    pub fn ask_counters(&mut self) -> io::Result<u64> {
+        self.request(None)
+    }
+
+    fn request(&mut self, case: Option<DropCase>) -> io::Result<u64> {
         let number = self.asked;
         self.asked += 1;
         let question = serde_json::to_vec(&LookRequest { number, case })?;
@@ -151,10 +171,14 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
     ignore_signals_of_the_group();
     let mut output = stream;
     let mut looks = LookThreads::default();
+    let start = looks.run(CounterSnapshot::take).ok();
     for line in BufReader::new(stream).lines() {
         let LookRequest { number, case } = read_line(&line?)?;
-        let finding = looks.look(case);
-        let mut answer = serde_json::to_vec(&LookAnswer { number, finding })?;
+        let found = match case {
+            Some(case) => LookResult::Cause(looks.look(case)),
+            None => LookResult::Counters(looks.counters(start.clone())),
+        };
+        let mut answer = serde_json::to_vec(&LookAnswer { number, found })?;
         answer.push(b'\n');
         output.write_all(&answer)?;
     }
@@ -173,27 +197,44 @@ struct LookThreads {
 
 impl LookThreads {
     fn look(&mut self, case: DropCase) -> CauseFinding {
+        self.run(move || look_in_namespace(&case))
+            .unwrap_or_else(|cause| not_looked(&cause))
+    }
+
+    /// Returns the counters that have risen since; none where they cannot be read.
+    fn counters(&mut self, since: Option<CounterSnapshot>) -> Vec<CounterRise> {
+        let Some(since) = since else {
+            return Vec::new();
+        };
+        self.run(move || CounterSnapshot::take().since(&since))
+            .unwrap_or_default()
+    }
+
+    /// Runs a function in a thread of its own; the words for what failed, otherwise.
+    fn run<T: Send + 'static>(
+        &mut self,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
         if self.stuck >= MAX_STUCK {
-            return not_looked("earlier looks have not ended yet");
+            return Err("earlier looks have not ended yet".into());
         }
         let (sender, receiver) = sync_channel(1);
         let look = move || {
-            let finding = look_in_namespace(&case);
             // The other side may have lost its patience.
-            let _ = sender.send(finding);
+            let _ = sender.send(look());
         };
-        let thread = thread::Builder::new().spawn(look);
-        if let Err(error) = thread {
-            return not_looked(&error.to_string());
+        if let Err(error) = thread::Builder::new().spawn(look) {
+            return Err(error.to_string());
         }
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(finding) => finding,
-            Err(RecvTimeoutError::Timeout) => {
-                self.stuck += 1;
-                not_looked("the look took longer than 5 seconds")
-            }
-            Err(RecvTimeoutError::Disconnected) => not_looked("the look failed"),
-        }
+        receiver
+            .recv_timeout(PATIENCE)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    self.stuck += 1;
+                    "the look took longer than 5 seconds".into()
+                }
+                RecvTimeoutError::Disconnected => "the look failed".into(),
+            })
     }
 }
 

@@ -2,6 +2,7 @@
 //! is printed as a block below the packet's line.
 
 mod causes;
+mod counters;
 mod looker;
 
 use std::fs::File;
@@ -27,15 +28,19 @@ use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
 use crate::cli::{Diagnosis, Lines};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::record::{DropRecord, Loss};
-use crate::sink::why::{BlockForm, CauseBlock};
+use crate::sink::why::{BlockForm, CauseBlock, write_summary};
 use crate::source::Event;
+use crate::why::counter::CounterRise;
 use causes::{DropKinds, MAX_KINDS};
-use looker::Looker;
+use looker::{LookResult, Looker};
 
 /// The bytes of each packet that a diagnosis needs.
 const SNAPLEN: u32 = 256;
 /// The longest wait for the last answers when the run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// The longest wait for answers when a report is asked for during the run.
+const REPORT: Duration = Duration::from_secs(2);
 
 /// Looks for causes until a signal or a limit ends the run.
 pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
@@ -62,7 +67,7 @@ pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
     }
     let end = session.run(&mut seeker);
     let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
-        let finished = seeker.finish();
+        let finished = seeker.finish(LAST_ANSWERS);
         report_loss(&mut std::io::stderr(), loss);
         tell_left_out(left_out);
         finished
@@ -87,6 +92,8 @@ struct Seeker {
     kept: u64,
     causes: DropKinds,
     looker: Looker,
+    /// The counters that rose, as of the last answer about them.
+    rises: Vec<CounterRise>,
     form: BlockForm,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
@@ -101,6 +108,7 @@ impl Seeker {
             kept: 0,
             causes: DropKinds::default(),
             looker,
+            rises: Vec::new(),
             form: match command.lines {
                 Lines::Json => BlockForm::Json,
                 Lines::Auto | Lines::Text => {
@@ -119,11 +127,11 @@ impl Seeker {
         self.kept += 1;
         if let Some(case) = self.causes.count(record) {
             match CauseBlock::new(record, self.form) {
-                Ok(block) => self.causes.keep_block(block),
+                Ok(block) => match self.looker.ask(case) {
+                    Ok(number) => self.causes.keep_block(number, block),
+                    Err(error) => return ControlFlow::Break(looker_failed(error)),
+                },
                 Err(error) => return ControlFlow::Break(output_failed("a block", error)),
-            }
-            if let Err(error) = self.looker.ask(case) {
-                return ControlFlow::Break(looker_failed(error));
             }
         }
         if self.limit == Some(self.kept) {
@@ -139,7 +147,14 @@ impl Seeker {
             Err(error) => return ControlFlow::Break(looker_failed(error)),
         };
         for answer in answers {
-            if let Some((block, finding)) = self.causes.found(answer)
+            let finding = match answer.found {
+                LookResult::Cause(finding) => finding,
+                LookResult::Counters(rises) => {
+                    self.rises = rises;
+                    continue;
+                }
+            };
+            if let Some((block, finding)) = self.causes.found(answer.number, finding)
                 && let Err(error) = block.write(&mut self.writer, finding)
             {
                 return ControlFlow::Break(output_failed("standard output", error));
@@ -155,9 +170,12 @@ impl Seeker {
         }
     }
 
-    /// Waits for the last answers, and prints the summary.
-    fn finish(&mut self) -> ControlFlow<Stop> {
-        let end = Instant::now() + LAST_ANSWERS;
+    /// Waits for the answers so far and the counters, and prints the summary.
+    fn finish(&mut self, patience: Duration) -> ControlFlow<Stop> {
+        if let Err(error) = self.looker.ask_counters() {
+            return ControlFlow::Break(looker_failed(error));
+        }
+        let end = Instant::now() + patience;
         while self.looker.pending() > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -177,7 +195,8 @@ impl Seeker {
 
     fn summary(&mut self) -> ControlFlow<Stop> {
         let rows = self.causes.rows();
-        if let Err(error) = crate::sink::why::write_summary(&mut self.writer, self.form, &rows) {
+        let counters = self.causes.beyond_drops(self.rises.clone());
+        if let Err(error) = write_summary(&mut self.writer, self.form, &rows, &counters) {
             return ControlFlow::Break(output_failed("standard output", error));
         }
         let beyond = self.causes.beyond();
@@ -229,7 +248,7 @@ impl Receiver for Seeker {
 
     fn report(&mut self, loss: Option<Loss>) {
         // What fails is told at the end of the run.
-        let _ = self.summary();
+        let _ = self.finish(REPORT);
         report_loss(&mut std::io::stderr(), loss);
     }
 }
