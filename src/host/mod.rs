@@ -10,13 +10,19 @@
 pub mod bpf;
 pub mod counter;
 pub mod elsewhere;
+pub mod filters;
 pub mod holder;
 pub mod inet_socket;
+pub mod ipsec;
 pub mod link;
 pub mod membership;
+pub mod module;
 pub mod namespace;
+pub mod program;
+pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;
+pub mod tracking;
 pub mod tun;
 
 use std::cell::RefCell;

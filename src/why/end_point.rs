@@ -121,7 +121,12 @@ impl Candidate {
             .process()
             .map(|process| format!(" of {}", process_name(process)));
         let parts = [device, peer, process].map(Option::unwrap_or_default);
-        format!("{} socket {}{}", protocol.name(), self.address(), parts.concat())
+        format!(
+            "{} socket {}{}",
+            protocol.name(),
+            self.address(),
+            parts.concat()
+        )
     }
 
     /// Returns its address and port.

@@ -7,15 +7,20 @@
 mod accept_queue;
 mod case;
 pub mod counter;
+mod damaged;
 mod end_point;
 mod finding;
+mod gre;
+mod ipsec;
 mod multicast;
+mod nftables;
 mod nobody;
 mod program;
 mod receive_buffer;
 #[cfg(test)]
 mod recorded;
 mod tcp_signature;
+mod tracking;
 mod tun;
 
 pub use case::{CaseSocket, DropCase};
@@ -55,6 +60,12 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &receive_buffer::FAMILY,
     &tcp_signature::FAMILY,
     &tun::FAMILY,
+    &damaged::FAMILY,
+    &gre::FAMILY,
+    &ipsec::FAMILY,
+    &multicast::FAMILY,
+    &nftables::FAMILY,
+    &tracking::FAMILY,
 ];
 
 /// The short name of what no family explains.

@@ -36,7 +36,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
             id: NO_CONNECTION,
             title: "The connection does not exist",
             evidence: "The packet of TCP is not the first of a connection, and no socket of the network namespace has \
-                       it: the kernel says so. Nobody listens at the port, either.",
+                       it: the kernel says so.",
             cure: "The sender has to begin a new connection: the program here has closed this one, or was started \
                    again.",
         },
@@ -59,15 +59,13 @@ fn concerns(case: &DropCase) -> bool {
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let packet = EndPoints::of(case)?;
+    // Somebody may listen at the port: without a connection, he would have got a first segment alone.
+    if packet.protocol == PortProtocol::Tcp && !packet.is_first {
+        return Some(no_connection(&packet));
+    }
     let candidates = candidates(case, &packet, packet.question(), host)?;
     let Some(best) = candidates.first() else {
-        return Some(
-            if packet.protocol == PortProtocol::Tcp && !packet.is_first {
-                no_connection(&packet)
-            } else {
-                nobody(&packet, host)
-            },
-        );
+        return Some(nobody(&packet, host));
     };
     let finding = other_socket(&packet, best);
     Some(candidates.iter().fold(finding, |finding, candidate| {
@@ -91,7 +89,10 @@ fn no_connection(packet: &EndPoints) -> CauseFinding {
         format!("there is no {object}"),
     )
     .object(object)
-    .seen(packet.file(), format!("nobody listens on {here}, either"))
+    .seen(
+        "the drop",
+        "a segment that begins no connection, and the reason NO_SOCKET",
+    )
     .advise("begin a new connection: this one is closed, or its program was started again")
 }
 

@@ -14,6 +14,8 @@ use crate::why::counter::{CounterRise, text};
 /// The most namespaces whose counters are read, and the longest that this may take.
 const MAX_NAMESPACES: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The most counters that are told.
+const MAX_RISES: usize = 1000;
 
 /// The counters of all namespaces at one time.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,7 @@ impl CounterSnapshot {
             let name = now.name.as_deref();
             add_rises(&mut rises, Some(inode), name, &now.values, before);
         }
+        rises.truncate(MAX_RISES);
         rises
     }
 }

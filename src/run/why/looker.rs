@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,7 +24,7 @@ use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// LookThreads that did not end in time and still run. With more, nothing is looked at any more.
+/// Looks that did not end in time and still run. With so many, nothing is looked at any more.
 const MAX_STUCK: usize = 4;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
@@ -38,22 +38,22 @@ struct LookRequest {
     case: Option<DropCase>,
 }
 
-/// The answer to it.
+/// A line of the process.
+#[derive(Debug, Serialize, Deserialize)]
+enum LookLine {
+    /// The cause of a drop.
+    Cause(LookAnswer),
+    /// The counters of losses that have risen since the process was started.
+    Counters(Vec<CounterRise>),
+}
+
+/// The answer to a look at a drop.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LookAnswer {
     /// The number that [`Looker::ask`] returned.
     pub number: u64,
-    /// What was found.
-    pub found: LookResult,
-}
-
-/// What a look found.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum LookResult {
     /// The cause of the drop.
-    Cause(CauseFinding),
-    /// The counters of losses that have risen since the process was started.
-    Counters(Vec<CounterRise>),
+    pub finding: CauseFinding,
 }
 
 /// The process.
@@ -64,9 +64,14 @@ pub struct Looker {
     partial: Vec<u8>,
     /// Requests, or the rest of one, that the process did not take yet.
     waiting: VecDeque<u8>,
+    /// Drops that were asked about.
     asked: u64,
-    answered: u64,
-    _copy: ForkedProcess,
+    /// Answers that have not come yet.
+    pending: u64,
+    /// The counters that have risen, by the last answer about them.
+    counters: Vec<CounterRise>,
+    /// `None` in tests alone.
+    _copy: Option<ForkedProcess>,
 }
 
 impl Looker {
@@ -77,41 +82,61 @@ impl Looker {
         let copy = fork_and(|| {
             // Its end would keep the stream open.
             outside = None;
+            // Ctrl-C is for the other process, which closes the stream when it has all answers.
+            ignore_signals_of_the_group();
             // Who reads the answers may be gone.
-            let _ = serve(&inside);
+            let mut looks = LookThreads::new(PATIENCE, look_in_namespace);
+            looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
+            let _ = serve(&inside, looks);
         });
         drop(inside);
         let copy = copy.context("cannot start the process that looks at this host")?;
         let stream = outside.context("the copy of this process returned")?;
+        Ok(Self::over(stream, Some(copy))?)
+    }
+
+    fn over(stream: UnixStream, copy: Option<ForkedProcess>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
             partial: Vec::new(),
             waiting: VecDeque::new(),
             asked: 0,
-            answered: 0,
+            pending: 0,
+            counters: Vec::new(),
             _copy: copy,
         })
     }
 
     /// Asks for the cause of a drop. Returns the number that its answer will have.
     pub fn ask(&mut self, case: DropCase) -> io::Result<u64> {
-        self.request(Some(case))
+        let number = self.asked;
+        self.asked += 1;
+        self.request(&LookRequest {
+            number,
+            case: Some(case),
+        })?;
+        Ok(number)
     }
 
     /// Asks for the counters that have risen since the process was started.
-    pub fn ask_counters(&mut self) -> io::Result<u64> {
-        self.request(None)
+    pub fn ask_counters(&mut self) -> io::Result<()> {
+        self.request(&LookRequest {
+            number: self.asked,
+            case: None,
+        })
     }
 
-    fn request(&mut self, case: Option<DropCase>) -> io::Result<u64> {
-        let number = self.asked;
-        self.asked += 1;
-        let question = serde_json::to_vec(&LookRequest { number, case })?;
-        self.waiting.extend(question);
+    /// Returns the counters that have risen, by the last answer about them.
+    pub fn counters(&self) -> &[CounterRise] {
+        &self.counters
+    }
+
+    fn request(&mut self, request: &LookRequest) -> io::Result<()> {
+        self.waiting.extend(serde_json::to_vec(request)?);
         self.waiting.push_back(b'\n');
-        self.send()?;
-        Ok(number)
+        self.pending += 1;
+        self.send()
     }
 
     /// Sends what the process takes now, without waiting for it.
@@ -130,7 +155,7 @@ impl Looker {
 
     /// Returns the number of answers that have not come yet.
     pub fn pending(&self) -> u64 {
-        self.asked - self.answered
+        self.pending
     }
 
     /// Returns the answers that have come, without waiting for any.
@@ -150,9 +175,12 @@ impl Looker {
                 return Err(ErrorKind::InvalidData.into());
             }
             while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
-                answers.push(serde_json::from_slice(&self.partial[..end])?);
+                match serde_json::from_slice(&self.partial[..end])? {
+                    LookLine::Cause(answer) => answers.push(answer),
+                    LookLine::Counters(counters) => self.counters = counters,
+                }
                 self.partial.drain(..=end);
-                self.answered += 1;
+                self.pending = self.pending.saturating_sub(1);
             }
         }
         Ok(answers)
@@ -166,19 +194,18 @@ impl AsFd for Looker {
 }
 
 /// Answers each line, until the stream ends.
-fn serve(stream: &UnixStream) -> io::Result<()> {
-    // Ctrl-C is for the other process, which closes the stream when it has all answers.
-    ignore_signals_of_the_group();
+fn serve(stream: &UnixStream, mut looks: LookThreads) -> io::Result<()> {
     let mut output = stream;
-    let mut looks = LookThreads::default();
-    let start = looks.run(CounterSnapshot::take).ok();
     for line in BufReader::new(stream).lines() {
         let LookRequest { number, case } = read_line(&line?)?;
         let found = match case {
-            Some(case) => LookResult::Cause(looks.look(case)),
-            None => LookResult::Counters(looks.counters(start.clone())),
+            Some(case) => LookLine::Cause(LookAnswer {
+                number,
+                finding: looks.look(case),
+            }),
+            None => LookLine::Counters(looks.counters()),
         };
-        let mut answer = serde_json::to_vec(&LookAnswer { number, found })?;
+        let mut answer = serde_json::to_vec(&found)?;
         answer.push(b'\n');
         output.write_all(&answer)?;
     }
@@ -189,33 +216,46 @@ fn read_line<T: DeserializeOwned>(line: &str) -> io::Result<T> {
     serde_json::from_str(line).map_err(io::Error::from)
 }
 
-/// LookThreads at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
-#[derive(Default)]
+/// Looks at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
 struct LookThreads {
-    stuck: usize,
+    patience: Duration,
+    look: fn(&DropCase) -> CauseFinding,
+    /// Those that did not end in time.
+    stuck: Vec<JoinHandle<()>>,
+    /// The counters at the start.
+    since: CounterSnapshot,
 }
 
 impl LookThreads {
+    fn new(patience: Duration, look: fn(&DropCase) -> CauseFinding) -> Self {
+        Self {
+            patience,
+            look,
+            stuck: Vec::new(),
+            since: CounterSnapshot::default(),
+        }
+    }
+
     fn look(&mut self, case: DropCase) -> CauseFinding {
-        self.run(move || look_in_namespace(&case))
+        let look = self.look;
+        self.run(move || look(&case))
             .unwrap_or_else(|cause| not_looked(&cause))
     }
 
-    /// Returns the counters that have risen since; none where they cannot be read.
-    fn counters(&mut self, since: Option<CounterSnapshot>) -> Vec<CounterRise> {
-        let Some(since) = since else {
-            return Vec::new();
-        };
+    /// Returns the counters that have risen since the start; none where they cannot be read.
+    fn counters(&mut self) -> Vec<CounterRise> {
+        let since = self.since.clone();
         self.run(move || CounterSnapshot::take().since(&since))
             .unwrap_or_default()
     }
 
-    /// Runs a function in a thread of its own; the words for what failed, otherwise.
+    /// Runs a function in a thread of its own. Fails with the words for what is wrong.
     fn run<T: Send + 'static>(
         &mut self,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        if self.stuck >= MAX_STUCK {
+        self.stuck.retain(|thread| !thread.is_finished());
+        if self.stuck.len() >= MAX_STUCK {
             return Err("earlier looks have not ended yet".into());
         }
         let (sender, receiver) = sync_channel(1);
@@ -223,18 +263,19 @@ impl LookThreads {
             // The other side may have lost its patience.
             let _ = sender.send(look());
         };
-        if let Err(error) = thread::Builder::new().spawn(look) {
-            return Err(error.to_string());
+        let thread = match thread::Builder::new().spawn(look) {
+            Ok(thread) => thread,
+            Err(error) => return Err(error.to_string()),
+        };
+        match receiver.recv_timeout(self.patience) {
+            Ok(found) => Ok(found),
+            Err(RecvTimeoutError::Timeout) => {
+                self.stuck.push(thread);
+                let seconds = self.patience.as_secs_f32();
+                Err(format!("the look took longer than {seconds} seconds"))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err("the look failed".into()),
         }
-        receiver
-            .recv_timeout(PATIENCE)
-            .map_err(|error| match error {
-                RecvTimeoutError::Timeout => {
-                    self.stuck += 1;
-                    "the look took longer than 5 seconds".into()
-                }
-                RecvTimeoutError::Disconnected => "the look failed".into(),
-            })
     }
 }
 
@@ -268,4 +309,151 @@ fn look_in_namespace(case: &DropCase) -> CauseFinding {
 
 fn not_looked(cause: &str) -> CauseFinding {
     CauseFinding::new(NOT_LOOKED, Grade::Unknown, "not looked at").seen("dwdump", cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_once(case: &DropCase) -> CauseFinding {
+        CauseFinding::new("quick", Grade::Certain, format!("in {:?}", case.function))
+    }
+
+    /// Takes a second for a drop in this function.
+    fn slow_in_places(case: &DropCase) -> CauseFinding {
+        if case.is_in("slow") {
+            thread::sleep(Duration::from_secs(1));
+        }
+        at_once(case)
+    }
+
+    fn failing(_: &DropCase) -> CauseFinding {
+        panic!("a bug in a family")
+    }
+
+    fn dropped_in(function: &str) -> DropCase {
+        DropCase {
+            function: Some(function.to_owned()),
+            ..DropCase::default()
+        }
+    }
+
+    fn seen(finding: &CauseFinding) -> (&str, Grade, &str) {
+        (&finding.cause, finding.grade, &finding.evidence[0].value)
+    }
+
+    /// A looker whose other end is a thread of this process.
+    fn looker(look: fn(&DropCase) -> CauseFinding) -> (Looker, JoinHandle<io::Result<()>>) {
+        let (outside, inside) = UnixStream::pair().unwrap();
+        let looks = LookThreads::new(Duration::from_secs(60), look);
+        let thread = thread::spawn(move || serve(&inside, looks));
+        (Looker::over(outside, None).unwrap(), thread)
+    }
+
+    fn all_answers(looker: &mut Looker) -> Vec<LookAnswer> {
+        let mut answers = Vec::new();
+        while looker.pending() > 0 {
+            answers.extend(looker.answers().unwrap());
+            thread::sleep(Duration::from_millis(1));
+        }
+        answers
+    }
+
+    #[test]
+    fn each_question_has_its_answer_in_order_however_many_wait() {
+        let (mut looker, thread) = looker(at_once);
+        // More than a socket holds.
+        let large = "f".repeat(10_000);
+        for number in 0..200 {
+            let asked = looker.ask(dropped_in(&format!("{number}{large}"))).unwrap();
+            assert_eq!(asked, number);
+        }
+        let answers = all_answers(&mut looker);
+        let numbers: Vec<_> = answers.iter().map(|answer| answer.number).collect();
+        assert_eq!(numbers, Vec::from_iter(0..200));
+        for LookAnswer { number, finding } in &answers {
+            assert_eq!(finding.claim, format!("in Some(\"{number}{large}\")"));
+        }
+        drop(looker);
+        // The stream's end ends the process.
+        assert!(thread.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_look_that_hangs_is_unknown_after_its_time_and_the_next_are_not() {
+        let mut looks = LookThreads::new(Duration::from_millis(50), slow_in_places);
+        let hung = looks.look(dropped_in("slow"));
+        let expected = "the look took longer than 0.05 seconds";
+        assert_eq!(seen(&hung), (NOT_LOOKED, Grade::Unknown, expected));
+        looks.patience = Duration::from_secs(60);
+        assert_eq!(looks.look(dropped_in("fast")).claim, "in Some(\"fast\")");
+    }
+
+    #[test]
+    fn threads_that_hang_are_few_and_forgotten_when_they_end() {
+        let mut looks = LookThreads::new(Duration::from_millis(1), slow_in_places);
+        for _ in 0..MAX_STUCK {
+            let hung = looks.look(dropped_in("slow"));
+            assert!(seen(&hung).2.starts_with("the look took longer than "));
+        }
+        let refused = looks.look(dropped_in("fast"));
+        let expected = "earlier looks have not ended yet";
+        assert_eq!(seen(&refused), (NOT_LOOKED, Grade::Unknown, expected));
+        assert_eq!(looks.stuck.len(), MAX_STUCK);
+        looks.patience = Duration::from_secs(60);
+        while looks.look(dropped_in("fast")).cause == NOT_LOOKED {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(looks.stuck.len() < MAX_STUCK);
+    }
+
+    #[test]
+    fn a_look_that_panics_is_unknown() {
+        let mut looks = LookThreads::new(Duration::from_secs(60), failing);
+        let failed = looks.look(dropped_in("any"));
+        let expected = (NOT_LOOKED, Grade::Unknown, "the look failed");
+        assert_eq!(seen(&failed), expected);
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_told() {
+        let case = DropCase {
+            // Inodes of namespaces are larger.
+            netns: Some(1),
+            ..DropCase::default()
+        };
+        let found = look_in_namespace(&case);
+        let expected = "the network namespace of the drop is gone, or this user may not see it";
+        assert_eq!(seen(&found), (NOT_LOOKED, Grade::Unknown, expected));
+    }
+
+    #[test]
+    fn a_process_that_died_is_an_error_at_once() {
+        let (outside, inside) = UnixStream::pair().unwrap();
+        let mut looker = Looker::over(outside, None).unwrap();
+        assert!(looker.answers().unwrap().is_empty());
+        drop(inside);
+        let error = looker.answers().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert!(looker.ask(dropped_in("any")).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_an_error() {
+        for nonsense in [&b"{}\n"[..], b"\n", b"\xff\n", &vec![b'x'; MAX_ANSWER + 1]] {
+            let (outside, inside) = UnixStream::pair().unwrap();
+            let mut looker = Looker::over(outside, None).unwrap();
+            let text = nonsense.to_vec();
+            let thread = thread::spawn(move || (&inside).write_all(&text).map(|()| inside));
+            let error = loop {
+                match looker.answers() {
+                    Ok(answers) => assert!(answers.is_empty()),
+                    Err(error) => break error,
+                }
+            };
+            assert_ne!(error.kind(), ErrorKind::WouldBlock);
+            drop(looker);
+            let _ = thread.join().unwrap();
+        }
+    }
 }

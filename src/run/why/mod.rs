@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::{Needs, Opening};
@@ -25,14 +25,13 @@ use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
-use crate::cli::{Diagnosis, Lines};
+use crate::cli::{Diagnosis, FilterText, Lines};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::record::{DropRecord, Loss};
 use crate::sink::why::{BlockForm, CauseBlock, write_summary};
 use crate::source::Event;
-use crate::why::counter::CounterRise;
 use causes::{DropKinds, MAX_KINDS};
-use looker::{LookResult, Looker};
+use looker::Looker;
 
 /// The bytes of each packet that a diagnosis needs.
 const SNAPLEN: u32 = 256;
@@ -67,7 +66,7 @@ pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
     }
     let end = session.run(&mut seeker);
     let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
-        let finished = seeker.finish(LAST_ANSWERS);
+        let finished = seeker.finish();
         report_loss(&mut std::io::stderr(), loss);
         tell_left_out(left_out);
         finished
@@ -88,35 +87,41 @@ fn announce(beginning: &Beginning) {
 /// Has the process look at each new kind of drop, and prints what it finds.
 struct Seeker {
     selected: Selected,
+    /// Every drop is looked at, so that counters can be held against them.
+    sees_all: bool,
     limit: Option<u64>,
     kept: u64,
     causes: DropKinds,
     looker: Looker,
-    /// The counters that rose, as of the last answer about them.
-    rises: Vec<CounterRise>,
     form: BlockForm,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
+    /// Nobody reads what is written.
+    is_closed: bool,
 }
 
 impl Seeker {
     fn new(command: &Diagnosis, selected: Selected, looker: Looker) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
+            sees_all: selected.origins.is_none()
+                && command.selection.interface.is_none()
+                && matches!(&command.selection.filter, FilterText::Words(words) if words.is_empty()),
             selected,
             limit: command.count,
             kept: 0,
             causes: DropKinds::default(),
             looker,
-            rises: Vec::new(),
             form: match command.lines {
                 Lines::Json => BlockForm::Json,
-                Lines::Auto | Lines::Text => {
-                    BlockForm::Text(text_style(command.text, stdout_is_terminal()))
-                }
+                Lines::Auto | Lines::Text => BlockForm::Text {
+                    style: text_style(command.text, stdout_is_terminal()),
+                    width: terminal_width(),
+                },
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
+            is_closed: false,
         })
     }
 
@@ -127,11 +132,11 @@ impl Seeker {
         self.kept += 1;
         if let Some(case) = self.causes.count(record) {
             match CauseBlock::new(record, self.form) {
-                Ok(block) => match self.looker.ask(case) {
-                    Ok(number) => self.causes.keep_block(number, block),
-                    Err(error) => return ControlFlow::Break(looker_failed(error)),
-                },
+                Ok(block) => self.causes.keep_block(block),
                 Err(error) => return ControlFlow::Break(output_failed("a block", error)),
+            }
+            if let Err(error) = self.looker.ask(case) {
+                return ControlFlow::Break(looker_failed(error));
             }
         }
         if self.limit == Some(self.kept) {
@@ -147,14 +152,7 @@ impl Seeker {
             Err(error) => return ControlFlow::Break(looker_failed(error)),
         };
         for answer in answers {
-            let finding = match answer.found {
-                LookResult::Cause(finding) => finding,
-                LookResult::Counters(rises) => {
-                    self.rises = rises;
-                    continue;
-                }
-            };
-            if let Some((block, finding)) = self.causes.found(answer.number, finding)
+            if let Some((block, finding)) = self.causes.found(answer)
                 && let Err(error) = block.write(&mut self.writer, finding)
             {
                 return ControlFlow::Break(output_failed("standard output", error));
@@ -170,8 +168,23 @@ impl Seeker {
         }
     }
 
-    /// Waits for the answers so far and the counters, and prints the summary.
-    fn finish(&mut self, patience: Duration) -> ControlFlow<Stop> {
+    /// Waits for the last answers, and prints the summary, even if the process that answers failed.
+    fn finish(&mut self) -> ControlFlow<Stop> {
+        if self.is_closed {
+            return ControlFlow::Continue(());
+        }
+        let waited = self.wait_for_answers(LAST_ANSWERS);
+        if let ControlFlow::Break(Stop::Closed) = waited {
+            return waited;
+        }
+        let summary = self.summary("no answer came");
+        // The first error is the cause of the others.
+        waited?;
+        summary
+    }
+
+    /// Waits for the answers so far, and for the counters.
+    fn wait_for_answers(&mut self, patience: Duration) -> ControlFlow<Stop> {
         if let Err(error) = self.looker.ask_counters() {
             return ControlFlow::Break(looker_failed(error));
         }
@@ -190,14 +203,27 @@ impl Seeker {
             }
             self.take_answers()?;
         }
-        self.summary()
+        ControlFlow::Continue(())
     }
 
-    fn summary(&mut self) -> ControlFlow<Stop> {
+    /// Prints the causes so far. Drops without one are told with the reason for that.
+    fn summary(&mut self, without_answer: &str) -> ControlFlow<Stop> {
         let rows = self.causes.rows();
-        let counters = self.causes.beyond_drops(self.rises.clone());
+        let counters = if self.sees_all {
+            self.causes.beyond_drops(self.looker.counters())
+        } else {
+            Vec::new()
+        };
         if let Err(error) = write_summary(&mut self.writer, self.form, &rows, &counters) {
             return ControlFlow::Break(output_failed("standard output", error));
+        }
+        self.flush_output()?;
+        let undecided = self.causes.undecided();
+        if undecided > 0 {
+            say(format_args!(
+                "{} not looked at: {without_answer}",
+                Plural(undecided, "drop")
+            ));
         }
         let beyond = self.causes.beyond();
         if beyond > 0 {
@@ -207,8 +233,18 @@ impl Seeker {
             ));
             hint("a filter selects those of interest");
         }
-        self.flush_output()
+        if self.kept == 0 {
+            note("nothing was dropped");
+        }
+        ControlFlow::Continue(())
     }
+}
+
+/// Returns the columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = stdout_is_terminal().then(crossterm::terminal::size);
+    let (columns, _) = size?.ok()?;
+    (columns > 0).then_some(columns.into())
 }
 
 fn looker_failed(error: std::io::Error) -> Stop {
@@ -242,13 +278,17 @@ impl Receiver for Seeker {
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         match why {
             Attention::Watched(0) | Attention::Due => self.take_answers(),
-            Attention::Watched(_) => ControlFlow::Break(Stop::Closed),
+            Attention::Watched(_) => {
+                self.is_closed = true;
+                ControlFlow::Break(Stop::Closed)
+            }
         }
     }
 
     fn report(&mut self, loss: Option<Loss>) {
         // What fails is told at the end of the run.
-        let _ = self.finish(REPORT);
+        let _ = self.wait_for_answers(REPORT);
+        let _ = self.summary("the answer has not come yet");
         report_loss(&mut std::io::stderr(), loss);
     }
 }
