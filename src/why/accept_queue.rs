@@ -14,6 +14,13 @@ const LONGER: u32 = 4096;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Accept queues",
+    drops: &[
+        "TCP_LISTEN_OVERFLOW",
+        "tcp_v4_rcv",
+        "tcp_v6_rcv",
+        "tcp_check_req",
+    ],
     concerns,
     judge,
     causes: &[CauseText {

@@ -30,6 +30,8 @@ const KINDS: [&str; 6] = [
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "GRE",
+    drops: &["gre_rcv"],
     concerns,
     judge,
     causes: &[

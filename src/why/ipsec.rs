@@ -26,6 +26,8 @@ const POLICIES: &str = "ip xfrm policy";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "IPsec",
+    drops: &["xfrm_input", "XFRM_POLICY"],
     concerns,
     judge,
     causes: &[

@@ -12,6 +12,8 @@ mod end_point;
 mod finding;
 mod gre;
 mod ipsec;
+#[cfg(test)]
+mod manual;
 mod multicast;
 mod nftables;
 mod nobody;
@@ -31,6 +33,10 @@ use crate::host::namespace::SeveralNamespaces;
 
 /// A family of causes.
 pub struct CauseFamily {
+    /// The heading of its causes in the manual.
+    pub title: &'static str,
+    /// The reasons and functions of such drops, for those who ask about one of them.
+    pub drops: &'static [&'static str],
     /// Returns whether such a drop can be of one of these causes; what does not concern a family is never asked.
     pub concerns: fn(&DropCase) -> bool,
     /// Looks for the cause; `None` where it is none of these.
@@ -86,19 +92,14 @@ pub fn diagnose(case: &DropCase, host: &HostState) -> CauseFinding {
     let rival = findings
         .next()
         .filter(|other| other.grade == best.grade && other.object != best.object);
-    if let Some(rival) = rival
-        && best.grade == Grade::Certain
-    {
-        best.grade = Grade::Likely;
-        best.proof = Some(format!("the other possibility: {}", rival.claim));
+    if let Some(rival) = rival {
+        best.weaken(format!("the other possibility: {}", rival.claim));
     }
     if best.grade == Grade::Certain
         && case.netns.is_none()
         && host.ask(&SeveralNamespaces) != Ok(false)
     {
-        best.grade = Grade::Likely;
-        best.proof =
-            Some("the drop's network namespace is not known, and this host has several".into());
+        best.weaken("the drop's network namespace is not known, and this host has several");
     }
     best
 }

@@ -13,6 +13,8 @@ const NO_CONNECTION: &str = "no_connection";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Ports without a listener",
+    drops: &["NO_SOCKET"],
     concerns,
     judge,
     causes: &[

@@ -13,6 +13,13 @@ const XDP: &str = "xdp_program";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "BPF programs and socket filters",
+    drops: &[
+        "SOCKET_FILTER",
+        "BPF_CGROUP_INGRESS",
+        "BPF_CGROUP_EGRESS",
+        "XDP",
+    ],
     concerns,
     judge,
     causes: &[

@@ -14,6 +14,8 @@ const LARGER: u32 = 4 << 20;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Receive buffers",
+    drops: &["SOCKET_RCVBUFF"],
     concerns,
     judge,
     causes: &[CauseText {

@@ -10,6 +10,17 @@ const SIGNATURE: &str = "tcp_signature";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Signatures of TCP",
+    drops: &[
+        "TCP_MD5NOTFOUND",
+        "TCP_MD5UNEXPECTED",
+        "TCP_MD5FAILURE",
+        "TCP_AONOTFOUND",
+        "TCP_AOUNEXPECTED",
+        "TCP_AOKEYNOTFOUND",
+        "TCP_AOFAILURE",
+        "TCP_AUTH_HDR",
+    ],
     concerns,
     judge,
     causes: &[CauseText {

@@ -13,6 +13,8 @@ const LEAST_LIMIT: u64 = 65_536;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Connection tracking",
+    drops: &["NETFILTER_DROP", "nf_hook_slow"],
     concerns,
     judge,
     causes: &[CauseText {

@@ -13,6 +13,8 @@ const NOT_OPEN: &str = "tun_not_open";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Tun devices",
+    drops: &["FULL_RING", "QDISC_DROP", "DEV_READY", "tun_net_xmit"],
     concerns,
     judge,
     causes: &[

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::looker::LookAnswer;
 use crate::dissect::DissectedPacket;
 use crate::packet;
 use crate::packet::ip::number;
+use crate::packet::offset::{icmp, tcp};
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
 use crate::why::counter::{CounterRise, text};
@@ -15,6 +17,9 @@ use crate::why::{CauseFinding, DropCase};
 
 /// The most kinds of drops that are told apart. Each costs a look at the host.
 pub const MAX_KINDS: usize = 1000;
+/// The most kinds that are looked at of drops that differ only in what hardly ever decides: each connection has a
+/// source port of its own. If all have the same cause, further ones are taken to have it, too.
+const MAX_ALIKE: usize = 16;
 
 /// All drops so far.
 #[derive(Default)]
@@ -22,6 +27,8 @@ pub struct DropKinds {
     /// The number of a kind, by what its drops have in common.
     kinds: HashMap<Vec<u8>, usize, RandomState>,
     counts: Vec<DropKind>,
+    /// Kinds that differ only in what hardly ever decides, by what they have in common.
+    groups: HashMap<Vec<u8>, KindGroup, RandomState>,
     /// The blocks of kinds that are being looked at, by number.
     waiting: BTreeMap<u64, CauseBlock>,
     findings: Vec<CauseFinding>,
@@ -43,12 +50,29 @@ struct DropKind {
     finding: Option<usize>,
 }
 
+/// Kinds of drops that probably have the same cause.
+#[derive(Default)]
+struct KindGroup {
+    kinds: Vec<usize>,
+    /// Drops of further kinds.
+    further: u64,
+}
+
 impl DropKinds {
     /// Counts a drop. Returns it if it is the first of its kind, to be looked at.
     pub fn count(&mut self, record: &DropRecord<'_>) -> Option<DropCase> {
         write_key(record, &mut self.key);
+        let common = self.key.len();
+        write_details(record, &mut self.key);
         if let Some(&kind) = self.kinds.get(&self.key) {
             self.counts[kind].count += 1;
+            return None;
+        }
+        let agrees = |group: &KindGroup| self.agree(group);
+        let group = self.groups.get(&self.key[..common]);
+        let is_alike = group.is_some_and(|group| group.kinds.len() >= MAX_ALIKE && agrees(group));
+        if is_alike && let Some(group) = self.groups.get_mut(&self.key[..common]) {
+            group.further += 1;
             return None;
         }
         if self.counts.len() >= MAX_KINDS {
@@ -56,6 +80,9 @@ impl DropKinds {
             return None;
         }
         self.kinds.insert(self.key.clone(), self.counts.len());
+        self.key.truncate(common);
+        let group = self.groups.entry(self.key.clone()).or_default();
+        group.kinds.push(self.counts.len());
         let case = DropCase::of(record);
         self.counts.push(DropKind {
             count: 1,
@@ -69,6 +96,15 @@ impl DropKinds {
         Some(case)
     }
 
+    /// Returns whether all kinds of a group that were looked at have the same cause.
+    fn agree(&self, group: &KindGroup) -> bool {
+        let findings = group.kinds.iter();
+        let mut findings =
+            findings.filter_map(|&kind| Some(&self.findings[self.counts[kind].finding?]));
+        let first = findings.next();
+        findings.all(|other| first.is_some_and(|first| is_same(first, other)))
+    }
+
     /// Keeps the block of the kind that was counted last, until its finding comes.
     pub fn keep_block(&mut self, block: CauseBlock) {
         self.waiting.insert(self.counts.len() as u64 - 1, block);
@@ -78,16 +114,9 @@ impl DropKinds {
     pub fn found(&mut self, answer: LookAnswer) -> Option<(CauseBlock, &CauseFinding)> {
         let block = self.waiting.remove(&answer.number)?;
         let kind = self.counts.get_mut(usize::try_from(answer.number).ok()?)?;
-        let same = |finding: &CauseFinding| {
-            (&finding.cause, &finding.object, &finding.claim)
-                == (
-                    &answer.finding.cause,
-                    &answer.finding.object,
-                    &answer.finding.claim,
-                )
-        };
         // What is not explained is so at each place.
-        let known = self.findings.iter().position(same);
+        let mut findings = self.findings.iter();
+        let known = findings.position(|finding| is_same(finding, &answer.finding));
         let known = known.filter(|_| answer.finding.object.is_some());
         if known.is_some() {
             kind.finding = known;
@@ -98,27 +127,32 @@ impl DropKinds {
         Some((block, self.findings.last()?))
     }
 
-    /// Returns the causes with their counts, most drops first.
+    /// Returns the causes with their counts, most drops first. What is not explained at one place is one row.
     pub fn rows(&self) -> Vec<CauseRow<'_>> {
-        let mut rows: Vec<_> = self
-            .findings
-            .iter()
-            .enumerate()
-            .map(|(position, finding)| {
-                let kinds = || {
-                    self.counts
-                        .iter()
-                        .filter(move |kind| kind.finding == Some(position))
-                };
-                let first = kinds().next();
-                CauseRow {
-                    count: kinds().map(|kind| kind.count).sum(),
-                    finding,
-                    reason: first.and_then(|kind| kind.reason.as_deref()),
-                    place: first.and_then(|kind| kind.place.as_deref()),
-                }
-            })
-            .collect();
+        let mut rows: IndexMap<_, CauseRow<'_>, RandomState> = IndexMap::default();
+        let mut further = HashMap::<usize, u64, RandomState>::default();
+        for group in self.groups.values().filter(|group| self.agree(group)) {
+            further.extend(group.kinds.first().map(|&first| (first, group.further)));
+        }
+        for (number, kind) in self.counts.iter().enumerate() {
+            let Some(position) = kind.finding else {
+                continue;
+            };
+            let finding = &self.findings[position];
+            let (reason, place) = (kind.reason.as_deref(), kind.place.as_deref());
+            let key = match finding.object {
+                Some(_) => (Some(position), None),
+                None => (None, Some((&finding.claim, reason, place))),
+            };
+            let row = rows.entry(key).or_insert(CauseRow {
+                count: 0,
+                finding,
+                reason,
+                place,
+            });
+            row.count += kind.count + further.get(&number).copied().unwrap_or(0);
+        }
+        let mut rows: Vec<_> = rows.into_values().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         rows
     }
@@ -160,8 +194,13 @@ impl DropKinds {
 
     /// Returns the number of drops that belong to no kind, because there were too many.
     pub fn beyond(&self) -> u64 {
-        self.beyond
+        let groups = self.groups.values().filter(|group| !self.agree(group));
+        self.beyond + groups.map(|group| group.further).sum::<u64>()
     }
+}
+
+fn is_same(one: &CauseFinding, other: &CauseFinding) -> bool {
+    one.cause == other.cause && one.object == other.object && one.claim == other.claim
 }
 
 /// Returns whether the drop reason leaves open which field of the packet is wrong.
@@ -233,170 +272,23 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
     part(&port.unwrap_or(0).to_ne_bytes());
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{Link, LinkType, Location, Name, Netns, Symbol};
-    use crate::sink::why::BlockForm;
-    use crate::sink::{Color, Detail, Precision, TextStyle, Zone};
-    use crate::why::Grade;
-
-    const FORM: BlockForm = BlockForm::Text {
-        style: TextStyle {
-            zone: Zone::Utc,
-            precision: Precision::Microseconds,
-            detail: Detail::Line,
-            color: Color::Never,
-        },
-        width: None,
+/// Appends what can decide as well, but seldom does: of a firewall's rules, a few look at the source port, the
+/// length, the type of service or the flags.
+fn write_details(record: &DropRecord<'_>, key: &mut Vec<u8>) {
+    key.extend_from_slice(&record.original_len.to_ne_bytes());
+    let Some(ip) = packet::ip(record.link.kind, record.data) else {
+        return;
     };
-
-    /// A UDP packet from 10.0.0.1 to 10.0.0.2.
-    fn packet(source_port: u16, port: u16) -> Vec<u8> {
-        let ip = [
-            69, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-        ];
-        let ports = [source_port.to_be_bytes(), port.to_be_bytes()].concat();
-        [&ip[..], &ports, &[0, 8, 0, 0]].concat()
-    }
-
-    fn drop_at<'a>(symbol: &'a str, reason: &'a str, data: &'a [u8]) -> DropRecord<'a> {
-        let mut record = DropRecord::new(Link::known(LinkType::RAW), data);
-        let symbol = Name::new(symbol.as_bytes()).map(Symbol);
-        record.cause = Cause::Software {
-            location: Location::new(None, symbol),
-            reason: Name::new(reason.as_bytes()),
-        };
-        record
-    }
-
-    fn finding(cause: &str, object: Option<&str>) -> CauseFinding {
-        let finding = CauseFinding::new(cause, Grade::Certain, format!("the claim of {cause}"));
-        CauseFinding {
-            object: object.map(str::to_owned),
-            ..finding
-        }
-    }
-
-    /// Counts a drop, which is the first of its kind.
-    fn count_first(kinds: &mut DropKinds, record: &DropRecord<'_>) {
-        assert!(kinds.count(record).is_some(), "{record:?}");
-        kinds.keep_block(CauseBlock::new(record, FORM).unwrap());
-    }
-
-    /// Takes a finding. Returns whether it is printed.
-    fn is_printed(kinds: &mut DropKinds, number: u64, finding: CauseFinding) -> bool {
-        kinds.found(LookAnswer { number, finding }).is_some()
-    }
-
-    #[test]
-    fn drops_that_differ_in_what_can_decide_are_of_different_kinds() {
-        let (data, other) = (packet(1, 53), packet(1, 54));
-        let drop = drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &data);
-        let mut in_namespace = drop;
-        in_namespace.context.netns = Some(Netns::new(4_026_532_345, false));
-        let mut marked = drop;
-        marked.context.mark = Some(7);
-        let mut at_device = drop;
-        at_device.context.device = Name::new(b"eth0");
-        let different = [
-            drop,
-            drop_at("ip_rcv+0x3/0x4", "NOT_SPECIFIED", &data),
-            drop_at("ip_rcv+0x1/0x2", "NETFILTER_DROP", &data),
-            // Where one part ends and the next begins is a part of the key.
-            drop_at("ip_rcv+0x1/0x2N", "OT_SPECIFIED", &data),
-            drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &other),
-            drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &data[..10]),
-            in_namespace,
-            marked,
-            at_device,
-        ];
-        let mut kinds = DropKinds::default();
-        for record in &different {
-            count_first(&mut kinds, record);
-        }
-        // A port of the sender decides nothing.
-        let again = packet(2, 53);
-        let again = drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &again);
-        for record in different.iter().chain([&again]) {
-            assert_eq!(kinds.count(record), None, "{record:?}");
-        }
-        assert_eq!(kinds.beyond(), 0);
-    }
-
-    #[test]
-    fn kinds_beyond_a_thousand_are_counted_and_not_looked_at() {
-        let mut kinds = DropKinds::default();
-        for port in 0..1100 {
-            let data = packet(1, port);
-            let record = drop_at("a+0x1/0x2", "NO_SOCKET", &data);
-            assert_eq!(
-                kinds.count(&record).is_some(),
-                usize::from(port) < MAX_KINDS
-            );
-            // A known kind has its place.
-            let known = packet(1, 0);
-            let known = drop_at("a+0x1/0x2", "NO_SOCKET", &known);
-            assert_eq!(kinds.count(&known), None);
-        }
-        assert_eq!(kinds.beyond(), 100);
-        assert_eq!(kinds.kinds.len(), MAX_KINDS);
-    }
-
-    #[test]
-    fn equal_findings_are_printed_once_and_their_drops_counted_together() {
-        let mut kinds = DropKinds::default();
-        let data = [packet(1, 1), packet(1, 2), packet(1, 3), packet(1, 4)];
-        let records = data
-            .each_ref()
-            .map(|data| drop_at("a", "NETFILTER_DROP", data));
-        for record in &records {
-            count_first(&mut kinds, record);
-        }
-        for _ in 0..4 {
-            kinds.count(&records[1]);
-        }
-        assert_eq!(kinds.undecided(), 8);
-        assert!(is_printed(&mut kinds, 3, finding("other", Some("rule 2"))));
-        assert!(is_printed(&mut kinds, 0, finding("rule", Some("rule 1"))));
-        assert!(!is_printed(&mut kinds, 1, finding("rule", Some("rule 1"))));
-        assert!(is_printed(&mut kinds, 2, finding("rule", Some("rule 3"))));
-        let rows = kinds.rows();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| (row.count, row.finding.object.as_deref()))
-            .collect();
-        let expected = [
-            (6, Some("rule 1")),
-            (1, Some("rule 2")),
-            (1, Some("rule 3")),
-        ];
-        assert_eq!(rows, expected);
-        assert_eq!(kinds.undecided(), 0);
-    }
-
-    #[test]
-    fn what_is_not_explained_is_printed_for_each_kind() {
-        let mut kinds = DropKinds::default();
-        let data = packet(1, 1);
-        count_first(&mut kinds, &drop_at("a", "X", &data));
-        count_first(&mut kinds, &drop_at("b", "X", &data));
-        assert!(is_printed(&mut kinds, 0, finding("unexplained", None)));
-        assert!(is_printed(&mut kinds, 1, finding("unexplained", None)));
-        let rows = kinds.rows();
-        let places: Vec<_> = rows.iter().map(|row| row.place).collect();
-        assert_eq!(places, [Some("a"), Some("b")]);
-    }
-
-    #[test]
-    fn an_answer_to_no_question_or_a_second_one_is_passed_over() {
-        let mut kinds = DropKinds::default();
-        count_first(&mut kinds, &drop_at("a", "X", &packet(1, 1)));
-        for number in [1, u64::MAX] {
-            assert!(!is_printed(&mut kinds, number, finding("x", None)));
-        }
-        assert!(is_printed(&mut kinds, 0, finding("x", None)));
-        assert!(!is_printed(&mut kinds, 0, finding("y", None)));
-        assert_eq!(kinds.rows().len(), 1);
-    }
+    // The type of service is in the first two bytes, for IPv6 as well.
+    key.extend_from_slice(ip.bytes.get(..2).unwrap_or_default());
+    key.extend_from_slice(&ip.ports().0.unwrap_or(0).to_ne_bytes());
+    let details = match ip.protocol {
+        Some(number::TCP) => ip.payload.get(tcp::FLAGS..=tcp::FLAGS),
+        Some(number::ICMP | number::ICMPV6) => ip.payload.get(..icmp::CHECKSUM),
+        _ => None,
+    };
+    key.extend_from_slice(details.unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 mod causes;
 mod counters;
+mod file;
 mod looker;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::thread::CapabilitySet;
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
@@ -25,12 +27,15 @@ use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
-use crate::cli::{Diagnosis, FilterText, Lines};
+use crate::cli::{Diagnosis, FilterText, Lines, Live, Subject};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
-use crate::record::{DropRecord, Loss};
+use crate::filter::Filter;
+use crate::record::{Cause, DropRecord, Loss};
+use crate::rights;
 use crate::sink::why::{BlockForm, CauseBlock, write_summary};
 use crate::source::Event;
 use causes::{DropKinds, MAX_KINDS};
+use file::CaptureOrigin;
 use looker::Looker;
 
 /// The bytes of each packet that a diagnosis needs.
@@ -41,14 +46,26 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// The longest wait for answers when a report is asked for during the run.
 const REPORT: Duration = Duration::from_secs(2);
 
-/// Looks for causes until a signal or a limit ends the run.
+/// Looks for causes until a signal or a limit ends the run, or the file ends.
 pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
     let filter = selection::filter(&command.selection)?;
     // A copy of this process, which has a single thread until the signals are handled.
     let looker = Looker::start()?;
-    let live = crate::cli::Live {
-        stack: command.live.stack.or(Some(USUAL_STACK_FRAMES)),
-        ..command.live
+    match &command.subject {
+        Subject::Live(live) => explain_live(command, live, filter, looker),
+        Subject::File(input) => file::explain(command, input, filter, looker),
+    }
+}
+
+fn explain_live(
+    command: &Diagnosis,
+    live: &Live,
+    filter: Filter,
+    looker: Looker,
+) -> Result<Exit, Failure> {
+    let live = Live {
+        stack: live.stack.or(Some(USUAL_STACK_FRAMES)),
+        ..*live
     };
     let opening = Opening::new(&live)?;
     let needs = Needs {
@@ -59,11 +76,12 @@ pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
         filter,
         origins: live.origins,
     };
-    let mut seeker = Seeker::new(command, selected, looker)?;
+    let mut seeker = Seeker::new(command, selected, looker, CaptureOrigin::Live)?;
     let mut session = opening.begin(&live, needs, None, announce)?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
+    tell_missing_rights();
     let end = session.run(&mut seeker);
     let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
         let finished = seeker.finish();
@@ -89,6 +107,7 @@ struct Seeker {
     selected: Selected,
     /// Every drop is looked at, so that counters can be held against them.
     sees_all: bool,
+    origin: CaptureOrigin,
     limit: Option<u64>,
     kept: u64,
     causes: DropKinds,
@@ -101,13 +120,20 @@ struct Seeker {
 }
 
 impl Seeker {
-    fn new(command: &Diagnosis, selected: Selected, looker: Looker) -> Result<Self, Failure> {
+    fn new(
+        command: &Diagnosis,
+        selected: Selected,
+        looker: Looker,
+        origin: CaptureOrigin,
+    ) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
-            sees_all: selected.origins.is_none()
+            sees_all: origin == CaptureOrigin::Live
+                && selected.origins.is_none()
                 && command.selection.interface.is_none()
                 && matches!(&command.selection.filter, FilterText::Words(words) if words.is_empty()),
             selected,
+            origin,
             limit: command.count,
             kept: 0,
             causes: DropKinds::default(),
@@ -126,11 +152,13 @@ impl Seeker {
     }
 
     fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
-        if !self.selected.keeps(record) {
+        // Of a packet in a file that says nothing about drops, there is nothing to explain.
+        if record.cause == Cause::Unknown || !self.selected.keeps(record) {
             return ControlFlow::Continue(());
         }
         self.kept += 1;
-        if let Some(case) = self.causes.count(record) {
+        if let Some(mut case) = self.causes.count(record) {
+            self.origin.adapt(&mut case);
             match CauseBlock::new(record, self.form) {
                 Ok(block) => self.causes.keep_block(block),
                 Err(error) => return ControlFlow::Break(output_failed("a block", error)),
@@ -151,11 +179,12 @@ impl Seeker {
             Ok(answers) => answers,
             Err(error) => return ControlFlow::Break(looker_failed(error)),
         };
-        for answer in answers {
+        for mut answer in answers {
+            self.origin.weaken(&mut answer.finding);
             if let Some((block, finding)) = self.causes.found(answer)
                 && let Err(error) = block.write(&mut self.writer, finding)
             {
-                return ControlFlow::Break(output_failed("standard output", error));
+                return ControlFlow::Break(stdout_failed(error));
             }
         }
         self.flush_output()
@@ -164,7 +193,7 @@ impl Seeker {
     fn flush_output(&mut self) -> ControlFlow<Stop> {
         match self.writer.flush() {
             Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(output_failed("standard output", error)),
+            Err(error) => ControlFlow::Break(stdout_failed(error)),
         }
     }
 
@@ -185,11 +214,19 @@ impl Seeker {
 
     /// Waits for the answers so far, and for the counters.
     fn wait_for_answers(&mut self, patience: Duration) -> ControlFlow<Stop> {
-        if let Err(error) = self.looker.ask_counters() {
+        if self.sees_all
+            && let Err(error) = self.looker.ask_counters()
+        {
             return ControlFlow::Break(looker_failed(error));
         }
-        let end = Instant::now() + patience;
+        let mut end = Instant::now() + patience;
+        let mut pending = self.looker.pending();
         while self.looker.pending() > 0 {
+            if self.origin != CaptureOrigin::Live && self.looker.pending() < pending {
+                // All drops of a file come at once.
+                pending = self.looker.pending();
+                end = Instant::now() + patience;
+            }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -215,7 +252,7 @@ impl Seeker {
             Vec::new()
         };
         if let Err(error) = write_summary(&mut self.writer, self.form, &rows, &counters) {
-            return ControlFlow::Break(output_failed("standard output", error));
+            return ControlFlow::Break(stdout_failed(error));
         }
         self.flush_output()?;
         let undecided = self.causes.undecided();
@@ -245,6 +282,39 @@ fn terminal_width() -> Option<usize> {
     let size = stdout_is_terminal().then(crossterm::terminal::size);
     let (columns, _) = size?.ok()?;
     (columns > 0).then_some(columns.into())
+}
+
+/// Tells what this user may not look at.
+fn tell_missing_rights() {
+    if rights::are_elevated() {
+        say("looking with the caller's own rights, without those of this program's file");
+        return;
+    }
+    let Ok(sets) = rustix::thread::capabilities(None) else {
+        return;
+    };
+    let lacks = |capability| !sets.effective.contains(capability);
+    let missing = match (
+        lacks(CapabilitySet::SYS_ADMIN),
+        lacks(CapabilitySet::SYS_PTRACE),
+    ) {
+        (true, _) => "CAP_SYS_ADMIN is missing: other network namespaces are not looked at",
+        (false, true) => {
+            "CAP_SYS_PTRACE is missing: network namespaces of other users' processes are not looked at"
+        }
+        (false, false) => return,
+    };
+    say(missing);
+    hint("run `sudo dwdump …`, which may look at all of them");
+}
+
+/// The end of a run that cannot write.
+fn stdout_failed(error: std::io::Error) -> Stop {
+    match output_failed("standard output", error) {
+        // What it advises is for capture files.
+        Stop::Failed(failure) => Stop::Failed(failure.without_hint()),
+        stop => stop,
+    }
 }
 
 fn looker_failed(error: std::io::Error) -> Stop {

@@ -10,9 +10,10 @@ from variant import Variant, family
 MD5 = family(25, "a TCP signature (MD5) is missing or not expected", is_answered=True)
 COUNTED = family(26, "counters alone tell, or another host's drop")
 TCP_MD5SIG = 14
+KEY = b"md5-s3cret-k3y"
 
 
-def expect_signature(listener, peer, key=b"secret"):
+def expect_signature(listener, peer, key=KEY):
     """The listener wants signed segments from this peer."""
     address = struct.pack("!HH4s120x", 0, 0, socket.inet_aton(peer))
     address = struct.pack("=H", socket.AF_INET) + address[2:]
@@ -29,6 +30,7 @@ class Signed(Variant):
     # Both ends have to be told the same.
     has_remedy = False
     peers, options = (), b""
+    secrets = (KEY,)
 
     def plant(self, scene):
         self.listener = scene.socket("host", kind=socket.SOCK_STREAM)

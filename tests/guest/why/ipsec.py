@@ -37,6 +37,7 @@ class Esp(Variant):
     # Who keeps the associations has to mend them: a daemon, with the other end.
     has_remedy = False
     states = ()
+    secrets = (bytes.fromhex(KEY), bytes.fromhex(OTHER_KEY))
 
     def plant(self, scene):
         self.numbers = itertools.count(1)

@@ -1,7 +1,9 @@
 """One variant, tried: what is dropped, what `dwdump --why` says of it, and whether that is true, by taking away
 what is suspicious and then what was named."""
 
+import base64
 import dataclasses
+import json
 import pathlib
 import re
 import subprocess
@@ -16,6 +18,8 @@ WHY = ("--why", "--json")
 EFFECTS = ("now", "new sockets", "after restart", "none")
 # Seconds in which a drop that is still on its way is reported.
 SETTLING = 0.4
+# Nobody listens there.
+SIGN_PORT = 9
 
 
 @dataclasses.dataclass
@@ -51,8 +55,8 @@ class Trial:
         self.result = Result(kind)
         self.scene = None
         # What it said, and what of it was wrong.
-        self.block, self.wrong = None, []
-        self.patience = PATIENCE if is_guest else 4
+        self.block, self.blocks, self.wrong = None, [], []
+        self.patience = PATIENCE
 
     def run(self):
         self.result.skipped = self.variant.missing() or ""
@@ -99,6 +103,7 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
+        self.judge_secrets(reading, objects)
         for difference in host.differences(before, host.snapshot(names)):
             self.fault(f"changed: {difference}")
         blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
@@ -110,6 +115,13 @@ class Trial:
         self.judge_end(objects[-1] if objects else {})
         self.result.wrong_claims = len(self.wrong)
         self.result.facts = summary(others)
+
+    def judge_secrets(self, reading, objects):
+        """No key that is planted is in anything that was written."""
+        text = reading.talk + json.dumps(objects, ensure_ascii=False)
+        for secret in self.variant.secrets:
+            if any(form in text.lower() for form in forms(secret)):
+                self.fault("prints a key")
 
     def judge_names(self, blocks):
         """Nothing innocent is named, whatever was dropped."""
@@ -128,6 +140,7 @@ class Trial:
         flows = self.variant.flows(self.scene)
         patterns = self.variant.guilty(self.scene)
         self.block = max(found, key=lambda one: rank(one["why"].get("grade")))
+        self.blocks = found
         for block in found:
             why = block["why"]
             self.result.faults += malformed(why)
@@ -163,6 +176,9 @@ class Trial:
             least = self.variant.least // len(self.variant.flows(self.scene))
             if sum(counts) < least:
                 self.fault(f"counts {counts} drops of {least}")
+            if len(self.variant.flows(self.scene)) > 1 and sum(counts) > least and self.result.grade != "unknown":
+                self.wrong.append(counts)
+                self.fault(f"counts {counts} drops of {least}: those of another object, too")
         if self.variant.counter:
             counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
             counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
@@ -207,9 +223,11 @@ class Trial:
 
     def drops(self, enough, patience):
         variant, scene = self.variant, self.scene
+        if not enough:
+            self.sync()
         drops = self.reading.take(lambda one: is_expected(one, variant, scene), enough, patience)
         expected = [one for one in drops if is_expected(one, variant, scene)]
-        here = [one for one in drops if is_of_scene(one, scene) and one not in expected]
+        here = [one for one in drops if is_of_scene(one, scene) and one not in expected and not is_sign(one)]
         return len(expected), summary(here)
 
     def must_drop(self, what):
@@ -256,13 +274,23 @@ class Trial:
 
     def flush(self):
         """Forgets what was dropped and arrived so far."""
-        time.sleep(SETTLING)
+        time.sleep(SETTLING / 4)
+        self.sync()
         self.reading.take(lambda one: False, 1, 0)
         self.variant.arrived(self.scene)
 
+    def sync(self):
+        """Waits until all drops before this are read: makes one more, in near, and waits for it."""
+        port = self.scene.send("near", "127.0.0.1", port=SIGN_PORT, count=1).getsockname()[1]
+        is_this = lambda one: is_sign(one) and one.get("sport") == port  # noqa: E731
+        deadline = time.monotonic() + PATIENCE
+        while not any(map(is_this, self.reading.objects[self.reading.read :])):
+            assert time.monotonic() < deadline, f"dwdump does not show a drop in near: {self.reading.talk}"
+            time.sleep(0.05)
+
     def apply_remedy(self):
         """Runs the printed commands that help at once, until one does."""
-        remedy = self.block["why"].get("remedy", [])
+        remedy = [one for block in self.blocks for one in block["why"].get("remedy", [])]
         commands = [one["command"] for one in remedy if one.get("effect") == "now" and "command" in one]
         if not commands and self.variant.has_remedy:
             self.fault("no remedy that helps now")
@@ -280,13 +308,21 @@ class Trial:
             fault = self.must_arrive("")
             if not fault:
                 return
-        if commands:
+        if commands and self.variant.is_cured_by_remedy:
             self.fault(f"the remedy {commands} does not help: {fault}")
 
     def is_ours(self, command):
         """A guest may be changed as a whole, another machine must not."""
         words = [*self.scene.names.values(), *(f" {process.pid}" for process in self.scene.processes)]
         return self.is_guest or any(word in command for word in words)
+
+
+def forms(secret):
+    """The ways in which bytes may be written, in small letters."""
+    numbers = list(secret)
+    forms = [secret.hex(), secret.hex(":"), secret.hex(" "), base64.b64encode(secret).decode().rstrip("=")]
+    forms += [", ".join(map(str, numbers)), ",".join(map(str, numbers)), secret.decode("latin-1")]
+    return [form.lower() for form in forms]
 
 
 def matches(patterns, named):
@@ -307,6 +343,11 @@ def malformed(why):
         if not words or not all(isinstance(word, str) for word in words) or one.get("effect") not in EFFECTS:
             faults.append(f"the remedy {one}")
     return faults
+
+
+def is_sign(drop):
+    """Returns whether it is the drop that a trial makes to see how far dwdump has come."""
+    return drop.get("dst") == "127.0.0.1" and drop.get("dport") == SIGN_PORT
 
 
 def rank(grade):
