@@ -13,7 +13,7 @@ use super::{Question, Unseen};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunPrograms(pub String);
 
-/// What was found.
+/// The processes that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunHolders {
     /// Processes of this network namespace that have it open.

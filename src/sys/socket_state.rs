@@ -12,7 +12,7 @@ impl PlainData for u32 {}
 /// The memory that a socket's receive queue takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveMemory {
-    /// What the packets in it take, in bytes.
+    /// The memory of the packets in it, in bytes.
     pub used: u32,
     /// The most that they may take.
     pub limit: u32,

@@ -15,7 +15,7 @@ pub struct CounterRise {
     pub netns_name: Option<String>,
     /// By how much.
     pub count: u64,
-    /// What it counts.
+    /// Its meaning.
     pub meaning: String,
 }
 
@@ -38,7 +38,7 @@ pub enum Explained {
 pub struct CounterText {
     /// Its name, or of a device the last word of it.
     pub name: &'static str,
-    /// What it counts.
+    /// Its meaning.
     pub meaning: &'static str,
     /// The drops that it may count.
     pub explained: Explained,
