@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod child;
 pub mod perf;
+pub mod socket_state;
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -48,7 +49,7 @@ pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     const DROPS: usize = 8;
     const VARS: usize = 9;
     const SO_MEMINFO: libc::c_int = 55; // asm-generic/socket.h
-    Ok(get_option::<[u32; VARS]>(socket, SO_MEMINFO)?[DROPS])
+    Ok(get_option::<[u32; VARS]>(socket, libc::SOL_SOCKET, SO_MEMINFO)?[DROPS])
 }
 
 /// The most datagrams that one [`receive_batch`] receives.
@@ -99,14 +100,18 @@ pub fn receive_batch(
 trait PlainData: Copy + Default {}
 impl PlainData for [u32; 9] {}
 
-fn get_option<T: PlainData>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {
+fn get_option<T: PlainData>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<T> {
     let mut value = T::default();
     let mut len = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     // SAFETY: the kernel writes at most `len` bytes, the size of `value`, and any bytes are a T.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             name,
             (&raw mut value).cast(),
             &raw mut len,

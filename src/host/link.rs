@@ -27,6 +27,9 @@ pub struct NetworkLink {
     pub master: Option<u32>,
     /// It was set up.
     pub is_up: bool,
+    /// It is connected: of a tun device, a program has it open.
+    #[serde(default)]
+    pub has_carrier: bool,
     /// It receives all frames, whoever they are for.
     pub is_promiscuous: bool,
 }
@@ -49,6 +52,7 @@ fn link(message: &LinkMessage) -> NetworkLink {
     let mut link = NetworkLink {
         index: message.header.index,
         is_up: message.header.flags.contains(LinkFlags::Up),
+        has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
         is_promiscuous: message.header.flags.contains(LinkFlags::Promisc),
         ..NetworkLink::default()
     };

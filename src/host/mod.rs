@@ -8,8 +8,13 @@
 //! answer has room for a key or a password.
 
 pub mod backlog;
+pub mod bpf;
 pub mod bridge;
+pub mod counter;
+pub mod elsewhere;
 pub mod filters;
+pub mod holder;
+pub mod inet_socket;
 pub mod ipsec;
 pub mod link;
 pub mod membership;
@@ -21,6 +26,7 @@ pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;
 pub mod tracking;
+pub mod tun;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::json::JsonSink;
 use super::text::{Hue, TextSink, TextStyle, paint};
 use super::{Color, Detail, Sink};
 use crate::record::{DropRecord, Escaped};
+use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, Effect, Evidence, Grade, Remedy};
 
 /// The column at which the grade stands, where the terminal is wide enough.
@@ -228,16 +229,17 @@ pub fn write_summary(
     writer: &mut impl Write,
     form: BlockForm,
     rows: &[CauseRow<'_>],
+    counters: &[CounterRise],
 ) -> io::Result<()> {
     let BlockForm::Text { style, .. } = form else {
-        serde_json::to_writer(&mut *writer, &serde_json::json!({ "causes": rows }))?;
+        let summary = json!({ "causes": rows, "counters": counters });
+        serde_json::to_writer(&mut *writer, &summary)?;
         return writeln!(writer);
     };
-    let Some(first) = rows.first() else {
-        return Ok(());
-    };
-    let width = first.count.to_string().len();
-    writeln!(writer, "in all:")?;
+    let width = rows.first().map_or(0, |row| row.count.to_string().len());
+    if !rows.is_empty() {
+        writeln!(writer, "in all:")?;
+    }
     for row in rows {
         let grade = row.finding.grade;
         let place = match grade {
@@ -252,6 +254,30 @@ pub fn write_summary(
             paint(style.color, hue_of(grade), &word),
             shown(&row.finding.claim),
             place.unwrap_or_default()
+        )?;
+    }
+    write_counters(writer, counters)
+}
+
+fn write_counters(writer: &mut impl Write, counters: &[CounterRise]) -> io::Result<()> {
+    if counters.is_empty() {
+        return Ok(());
+    }
+    writeln!(writer, "counted beyond the drops that were seen:")?;
+    let width = counters.iter().map(|rise| rise.count.to_string().len());
+    let width = width.max().unwrap_or(0);
+    for rise in counters {
+        let place = match (&rise.netns_name, rise.netns) {
+            (Some(name), _) => format!(" in {}", shown(name)),
+            (None, Some(netns)) => format!(" in netns {netns}"),
+            (None, None) => String::new(),
+        };
+        writeln!(
+            writer,
+            "  {:>width$} {}{place}: {}",
+            rise.count,
+            shown(&rise.name),
+            rise.meaning
         )?;
     }
     Ok(())

@@ -32,6 +32,16 @@ pub struct NamespaceTable {
     pause: SearchPause,
 }
 
+/// A namespace and how to enter it.
+pub struct NamespaceEntrance {
+    /// Its inode.
+    pub inode: u32,
+    /// Its name, as far as it has one.
+    pub name: Option<String>,
+    /// A file by which it can be entered.
+    pub entrance: PathBuf,
+}
+
 /// A namespace.
 struct Namespace {
     /// Its name in `/run/netns`, else that of the container in it.
@@ -97,6 +107,21 @@ impl NamespaceTable {
         let path = self.find(inode)?.entrance.clone();
         // Its process has ended, perhaps, and the number is another one's.
         (self::inode(&path) == Some(inode)).then_some(path)
+    }
+
+    /// Returns all namespaces, after a search.
+    pub fn all(&mut self) -> Vec<NamespaceEntrance> {
+        self.search();
+        let known = self.known.iter();
+        let entrances = known.map(|(&inode, namespace)| NamespaceEntrance {
+            inode,
+            name: namespace
+                .name
+                .as_deref()
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
+            entrance: namespace.entrance.clone(),
+        });
+        entrances.collect()
     }
 
     /// Returns the namespace's name, without a search.

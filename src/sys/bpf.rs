@@ -1,5 +1,6 @@
 //! Wraps bpf(2): maps, programs and their attachment.
 
+pub mod attached;
 mod count_map;
 
 pub use count_map::CountMap;

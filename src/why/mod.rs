@@ -4,10 +4,13 @@
 //! [`HostState`]; it claims nothing that these do not show. [`diagnose`] asks the families that the drop concerns,
 //! and weakens what they claim where it cannot be certain.
 
+mod accept_queue;
 mod backlog;
 mod bridge;
 mod case;
+pub mod counter;
 mod damaged;
+mod end_point;
 mod finding;
 mod fragments;
 mod gre;
@@ -16,8 +19,15 @@ mod ipsec;
 mod manual;
 mod multicast;
 mod nftables;
+mod nobody;
+mod program;
 mod qdisc;
+mod receive_buffer;
+#[cfg(test)]
+mod recorded;
+mod tcp_signature;
 mod tracking;
+mod tun;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -53,6 +63,7 @@ pub struct CauseText {
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
 pub static FAMILIES: &[&CauseFamily] = &[
+    &accept_queue::FAMILY,
     &backlog::FAMILY,
     &bridge::FAMILY,
     &damaged::FAMILY,
@@ -61,8 +72,13 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &ipsec::FAMILY,
     &multicast::FAMILY,
     &nftables::FAMILY,
+    &nobody::FAMILY,
+    &program::FAMILY,
     &qdisc::FAMILY,
+    &receive_buffer::FAMILY,
+    &tcp_signature::FAMILY,
     &tracking::FAMILY,
+    &tun::FAMILY,
 ];
 
 /// Returns what is looked at where the kernel drops a packet for this reason, or in this function: for each family

@@ -12,6 +12,7 @@ use crate::packet::ip::number;
 use crate::packet::offset::{icmp, tcp};
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
+use crate::why::counter::{CounterRise, text};
 use crate::why::{CauseFinding, DropCase};
 
 /// The most kinds of drops that are told apart. Each costs a look at the host.
@@ -42,6 +43,9 @@ struct DropKind {
     count: u64,
     reason: Option<String>,
     place: Option<String>,
+    function: Option<String>,
+    netns: Option<u32>,
+    device: Option<String>,
     /// The position of their finding.
     finding: Option<usize>,
 }
@@ -84,6 +88,9 @@ impl DropKinds {
             count: 1,
             reason: case.reason.clone(),
             place: case.place.clone(),
+            function: case.function.clone(),
+            netns: case.netns,
+            device: case.device.clone(),
             finding: None,
         });
         Some(case)
@@ -148,6 +155,35 @@ impl DropKinds {
         let mut rows: Vec<_> = rows.into_values().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         rows
+    }
+
+    /// Returns what the counters count beyond the drops that were seen.
+    pub fn beyond_drops(&self, rises: &[CounterRise]) -> Vec<CounterRise> {
+        // Those without a kind could be of any.
+        if self.beyond > 0 {
+            return Vec::new();
+        }
+        let left = |rise: &CounterRise| {
+            let explained = text(&rise.name)?.explained;
+            let kinds = self.counts.iter().filter(|kind| {
+                let is_there = rise.netns.is_none()
+                    || kind.netns.is_none_or(|netns| Some(netns) == rise.netns);
+                let fits = explained.fits(
+                    &rise.name,
+                    kind.function.as_deref(),
+                    kind.reason.as_deref(),
+                    kind.device.as_deref(),
+                );
+                is_there && fits
+            });
+            let seen: u64 = kinds.map(|kind| kind.count).sum();
+            let count = rise.count.checked_sub(seen).filter(|&count| count > 0)?;
+            Some(CounterRise {
+                count,
+                ..rise.clone()
+            })
+        };
+        rises.iter().filter_map(left).collect()
     }
 
     /// Returns the number of drops whose kinds have no finding yet.

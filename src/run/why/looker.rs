@@ -14,11 +14,13 @@ use nix::sched::{CloneFlags, setns};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::counters::CounterSnapshot;
 use crate::host::HostState;
 use crate::rights;
 use crate::source::namespaces::NamespaceTable;
 use crate::sys::child::{ForkedProcess, fork_and};
 use crate::sys::ignore_signals_of_the_group;
+use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
@@ -30,14 +32,23 @@ const MAX_ANSWER: usize = 1 << 20;
 /// The cause of a drop that was not looked at.
 const NOT_LOOKED: &str = "not_looked";
 
-/// A request to the process: one look.
+/// A request to the process: one look at a drop, or without any, at the counters.
 #[derive(Debug, Serialize, Deserialize)]
 struct LookRequest {
     number: u64,
-    case: DropCase,
+    case: Option<DropCase>,
 }
 
-/// The answer to it.
+/// A line of the process.
+#[derive(Debug, Serialize, Deserialize)]
+enum LookLine {
+    /// The cause of a drop.
+    Cause(LookAnswer),
+    /// The counters of losses that have risen since the process was started.
+    Counters(Vec<CounterRise>),
+}
+
+/// The answer to a look at a drop.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LookAnswer {
     /// The number that [`Looker::ask`] returned.
@@ -54,8 +65,12 @@ pub struct Looker {
     partial: Vec<u8>,
     /// Requests, or the rest of one, that the process did not take yet.
     waiting: VecDeque<u8>,
+    /// Drops that were asked about.
     asked: u64,
-    answered: u64,
+    /// Answers that have not come yet.
+    pending: u64,
+    /// The counters that have risen, by the last answer about them.
+    counters: Vec<CounterRise>,
     /// `None` in tests alone.
     _copy: Option<ForkedProcess>,
 }
@@ -75,7 +90,9 @@ impl Looker {
             // Ctrl-C is for the other process, which closes the stream when it has all answers.
             ignore_signals_of_the_group();
             // Who reads the answers may be gone.
-            let _ = serve(&inside, LookThreads::new(PATIENCE, look_in_namespace));
+            let mut looks = LookThreads::new(PATIENCE, look_in_namespace);
+            looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
+            let _ = serve(&inside, looks);
         });
         drop(inside);
         let copy = copy.context("cannot start the process that looks at this host")?;
@@ -90,7 +107,8 @@ impl Looker {
             partial: Vec::new(),
             waiting: VecDeque::new(),
             asked: 0,
-            answered: 0,
+            pending: 0,
+            counters: Vec::new(),
             _copy: copy,
         })
     }
@@ -99,11 +117,31 @@ impl Looker {
     pub fn ask(&mut self, case: DropCase) -> io::Result<u64> {
         let number = self.asked;
         self.asked += 1;
-        let question = serde_json::to_vec(&LookRequest { number, case })?;
-        self.waiting.extend(question);
-        self.waiting.push_back(b'\n');
-        self.send()?;
+        self.request(&LookRequest {
+            number,
+            case: Some(case),
+        })?;
         Ok(number)
+    }
+
+    /// Asks for the counters that have risen since the process was started.
+    pub fn ask_counters(&mut self) -> io::Result<()> {
+        self.request(&LookRequest {
+            number: self.asked,
+            case: None,
+        })
+    }
+
+    /// Returns the counters that have risen, by the last answer about them.
+    pub fn counters(&self) -> &[CounterRise] {
+        &self.counters
+    }
+
+    fn request(&mut self, request: &LookRequest) -> io::Result<()> {
+        self.waiting.extend(serde_json::to_vec(request)?);
+        self.waiting.push_back(b'\n');
+        self.pending += 1;
+        self.send()
     }
 
     /// Sends what the process takes now, without waiting for it.
@@ -122,7 +160,7 @@ impl Looker {
 
     /// Returns the number of answers that have not come yet.
     pub fn pending(&self) -> u64 {
-        self.asked - self.answered
+        self.pending
     }
 
     /// Returns the answers that have come, without waiting for any.
@@ -142,9 +180,12 @@ impl Looker {
                 return Err(ErrorKind::InvalidData.into());
             }
             while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
-                answers.push(serde_json::from_slice(&self.partial[..end])?);
+                match serde_json::from_slice(&self.partial[..end])? {
+                    LookLine::Cause(answer) => answers.push(answer),
+                    LookLine::Counters(counters) => self.counters = counters,
+                }
                 self.partial.drain(..=end);
-                self.answered += 1;
+                self.pending = self.pending.saturating_sub(1);
             }
         }
         Ok(answers)
@@ -162,8 +203,14 @@ fn serve(stream: &UnixStream, mut looks: LookThreads) -> io::Result<()> {
     let mut output = stream;
     for line in BufReader::new(stream).lines() {
         let LookRequest { number, case } = read_line(&line?)?;
-        let finding = looks.look(case);
-        let mut answer = serde_json::to_vec(&LookAnswer { number, finding })?;
+        let found = match case {
+            Some(case) => LookLine::Cause(LookAnswer {
+                number,
+                finding: looks.look(case),
+            }),
+            None => LookLine::Counters(looks.counters()),
+        };
+        let mut answer = serde_json::to_vec(&found)?;
         answer.push(b'\n');
         output.write_all(&answer)?;
     }
@@ -180,6 +227,8 @@ struct LookThreads {
     look: fn(&DropCase) -> CauseFinding,
     /// Those that did not end in time.
     stuck: Vec<JoinHandle<()>>,
+    /// The counters at the start.
+    since: CounterSnapshot,
 }
 
 impl LookThreads {
@@ -188,33 +237,49 @@ impl LookThreads {
             patience,
             look,
             stuck: Vec::new(),
+            since: CounterSnapshot::default(),
         }
     }
 
     fn look(&mut self, case: DropCase) -> CauseFinding {
+        let look = self.look;
+        self.run(move || look(&case))
+            .unwrap_or_else(|cause| not_looked(&cause))
+    }
+
+    /// Returns the counters that have risen since the start; none where they cannot be read.
+    fn counters(&mut self) -> Vec<CounterRise> {
+        let since = self.since.clone();
+        self.run(move || CounterSnapshot::take().since(&since))
+            .unwrap_or_default()
+    }
+
+    /// Runs a function in a thread of its own. Fails with the words for what is wrong.
+    fn run<T: Send + 'static>(
+        &mut self,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
         self.stuck.retain(|thread| !thread.is_finished());
         if self.stuck.len() >= MAX_STUCK {
-            return not_looked("earlier looks have not ended yet");
+            return Err("earlier looks have not ended yet".into());
         }
         let (sender, receiver) = sync_channel(1);
-        let look = self.look;
         let look = move || {
-            let finding = look(&case);
             // The other side may have lost its patience.
-            let _ = sender.send(finding);
+            let _ = sender.send(look());
         };
         let thread = match thread::Builder::new().spawn(look) {
             Ok(thread) => thread,
-            Err(error) => return not_looked(&error.to_string()),
+            Err(error) => return Err(error.to_string()),
         };
         match receiver.recv_timeout(self.patience) {
-            Ok(finding) => finding,
+            Ok(found) => Ok(found),
             Err(RecvTimeoutError::Timeout) => {
                 self.stuck.push(thread);
                 let seconds = self.patience.as_secs_f32();
-                not_looked(&format!("the look took longer than {seconds} seconds"))
+                Err(format!("the look took longer than {seconds} seconds"))
             }
-            Err(RecvTimeoutError::Disconnected) => not_looked("the look failed"),
+            Err(RecvTimeoutError::Disconnected) => Err("the look failed".into()),
         }
     }
 }

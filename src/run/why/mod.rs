@@ -2,6 +2,7 @@
 //! is printed as a block below the packet's line.
 
 mod causes;
+mod counters;
 mod file;
 mod looker;
 
@@ -26,12 +27,12 @@ use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
-use crate::cli::{Diagnosis, Lines, Live, Subject};
+use crate::cli::{Diagnosis, FilterText, Lines, Live, Subject};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::filter::Filter;
 use crate::record::{Cause, DropRecord, Loss};
 use crate::rights;
-use crate::sink::why::{BlockForm, CauseBlock};
+use crate::sink::why::{BlockForm, CauseBlock, write_summary};
 use crate::source::Event;
 use causes::{DropKinds, MAX_KINDS};
 use file::CaptureOrigin;
@@ -41,6 +42,9 @@ use looker::Looker;
 const SNAPLEN: u32 = 256;
 /// The longest wait for the last answers when the run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// The longest wait for answers when a report is asked for during the run.
+const REPORT: Duration = Duration::from_secs(2);
 
 /// Looks for causes until a signal or a limit ends the run, or the file ends.
 pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
@@ -101,6 +105,8 @@ fn announce(beginning: &Beginning) {
 /// Has the process look at each new kind of drop, and prints what it finds.
 struct Seeker {
     selected: Selected,
+    /// Every drop is looked at, so that counters can be held against them.
+    sees_all: bool,
     origin: CaptureOrigin,
     limit: Option<u64>,
     kept: u64,
@@ -122,6 +128,10 @@ impl Seeker {
     ) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
+            sees_all: origin == CaptureOrigin::Live
+                && selected.origins.is_none()
+                && command.selection.interface.is_none()
+                && matches!(&command.selection.filter, FilterText::Words(words) if words.is_empty()),
             selected,
             origin,
             limit: command.count,
@@ -192,7 +202,7 @@ impl Seeker {
         if self.is_closed {
             return ControlFlow::Continue(());
         }
-        let waited = self.wait_for_answers();
+        let waited = self.wait_for_answers(LAST_ANSWERS);
         if let ControlFlow::Break(Stop::Closed) = waited {
             return waited;
         }
@@ -202,14 +212,20 @@ impl Seeker {
         summary
     }
 
-    fn wait_for_answers(&mut self) -> ControlFlow<Stop> {
-        let mut end = Instant::now() + LAST_ANSWERS;
+    /// Waits for the answers so far, and for the counters.
+    fn wait_for_answers(&mut self, patience: Duration) -> ControlFlow<Stop> {
+        if self.sees_all
+            && let Err(error) = self.looker.ask_counters()
+        {
+            return ControlFlow::Break(looker_failed(error));
+        }
+        let mut end = Instant::now() + patience;
         let mut pending = self.looker.pending();
         while self.looker.pending() > 0 {
             if self.origin != CaptureOrigin::Live && self.looker.pending() < pending {
                 // All drops of a file come at once.
                 pending = self.looker.pending();
-                end = Instant::now() + LAST_ANSWERS;
+                end = Instant::now() + patience;
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -230,7 +246,12 @@ impl Seeker {
     /// Prints the causes so far. Drops without one are told with the reason for that.
     fn summary(&mut self, without_answer: &str) -> ControlFlow<Stop> {
         let rows = self.causes.rows();
-        if let Err(error) = crate::sink::why::write_summary(&mut self.writer, self.form, &rows) {
+        let counters = if self.sees_all {
+            self.causes.beyond_drops(self.looker.counters())
+        } else {
+            Vec::new()
+        };
+        if let Err(error) = write_summary(&mut self.writer, self.form, &rows, &counters) {
             return ControlFlow::Break(stdout_failed(error));
         }
         self.flush_output()?;
@@ -336,6 +357,7 @@ impl Receiver for Seeker {
 
     fn report(&mut self, loss: Option<Loss>) {
         // What fails is told at the end of the run.
+        let _ = self.wait_for_answers(REPORT);
         let _ = self.summary("the answer has not come yet");
         report_loss(&mut std::io::stderr(), loss);
     }

@@ -165,7 +165,7 @@ fn text_of_the_host_is_escaped() {
     }
     let mut bytes = Vec::new();
     let row = [row(1, &finding)];
-    write_summary(&mut bytes, text(Color::Never, None), &row).unwrap();
+    write_summary(&mut bytes, text(Color::Never, None), &row, &[]).unwrap();
     let summary = String::from_utf8(bytes).unwrap();
     assert_eq!(summary.lines().count(), 2, "{summary}");
     assert!(!summary.contains('\x1b'), "{summary}");
@@ -196,7 +196,7 @@ fn the_summary_has_a_line_for_each_cause() {
         row(1, &findings[2]),
     ];
     let mut bytes = Vec::new();
-    write_summary(&mut bytes, text(Color::Never, None), &rows).unwrap();
+    write_summary(&mut bytes, text(Color::Never, None), &rows, &[]).unwrap();
     let expected = "\
 in all:
   1204 certain eth0 has not joined the group 224.0.0.5
@@ -205,7 +205,7 @@ in all:
 ";
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     let mut bytes = Vec::new();
-    write_summary(&mut bytes, text(Color::Never, None), &[]).unwrap();
+    write_summary(&mut bytes, text(Color::Never, None), &[], &[]).unwrap();
     assert!(bytes.is_empty());
 }
 
@@ -235,7 +235,14 @@ fn objects_are_what_the_schema_says() {
     let rows: Vec<_> = findings.iter().map(|finding| row(1, finding)).collect();
     for rows in [&rows[..], &[]] {
         let mut bytes = Vec::new();
-        write_summary(&mut bytes, BlockForm::Json, rows).unwrap();
+        let rise = CounterRise {
+            name: "TcpExtListenDrops".into(),
+            netns: Some(7),
+            netns_name: Some("blue".into()),
+            count: 3,
+            meaning: "a meaning".into(),
+        };
+        write_summary(&mut bytes, BlockForm::Json, rows, &[rise]).unwrap();
         let object: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(
             of_why.iter_errors(&object).next().map(|e| e.to_string()),
