@@ -10,8 +10,12 @@
 pub mod link;
 pub mod membership;
 pub mod namespace;
+pub mod neighbour;
+pub mod route;
 mod rtnetlink;
+pub mod rule;
 pub mod sysctl;
+pub mod vxlan;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -5,8 +5,17 @@
 //! and weakens what they claim where it cannot be certain.
 
 mod case;
+mod fib;
 mod finding;
+mod hops;
+mod ipv6_off;
 mod multicast;
+mod next_hop;
+mod other_host;
+mod refused;
+mod reverse_path;
+mod too_big;
+mod underlay;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -37,7 +46,17 @@ pub struct CauseText {
 }
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
-pub static FAMILIES: &[&CauseFamily] = &[&multicast::FAMILY];
+pub static FAMILIES: &[&CauseFamily] = &[
+    &multicast::FAMILY,
+    &refused::FAMILY,
+    &reverse_path::FAMILY,
+    &underlay::FAMILY,
+    &next_hop::FAMILY,
+    &other_host::FAMILY,
+    &too_big::FAMILY,
+    &ipv6_off::FAMILY,
+    &hops::FAMILY,
+];
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";
