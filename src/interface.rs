@@ -10,6 +10,8 @@ use crate::record::{
 pub const MONITOR_NAME: &str = "dwdump";
 /// The `if_description` of interface 0.
 pub const MONITOR_DESCRIPTION: &str = "kernel drop monitor";
+/// The prefix of the comment in the section header that tells the boot of the host.
+pub const BOOT: &str = "boot: ";
 /// The prefix of comments in interface 0's statistics that explain why drops are missing.
 pub const INCOMPLETE: &str = "incomplete: ";
 

@@ -370,6 +370,8 @@ pub struct CaptureHost {
     pub hardware: Option<Untrusted>,
     /// For instance `Linux 6.12.107+deb13-amd64`.
     pub os: Option<Untrusted>,
+    /// The boot during which they were captured: what `/proc/sys/kernel/random/boot_id` said.
+    pub boot: Option<Untrusted>,
 }
 
 /// Shows bytes as hexadecimal digits: `deadbeef`.

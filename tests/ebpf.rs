@@ -59,18 +59,23 @@ fn is_possible(test: &str) -> bool {
 /// Has a script make this check, where that is possible; one at a time, for each counts all drops of the
 /// machine.
 fn check(script: &str, name: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    check_by(script, &[name, DWDUMP, folder]);
+}
+
+/// The same, with these arguments of the script.
+fn check_by(script: &str, arguments: &[&str]) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if !is_possible(&format!("{script} {name}")) {
+    if !is_possible(&format!("{script} {}", arguments[0])) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
     let checked = run(Command::new("python3")
         .arg("-B")
         .arg(guest.join(script))
-        .args([name, DWDUMP])
-        .arg(folder.path()));
+        .args(arguments));
     println!("{}", text(&checked));
     assert!(checked.status.success(), "see above");
 }
@@ -78,6 +83,22 @@ fn check(script: &str, name: &str) {
 #[test]
 fn drops_are_counted_in_the_kernel_by_what_they_have_in_common() {
     check("ebpf_counts.py", "check");
+}
+
+#[test]
+fn why_names_the_group_that_was_not_joined_and_nothing_where_it_was() {
+    check_by("why/run.py", &[DWDUMP, "ospf-not-joined", "ospf-joined"]);
+}
+
+#[test]
+fn why_prints_no_key() {
+    let variants = [
+        "esp-unknown-spi",
+        "esp-wrong-key",
+        "md5-missing",
+        "md5-wrong",
+    ];
+    check_by("why/run.py", &[&[DWDUMP], &variants[..]].concat());
 }
 
 /// The drop monitor is in the first network namespace alone, so a new one is like a kernel without it.

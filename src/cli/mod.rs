@@ -191,8 +191,8 @@ pub struct Summary {
 /// Drops whose causes are sought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// The monitoring.
-    pub live: Live,
+    /// The drops.
+    pub subject: Subject,
     /// The selection of drops.
     pub selection: Selection,
     /// The number of drops after which the run ends.
@@ -203,7 +203,7 @@ pub struct Diagnosis {
     pub text: TextChoice,
 }
 
-/// The source of the drops to count.
+/// The source of the drops to count or to explain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// In the running kernel.

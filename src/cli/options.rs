@@ -39,7 +39,7 @@ use crate::summary::Grouping;
   dwdump --why                      which setting is guilty, and what cures it
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
-See dwdump(1), and dwdump-filter(7) for FILTER."
+See dwdump(1), dwdump-filter(7) for FILTER, and dwdump-why(7) for --why."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
 pub(super) struct Arguments {

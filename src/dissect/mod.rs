@@ -24,7 +24,7 @@ use crate::packet::offset::{ethernet, vlan};
 use crate::packet::{self, MAX_VLAN_TAGS, be16};
 use crate::record::{Basis, Direction, DropRecord, EtherType, LinkType};
 use check::{IpPayload, Path};
-pub use fault::{Fault, Field, InFull};
+pub use fault::{Bound, Fault, Field, InFull, Layer};
 use names::EtherTypeName;
 pub use names::ProtocolName;
 
@@ -53,11 +53,24 @@ impl<'a> DissectedPacket<'a> {
                 .filter(|_| record.link.basis == Basis::Assumed),
             data: record.data,
             original_len: record.original_len,
-            path: match record.direction() {
-                Some(Direction::Inbound) => Path::Received,
-                Some(Direction::Outbound) => Path::Sent,
-                None => Path::Unknown,
-            },
+            path: path(record.direction()),
+        }
+    }
+
+    /// Takes a packet without its record. `protocol` is what the kernel reported.
+    pub fn without_record(
+        link: LinkType,
+        protocol: Option<EtherType>,
+        data: &'a [u8],
+        original_len: u32,
+        direction: Option<Direction>,
+    ) -> Self {
+        Self {
+            link,
+            protocol: protocol.filter(|_| link == LinkType::RAW),
+            data,
+            original_len,
+            path: path(direction),
         }
     }
 
@@ -96,6 +109,14 @@ impl<'a> DissectedPacket<'a> {
             write!(line.out, " [{} of {len} bytes]", self.data.len())?;
         }
         Ok(())
+    }
+}
+
+fn path(direction: Option<Direction>) -> Path {
+    match direction {
+        Some(Direction::Inbound) => Path::Received,
+        Some(Direction::Outbound) => Path::Sent,
+        None => Path::Unknown,
     }
 }
 

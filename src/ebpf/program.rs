@@ -25,7 +25,9 @@ use super::assembler::{
 use super::layout::{KernelField, KernelLayout};
 use super::report::{self, HEADER_LEN, HeaderField};
 use crate::bpf::BpfProgram;
-pub use counting::{AsideCount, COUNT_KEY_LEN, CountKey, counting_program};
+pub use counting::{
+    AsideCount, COUNT_KEY_LEN, CountKey, FIRST_NAMESPACE, NAMESPACES, counting_program,
+};
 use stack::MAX_STACK_LEN;
 pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 

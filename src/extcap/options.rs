@@ -213,6 +213,7 @@ mod tests {
         ("write", "the FIFO is Wireshark's"),
         ("read", "Wireshark reads files itself"),
         ("duration", "Wireshark ends a capture"),
+        ("why", "it prints causes, and no packets"),
         ("summary", "counts are no packets"),
         ("by", "counts are no packets"),
         (

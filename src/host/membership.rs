@@ -67,6 +67,8 @@ fn ipv6_groups(text: &str, interface: &str) -> Vec<IpAddr> {
 mod tests {
     use super::*;
 
+    const NONE: [IpAddr; 0] = [];
+
     #[test]
     fn groups_are_those_of_the_interface() {
         let number = u32::from_ne_bytes([224, 0, 0, 1]);
@@ -79,14 +81,14 @@ mod tests {
         );
         let expected: [IpAddr; 2] = ["224.0.0.5".parse().unwrap(), "224.0.0.1".parse().unwrap()];
         assert_eq!(ipv4_groups(&text, "eth0"), expected);
-        assert_eq!(ipv4_groups(&text, "eth1"), []);
+        assert_eq!(ipv4_groups(&text, "eth1"), NONE);
         let text = "1    lo              ff020000000000000000000000000001     1 0000000C 0\n\
                     2    eth0            ff0200000000000000000001ff000004     1 00000004 0\n";
         let expected: IpAddr = "ff02::1:ff00:4".parse().unwrap();
         assert_eq!(ipv6_groups(text, "eth0"), [expected]);
         for text in ["", "\n", "a", "x\n\t\nb c d", "1 eth0 zz 1"] {
-            assert_eq!(ipv4_groups(text, "eth0"), []);
-            assert_eq!(ipv6_groups(text, "eth0"), []);
+            assert_eq!(ipv4_groups(text, "eth0"), NONE);
+            assert_eq!(ipv6_groups(text, "eth0"), NONE);
         }
     }
 }

@@ -7,14 +7,20 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod filters;
+pub mod ipsec;
 pub mod link;
 pub mod membership;
+pub mod module;
 pub mod namespace;
 pub mod neighbour;
+pub mod program;
+pub mod raw_socket;
 pub mod route;
 mod rtnetlink;
 pub mod rule;
 pub mod sysctl;
+pub mod tracking;
 pub mod vxlan;
 
 use std::cell::RefCell;

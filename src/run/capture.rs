@@ -107,7 +107,14 @@ pub fn capture_host() -> CaptureHost {
     CaptureHost {
         hardware: Some(text(uname.machine()).into()),
         os: Some(format!("{} {}", text(uname.sysname()), text(uname.release())).into()),
+        boot: boot_id().map(Into::into),
     }
+}
+
+/// Returns what tells this boot of this machine from every other.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// Prints the closing lines.

@@ -3,7 +3,7 @@
 //! system's limit.
 
 use super::failure::Failure;
-use crate::cli::{Command, Live, Role, Subject, UsageError};
+use crate::cli::{Command, Diagnosis, Live, Role, Subject, Summary, UsageError};
 use crate::net_dm::monitoring::WhenBusy;
 use crate::rights;
 
@@ -32,11 +32,12 @@ pub fn check(command: &Command) -> Result<(), Failure> {
 fn live(command: &Command) -> Option<&Live> {
     match command {
         Command::Capture(capture) => Some(&capture.live),
-        Command::Summary(summary) => match &summary.subject {
-            Subject::Live(live) => Some(live),
-            Subject::File(_) => None,
-        },
-        Command::Why(command) => Some(&command.live),
+        Command::Summary(Summary { subject, .. }) | Command::Why(Diagnosis { subject, .. }) => {
+            match subject {
+                Subject::Live(live) => Some(live),
+                Subject::File(_) => None,
+            }
+        }
         _ => None,
     }
 }

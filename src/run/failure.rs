@@ -60,6 +60,12 @@ impl Failure {
         }
     }
 
+    /// Removes the hint.
+    #[must_use]
+    pub(crate) fn without_hint(self) -> Self {
+        Self { hint: None, ..self }
+    }
+
     /// Returns whether the kernel refused because of what this process may not do.
     pub(crate) fn lacks_privileges(&self) -> bool {
         if let Some(error) = self.error.downcast_ref::<TracerError>() {

@@ -20,7 +20,7 @@ use pcap_file::{DataLink, Endianness};
 
 use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
-use crate::interface::{self, INCOMPLETE, InterfacePlace, MONITOR_DESCRIPTION, MONITOR_NAME};
+use crate::interface::{self, BOOT, INCOMPLETE, InterfacePlace, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{
     CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns, Origin,
     Timestamp,
@@ -133,6 +133,11 @@ impl<W: Write> PcapngSink<W> {
             .os
             .as_ref()
             .map(|text| SectionHeaderOption::OS(text.raw().to_owned().into()));
+        let boot = host
+            .boot
+            .as_ref()
+            .map(|id| CommonOption::Comment(format!("{BOOT}{}", id.raw()).into()))
+            .map(SectionHeaderOption::Common);
         let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
             // The library's default is big-endian; netlink messages that were dropped have this machine's.
@@ -141,6 +146,7 @@ impl<W: Write> PcapngSink<W> {
                 .into_iter()
                 .chain(os)
                 .chain([application])
+                .chain(boot)
                 .collect(),
             ..SectionHeaderBlock::default()
         };

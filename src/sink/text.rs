@@ -164,18 +164,23 @@ impl Line<'_, '_> {
         hue: Hue,
         text: impl fmt::Display,
     ) -> fmt::Result {
-        match self.color {
-            Color::Never => write!(f, " {text}"),
-            Color::Always => write!(f, " \x1b[{}m{text}\x1b[0m", hue as u8),
-        }
+        write!(f, " {}", paint(self.color, Some(hue), text))
     }
 }
 
 /// Colours that are readable on dark and on light backgrounds (ECMA-48, 8.3.117).
 #[derive(Clone, Copy)]
-enum Hue {
+pub(super) enum Hue {
     Red = 31,
     Cyan = 36,
+}
+
+/// Returns the text in a colour, if there are to be any.
+pub(super) fn paint(color: Color, hue: Option<Hue>, text: impl fmt::Display) -> impl fmt::Display {
+    fmt::from_fn(move |f| match hue.filter(|_| color == Color::Always) {
+        Some(hue) => write!(f, "\x1b[{}m{text}\x1b[0m", hue as u8),
+        None => write!(f, "{text}"),
+    })
 }
 
 impl fmt::Display for Line<'_, '_> {

@@ -96,7 +96,7 @@ fn namespace_of_socket(report: &Report<'_>, namespaces: &mut NamespaceTable) -> 
     let is_its_own = match report.device {
         _ if socket.facts.role == SocketRole::Receiver => true,
         None => true,
-        Some(device) => device.namespace == socket.namespace || !namespaces.has(device.namespace),
+        Some(device) => device.namespace == socket.namespace || namespaces.lacks(device.namespace),
     };
     is_its_own.then_some(socket.namespace)
 }
@@ -284,6 +284,9 @@ mod tests {
         // It may have passed a pair of devices, the second of which is not known yet.
         let elsewhere = device(own, u32::MAX, b"new");
         assert_eq!(netns(owner, Some(elsewhere)), None);
+        // One that this host did not have at the last look, and may have now.
+        let new = device(0xf000_1234, 2, b"eth0");
+        assert_eq!(netns(owner, Some(new)), None);
         let receiver = socket(SocketRole::Receiver, 5);
         assert_eq!(netns(receiver, Some(elsewhere)), Some(5));
     }

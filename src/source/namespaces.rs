@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::cgroups::container_of;
 use super::pause::SearchPause;
+use crate::ebpf::program::{FIRST_NAMESPACE, NAMESPACES};
 use crate::record::{Name, Netns};
 
 /// The folder in which `ip netns` keeps named namespaces.
@@ -75,6 +76,20 @@ impl NamespaceTable {
     /// Returns whether this host has a namespace with this inode.
     pub fn has(&mut self, inode: u32) -> bool {
         self.find(inode).is_some()
+    }
+
+    /// Returns whether it is certain that this host has no namespace with this inode: no namespace can have it,
+    /// or it was searched for just now. Between two searches, one may have been made.
+    pub fn lacks(&mut self, inode: u32) -> bool {
+        let is_possible = inode.wrapping_sub(FIRST_NAMESPACE) <= NAMESPACES;
+        if !is_possible {
+            return true;
+        }
+        if self.known.contains_key(&inode) || !self.pause.is_over() {
+            return false;
+        }
+        self.search();
+        !self.known.contains_key(&inode)
     }
 
     /// Returns a file by which the namespace with this inode can be entered; `None` where there is none.

@@ -404,6 +404,7 @@ mod tests {
             WantedKernel::of_host(&CaptureHost {
                 hardware: None,
                 os: os.map(|os| os.to_owned().into()),
+                boot: None,
             })
         };
         let release = WantedKernel::Release("6.1.0-55-amd64".into());

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dissect::{DissectedPacket, Fault};
 use crate::packet;
 use crate::packet::ip::Ip;
-use crate::record::{Cause, Direction, DropRecord, DropSocket, LinkType, SocketRole};
+use crate::record::{Cause, Direction, DropRecord, DropSocket, EtherType, LinkType, SocketRole};
 
 /// The most bytes of a packet that are kept: those of the headers.
 const MAX_DATA: usize = 256;
@@ -137,6 +138,25 @@ impl DropCase {
         packet::ip(LinkType(self.link), &self.data)
     }
 
+    /// Returns what is wrong with the packet, as far as its bytes were kept.
+    pub fn fault(&self) -> Option<Fault> {
+        let direction = self.is_inbound.map(|is_inbound| {
+            if is_inbound {
+                Direction::Inbound
+            } else {
+                Direction::Outbound
+            }
+        });
+        let link = LinkType(self.link);
+        let protocol = self.protocol.map(EtherType);
+        DissectedPacket::without_record(link, protocol, &self.data, self.length, direction).fault()
+    }
+
+    /// Returns whether all bytes of the packet were kept.
+    pub fn is_whole(&self) -> bool {
+        self.data.len() >= self.length as usize
+    }
+
     /// Returns the destination address of the outermost IP packet.
     pub fn destination(&self) -> Option<IpAddr> {
         self.ip()?.destination
@@ -151,6 +171,15 @@ impl DropCase {
     /// because the packet was still at that device.
     pub fn input_interface(&self) -> Option<&str> {
         self.input_name.as_deref()
+    }
+
+    /// Returns whether the place is in this module.
+    pub fn is_in_module(&self, module: &str) -> bool {
+        let place = self.place.as_deref().unwrap_or_default();
+        let named = place
+            .strip_suffix(']')
+            .and_then(|place| place.rsplit_once('['));
+        named.is_some_and(|(_, name)| name == module)
     }
 
     /// Returns whether the drop has this reason.

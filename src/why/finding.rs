@@ -118,6 +118,14 @@ impl CauseFinding {
         }
     }
 
+    /// Makes a certain claim a likely one, for this reason.
+    pub fn weaken(&mut self, because: impl Into<String>) {
+        if self.grade == Grade::Certain {
+            self.grade = Grade::Likely;
+            self.proof = Some(because.into());
+        }
+    }
+
     /// Names the guilty object.
     #[must_use]
     pub fn object(mut self, object: impl Into<String>) -> Self {

@@ -14,6 +14,8 @@ const HOP_LIMIT_AT: usize = 7;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Hops",
+    drops: &["IP_INHDR", "ip_forward", "ip6_forward"],
     concerns,
     judge,
     causes: &[

@@ -13,6 +13,8 @@ const LEAST_MTU: u32 = 1280;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "IPv6",
+    drops: &["IPV6DISABLED"],
     concerns: |case| case.has_reason("IPV6DISABLED"),
     judge,
     causes: &[CauseText {

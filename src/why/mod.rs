@@ -5,16 +5,23 @@
 //! and weakens what they claim where it cannot be certain.
 
 mod case;
+mod damaged;
 mod fib;
 mod finding;
+mod gre;
 mod hops;
+mod ipsec;
 mod ipv6_off;
+#[cfg(test)]
+mod manual;
 mod multicast;
 mod next_hop;
+mod nftables;
 mod other_host;
 mod refused;
 mod reverse_path;
 mod too_big;
+mod tracking;
 mod underlay;
 
 pub use case::{CaseSocket, DropCase};
@@ -25,6 +32,10 @@ use crate::host::namespace::SeveralNamespaces;
 
 /// A family of causes.
 pub struct CauseFamily {
+    /// The heading of its causes in the manual.
+    pub title: &'static str,
+    /// The reasons and functions of such drops, for those who ask about one of them.
+    pub drops: &'static [&'static str],
     /// Returns whether such a drop can be of one of these causes; what does not concern a family is never asked.
     pub concerns: fn(&DropCase) -> bool,
     /// Looks for the cause; `None` where it is none of these.
@@ -47,7 +58,12 @@ pub struct CauseText {
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
 pub static FAMILIES: &[&CauseFamily] = &[
+    &damaged::FAMILY,
+    &gre::FAMILY,
+    &ipsec::FAMILY,
     &multicast::FAMILY,
+    &nftables::FAMILY,
+    &tracking::FAMILY,
     &refused::FAMILY,
     &reverse_path::FAMILY,
     &underlay::FAMILY,
@@ -76,19 +92,14 @@ pub fn diagnose(case: &DropCase, host: &HostState) -> CauseFinding {
     let rival = findings
         .next()
         .filter(|other| other.grade == best.grade && other.object != best.object);
-    if let Some(rival) = rival
-        && best.grade == Grade::Certain
-    {
-        best.grade = Grade::Likely;
-        best.proof = Some(format!("the other possibility: {}", rival.claim));
+    if let Some(rival) = rival {
+        best.weaken(format!("the other possibility: {}", rival.claim));
     }
     if best.grade == Grade::Certain
         && case.netns.is_none()
         && host.ask(&SeveralNamespaces) != Ok(false)
     {
-        best.grade = Grade::Likely;
-        best.proof =
-            Some("the drop's network namespace is not known, and this host has several".into());
+        best.weaken("the drop's network namespace is not known, and this host has several");
     }
     best
 }

@@ -9,8 +9,13 @@ use crate::host::membership::{IPV4_GROUPS, IPV6_GROUPS, Memberships};
 /// The name of the cause.
 const NOT_JOINED: &str = "group_not_joined";
 
+/// The route of a multicast packet is sought in the first; IPv6 drops at its input.
+const PLACES: [&str; 3] = ["ip_rcv_finish_core", "ip_route_input_noref", "ip6_mc_input"];
+
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Multicast groups",
+    drops: &PLACES,
     concerns,
     judge,
     causes: &[CauseText {
@@ -27,9 +32,7 @@ fn concerns(case: &DropCase) -> bool {
     let is_multicast = case
         .destination()
         .is_some_and(|address| address.is_multicast());
-    // The route of a multicast packet is sought in the first; IPv6 drops at its input.
-    let places = ["ip_rcv_finish_core", "ip_route_input_noref", "ip6_mc_input"];
-    is_multicast && places.iter().any(|place| case.is_in(place))
+    is_multicast && PLACES.iter().any(|place| case.is_in(place))
 }
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {

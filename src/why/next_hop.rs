@@ -14,6 +14,16 @@ const TABLE_FULL: &str = "neighbour_table_full";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Neighbours",
+    drops: &[
+        "NEIGH_FAILED",
+        "NEIGH_QUEUEFULL",
+        "NEIGH_CREATEFAIL",
+        "arp_error_report",
+        "ndisc_error_report",
+        "neigh_invalidate",
+        "__neigh_event_send",
+    ],
     concerns,
     judge,
     causes: &[

@@ -14,6 +14,8 @@ const ADDRESS_LEN: usize = 6;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Frames for other machines",
+    drops: &["OTHERHOST"],
     concerns,
     judge,
     causes: &[CauseText {

@@ -17,6 +17,17 @@ const NO_ROUTE: &str = "no_route";
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Forwarding and routes",
+    drops: &[
+        "ip_error",
+        "ip6_forward",
+        "ip6_pkt_discard",
+        "ip6_pkt_prohibit",
+        "ip6_pkt_drop",
+        "dst_discard",
+        "IP_INADDRERRORS",
+        "IP_INNOROUTES",
+    ],
     concerns,
     judge,
     causes: &[

@@ -18,6 +18,16 @@ const PLAIN_HEADER: u8 = 0x45;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Addresses that the kernel does not believe",
+    drops: &[
+        "IP_RPFILTER",
+        "IP_LOCAL_SOURCE",
+        "IP_INVALID_SOURCE",
+        "IP_INVALID_DEST",
+        "IP_LOCALNET",
+        "ip_rcv_finish_core",
+        "ip_route_input_noref",
+    ],
     concerns,
     judge,
     causes: &[

@@ -14,6 +14,8 @@ const USUAL_MTU: u32 = 1500;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "Packets that are too big",
+    drops: &["PKT_TOO_BIG", "ip_forward", "ip6_forward"],
     concerns,
     judge,
     causes: &[CauseText {

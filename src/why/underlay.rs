@@ -22,6 +22,8 @@ const ADDRESS_LEN: usize = 6;
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
+    title: "VXLAN",
+    drops: &["vxlan_xmit_one", "vxlan_xmit", "IP_OUTNOROUTES"],
     concerns,
     judge,
     causes: &[CauseText {

@@ -238,9 +238,8 @@ class Scene:
             run(f"ip netns del {name}", check=False)
 
 
-def drop_by_xdp(device_index):
-    """Has the generic XDP of a device in this thread's namespace drop frames of a type of ours. Returns
-    what has to be closed."""
+def xdp_program():
+    """Loads a program of XDP that drops frames of a type of ours, and returns it."""
     code = [
         (0x61, 2, 1, 0, 0),  # r2 = data
         (0x61, 3, 1, 4, 0),  # r3 = data_end
@@ -258,7 +257,13 @@ def drop_by_xdp(device_index):
     attributes = struct.pack(
         "=IIQQ", 6, len(code) // 8, tracepoint.address(instructions), tracepoint.address(licence)
     )  # BPF_PROG_TYPE_XDP
-    program, _ = tracepoint.bpf(tracepoint.PROG_LOAD, attributes)
+    return tracepoint.bpf(tracepoint.PROG_LOAD, attributes)[0]
+
+
+def drop_by_xdp(device_index):
+    """Has the generic XDP of a device in this thread's namespace drop frames of a type of ours. Returns
+    what has to be closed."""
+    program = xdp_program()
     generic = 1 << 1  # XDP_FLAGS_SKB_MODE
     link, _ = tracepoint.bpf(tracepoint.LINK_CREATE, struct.pack("=IIII", program, device_index, 37, generic))
     os.close(program)

@@ -195,12 +195,8 @@ impl Arguments {
         }
         self.check_folded()?;
         let lines = self.lines()?;
-        let subject = match self.capture_file() {
-            Some(file) => Subject::File(file),
-            None => Subject::Live(self.live()?),
-        };
         Ok(Summary {
-            subject,
+            subject: self.subject()?,
             counting,
             grouping: self.by.unwrap_or(if self.folded {
                 Grouping::Stack
@@ -307,7 +303,7 @@ impl Arguments {
             .map(|(option, _)| option)
     }
 
-    fn refuse_live_options(&self) -> Result<(), UsageError> {
+    pub(super) fn refuse_live_options(&self) -> Result<(), UsageError> {
         self.refuse_stack_of_file()?;
         let live = [
             ("--source", self.source.is_some()),
@@ -325,6 +321,14 @@ impl Arguments {
                 format!("{option} is for live capture; -r reads a file, with -c, -i, -o and -t"),
             )),
         }
+    }
+
+    /// Returns the source of the drops.
+    pub(super) fn subject(&self) -> Result<Subject, UsageError> {
+        Ok(match self.capture_file() {
+            Some(file) => Subject::File(file),
+            None => Subject::Live(self.live()?),
+        })
     }
 
     fn capture_file(&self) -> Option<CaptureFile> {

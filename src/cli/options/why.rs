@@ -4,8 +4,9 @@ use super::Arguments;
 use crate::cli::{Diagnosis, UsageError};
 
 /// The options that `--why` can be used with.
-const WITH_WHY: [&str; 15] = [
+const WITH_WHY: [&str; 16] = [
     "--why",
+    "-r",
     "-i",
     "-F",
     "-c",
@@ -29,12 +30,15 @@ impl Arguments {
         if let Some(other) = others.find(|option| !WITH_WHY.contains(option)) {
             return Err(UsageError::new(
                 format!("--why and {other} cannot be used together"),
-                "--why looks at this host while the drops happen: \
+                "--why looks at this host while the drops happen, or at those of -r: \
                  it takes a filter, -i, -F, -c, --duration and --json",
             ));
         }
+        if self.read.is_some() {
+            self.refuse_live_options()?;
+        }
         Ok(Diagnosis {
-            live: self.live()?,
+            subject: self.subject()?,
             selection: self.selection()?,
             count: self.count,
             lines: self.lines()?,

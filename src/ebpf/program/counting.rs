@@ -105,9 +105,9 @@ const ONLY_ADD: i32 = 1;
 
 /// The least inode that a network namespace can have: that of the initial one since 6.18. Others begin at
 /// 0xf0000000 (`PROC_DYNAMIC_FIRST`, fs/proc/generic.c).
-const FIRST_NAMESPACE: i32 = 0xefff_fff0_u32.cast_signed();
+pub const FIRST_NAMESPACE: u32 = 0xefff_fff0;
 /// From there on, these many numbers may be inodes. Behind them are the upper halves of pointers.
-const NAMESPACES: i32 = 0x0fff_0000;
+pub const NAMESPACES: u32 = 0x0fff_0000;
 
 /// A count that a program keeps for its CPU, in the place where it has a record while it captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,10 +253,14 @@ impl ProgramWriter<'_> {
         let asm = &mut self.assembler;
         asm.load(place.size, R4, RECORD, place.at);
         asm.copy(R0, EbpfOperand::Register(R4));
-        asm.calculate(AluOp::Subtract, R0, EbpfOperand::Number(FIRST_NAMESPACE));
+        asm.calculate(
+            AluOp::Subtract,
+            R0,
+            EbpfOperand::Number(FIRST_NAMESPACE.cast_signed()),
+        );
         asm.calculate(AluOp::ShiftLeft, R0, EbpfOperand::Number(32));
         asm.calculate(AluOp::ShiftRight, R0, EbpfOperand::Number(32));
-        let namespaces = EbpfOperand::Number(NAMESPACES);
+        let namespaces = EbpfOperand::Number(NAMESPACES.cast_signed());
         asm.branch(JumpCondition::AtMost, R0, namespaces, found);
     }
 

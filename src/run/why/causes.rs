@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::looker::LookAnswer;
+use crate::dissect::DissectedPacket;
 use crate::packet;
+use crate::packet::ip::number;
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
 use crate::why::{CauseFinding, DropCase};
@@ -89,35 +92,47 @@ impl DropKinds {
         Some((block, self.findings.last()?))
     }
 
-    /// Returns the causes with their counts, most drops first.
+    /// Returns the causes with their counts, most drops first. What is not explained at one place is one row.
     pub fn rows(&self) -> Vec<CauseRow<'_>> {
-        let mut rows: Vec<_> = self
-            .findings
-            .iter()
-            .enumerate()
-            .map(|(position, finding)| {
-                let kinds = || {
-                    self.counts
-                        .iter()
-                        .filter(move |kind| kind.finding == Some(position))
-                };
-                let first = kinds().next();
-                CauseRow {
-                    count: kinds().map(|kind| kind.count).sum(),
-                    finding,
-                    reason: first.and_then(|kind| kind.reason.as_deref()),
-                    place: first.and_then(|kind| kind.place.as_deref()),
-                }
-            })
-            .collect();
+        let mut rows: IndexMap<_, CauseRow<'_>, RandomState> = IndexMap::default();
+        for kind in &self.counts {
+            let Some(position) = kind.finding else {
+                continue;
+            };
+            let finding = &self.findings[position];
+            let (reason, place) = (kind.reason.as_deref(), kind.place.as_deref());
+            let key = match finding.object {
+                Some(_) => (Some(position), None),
+                None => (None, Some((&finding.claim, reason, place))),
+            };
+            let row = rows.entry(key).or_insert(CauseRow {
+                count: 0,
+                finding,
+                reason,
+                place,
+            });
+            row.count += kind.count;
+        }
+        let mut rows: Vec<_> = rows.into_values().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         rows
+    }
+
+    /// Returns the number of drops whose kinds have no finding yet.
+    pub fn undecided(&self) -> u64 {
+        let undecided = self.counts.iter().filter(|kind| kind.finding.is_none());
+        undecided.map(|kind| kind.count).sum()
     }
 
     /// Returns the number of drops that belong to no kind, because there were too many.
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
+}
+
+/// Returns whether the drop reason leaves open which field of the packet is wrong.
+fn is_of_several_fields(reason: &[u8]) -> bool {
+    [&b"IP_INHDR"[..], b"PKT_TOO_SMALL", b"HDR_TRUNC"].contains(&reason)
 }
 
 /// Writes what can decide: reason, place, namespace, interfaces, and of the packet the addresses, the protocol and
@@ -144,7 +159,10 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
     );
     part(context.device.map_or(&[], |device| device.as_bytes()));
     part(&context.mark.unwrap_or(0).to_ne_bytes());
+    part(&context.vlan.unwrap_or(0).to_ne_bytes());
     let Some(ip) = packet::ip(record.link.kind, record.data) else {
+        // A bridge decides by the address that the frame is for.
+        part(record.data.get(..6).unwrap_or_default());
         part(
             &record
                 .protocol
@@ -161,8 +179,25 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
         }
     }
     part(&[ip.protocol.unwrap_or(0)]);
+    // ESP's SPI stands first, that of AH is behind other fields; GRE has its version there.
+    let start = match ip.protocol {
+        Some(number::ESP) => 4,
+        Some(number::AUTHENTICATION) => 8,
+        Some(number::GRE) => 2,
+        _ => 0,
+    };
+    part(ip.payload.get(..start).unwrap_or_default());
+    if let Cause::Software { reason, .. } = record.cause
+        && reason.is_some_and(|reason| is_of_several_fields(reason.as_bytes()))
+    {
+        let fault = DissectedPacket::new(record).fault();
+        part(&fault.map_or([0; 2], |fault| [fault.layer as u8, fault.field as u8]));
+    }
     let port = context
         .socket
         .map_or(ip.ports().1, |socket| Some(socket.port));
     part(&port.unwrap_or(0).to_ne_bytes());
 }
+
+#[cfg(test)]
+mod tests;

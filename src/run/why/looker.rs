@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::host::HostState;
+use crate::rights;
 use crate::source::namespaces::NamespaceTable;
 use crate::sys::child::{ForkedProcess, fork_and};
 use crate::sys::ignore_signals_of_the_group;
@@ -22,7 +23,7 @@ use crate::why::{CauseFinding, DropCase, Grade, diagnose};
 
 /// The longest that one look may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// LookThreads that did not end in time and still run. With more, nothing is looked at any more.
+/// Looks that did not end in time and still run. With so many, nothing is looked at any more.
 const MAX_STUCK: usize = 4;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
@@ -55,7 +56,8 @@ pub struct Looker {
     waiting: VecDeque<u8>,
     asked: u64,
     answered: u64,
-    _copy: ForkedProcess,
+    /// `None` in tests alone.
+    _copy: Option<ForkedProcess>,
 }
 
 impl Looker {
@@ -66,12 +68,22 @@ impl Looker {
         let copy = fork_and(|| {
             // Its end would keep the stream open.
             outside = None;
+            // Who may capture by this program's file may not look at everything by it.
+            if rights::are_elevated() && rights::give_up().is_err() {
+                return;
+            }
+            // Ctrl-C is for the other process, which closes the stream when it has all answers.
+            ignore_signals_of_the_group();
             // Who reads the answers may be gone.
-            let _ = serve(&inside);
+            let _ = serve(&inside, LookThreads::new(PATIENCE, look_in_namespace));
         });
         drop(inside);
         let copy = copy.context("cannot start the process that looks at this host")?;
         let stream = outside.context("the copy of this process returned")?;
+        Ok(Self::over(stream, Some(copy))?)
+    }
+
+    fn over(stream: UnixStream, copy: Option<ForkedProcess>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
@@ -146,11 +158,8 @@ impl AsFd for Looker {
 }
 
 /// Answers each line, until the stream ends.
-fn serve(stream: &UnixStream) -> io::Result<()> {
-    // Ctrl-C is for the other process, which closes the stream when it has all answers.
-    ignore_signals_of_the_group();
+fn serve(stream: &UnixStream, mut looks: LookThreads) -> io::Result<()> {
     let mut output = stream;
-    let mut looks = LookThreads::default();
     for line in BufReader::new(stream).lines() {
         let LookRequest { number, case } = read_line(&line?)?;
         let finding = looks.look(case);
@@ -165,32 +174,45 @@ fn read_line<T: DeserializeOwned>(line: &str) -> io::Result<T> {
     serde_json::from_str(line).map_err(io::Error::from)
 }
 
-/// LookThreads at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
-#[derive(Default)]
+/// Looks at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
 struct LookThreads {
-    stuck: usize,
+    patience: Duration,
+    look: fn(&DropCase) -> CauseFinding,
+    /// Those that did not end in time.
+    stuck: Vec<JoinHandle<()>>,
 }
 
 impl LookThreads {
+    fn new(patience: Duration, look: fn(&DropCase) -> CauseFinding) -> Self {
+        Self {
+            patience,
+            look,
+            stuck: Vec::new(),
+        }
+    }
+
     fn look(&mut self, case: DropCase) -> CauseFinding {
-        if self.stuck >= MAX_STUCK {
+        self.stuck.retain(|thread| !thread.is_finished());
+        if self.stuck.len() >= MAX_STUCK {
             return not_looked("earlier looks have not ended yet");
         }
         let (sender, receiver) = sync_channel(1);
+        let look = self.look;
         let look = move || {
-            let finding = look_in_namespace(&case);
+            let finding = look(&case);
             // The other side may have lost its patience.
             let _ = sender.send(finding);
         };
-        let thread = thread::Builder::new().spawn(look);
-        if let Err(error) = thread {
-            return not_looked(&error.to_string());
-        }
-        match receiver.recv_timeout(PATIENCE) {
+        let thread = match thread::Builder::new().spawn(look) {
+            Ok(thread) => thread,
+            Err(error) => return not_looked(&error.to_string()),
+        };
+        match receiver.recv_timeout(self.patience) {
             Ok(finding) => finding,
             Err(RecvTimeoutError::Timeout) => {
-                self.stuck += 1;
-                not_looked("the look took longer than 5 seconds")
+                self.stuck.push(thread);
+                let seconds = self.patience.as_secs_f32();
+                not_looked(&format!("the look took longer than {seconds} seconds"))
             }
             Err(RecvTimeoutError::Disconnected) => not_looked("the look failed"),
         }
@@ -228,3 +250,6 @@ fn look_in_namespace(case: &DropCase) -> CauseFinding {
 fn not_looked(cause: &str) -> CauseFinding {
     CauseFinding::new(NOT_LOOKED, Grade::Unknown, "not looked at").seen("dwdump", cause)
 }
+
+#[cfg(test)]
+mod tests;

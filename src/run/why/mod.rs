@@ -2,6 +2,7 @@
 //! is printed as a block below the packet's line.
 
 mod causes;
+mod file;
 mod looker;
 
 use std::fs::File;
@@ -11,10 +12,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::thread::CapabilitySet;
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
 use super::live::{Needs, Opening};
@@ -24,12 +26,15 @@ use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
-use crate::cli::{Diagnosis, Lines};
+use crate::cli::{Diagnosis, Lines, Live, Subject};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
-use crate::record::{DropRecord, Loss};
+use crate::filter::Filter;
+use crate::record::{Cause, DropRecord, Loss};
+use crate::rights;
 use crate::sink::why::{BlockForm, CauseBlock};
 use crate::source::Event;
 use causes::{DropKinds, MAX_KINDS};
+use file::CaptureOrigin;
 use looker::Looker;
 
 /// The bytes of each packet that a diagnosis needs.
@@ -37,14 +42,26 @@ const SNAPLEN: u32 = 256;
 /// The longest wait for the last answers when the run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-/// Looks for causes until a signal or a limit ends the run.
+/// Looks for causes until a signal or a limit ends the run, or the file ends.
 pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
     let filter = selection::filter(&command.selection)?;
     // A copy of this process, which has a single thread until the signals are handled.
     let looker = Looker::start()?;
-    let live = crate::cli::Live {
-        stack: command.live.stack.or(Some(USUAL_STACK_FRAMES)),
-        ..command.live
+    match &command.subject {
+        Subject::Live(live) => explain_live(command, live, filter, looker),
+        Subject::File(input) => file::explain(command, input, filter, looker),
+    }
+}
+
+fn explain_live(
+    command: &Diagnosis,
+    live: &Live,
+    filter: Filter,
+    looker: Looker,
+) -> Result<Exit, Failure> {
+    let live = Live {
+        stack: live.stack.or(Some(USUAL_STACK_FRAMES)),
+        ..*live
     };
     let opening = Opening::new(&live)?;
     let needs = Needs {
@@ -55,11 +72,12 @@ pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
         filter,
         origins: live.origins,
     };
-    let mut seeker = Seeker::new(command, selected, looker)?;
+    let mut seeker = Seeker::new(command, selected, looker, CaptureOrigin::Live)?;
     let mut session = opening.begin(&live, needs, None, announce)?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
+    tell_missing_rights();
     let end = session.run(&mut seeker);
     let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
         let finished = seeker.finish();
@@ -83,6 +101,7 @@ fn announce(beginning: &Beginning) {
 /// Has the process look at each new kind of drop, and prints what it finds.
 struct Seeker {
     selected: Selected,
+    origin: CaptureOrigin,
     limit: Option<u64>,
     kept: u64,
     causes: DropKinds,
@@ -90,34 +109,46 @@ struct Seeker {
     form: BlockForm,
     writer: BufWriter<File>,
     pipe: Option<OwnedFd>,
+    /// Nobody reads what is written.
+    is_closed: bool,
 }
 
 impl Seeker {
-    fn new(command: &Diagnosis, selected: Selected, looker: Looker) -> Result<Self, Failure> {
+    fn new(
+        command: &Diagnosis,
+        selected: Selected,
+        looker: Looker,
+        origin: CaptureOrigin,
+    ) -> Result<Self, Failure> {
         let stdout = standard_output()?;
         Ok(Self {
             selected,
+            origin,
             limit: command.count,
             kept: 0,
             causes: DropKinds::default(),
             looker,
             form: match command.lines {
                 Lines::Json => BlockForm::Json,
-                Lines::Auto | Lines::Text => {
-                    BlockForm::Text(text_style(command.text, stdout_is_terminal()))
-                }
+                Lines::Auto | Lines::Text => BlockForm::Text {
+                    style: text_style(command.text, stdout_is_terminal()),
+                    width: terminal_width(),
+                },
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
+            is_closed: false,
         })
     }
 
     fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
-        if !self.selected.keeps(record) {
+        // Of a packet in a file that says nothing about drops, there is nothing to explain.
+        if record.cause == Cause::Unknown || !self.selected.keeps(record) {
             return ControlFlow::Continue(());
         }
         self.kept += 1;
-        if let Some(case) = self.causes.count(record) {
+        if let Some(mut case) = self.causes.count(record) {
+            self.origin.adapt(&mut case);
             match CauseBlock::new(record, self.form) {
                 Ok(block) => self.causes.keep_block(block),
                 Err(error) => return ControlFlow::Break(output_failed("a block", error)),
@@ -138,11 +169,12 @@ impl Seeker {
             Ok(answers) => answers,
             Err(error) => return ControlFlow::Break(looker_failed(error)),
         };
-        for answer in answers {
+        for mut answer in answers {
+            self.origin.weaken(&mut answer.finding);
             if let Some((block, finding)) = self.causes.found(answer)
                 && let Err(error) = block.write(&mut self.writer, finding)
             {
-                return ControlFlow::Break(output_failed("standard output", error));
+                return ControlFlow::Break(stdout_failed(error));
             }
         }
         self.flush_output()
@@ -151,14 +183,34 @@ impl Seeker {
     fn flush_output(&mut self) -> ControlFlow<Stop> {
         match self.writer.flush() {
             Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(output_failed("standard output", error)),
+            Err(error) => ControlFlow::Break(stdout_failed(error)),
         }
     }
 
-    /// Waits for the last answers, and prints the summary.
+    /// Waits for the last answers, and prints the summary, even if the process that answers failed.
     fn finish(&mut self) -> ControlFlow<Stop> {
-        let end = Instant::now() + LAST_ANSWERS;
+        if self.is_closed {
+            return ControlFlow::Continue(());
+        }
+        let waited = self.wait_for_answers();
+        if let ControlFlow::Break(Stop::Closed) = waited {
+            return waited;
+        }
+        let summary = self.summary("no answer came");
+        // The first error is the cause of the others.
+        waited?;
+        summary
+    }
+
+    fn wait_for_answers(&mut self) -> ControlFlow<Stop> {
+        let mut end = Instant::now() + LAST_ANSWERS;
+        let mut pending = self.looker.pending();
         while self.looker.pending() > 0 {
+            if self.origin != CaptureOrigin::Live && self.looker.pending() < pending {
+                // All drops of a file come at once.
+                pending = self.looker.pending();
+                end = Instant::now() + LAST_ANSWERS;
+            }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -172,13 +224,22 @@ impl Seeker {
             }
             self.take_answers()?;
         }
-        self.summary()
+        ControlFlow::Continue(())
     }
 
-    fn summary(&mut self) -> ControlFlow<Stop> {
+    /// Prints the causes so far. Drops without one are told with the reason for that.
+    fn summary(&mut self, without_answer: &str) -> ControlFlow<Stop> {
         let rows = self.causes.rows();
         if let Err(error) = crate::sink::why::write_summary(&mut self.writer, self.form, &rows) {
-            return ControlFlow::Break(output_failed("standard output", error));
+            return ControlFlow::Break(stdout_failed(error));
+        }
+        self.flush_output()?;
+        let undecided = self.causes.undecided();
+        if undecided > 0 {
+            say(format_args!(
+                "{} not looked at: {without_answer}",
+                Plural(undecided, "drop")
+            ));
         }
         let beyond = self.causes.beyond();
         if beyond > 0 {
@@ -188,7 +249,50 @@ impl Seeker {
             ));
             hint("a filter selects those of interest");
         }
-        self.flush_output()
+        if self.kept == 0 {
+            note("nothing was dropped");
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Returns the columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = stdout_is_terminal().then(crossterm::terminal::size);
+    let (columns, _) = size?.ok()?;
+    (columns > 0).then_some(columns.into())
+}
+
+/// Tells what this user may not look at.
+fn tell_missing_rights() {
+    if rights::are_elevated() {
+        say("looking with the caller's own rights, without those of this program's file");
+        return;
+    }
+    let Ok(sets) = rustix::thread::capabilities(None) else {
+        return;
+    };
+    let lacks = |capability| !sets.effective.contains(capability);
+    let missing = match (
+        lacks(CapabilitySet::SYS_ADMIN),
+        lacks(CapabilitySet::SYS_PTRACE),
+    ) {
+        (true, _) => "CAP_SYS_ADMIN is missing: other network namespaces are not looked at",
+        (false, true) => {
+            "CAP_SYS_PTRACE is missing: network namespaces of other users' processes are not looked at"
+        }
+        (false, false) => return,
+    };
+    say(missing);
+    hint("run `sudo dwdump …`, which may look at all of them");
+}
+
+/// The end of a run that cannot write.
+fn stdout_failed(error: std::io::Error) -> Stop {
+    match output_failed("standard output", error) {
+        // What it advises is for capture files.
+        Stop::Failed(failure) => Stop::Failed(failure.without_hint()),
+        stop => stop,
     }
 }
 
@@ -223,13 +327,16 @@ impl Receiver for Seeker {
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         match why {
             Attention::Watched(0) | Attention::Due => self.take_answers(),
-            Attention::Watched(_) => ControlFlow::Break(Stop::Closed),
+            Attention::Watched(_) => {
+                self.is_closed = true;
+                ControlFlow::Break(Stop::Closed)
+            }
         }
     }
 
     fn report(&mut self, loss: Option<Loss>) {
         // What fails is told at the end of the run.
-        let _ = self.summary();
+        let _ = self.summary("the answer has not come yet");
         report_loss(&mut std::io::stderr(), loss);
     }
 }

@@ -4,7 +4,7 @@
 use super::interfaces::{Described, Interfaces};
 use super::options::Options;
 use super::{Findings, NextItem, Packet, TakenPacket};
-use crate::interface::INCOMPLETE;
+use crate::interface::{BOOT, INCOMPLETE};
 use crate::net_dm::netlink::ByteOrder;
 use crate::record::{CaptureHost, MAX_NAME, Timestamp};
 use crate::untrusted::Untrusted;
@@ -351,6 +351,7 @@ fn check_lengths(first: u32, second: Option<u32>) -> Result<(), String> {
 /// nothing that is read here.
 fn read_section(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Result<(), String> {
     const FIXED_LEN: usize = 16;
+    const COMMENT: u16 = 1;
     const HARDWARE: u16 = 2;
     const OS: u16 = 3;
     let major = body.get(4..6).and_then(|bytes| order.u16(bytes));
@@ -365,6 +366,11 @@ fn read_section(body: &[u8], order: ByteOrder, findings: &mut Findings) -> Resul
     for (code, value) in options.by_ref() {
         let text = || Some(String::from_utf8_lossy(value).into_owned().into());
         match code {
+            COMMENT => {
+                let id = value.strip_prefix(BOOT.as_bytes());
+                let id = id.map(|id| String::from_utf8_lossy(id).into_owned());
+                host.boot = id.map(Into::into).or(host.boot.take());
+            }
             HARDWARE => host.hardware = text(),
             OS => host.os = text(),
             _ => {}

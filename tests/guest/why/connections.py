@@ -3,16 +3,17 @@
 import socket
 import struct
 
-from scene import IN4, NEAR4, PORT, payloads, tcp
+from scene import IN4, NEAR4, PORT, chain, payloads, tcp
 from sockets import SYN, Backlog
 from variant import Variant, family
 
 MD5 = family(25, "a TCP signature (MD5) is missing or not expected")
 COUNTED = family(26, "counters alone tell, or another host's drop")
 TCP_MD5SIG = 14
+KEY = b"md5-s3cret-k3y"
 
 
-def expect_signature(listener, peer, key=b"secret"):
+def expect_signature(listener, peer, key=KEY):
     """The listener wants signed segments from this peer."""
     address = struct.pack("!HH4s120x", 0, 0, socket.inet_aton(peer))
     address = struct.pack("=H", socket.AF_INET) + address[2:]
@@ -29,6 +30,7 @@ class Signed(Variant):
     # Both ends have to be told the same.
     has_remedy = False
     peers, options = (), b""
+    secrets = (KEY,)
 
     def plant(self, scene):
         self.listener = scene.socket("host", kind=socket.SOCK_STREAM)
@@ -57,6 +59,19 @@ class Unexpected(Signed):
     reasons = ("TCP_MD5UNEXPECTED",)
     peers = ("10.1.0.77",)
     options = bytes([19, 18]) + bytes(16) + b"\1\1"
+
+
+class SignedForOther(Signed):
+    name = "md5-other-peer"
+    planted = "the listener has a key for another peer, near's SYNs have no signature: a rule drops them"
+    is_twin = True
+    reasons, place = ("NETFILTER_DROP",), "nft_do_chain|nf_hook_slow"
+    object, never = (r"\binet t\b",), (r"(?i)md5",)
+    peers = Unexpected.peers
+
+    def plant(self, scene):
+        super().plant(scene)
+        scene.nft("host", chain("input", f"tcp dport {PORT} drop"))
 
 
 class Wrong(Signed):

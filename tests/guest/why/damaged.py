@@ -4,8 +4,8 @@ import socket
 import struct
 
 import network
-from scene import FAR4, IN4, IN6, NEAR4, NEAR6, PORT, ethernet, payloads, tcp, udp4, udp6
-from variant import Suspect, Variant, family
+from scene import IN4, IN6, NEAR4, NEAR6, PORT, ethernet, payloads, udp4
+from variant import OTHER_QUEUE, OTHER_RULE, STRICT, Variant, family
 
 BAD = family(22, "a bad checksum or header")
 FRAGMENTS = family(24, "fragments time out")
@@ -37,9 +37,7 @@ class IpSum(Bad):
     name = "ip-checksum"
     planted = "an IPv4 header with a wrong checksum"
     reasons, place = ("IP_CSUM",), "ip_rcv_core"
-    suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
-    )
+    suspects = (STRICT,)
 
     def frame(self, payload):
         return udp4(payload, bad_sum=0x1111)
@@ -47,6 +45,7 @@ class IpSum(Bad):
 
 class UdpSum(Bad):
     name = "udp-checksum"
+    suspects = (STRICT, OTHER_RULE, OTHER_QUEUE)
     planted = "a datagram with a wrong checksum"
     reasons, place = ("UDP_CSUM",), "__udp4_lib_rcv|udp_queue_rcv_one_skb|udp_rcv|udp_recvmsg|udp_read_skb"
 
@@ -200,6 +199,7 @@ def fragments(datagram, identity):
 
 class SecondMissing(Parts):
     name = "fragments-second-missing"
+    suspects = (STRICT, OTHER_RULE)
     planted = "the second fragment never comes, and ipfrag_time is 1"
 
 

@@ -1,12 +1,10 @@
 """Tun devices that nobody reads, and ports of a bridge that do not pass a frame on."""
 
-import fcntl
-import os
 import struct
 import time
 
-from scene import FAR4, MACS, NEAR4, PORT, chain, ethernet, payloads, udp4
-from variant import Suspect, Variant, family
+from scene import FAR4, MACS, chain, ethernet, payloads
+from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
 TUN = family(19, "a tun device without a reader")
 BRIDGE = family(21, "a port of a bridge does not pass the frame on")
@@ -67,6 +65,7 @@ class Tun(Variant):
 
 class TunNotRead(Tun):
     name = "tun-not-read"
+    suspects = (STRICT, OTHER_RULE)
     planted = "a program holds tun0 open and does not read"
 
     def guilty(self, scene):
@@ -112,7 +111,7 @@ class Bridged(Variant):
 
     family = BRIDGE
     reasons = ("NOT_SPECIFIED",)
-    place = "br_handle_frame.*|br_flood|br_forward|__br_forward|br_allowed_ingress|__allowed_ingress|br_dev_queue_push_xmit"
+    place = "br_handle_frame.*|br_flood|br_forward|__br_forward|br_allowed_ingress|__allowed_ingress"
     object = (r"\bin0\b",)
     modules = ("bridge",)
     # Of the bridge, and what is set once the ports are in it.
@@ -125,10 +124,7 @@ class Bridged(Variant):
             f"link add br0 type bridge mcast_snooping 0 {self.options}\nlink set br0 up\n"
             "link set in0 master br0\nlink set out0 master br0\n",
         )
-        # The bridge changes the ports' state itself when they are up, once.
-        deadline = time.monotonic() + 10
-        while scene.sh("host", "bridge link show").count("state forwarding") < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        scene.wait_for_ports(2)
         for setting in self.settings:
             scene.sh("host", setting)
         scene.watch("far", "far0")

@@ -11,3 +11,4 @@ import damaged  # noqa: F401
 import devices  # noqa: F401
 import connections  # noqa: F401
 import limits  # noqa: F401
+import several  # noqa: F401

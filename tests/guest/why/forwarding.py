@@ -3,8 +3,8 @@
 import socket
 
 import network
-from scene import FAR4, FAR6, IN4, MACS, NEAR4, NEAR6, PORT, chain, ethernet, payloads, udp4
-from variant import Suspect, Variant, family
+from scene import FAR4, FAR6, IN4, MACS, NEAR6, PORT, chain, ethernet, payloads, udp4
+from variant import OTHER_BLACKHOLE, OTHER_QUEUE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 ROUTES = family(8, "a forwarded packet meets a route or rule that refuses it")
 TOO_BIG = family(14, "a forwarded packet is too big")
@@ -68,6 +68,7 @@ class Unreachable(Refusal):
 
 class Prohibit(Refusal):
     name = "route-prohibit"
+    suspects = (STRICT, OTHER_RULE, OTHER_BLACKHOLE)
     planted = "prohibit 203.0.113.0/24"
     kind = "prohibit"
     object = (r"prohibit", r"203\.0\.113\.0/24")
@@ -112,6 +113,7 @@ class OtherTable(Refusal):
 
 class NoRoute(Refusal):
     name = "no-route"
+    suspects = (OTHER_RULE, OTHER_BLACKHOLE)
     planted = "no route to 203.0.113.5, nor a default route"
     routes = kind = None
     object = (r"203\.0\.113\.5",)
@@ -231,6 +233,7 @@ class TooBig(Forwarded):
 
 class TooBigDevice(TooBig):
     name = "mtu-device"
+    suspects = (STRICT, OTHER_BLACKHOLE, OTHER_QUEUE)
     planted = "out0's MTU is 700"
 
 
@@ -289,6 +292,7 @@ class Unanswered(Forwarded):
 
 class NeighbourFailed(Unanswered):
     name = "neighbour-failed"
+    suspects = (STRICT, OTHER_RULE)
     planted = "nobody has the address 10.2.0.77 on out0's network"
 
 
@@ -356,6 +360,7 @@ class Short(Forwarded):
 
 class TtlOne(Short):
     name = "ttl-one"
+    suspects = (STRICT, OTHER_BLACKHOLE)
     planted = "a TTL of 1: the sender is at fault"
 
 

@@ -12,7 +12,7 @@ COMMANDS = {
     "routes": "ip route show table all; ip -6 route show table all",
     "routing rules": "ip rule; ip -6 rule",
     "permanent neighbours": "ip neigh show nud permanent; ip -6 neigh show nud permanent",
-    "links": "ip -d link show",
+    "links": "ip link show; bridge link show; bridge vlan show",
     "qdiscs": "tc qdisc show",
     "transformations": "ip xfrm policy; ip xfrm state | grep -v -e lastused",
 }

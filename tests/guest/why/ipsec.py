@@ -7,7 +7,7 @@ import struct
 
 import network
 from scene import FAR4, IN4, NEAR4, OUT4, PORT, chain, ethernet, payloads
-from variant import Suspect, Variant, family
+from variant import OTHER_RULE, STRICT, Variant, family
 
 ESP = family(4, "ESP and IPsec policies")
 KEY, OTHER_KEY = "11" * 20, "22" * 20
@@ -37,6 +37,7 @@ class Esp(Variant):
     # Who keeps the associations has to mend them: a daemon, with the other end.
     has_remedy = False
     states = ()
+    secrets = (bytes.fromhex(KEY), bytes.fromhex(OTHER_KEY))
 
     def plant(self, scene):
         self.numbers = itertools.count(1)
@@ -50,10 +51,10 @@ class Esp(Variant):
     def send(self, scene):
         scene.frames(self.frame(payload) for payload in payloads())
 
-    def frame(self, payload):
+    def frame(self, payload, spi=SPI):
         datagram = network.udp(payload, PORT, NEAR4, IN4)
         padding = -(len(datagram) + 2) % 4
-        inside = struct.pack("!II", SPI, self.number()) + datagram + bytes(range(1, padding + 1)) + bytes([padding, 17])
+        inside = struct.pack("!II", spi, self.number()) + datagram + bytes(range(1, padding + 1)) + bytes([padding, 17])
         code = hmac.new(bytes.fromhex(KEY), inside, hashlib.sha1).digest()[:12]
         return ethernet(0x0800, network.ipv4(50, inside + code, NEAR4, IN4))
 
@@ -64,9 +65,7 @@ class UnknownSpi(Esp):
     states = (state(spi=0x1001), state(spi=0x2000))
     never = (r"0x0*(1001|2000)\b",)
     cure = state()
-    suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
-    )
+    suspects = (STRICT,)
 
 
 class NoState(Esp):
@@ -172,6 +171,7 @@ class Policy(Variant):
 
 class ClearText(Policy):
     name = "policy-wants-esp"
+    suspects = (STRICT, OTHER_RULE)
     planted = "a policy wants ESP from near, and clear text comes"
 
 

@@ -5,13 +5,13 @@ import pathlib
 import struct
 
 import tracepoint
-from scene import FAR4, IN4, PORT, TAG, chain, ethernet, payloads
+from scene import FAR4, PORT, TAG, chain, ethernet, payloads
 from variant import Variant, family
 
 PROGRAM = 17
 BACKLOG = family(18, "the CPU's backlog is full")
 NEIGHBOURS = 15
-TRACKING = family(23, "the table of connections is full")
+TRACKING = family(23, "the table of connections is full", is_answered=True)
 PROG_ATTACH, PROG_DETACH, CGROUP_SKB, CGROUP_INGRESS = 8, 9, 8, 0
 # Joins the control group of its first argument, and counts datagrams in the file of its second.
 MEMBER = """
@@ -106,13 +106,13 @@ class CpuBacklog(Variant):
     is_for_guest = True
     modules = ("bridge",)
     passing, arriving = 100, 100
-    cure = "sysctl -w net.core.netdev_max_backlog=1000"
+    cure = "the limit is raised"
     grade = "likely"
     ports = 12
 
     def plant(self, scene):
-        lines = "link add flood type bridge mcast_snooping 0\nlink set flood up\nlink add in type veth peer name start\n"
-        lines += "link set in master flood up\nlink set start up\n"
+        lines = "link add flood type bridge mcast_snooping 0\nlink set flood up\n"
+        lines += "link add in type veth peer name start\nlink set in master flood up\nlink set start up\n"
         host = scene.names["host"]
         for number in range(self.ports):
             lines += f"link add f{number} type veth peer name g{number} netns {host}\n"
@@ -127,6 +127,9 @@ class CpuBacklog(Variant):
         frames = (ethernet(0x88B5, payload.ljust(60, b"."), dst=b"\xff" * 6) for payload in payloads())
         scene.frames(frames, device="start")
 
+    def heal(self, scene):
+        pathlib.Path("/proc/sys/net/core/netdev_max_backlog").write_text("1000")
+
 
 class NeighbourTable(Variant):
     name = "neighbour-table-full"
@@ -136,7 +139,7 @@ class NeighbourTable(Variant):
     place = "ip_finish_output2|ip_finish_output|__neigh_create|ip_output"
     object = (r"gc_thresh3|neighbour table",)
     is_for_guest = True
-    cure = "sysctl -w net.ipv4.neigh.default.gc_thresh3=1024"
+    cure = "the limits are raised"
     grade = "likely"
 
     def plant(self, scene):

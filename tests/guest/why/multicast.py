@@ -5,9 +5,9 @@ import struct
 
 import network
 from scene import FAR4, IN4, NEAR4, NEAR6, OUT4, PORT, chain, ethernet, payloads
-from variant import Suspect, Variant, family
+from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
-GROUPS = family(1, "multicast group not joined on the interface")
+GROUPS = family(1, "multicast group not joined on the interface", is_answered=True)
 GRE = family(2, "GRE of a version that nobody defined")
 UNDERLAY = family(3, "VXLAN whose remote has no underlay route")
 ALL_ROUTERS = "224.0.0.5"
@@ -69,7 +69,7 @@ class HelloWithSuspects(Hello):
     name = "ospf-beside-suspects"
     planted = "as ospf-not-joined, with a rule that accepts OSPF alone and a strict rp_filter on in0"
     suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
         Suspect(
             "nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; policy drop; }'; "
             "nft add rule inet t c ip protocol 89 accept",
@@ -183,6 +183,8 @@ class Version(Variant):
     reasons = ("NOT_SPECIFIED",)
     place = "gre_rcv"
     modules, functions = ("gre",), ("gre_rcv",)
+    # The sender has to be mended.
+    has_remedy = False
     version = 7
     object = (NEAR4.replace(".", r"\."),)
 
@@ -193,6 +195,7 @@ class Version(Variant):
 
 class Version7(Version):
     name = "gre-version-7"
+    suspects = (STRICT, OTHER_RULE)
     planted = "GRE of version 7: the packet is at fault, the sender is named"
 
 
@@ -202,7 +205,9 @@ class Version2(Version):
     version = 2
     modules = ("gre", "ip_gre")
     suspects = (
-        Suspect(f"ip link add gre7 type gre local {IN4} remote {NEAR4}; ip link set gre7 up", "ip link del gre7", "gre7"),
+        Suspect(
+            f"ip link add gre7 type gre local {IN4} remote {NEAR4}; ip link set gre7 up", "ip link del gre7", "gre7"
+        ),
     )
 
 
@@ -248,6 +253,7 @@ class Overlay(Variant):
 
 class OverlayDefault(Overlay):
     name = "vxlan-remote"
+    suspects = (OTHER_RULE, OTHER_BLACKHOLE)
     planted = "the device's remote 192.0.2.99 has no route"
     object = (r"192\.0\.2\.99", r"overlay0")
 

@@ -1,9 +1,9 @@
 """Rules of nftables that drop: in each hook, by sets and maps, behind jumps, and by the policy."""
 
 from scene import FAR4, IN4, IN6, NEAR4, PORT, chain
-from variant import Suspect, Variant, family
+from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
-RULES = family(5, "a rule of nftables or iptables drops")
+RULES = family(5, "a rule of nftables or iptables drops", is_answered=True)
 DECOYS = ("udp dport 7001 drop", "ip saddr 10.9.9.9 drop")
 
 
@@ -62,7 +62,7 @@ class InInput(Rule):
     name = "nft-input"
     planted = "a rule in INPUT, beside suspects"
     suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
         Suspect(
             "nft add table ip u; nft add chain ip u d '{ type filter hook input priority 10; policy drop; }'",
             "nft delete table ip u",
@@ -116,6 +116,7 @@ class Policy(Rule):
 
 class PolicyForward(Policy):
     name = "nft-policy-forward"
+    suspects = (OTHER_RULE, OTHER_BLACKHOLE)
     planted = "a policy of drop in FORWARD, beside a rule for other packets"
     hook, destination = "forward", FAR4
 

@@ -1,5 +1,6 @@
 """Queues that are full, and programs on a packet's way that drop it."""
 
+import os
 import socket
 import struct
 import time
@@ -7,7 +8,7 @@ import time
 import ebpf_scene
 import tracepoint
 from scene import COUNT, FAR4, IN4, PORT, chain, ethernet, payloads
-from variant import Suspect, Variant, family
+from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
 QDISC = family(16, "a queueing discipline drops")
 PROGRAM = family(17, "a tc filter, XDP, a cgroup's program or a socket's filter drops")
@@ -45,7 +46,7 @@ class Tbf(Queue):
     object, never = (r"\btbf\b", r"\bout0\b"), (r"\bin0\b",)
     suspects = (
         Suspect("ip link set out0 mtu 1400", "ip link set out0 mtu 1500", r"(?i)\bmtu\b"),
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
     )
 
 
@@ -157,6 +158,7 @@ class Filter(Variant):
 
 class Ingress(Filter):
     name = "tc-ingress-bpf"
+    suspects = (STRICT, OTHER_RULE)
     planted = "the second of three filters at the ingress of in0 (cls_bpf)"
     grade = "likely"
 
@@ -241,6 +243,36 @@ class Xdp(Variant):
 
     def heal(self, scene):
         scene.open[0].close()
+
+
+class XdpOfDevice(Xdp):
+    name = "xdp-generic-of-device"
+    planted = "a program at the generic XDP of in0, attached as `ip link` does"
+    cure = "ip link set dev in0 xdpgeneric off"
+    has_remedy = True
+
+    def plant(self, scene):
+        program = ebpf_scene.xdp_program()
+        with scene.inside("host"):
+            attach_xdp(socket.if_nametoindex("in0"), program)
+        os.close(program)
+        scene.watch("host", "in0")
+
+    def heal(self, scene):
+        scene.sh("host", self.cure)
+
+
+def attach_xdp(device_index, program):
+    """Gives the program to the device's generic XDP, in this thread's namespace (linux/if_link.h)."""
+    set_link, request_and_ack, nested = 19, 5, 0x8000
+    attribute, of_program, of_flags, generic = 43, 1, 3, 1 << 1
+    inside = struct.pack("=HHiHHI", 8, of_program, program, 8, of_flags, generic)
+    body = struct.pack("=BxHiII", 0, 0, device_index, 0, 0)
+    body += struct.pack("=HH", 4 + len(inside), attribute | nested) + inside
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
+        link.send(struct.pack("=IHHII", 16 + len(body), set_link, request_and_ack, 1, 0) + body)
+        (error,) = struct.unpack_from("=i", link.recv(4096), 16)
+    assert error == 0, f"XDP is refused: {error}"
 
 
 class XdpInnocent(Xdp):

@@ -1,7 +1,7 @@
 """Reverse path filters, martian sources, forwarding that is off."""
 
 from scene import BEHIND4, FAR4, FAR6, IN4, NEAR4, OUT4, PORT, chain, payloads, udp4
-from variant import Suspect, Variant, family
+from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 REVERSE_PATH = family(6, "reverse path filter, martian source, accept_local")
 FORWARDING = family(7, "forwarding is off")
@@ -58,6 +58,7 @@ class StrictOnBoth(ReversePath):
 
 class LooseWithoutRoute(ReversePath):
     name = "rp-loose-no-route"
+    suspects = (OTHER_RULE, OTHER_BLACKHOLE)
     planted = "rp_filter 2 on in0, no route to the source"
     filters = (0, 2, 0)
     route = None
@@ -182,7 +183,7 @@ class OwnSourceStrict(OwnSource):
     name = "accept-local-strict"
     planted = "the same, with a strict rp_filter on in0 that is innocent: it drops before"
     suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
     )
 
 
@@ -227,6 +228,7 @@ class OffOnInterface(Off4):
 
 class OffAll(Off4):
     name = "forwarding-off-all"
+    suspects = (STRICT, OTHER_BLACKHOLE)
     planted = "net.ipv4.ip_forward 0"
     setting = "ipv4/ip_forward"
     object = (r"net\.ipv4\.(ip_forward|conf\.(all|in0)\.forwarding)",)

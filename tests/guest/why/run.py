@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Plants causes of drops and checks what `dwdump --why` says of them, on the kernel that runs this.
 
-    run.py DWDUMP [--plant-only] [--guest] [VARIANT|FAMILY …]    as root
+    run.py DWDUMP [--plant-only] [--guest] [--brief] [--verbose] [VARIANT|FAMILY …]    as root
     run.py --list
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
-the machine, not only these namespaces. `--list` prints the table of README.md.
+the machine, not only these namespaces. `--brief`: of each family the first variant and the first twin alone. `--list`
+prints the tables of README.md.
 """
 
 import pathlib
@@ -32,6 +33,14 @@ def chosen(words):
         sys.exit(f"run.py: no such variant: {' '.join(unknown)}")
     kinds = sorted(VARIANTS.values(), key=lambda kind: kind.family)
     return [kind for kind in kinds if not words or kind.name in words or str(kind.family) in words]
+
+
+def brief(kinds):
+    """Of each family the first variant and the first twin."""
+    found = {}
+    for kind in kinds:
+        found.setdefault((kind.family, kind.is_twin), kind)
+    return list(found.values())
 
 
 def is_family(word):
@@ -68,7 +77,8 @@ def report(results, plant_only=False):
         print(
             f"right object: {sum(result.is_right for result in claims)} of {len(claims)}, "
             f"certain: {sum(result.grade == 'certain' and result.is_right for result in claims)}, "
-            f"wrong claims: {sum(result.wrong_claims for result in tried)}"
+            f"wrong claims: {sum(result.wrong_claims for result in tried)}, "
+            f"not answered yet: {sum(result.is_unanswered for result in tried)}"
         )
     print(f"{len(tried)} variants tried, {len(results) - len(tried)} SKIPPED, {len(failed)} failed")
     return not failed and bool(tried)
@@ -81,14 +91,15 @@ def main():
         return
     options = {word for word in words if word.startswith("--")}
     words = [word for word in words if word not in options]
-    if not words or options - {"--plant-only", "--guest", "--verbose"}:
+    if not words or options - {"--plant-only", "--guest", "--brief", "--verbose"}:
         sys.exit(__doc__)
     dwdump, *names = words
     if not names and table() not in (HERE / "README.md").read_text():
         sys.exit("run.py: README.md is to end with what --list prints")
     results = []
     drops = Reading(dwdump, *PLAIN)
-    for kind in chosen(names):
+    kinds = chosen(names)
+    for kind in brief(kinds) if "--brief" in options else kinds:
         result = Trial(dwdump, kind, drops, "--plant-only" in options, "--guest" in options).run()
         results.append(result)
         more = f" ({result.facts})" if "--verbose" in options else ""

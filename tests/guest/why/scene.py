@@ -45,7 +45,8 @@ ADDRESSES = {
 
 # What a program says where the kernel lacks something, beside what is a mistake of the variant.
 LACKING = re.compile(
-    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|not available|not implemented|action module"
+    r"(?i)not supported|unknown (device|qdisc|link type)|specified qdisc|not found|not available|not implemented"
+    r"|action module"
 )
 
 
@@ -201,6 +202,12 @@ class Scene:
     def sysctl(self, side, name, value):
         with self.inside(side):
             network.sysctl(name, value)
+
+    def wait_for_ports(self, count):
+        """Waits until so many ports of the host's bridge pass on: it changes their state itself when they are up."""
+        deadline = time.monotonic() + 10
+        while self.sh("host", "bridge link show").count("state forwarding") < count and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def change_machine(self, path, value):
         """Sets a file of /proc/sys that all namespaces share, until the scene ends."""

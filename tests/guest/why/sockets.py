@@ -6,7 +6,7 @@ import socket
 import time
 
 from scene import FAR4, IN4, IN6, MACS, NEAR4, OUT4, PORT, chain, payloads, tcp
-from variant import Suspect, Variant, family
+from variant import OTHER_QUEUE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 NOBODY = family(9, "nobody listens there")
 BUFFER = family(10, "the receive buffer is full")
@@ -54,6 +54,7 @@ class NobodyAtAll(Nobody):
 
 class Loopback(Nobody):
     name = "udp-loopback-only"
+    suspects = (STRICT, OTHER_RULE)
     planted = "a listener on 127.0.0.1 alone"
     object = (r"127\.0\.0\.1:7000",)
 
@@ -180,6 +181,7 @@ class TcpNobody(Refused4):
 
 class TcpLoopback(Refused4):
     name = "tcp-loopback-only"
+    suspects = (OTHER_RULE,)
     planted = "a TCP listener on 127.0.0.1 alone"
     object = (r"127\.0\.0\.1:7000",)
 
@@ -260,6 +262,7 @@ class Stopped6(Full):
 
 class Sleeping(Full):
     name = "rcvbuf-sleeping"
+    suspects = (STRICT, OTHER_RULE, OTHER_QUEUE)
     planted = "the program that listens does not read"
     how = "sleeps"
     has_remedy = False
@@ -367,6 +370,25 @@ class FinalAck(Backlog):
     planted = "a TCP listener that does not accept, with a queue of one, and ten final ACKs"
 
 
+class FullQueueAndRule(Variant):
+    name = "accept-queue-and-rule"
+    family = BACKLOG
+    planted = "a full accept queue, but a rule in INPUT drops the SYNs before"
+    is_twin = True
+    reasons, place = ("NETFILTER_DROP",), "nft_do_chain|nf_hook_slow"
+    object, never = (r"\binet t\b",), (r"\b7000\b.*(queue|backlog)|(queue|backlog).*\b7000\b",)
+
+    def plant(self, scene):
+        listener = scene.socket("host", kind=socket.SOCK_STREAM)
+        listener.bind((IN4, PORT))
+        listener.listen(0)
+        scene.socket("near", kind=socket.SOCK_STREAM).connect((IN4, PORT))
+        scene.nft("host", chain("input", f"tcp dport {PORT} tcp flags syn drop"))
+
+    def send(self, scene):
+        scene.frames(tcp(payload, SYN, source_port=50000 + number) for number, payload in enumerate(payloads()))
+
+
 class OtherMac(Variant):
     """near sends IP packets of the host in frames for somebody else."""
 
@@ -390,9 +412,20 @@ class OtherMacAlias(OtherMac):
     name = "other-mac-beside-suspects"
     planted = "the same, in0 in promiscuous mode and with a strict rp_filter, both innocent"
     suspects = (
-        Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter"),
+        STRICT,
         Suspect("ip link set in0 promisc on", "ip link set in0 promisc off", "promisc"),
     )
+
+
+class RightMac(OtherMac):
+    name = "other-mac-and-right"
+    planted = "in0 in promiscuous mode, frames with the right address; nobody listens"
+    is_twin = True
+    reasons, place = ("NO_SOCKET",), "__udp4_lib_rcv|udp_rcv"
+    object, never, cure = (rf"\b{PORT}\b",), (r"(?i)mac\b|02:00:00:00", r"promisc"), None
+
+    def plant(self, scene):
+        scene.sh("host", "ip link set in0 promisc on")
 
 
 class Off(Variant):

@@ -1,7 +1,9 @@
 """One variant, tried: what is dropped, what `dwdump --why` says of it, and whether that is true, by taking away
 what is suspicious and then what was named."""
 
+import base64
 import dataclasses
+import json
 import pathlib
 import re
 import subprocess
@@ -10,7 +12,7 @@ import time
 import host
 from reading import PATIENCE, Reading, is_expected, is_of_scene, summary
 from scene import Refused, Scene
-from variant import GRADES
+from variant import ANSWERED, GRADES
 
 WHY = ("--why", "--json")
 EFFECTS = ("now", "new sockets", "after restart", "none")
@@ -29,13 +31,15 @@ class Result:
     # What is not as it should be.
     faults: list = dataclasses.field(default_factory=list)
     is_right: bool = False
+    # `--why` does not know this family yet.
+    is_unanswered: bool = False
     wrong_claims: int = 0
     facts: str = ""
 
     def text(self):
         if self.skipped:
             return f"SKIPPED: {self.skipped}"
-        return "; ".join(self.faults) or "ok"
+        return "; ".join(self.faults) or ("not answered yet" if self.is_unanswered else "ok")
 
 
 class Trial:
@@ -97,6 +101,7 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
+        self.judge_secrets(reading, objects)
         for difference in host.differences(before, host.snapshot(names)):
             self.fault(f"changed: {difference}")
         blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
@@ -108,6 +113,13 @@ class Trial:
         self.judge_end(objects[-1] if objects else {})
         self.result.wrong_claims = len(self.wrong)
         self.result.facts = summary(others)
+
+    def judge_secrets(self, reading, objects):
+        """No key that is planted is in anything that was written."""
+        text = reading.talk + json.dumps(objects, ensure_ascii=False)
+        for secret in self.variant.secrets:
+            if any(form in text.lower() for form in forms(secret)):
+                self.fault("prints a key")
 
     def judge_names(self, blocks):
         """Nothing innocent is named, whatever was dropped."""
@@ -123,26 +135,33 @@ class Trial:
         if not found:
             self.fault(f"no block for {self.variant.reasons} in {self.variant.place}; others: {others}")
             return
+        flows = self.variant.flows(self.scene)
         patterns = self.variant.guilty(self.scene)
         self.block = max(found, key=lambda one: rank(one["why"].get("grade")))
         for block in found:
             why = block["why"]
             self.result.faults += malformed(why)
             grade, named = why.get("grade"), why.get("object") or ""
-            is_right = all(re.search(pattern, named) for pattern in patterns)
-            if patterns and not is_right and grade != "unknown" and block not in self.wrong:
+            is_right = any(matches(one, named) for one in flows)
+            if any(flows) and not is_right and grade != "unknown" and block not in self.wrong:
                 self.wrong.append(block)
                 self.fault(f"claims {named!r} ({grade}): {why.get('claim')}")
             if grade != "unknown" and not why.get("evidence"):
                 self.fault("claims without evidence")
         why = self.block["why"]
         self.result.grade, self.result.object = why.get("grade", ""), why.get("object") or ""
-        self.result.is_right = all(re.search(pattern, self.result.object) for pattern in patterns)
-        if patterns and not self.variant.is_twin:
+        self.result.is_right = any(matches(one, self.result.object) for one in flows)
+        if self.result.grade == "unknown" and self.variant.family not in ANSWERED:
+            self.result.is_unanswered = True
+            self.block = None
+        elif patterns and not self.variant.is_twin:
             if rank(self.result.grade) < rank(self.variant.grade):
                 self.fault(f"{self.result.grade} instead of {self.variant.grade}: {why.get('claim')}")
             elif not self.result.is_right:
                 self.fault(f"the object {self.result.object!r}")
+            for one in flows:
+                if not any(matches(one, block["why"].get("object") or "") for block in found):
+                    self.fault(f"not named: {one}")
 
     def judge_end(self, last):
         """The object at the end counts the cause, and has the counter."""
@@ -151,12 +170,15 @@ class Trial:
             return
         if self.block and self.result.object:
             counts = [one["count"] for one in last["causes"] if one.get("object") == self.result.object]
-            if sum(counts) < self.variant.least:
-                self.fault(f"counts {counts} drops of {self.variant.least}")
+            least = self.variant.least // len(self.variant.flows(self.scene))
+            if sum(counts) < least:
+                self.fault(f"counts {counts} drops of {least}")
         if self.variant.counter:
             counters = [one for one in last.get("counters", []) if re.search(self.variant.counter, one["name"])]
             counters = [one for one in counters if self.is_here(one.get("netns")) and one["count"] > 0]
-            if not counters and not self.variant.is_twin:
+            if not counters and not self.variant.is_twin and self.variant.family not in ANSWERED:
+                self.result.is_unanswered = True
+            elif not counters and not self.variant.is_twin:
                 self.fault(f"no counter {self.variant.counter}: {last.get('counters')}")
             if counters and self.variant.is_twin:
                 self.fault(f"counts what is not there: {counters}")
@@ -181,7 +203,7 @@ class Trial:
             self.must_drop(f"without {suspect.undo!r}")
         if self.plant_only:
             self.heal()
-        elif self.block and variant.has_remedy and not variant.is_twin:
+        elif self.block and not variant.is_twin:
             self.apply_remedy()
 
     def kernel_counts(self):
@@ -252,9 +274,8 @@ class Trial:
         """Runs the printed commands that help at once, until one does."""
         remedy = self.block["why"].get("remedy", [])
         commands = [one["command"] for one in remedy if one.get("effect") == "now" and "command" in one]
-        if not commands:
+        if not commands and self.variant.has_remedy:
             self.fault("no remedy that helps now")
-            return
         fault = []
         for command in commands:
             if not self.is_ours(command):
@@ -269,12 +290,26 @@ class Trial:
             fault = self.must_arrive("")
             if not fault:
                 return
-        self.fault(f"the remedy {commands} does not help: {fault}")
+        if commands:
+            self.fault(f"the remedy {commands} does not help: {fault}")
 
     def is_ours(self, command):
         """A guest may be changed as a whole, another machine must not."""
         words = [*self.scene.names.values(), *(f" {process.pid}" for process in self.scene.processes)]
         return self.is_guest or any(word in command for word in words)
+
+
+def forms(secret):
+    """The ways in which bytes may be written, in small letters."""
+    numbers = list(secret)
+    forms = [secret.hex(), secret.hex(":"), secret.hex(" "), base64.b64encode(secret).decode().rstrip("=")]
+    forms += [", ".join(map(str, numbers)), ",".join(map(str, numbers)), secret.decode("latin-1")]
+    return [form.lower() for form in forms]
+
+
+def matches(patterns, named):
+    """Returns whether all patterns are found in what is named."""
+    return all(re.search(pattern, named) for pattern in patterns)
 
 
 def malformed(why):

@@ -12,12 +12,16 @@ from scene import COUNT, IN4
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 VARIANTS = {}
 FAMILIES = {}
+ANSWERED = set()
 GRADES = ("unknown", "likely", "certain")
 
 
-def family(number, title):
-    """Names a family, and returns its number."""
+def family(number, title, is_answered=False):
+    """Names a family, and returns its number. Where it is not answered, `--why` may leave its causes unknown: what
+    it claims has to be right all the same."""
     FAMILIES[number] = title
+    if is_answered:
+        ANSWERED.add(number)
     return number
 
 
@@ -30,6 +34,22 @@ class Suspect:
     # A pattern of what would name it.
     object: str
     side: str = "host"
+
+
+# Settings that look guilty and are innocent of most drops.
+STRICT = Suspect("sysctl -w net.ipv4.conf.in0.rp_filter=1", "sysctl -w net.ipv4.conf.in0.rp_filter=0", "rp_filter")
+OTHER_RULE = Suspect(
+    "nft add table inet w; nft add chain inet w d '{ type filter hook prerouting priority 0; }'; "
+    "nft add rule inet w d udp dport 7001 counter drop",
+    "nft delete table inet w",
+    r"\binet w\b",
+)
+OTHER_BLACKHOLE = Suspect(
+    "ip route add blackhole 198.51.100.0/24", "ip route del blackhole 198.51.100.0/24", r"198\.51\.100"
+)
+OTHER_QUEUE = Suspect(
+    "tc qdisc add dev in0 root tbf rate 1mbit burst 10k limit 10k", "tc qdisc del dev in0 root", r"\btbf\b"
+)
 
 
 class Variant:
@@ -66,9 +86,11 @@ class Variant:
     # A command that takes the guilty setting away, in `cure_side`. None: there is none.
     cure = None
     cure_side = "host"
-    # The remedy that is printed with the effect "now" does the same.
+    # A remedy is to be printed with the effect "now". Any that is has to do the same.
     has_remedy = True
     suspects = ()
+    # Keys that are planted, as bytes: no output may have them, in whatever form.
+    secrets = ()
     # It changes the whole machine.
     is_for_guest = False
     modules = ()
@@ -100,6 +122,10 @@ class Variant:
     def guilty(self, scene):
         """Returns the patterns of the guilty object."""
         return self.object
+
+    def flows(self, scene):
+        """Returns the patterns of each guilty object, where there are several, each of a part of the traffic."""
+        return [self.guilty(scene)]
 
     def missing(self):
         """Returns what this host lacks, or None."""
