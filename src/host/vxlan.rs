@@ -25,6 +25,8 @@ pub struct VxlanDevice {
     pub output: Option<u32>,
     /// Each packet brings its own remote.
     pub is_external: bool,
+    /// It sends in another network namespace, that in which it was made.
+    pub is_elsewhere: bool,
 }
 
 impl Question for VxlanDevices {
@@ -50,6 +52,7 @@ fn device(message: &LinkMessage) -> Option<VxlanDevice> {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => device.name.clone_from(name),
+            LinkAttribute::LinkNetNsId(_) => device.is_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Data(InfoData::Vxlan(settings)) = info {

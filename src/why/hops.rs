@@ -37,8 +37,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
 };
 
 fn concerns(case: &DropCase) -> bool {
-    let is_there = case.is_in("ip_forward") || case.is_in("ip6_forward");
-    is_there && (case.has_reason("IP_INHDR") || case.has_no_reason())
+    case.has_reason("IP_INHDR") && (case.is_in("ip_forward") || case.is_in("ip6_forward"))
 }
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {

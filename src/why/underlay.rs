@@ -47,7 +47,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let name = case.device.as_deref()?;
     let devices = host.ask(&VxlanDevices).ok()?;
     let device = devices.iter().find(|device| device.name == name)?;
-    if device.is_external {
+    // The routes of another namespace are not seen from here.
+    if device.is_external || device.is_elsewhere {
         return None;
     }
     let address = case.data.get(..ADDRESS_LEN)?;

@@ -48,6 +48,12 @@ fn the_remote_of_a_vxlan_device_is_told_if_it_has_no_route() {
     assert_eq!(host(own, missing).object(&underlay::FAMILY, &case), remote);
     let other = vec![entry([0; 6], "10.2.0.2"), entry([2; 6], "192.0.2.99")];
     assert_eq!(host(other, missing).object(&underlay::FAMILY, &case), None);
+    let elsewhere = VxlanDevice {
+        is_elsewhere: true,
+        ..device.clone()
+    };
+    let moved = default.with(&VxlanDevices, vec![elsewhere]);
+    assert_eq!(moved.object(&underlay::FAMILY, &case), None);
     let mut blackhole = refusing(RouteKind::Blackhole);
     blackhole.destination = "192.0.2.0".parse().unwrap();
     let refused = host(vec![entry([0; 6], "192.0.2.99")], libc::EINVAL).routes(vec![blackhole]);
