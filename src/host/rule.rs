@@ -116,7 +116,7 @@ fn rule(message: &RuleMessage) -> RoutingRule {
         is_detached: header.flags.intersects(detached),
         ..RoutingRule::default()
     };
-    let (mut mark, mut mask) = (0, None);
+    let (mut wanted, mut mask) = (0, None);
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Destination(address) => {
@@ -127,7 +127,7 @@ fn rule(message: &RuleMessage) -> RoutingRule {
             RuleAttribute::Oifname(name) => rule.output = Some(name.clone()),
             RuleAttribute::Goto(target) => rule.target = Some(*target),
             RuleAttribute::Priority(priority) => rule.priority = *priority,
-            RuleAttribute::FwMark(value) => mark = *value,
+            RuleAttribute::FwMark(value) => wanted = *value,
             RuleAttribute::FwMask(value) => mask = Some(*value),
             RuleAttribute::Table(table) => rule.table = *table,
             RuleAttribute::IpProtocol(protocol) => rule.protocol = Some(u8::from(*protocol)),
@@ -149,7 +149,9 @@ fn rule(message: &RuleMessage) -> RoutingRule {
             _ => rule.has_more = true,
         }
     }
-    rule.mark = mask.map(|mask| (mark, mask)).filter(|mark| *mark != (0, 0));
+    rule.mark = mask
+        .map(|mask| (wanted, mask))
+        .filter(|mark| *mark != (0, 0));
     rule
 }
 

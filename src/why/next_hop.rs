@@ -100,8 +100,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     } else {
         format!("{next} does not answer on {device}")
     };
-    let cause = if is_queue { QUEUE_FULL } else { UNANSWERED };
-    let mut finding = CauseFinding::new(cause, grade, claim)
+    let id = if is_queue { QUEUE_FULL } else { UNANSWERED };
+    let mut finding = CauseFinding::new(id, grade, claim)
         .object(format!("neighbour {next} dev {device}"))
         .seen(key.command(), fate.text(&names))
         .seen(format!("ip neigh show {next} dev {device}"), state);
