@@ -1,5 +1,6 @@
 //! Routes: all of them, and the one that the kernel takes for a packet.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::route::{
@@ -56,6 +57,7 @@ pub enum RouteKind {
 }
 
 /// A route.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteEntry {
     /// Its kind.
@@ -319,12 +321,14 @@ impl RouteEntry {
             kind => format!("{} {}", kind.word(), self.network()),
         };
         if let Some((source, prefix)) = self.source {
-            text += &format!(" from {source}/{prefix}");
+            let _ = write!(text, " from {source}/{prefix}");
         }
         match self.table {
             TABLE_MAIN => {}
             TABLE_LOCAL => text += " table local",
-            table => text += &format!(" table {table}"),
+            table => {
+                let _ = write!(text, " table {table}");
+            }
         }
         text
     }
@@ -333,10 +337,10 @@ impl RouteEntry {
     pub fn selector(&self) -> String {
         let mut words = self.text();
         if self.tos != 0 {
-            words += &format!(" tos {:#x}", self.tos);
+            let _ = write!(words, " tos {:#x}", self.tos);
         }
         if self.metric != 0 {
-            words += &format!(" metric {}", self.metric);
+            let _ = write!(words, " metric {}", self.metric);
         }
         words
     }

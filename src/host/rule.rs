@@ -42,6 +42,7 @@ pub enum RoutingAction {
 }
 
 /// A rule.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoutingRule {

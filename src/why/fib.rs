@@ -1,6 +1,7 @@
 //! The route of a packet: rules and tables, walked as the kernel walks them (`fib_rules_lookup`,
 //! `fib_table_lookup`, `fib6_rule_lookup`).
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::DropCase;
@@ -124,10 +125,10 @@ impl FlowKey {
     pub fn command(&self) -> String {
         let mut command = format!("ip route get {} from {}", self.destination, self.source);
         if let Some((name, _)) = &self.input {
-            command += &format!(" iif {name}");
+            let _ = write!(command, " iif {name}");
         }
         if self.mark != 0 {
-            command += &format!(" mark {:#x}", self.mark);
+            let _ = write!(command, " mark {:#x}", self.mark);
         }
         command
     }
@@ -339,10 +340,10 @@ impl RouteFate {
             Self::Route(route) => {
                 let mut text = route.text();
                 if let Some(gateway) = route.gateway {
-                    text += &format!(" via {gateway}");
+                    let _ = write!(text, " via {gateway}");
                 }
                 if let Some(name) = route.output.and_then(|index| names.of(index)) {
-                    text += &format!(" dev {name}");
+                    let _ = write!(text, " dev {name}");
                 }
                 text
             }

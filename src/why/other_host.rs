@@ -1,5 +1,7 @@
 //! Frames for the link-layer address of another machine.
 
+use std::fmt::Write;
+
 use super::underlay::hardware;
 use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade, is_plain};
 use crate::host::HostState;
@@ -65,7 +67,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let mut advice =
         format!("if it was meant for this host: correct the neighbour entry of {sender}");
     if let Some(address) = case.destination().filter(|_| is_plain(&own)) {
-        advice += &format!(" for {address} to {own}");
+        let _ = write!(advice, " for {address} to {own}");
     }
     Some(finding.advise(advice))
 }

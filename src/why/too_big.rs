@@ -43,9 +43,10 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let ip = case.ip()?;
     let length = u32::try_from(ip.stated_end?).ok()?;
     let own = Sysctl::ipv6(device, "mtu");
-    let own_mtu = match key.destination.is_ipv6() {
-        true => host.ask(&own).ok()?.parse().ok()?,
-        false => link.mtu,
+    let own_mtu = if key.destination.is_ipv6() {
+        host.ask(&own).ok()?.parse().ok()?
+    } else {
+        link.mtu
     };
     // What the route states counts first (ip_dst_mtu_maybe_forward).
     let (object, mtu, source) = match route.mtu.filter(|mtu| *mtu != 0) {

@@ -1,5 +1,6 @@
 //! Packets that a VXLAN device cannot send, because there is no route to the remote.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::fib::{DeviceNames, FlowKey, RouteFate, RoutingState};
@@ -143,11 +144,11 @@ fn judge_entry(
 fn command(lookup: &RouteLookup, host: &HostState) -> String {
     let mut command = format!("ip route get {}", lookup.destination);
     if let Some(source) = lookup.source {
-        command += &format!(" from {source}");
+        let _ = write!(command, " from {source}");
     }
     let names = DeviceNames::ask(host);
     if let Some(name) = lookup.output.and_then(|index| names.of(index)) {
-        command += &format!(" oif {name}");
+        let _ = write!(command, " oif {name}");
     }
     command
 }
