@@ -204,6 +204,7 @@ impl RoutingState {
 
     /// Returns the route of a table: the most specific one, then the one with the lowest metric. The outer `None`:
     /// this depends on what kernels do differently.
+    #[allow(clippy::option_option)]
     fn best(
         &self,
         table: u32,
@@ -216,7 +217,7 @@ impl RoutingState {
                 && route
                     .source
                     .is_none_or(|(source, prefix)| contains(source, prefix, key.source))
-                && !(route.is_dead && !route.kind.refuses())
+                && (!route.is_dead || route.kind.refuses())
                 && !is_gone(route)
         };
         let candidates: Vec<_> = self.routes.iter().filter(fits).collect();
