@@ -20,13 +20,17 @@ pub mod link;
 pub mod membership;
 pub mod module;
 pub mod namespace;
+pub mod neighbour;
 pub mod program;
 pub mod qdisc;
 pub mod raw_socket;
+pub mod route;
 mod rtnetlink;
+pub mod rule;
 pub mod sysctl;
 pub mod tracking;
 pub mod tun;
+pub mod vxlan;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

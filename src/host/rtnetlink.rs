@@ -16,6 +16,12 @@ use super::{Unseen, read_file};
 /// Answers larger than this are cut, and then not understood. The kernel makes them of at most 32 KiB.
 const BUFFER: usize = 1 << 16;
 
+/// The most objects of a kind: a router of the Internet has more, and a look must be short.
+const MAX_OBJECTS: usize = 50_000;
+
+/// The objects, or the kernel's error number.
+type ObjectsOrErrno<M> = Result<Vec<M>, i32>;
+
 /// Returns all objects of a kind.
 pub fn dump(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Unseen> {
     dump_of(NETLINK_ROUTE, request)
@@ -27,7 +33,10 @@ pub fn dump_of<M: NetlinkSerializable + NetlinkDeserializable + Debug>(
     family: isize,
     request: M,
 ) -> Result<Vec<M>, Unseen> {
-    ask(family, request, NLM_F_REQUEST | NLM_F_DUMP)
+    ask(family, request, NLM_F_REQUEST | NLM_F_DUMP)?.map_err(|errno| {
+        let error = io::Error::from_raw_os_error(errno);
+        Unseen::Failed(error.to_string())
+    })
 }
 
 /// Returns whether the kernel has a socket of a netlink family in this namespace, which each module that answers
@@ -41,8 +50,8 @@ pub fn has_family(family: isize) -> Result<bool, Unseen> {
     Ok(text.lines().skip(1).any(is_kernels))
 }
 
-/// Returns the answer to a question about one object; the kernel's error where there is none.
-pub fn get(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Unseen> {
+/// Returns the answer to a question about one object; where there is none, the kernel's error number.
+pub fn get(request: RouteNetlinkMessage) -> Result<ObjectsOrErrno<RouteNetlinkMessage>, Unseen> {
     ask(NETLINK_ROUTE, request, NLM_F_REQUEST)
 }
 
@@ -50,7 +59,7 @@ fn ask<M: NetlinkSerializable + NetlinkDeserializable + Debug>(
     family: isize,
     request: M,
     flags: u16,
-) -> Result<Vec<M>, Unseen> {
+) -> Result<ObjectsOrErrno<M>, Unseen> {
     let mut socket = Socket::new(family)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -65,31 +74,43 @@ fn ask<M: NetlinkSerializable + NetlinkDeserializable + Debug>(
     loop {
         let mut buffer = Vec::with_capacity(BUFFER);
         socket.recv(&mut buffer, 0)?;
-        if take(&buffer, flags, &mut answers)? {
-            return Ok(answers);
+        match take(&buffer, flags, &mut answers)? {
+            Taken::All => return Ok(Ok(answers)),
+            Taken::Errno(errno) => return Ok(Err(errno)),
+            Taken::Part if answers.len() > MAX_OBJECTS => {
+                return Err(Unseen::Failed(format!("more than {MAX_OBJECTS}")));
+            }
+            Taken::Part => {}
         }
     }
 }
 
-/// Takes the messages of one datagram. Returns whether the answer ends there.
+/// The part of an answer that a datagram is.
+enum Taken {
+    /// More is to come.
+    Part,
+    /// The answer ends here.
+    All,
+    /// The answer is an error number.
+    Errno(i32),
+}
+
+/// Takes the messages of one datagram.
 fn take<M: NetlinkDeserializable + Debug>(
     mut bytes: &[u8],
     flags: u16,
     answers: &mut Vec<M>,
-) -> Result<bool, Unseen> {
+) -> Result<Taken, Unseen> {
     while !bytes.is_empty() {
         let message = NetlinkMessage::<M>::deserialize(bytes)
             .map_err(|error| Unseen::Failed(format!("the kernel's answer: {error}")))?;
         let len = usize::try_from(message.header.length).unwrap_or(usize::MAX);
         match message.payload {
             NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Done(_) => return Ok(Taken::All),
             NetlinkPayload::Error(error) => match error.code {
-                None => return Ok(true),
-                Some(code) => {
-                    let error = io::Error::from_raw_os_error(code.get().saturating_abs());
-                    return Err(Unseen::Failed(error.to_string()));
-                }
+                None => return Ok(Taken::All),
+                Some(code) => return Ok(Taken::Errno(code.get().saturating_abs())),
             },
             _ => {}
         }
@@ -98,5 +119,8 @@ fn take<M: NetlinkDeserializable + Debug>(
             .get(len.next_multiple_of(4).max(4)..)
             .unwrap_or_default();
     }
-    Ok(flags & NLM_F_DUMP != NLM_F_DUMP)
+    Ok(match flags & NLM_F_DUMP {
+        NLM_F_DUMP => Taken::Part,
+        _ => Taken::All,
+    })
 }

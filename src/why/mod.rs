@@ -11,23 +11,32 @@ mod case;
 pub mod counter;
 mod damaged;
 mod end_point;
+mod fib;
 mod finding;
 mod fragments;
 mod gre;
+mod hops;
 mod ipsec;
+mod ipv6_off;
 #[cfg(test)]
 mod manual;
 mod multicast;
+mod next_hop;
 mod nftables;
 mod nobody;
+mod other_host;
 mod program;
 mod qdisc;
 mod receive_buffer;
 #[cfg(test)]
 mod recorded;
+mod refused;
+mod reverse_path;
 mod tcp_signature;
+mod too_big;
 mod tracking;
 mod tun;
+mod underlay;
 
 pub use case::{CaseSocket, DropCase};
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
@@ -69,16 +78,24 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &damaged::FAMILY,
     &fragments::FAMILY,
     &gre::FAMILY,
+    &hops::FAMILY,
     &ipsec::FAMILY,
+    &ipv6_off::FAMILY,
     &multicast::FAMILY,
+    &next_hop::FAMILY,
     &nftables::FAMILY,
     &nobody::FAMILY,
+    &other_host::FAMILY,
     &program::FAMILY,
     &qdisc::FAMILY,
     &receive_buffer::FAMILY,
+    &refused::FAMILY,
+    &reverse_path::FAMILY,
     &tcp_signature::FAMILY,
+    &too_big::FAMILY,
     &tracking::FAMILY,
     &tun::FAMILY,
+    &underlay::FAMILY,
 ];
 
 /// Returns what is looked at where the kernel drops a packet for this reason, or in this function: for each family

@@ -351,6 +351,8 @@ class Short(Forwarded):
     place = "ip_forward"
     object = (r"10\.1\.0\.1\b",)
     destination = FAR4
+    # The sender is at fault.
+    has_remedy = False
 
     def send(self, scene):
         scene.frames(udp4(payload, dst=self.destination, ttl=1) for payload in payloads())

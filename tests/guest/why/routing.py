@@ -1,6 +1,6 @@
 """Reverse path filters, martian sources, forwarding that is off."""
 
-from scene import BEHIND4, FAR4, FAR6, IN4, NEAR4, OUT4, chain, payloads, udp4
+from scene import BEHIND4, FAR4, FAR6, IN4, NEAR4, OUT4, PORT, chain, payloads, udp4
 from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 REVERSE_PATH = family(6, "reverse path filter, martian source, accept_local")
@@ -154,6 +154,8 @@ class MartianMulticast(Martian):
     source = "224.1.1.1"
     reasons = ("IP_INVALID_SOURCE", "NOT_SPECIFIED")
     object = (r"224\.1\.1\.1",)
+    # The sender is at fault.
+    has_remedy = False
 
 
 class MartianDestination(Martian):
@@ -239,6 +241,11 @@ class OffOnOutput(Off4):
     setting = "ipv4/conf/out0/forwarding"
     is_twin = True
     reasons, never = (), (r"forwarding",)
+
+    def plant(self, scene):
+        super().plant(scene)
+        # far would answer that nobody listens, and that answer would come in by out0.
+        scene.socket("far").bind((FAR4, PORT))
 
 
 class OffAndLocal(Off4):

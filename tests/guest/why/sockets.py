@@ -436,6 +436,8 @@ class Off(Variant):
     place = "ip6_rcv_core.*|ipv6_rcv"
     object = (r"net\.ipv6\.conf\.in0\.disable_ipv6",)
     settings = ("in0",)
+    # With IPv6, the interface lost its address, which dwdump cannot know.
+    has_remedy = False
     cure = f"sysctl -w net.ipv6.conf.in0.disable_ipv6=0; ip address replace {IN6}/64 dev in0 nodad"
 
     def plant(self, scene):
