@@ -298,7 +298,7 @@ fn binary(operator: char, left: Fact, right: Fact) -> Fact {
     }
 }
 
-/// Whether something holds.
+/// The truth of a statement, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// It does.

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::ruleset::{
-    BaseChain, Condition, ElementData, ElementSet, Expression, FilterChain, FilterRule, FilterTool,
-    Header, Pattern, PayloadField, Ruleset, SetElement, SetReference, Statement, Verdict, field,
-    prefix,
+    BaseChain, ElementData, ElementSet, Expression, FilterChain, FilterRule, FilterTool, Header,
+    Pattern, PayloadField, RuleCondition, Ruleset, SetElement, SetReference, Statement, Verdict,
+    field, prefix,
 };
 
 /// The deepest nesting of expressions that is looked into.
@@ -195,7 +195,7 @@ fn statement(value: &Value) -> Option<Statement> {
         "counter" if inner["packets"].as_u64() == Some(0) => Statement::NeverReached,
         "counter" | "log" | "notrack" | "last" | "ct helper" | "ct timeout" | "ct expectation"
         | "dup" | "secmark" => return None,
-        "match" => Statement::Match(Condition {
+        "match" => Statement::Match(RuleCondition {
             operator: text(&inner["op"]),
             left: expression(&inner["left"], MAX_DEPTH),
             right: reference(&inner["right"], false),

@@ -2,8 +2,8 @@
 
 use super::json::target;
 use super::ruleset::{
-    BaseChain, Condition, ElementData, ElementSet, Expression, FilterChain, FilterRule, FilterTool,
-    Pattern, SetElement, SetReference, Statement, Verdict, field, prefix,
+    BaseChain, ElementData, ElementSet, Expression, FilterChain, FilterRule, FilterTool, Pattern,
+    RuleCondition, SetElement, SetReference, Statement, Verdict, field, prefix,
 };
 
 /// The priorities of a table in its chains: the hook's name in nftables, and the number.
@@ -173,13 +173,13 @@ fn rule(words: &[&str], family: &str) -> Vec<Statement> {
     statements
 }
 
-fn condition(is_not: bool, left: Expression, patterns: Vec<Pattern>) -> Condition {
+fn condition(is_not: bool, left: Expression, patterns: Vec<Pattern>) -> RuleCondition {
     let elements = patterns.into_iter().map(|pattern| SetElement {
         key: vec![pattern],
         data: ElementData::None,
         is_uncertain: false,
     });
-    Condition {
+    RuleCondition {
         operator: if is_not { "!=" } else { "==" }.to_owned(),
         left,
         right: SetReference::Anonymous(ElementSet {

@@ -65,7 +65,7 @@ pub struct FilterRule {
 #[derive(Debug)]
 pub enum Statement {
     /// The rule ends here where this does not hold.
-    Match(Condition),
+    Match(RuleCondition),
     /// The rule goes on or ends here: which of the two is not known.
     Maybe,
     /// A counter that has not counted anything: no packet came this far.
@@ -105,12 +105,12 @@ pub enum Verdict {
 
 /// A comparison.
 #[derive(Debug)]
-pub struct Condition {
+pub struct RuleCondition {
     /// `==`, `!=`, `<`, `>`, `<=`, `>=`, `in`
     pub operator: String,
-    /// What is compared.
+    /// The left side.
     pub left: Expression,
-    /// With what.
+    /// The values that it is compared with.
     pub right: SetReference,
 }
 
@@ -139,7 +139,7 @@ pub struct SetElement {
     pub key: Vec<Pattern>,
     /// That what a map maps to.
     pub data: ElementData,
-    /// Whether it matches depends on more than its key.
+    /// More than its key decides: it can have gone, or have a limit.
     pub is_uncertain: bool,
 }
 

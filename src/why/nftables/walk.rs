@@ -7,8 +7,8 @@ use super::facts::{Fact, PacketFacts, Truth};
 use super::hook::PacketHook;
 use super::lookup::{compare, found};
 use super::ruleset::{
-    Condition, ElementData, ElementSet, Expression, FilterChain, FilterRule, Ruleset, SetReference,
-    Statement, Verdict,
+    ElementData, ElementSet, Expression, FilterChain, FilterRule, RuleCondition, Ruleset,
+    SetReference, Statement, Verdict,
 };
 use super::state::{States, WalkState, last_change, set_mark};
 use crate::why::DropCase;
@@ -31,7 +31,7 @@ pub struct Suspect {
     pub is_sure: bool,
 }
 
-/// What can have happened to the packet.
+/// The ways that the packet can have gone.
 #[derive(Debug, Default)]
 pub struct Walk {
     /// All that can have dropped it, in the order of the chains.
@@ -477,7 +477,7 @@ impl<'w> Walker<'w> {
         }
     }
 
-    fn holds(&self, condition: &'w Condition, chain: usize, state: WalkState) -> Truth {
+    fn holds(&self, condition: &'w RuleCondition, chain: usize, state: WalkState) -> Truth {
         let value = self
             .facts
             .value(&condition.left, state.is_packet_final, state.mark);
