@@ -15,20 +15,23 @@ const PROTOCOL: &str = "unknown_protocol";
 /// IPComp, L2TP, SCTP, UDP-Lite, MPLS.
 const LOADABLE: [u8; 12] = [4, 33, 41, 47, 50, 51, 103, 108, 115, 132, 136, 137];
 
+/// The reasons of such drops.
+const REASONS: [&str; 9] = [
+    "ICMP_CSUM",
+    "IP_CSUM",
+    "IP_INHDR",
+    "IP_NOPROTO",
+    "PKT_TOO_SMALL",
+    "HDR_TRUNC",
+    "TCP_CSUM",
+    "UDP_CSUM",
+    "UNHANDLED_PROTO",
+];
+
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
     title: "Damaged and malformed packets",
-    drops: &[
-        "ICMP_CSUM",
-        "IP_CSUM",
-        "IP_INHDR",
-        "IP_NOPROTO",
-        "PKT_TOO_SMALL",
-        "HDR_TRUNC",
-        "TCP_CSUM",
-        "UDP_CSUM",
-        "UNHANDLED_PROTO",
-    ],
+    drops: &REASONS,
     concerns,
     judge,
     causes: &[
@@ -58,18 +61,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
 };
 
 fn concerns(case: &DropCase) -> bool {
-    let reasons = [
-        "ICMP_CSUM",
-        "IP_CSUM",
-        "IP_INHDR",
-        "IP_NOPROTO",
-        "PKT_TOO_SMALL",
-        "HDR_TRUNC",
-        "TCP_CSUM",
-        "UDP_CSUM",
-        "UNHANDLED_PROTO",
-    ];
-    reasons.iter().any(|reason| case.has_reason(reason))
+    REASONS.iter().any(|reason| case.has_reason(reason))
 }
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {

@@ -27,7 +27,7 @@ const POLICIES: &str = "ip xfrm policy";
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
     title: "IPsec",
-    drops: &["XFRM_POLICY", "xfrm_input"],
+    drops: &["xfrm_input", "XFRM_POLICY"],
     concerns,
     judge,
     causes: &[

@@ -4,15 +4,19 @@
 //! [`HostState`]; it claims nothing that these do not show. [`diagnose`] asks the families that the drop concerns,
 //! and weakens what they claim where it cannot be certain.
 
+mod backlog;
+mod bridge;
 mod case;
 mod damaged;
 mod finding;
+mod fragments;
 mod gre;
 mod ipsec;
 #[cfg(test)]
 mod manual;
 mod multicast;
 mod nftables;
+mod qdisc;
 mod tracking;
 
 pub use case::{CaseSocket, DropCase};
@@ -50,11 +54,15 @@ pub struct CauseText {
 
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
 pub static FAMILIES: &[&CauseFamily] = &[
+    &backlog::FAMILY,
+    &bridge::FAMILY,
     &damaged::FAMILY,
+    &fragments::FAMILY,
     &gre::FAMILY,
     &ipsec::FAMILY,
     &multicast::FAMILY,
     &nftables::FAMILY,
+    &qdisc::FAMILY,
     &tracking::FAMILY,
 ];
 

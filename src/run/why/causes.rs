@@ -9,12 +9,16 @@ use super::looker::LookAnswer;
 use crate::dissect::DissectedPacket;
 use crate::packet;
 use crate::packet::ip::number;
+use crate::packet::offset::{icmp, tcp};
 use crate::record::{Cause, DropRecord};
 use crate::sink::why::{CauseBlock, CauseRow};
 use crate::why::{CauseFinding, DropCase};
 
 /// The most kinds of drops that are told apart. Each costs a look at the host.
 pub const MAX_KINDS: usize = 1000;
+/// The most kinds that are looked at of drops that differ only in what hardly ever decides: each connection has a
+/// source port of its own. If all have the same cause, further ones are taken to have it, too.
+const MAX_ALIKE: usize = 16;
 
 /// All drops so far.
 #[derive(Default)]
@@ -22,6 +26,8 @@ pub struct DropKinds {
     /// The number of a kind, by what its drops have in common.
     kinds: HashMap<Vec<u8>, usize, RandomState>,
     counts: Vec<DropKind>,
+    /// Kinds that differ only in what hardly ever decides, by what they have in common.
+    groups: HashMap<Vec<u8>, KindGroup, RandomState>,
     /// The blocks of kinds that are being looked at, by number.
     waiting: BTreeMap<u64, CauseBlock>,
     findings: Vec<CauseFinding>,
@@ -40,12 +46,29 @@ struct DropKind {
     finding: Option<usize>,
 }
 
+/// Kinds of drops that probably have the same cause.
+#[derive(Default)]
+struct KindGroup {
+    kinds: Vec<usize>,
+    /// Drops of further kinds.
+    further: u64,
+}
+
 impl DropKinds {
     /// Counts a drop. Returns it if it is the first of its kind, to be looked at.
     pub fn count(&mut self, record: &DropRecord<'_>) -> Option<DropCase> {
         write_key(record, &mut self.key);
+        let common = self.key.len();
+        write_details(record, &mut self.key);
         if let Some(&kind) = self.kinds.get(&self.key) {
             self.counts[kind].count += 1;
+            return None;
+        }
+        let agrees = |group: &KindGroup| self.agree(group);
+        let group = self.groups.get(&self.key[..common]);
+        let is_alike = group.is_some_and(|group| group.kinds.len() >= MAX_ALIKE && agrees(group));
+        if is_alike && let Some(group) = self.groups.get_mut(&self.key[..common]) {
+            group.further += 1;
             return None;
         }
         if self.counts.len() >= MAX_KINDS {
@@ -53,6 +76,9 @@ impl DropKinds {
             return None;
         }
         self.kinds.insert(self.key.clone(), self.counts.len());
+        self.key.truncate(common);
+        let group = self.groups.entry(self.key.clone()).or_default();
+        group.kinds.push(self.counts.len());
         let case = DropCase::of(record);
         self.counts.push(DropKind {
             count: 1,
@@ -61,6 +87,15 @@ impl DropKinds {
             finding: None,
         });
         Some(case)
+    }
+
+    /// Returns whether all kinds of a group that were looked at have the same cause.
+    fn agree(&self, group: &KindGroup) -> bool {
+        let findings = group.kinds.iter();
+        let mut findings =
+            findings.filter_map(|&kind| Some(&self.findings[self.counts[kind].finding?]));
+        let first = findings.next();
+        findings.all(|other| first.is_some_and(|first| is_same(first, other)))
     }
 
     /// Keeps the block of the kind that was counted last, until its finding comes.
@@ -72,16 +107,9 @@ impl DropKinds {
     pub fn found(&mut self, answer: LookAnswer) -> Option<(CauseBlock, &CauseFinding)> {
         let block = self.waiting.remove(&answer.number)?;
         let kind = self.counts.get_mut(usize::try_from(answer.number).ok()?)?;
-        let same = |finding: &CauseFinding| {
-            (&finding.cause, &finding.object, &finding.claim)
-                == (
-                    &answer.finding.cause,
-                    &answer.finding.object,
-                    &answer.finding.claim,
-                )
-        };
         // What is not explained is so at each place.
-        let known = self.findings.iter().position(same);
+        let mut findings = self.findings.iter();
+        let known = findings.position(|finding| is_same(finding, &answer.finding));
         let known = known.filter(|_| answer.finding.object.is_some());
         if known.is_some() {
             kind.finding = known;
@@ -95,7 +123,11 @@ impl DropKinds {
     /// Returns the causes with their counts, most drops first. What is not explained at one place is one row.
     pub fn rows(&self) -> Vec<CauseRow<'_>> {
         let mut rows: IndexMap<_, CauseRow<'_>, RandomState> = IndexMap::default();
-        for kind in &self.counts {
+        let mut further = HashMap::<usize, u64, RandomState>::default();
+        for group in self.groups.values().filter(|group| self.agree(group)) {
+            further.extend(group.kinds.first().map(|&first| (first, group.further)));
+        }
+        for (number, kind) in self.counts.iter().enumerate() {
             let Some(position) = kind.finding else {
                 continue;
             };
@@ -111,7 +143,7 @@ impl DropKinds {
                 reason,
                 place,
             });
-            row.count += kind.count;
+            row.count += kind.count + further.get(&number).copied().unwrap_or(0);
         }
         let mut rows: Vec<_> = rows.into_values().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
@@ -126,8 +158,13 @@ impl DropKinds {
 
     /// Returns the number of drops that belong to no kind, because there were too many.
     pub fn beyond(&self) -> u64 {
-        self.beyond
+        let groups = self.groups.values().filter(|group| !self.agree(group));
+        self.beyond + groups.map(|group| group.further).sum::<u64>()
     }
+}
+
+fn is_same(one: &CauseFinding, other: &CauseFinding) -> bool {
+    one.cause == other.cause && one.object == other.object && one.claim == other.claim
 }
 
 /// Returns whether the drop reason leaves open which field of the packet is wrong.
@@ -197,6 +234,24 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
         .socket
         .map_or(ip.ports().1, |socket| Some(socket.port));
     part(&port.unwrap_or(0).to_ne_bytes());
+}
+
+/// Appends what can decide as well, but seldom does: of a firewall's rules, a few look at the source port, the
+/// length, the type of service or the flags.
+fn write_details(record: &DropRecord<'_>, key: &mut Vec<u8>) {
+    key.extend_from_slice(&record.original_len.to_ne_bytes());
+    let Some(ip) = packet::ip(record.link.kind, record.data) else {
+        return;
+    };
+    // The type of service is in the first two bytes, for IPv6 as well.
+    key.extend_from_slice(ip.bytes.get(..2).unwrap_or_default());
+    key.extend_from_slice(&ip.ports().0.unwrap_or(0).to_ne_bytes());
+    let details = match ip.protocol {
+        Some(number::TCP) => ip.payload.get(tcp::FLAGS..=tcp::FLAGS),
+        Some(number::ICMP | number::ICMPV6) => ip.payload.get(..icmp::CHECKSUM),
+        _ => None,
+    };
+    key.extend_from_slice(details.unwrap_or_default());
 }
 
 #[cfg(test)]

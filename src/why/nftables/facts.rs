@@ -141,9 +141,8 @@ impl<'c> PacketFacts<'c> {
                 Some(false) => none(),
                 _ => Fact::Unknown,
             },
-            ("postrouting", _) => Fact::Unknown,
             // A frame is passed on with the device that it leaves by.
-            ("forward", "__br_forward") => Fact::Unknown,
+            ("postrouting", _) | ("forward", "__br_forward") => Fact::Unknown,
             _ => name(&self.case.device),
         }
     }
@@ -339,7 +338,6 @@ impl Truth {
 pub fn fits(value: &Fact, pattern: &Pattern) -> Truth {
     match (value, pattern) {
         (_, Pattern::Any) => Truth::Yes,
-        (Fact::Unknown, _) | (_, Pattern::Unknown) => Truth::Maybe,
         (Fact::Name(name), Pattern::Text(pattern)) => {
             if let Some(literal) = pattern.strip_suffix("\\*") {
                 return Truth::of(name.strip_suffix('*') == Some(literal));
@@ -349,18 +347,16 @@ pub fn fits(value: &Fact, pattern: &Pattern) -> Truth {
                 None => name == pattern,
             })
         }
-        // The number of an interface that is gone.
-        (Fact::Name(_), _) => Truth::Maybe,
         (Fact::EtherType(kind), pattern) => pattern.number().map_or(Truth::Maybe, |number| {
             Truth::of([*kind, kind.swap_bytes()].map(u128::from).contains(&number))
         }),
         (Fact::Number(number), Pattern::Range(first, last)) => {
             Truth::of((first..=last).contains(&number))
         }
-        (Fact::Number(number), pattern) => match pattern.number() {
-            Some(other) => Truth::of(*number == other),
-            None => Truth::Maybe,
-        },
+        (Fact::Number(number), pattern) => pattern
+            .number()
+            .map_or(Truth::Maybe, |other| Truth::of(*number == other)),
+        // Also the number of an interface that is gone.
         _ => Truth::Maybe,
     }
 }

@@ -28,6 +28,8 @@ use walk::{Suspect, Walk};
 /// The names of the causes.
 const RULE: &str = "filter_rule";
 const POLICY: &str = "filter_policy";
+/// The most rules that are proposed to be deleted, one after the other.
+const MAX_CURES: usize = 4;
 /// The most other suspects that are named.
 const MAX_OTHERS: usize = 4;
 
@@ -141,11 +143,12 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         .collect();
     let mut doubts = Vec::new();
     if !others.is_empty() {
-        let more = others.len().saturating_sub(MAX_OTHERS);
-        let mut text = others[..others.len() - more].join(", ");
-        if more > 0 {
-            text.push_str(&format!(" and {more} more"));
-        }
+        let shown = others.len().min(MAX_OTHERS);
+        let more = match others.len() - shown {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let text = format!("{}{more}", others[..shown].join(", "));
         doubts.push(format!("{text}: not what dropped it"));
     }
     if let Some((command, error)) = unseen {
@@ -163,7 +166,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     if !doubts.is_empty() {
         finding = finding.proof(doubts.join("; "));
     }
-    Some(finding)
+    let suspect = *suspect;
+    Some(cure(finding, case, hook, ruleset, suspect))
 }
 
 /// Returns what else can have dropped a packet in a function that drops for all of netfilter.
@@ -214,7 +218,7 @@ fn program(chain: &FilterChain) -> &'static str {
     }
 }
 
-/// Makes the claim that this one dropped the packet, with evidence and remedy.
+/// Makes the claim that this one dropped the packet, with evidence.
 fn claim(grade: Grade, ruleset: &Ruleset, suspect: &Suspect, host: &HostState) -> CauseFinding {
     let chain = &ruleset.chains[suspect.chain];
     let FilterChain {
@@ -229,26 +233,56 @@ fn claim(grade: Grade, ruleset: &Ruleset, suspect: &Suspect, host: &HostState) -
     };
     let rule = suspect.rule.map(|rule| chain.rules[rule].handle);
     let (command, text) = shown(chain, rule, host);
-    let finding = match rule {
-        Some(_) => {
-            let what = text.as_deref().unwrap_or("a rule");
-            CauseFinding::new(
-                RULE,
-                grade,
-                format!("a rule of {where_to} drops it: {what}"),
-            )
-        }
-        None => {
-            let claim =
-                format!("no rule of {where_to} accepts it, and the chain's policy is to drop");
-            CauseFinding::new(POLICY, grade, claim)
-        }
+    let finding = if rule.is_some() {
+        let what = text.as_deref().unwrap_or("a rule");
+        let claim = format!("a rule of {where_to} drops it: {what}");
+        CauseFinding::new(RULE, grade, claim)
+    } else {
+        let claim = format!("no rule of {where_to} accepts it, and the chain's policy is to drop");
+        CauseFinding::new(POLICY, grade, claim)
     };
     let text = text.unwrap_or_else(|| match rule {
         Some(handle) => format!("# handle {handle}"),
         None => "policy drop".to_owned(),
     });
-    let finding = finding.seen(command, text);
+    finding.seen(command, text)
+}
+
+/// Adds the commands that undo a rule or a policy, and those behind it that would drop the packet then.
+fn cure(
+    mut finding: CauseFinding,
+    case: &DropCase,
+    hook: PacketHook,
+    mut ruleset: Ruleset,
+    suspect: Suspect,
+) -> CauseFinding {
+    let mut next = Some(suspect);
+    for _ in 0..MAX_CURES {
+        let Some(suspect) = next else {
+            break;
+        };
+        let chain = &mut ruleset.chains[suspect.chain];
+        finding = cure_one(finding, chain, suspect.rule);
+        match (suspect.rule, chain.base.as_mut()) {
+            (Some(rule), _) => chain.rules[rule].statements.clear(),
+            (None, Some(base)) => base.drops = false,
+            (None, None) => {}
+        }
+        let walk = walk::walk(&ruleset, case, hook).filter(|walk| !walk.can_pass);
+        next = walk.and_then(|walk| walk.suspects.into_iter().find(|one| one.is_sure));
+    }
+    finding
+}
+
+/// Adds the command that undoes a rule or a policy.
+fn cure_one(finding: CauseFinding, chain: &FilterChain, rule: Option<usize>) -> CauseFinding {
+    let FilterChain {
+        family,
+        table,
+        name,
+        ..
+    } = chain;
+    let rule = rule.map(|rule| chain.rules[rule].handle);
     if !is_nft_name(table) || !is_nft_name(name) {
         return finding.advise("delete the rule, or accept the packet before it");
     }

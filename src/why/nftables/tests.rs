@@ -293,7 +293,10 @@ fn chains_lead_to_others_and_back() {
         "policy of chain inet t c",
     );
     assert_eq!(
-        found(&input(), &table(jump("sub"), &[accept.clone()], "drop")),
+        found(
+            &input(),
+            &table(jump("sub"), std::slice::from_ref(&accept), "drop")
+        ),
         None
     );
     // A loop, and a chain that is not there: the kernel has neither.

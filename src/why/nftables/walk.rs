@@ -7,8 +7,8 @@ use super::facts::{Fact, PacketFacts, Truth};
 use super::hook::PacketHook;
 use super::lookup::{compare, found};
 use super::ruleset::{
-    Condition, ElementData, ElementSet, Expression, FilterChain, FilterRule, Pattern, Ruleset,
-    SetReference, Statement, Verdict,
+    Condition, ElementData, ElementSet, Expression, FilterChain, FilterRule, Ruleset, SetReference,
+    Statement, Verdict,
 };
 use super::state::{States, WalkState, last_change, set_mark};
 use crate::why::DropCase;

@@ -291,7 +291,7 @@ class Early(Rule):
     planted = "two rules drop: the first one does; the packet never comes to the second"
     cure = None
     end = f"udp dport {PORT} meta length > 1 drop"
-    has_remedy = False
+    is_cured_by_remedy = False
 
 
 class Ingress(Rule):

@@ -22,8 +22,6 @@ class TwoRules(Variant):
     rules = ()
     object = (r"\binet t\b", r"\bc\b", "handle")
     cure = "nft delete table inet t"
-    # There are two.
-    has_remedy = False
 
     def plant(self, scene):
         text = "".join(f'{rule} comment "number {number}"\n' for number, rule in enumerate(self.rules))

@@ -88,7 +88,11 @@ class Variant:
     cure_side = "host"
     # A remedy is to be printed with the effect "now". Any that is has to do the same.
     has_remedy = True
+    # Nothing else is left that drops the same packets.
+    is_cured_by_remedy = True
     suspects = ()
+    # A pattern of what the traffic itself changes on the host.
+    changing = None
     # Keys that are planted, as bytes: no output may have them, in whatever form.
     secrets = ()
     # It changes the whole machine.

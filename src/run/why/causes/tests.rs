@@ -54,7 +54,7 @@ fn is_printed(kinds: &mut DropKinds, number: u64, finding: CauseFinding) -> bool
 
 #[test]
 fn drops_that_differ_in_what_can_decide_are_of_different_kinds() {
-    let (data, other) = (packet(1, 53), packet(1, 54));
+    let (data, other, sender) = (packet(1, 53), packet(1, 54), packet(2, 53));
     let drop = drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &data);
     let mut in_namespace = drop;
     in_namespace.context.netns = Some(Netns::new(4_026_532_345, false));
@@ -69,6 +69,7 @@ fn drops_that_differ_in_what_can_decide_are_of_different_kinds() {
         // Where one part ends and the next begins is a part of the key.
         drop_at("ip_rcv+0x1/0x2N", "OT_SPECIFIED", &data),
         drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &other),
+        drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &sender),
         drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &data[..10]),
         in_namespace,
         marked,
@@ -78,8 +79,9 @@ fn drops_that_differ_in_what_can_decide_are_of_different_kinds() {
     for record in &different {
         count_first(&mut kinds, record);
     }
-    // A port of the sender decides nothing.
-    let again = packet(2, 53);
+    // The number of an IP packet decides nothing.
+    let mut again = packet(1, 53);
+    again[5] = 9;
     let again = drop_at("ip_rcv+0x1/0x2", "NOT_SPECIFIED", &again);
     for record in different.iter().chain([&again]) {
         assert_eq!(kinds.count(record), None, "{record:?}");
@@ -163,4 +165,36 @@ fn an_answer_to_no_question_or_a_second_one_is_passed_over() {
     assert!(is_printed(&mut kinds, 0, finding("x", None)));
     assert!(!is_printed(&mut kinds, 0, finding("y", None)));
     assert_eq!(kinds.rows().len(), 1);
+}
+
+#[test]
+fn connections_without_end_take_no_looks_without_end() {
+    let [same, mixed] = [false, true].map(|is_mixed| {
+        let mut kinds = DropKinds::default();
+        for port in 1..=100 {
+            let data = packet(port, 53);
+            let record = drop_at("nf_hook_slow+0x1/0x2", "NETFILTER_DROP", &data);
+            let number = kinds.counts.len() as u64;
+            if kinds.count(&record).is_none() {
+                assert!(number >= MAX_ALIKE as u64);
+                continue;
+            }
+            kinds.keep_block(CauseBlock::new(&record, FORM).unwrap());
+            let rule = if is_mixed && port == 9 {
+                "rule 2"
+            } else {
+                "rule 1"
+            };
+            is_printed(&mut kinds, number, finding("filter_rule", Some(rule)));
+        }
+        let rows = kinds.rows();
+        let rows = rows
+            .iter()
+            .map(|row| (row.finding.object.clone().unwrap(), row.count));
+        (kinds.counts.len(), rows.collect::<Vec<_>>())
+    });
+    assert_eq!(same, (MAX_ALIKE, vec![("rule 1".to_owned(), 100)]));
+    // Where they are not alike, each is looked at.
+    let expected = vec![("rule 1".to_owned(), 99), ("rule 2".to_owned(), 1)];
+    assert_eq!(mixed, (100, expected));
 }

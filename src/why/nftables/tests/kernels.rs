@@ -164,3 +164,25 @@ fn no_answer_is_too_strange() {
         judge(&old_kernel(), &replay(&answers));
     }
 }
+
+#[test]
+fn the_remedy_goes_on_to_what_would_drop_next() {
+    let rules = in_input(&[
+        &[port(&json!(7000)), drop()],
+        &[port(&json!(7001)), drop()],
+        &[drop()],
+    ]);
+    let finding = judge(&input(), &replay(&answers(RELEASE, &rules))).unwrap();
+    let commands: Vec<_> = finding
+        .remedy
+        .into_iter()
+        .filter_map(|remedy| remedy.command)
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "nft delete rule inet t c handle 5",
+            "nft delete rule inet t c handle 7"
+        ]
+    );
+}
