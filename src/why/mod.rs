@@ -59,6 +59,7 @@ pub struct CauseFamily {
 }
 
 /// The description of a cause, in dwdump-why(7).
+#[cfg_attr(not(test), expect(dead_code, reason = "a test writes the manual"))]
 pub struct CauseText {
     /// Its short name.
     pub id: &'static str,
