@@ -133,10 +133,14 @@ fn device(message: &LinkMessage) -> Option<BridgeDevice> {
                     match info {
                         LinkInfo::Data(InfoData::Bridge(facts)) => {
                             is_bridge = true;
-                            facts.iter().for_each(|fact| take_bridge(&mut device, fact));
+                            for fact in facts {
+                                take_bridge(&mut device, fact);
+                            }
                         }
                         LinkInfo::PortData(InfoPortData::BridgePort(facts)) => {
-                            facts.iter().for_each(|fact| take_port(&mut device, fact));
+                            for fact in facts {
+                                take_port(&mut device, fact);
+                            }
                         }
                         _ => {}
                     }

@@ -73,7 +73,9 @@ fn discipline(message: &TcMessage) -> Option<QueueDiscipline> {
     }
     for attribute in &message.attributes {
         if let TcAttribute::Options(options) = attribute {
-            options.iter().for_each(|option| take(&mut found, option));
+            for option in options {
+                take(&mut found, option);
+            }
         }
     }
     Some(found)
