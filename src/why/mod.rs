@@ -60,18 +60,17 @@ pub struct CauseText {
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
 pub static FAMILIES: &[&CauseFamily] = &[
     &accept_queue::FAMILY,
-    &multicast::FAMILY,
-    &nobody::FAMILY,
-    &program::FAMILY,
-    &receive_buffer::FAMILY,
-    &tcp_signature::FAMILY,
-    &tun::FAMILY,
     &damaged::FAMILY,
     &gre::FAMILY,
     &ipsec::FAMILY,
     &multicast::FAMILY,
     &nftables::FAMILY,
+    &nobody::FAMILY,
+    &program::FAMILY,
+    &receive_buffer::FAMILY,
+    &tcp_signature::FAMILY,
     &tracking::FAMILY,
+    &tun::FAMILY,
 ];
 
 /// The short name of what no family explains.
