@@ -7,7 +7,9 @@
 //! All is asked in the network namespace of the calling thread. Nothing is changed, and no module is loaded. No
 //! answer has room for a key or a password.
 
+pub mod backlog;
 pub mod bpf;
+pub mod bridge;
 pub mod counter;
 pub mod elsewhere;
 pub mod filters;
@@ -19,6 +21,7 @@ pub mod membership;
 pub mod module;
 pub mod namespace;
 pub mod program;
+pub mod qdisc;
 pub mod raw_socket;
 mod rtnetlink;
 pub mod sysctl;

@@ -353,6 +353,11 @@ fn write_body(
     write_wrapped(f, "  Noise? ", &noise.to_string())
 }
 
+/// Returns `text` in lines of at most 80 columns, the first after `lead`, the others indented alike.
+pub(crate) fn wrapped(lead: &str, text: &str) -> String {
+    fmt::from_fn(|f| write_wrapped(f, lead, text)).to_string()
+}
+
 /// Writes `text` in lines of at most 80 columns, the first after `lead`, the others indented alike.
 fn write_wrapped(f: &mut fmt::Formatter<'_>, lead: &str, text: &str) -> fmt::Result {
     const COLUMNS: usize = 80;

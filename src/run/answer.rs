@@ -9,7 +9,8 @@ use crate::net_dm::control::Control;
 use crate::net_dm::monitoring::stop_all;
 use crate::net_dm::ownership::OwnershipFile;
 use crate::net_dm::socket::{KernelConversation, Loading};
-use crate::reason;
+use crate::reason::{self, Explanation};
+use crate::why::looked_at;
 
 /// Prints the catalogue's entry for a reason or a function; without a name, the list of all.
 pub fn explain(name: Option<&str>) -> Result<Exit, Failure> {
@@ -17,7 +18,23 @@ pub fn explain(name: Option<&str>) -> Result<Exit, Failure> {
         return print(&reason::List.to_string());
     };
     match reason::look_up(name.as_bytes()) {
-        Ok(explanation) => print(&explanation.to_string()),
+        Ok(explanation) => {
+            let mut text = explanation.to_string();
+            let name = match explanation {
+                Explanation::Reason(entry) => entry.name,
+                Explanation::Function(entry) => entry.function,
+                _ => "",
+            };
+            let looked_at: Vec<_> = looked_at(name).collect();
+            if !looked_at.is_empty() {
+                text.push_str("\n  What dwdump --why looks at:\n");
+            }
+            for (title, evidence) in looked_at {
+                let line = format!("{title}: {evidence}");
+                text.push_str(&reason::wrapped("  - ", &line));
+            }
+            print(&text)
+        }
         Err(unknown) => {
             let hint = match unknown.nearest() {
                 Some(nearest) => format!("did you mean {nearest}? `dwdump --explain` lists all"),

@@ -30,7 +30,7 @@ const REASONS: [&str; 9] = [
 
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
-    title: "Damaged packets",
+    title: "Damaged and malformed packets",
     drops: &REASONS,
     concerns,
     judge,

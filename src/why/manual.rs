@@ -79,3 +79,16 @@ fn each_cause_is_described_whole_and_once() {
         }
     }
 }
+
+#[test]
+fn a_reason_or_function_tells_what_is_looked_at() {
+    let of = |name| super::looked_at(name).collect::<Vec<_>>();
+    let expected =
+        "The groups of the interface that the packet came in by (/proc/net/igmp, /proc/net/igmp6)";
+    assert!(of("ip6_mc_input").contains(&("Multicast groups", expected)));
+    assert!(of("NETFILTER_DROP").len() >= 2);
+    assert_eq!(of("TCP_OFOMERGE"), []);
+    for family in FAMILIES {
+        assert!(!family.drops.is_empty(), "{}", family.title);
+    }
+}

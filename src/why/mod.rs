@@ -5,11 +5,14 @@
 //! and weakens what they claim where it cannot be certain.
 
 mod accept_queue;
+mod backlog;
+mod bridge;
 mod case;
 pub mod counter;
 mod damaged;
 mod end_point;
 mod finding;
+mod fragments;
 mod gre;
 mod ipsec;
 #[cfg(test)]
@@ -18,6 +21,7 @@ mod multicast;
 mod nftables;
 mod nobody;
 mod program;
+mod qdisc;
 mod receive_buffer;
 #[cfg(test)]
 mod recorded;
@@ -60,18 +64,35 @@ pub struct CauseText {
 /// All families. The order decides nothing: where two claim something, see [`diagnose`].
 pub static FAMILIES: &[&CauseFamily] = &[
     &accept_queue::FAMILY,
+    &backlog::FAMILY,
+    &bridge::FAMILY,
     &damaged::FAMILY,
+    &fragments::FAMILY,
     &gre::FAMILY,
     &ipsec::FAMILY,
     &multicast::FAMILY,
     &nftables::FAMILY,
     &nobody::FAMILY,
     &program::FAMILY,
+    &qdisc::FAMILY,
     &receive_buffer::FAMILY,
     &tcp_signature::FAMILY,
     &tracking::FAMILY,
     &tun::FAMILY,
 ];
+
+/// Returns what is looked at where the kernel drops a packet for this reason, or in this function: for each family
+/// of causes that such a drop can have, its heading and what it looks at.
+pub fn looked_at(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let families = FAMILIES
+        .iter()
+        .filter(move |family| family.drops.contains(&name));
+    families.filter_map(|family| {
+        let evidence = family.causes.first()?.evidence;
+        let end = evidence.find(". ").unwrap_or(evidence.len());
+        Some((family.title, evidence[..end].trim_end_matches('.')))
+    })
+}
 
 /// The short name of what no family explains.
 const UNEXPLAINED: &str = "unexplained";

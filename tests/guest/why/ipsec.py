@@ -121,6 +121,8 @@ class Expired(Esp):
     reasons = ("NOT_SPECIFIED", "XFRM_IN_NO_STATES", "XFRM_IN_STATE_EXPIRED")
     least, passing = 7, 3
     grade = "likely"
+    # It is gone then.
+    changing = r"transformations: -src .* spi 0x0*1000 "
     cure = f"{remove()} || true; {state()}"
 
 

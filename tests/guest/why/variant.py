@@ -91,6 +91,8 @@ class Variant:
     # Nothing else is left that drops the same packets.
     is_cured_by_remedy = True
     suspects = ()
+    # A pattern of what the traffic itself changes on the host.
+    changing = None
     # Keys that are planted, as bytes: no output may have them, in whatever form.
     secrets = ()
     # It changes the whole machine.
