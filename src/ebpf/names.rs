@@ -13,7 +13,7 @@ use super::assembler::{
 };
 use crate::sys::bpf::{self, ArrayMap};
 
-/// What the kernel is told to print.
+/// The format in which the kernel prints an address.
 const FORMAT: &[u8; 8] = b"%pS\0\0\0\0\0";
 /// Bytes of the address in front of the text.
 const ADDRESS_LEN: usize = size_of::<u64>();

@@ -46,7 +46,7 @@ const PAUSE_FACTOR: u32 = 4;
 
 /// The symbols of the running kernel.
 ///
-/// Where the kernel sends none, it is asked for the name of the address, if this process has a program for that.
+/// For an address without a symbol the kernel is asked, if this process has a program for that.
 ///
 /// Otherwise `/proc/kallsyms` is read when the kernel first sends no symbol, or one that was cut before its
 /// module's name. It is read again when it has no function at such an address, or one of another name:
