@@ -60,6 +60,23 @@ impl<K: Copy + Eq + Hash, V: Default> Cache<K, V> {
         Some(&self.entries[position].value)
     }
 
+    /// Returns whether the entry that was looked up last has this key, as `is_same` decides.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "what is compared is known to the caller"
+    )]
+    pub fn latest_is(&self, is_same: impl FnOnce(&K, &[u8]) -> bool) -> bool {
+        let latest = self.entries.get(self.latest);
+        latest.is_some_and(|entry| is_same(&entry.key, &entry.bytes))
+    }
+
+    /// Returns the value of the entry that was looked up last.
+    #[inline]
+    pub fn latest(&self) -> Option<&V> {
+        self.entries.get(self.latest).map(|entry| &entry.value)
+    }
+
     /// Returns the value of the key. A value that is not cached is made by `fill`, which gets the key's bytes in
     /// one piece, and a value to overwrite. Returns `None` if the key is too long.
     #[inline]
@@ -168,11 +185,20 @@ impl<K: Copy + Eq, V> CacheEntry<K, V> {
 }
 
 /// A map that keeps every value, for keys of which the kernel has a limited number. The latest key
-/// is compared first, because a flood looks it up again.
+/// is compared first, because a flood looks it up again: that takes some 8 instructions, and a hash 35.
 pub struct Memo<K, V> {
     known: IndexMap<K, V, RandomState>,
     /// The position of the latest key.
     latest: usize,
+}
+
+impl<K: Eq + Hash, V> FromIterator<(K, V)> for Memo<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(values: I) -> Self {
+        Self {
+            known: values.into_iter().collect(),
+            latest: 0,
+        }
+    }
 }
 
 impl<K, V> Default for Memo<K, V> {
@@ -185,6 +211,52 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Eq + Hash, V> Memo<K, V> {
+    /// Returns the value of a key, if there is one.
+    #[inline]
+    pub fn find(&mut self, key: &K) -> Option<&mut V> {
+        let latest = self.known.get_index(self.latest);
+        if latest.is_none_or(|(latest, _)| latest != key) {
+            self.latest = self.known.get_index_of(key)?;
+        }
+        self.known
+            .get_index_mut(self.latest)
+            .map(|(_, value)| value)
+    }
+
+    /// Returns the value of a key, if there is one, and does not remember that it was looked up.
+    #[inline]
+    pub fn peek(&self, key: &K) -> Option<&V> {
+        match self.known.get_index(self.latest) {
+            Some((latest, value)) if latest == key => Some(value),
+            _ => self.known.get(key),
+        }
+    }
+
+    /// Sets the value of a key.
+    pub fn set(&mut self, key: K, value: V) {
+        self.known.insert(key, value);
+    }
+
+    /// Forgets a key, and returns its value.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.known.swap_remove(key)
+    }
+
+    /// Returns all keys and their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.known.iter()
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// Returns the number of keys.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Returns the value of the key; `look_up` makes that of a new key.
     #[inline]
     pub fn get(&mut self, key: K, look_up: impl FnOnce() -> V) -> &mut V {

@@ -39,6 +39,7 @@
 //! | Where is a packet's link type inferred? | `packet/inference.rs` |
 //! | Where are the kernel's settings restored? | `net_dm/monitoring.rs` |
 //! | Where is loss counted and reported? | `run/live.rs` adds that of NET_DM's queue (`net_dm/monitoring.rs`) to that of the sources (`source/sources.rs`), `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file |
+//! | Who names an address in the kernel? | The kernel itself where eBPF is there, `ebpf/names.rs`; else `symbol/kallsyms.rs` |
 //! | Where is the module of a symbol found? | `symbol/mod.rs` completes it, `symbol/sent.rs` parses it |
 //! | Where does `--by flow` count? | `summary/group_key.rs` has the key, `summary/counts.rs` the counts, `run/summary.rs` the intervals |
 //! | Where is the live table drawn? | `table/draw.rs`; `run/table/` runs it |

@@ -48,7 +48,7 @@ const CAPABILITIES: [Capability; 6] = [
     Capability {
         bit: 34,
         name: "CAP_SYSLOG",
-        purpose: "shows the kernel's addresses, for whole symbols",
+        purpose: "shows the kernel's addresses, for whole symbols of the drop monitor",
         is_included: false,
     },
 ];

@@ -89,6 +89,10 @@ pub enum Map {
     Buffers,
     /// Drops by what they have in common.
     Counts,
+    /// An address, and its name.
+    Name,
+    /// The format of a name.
+    Format,
 }
 
 /// A function of the kernel (`BPF_FUNC_` of linux/bpf.h).
@@ -116,6 +120,8 @@ pub enum Helper {
     PacketOutput = 111,
     /// `long probe_read_kernel(to, size, from)`
     ReadKernel = 113,
+    /// `long snprintf(to, size, format, arguments, arguments_size)`: the length with its NUL.
+    Format = 165,
 }
 
 /// A place in a program that is being written.

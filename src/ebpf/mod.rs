@@ -6,12 +6,14 @@
 //! structure members in it. With these, [`program`] writes the programs for exactly this kernel, by
 //! means of `assembler`: neither a compiler nor an object file is needed. [`tracer`] loads them and takes
 //! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses. [`counter`]
-//! loads programs that count in the kernel, without reports. [`reasons`] has the names of drop reasons.
+//! loads programs that count in the kernel, without reports. [`reasons`] has the names of drop reasons, and
+//! [`names`] asks the kernel for those of its addresses.
 
 mod assembler;
 pub mod btf;
 pub mod counter;
 pub(crate) mod layout;
+pub mod names;
 mod pair;
 pub mod program;
 pub mod reasons;

@@ -1,15 +1,13 @@
 //! Names of drop reasons, from the enumerations of the kernel and of its modules. The numbers differ
 //! between kernels, so dwdump has no table of its own.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
-
 use super::VMLINUX;
 use super::btf::Btf;
+use crate::cache::Memo;
 
 /// The enumeration of the kernel's own reasons.
 const CORE: &[u8] = b"skb_drop_reason";
@@ -26,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The names of the running kernel's reasons.
 pub struct Reasons {
     /// A number that was looked up without success is here with itself as its name.
-    names: HashMap<u32, Box<[u8]>, RandomState>,
+    names: Memo<u32, Box<[u8]>>,
     /// The time from which the modules may be searched again for a number that was met before.
     next_look: Instant,
     /// The folder in which modules are searched again; `None`: they are not.
@@ -54,7 +52,7 @@ impl Reasons {
     /// Creates a table without names, which finds none by itself.
     pub fn empty() -> Self {
         Self {
-            names: HashMap::default(),
+            names: Memo::default(),
             next_look: Instant::now() + PAUSE,
             folder: None,
         }
@@ -65,17 +63,17 @@ impl Reasons {
     /// is met first, and then from time to time. If it has no name there either, it is written as a number
     /// (`0x30007`).
     pub fn name(&mut self, number: u32) -> &[u8] {
-        if self.is_known(number) {
-            return &self.names[&number];
-        }
-        let now = Instant::now();
-        let is_new = !self.names.contains_key(&number);
-        if is_new || now >= self.next_look {
-            self.next_look = now + PAUSE;
-            self.look_again();
+        let known = self.names.find(&number);
+        if !known.as_ref().is_some_and(|name| is_name(name)) {
+            let is_new = known.is_none();
+            let now = Instant::now();
+            if is_new || now >= self.next_look {
+                self.next_look = now + PAUSE;
+                self.look_again();
+            }
         }
         let number_itself = || format!("{number:#x}").into_bytes().into();
-        self.names.entry(number).or_insert_with(number_itself)
+        self.names.get(number, number_itself)
     }
 
     /// Returns the numbers that have names, and these.
@@ -85,7 +83,7 @@ impl Reasons {
     }
 
     fn is_known(&self, number: u32) -> bool {
-        self.names.get(&number).is_some_and(|name| is_name(name))
+        self.names.peek(&number).is_some_and(|name| is_name(name))
     }
 
     /// Looks for numbers without a name. Those that have one keep it: the filter in the kernel was made of it.
@@ -100,9 +98,9 @@ impl Reasons {
         if let Ok(vmlinux) = Btf::parse(&bytes) {
             found.learn_modules(folder, &vmlinux);
         }
-        for (number, name) in found.names {
+        for (&number, name) in found.names.iter() {
             if !self.is_known(number) {
-                self.names.insert(number, name);
+                self.names.set(number, name.clone());
             }
         }
     }
@@ -121,18 +119,19 @@ impl Reasons {
 
     /// Adds the names in the BTF of the kernel or of a module.
     pub fn learn(&mut self, btf: &Btf<'_>) {
-        btf.each_enumerator(|enumeration, name, number| {
-            let is_core = enumeration == CORE;
-            let is_other = || {
-                let contains = |part: &&[u8]| memchr::memmem::find(enumeration, part).is_some();
-                number >> SUBSYSTEM_SHIFT != 0 && OTHERS.iter().any(contains)
-            };
+        // `CORE`, too, has a part of the others' names.
+        let has_reasons = |enumeration: &[u8]| {
+            let contains = |part: &&[u8]| memchr::memmem::find(enumeration, part).is_some();
+            OTHERS.iter().any(contains)
+        };
+        btf.each_enumerator(has_reasons, |enumeration, name, number| {
+            let is_reason = enumeration == CORE || number >> SUBSYSTEM_SHIFT != 0;
             // `___RX_DROP_UNUSABLE` and its like are no reasons, but mark where a range begins.
-            if name.starts_with(b"_") || !(is_core || is_other()) {
+            if name.starts_with(b"_") || !is_reason {
                 return;
             }
             let name = name.strip_prefix(PREFIX).unwrap_or(name);
-            self.names.insert(number, name.into());
+            self.names.set(number, name.into());
         });
     }
 }

@@ -211,7 +211,7 @@ impl<'a> Report<'a> {
             index: word(DEVICE_INDEX)?,
             namespace: word(NAMESPACE)?,
             hardware: half(header, DEVICE_TYPE)?,
-            name: text(header, DEVICE_NAME, DEVICE_NAME_LEN)?,
+            name: text(header, DEVICE_NAME)?,
         };
         // The process is in the upper half.
         let task = double(header, TASK)? >> 32;
@@ -234,7 +234,7 @@ impl<'a> Report<'a> {
             headers_len: word(HEADERS_LEN)?,
             running: RunningTask {
                 process: u32::try_from(task).ok()?,
-                name: text(header, TASK_NAME, TASK_NAME_LEN)?,
+                name: text(header, TASK_NAME)?,
             },
             cgroup: Some(cgroup).filter(|&number| number != 0),
             socket: socket(header),
@@ -290,12 +290,16 @@ fn byte(header: &[u8], place: HeaderField) -> Option<u8> {
     part(header, place).map(|[byte]| byte)
 }
 
-/// Returns the bytes in front of the first NUL.
-fn text(header: &[u8], at: i16, len: usize) -> Option<&[u8]> {
-    let at = usize::try_from(at).ok()?;
-    let text = header.get(at..at.checked_add(len)?)?;
-    let end = memchr::memchr(0, text).unwrap_or(len);
-    Some(&text[..end])
+/// Returns the bytes of a name in front of the first NUL. All 16 are looked at together: two searches byte by byte, of
+/// which there are two in each report, take 90 instructions more.
+fn text(header: &[u8], at: i16) -> Option<&[u8]> {
+    const LOWEST: u128 = u128::MAX / 0xff;
+    const HIGHEST: u128 = LOWEST << 7;
+    let text: &[u8; NAME_LEN] = header.get(usize::try_from(at).ok()?..)?.first_chunk()?;
+    let bytes = u128::from_le_bytes(*text);
+    // The highest bit of the first byte that is 0; behind it, others may have theirs, too.
+    let zeros = bytes.wrapping_sub(LOWEST) & !bytes & HIGHEST;
+    text.get(..zeros.trailing_zeros() as usize / 8)
 }
 
 fn word(header: &[u8], place: HeaderField) -> Option<u32> {

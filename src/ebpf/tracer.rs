@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -285,21 +286,25 @@ impl Tracer {
         let mut result = ControlFlow::Continue(());
         let mut count = 0;
         while count < BATCH
-            && let Some(Reverse((time, cpu))) = next.pop()
+            && let Some(mut first) = next.peek_mut()
+            && let Reverse((time, cpu)) = *first
             && time <= limit
         {
-            let Some(bytes) = waiting[cpu].take(&mut self.joined) else {
-                continue;
-            };
-            count += 1;
-            match Report::decode(bytes) {
-                Some(report) => result = take(report),
-                None => self.damaged += 1,
+            if let Some(bytes) = waiting[cpu].take(&mut self.joined) {
+                count += 1;
+                match Report::decode(bytes) {
+                    Some(report) => result = take(report),
+                    None => self.damaged += 1,
+                }
+            }
+            // In its place, where the same CPU's report is often the next one, too.
+            match waiting[cpu].peek() {
+                Some(time) => *first = Reverse((time, cpu)),
+                None => drop(PeekMut::pop(first)),
             }
             if result.is_break() {
                 break;
             }
-            next.extend(waiting[cpu].peek().map(|time| Reverse((time, cpu))));
         }
         self.damaged += waiting.iter().map(Records::damaged).sum::<u64>();
         let taken: Vec<_> = waiting.iter().map(Records::taken).collect();

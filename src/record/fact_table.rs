@@ -47,21 +47,24 @@ macro_rules! facts {
                 }
             }
 
-            /// Calls `take` for each stored fact of a record.
+            /// Calls `take` for each stored fact of a record, until it returns false. Returns whether it never did.
             #[inline(always)]
-            pub(super) fn each_stored<'a>(
+            pub(super) fn all_stored<'a>(
                 record: &DropRecord<'a>,
-                mut take: impl FnMut(Self, Parts<'a>),
-            ) {
+                mut take: impl FnMut(Self, Parts<'a>) -> bool,
+            ) -> bool {
                 $(
                     // First, because the compiler would keep the search for what is not stored.
                     if Kind::$kind.is_stored() {
                         let value: Option<Value<'a>> = facts!(@get record $kind $place);
-                        if let Some(parts) = value.and_then(Value::parts) {
-                            take(Self::$fact, parts);
+                        if let Some(parts) = value.and_then(Value::parts)
+                            && !take(Self::$fact, parts)
+                        {
+                            return false;
                         }
                     }
                 )*
+                true
             }
 
             /// Stores the facts that `find` returns, if the record has a place for them.

@@ -69,6 +69,8 @@ struct Timeless {
 
 /// Returns the facts that identify the record's interface in a file that holds its packet with this
 /// link type.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "most of it is only compared")]
 fn identity<'a>(record: &DropRecord<'a>, link: LinkType) -> InterfaceIdentity<Option<Name<'a>>> {
     InterfaceIdentity {
         key: record.input.map(|input| input.key),
@@ -97,6 +99,11 @@ impl<N> InterfaceIdentity<N> {
 }
 
 impl InterfaceIdentity<Option<Name<'_>>> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "else the caller makes what is only compared"
+    )]
     fn is(&self, key: &OwnedIdentity) -> bool {
         let is_named = match (self.name, &key.name) {
             (Some(name), Some(key)) => name.is(key),

@@ -1,13 +1,11 @@
 //! The cgroups of this host: their paths by number, and the container or systemd unit that each belongs to.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use foldhash::fast::RandomState;
-
 use super::pause::SearchPause;
+use crate::cache::Memo;
 use crate::record::Name;
 
 /// The most cgroups that are looked at.
@@ -20,7 +18,7 @@ const SHORT_LEN: usize = 12;
 pub struct CgroupTable {
     /// The folder at which the hierarchy is mounted.
     root: Option<PathBuf>,
-    known: HashMap<u64, KnownCgroup, RandomState>,
+    known: Memo<u64, KnownCgroup>,
     pause: SearchPause,
 }
 
@@ -45,17 +43,17 @@ impl CgroupTable {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self {
             root: mount(&mounts),
-            known: HashMap::default(),
+            known: Memo::default(),
             pause: SearchPause::default(),
         }
     }
 
     /// Returns the names of the cgroup with this number, which is its directory's inode.
     pub fn names(&mut self, number: u64) -> CgroupNames<'_> {
-        if !self.known.contains_key(&number) && self.pause.is_over() {
+        if self.known.find(&number).is_none() && self.pause.is_over() {
             self.search();
         }
-        let Some(found) = self.known.get(&number) else {
+        let Some(found) = self.known.find(&number) else {
             return CgroupNames::default();
         };
         CgroupNames {
@@ -83,7 +81,7 @@ impl CgroupTable {
                 let below = folder.strip_prefix(&root).unwrap_or(&folder);
                 let path = [b"/", below.as_os_str().as_encoded_bytes()].concat();
                 let unit = unit(&path);
-                self.known.insert(data.st_ino(), KnownCgroup { path, unit });
+                self.known.set(data.st_ino(), KnownCgroup { path, unit });
             }
             for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 if file.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -74,10 +74,9 @@ impl Ebpf {
         not_packets: NotPackets,
         filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
     ) -> Result<Self, TracerError> {
-        // Before anything is attached, for it takes a while and privileges.
-        let symbols = Symbols::of_running_kernel();
         let timer = timer().map_err(|error| TracerError::Buffer(error.into()))?;
         let (tracer, reasons) = Tracer::new(wanted, filter)?;
+        let symbols = Symbols::named_by_kernel();
         Ok(Self {
             tracer,
             timer,

@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::cgroups::container_of;
 use super::pause::SearchPause;
+use crate::cache::Memo;
 use crate::ebpf::program::{FIRST_NAMESPACE, NAMESPACES};
 use crate::record::{Name, Netns};
 
@@ -28,7 +29,7 @@ const MAX_PROCESSES: usize = 100_000;
 pub struct NamespaceTable {
     own: Option<u32>,
     initial: Option<u32>,
-    known: HashMap<u32, Namespace, RandomState>,
+    known: Memo<u32, Namespace>,
     pause: SearchPause,
 }
 
@@ -49,7 +50,7 @@ struct Namespace {
     /// A file by which it can be entered.
     entrance: PathBuf,
     /// The names of its devices, by index.
-    devices: HashMap<u32, Vec<u8>, RandomState>,
+    devices: Memo<u32, Vec<u8>>,
     pause: SearchPause,
 }
 
@@ -62,7 +63,7 @@ impl NamespaceTable {
             // That of the first process: in a container with processes of its own, the container's. Not
             // everybody may see it.
             initial: inode(Path::new("/proc/1/ns/net")).or(own),
-            known: HashMap::default(),
+            known: Memo::default(),
             pause: SearchPause::default(),
         }
     }
@@ -95,11 +96,11 @@ impl NamespaceTable {
         if !is_possible {
             return true;
         }
-        if self.known.contains_key(&inode) || !self.pause.is_over() {
+        if self.known.peek(&inode).is_some() || !self.pause.is_over() {
             return false;
         }
         self.search();
-        !self.known.contains_key(&inode)
+        self.known.peek(&inode).is_none()
     }
 
     /// Returns a file by which the namespace with this inode can be entered; `None` where there is none.
@@ -126,7 +127,7 @@ impl NamespaceTable {
 
     /// Returns the namespace's name, without a search.
     pub fn known_name(&self, inode: u32) -> Option<Name<'_>> {
-        Name::new(self.known.get(&inode)?.name.as_deref()?)
+        Name::new(self.known.peek(&inode)?.name.as_deref()?)
     }
 
     /// Looks a device of a namespace up, if this process may look into it.
@@ -136,7 +137,7 @@ impl NamespaceTable {
 
     /// Returns the name of a device of a namespace, as it was looked up.
     pub fn known_device(&self, inode: u32, index: u32) -> Option<Name<'_>> {
-        Name::new(self.known.get(&inode)?.devices.get(&index)?)
+        Name::new(self.known.peek(&inode)?.devices.peek(&index)?)
     }
 
     /// Returns whether a namespace has a device of this index and name.
@@ -154,7 +155,7 @@ impl NamespaceTable {
     ) -> Option<Name<'_>> {
         let is_own = self.is_own(inode);
         let namespace = self.find(inode)?;
-        let found = namespace.devices.get(&index);
+        let found = namespace.devices.find(&index);
         if !found.is_some_and(|name| is_right(name)) && namespace.pause.is_over() {
             let devices = if is_own {
                 devices()
@@ -176,10 +177,10 @@ impl NamespaceTable {
 
     /// Returns a namespace, after a search if it is a new one.
     fn find(&mut self, inode: u32) -> Option<&mut Namespace> {
-        if !self.known.contains_key(&inode) && self.pause.is_over() {
+        if self.known.find(&inode).is_none() && self.pause.is_over() {
             self.search();
         }
-        self.known.get_mut(&inode)
+        self.known.find(&inode)
     }
 
     /// Looks for the namespaces of this process, with names, and of all processes.
@@ -192,7 +193,7 @@ impl NamespaceTable {
                 found.entry(inode).or_insert_with(|| Namespace {
                     name,
                     entrance,
-                    devices: HashMap::default(),
+                    devices: Memo::default(),
                     pause: SearchPause::default(),
                 });
             }
@@ -223,7 +224,7 @@ impl NamespaceTable {
                 namespace.pause = old.pause;
             }
         }
-        self.known = found;
+        self.known = found.into_iter().collect();
     }
 }
 
@@ -232,7 +233,7 @@ fn inode(file: &Path) -> Option<u32> {
 }
 
 /// Returns the devices of the namespace that this thread is in.
-fn devices() -> Option<HashMap<u32, Vec<u8>, RandomState>> {
+fn devices() -> Option<Memo<u32, Vec<u8>>> {
     let devices = nix::net::if_::if_nameindex().ok()?;
     let devices = devices.iter();
     let devices = devices.map(|device| (device.index(), device.name().to_bytes().to_vec()));
@@ -241,7 +242,7 @@ fn devices() -> Option<HashMap<u32, Vec<u8>, RandomState>> {
 
 /// Returns the devices of another namespace. A thread enters it and ends: the namespace of this one, and
 /// of all others, stays the same. Without CAP_SYS_ADMIN the kernel refuses.
-fn devices_in(entrance: &Path, inode: u32) -> Option<HashMap<u32, Vec<u8>, RandomState>> {
+fn devices_in(entrance: &Path, inode: u32) -> Option<Memo<u32, Vec<u8>>> {
     let entrance = File::open(entrance).ok()?;
     // The number of the process may be another one's by now.
     if entrance.metadata().ok()?.st_ino() != u64::from(inode) {

@@ -18,14 +18,21 @@ const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const PROG_LOAD: libc::c_long = 5;
+const PROG_RUN: libc::c_long = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const MAP_FREEZE: libc::c_long = 22;
 /// Types of maps (`enum bpf_map_type`).
 const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_PERF_EVENT_ARRAY: u32 = 4;
+/// Programs cannot write to the map (`BPF_F_RDONLY_PROG`).
+const READ_ONLY: u32 = 1 << 7;
 /// `BPF_PROG_TYPE_TRACING`, attached to a tracepoint by its BTF type (`BPF_TRACE_RAW_TP`).
 const PROG_TYPE_TRACING: u32 = 26;
 const TRACE_RAW_TP: u32 = 23;
+/// `BPF_PROG_TYPE_SYSCALL`, which runs when a process asks for it and may sleep (`BPF_F_SLEEPABLE`).
+const PROG_TYPE_SYSCALL: u32 = 31;
+const SLEEPABLE: u32 = 1 << 4;
 /// The helpers that read the kernel's memory are for programs under this licence.
 const LICENSE: &CStr = c"GPL";
 
@@ -67,9 +74,20 @@ unsafe fn open(command: libc::c_long, attributes: &mut BpfArguments) -> io::Resu
 }
 
 fn create_map(kind: u32, key_len: u32, value_len: u32, entries: u32) -> io::Result<OwnedFd> {
+    create_map_with(kind, key_len, value_len, entries, 0)
+}
+
+fn create_map_with(
+    kind: u32,
+    key_len: u32,
+    value_len: u32,
+    entries: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attributes = BpfArguments::default();
     attributes[0] = pair(kind, key_len);
     attributes[1] = pair(value_len, entries);
+    attributes[2] = pair(flags, 0);
     // SAFETY: there are no addresses among these arguments.
     unsafe { open(MAP_CREATE, &mut attributes) }
 }
@@ -86,6 +104,34 @@ impl ArrayMap {
         let len = u32::try_from(value_len).map_err(io::Error::other)?;
         let fd = create_map(MAP_TYPE_ARRAY, 4, len, entries)?;
         Ok(Self { fd, value_len })
+    }
+
+    /// Creates an array of one value that neither programs nor processes can change.
+    pub fn constant(value: &[u8]) -> io::Result<Self> {
+        let len = u32::try_from(value.len()).map_err(io::Error::other)?;
+        let map = Self {
+            fd: create_map_with(MAP_TYPE_ARRAY, 4, len, 1, READ_ONLY)?,
+            value_len: value.len(),
+        };
+        map.set(0, value)?;
+        let mut attributes = BpfArguments::default();
+        attributes[0] = pair(number(map.fd.as_fd()), 0);
+        // SAFETY: there are no addresses among these arguments.
+        unsafe { bpf(MAP_FREEZE, &mut attributes) }?;
+        Ok(map)
+    }
+
+    /// Sets a value, which has the length that the map was made with.
+    pub fn set(&self, index: u32, value: &[u8]) -> io::Result<()> {
+        if value.len() != self.value_len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut attributes = BpfArguments::default();
+        attributes[0] = pair(number(self.fd.as_fd()), 0);
+        attributes[1] = address(&index);
+        attributes[2] = address(value);
+        // SAFETY: the kernel reads the 4 bytes of `index` and `value_len` bytes, which `value` has.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
 
     /// Reads a value.
@@ -151,6 +197,29 @@ pub fn load_tracing(instructions: &[u64], tracepoint: u32, log: &mut [u8]) -> io
     // SAFETY: the kernel reads as many instructions as it is told, which are a slice, and a string that ends
     // with NUL; it writes at most `log.len()` bytes. What the program does is the kernel's to verify.
     unsafe { open(PROG_LOAD, &mut attributes) }
+}
+
+/// Loads a program that [`run`] runs.
+pub fn load_syscall(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let len = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    let mut attributes = BpfArguments::default();
+    attributes[0] = pair(PROG_TYPE_SYSCALL, len);
+    attributes[1] = address(instructions);
+    attributes[2] = address(LICENSE);
+    attributes[5] = pair(0, SLEEPABLE);
+    // SAFETY: the kernel reads as many instructions as it is told, which are a slice, and a string that ends
+    // with NUL. What the program does is the kernel's to verify.
+    unsafe { open(PROG_LOAD, &mut attributes) }
+}
+
+/// Runs a program once, and returns what it returns.
+pub fn run(program: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut attributes = BpfArguments::default();
+    attributes[0] = pair(number(program), 0);
+    // SAFETY: there are no addresses among these arguments: the program has no input but its maps.
+    unsafe { bpf(PROG_RUN, &mut attributes) }?;
+    let [.., a, b, c, d] = attributes[0].to_ne_bytes();
+    Ok(i32::from_ne_bytes([a, b, c, d]))
 }
 
 /// Attaches a program to its tracepoint until the returned descriptor is closed.

@@ -3,7 +3,8 @@
 
     ebpf.py CHECK DWDUMP OUTDIR    as root; makes drops in network namespaces of its own
 
-    kinds       of each kind of drop ten, each with a mark of its own, are captured exactly once and whole
+    kinds       of each kind of drop ten, each with a mark of its own, are captured exactly once and whole; and
+                drops are captured soon after the start
     beside      so they are, and NET_DM's are the same; where there is NET_DM
     flood       buffers that overflow: what is captured and what is lost is what the tracepoint fired
     recursion   so it is where drops interrupt the capture of others, also with buffers that overflow
@@ -31,11 +32,15 @@ import ebpf_scene
 import ebpf_unions
 import network
 import pcapng
+import tracepoint
 from ebpf_kinds import COUNT, frame, udp
 from ebpf_scene import FAR, FAR_INDEX, NEAR, Scene
 from tracepoint import Capture, attached, counted_exactly
 
 NOBODY = 65534
+STARTS = 5
+# Seconds of CPU from the program's start until drops are captured, here and where each instruction is emulated.
+MAX_START, MAX_START_EMULATED = 0.3, 3
 
 
 def check_packets(packets, kinds):
@@ -97,7 +102,22 @@ def check_kinds(dwdump, out, scene):
     text, least, most = capture.end()
     packets = pcapng.read(file)["packets"]
     check_packets(packets, kinds)
-    print(f"{len(kinds)} kinds of drops, each of {COUNT} once; started in {capture.start:.2f} s")
+    print(f"{len(kinds)} kinds of drops, each of {COUNT} once")
+    check_start(dwdump, out)
+
+
+def check_start(dwdump, out):
+    """The time from the program's start until drops are captured. The best of a few, and what it computes: others
+    may keep this machine busy. On an idle one that is all, but for some milliseconds in which it waits."""
+    starts = []
+    for _ in range(STARTS):
+        capture = Capture(dwdump, out / "start.pcapng")
+        capture.end()
+        starts.append((capture.start_cpu, capture.start))
+    computed, elapsed = map(min, zip(*starts, strict=True))
+    most = MAX_START_EMULATED if tracepoint.IS_GUEST else MAX_START
+    print(f"started at best in {elapsed:.2f} s, {computed:.2f} s of CPU, of which {most} s are allowed")
+    assert computed <= most, starts
 
 
 def tell_missing(scene):
@@ -293,12 +313,9 @@ def check_user(program, home, scene, capabilities):
     names = {same[0]["function"] for same in found.values()}
     has_all = "ipc_lock" in capabilities
     assert text.count("may not lock more memory") == (not has_all), text
-    # Unless the kernel hides no symbol from anybody.
-    hides = int(pathlib.Path("/proc/sys/kernel/kptr_restrict").read_text())
-    hides = hides or int(pathlib.Path("/proc/sys/kernel/perf_event_paranoid").read_text()) > 1
-    is_hidden = bool(hides) and not has_all
-    assert text.count("the kernel hides its addresses") == is_hidden, text
-    assert ("" in names) == is_hidden, names
+    # The kernel names them itself, whether or not it shows addresses to this user.
+    assert "the kernel hides its addresses" not in text, text
+    assert "" not in names, names
 
 
 CHECKS = {

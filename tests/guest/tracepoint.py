@@ -100,13 +100,21 @@ class Capture:
             self.opening += line
         # Seconds until drops are captured: nothing is said before.
         self.start = time.monotonic() - started
+        # And those that it computed, which do not depend on what else this machine does.
+        times = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        self.start_cpu = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
         self.inside = self.fired.read()
 
     def numbers(self, name):
         """What the kernel says of its open files by that name, in the order in which they were made."""
         found = {}
         for file in pathlib.Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
-            told = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
+            try:
+                lines = file.read_text().splitlines()
+            except FileNotFoundError:
+                # Closed since the folder was read.
+                continue
+            told = dict(line.split(":", 1) for line in lines if ":" in line)
             if name in told:
                 found[int(told["prog_id"])] = int(told[name])
         return [found[number] for number in sorted(found)]

@@ -167,7 +167,10 @@ fn enumerators_of_more_than_32_bits_are_left_out() {
     let bytes = btf.bytes();
     let mut found = Vec::new();
     let btf = Btf::parse(&bytes).unwrap();
-    btf.each_enumerator(|name, member, value| found.push((name, member, value)));
+    btf.each_enumerator(
+        |_| true,
+        |name, member, value| found.push((name, member, value)),
+    );
     let expected: [(&[u8], &[u8], u32); 2] = [(b"small", b"A", 7), (b"large", b"C", 5)];
     assert_eq!(found, expected);
 }
@@ -203,7 +206,7 @@ proptest! {
                 }
                 let _ = btf.tracepoint_arguments(TypeId(id));
             }
-            btf.each_enumerator(|_, _, _| {});
+            btf.each_enumerator(|_| true, |_, _, _| {});
             let _ = Btf::parse_module(&bytes, &btf).map(|module| module.find(NamedKind::Struct, "outer"));
         }
     }

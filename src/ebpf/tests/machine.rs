@@ -204,6 +204,8 @@ impl SimulatedPacket {
             Map::Scratch => 5,
             Map::Buffers => 6,
             Map::Counts => 7,
+            Map::Name => 8,
+            Map::Format => 9,
         });
         let code: Vec<u8> = code.into_iter().flat_map(u64::to_ne_bytes).collect();
         let mut machine = EbpfVmRaw::new(Some(&code)).unwrap();

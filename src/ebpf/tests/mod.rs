@@ -168,6 +168,8 @@ fn every_jump_goes_forwards_into_the_program() {
                     Map::Scratch => 5,
                     Map::Buffers => 6,
                     Map::Counts => 7,
+                    Map::Name => 8,
+                    Map::Format => 9,
                 });
                 let len = code.len();
                 for (at, instruction) in code.iter().enumerate() {

@@ -33,9 +33,8 @@ pub struct EbpfCounts {
 impl EbpfCounts {
     /// Attaches the programs that count. `family` is NET_DM's number.
     pub fn new(family: Option<u16>) -> Result<Self, TracerError> {
-        // Before anything is attached, for it takes a while and privileges.
-        let symbols = Symbols::of_running_kernel();
         let (counter, reasons) = DropCounter::new()?;
+        let symbols = Symbols::named_by_kernel();
         Ok(Self {
             counter,
             completer: Completer::new(reasons, symbols, family, NotPackets::LeaveOut),
