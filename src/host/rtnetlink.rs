@@ -75,18 +75,18 @@ fn ask<M: NetlinkSerializable + NetlinkDeserializable + Debug>(
         let mut buffer = Vec::with_capacity(BUFFER);
         socket.recv(&mut buffer, 0)?;
         match take(&buffer, flags, &mut answers)? {
-            Taken::All => return Ok(Ok(answers)),
-            Taken::Errno(errno) => return Ok(Err(errno)),
-            Taken::Part if answers.len() > MAX_OBJECTS => {
+            DatagramPart::All => return Ok(Ok(answers)),
+            DatagramPart::Errno(errno) => return Ok(Err(errno)),
+            DatagramPart::Part if answers.len() > MAX_OBJECTS => {
                 return Err(Unseen::Failed(format!("more than {MAX_OBJECTS}")));
             }
-            Taken::Part => {}
+            DatagramPart::Part => {}
         }
     }
 }
 
 /// The part of an answer that a datagram is.
-enum Taken {
+enum DatagramPart {
     /// More is to come.
     Part,
     /// The answer ends here.
@@ -100,17 +100,17 @@ fn take<M: NetlinkDeserializable + Debug>(
     mut bytes: &[u8],
     flags: u16,
     answers: &mut Vec<M>,
-) -> Result<Taken, Unseen> {
+) -> Result<DatagramPart, Unseen> {
     while !bytes.is_empty() {
         let message = NetlinkMessage::<M>::deserialize(bytes)
             .map_err(|error| Unseen::Failed(format!("the kernel's answer: {error}")))?;
         let len = usize::try_from(message.header.length).unwrap_or(usize::MAX);
         match message.payload {
             NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-            NetlinkPayload::Done(_) => return Ok(Taken::All),
+            NetlinkPayload::Done(_) => return Ok(DatagramPart::All),
             NetlinkPayload::Error(error) => match error.code {
-                None => return Ok(Taken::All),
-                Some(code) => return Ok(Taken::Errno(code.get().saturating_abs())),
+                None => return Ok(DatagramPart::All),
+                Some(code) => return Ok(DatagramPart::Errno(code.get().saturating_abs())),
             },
             _ => {}
         }
@@ -120,7 +120,7 @@ fn take<M: NetlinkDeserializable + Debug>(
             .unwrap_or_default();
     }
     Ok(match flags & NLM_F_DUMP {
-        NLM_F_DUMP => Taken::Part,
-        _ => Taken::All,
+        NLM_F_DUMP => DatagramPart::Part,
+        _ => DatagramPart::All,
     })
 }
