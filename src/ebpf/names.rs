@@ -16,10 +16,10 @@ use crate::sys::bpf::{self, ArrayMap};
 /// The format in which the kernel prints an address.
 const FORMAT: &[u8; 8] = b"%pS\0\0\0\0\0";
 /// Bytes of the address in front of the text.
-const ADDRESS_LEN: usize = size_of::<u64>();
+const ADDRESS_LEN: u16 = 8;
 /// Bytes of the map's value: more than the address and the longest text, of a name (`KSYM_NAME_LEN`), a module
 /// (`MODULE_NAME_LEN`) and two numbers (`KSYM_SYMBOL_LEN` of linux/kallsyms.h).
-const VALUE_LEN: usize = 1024;
+const VALUE_LEN: u16 = 1024;
 
 /// The program, and its input and output.
 pub struct AddressNames {
@@ -31,7 +31,7 @@ pub struct AddressNames {
 impl AddressNames {
     /// Loads the program.
     pub fn new() -> io::Result<Self> {
-        let map = ArrayMap::new(VALUE_LEN, 1)?;
+        let map = ArrayMap::new(VALUE_LEN.into(), 1)?;
         let format = ArrayMap::constant(FORMAT)?;
         let fd = |name| match name {
             Map::Name => map.as_fd().as_raw_fd(),
@@ -50,11 +50,11 @@ impl AddressNames {
     pub fn find(&mut self, address: u64) -> io::Result<Option<&[u8]>> {
         self.value.clear();
         self.value.extend(address.to_ne_bytes());
-        self.value.resize(VALUE_LEN, 0);
+        self.value.resize(VALUE_LEN.into(), 0);
         self.map.set(0, &self.value)?;
         let len = bpf::run(self.program.as_fd())?;
         self.map.get(0, &mut self.value)?;
-        let text = self.value.get(ADDRESS_LEN..).unwrap_or_default();
+        let text = self.value.get(ADDRESS_LEN.into()..).unwrap_or_default();
         // With the NUL; an error is negative.
         let len = usize::try_from(len).ok().and_then(|len| len.checked_sub(1));
         let text = len.and_then(|len| text.get(..len));
@@ -68,11 +68,10 @@ impl AddressNames {
 /// Writes the program: formats the number at the beginning of [`Map::Name`]'s value into the rest of it, and
 /// returns the length.
 fn naming_program() -> EbpfProgram {
-    let [r0, r1, r2, r3, r4, r5] = [0, 1, 2, 3, 4, 5].map(Register);
     const VALUE: Register = Register(6);
     const STACK: Register = Register(10);
     const KEY_AT: i16 = -4;
-    const ADDRESS: i32 = ADDRESS_LEN as i32;
+    let [r0, r1, r2, r3, r4, r5] = [0, 1, 2, 3, 4, 5].map(Register);
     let mut asm = ProgramAssembler::default();
     let end = asm.label();
     let number = EbpfOperand::Number;
@@ -90,10 +89,10 @@ fn naming_program() -> EbpfProgram {
     value(&mut asm, Map::Format);
     asm.copy(r3, register(r0));
     asm.copy(r1, register(VALUE));
-    asm.calculate(AluOp::Add, r1, number(ADDRESS));
-    asm.copy(r2, number(VALUE_LEN as i32 - ADDRESS));
+    asm.calculate(AluOp::Add, r1, number(ADDRESS_LEN.into()));
+    asm.copy(r2, number(i32::from(VALUE_LEN) - i32::from(ADDRESS_LEN)));
     asm.copy(r4, register(VALUE));
-    asm.copy(r5, number(ADDRESS));
+    asm.copy(r5, number(ADDRESS_LEN.into()));
     asm.call(Helper::Format);
     asm.bind(end);
     asm.exit();

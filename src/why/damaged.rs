@@ -277,6 +277,7 @@ mod tests {
         Some((finding.grade, finding.object?))
     }
 
+    #[allow(clippy::unnecessary_wraps)] // It is compared with what may be none.
     fn certain(object: &str) -> Option<(Grade, String)> {
         Some((Grade::Certain, object.to_owned()))
     }

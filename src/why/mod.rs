@@ -38,7 +38,7 @@ mod tracking;
 mod tun;
 mod underlay;
 
-pub use case::{CaseSocket, DropCase};
+pub use case::DropCase;
 pub use finding::{CauseFinding, Effect, Evidence, Grade, Remedy};
 
 use crate::host::HostState;

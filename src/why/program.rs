@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    fn received(has_filter: bool, programs: Vec<AttachedProgram>) -> Option<CauseFinding> {
+    fn received(has_filter: bool, programs: &[AttachedProgram]) -> Option<CauseFinding> {
         let case = drop_of(
             PortProtocol::Udp,
             0,
@@ -253,18 +253,18 @@ mod tests {
         let host = RecordedHost::default()
             .socket(PortProtocol::Udp, "0.0.0.0", options)
             .answer(&ProcessCgroup(42), &"/a/b".into())
-            .answer(&question, &programs);
+            .answer(&question, &programs.to_vec());
         judge(&case, &host.state())
     }
 
     #[test]
     fn a_filter_and_a_program_of_a_group_are_told_apart() {
-        let finding = received(true, vec![]).unwrap();
+        let finding = received(true, &[]).unwrap();
         assert_eq!(
             (finding.cause.as_str(), finding.grade),
             (SOCKET_FILTER, Grade::Likely)
         );
-        let finding = received(false, vec![program(Some("/a"))]).unwrap();
+        let finding = received(false, &[program(Some("/a"))]).unwrap();
         assert_eq!(
             (finding.cause.as_str(), finding.grade),
             (CGROUP, Grade::Likely)
@@ -272,7 +272,7 @@ mod tests {
         let object = finding.object.unwrap();
         assert_eq!(object, "BPF program deny (id 7) at ingress of cgroup /a");
         // A security module did it.
-        assert_eq!(received(false, vec![]), None);
+        assert_eq!(received(false, &[]), None);
     }
 
     #[test]

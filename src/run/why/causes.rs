@@ -266,10 +266,9 @@ fn write_key(record: &DropRecord<'_>, key: &mut Vec<u8>) {
         let fault = DissectedPacket::new(record).fault();
         part(&fault.map_or([0; 2], |fault| [fault.layer as u8, fault.field as u8]));
     }
-    let port = context
-        .socket
-        .map_or(ip.ports().1, |socket| Some(socket.port));
-    part(&port.unwrap_or(0).to_ne_bytes());
+    let local = context.socket.map(|socket| socket.port);
+    let destination = local.or(ip.ports().1);
+    part(&destination.unwrap_or(0).to_ne_bytes());
 }
 
 /// Appends what can decide as well, but seldom does: of a firewall's rules, a few look at the source port, the

@@ -74,6 +74,7 @@ impl Ports {
     }
 }
 
+#[allow(clippy::unnecessary_wraps)] // It is compared with what may be none.
 fn claim(object: &str, command: &str) -> Option<(String, Vec<String>)> {
     Some((object.to_owned(), vec![command.to_owned()]))
 }

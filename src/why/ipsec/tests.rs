@@ -61,6 +61,7 @@ fn claim(case: &DropCase, host: &HostState) -> Option<(String, Grade, String)> {
     Some((finding.cause, finding.grade, finding.object?))
 }
 
+#[allow(clippy::unnecessary_wraps)] // It is compared with what may be none.
 fn input(cause: &str, grade: Grade) -> Option<(String, Grade, String)> {
     let object = "ESP SPI 0x00001000 from 10.1.0.1 to 10.1.0.2";
     Some((cause.to_owned(), grade, object.to_owned()))

@@ -30,7 +30,7 @@ fn seen(finding: &CauseFinding) -> (&str, Grade, &str) {
 /// A looker whose other end is a thread of this process.
 fn looker(look: fn(&DropCase) -> CauseFinding) -> (Looker, JoinHandle<io::Result<()>>) {
     let (outside, inside) = UnixStream::pair().unwrap();
-    let looks = LookThreads::new(Duration::from_secs(60), look);
+    let looks = LookThreads::new(Duration::from_mins(1), look);
     let thread = thread::spawn(move || serve(&inside, looks));
     (Looker::over(outside, None).unwrap(), thread)
 }
@@ -55,7 +55,7 @@ fn each_question_has_its_answer_in_order_however_many_wait() {
     }
     let answers = all_answers(&mut looker);
     let numbers: Vec<_> = answers.iter().map(|answer| answer.number).collect();
-    assert_eq!(numbers, Vec::from_iter(0..200));
+    assert_eq!(numbers, (0..200).collect::<Vec<_>>());
     for LookAnswer { number, finding } in &answers {
         assert_eq!(finding.claim, format!("in Some(\"{number}{large}\")"));
     }
@@ -70,7 +70,7 @@ fn a_look_that_hangs_is_unknown_after_its_time_and_the_next_are_not() {
     let hung = looks.look(dropped_in("slow"));
     let expected = "the look took longer than 0.05 seconds";
     assert_eq!(seen(&hung), (NOT_LOOKED, Grade::Unknown, expected));
-    looks.patience = Duration::from_secs(60);
+    looks.patience = Duration::from_mins(1);
     assert_eq!(looks.look(dropped_in("fast")).claim, "in Some(\"fast\")");
 }
 
@@ -85,7 +85,7 @@ fn threads_that_hang_are_few_and_forgotten_when_they_end() {
     let expected = "earlier looks have not ended yet";
     assert_eq!(seen(&refused), (NOT_LOOKED, Grade::Unknown, expected));
     assert_eq!(looks.stuck.len(), MAX_STUCK);
-    looks.patience = Duration::from_secs(60);
+    looks.patience = Duration::from_mins(1);
     while looks.look(dropped_in("fast")).cause == NOT_LOOKED {
         thread::sleep(Duration::from_millis(10));
     }
@@ -94,7 +94,7 @@ fn threads_that_hang_are_few_and_forgotten_when_they_end() {
 
 #[test]
 fn a_look_that_panics_is_unknown() {
-    let mut looks = LookThreads::new(Duration::from_secs(60), failing);
+    let mut looks = LookThreads::new(Duration::from_mins(1), failing);
     let failed = looks.look(dropped_in("any"));
     let expected = (NOT_LOOKED, Grade::Unknown, "the look failed");
     assert_eq!(seen(&failed), expected);

@@ -165,7 +165,7 @@ fn packet(function: &str, source: &str, destination: &str) -> DropCase {
         input_name: Some("in0".to_owned()),
         is_inbound: Some(true),
         link: 1,
-        length: data.len() as u32,
+        length: u32::try_from(data.len()).unwrap(),
         data,
         ..DropCase::default()
     }
@@ -175,10 +175,12 @@ fn beyond() -> DropCase {
     packet("ip_error", "10.1.0.1", "203.0.113.5")
 }
 
+#[allow(clippy::unnecessary_wraps)] // It is compared with what may be none.
 fn certain(object: &str) -> Option<(Grade, String)> {
     Some((Grade::Certain, object.to_owned()))
 }
 
+#[allow(clippy::unnecessary_wraps)] // It is compared with what may be none.
 fn likely(object: &str) -> Option<(Grade, String)> {
     Some((Grade::Likely, object.to_owned()))
 }
