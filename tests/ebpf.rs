@@ -115,8 +115,9 @@ fn where_there_is_no_drop_monitor_ebpf_captures_everything() {
         return;
     }
     let captured = in_new_namespace(
-        "exec 3< <($dwdump --print -c 1 udp port 9 2>&1); read -ru 3 opening; echo \"$opening\"; \
-         echo -n dropped >/dev/udp/127.0.0.1/9; cat <&3",
+        // A port that nothing else on this machine sends to: eBPF sees all namespaces.
+        "exec 3< <($dwdump --print -c 1 udp port 4949 2>&1); read -ru 3 opening; echo \"$opening\"; \
+         echo -n dropped >/dev/udp/127.0.0.1/4949; cat <&3",
     );
     let text = text(&captured);
     assert!(captured.status.success(), "{text}");
