@@ -437,7 +437,7 @@ class Off(Variant):
     object = (r"net\.ipv6\.conf\.in0\.disable_ipv6",)
     settings = ("in0",)
     # With IPv6, the interface lost its address, which dwdump cannot know.
-    has_remedy = False
+    is_cured_by_remedy = False
     cure = f"sysctl -w net.ipv6.conf.in0.disable_ipv6=0; ip address replace {IN6}/64 dev in0 nodad"
 
     def plant(self, scene):
