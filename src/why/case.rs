@@ -17,6 +17,8 @@ const MAX_DATA: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DropCase {
+    /// The time of the drop, in nanoseconds since the epoch (UTC); 0 where it is not known.
+    pub time: u64,
     /// The drop reason, without its prefix.
     pub reason: Option<String>,
     /// The place as the kernel writes it: `ip_rcv_finish_core+0x234/0x3f0`.
@@ -100,6 +102,7 @@ impl DropCase {
         let context = &record.context;
         let data = &record.data[..record.data.len().min(MAX_DATA)];
         Self {
+            time: record.time.map_or(0, |time| time.0),
             reason: reason.map(|reason| text(reason.as_bytes())),
             place: symbol.map(|symbol| text(symbol.0.as_bytes())),
             function: symbol.map(|symbol| plain_function(&text(symbol.function()))),

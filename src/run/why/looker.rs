@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counters::CounterSnapshot;
 use crate::host::HostState;
+use crate::record::Timestamp;
 use crate::rights;
 use crate::source::namespaces::NamespaceTable;
 use crate::sys::child::{ForkedProcess, fork_and};
@@ -90,7 +92,9 @@ impl Looker {
             // Ctrl-C is for the other process, which closes the stream when it has all answers.
             ignore_signals_of_the_group();
             // Who reads the answers may be gone.
-            let mut looks = LookThreads::new(PATIENCE, look_in_namespace);
+            let kept = KeptReading::default();
+            let look = move |case: &_| look_in_namespace(case, &kept);
+            let mut looks = LookThreads::new(PATIENCE, look);
             looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
             let _ = serve(&inside, looks);
         });
@@ -224,7 +228,7 @@ fn read_line<T: DeserializeOwned>(line: &str) -> io::Result<T> {
 /// Looks at the host, each time in a thread of its own, which enters the namespace of the drop and ends.
 struct LookThreads {
     patience: Duration,
-    look: fn(&DropCase) -> CauseFinding,
+    look: Arc<LookFunction>,
     /// Those that did not end in time.
     stuck: Vec<JoinHandle<()>>,
     /// The counters at the start.
@@ -232,17 +236,20 @@ struct LookThreads {
 }
 
 impl LookThreads {
-    fn new(patience: Duration, look: fn(&DropCase) -> CauseFinding) -> Self {
+    fn new(
+        patience: Duration,
+        look: impl Fn(&DropCase) -> CauseFinding + Send + Sync + 'static,
+    ) -> Self {
         Self {
             patience,
-            look,
+            look: Arc::new(look),
             stuck: Vec::new(),
             since: CounterSnapshot::default(),
         }
     }
 
     fn look(&mut self, case: DropCase) -> CauseFinding {
-        let look = self.look;
+        let look = Arc::clone(&self.look);
         self.run(move || look(&case))
             .unwrap_or_else(|cause| not_looked(&cause))
     }
@@ -284,7 +291,40 @@ impl LookThreads {
     }
 }
 
-fn look_in_namespace(case: &DropCase) -> CauseFinding {
+/// Finds the cause of a drop.
+type LookFunction = dyn Fn(&DropCase) -> CauseFinding + Send + Sync;
+
+/// What was read of the host for the last look. The next one begins with it where its drop is in the same
+/// namespace and is older: of a burst of drops, the first has all read that the others need, too.
+#[derive(Default)]
+struct KeptReading(Mutex<Option<HostReading>>);
+
+struct HostReading {
+    netns: Option<u32>,
+    began: Timestamp,
+    host: HostState,
+}
+
+impl KeptReading {
+    /// Takes the reading, if it serves this drop, or begins a new one.
+    fn take_for(&self, case: &DropCase) -> HostReading {
+        let kept = self.0.lock().ok().and_then(|mut kept| kept.take());
+        let serves = |kept: &HostReading| kept.netns == case.netns && case.time <= kept.began.0;
+        kept.filter(serves).unwrap_or_else(|| HostReading {
+            netns: case.netns,
+            began: Timestamp::now(),
+            host: HostState::live(),
+        })
+    }
+
+    fn keep(&self, reading: HostReading) {
+        if let Ok(mut kept) = self.0.lock() {
+            *kept = Some(reading);
+        }
+    }
+}
+
+fn look_in_namespace(case: &DropCase, kept: &KeptReading) -> CauseFinding {
     let mut namespaces = NamespaceTable::new();
     let mut entrance = None;
     if let Some(inode) = case.netns
@@ -303,7 +343,9 @@ fn look_in_namespace(case: &DropCase) -> CauseFinding {
         }
         entrance = Some(path);
     }
-    let mut finding = diagnose(case, &HostState::live());
+    let reading = kept.take_for(case);
+    let mut finding = diagnose(case, &reading.host);
+    kept.keep(reading);
     if let Some(path) = entrance {
         for remedy in &mut finding.remedy {
             remedy.run_in(case.netns_name.as_deref(), &path);

@@ -107,9 +107,36 @@ fn a_namespace_that_is_gone_is_told() {
         netns: Some(1),
         ..DropCase::default()
     };
-    let found = look_in_namespace(&case);
+    let found = look_in_namespace(&case, &KeptReading::default());
     let expected = "the network namespace of the drop is gone, or this user may not see it";
     assert_eq!(seen(&found), (NOT_LOOKED, Grade::Unknown, expected));
+}
+
+#[test]
+fn a_reading_serves_the_older_drops_of_its_namespace() {
+    let kept = KeptReading::default();
+    let dropped = |netns, time| DropCase {
+        netns: Some(netns),
+        time,
+        ..DropCase::default()
+    };
+    let first = kept.take_for(&dropped(7, 1));
+    let Timestamp(began) = first.began;
+    kept.keep(first);
+    let is_kept = |case: DropCase| {
+        let reading = kept.take_for(&case);
+        let is_kept = reading.began.0 == began;
+        kept.keep(HostReading {
+            netns: Some(7),
+            began: Timestamp(began),
+            ..reading
+        });
+        is_kept
+    };
+    assert!(is_kept(dropped(7, 1)) && is_kept(dropped(7, began)));
+    // The host may have changed before this one, and another namespace is another host.
+    assert!(!is_kept(dropped(7, began + 1)));
+    assert!(!is_kept(dropped(8, 1)));
 }
 
 #[test]
