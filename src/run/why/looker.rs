@@ -294,7 +294,7 @@ impl LookThreads {
 /// Finds the cause of a drop.
 type LookFunction = dyn Fn(&DropCase) -> CauseFinding + Send + Sync;
 
-/// What was read of the host for the last look. The next one begins with it where its drop is in the same
+/// The answers of the host that the last look read. The next one begins with it where its drop is in the same
 /// namespace and is older: of a burst of drops, the first has all read that the others need, too.
 #[derive(Default)]
 struct KeptReading(Mutex<Option<HostReading>>);
