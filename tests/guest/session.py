@@ -50,7 +50,7 @@ def suite(only):
     # Last, for it loads modules that take what others drop: with llc, nobody drops a spanning tree's frames.
     kinds += [ebpf_session.Ebpf, why_session.Why]
     if only:
-        # By name alone: with all others, it would take a guest too long.
+        # By name alone: an emulated guest can be too slow for its looks.
         kinds.append(why_session.Rulesets)
         names = {kind.__name__: kind for kind in kinds}
         chosen = [name.partition(".") for name in only]
