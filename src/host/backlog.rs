@@ -1,12 +1,10 @@
 //! The queues in which each CPU keeps packets until it takes them.
 
-use std::fs::File;
-use std::thread;
-
-use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Unseen, read_file};
+use super::elsewhere::InitialSysctl;
+use super::sysctl::Sysctl;
+use super::{Question, Unseen, of_thread, read_file};
 
 /// The queues of all CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,28 +29,22 @@ impl Question for CpuBacklogs {
     type Answer = BacklogState;
 
     fn look(&self) -> Result<BacklogState, Unseen> {
-        let text = read_file(&COUNTERS.replacen("/proc", "/proc/thread-self", 1))?;
-        let mut state = counters(&text);
-        state.limit = limit();
+        let mut state = counters()?;
+        // It is one for all namespaces, and stands only in the initial one.
+        let limit = InitialSysctl(Sysctl::new(["net", "core", "netdev_max_backlog"])).look();
+        state.limit = limit.ok().and_then(|text| text.parse().ok());
         Ok(state)
     }
 }
 
-/// Returns the limit, which is one for all namespaces and stands only in the initial one.
-fn limit() -> Option<u64> {
-    let read = || -> Option<u64> {
-        let initial = File::open("/proc/1/ns/net").ok()?;
-        setns(initial, CloneFlags::CLONE_NEWNET).ok()?;
-        let text = read_file("/proc/sys/net/core/netdev_max_backlog").ok()?;
-        text.parse().ok()
-    };
-    // This thread stays in its namespace.
-    thread::scope(|scope| scope.spawn(read).join().ok()?)
+/// Reads the counters of all CPUs, without the limit.
+pub(super) fn counters() -> Result<BacklogState, Unseen> {
+    Ok(parse(&read_file(&of_thread(COUNTERS))?))
 }
 
 /// Parses the file (`softnet_seq_show`, net/core/net-procfs.c): a line for each CPU, of numbers in hexadecimal digits.
 /// The second counts drops, the eleventh those by flow; the thirteenth is the CPU, where the kernel writes it.
-fn counters(text: &str) -> BacklogState {
+fn parse(text: &str) -> BacklogState {
     let mut state = BacklogState::default();
     for (line, position) in text.lines().zip(0..) {
         let number = |at: usize| {
@@ -82,14 +74,14 @@ mod tests {
             drops: vec![(3, 31)],
             flow_drops: 2,
         };
-        assert_eq!(counters(text), expected);
+        assert_eq!(parse(text), expected);
         assert_eq!(
-            counters("1 2"),
+            parse("1 2"),
             BacklogState {
                 drops: vec![(0, 2)],
                 ..BacklogState::default()
             }
         );
-        assert_eq!(counters(""), BacklogState::default());
+        assert_eq!(parse(""), BacklogState::default());
     }
 }

@@ -6,6 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
+use super::backlog::{self, BacklogState};
 use super::{read_file, rtnetlink};
 
 /// Counters by name: as nstat(8) has it, or of a device `eth0 rx_dropped`.
@@ -28,17 +29,15 @@ pub fn read() -> CounterValues {
 
 /// Returns the counters that all namespaces share: those of the CPUs' queues.
 pub fn read_shared() -> CounterValues {
-    let text = read_file("/proc/net/softnet_stat").unwrap_or_default();
-    let mut values = CounterValues::new();
-    // A line for each CPU, of hexadecimal numbers (`softnet_seq_show`, net/core/net-procfs.c).
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        for (name, at) in [("softnet dropped", 1), ("softnet flow_limit", 10)] {
-            let value = words.get(at).and_then(|word| hexadecimal(word));
-            add(&mut values, name.to_owned(), value.unwrap_or(0));
-        }
-    }
-    values
+    let BacklogState {
+        drops, flow_drops, ..
+    } = backlog::counters().unwrap_or_default();
+    let dropped = drops.iter().map(|&(_, drops)| drops);
+    let dropped = dropped.fold(0, u64::saturating_add);
+    CounterValues::from([
+        ("softnet dropped".to_owned(), dropped),
+        ("softnet flow_limit".to_owned(), flow_drops),
+    ])
 }
 
 fn add(values: &mut CounterValues, name: String, value: u64) {

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 
 use super::inet_socket::{InetSocket, PortSockets};
+use super::namespace::{NAMED, enter};
 use super::sysctl::Sysctl;
 use super::{Question, Unseen};
 
-/// The folder in which `ip netns` keeps named namespaces.
-const NAMED: &str = "/run/netns";
 /// The most namespaces that are entered, and the longest that this may take.
 const MAX_NAMESPACES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,7 +41,9 @@ impl Question for InitialSysctl {
     fn look(&self) -> Result<String, Unseen> {
         let sysctl = self.0.clone();
         in_thread(move || {
-            enter(File::open("/proc/1/ns/net")?)?;
+            enter(File::open("/proc/1/ns/net")?).map_err(|error| {
+                Unseen::Failed(format!("entering a network namespace: {error}"))
+            })?;
             sysctl.look()
         })
     }
@@ -86,11 +86,6 @@ impl Question for SocketsElsewhere {
             Ok(found)
         })
     }
-}
-
-fn enter(namespace: File) -> Result<(), Unseen> {
-    setns(namespace, CloneFlags::CLONE_NEWNET)
-        .map_err(|error| Unseen::Failed(format!("entering a network namespace: {error}")))
 }
 
 /// Runs a function in a thread of its own, so that this one stays in its namespace.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Unseen};
+use super::{Question, Unseen, of_thread};
 
 /// The most bytes of a file that are read.
 const MAX_FILE: u64 = 32 << 20;
@@ -81,11 +81,7 @@ impl Question for PortSockets {
     fn look(&self) -> Result<Vec<InetSocket>, Unseen> {
         let mut found = Vec::new();
         for is_ipv6 in [false, true] {
-            let path = self
-                .protocol
-                .file(is_ipv6)
-                .replacen("/proc", "/proc/thread-self", 1);
-            match File::open(&path) {
+            match File::open(of_thread(self.protocol.file(is_ipv6))) {
                 Ok(file) => self.read(BufReader::new(file.take(MAX_FILE)), &mut found)?,
                 // Without IPv6.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -13,7 +13,7 @@ use netlink_sys::protocols::NETLINK_XFRM;
 use serde::{Deserialize, Serialize};
 
 use super::rtnetlink::{dump_of, has_family};
-use super::{Question, Unseen, read_file};
+use super::{Question, Unseen, of_thread, read_file};
 
 /// All security associations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ impl Question for IpsecCounters {
     type Answer = BTreeMap<String, u64>;
 
     fn look(&self) -> Result<BTreeMap<String, u64>, Unseen> {
-        let text = read_file(&COUNTERS.replacen("/proc", "/proc/thread-self", 1))?;
+        let text = read_file(&of_thread(COUNTERS))?;
         let counter = |line: &str| {
             let (name, count) = line.split_once(char::is_whitespace)?;
             Some((name.to_owned(), count.trim().parse().ok()?))

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Unseen, read_file};
+use super::{Question, Unseen, of_thread, read_file};
 
 /// The groups that an interface has joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +20,8 @@ impl Question for Memberships {
     type Answer = Vec<IpAddr>;
 
     fn look(&self) -> Result<Vec<IpAddr>, Unseen> {
-        let thread = |path: &str| path.replacen("/proc", "/proc/thread-self", 1);
-        let mut groups = ipv4_groups(&read_file(&thread(IPV4_GROUPS))?, &self.0);
-        match read_file(&thread(IPV6_GROUPS)) {
+        let mut groups = ipv4_groups(&read_file(&of_thread(IPV4_GROUPS))?, &self.0);
+        match read_file(&of_thread(IPV6_GROUPS)) {
             Ok(text) => groups.extend(ipv6_groups(&text, &self.0)),
             Err(Unseen::Absent(_)) => {}
             Err(unseen) => return Err(unseen),

@@ -101,11 +101,7 @@ impl HostState {
     /// Returns the answer to a question.
     pub fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Unseen> {
         let unreadable = |error: serde_json::Error| Unseen::Failed(error.to_string());
-        let details = serde_json::to_string(question).map_err(unreadable)?;
-        let key = match details.as_str() {
-            "null" => Q::NAME.to_owned(),
-            details => format!("{} {details}", Q::NAME),
-        };
+        let key = key(question).map_err(unreadable)?;
         if let Some(answer) = self.answers.borrow().get(&key) {
             return serde_json::from_value(answer.clone()?).map_err(unreadable);
         }
@@ -120,6 +116,21 @@ impl HostState {
         self.answers.borrow_mut().insert(key, kept);
         answer
     }
+}
+
+/// Returns the key of a question's answer in a recorded host.
+pub(crate) fn key<Q: Question>(question: &Q) -> serde_json::Result<String> {
+    let details = serde_json::to_string(question)?;
+    Ok(match details.as_str() {
+        "null" => Q::NAME.to_owned(),
+        details => format!("{} {details}", Q::NAME),
+    })
+}
+
+/// Returns the path at which a thread that entered a network namespace reads a file of `/proc/net`: by that
+/// name, it is the one of the namespace that the process is in.
+fn of_thread(path: &str) -> String {
+    path.replacen("/proc", "/proc/thread-self", 1)
 }
 
 /// Returns the content of a file below `/proc`, without the newline at its end.

@@ -1,12 +1,17 @@
 //! The network namespaces of this host.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
 use std::os::linux::fs::MetadataExt;
 
+use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 
 use super::{Question, Unseen};
 
+/// The folder in which `ip netns` keeps named namespaces.
+pub const NAMED: &str = "/run/netns";
 /// The most processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
 
@@ -20,7 +25,7 @@ impl Question for SeveralNamespaces {
 
     fn look(&self) -> Result<bool, Unseen> {
         let mut found = BTreeSet::new();
-        let named = std::fs::read_dir("/run/netns").into_iter().flatten();
+        let named = std::fs::read_dir(NAMED).into_iter().flatten();
         let named = named.flatten().map(|file| file.path());
         let processes = std::fs::read_dir("/proc")?.flatten().take(MAX_PROCESSES);
         let of_processes = processes.map(|process| process.path().join("ns/net"));
@@ -32,4 +37,9 @@ impl Question for SeveralNamespaces {
         }
         Ok(false)
     }
+}
+
+/// Moves this thread into a network namespace, of which this is a file. Without CAP_SYS_ADMIN the kernel refuses.
+pub fn enter(namespace: File) -> io::Result<()> {
+    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Unseen, read_file};
+use super::{Question, Unseen, of_thread, read_file};
 
 /// The IP protocols that raw sockets take; those of IPv6 if true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ impl Question for RawSockets {
     type Answer = Vec<u8>;
 
     fn look(&self) -> Result<Vec<u8>, Unseen> {
-        let path = RAW_SOCKETS[usize::from(self.0)].replacen("/proc", "/proc/thread-self", 1);
+        let path = of_thread(RAW_SOCKETS[usize::from(self.0)]);
         Ok(protocols(&read_file(&path)?))
     }
 }

@@ -11,16 +11,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use foldhash::fast::RandomState;
-use nix::sched::{CloneFlags, setns};
 
 use super::cgroups::container_of;
 use super::pause::SearchPause;
 use crate::cache::Memo;
 use crate::ebpf::program::{FIRST_NAMESPACE, NAMESPACES};
+use crate::host::namespace::{NAMED, enter};
 use crate::record::{Name, Netns};
 
-/// The folder in which `ip netns` keeps named namespaces.
-const NAMED: &str = "/run/netns";
 /// The most namespaces and processes that are looked at.
 const MAX_NAMESPACES: usize = 4096;
 const MAX_PROCESSES: usize = 100_000;
@@ -249,7 +247,7 @@ fn devices_in(entrance: &Path, inode: u32) -> Option<Memo<u32, Vec<u8>>> {
         return None;
     }
     let look = move || {
-        setns(entrance, CloneFlags::CLONE_NEWNET).ok()?;
+        enter(entrance).ok()?;
         devices()
     };
     let thread = thread::Builder::new().spawn(look).ok()?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::is_plain;
+use crate::host::namespace::NAMED;
 
 /// The certainty of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -187,7 +188,7 @@ impl Remedy {
         let Some(command) = self.command.as_mut().filter(|_| !self.is_global) else {
             return;
         };
-        let is_named = file.starts_with("/run/netns");
+        let is_named = file.starts_with(NAMED);
         let prefix = match name.filter(|name| is_named && is_plain(name)) {
             Some(name) => format!("ip netns exec {name}"),
             None => format!("nsenter --net={}", file.display()),

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, setns};
-
 use crate::host::counter::{CounterValues, read, read_shared};
+use crate::host::namespace::enter;
 use crate::source::namespaces::NamespaceTable;
 use crate::why::counter::{CounterRise, text};
 
@@ -44,7 +42,10 @@ impl CounterSnapshot {
         };
         for namespace in NamespaceTable::new().all() {
             let is_full = snapshot.namespaces.len() >= MAX_NAMESPACES;
-            if is_full || Instant::now() > end || enter(&namespace.entrance).is_none() {
+            if is_full
+                || Instant::now() > end
+                || File::open(&namespace.entrance).and_then(enter).is_err()
+            {
                 snapshot.is_complete = false;
                 continue;
             }
@@ -75,10 +76,6 @@ impl CounterSnapshot {
         rises.truncate(MAX_RISES);
         rises
     }
-}
-
-fn enter(namespace: &Path) -> Option<()> {
-    setns(File::open(namespace).ok()?, CloneFlags::CLONE_NEWNET).ok()
 }
 
 fn add_rises(
