@@ -23,7 +23,7 @@ use nix::sys::socket::{
 
 use super::drops::{DISCARD, Mark, TrialDrop};
 use crate::sys;
-use crate::sys::child::{ForkedProcess, fork_and};
+use crate::sys::child::{ForkedProcess, fork_connected};
 
 /// The longest time that the copy may take for an answer, which it has within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,18 +45,12 @@ impl DropMaker {
     /// Starts the copy. Must be called while this process has a single thread. Without CAP_SYS_ADMIN,
     /// CAP_NET_ADMIN or CAP_NET_RAW, the copy first makes a user namespace, where that is allowed.
     pub fn start() -> Result<Self> {
-        let (outside, inside) = UnixStream::pair()?;
-        outside.set_read_timeout(Some(PATIENCE))?;
-        let mut outside = Some(outside);
-        let copy = fork_and(|| {
-            // Its end would keep the stream open.
-            outside = None;
+        let copy = fork_connected(|inside| {
             // Who reads the answers may be gone.
-            let _ = serve(&inside);
+            let _ = serve(inside);
         });
-        drop(inside);
-        let copy = copy.context("cannot start a process")?;
-        let stream = outside.context("the copy of this process returned")?;
+        let (stream, copy) = copy.context("cannot start a process")?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut maker = Self {
             stream: BufReader::new(stream),
             _copy: copy,

@@ -2,6 +2,7 @@
 //! anything else, and takes drops and returns findings, each a line of JSON.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -11,16 +12,16 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, setns};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::counters::CounterSnapshot;
 use crate::host::HostState;
+use crate::host::namespace::enter;
 use crate::record::Timestamp;
 use crate::rights;
 use crate::source::namespaces::NamespaceTable;
-use crate::sys::child::{ForkedProcess, fork_and};
+use crate::sys::child::{ForkedProcess, fork_connected};
 use crate::sys::ignore_signals_of_the_group;
 use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, DropCase, Grade, diagnose};
@@ -80,27 +81,21 @@ pub struct Looker {
 impl Looker {
     /// Starts the process. Must be called while this process has a single thread.
     pub fn start() -> Result<Self> {
-        let (outside, inside) = UnixStream::pair()?;
-        let mut outside = Some(outside);
-        let copy = fork_and(|| {
-            // Its end would keep the stream open.
-            outside = None;
+        let copy = fork_connected(|inside| {
             // Who may capture by this program's file may not look at everything by it.
             if rights::are_elevated() && rights::give_up().is_err() {
                 return;
             }
             // Ctrl-C is for the other process, which closes the stream when it has all answers.
             ignore_signals_of_the_group();
-            // Who reads the answers may be gone.
             let kept = KeptReading::default();
             let look = move |case: &_| look_in_namespace(case, &kept);
             let mut looks = LookThreads::new(PATIENCE, look);
             looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
-            let _ = serve(&inside, looks);
+            // Who reads the answers may be gone.
+            let _ = serve(inside, looks);
         });
-        drop(inside);
-        let copy = copy.context("cannot start the process that looks at this host")?;
-        let stream = outside.context("the copy of this process returned")?;
+        let (stream, copy) = copy.context("cannot start the process that looks at this host")?;
         Ok(Self::over(stream, Some(copy))?)
     }
 
@@ -335,10 +330,7 @@ fn look_in_namespace(case: &DropCase, kept: &KeptReading) -> CauseFinding {
                 "the network namespace of the drop is gone, or this user may not see it",
             );
         };
-        let entered = std::fs::File::open(&path)
-            .map_err(nix::Error::try_from)
-            .map(|file| setns(file, CloneFlags::CLONE_NEWNET));
-        if !matches!(entered, Ok(Ok(()))) {
+        if File::open(&path).and_then(enter).is_err() {
             return not_looked("this user may not enter the network namespace of the drop");
         }
         entrance = Some(path);
