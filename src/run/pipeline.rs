@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFd;
 
 use super::diagnostics::{Severity, tell};
 use super::failure::Failure;
@@ -13,6 +13,7 @@ use super::output::{NamedSink, Output};
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::Selected;
+use super::standard_streams::watch_pipe;
 use super::tally::Tally;
 use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
@@ -193,9 +194,7 @@ impl Receiver for Pipeline {
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
-        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
-        let pipe = self.pipe.iter();
-        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
+        watch_pipe(self.pipe.as_ref(), descriptors);
     }
 
     fn due(&self) -> Option<Instant> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::Context;
+use nix::poll::{PollFd, PollFlags};
 
 use super::failure::Failure;
 use crate::record::Escaped;
@@ -40,6 +41,12 @@ pub fn pipe(file: &File) -> Option<OwnedFd> {
     } else {
         None
     }
+}
+
+/// Adds a [`pipe`] to the descriptors that are polled. poll reports POLLERR for one without a reader, even if no
+/// event is asked for.
+pub fn watch_pipe<'r>(pipe: Option<&'r OwnedFd>, descriptors: &mut Vec<PollFd<'r>>) {
+    descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
 }
 
 /// Formats a path for a message.

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFd;
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
@@ -20,7 +20,7 @@ use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::signals::Requests;
-use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
+use super::standard_streams::{pipe, standard_output, stdout_is_terminal, watch_pipe};
 use super::{screen, selection, table};
 use crate::cli::{CaptureFile, Counting, Lines, Live, Role, Subject, Summary};
 use crate::filter::Filter;
@@ -331,9 +331,7 @@ impl Receiver for Counter {
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
-        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
-        let pipe = self.pipe.iter();
-        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
+        watch_pipe(self.pipe.as_ref(), descriptors);
     }
 
     fn due(&self) -> Option<Instant> {

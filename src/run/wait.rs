@@ -1,4 +1,5 @@
-//! Waits for the next event: the only call of `poll` in a run.
+//! Waits for the next event: the only call of `poll` while a run goes on. At its end, `run::why` waits for the
+//! process that looks at the host.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -26,7 +26,7 @@ use super::pipeline::{output_failed, report_loss};
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
-use super::standard_streams::{pipe, standard_output, stdout_is_terminal};
+use super::standard_streams::{pipe, standard_output, stdout_is_terminal, watch_pipe};
 use crate::cli::{Diagnosis, FilterText, Lines, Live, Subject};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::filter::Filter;
@@ -336,9 +336,7 @@ impl Receiver for Seeker {
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         descriptors.push(PollFd::new(self.looker.as_fd(), PollFlags::POLLIN));
-        // poll reports POLLERR for a pipe without a reader, even if no event is asked for.
-        let pipe = self.pipe.iter();
-        descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::empty())));
+        watch_pipe(self.pipe.as_ref(), descriptors);
     }
 
     fn due(&self) -> Option<Instant> {
