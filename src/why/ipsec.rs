@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::fib::contains;
 use super::{CauseFamily, CauseFinding, CauseText, DropCase, Effect, Grade, Remedy};
 use crate::host::HostState;
 use crate::host::ipsec::{
@@ -441,27 +442,13 @@ fn may_fit(policy: &IpsecPolicy, ip: &Ip<'_>, mark: u32) -> bool {
         // Without ports, what counts instead depends on the protocol.
         port.is_none_or(|port| (port ^ value) & mask == 0)
     };
-    has_prefix(source, policy.source)
-        && has_prefix(destination, policy.destination)
+    let is_in = |(network, prefix), address| contains(network, prefix, address);
+    is_in(policy.source, source)
+        && is_in(policy.destination, destination)
         && (policy.protocol == 0 || ip.protocol == Some(policy.protocol))
         && port_fits(ports.0, policy.source_port)
         && port_fits(ports.1, policy.destination_port)
         && policy.mark.is_none_or(|(value, mask)| mark & mask == value)
-}
-
-fn has_prefix(address: IpAddr, (prefix, length): (IpAddr, u8)) -> bool {
-    let length = u32::from(length);
-    match (address, prefix) {
-        (IpAddr::V4(address), IpAddr::V4(prefix)) => {
-            let differing = address.to_bits() ^ prefix.to_bits();
-            differing.leading_zeros() >= length.min(32)
-        }
-        (IpAddr::V6(address), IpAddr::V6(prefix)) => {
-            let differing = address.to_bits() ^ prefix.to_bits();
-            differing.leading_zeros() >= length.min(128)
-        }
-        _ => false,
-    }
 }
 
 fn has_plain_ports(policy: &IpsecPolicy) -> bool {
