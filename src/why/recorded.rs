@@ -6,20 +6,17 @@ use super::DropCase;
 use crate::host::holder::{HeldSocket, HeldSockets, HostProcess, SocketHolders, SocketOptions};
 use crate::host::inet_socket::{InetSocket, PortProtocol, PortSockets};
 use crate::host::link::{NetworkLink, NetworkLinks};
-use crate::host::{HostState, Question};
+use crate::host::{HostState, Question, key};
 
 /// A host with some answers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RecordedHost(Map<String, Value>);
 
 impl RecordedHost {
     /// Adds an answer.
     pub fn answer<Q: Question>(mut self, question: &Q, answer: &Q::Answer) -> Self {
-        let key = match serde_json::to_string(question).unwrap().as_str() {
-            "null" => Q::NAME.to_owned(),
-            details => format!("{} {details}", Q::NAME),
-        };
-        self.0.insert(key, json!({ "Ok": answer }));
+        self.0
+            .insert(key(question).unwrap(), json!({ "Ok": answer }));
         self
     }
 

@@ -1,18 +1,16 @@
-//! The families that follow a packet's route, on hosts made of the answers that a real one gave: near (10.1.0.1) is
-//! behind in0, far (10.2.0.2) behind out0.
+//! The families that follow a packet's route, on hosts whose answers are written here: near (10.1.0.1) is behind in0,
+//! far (10.2.0.2) behind out0.
 
 mod sent_on;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::Value;
-
+use super::super::recorded::RecordedHost;
 use super::super::*;
 use super::*;
+use crate::host::Question;
 use crate::host::link::NetworkLink;
 use crate::host::sysctl::Sysctl;
-use crate::host::{Question, Unseen};
 
 const IN0: u32 = 2;
 const OUT0: u32 = 3;
@@ -21,18 +19,12 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 3, 2];
 
 /// Answers for a host that is replayed.
 #[derive(Clone, Default)]
-struct Recorded(BTreeMap<String, Result<Value, Unseen>>);
+struct Recorded(RecordedHost);
 
 impl Recorded {
-    fn with<Q: Question>(mut self, question: &Q, answer: Q::Answer) -> Self {
-        let details = serde_json::to_string(question).unwrap();
-        let key = match details.as_str() {
-            "null" => Q::NAME.to_owned(),
-            details => format!("{} {details}", Q::NAME),
-        };
-        let answer = serde_json::to_value(answer).unwrap();
-        self.0.insert(key, Ok(answer));
-        self
+    #[allow(clippy::needless_pass_by_value)] // The callers have made it for this.
+    fn with<Q: Question>(self, question: &Q, answer: Q::Answer) -> Self {
+        Self(self.0.answer(question, &answer))
     }
 
     fn set(self, device: &str, name: &str, value: &str) -> Self {
@@ -71,7 +63,7 @@ impl Recorded {
     }
 
     fn host(&self) -> HostState {
-        HostState::replay(&serde_json::to_string(&self.0).unwrap()).unwrap()
+        self.0.clone().state()
     }
 
     fn judge(&self, family: &CauseFamily, case: &DropCase) -> Option<CauseFinding> {
