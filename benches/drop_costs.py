@@ -22,7 +22,6 @@ from tracepoint import Capture
 
 NAME = f"dwdump-costs-{os.getpid()}"
 COUNT = 100_000
-STATISTICS = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
 RULES = "table ip t { chain output { type filter hook output priority 0; udp dport 1111 drop; }; }"
 CASES = {
     "128 bytes, whole": (128, []),
@@ -62,7 +61,7 @@ def measure(dwdump, size, options):
 
 
 def costs(capture):
-    return list(zip(capture.numbers("run_cnt"), capture.numbers("run_time_ns"), strict=True))
+    return list(zip(capture.beside.numbers("run_cnt"), capture.beside.numbers("run_time_ns"), strict=True))
 
 
 def main():
@@ -70,7 +69,6 @@ def main():
     if not hasattr(os, "geteuid") or os.geteuid():
         sys.exit(__doc__)
     network.ip(f"netns add {NAME}\n")
-    before = STATISTICS.read_text()
     try:
         network.ip("link set lo up\n", inside=NAME)
         with network.namespace(NAME):
@@ -89,7 +87,6 @@ def main():
         found = {name: [] for name in cases}
         alone = []
         for _ in range(runs):
-            STATISTICS.write_text("1")
             for name, (size, options) in cases.items():
                 found[name].append(measure(dwdump, size, options))
             alone.append(flood(128))
@@ -99,7 +96,6 @@ def main():
             nanos, rates = zip(*measured, strict=True)
             print(f"| {name} | {statistics.median(nanos):.0f} | {statistics.median(rates):.0f} |")
     finally:
-        STATISTICS.write_text(before)
         network.ip(f"netns delete {NAME}\n")
 
 

@@ -226,27 +226,32 @@ def full_speed(repeat, count):
 
 
 def processor(repeat, counts):
+    """What each source takes, beside the C tool and an earlier build, which is asked for nothing but the drop monitor."""
+    queue = ["-l", "100000"]
+    programs = {
+        "dwdump": (DWDUMP, queue),
+        "`--source netdm`": (DWDUMP, ["--source", "netdm", *queue]),
+        "`--source ebpf`": (DWDUMP, ["--source", "ebpf"]),
+        "C tool": (C_DWDUMP, queue),
+    }
+    if BEFORE:
+        programs["before"] = (BEFORE, queue)
     rows = []
     for name, rate, count in (("full speed", None, counts[0]), ("20,000/s", 20_000, counts[1])):
         cases = [
-            lambda program=program: capture(program, ["-l", "100000"], count, rate)
-            for program in filter(None, (DWDUMP, C_DWDUMP, BEFORE))
+            lambda program=program, options=options: capture(program, options, count, rate)
+            for program, options in programs.values()
         ]
-        ours, *others = in_turns(repeat, cases)
-        row = [f"{count}, {name}", f"{median(ours, 'cpu'):.1f} µs"]
-        for theirs in others:
-            row += [
-                f"{median(theirs, 'cpu'):.1f} µs",
-                ratio(ours, theirs, "cpu"),
-                ratio(ours, theirs, "rate"),
-            ]
-        rows.append(row)
-    columns = ["packets", "dwdump", "C tool", "ratio", "the flood's rate: ratio"]
-    if BEFORE:
-        columns += ["before", "ratio", "the flood's rate: ratio"]
+        runs = dict(zip(programs, in_turns(repeat, cases), strict=True))
+        for program, found in runs.items():
+            others = [runs["C tool"]] + ([runs["before"]] if BEFORE else [])
+            ratios = [ratio(found, other, "cpu") for other in others]
+            rows.append([f"{count}, {name}", program, f"{median(found, 'cpu'):.2f} µs", *ratios, f"{median(found, 'rate'):.0f}"])
+    columns = ["packets", "program", "CPU", "ratio to the C tool"]
+    columns += ["to before"] if BEFORE else []
     table(
-        f"CPU for a captured packet, with `-l 100000`, median of {repeat}",
-        columns,
+        f"CPU for a captured packet, the start included, with `-l 100000` for the drop monitor, median of {repeat}",
+        [*columns, "flood, packets/s"],
         rows,
     )
 

@@ -39,6 +39,8 @@
 //! | Where is a packet's link type inferred? | `packet/inference.rs` |
 //! | Where are the kernel's settings restored? | `net_dm/monitoring.rs` |
 //! | Where is loss counted and reported? | `run/live.rs` adds that of NET_DM's queue (`net_dm/monitoring.rs`) to that of the sources (`source/sources.rs`), `run/pipeline.rs` prints it, `sink/pcapng.rs` writes it into the file |
+//! | Where are packet files created? | `run/folder.rs`, and nowhere else; `run/ring/` decides which follows which, `run/finished.rs` runs `-z` |
+//! | What does `--trigger` hold in memory? | `run/trigger/` |
 //! | Who names an address in the kernel? | The kernel itself where eBPF is there, `ebpf/names.rs`; else `symbol/kallsyms.rs` |
 //! | Where is the module of a symbol found? | `symbol/mod.rs` completes it, `symbol/sent.rs` parses it |
 //! | Where does `--by flow` count? | `summary/group_key.rs` has the key, `summary/counts.rs` the counts, `run/summary.rs` the intervals |
@@ -50,12 +52,17 @@
 //! | Where would a new live source go? | `source/mod.rs` says what it is, `run/live/opening.rs` starts it |
 //! | What does `--check` look at? | `check/mod.rs` and its folder; `run/check.rs` tries the sources |
 //! | What does `--why` look for, and where would a new cause go? | `why/mod.rs` lists the families, a file each; what they ask of the host is in `host/` |
-//! | Which process looks at the host? | `run/why/looker.rs` starts it; `sink/why.rs` prints what it finds |
+//! | Which process looks at the host? | `run/why/looker.rs` starts it; `sink/why.rs` prints what it finds, `run/why/commented_file.rs` writes it into a capture, with the comments of `why/comments.rs` |
+//! | What does a run give up once everything is open? | `run/live/confining.rs` says what it still needs, `run/confinement.rs` tells it, `sandbox/` gives up the rest; `sandbox/calls/list.rs` has the system calls |
+//! | Which process enters other network namespaces? | `source/surroundings.rs` |
+//! | Which process opens the files of a ring, once the run may not? | `run/folder/apart.rs`; `run/finished.rs` has the one that runs the command of `-z` |
 //! | Where are the sizes of queues and buffers chosen? | `run/capacity.rs`, and `ebpf/tracer.rs` for eBPF |
 //! | Where is the eBPF program written? | `ebpf/program.rs` and its folder, with the instructions of `ebpf/assembler.rs`; `ebpf/tracer.rs` loads it |
 //! | Where is the kernel's part of a filter made? | `filter/kernel/mod.rs`, as classic BPF (`bpf.rs`); `ebpf/program/filter.rs` makes eBPF of it |
 //! | What is in the options dialog of Wireshark? | `extcap/options.rs`, a row each |
+//! | What promises are kept for any bytes, and where would a new kind of input go? | `fuzzing/mod.rs` lists the fuzz targets, a function each; `filter/plain.rs` is the second opinion on filters |
 //! | Where are Wireshark's fields made? | `wireshark/plugin.rs`, of the rows of `record/fact.rs` |
+//! | Where do the completions of shells come from? | `cli/completions.rs`, which a test writes into `packaging` |
 //!
 //! # Reading order
 //!
@@ -107,7 +114,7 @@
 //!   on a record, and handle any packet without an error: any bytes, cut anywhere.
 //! - Only [`net_dm`] and `ebpf` talk to the kernel; [`symbol`], `check::host` and the tables of `source`
 //!   (devices, namespaces, cgroups) read files of `/proc` and `/sys`. `check::namespace` sets up network
-//!   namespaces of its own, and a thread of `source::namespaces` enters others. Only [`run`] and `main` print
+//!   namespaces of its own, and `source::surroundings` enters others, in a process of its own. Only [`run`] and `main` print
 //!   to standard error. Standard output is data, or the live table on a terminal, which is restored on every
 //!   way out: see `run::screen`.
 //! - Nothing is allocated for a packet between socket and file: the receive buffer and the buffer of
@@ -119,6 +126,10 @@
 //! - However a run ends, the kernel's settings are restored. If the main thread is stuck in a write, the
 //!   thread that handles signals does it: see `net_dm::monitoring` and `run::signals`. Monitoring that
 //!   another process took over is left alone.
+//! - Once a run has opened everything, it holds no right that it does not need: `sandbox` gives up the user, the
+//!   capabilities, the files and the system calls. What needs more (namespaces, `nft`, files that are created later,
+//!   the command of `-z`) is in processes that are started before, take fixed requests and never see a packet. A thread that is started before inherits
+//!   nothing of this, so the one that handles signals is started anew.
 //! - Text from outside is an [`untrusted::Untrusted`], a [`record::Name`] or a [`record::Escaped`],
 //!   which all print themselves escaped. Standard error and the screen of the live table check every
 //!   character once more.
@@ -138,6 +149,8 @@ pub(crate) mod ebpf;
 mod errno;
 pub mod extcap;
 pub mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub(crate) mod host;
 pub(crate) mod interface;
 pub mod net_dm;
@@ -147,6 +160,7 @@ pub mod reason;
 pub mod record;
 mod rights;
 pub mod run;
+mod sandbox;
 pub mod sink;
 pub mod source;
 pub mod summary;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = fail(&error, Exit::Usage);
             if let Some(hint) = &error.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {}", EscapedMessage(hint));
+                let _ = writeln!(run::standard_error(), "hint: {}", EscapedMessage(hint));
             }
             exit
         }
@@ -32,6 +32,6 @@ fn main() -> ExitCode {
 
 /// Prints an error. A failure to print is ignored, because standard error may be closed.
 fn fail(error: &dyn Display, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
+    let _ = writeln!(run::standard_error(), "dwdump: {}", EscapedMessage(error));
     exit
 }

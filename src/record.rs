@@ -30,13 +30,13 @@
 //! ```
 
 use std::fmt;
-use std::ops::AddAssign;
 
 mod context;
 #[macro_use]
 mod fact_table;
 mod fact;
 mod link;
+mod loss;
 mod owned;
 mod packed;
 mod stack;
@@ -50,6 +50,7 @@ pub use crate::untrusted::Escaped;
 pub use context::{DropContext, DropSocket, Heading, Netns, SocketRole};
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location, Tellers};
 pub use link::{Basis, EtherType, Link, LinkType};
+pub use loss::Loss;
 pub(crate) use owned::OwnedRecord;
 pub(crate) use packed::{OwnedFacts, Packed};
 pub(crate) use stack::unfolded;
@@ -316,49 +317,6 @@ impl fmt::Display for Interface<'_> {
             Some(name) => name.fmt(f),
             None => write!(f, "if{}", self.key),
         }
-    }
-}
-
-/// Drops that were lost before dwdump received them. No other counter includes them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Loss {
-    /// Lost in the kernel's per-CPU queue (`NET_DM_ATTR_STATS_DROPPED`, software and hardware).
-    pub queue: u64,
-    /// Lost in the socket's receive buffer.
-    pub socket: u64,
-    /// Lost with eBPF: the perf buffers were full, or the programs could not be started.
-    pub perf: u64,
-    /// Lost while eBPF programs counted: in an interrupt, at which no program could be started.
-    pub interrupts: u64,
-}
-
-impl Loss {
-    /// Returns all that was lost.
-    pub fn sum(self) -> u64 {
-        let Self {
-            queue,
-            socket,
-            perf,
-            interrupts,
-        } = self;
-        let lost = [queue, socket, perf, interrupts];
-        lost.into_iter().fold(0, u64::saturating_add)
-    }
-}
-
-impl AddAssign for Loss {
-    fn add_assign(&mut self, other: Self) {
-        let Self {
-            queue,
-            socket,
-            perf,
-            interrupts,
-        } = other;
-        self.queue += queue;
-        self.socket += socket;
-        self.perf += perf;
-        self.interrupts += interrupts;
     }
 }
 

@@ -18,7 +18,8 @@ use crate::sys;
 /// The others that they read (`NO_COLOR`, `TERM`, `LANG`, `COLUMNS` and their like) select colours, glyphs
 /// and the width of help texts. `PATH` only finds `ssh` and `tshark`, which run with the caller's rights. The C
 /// library removes its own (`LD_*`, `TZDIR`, `RES_OPTIONS`, …).
-const DISTRUSTED: [&str; 6] = [
+const DISTRUSTED: [&str; 7] = [
+    "RUNTIME_DIRECTORY",
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
     "RUST_MIN_STACK",
@@ -72,17 +73,24 @@ pub fn of_caller<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     opened
 }
 
-/// Gives up all capabilities for good.
+/// Gives up all capabilities for good, where the program's file gave them.
 pub fn give_up() -> io::Result<()> {
     if are_elevated() {
-        let none = CapabilitySet::empty();
-        let sets = CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        };
-        set_capabilities(None, sets)?;
+        give_up_in_thread()?;
     }
+    Ok(())
+}
+
+/// Gives up all capabilities of this thread for good. A thread that is started before the others give theirs up
+/// would keep them.
+pub fn give_up_in_thread() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    set_capabilities(None, sets)?;
     Ok(())
 }
 

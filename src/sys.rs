@@ -1,11 +1,16 @@
 //! All unsafe code: calls of libc without a safe wrapper (socket options, receiving in batches, signal
-//! dispositions, standard streams at the start, the environment, bpf(2), perf buffers, fork(2)), and files
-//! mapped into memory.
+//! dispositions, standard streams at the start, the environment, bpf(2), perf buffers, fork(2), glibc's name
+//! service, the counters of drivers), and files mapped into memory.
 #![allow(unsafe_code)]
 
 pub mod bpf;
 pub mod child;
+pub mod ethtool;
+pub mod local_time;
+pub mod name_service;
 pub mod perf;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub mod refused_calls;
 pub mod socket_state;
 
 use std::io;

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DWDUMP: &str = env!("CARGO_BIN_EXE_dwdump");
 
@@ -49,15 +49,24 @@ fn text(output: &Output) -> String {
 fn is_possible(test: &str) -> bool {
     let obstacle = obstacle();
     if let Some(why) = &obstacle {
-        // Not by eprintln!, whose text a passing test does not show.
-        let mut stderr = io::stderr();
-        writeln!(stderr, "{test} SKIPPED: {why}").unwrap();
+        skip(test, why);
     }
     obstacle.is_none()
 }
 
-/// Has a script make this check, where that is possible; one at a time, for each counts all drops of the
-/// machine.
+/// Tells why a test cannot run here. Not by eprintln!, whose text a passing test does not show.
+fn skip(test: &str, why: &str) {
+    let mut stderr = io::stderr();
+    writeln!(stderr, "{test} SKIPPED: {why}").unwrap();
+}
+
+/// Waits until no other check runs: each counts all drops of the machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a script make this check, where that is possible.
 fn check(script: &str, name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
@@ -66,8 +75,7 @@ fn check(script: &str, name: &str) {
 
 /// The same, with these arguments of the script.
 fn check_by(script: &str, arguments: &[&str]) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     if !is_possible(&format!("{script} {}", arguments[0])) {
         return;
     }
@@ -88,6 +96,12 @@ fn drops_are_counted_in_the_kernel_by_what_they_have_in_common() {
 #[test]
 fn why_names_the_group_that_was_not_joined_and_nothing_where_it_was() {
     check_by("why/run.py", &[DWDUMP, "ospf-not-joined", "ospf-joined"]);
+}
+
+#[test]
+fn why_names_the_guilty_one_of_several_suspicious_settings() {
+    // 200 are the long form.
+    check_by("why/combinations.py", &[DWDUMP, "6"]);
 }
 
 #[test]
@@ -178,6 +192,61 @@ fn an_ordinary_user_needs_two_capabilities_and_is_told_which_is_missing() {
     check("ebpf.py", "rights");
 }
 
+/// The same where nothing else is to be seen: in a network namespace with loopback alone.
+fn check_sandbox(name: &str) {
+    if cfg!(not(target_arch = "x86_64")) {
+        return skip(name, "takes processes of x86_64 over");
+    }
+    let _alone = alone();
+    if !is_possible(name) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/sandbox.py");
+    let line = format!(
+        "python3 -B {} {name} $dwdump {}",
+        script.display(),
+        folder.path().display()
+    );
+    let checked = in_new_namespace(&line);
+    assert!(checked.status.success(), "{}", text(&checked));
+}
+
+#[test]
+fn a_capture_keeps_no_rights_that_it_does_not_need() {
+    check_sandbox("status");
+}
+
+#[test]
+fn a_capture_that_is_taken_over_can_do_nothing_and_captures_on() {
+    check_sandbox("takeover");
+}
+
+#[test]
+fn a_file_is_parsed_in_the_sandbox() {
+    check_sandbox("reading");
+}
+
+#[test]
+fn a_hundred_files_follow_one_another_under_each_user() {
+    check_sandbox("rotation");
+}
+
+#[test]
+fn a_command_compresses_each_finished_file_under_each_user() {
+    check_sandbox("command");
+}
+
+#[test]
+fn the_live_table_keeps_the_rights_of_its_keys_alone() {
+    check_sandbox("table");
+}
+
+#[test]
+fn the_sandbox_can_be_turned_off() {
+    check_sandbox("off");
+}
+
 #[test]
 fn a_drop_has_its_device_namespace_task_socket_and_mark() {
     check("ebpf_facts.py", "check");
@@ -196,4 +265,29 @@ fn the_kernel_keeps_what_dwdump_keeps_and_counts_what_it_rejects() {
 #[test]
 fn the_kernel_rejects_a_flood_of_which_nothing_is_read() {
     check("ebpf_filter.py", "flood");
+}
+
+#[test]
+fn files_that_follow_one_another_lose_no_drop() {
+    check("rings.py", "load");
+}
+
+#[test]
+fn each_of_several_files_has_its_own_loss() {
+    check("rings.py", "loss");
+}
+
+#[test]
+fn files_follow_one_another_on_time_with_the_names_of_tcpdump() {
+    check("rings.py", "times");
+}
+
+#[test]
+fn hangup_begins_another_file_where_there_is_no_terminal() {
+    check("rings.py", "hangup");
+}
+
+#[test]
+fn drops_around_a_match_are_kept_and_no_others() {
+    check("rings.py", "trigger");
 }

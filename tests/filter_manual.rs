@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use dwdump::filter::{Filter, NameLookup, Service, SystemNames};
 use dwdump::packet;
 use dwdump::record::{
-    Cause, DropRecord, DropSocket, Interface, Link, LinkType, Location, Name, Netns, SocketRole,
-    Stack, Symbol, Timestamp,
+    Cause, Direction, DropRecord, DropSocket, Heading, Interface, Link, LinkType, Location, Name,
+    Netns, SocketRole, Stack, Symbol, Timestamp,
 };
 
 /// The examples, as typed: the lines between .EX and .EE.
@@ -341,6 +341,8 @@ fn by_ebpf(record: &mut DropRecord<'_>) {
         state: 1,
     });
     context.mark = Some(0x17);
+    context.vlan = Some(5);
+    context.heading = Some(Heading::Known(Direction::Inbound));
 }
 
 #[test]

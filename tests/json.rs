@@ -48,8 +48,9 @@ fn every_object_is_what_the_schema_says() {
     assert!(count > 700, "{count}");
     // Nothing of the schema is there for show.
     let known = schema["properties"].as_object().unwrap().keys();
-    // Source lines need debug information, which no test of this file has.
-    let known: Vec<&String> = known.filter(|key| !key.ends_with("source")).collect();
+    // Source lines need debug information, and causes a look at a host, which no test of this file has.
+    let is_in_captures = |key: &&String| !key.ends_with("source") && *key != "why";
+    let known: Vec<&String> = known.filter(is_in_captures).collect();
     assert_eq!(
         seen.iter().collect::<Vec<_>>().len(),
         known.len(),

@@ -102,11 +102,9 @@ fn the_commands_in_the_readme_are_valid() {
         let command = command.split(" | ").next().unwrap_or_default();
         let words: Vec<&str> = match command.split_once("dwdump ") {
             _ if command.trim_end() == "dwdump" => vec!["dwdump"],
-            Some(("" | "$ " | "$ sudo target/release/" | "sudo target/release/", rest)) => {
-                std::iter::once("dwdump")
-                    .chain(rest.split_whitespace())
-                    .collect()
-            }
+            Some(("" | "$ " | "$ sudo " | "sudo ", rest)) => std::iter::once("dwdump")
+                .chain(rest.split_whitespace())
+                .collect(),
             _ => continue,
         };
         let parsed = dwdump::cli::parse(words.into_iter().map(Into::into));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::net_dm::listeners::{self, GroupMember};
 use crate::record::Escaped;
+use crate::sandbox;
 
 /// The bytes of `/proc/kallsyms` that are looked at: more than the symbols whose address is truly 0.
 const KALLSYMS_BYTES: u64 = 256 * 1024;
@@ -39,6 +40,10 @@ pub struct HostFacts {
     pub kptr_restrict: Option<String>,
     /// The beginning of `/proc/kallsyms`.
     pub kallsyms: Option<String>,
+    /// The version of the kernel's Landlock.
+    pub landlock: Option<u32>,
+    /// System calls can be confined.
+    pub has_seccomp: bool,
 }
 
 /// A socket that listens to NET_DM.
@@ -71,6 +76,8 @@ impl HostFacts {
             lockdown: text("/sys/kernel/security/lockdown"),
             kptr_restrict: text("/proc/sys/kernel/kptr_restrict"),
             kallsyms: beginning("/proc/kallsyms", KALLSYMS_BYTES),
+            landlock: sandbox::files::version(),
+            has_seccomp: sandbox::calls::is_supported(),
             release,
         }
     }

@@ -8,6 +8,7 @@ pub mod host;
 pub mod kernel;
 pub mod namespace;
 pub mod net_dm;
+pub mod sandbox;
 pub mod source_lines;
 pub mod trial;
 pub mod wireshark;

@@ -1,6 +1,7 @@
 //! Parses and checks the command line, without touching the machine.
 
 mod options;
+mod recording;
 mod usage_error;
 mod values;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, ValueEnum};
 
 use options::Arguments;
+pub use recording::{Rotation, TriggerChoice};
 pub use usage_error::UsageError;
 
 use crate::net_dm::control::Origins;
@@ -83,6 +85,27 @@ pub enum SourceChoice {
     Ebpf,
 }
 
+/// The sandbox of a run: Landlock for its files, seccomp for its system calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SandboxChoice {
+    /// Both, as far as the kernel has them
+    #[default]
+    Auto,
+    /// Both, or no run
+    Strict,
+    /// Neither
+    Off,
+}
+
+/// The rights that a run gives up once everything is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relinquishment {
+    /// The user to go on as, if one was asked for.
+    pub user: Option<String>,
+    /// The sandbox.
+    pub sandbox: SandboxChoice,
+}
+
 /// Monitoring of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
@@ -115,6 +138,10 @@ pub struct Capture {
     pub filtering: Filtering,
     /// The outputs for the drops.
     pub delivery: Delivery,
+    /// The rights that are given up.
+    pub relinquishment: Relinquishment,
+    /// The time between two lines of counts, if they are wanted.
+    pub stats_interval: Option<Duration>,
 }
 
 /// The place where a filter runs.
@@ -163,6 +190,8 @@ pub struct Read {
     pub trunc_len: u32,
     /// The outputs for the drops.
     pub delivery: Delivery,
+    /// The rights that are given up.
+    pub relinquishment: Relinquishment,
 }
 
 /// Drops to be counted.
@@ -186,6 +215,8 @@ pub struct Summary {
     pub text: TextChoice,
     /// Lines for flame graphs instead, once, at the end.
     pub is_folded: bool,
+    /// The rights that are given up.
+    pub relinquishment: Relinquishment,
 }
 
 /// Drops whose causes are sought.
@@ -201,6 +232,10 @@ pub struct Diagnosis {
     pub lines: Lines,
     /// The style of text.
     pub text: TextChoice,
+    /// The capture file, if one is to be written as well.
+    pub output: Option<Delivery>,
+    /// The rights that are given up.
+    pub relinquishment: Relinquishment,
 }
 
 /// The source of the drops to count or to explain.
@@ -230,6 +265,10 @@ pub struct Delivery {
     pub count: Option<u64>,
     /// The file to write.
     pub output: Option<Target>,
+    /// The division into files.
+    pub rotation: Rotation,
+    /// The drops around which others are kept; `None` keeps all.
+    pub trigger: Option<TriggerChoice>,
     /// The file's format; `None` means by its name.
     pub format: Option<OutputFormat>,
     /// The file's link type.
@@ -327,6 +366,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// Returns the path of a file.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Standard => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
     fn new(path: PathBuf) -> Self {
         if path == Path::new("-") {
             Self::Standard
@@ -409,5 +456,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     options.check()
 }
 
+#[cfg(test)]
+mod completions;
 #[cfg(test)]
 mod tests;

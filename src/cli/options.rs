@@ -3,6 +3,7 @@
 
 mod command;
 mod installation;
+mod recording;
 mod stack;
 mod why;
 
@@ -12,10 +13,10 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::values::{
-    parse_count, parse_duration, parse_frames, parse_origin, parse_queue_len, parse_size,
-    parse_trunc_len,
+    parse_count, parse_duration, parse_file_count, parse_file_size, parse_frames, parse_origin,
+    parse_queue_len, parse_rotate_seconds, parse_size, parse_total, parse_trunc_len,
 };
-use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat, SourceChoice};
+use super::{ColorChoice, CommentDetail, LinkChoice, OutputFormat, SandboxChoice, SourceChoice};
 use crate::net_dm::control::Origins;
 use crate::summary::Grouping;
 
@@ -39,7 +40,7 @@ use crate::summary::Grouping;
   dwdump --why                      which setting is guilty, and what cures it
   dwdump --explain NETFILTER_DROP   what a reason means, and what to check
 
-See dwdump(1), dwdump-filter(7) for FILTER, and dwdump-why(7) for --why."
+See dwdump(1), dwdump-filter(7) for FILTER, dwdump-reasons(7), and dwdump-why(7) for --why."
 )]
 #[allow(clippy::struct_excessive_bools)] // The flags of a command line; Command has none.
 pub(super) struct Arguments {
@@ -50,6 +51,46 @@ pub(super) struct Arguments {
     /// Write drops to FILE; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
+
+    /// Begin another file when one has more than SIZE: millions of bytes, or with k, M, G 1024ⁿ
+    #[arg(short = 'C', value_name = "SIZE", value_parser = parse_file_size)]
+    file_size: Option<u64>,
+
+    /// Begin another file every SECONDS; the name of -w may have conversions of strftime(3)
+    #[arg(short = 'G', value_name = "SECONDS", value_parser = parse_rotate_seconds)]
+    rotate_seconds: Option<Duration>,
+
+    /// With -C write COUNT files over and over; with -G alone stop after COUNT files
+    #[arg(short = 'W', value_name = "COUNT", value_parser = parse_file_count)]
+    file_count: Option<u32>,
+
+    /// Remove this run's oldest files when all have more than SIZE together
+    #[arg(long, value_name = "SIZE", value_parser = parse_total)]
+    max_total: Option<u64>,
+
+    /// Run COMMAND with each finished file as its argument
+    #[arg(short = 'z', value_name = "COMMAND")]
+    postrotate: Option<PathBuf>,
+
+    /// Have everything on the disk after SECONDS, even if the machine crashes
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    sync: Option<Duration>,
+
+    /// Keep only drops around those that EXPR matches, a filter
+    #[arg(long, value_name = "EXPR")]
+    trigger: Option<String>,
+
+    /// With --trigger: keep the drops of SECONDS before a match
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    before: Option<Duration>,
+
+    /// With --trigger: keep the drops of SECONDS after a match
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    after: Option<Duration>,
+
+    /// With --before: the memory for these drops, in bytes or with k, M, G [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_total)]
+    before_size: Option<u64>,
 
     /// Read drops from FILE instead of the kernel; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -144,6 +185,18 @@ pub(super) struct Arguments {
     /// Take over if drops are monitored already
     #[arg(long)]
     force: bool,
+
+    /// Go on as USER once everything is open [default: the caller of sudo, else dwdump where it exists]
+    #[arg(short = 'Z', value_name = "USER")]
+    relinquish_privileges: Option<String>,
+
+    /// Confine the run: as far as the kernel can (auto), fully or not at all (strict), not (off) [default: auto]
+    #[arg(long, value_enum, value_name = "HOW", hide_possible_values = true)]
+    sandbox: Option<SandboxChoice>,
+
+    /// Print every SECONDS how many drops were received, written, rejected and lost
+    #[arg(long, value_name = "SECONDS", value_parser = parse_duration)]
+    stats_interval: Option<Duration>,
 
     /// Print a line for each drop, even with -w
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod recording;
 mod stack;
 
 #[track_caller]
@@ -81,6 +82,28 @@ fn a_check_stands_alone() {
 }
 
 #[test]
+fn what_is_found_can_be_written_into_a_file_of_its_own_alone() {
+    let Ok(Command::Why(diagnosis)) = parse_words("--why -w x.pcapng --json tcp") else {
+        panic!("--why takes -w");
+    };
+    assert_eq!(diagnosis.lines, Lines::Json);
+    let delivery = diagnosis.output.unwrap();
+    assert_eq!(
+        (delivery.lines, delivery.output.is_some()),
+        (Lines::Auto, true)
+    );
+    check(
+        "--why -w -",
+        "--why cannot be used with -w -",
+        "choose a file",
+    );
+    let message = "--why and -w cannot be used together with -r";
+    check("--why -r x -w y", message, "`dwdump -r FILE` then prints");
+    let message = "--why and --format cannot be used together";
+    check("--why -w x --format pcap", message, "-w");
+}
+
+#[test]
 fn tcpdumps_options_keep_their_meaning() {
     let delivery = captured("-i eth0 -c 3 -U -w -").delivery;
     assert_eq!(delivery.selection.interface.as_deref(), Some("eth0"));
@@ -141,10 +164,6 @@ fn tcpdumps_other_options_are_refused_with_what_to_type() {
         ("-lni eth0", "", "-U"),
         ("-tttt", "", "--utc"),
         ("-tn", "", "--utc"),
-        ("-Z root", "unknown option -Z", "leave it out"),
-        ("-C 10", "unknown option -C", "--duration"),
-        ("-G 60", "unknown option -G", "--duration"),
-        ("-W 5", "unknown option -W", "--duration"),
         ("-B 4096", "unknown option -B", "-b BYTES"),
         ("-S", "unknown option -S", "leave it out"),
         ("-f", "unknown option -f", "leave it out"),

@@ -115,13 +115,7 @@ fn tcpdump_hint(argument: &str) -> Option<String> {
         "-B" | "--buffer-size" => {
             "-b BYTES sets the size of the socket buffer, with k or M, where tcpdump's -B counts KiB"
         }
-        "-C" | "-G" | "-W" => {
-            "files are not rotated: `--duration SECONDS` or `-c N` ends one, \
-             and a loop in the shell begins the next"
-        }
-        "-Z" | "--relinquish-privileges" => {
-            "dwdump keeps the user that it was started as: leave it out"
-        }
+        "--relinquish-privileges" => "-Z USER chooses the user that a run goes on as",
         "-S" | "--absolute-tcp-sequence-numbers" => {
             "TCP's sequence numbers are absolute here: leave it out"
         }

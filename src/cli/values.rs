@@ -67,6 +67,44 @@ pub(super) fn parse_size(text: &str) -> Result<u32, String> {
         })
 }
 
+/// Parses a size whose unit is `plain` bytes where there is no suffix.
+fn parse_bytes(text: &str, plain: u64) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' | b'K' => (&text[..text.len() - 1], 1 << 10),
+        b'm' | b'M' => (&text[..text.len() - 1], 1 << 20),
+        b'g' | b'G' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, plain),
+    };
+    let number = parse_number(digits, "", 1, u64::MAX).ok()?;
+    // tcpdump's limit.
+    let bytes = number.checked_mul(unit)?;
+    i64::try_from(bytes).is_ok().then_some(bytes)
+}
+
+/// The size of a file, as in tcpdump.
+pub(super) fn parse_file_size(text: &str) -> Result<u64, String> {
+    parse_bytes(text, 1_000_000).ok_or_else(|| {
+        "expected millions of bytes, such as 100, or with a suffix k, M or G, such as 64M".into()
+    })
+}
+
+pub(super) fn parse_total(text: &str) -> Result<u64, String> {
+    parse_bytes(text, 1).ok_or_else(|| "expected a size in bytes, such as 500M or 10G".into())
+}
+
+pub(super) fn parse_rotate_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = parse_number(text, "whole seconds", 1, MAX_INT)?;
+    Ok(Duration::from_secs(seconds))
+}
+
+pub(super) fn parse_file_count(text: &str) -> Result<u32, String> {
+    let number = parse_number(text, "a number of files", 1, MAX_INT)?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+/// The largest number of seconds or files in tcpdump.
+const MAX_INT: u64 = i32::MAX as u64;
+
 pub(super) fn parse_origin(text: &str) -> Result<Origins, String> {
     match text {
         "sw" => Ok(Origins::Software),

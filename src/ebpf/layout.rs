@@ -224,7 +224,7 @@ impl KernelLayout {
     }
 
     /// Returns all members.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn fields(&self) -> Vec<KernelField> {
         let mut fields = vec![
             self.len,

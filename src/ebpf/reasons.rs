@@ -126,11 +126,11 @@ impl Reasons {
         };
         btf.each_enumerator(has_reasons, |enumeration, name, number| {
             let is_reason = enumeration == CORE || number >> SUBSYSTEM_SHIFT != 0;
+            let name = name.strip_prefix(PREFIX).unwrap_or(name);
             // `___RX_DROP_UNUSABLE` and its like are no reasons, but mark where a range begins.
-            if name.starts_with(b"_") || !is_reason {
+            if name.is_empty() || name.starts_with(b"_") || !is_reason {
                 return;
             }
-            let name = name.strip_prefix(PREFIX).unwrap_or(name);
             self.names.set(number, name.into());
         });
     }

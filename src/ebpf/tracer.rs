@@ -62,6 +62,11 @@ pub enum TracerError {
         /// The last line of the verifier's log; empty if there is none.
         log: String,
     },
+    /// The kernel gives no program its memory to read (kernel_lockdown(7)).
+    #[error(
+        "the kernel is locked down (mode `confidentiality`), so no eBPF program may read its memory"
+    )]
+    LockedDown,
     /// The kernel refuses a buffer.
     #[error("cannot create a perf buffer")]
     Buffer(#[source] io::Error),
@@ -77,6 +82,8 @@ impl From<PairError> for TracerError {
     fn from(error: PairError) -> Self {
         match error {
             PairError::Map(error) => Self::Map(error),
+            // What the kernel says of it names one of its functions alone.
+            PairError::Load { .. } if is_confidential() => Self::LockedDown,
             PairError::Load { error, log } => Self::Load { error, log },
             PairError::Attach(error) => Self::Attach(error),
         }
@@ -100,7 +107,7 @@ impl TracerError {
             | Self::Buffer(error)
             | Self::Attach(error)
             | Self::NoBtf(error) => Some(error),
-            Self::Btf(_) | Self::Layout(_) | Self::Locked => None,
+            Self::Btf(_) | Self::Layout(_) | Self::LockedDown | Self::Locked => None,
         }
     }
 
@@ -115,15 +122,12 @@ impl TracerError {
         if matches!(self, Self::Locked) {
             return Some("CAP_IPC_LOCK or the sysctl kernel.perf_event_mlock_kb allow more");
         }
+        if matches!(self, Self::LockedDown) {
+            return Some("--source netdm still works");
+        }
         let refusal = self.refusal()?;
         if matches!(self, Self::NoBtf(_)) && refusal.kind() == io::ErrorKind::NotFound {
             return Some("eBPF needs a kernel with BTF: CONFIG_DEBUG_INFO_BTF=y");
-        }
-        if is_confidential() {
-            return Some(
-                "the kernel is locked down (mode `confidentiality`), so no program may read its memory: \
-                 --source netdm still works",
-            );
         }
         let is_denied = refusal.raw_os_error() == Some(libc::EACCES);
         if is_denied && matches!(self, Self::Buffer(_)) && is_paranoid() {
@@ -154,7 +158,7 @@ fn hint_for(effective: CapabilitySet) -> &'static str {
 
 /// Returns whether perf buffers are for CAP_SYS_ADMIN alone: the default of Debian's kernels, and of their
 /// descendants'.
-fn is_paranoid() -> bool {
+pub fn is_paranoid() -> bool {
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     level.trim().parse().is_ok_and(|level: i32| level > 2)
 }
@@ -261,6 +265,12 @@ impl Tracer {
             damaged: 0,
         };
         Ok((tracer, reasons))
+    }
+
+    /// Returns whether no report is waiting.
+    pub fn is_empty(&mut self) -> bool {
+        let mut buffers = self.buffers.iter_mut();
+        buffers.all(|buffer| buffer.waiting().iter().all(|piece| piece.is_empty()))
     }
 
     /// Passes on some of the waiting reports in order of time, and returns their number. The report of a

@@ -74,7 +74,7 @@ pub fn end_fifo(fifo: &Path) {
 }
 
 /// Returns the arguments, the program's name first, that mean the same as the request.
-fn command_line(request: &ExtcapCall) -> Vec<OsString> {
+pub fn command_line(request: &ExtcapCall) -> Vec<OsString> {
     let mut words: Vec<OsString> = ["dwdump", "--format=pcapng", "--write"]
         .map(Into::into)
         .into();

@@ -63,7 +63,7 @@ impl ControlPipes {
     /// Waits until Wireshark has opened its ends, and sends the packets that waited for that.
     pub fn close(self) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.close(&mut io::stderr());
+        window.close(&mut run::standard_error());
     }
 }
 
@@ -72,7 +72,7 @@ struct SharedWindow(Arc<Mutex<Window>>);
 impl Destination for SharedWindow {
     fn take(&mut self, severity: Severity, text: &str) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.show(severity, text, &mut io::stderr());
+        window.show(severity, text, &mut run::standard_error());
     }
 }
 

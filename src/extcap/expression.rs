@@ -1,11 +1,16 @@
 //! Checks a capture filter and reports an error in one line.
 
-use crate::filter::{Filter, SystemNames};
+use crate::filter::{Filter, NameLookup, SystemNames};
 use crate::record::Escaped;
 
 /// Checks a filter. The error is one line that names the column, because Wireshark shows no carets.
 pub fn check(text: &str) -> Result<(), String> {
-    let Err(error) = Filter::parse(text, &SystemNames) else {
+    check_with(text, &SystemNames)
+}
+
+/// Checks a filter with the names of a host.
+pub fn check_with(text: &str, names: &dyn NameLookup) -> Result<(), String> {
+    let Err(error) = Filter::parse(text, names) else {
         return Ok(());
     };
     let span = error.span();

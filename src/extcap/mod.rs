@@ -10,6 +10,8 @@
 mod capture;
 mod config;
 mod control;
+#[cfg(any(test, feature = "fuzzing"))]
+mod exercise;
 mod expression;
 mod interface;
 mod options;
@@ -23,6 +25,9 @@ use std::io::Write;
 
 use interface::ExtcapInterface;
 use request::{Call, ExtcapCall};
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use exercise::exercise;
 
 use crate::run::{self, Exit, Severity};
 use crate::untrusted::EscapedMessage;
@@ -65,6 +70,10 @@ pub fn answer(arguments: Vec<OsString>) -> Exit {
 }
 
 fn run_capture(request: &ExtcapCall) -> Exit {
+    if request.interface == ExtcapInterface::Drops {
+        // Before there is another thread. The run says so if it fails.
+        run::look_apart();
+    }
     watch::end_with_parent();
     let told = control::ControlPipes::open(request);
     let result = match request.interface {
@@ -88,6 +97,6 @@ fn run_capture(request: &ExtcapCall) -> Exit {
 
 /// Reports a call that makes no sense.
 fn fail(error: &impl std::fmt::Display) -> Exit {
-    let _ = writeln!(std::io::stderr(), "dwdump: {}", EscapedMessage(error));
+    let _ = writeln!(run::standard_error(), "dwdump: {}", EscapedMessage(error));
     Exit::Usage
 }

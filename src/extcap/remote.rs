@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::CapabilitySet;
 
 use super::config;
 use super::interface::ExtcapInterface;
@@ -24,6 +25,8 @@ use crate::cli::UsageError;
 use crate::record::Escaped;
 use crate::rights;
 use crate::run::{self, Exit, Failure, OutputFile, Requests, Severity};
+use crate::sandbox::files::OpenPaths;
+use crate::sandbox::{Confinement, SandboxRules};
 
 /// The longest time for the other host to send its last packets. Then the connection is closed, and the
 /// other host restores its settings as well.
@@ -43,7 +46,7 @@ pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
     let connection = Connection::new(request)?;
     let ssh = Ssh::default();
     let at_end = ssh.clone();
-    let requests = Requests::listen(move || at_end.kill())?;
+    let mut requests = Requests::listen(move || at_end.kill())?;
     let Some(fifo) = OutputFile::open(&request.fifo, &requests)? else {
         return Ok(Exit::Success);
     };
@@ -56,8 +59,13 @@ pub fn capture(request: &ExtcapCall) -> Result<Exit, Failure> {
         .stdout(fifo)
         .stderr(Stdio::piped());
     let child = command.spawn().context("cannot start ssh")?;
-    let status = ssh.follow(child, &requests, &pipe, connection.host);
-    let (status, lines, is_asked) = status.context("cannot wait for ssh")?;
+    let program = Pid::from_child(&child);
+    let ended = pidfd_open(program, PidfdFlags::empty()).context("cannot wait for ssh")?;
+    // From here on, messages are read that the other host may have made up.
+    run::confine_following(program, &mut requests)?;
+    let followed = ssh.follow(child, &ended, &requests, &pipe, connection.host);
+    run::tell_refusals();
+    let (status, lines, is_asked) = followed.context("cannot wait for ssh")?;
     if status.success() || is_asked {
         return Ok(Exit::Success);
     }
@@ -78,6 +86,10 @@ pub fn values(request: &ExtcapCall) -> String {
     let Ok(Ok(output)) = output else {
         return own();
     };
+    // Before anything of the answer is read, which the other host may have made up. Nothing is left to open but what
+    // is known here.
+    let known = own();
+    confine_parsing();
     let answer = String::from_utf8_lossy(&output.stdout);
     let mut rows = options::rows(ExtcapInterface::DropsSsh);
     let number = rows.position(|other| other.name == row.name).unwrap_or(0);
@@ -85,7 +97,21 @@ pub fn values(request: &ExtcapCall) -> String {
         .lines()
         .filter_map(|line| renumbered(line, number))
         .collect();
-    if values.is_empty() { own() } else { values }
+    if values.is_empty() { known } else { values }
+}
+
+/// Gives up everything but memory and the descriptors that are open, as far as this kernel can confine a process.
+fn confine_parsing() {
+    let confinement = Confinement {
+        identity: None,
+        capabilities: CapabilitySet::empty(),
+        sandbox: Some(SandboxRules {
+            paths: Some(OpenPaths::default()),
+            work: &[],
+            child: None,
+        }),
+    };
+    let _ = confinement.enforce();
 }
 
 /// Returns a sentence of the other host with the number that the option has here; `None` for sentences
@@ -95,6 +121,21 @@ fn renumbered(line: &str, number: usize) -> Option<String> {
     let (_, value) = rest.split_once('}')?;
     let is_plain = !value.chars().any(char::is_control);
     is_plain.then(|| format!("value {{arg={number}}}{value}\n"))
+}
+
+/// Makes the command for the other host, for fuzzing. In the shell there, each argument is one word.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn exercise(request: &ExtcapCall) {
+    let Ok(connection) = Connection::new(request) else {
+        return;
+    };
+    let words = Connection::capture_words(request);
+    let Ok(command) = connection.ssh(&words) else {
+        return;
+    };
+    let remote = command.get_args().last().and_then(std::ffi::OsStr::to_str);
+    let found = shlex::split(remote.expect("a command")).expect("whole words");
+    assert!(found.ends_with(&words), "{found:?}");
 }
 
 /// The way to reach the other host.
@@ -238,19 +279,16 @@ impl Ssh {
     fn follow(
         &self,
         mut child: Child,
+        ended: &OwnedFd,
         requests: &Requests,
         fifo: &File,
         host: &str,
     ) -> io::Result<SshEnd> {
         let mut talk = Talk::new(host, child.stderr.take());
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let ended = pid
-            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))
-            .transpose()?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         let mut end: Option<Instant> = None;
         loop {
-            let is_gone = wait(requests, fifo, ended.as_ref(), &mut talk, end)?;
+            let is_gone = wait(requests, fifo, ended, &mut talk, end)?;
             if (is_gone || requests.end()) && end.is_none() {
                 end = Some(Instant::now() + PATIENCE);
                 self.end();
@@ -271,7 +309,7 @@ impl Ssh {
 fn wait(
     requests: &Requests,
     fifo: &File,
-    ended: Option<&OwnedFd>,
+    ended: &OwnedFd,
     talk: &mut Talk,
     end: Option<Instant>,
 ) -> io::Result<bool> {
@@ -288,7 +326,7 @@ fn wait(
     if end.is_none() {
         watched.push(PollFd::new(fifo.as_fd(), PollFlags::empty()));
     }
-    watched.extend(ended.map(|ended| PollFd::new(ended.as_fd(), PollFlags::POLLIN)));
+    watched.push(PollFd::new(ended.as_fd(), PollFlags::POLLIN));
     if let Some(stderr) = &talk.stderr {
         watched.push(PollFd::new(stderr.as_fd(), PollFlags::POLLIN));
     }

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use rustix::process::{PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
+use rustix::process::{PidfdFlags, getppid, pidfd_open};
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level::raise;
 
-use crate::run;
+use crate::{rights, run};
 
 /// Ends this process in order when its parent ends. PR_SET_PDEATHSIG would not do: it sends its signal
 /// when the *thread* ends that started this process.
@@ -39,8 +41,10 @@ pub fn end_with_input() {
 /// Starts a thread that ends this process when `wait` returns.
 fn watch(name: &str, wait: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name(name.into()).spawn(|| {
+        // It needs none, and would keep them when the run gives its own up.
+        let _ = rights::give_up_in_thread();
         wait();
-        let _ = kill_process(getpid(), Signal::TERM);
+        let _ = raise(SIGTERM);
     });
     if let Err(error) = thread {
         run::tell(

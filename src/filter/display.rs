@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::record::{self, Escaped, Kind, Origin};
+use crate::record::{self, Escaped, Origin, Value};
 
 use super::ast::{
     Arith, Chain, Comparison, Connective, DirQualifier, DropWord, Expr, Family, LoadBase, Net,
@@ -315,8 +315,13 @@ impl fmt::Display for DropWord {
                 write!(f, "{} {}", fact.about().key, Text(glob.as_bytes()))
             }
             Self::Number(fact, None) => write!(f, "{} = \"\"", fact.about().key),
-            Self::Number(fact, Some(number)) => match fact.kind() {
-                Kind::Address | Kind::Mark => write!(f, "{} {number:#x}", fact.about().key),
+            // `vlan 5` asks for a tag in the frame, too.
+            Self::Number(record::Fact::Vlan, Some(number)) => write!(f, "vlan = {number}"),
+            Self::Number(fact, Some(number)) => match fact.kind().join((*number, &[])) {
+                Some(value @ (Value::Mark(_) | Value::Heading(_))) => {
+                    write!(f, "{} {value}", fact.about().key)
+                }
+                Some(Value::Address(_)) => write!(f, "{} {number:#x}", fact.about().key),
                 _ => write!(f, "{} {number}", fact.about().key),
             },
             Self::InterfaceIndex(index) => write!(f, "iface {index}"),
@@ -348,8 +353,10 @@ pub struct Text<'a>(pub &'a [u8]);
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:*?+@/-".contains(byte);
-        let is_operator = matches!(self.0, b"and" | b"or" | b"not");
-        if !self.0.is_empty() && self.0.iter().all(plain) && !is_operator {
+        // The parser takes `or` for a word of its own even before a sign: `or*`.
+        let mut words = self.0.split(|&byte| !lex::is_word_character(byte.into()));
+        let is_connective = matches!(words.next(), Some(b"and" | b"or" | b"not"));
+        if !self.0.is_empty() && self.0.iter().all(plain) && !is_connective {
             return Escaped(self.0).fmt(f);
         }
         f.write_str("\"")?;

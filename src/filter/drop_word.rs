@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use winnow::stream::Location;
 
+use crate::packet::offset::vlan;
 use crate::record::{self, EtherType, Kind, Origin};
 
 use super::ast::{DropWord, Expr, NetnsWord, Primitive};
@@ -54,6 +55,7 @@ impl TextWord {
             Self::Iface => "an interface name or index",
             Self::IfName => "an interface name",
             Self::Netns => "a network namespace: its name or inode, `initial` or `other`",
+            Self::NamedFact(record::Fact::Vlan) => "a VLAN from 0 to 4095",
             Self::NamedFact(fact) => fact.about().wanted.unwrap_or("a value"),
         }
     }
@@ -143,12 +145,22 @@ pub fn value(word: TextWord, bytes: Vec<u8>, quoted: Quoted, span: Range<usize>)
                 None => return fail(span, format!("expected {}", word.wanted())),
             }
         }
+        TextWord::NamedFact(fact) if fact.kind() == Kind::Heading => {
+            match record::Heading::read(plain).filter(|heading| heading.is_known()) {
+                Some(heading) => DropWord::Number(fact, Some(heading.number())),
+                None => return fail(span, format!("expected {}", word.wanted())),
+            }
+        }
         TextWord::NamedFact(fact) => {
             let digits = plain.trim_start_matches("0x").len();
             // A number that is too large becomes the largest.
             let is_whole = |number: &u64| digits <= 16 || plain.parse() == Ok(*number);
             let number = lex::number(plain).filter(is_whole);
-            match number.filter(|&number| fact.kind().join((number, &[])).is_some()) {
+            let fits = |&number: &u64| match fact {
+                record::Fact::Vlan => number <= vlan::ID.into(),
+                _ => fact.kind().join((number, &[])).is_some(),
+            };
+            match number.filter(fits) {
                 Some(number) => DropWord::Number(fact, Some(number)),
                 None => return fail(span, format!("expected {}", word.wanted())),
             }

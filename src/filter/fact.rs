@@ -9,7 +9,7 @@ use super::glob::Glob;
 use super::packet::{FramedPacket, Framing};
 use crate::packet::{self, Flow};
 use crate::record::{
-    self, Cause, DropRecord, EtherType, Interface, LinkType, Name, Origin, Symbol, Value,
+    self, Cause, DropRecord, EtherType, Heading, Interface, LinkType, Name, Origin, Symbol, Value,
 };
 use crate::symbol::sent::{Module, Sent};
 
@@ -146,9 +146,13 @@ impl FactText {
     }
 }
 
-/// Returns the value of a fact that is a number.
+/// Returns the value of a fact that is a number; `None` for a direction that is not certain.
 pub fn number(record: &DropRecord<'_>, fact: record::Fact) -> Option<u64> {
-    let (number, _) = fact.get(record)?.parts()?;
+    let value = fact.get(record)?;
+    if value == Value::Heading(Heading::Unknown) {
+        return None;
+    }
+    let (number, _) = value.parts()?;
     Some(number)
 }
 

@@ -1,7 +1,8 @@
 //! The offsets of a packet's headers at one position of the expression. In pcap-filter(7), `vlan`,
 //! `mpls` and `pppoes` shift the offsets for everything to their right, regardless of `or`, `not`
 //! and parentheses. Each position in the text therefore has its own offsets, one set for each
-//! framing.
+//! framing. If a device took a VLAN tag off, the first `vlan` asks for that one and shifts nothing, as
+//! in libpcap.
 
 use super::packet::{FramedPacket, Framing};
 use crate::packet::offset::{ethernet, mpls, pppoe, sll, sll2, vlan};
@@ -41,6 +42,8 @@ pub struct HeaderLayout {
     labels: usize,
     /// True if the link layer has MAC addresses.
     pub has_macs: bool,
+    /// True if the next `vlan` asks for the tag that a device took off.
+    is_tag_off: bool,
 }
 
 /// The source of the network header's type.
@@ -95,6 +98,7 @@ impl HeaderLayout {
             payload,
             labels: 0,
             has_macs: framing == Framing::Ethernet,
+            is_tag_off: false,
         }
     }
 
@@ -226,6 +230,10 @@ impl HeaderLayout {
 
     /// Returns whether a VLAN tag is here, with this identifier.
     pub fn is_vlan(&self, packet: &FramedPacket<'_>, id: Option<u16>) -> Option<bool> {
+        if self.is_tag_off {
+            let tag = packet.tag_off;
+            return Some(tag.is_some() && id.is_none_or(|id| tag == Some(id.into())));
+        }
         if !self.takes_tags() {
             return (self.naming != Naming::Unread).then_some(false);
         }
@@ -286,6 +294,10 @@ impl HeaderLayout {
 
     fn behind_vlan(self) -> Self {
         match self.naming {
+            _ if self.is_tag_off => Self {
+                is_tag_off: false,
+                ..self
+            },
             Naming::Ethernet if self.takes_tags() => Self {
                 type_at: self.type_at + vlan::LEN,
                 payload: self.payload + vlan::LEN,
@@ -325,6 +337,7 @@ impl HeaderLayout {
             payload: session + pppoe::LEN,
             labels: 0,
             has_macs: false,
+            ..self
         }
     }
 }
@@ -372,30 +385,40 @@ fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
     }
 }
 
-/// The header layouts for all framings at one position of the expression.
+/// The header layouts for all framings at one position of the expression: of packets as they are, and of those that a
+/// device took a VLAN tag off.
 #[derive(Clone, Copy, Debug)]
-pub struct FramingLayouts([HeaderLayout; Framing::ALL.len()]);
+pub struct FramingLayouts([[HeaderLayout; Framing::ALL.len()]; 2]);
 
 impl FramingLayouts {
     /// Returns the layouts at the beginning of an expression.
     pub fn start() -> Self {
-        Self(Framing::ALL.map(HeaderLayout::of))
+        Self([false, true].map(|is_tag_off| {
+            Framing::ALL.map(|framing| HeaderLayout {
+                is_tag_off,
+                ..HeaderLayout::of(framing)
+            })
+        }))
     }
 
     #[inline]
-    pub fn layout(&self, framing: Framing) -> &HeaderLayout {
-        &self.0[framing as usize]
+    pub fn layout(&self, packet: &FramedPacket<'_>) -> &HeaderLayout {
+        &self.0[usize::from(packet.tag_off.is_some())][packet.framing as usize]
     }
 
     pub fn behind_vlan(self) -> Self {
-        Self(self.0.map(HeaderLayout::behind_vlan))
+        self.map(HeaderLayout::behind_vlan)
     }
 
     pub fn behind_mpls(self) -> Self {
-        Self(self.0.map(HeaderLayout::behind_mpls))
+        self.map(HeaderLayout::behind_mpls)
     }
 
     pub fn behind_pppoes(self) -> Self {
-        Self(self.0.map(HeaderLayout::behind_pppoes))
+        self.map(HeaderLayout::behind_pppoes)
+    }
+
+    fn map(self, behind: fn(HeaderLayout) -> HeaderLayout) -> Self {
+        Self(self.0.map(|layouts| layouts.map(behind)))
     }
 }

@@ -132,9 +132,13 @@ pub fn position(input: &mut ParserInput<'_>) -> Parsed<usize> {
 
 /// Returns the next word of the language without taking it; empty if there is none.
 pub fn peek_word<'i>(input: &mut ParserInput<'i>) -> Parsed<&'i str> {
-    let letters = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     blank(input)?;
-    peek(take_while(0.., letters)).parse_next(input)
+    peek(take_while(0.., is_word_character)).parse_next(input)
+}
+
+/// Returns whether the character can be part of a word of the language.
+pub fn is_word_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_.-".contains(character)
 }
 
 /// Takes the next word if it is `wanted`.

@@ -54,6 +54,8 @@ mod names;
 mod operand;
 mod packet;
 mod parse;
+#[cfg(any(test, feature = "fuzzing"))]
+mod plain;
 mod port;
 mod predicate;
 mod primitive;
@@ -72,19 +74,25 @@ use std::fmt;
 
 use crate::record::{DropRecord, Fact, Tellers};
 
-use ast::{Connective, DropWord, Expr, Primitive};
+use ast::{Connective, Expr, Primitive};
 use fact::NamedFact;
 use packet::FramedPacket;
 use program::Program;
 use source_text::SourceText;
 
+pub(crate) use ast::DropWord;
 pub use contradiction::Contradiction;
 pub use display::Text;
 pub use error::FilterError;
+pub(crate) use fact::FactText;
 pub use kernel::{KernelFilter, KernelPart, NotInKernel};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use names::FixedNames;
 pub use names::{NameLookup, Service, SystemNames};
 pub use port::OneWay;
 pub use suggest::nearest;
+#[cfg(test)]
+pub(crate) use words::completable;
 
 /// A compiled filter expression.
 #[derive(Clone, Debug)]
@@ -201,9 +209,24 @@ impl Filter {
         found
     }
 
+    /// Returns whether the expression asks for a VLAN tag: eBPF programs tell of those that were taken off.
+    pub fn asks_for_vlan(&self) -> bool {
+        let mut asks = false;
+        self.each_primitive(&mut |primitive| asks |= matches!(primitive, Primitive::Vlan(_)));
+        asks
+    }
+
     fn each_drop_word(&self, take: &mut dyn FnMut(&DropWord)) {
+        self.each_primitive(&mut |primitive| {
+            if let Primitive::Drop(word) = primitive {
+                take(word);
+            }
+        });
+    }
+
+    fn each_primitive(&self, take: &mut dyn FnMut(&Primitive)) {
         if let Some(expr) = &self.expr {
-            each_drop_word(expr, take);
+            each_primitive(expr, take);
         }
     }
 }
@@ -232,16 +255,15 @@ impl fmt::Display for ReasonPattern {
     }
 }
 
-fn each_drop_word(expr: &Expr, take: &mut dyn FnMut(&DropWord)) {
+fn each_primitive(expr: &Expr, take: &mut dyn FnMut(&Primitive)) {
     match expr {
         Expr::Chain(chain) => {
-            each_drop_word(&chain.first, take);
+            each_primitive(&chain.first, take);
             for (_, expr) in &chain.rest {
-                each_drop_word(expr, take);
+                each_primitive(expr, take);
             }
         }
-        Expr::Not(expr) | Expr::Inner(expr) => each_drop_word(expr, take),
-        Expr::Primitive(Primitive::Drop(word)) => take(word),
-        Expr::Primitive(_) => {}
+        Expr::Not(expr) | Expr::Inner(expr) => each_primitive(expr, take),
+        Expr::Primitive(primitive) => take(primitive),
     }
 }

@@ -91,10 +91,10 @@ fn find_protocol(text: &str, name: &str) -> Option<u8> {
 }
 
 /// A few fixed names for tests.
-#[cfg(test)]
-pub(super) struct FixedNames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) struct FixedNames;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl NameLookup for FixedNames {
     fn host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         match name {

@@ -14,6 +14,8 @@ pub struct FramedPacket<'a> {
     pub bytes: CapturedBytes<'a>,
     /// The length of the whole packet in bytes, captured or not.
     pub len: u32,
+    /// The VLAN whose tag a device took off the packet.
+    pub tag_off: Option<u32>,
 }
 
 impl<'a> FramedPacket<'a> {
@@ -24,6 +26,7 @@ impl<'a> FramedPacket<'a> {
             ether_type: 0,
             bytes: CapturedBytes(record.data),
             len: record.original_len,
+            tag_off: record.context.vlan,
         }
     }
 
@@ -35,6 +38,7 @@ impl<'a> FramedPacket<'a> {
             ether_type,
             bytes: CapturedBytes(self.bytes.0.get(offset..).unwrap_or_default()),
             len: self.len.saturating_sub(removed),
+            tag_off: None,
             ..*self
         }
     }

@@ -146,10 +146,16 @@ impl Predicate {
                 Some(comparison.holds(loaded & mask, value))
             }
             Self::Relation { relation, guards } => {
+                let mut has_all = true;
                 for &header in guards {
-                    if let Absent = relation::base(view, header)? {
-                        return Some(false);
+                    match relation::base(view, header) {
+                        Some(Absent) => return Some(false),
+                        Some(Found(_)) => {}
+                        None => has_all = false,
                     }
+                }
+                if !has_all {
+                    return None;
                 }
                 let left = relation::evaluate(&relation.left, view)?;
                 let right = relation::evaluate(&relation.right, view)?;

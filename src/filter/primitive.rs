@@ -63,6 +63,11 @@ pub fn parse<'i>(
         "inbound" => alone(Primitive::Direction(record::Direction::Inbound)),
         "outbound" => alone(Primitive::Direction(record::Direction::Outbound)),
         "noise" => alone(Primitive::Drop(DropWord::Noise)),
+        // What a device took off, and not what stands in the frame.
+        "vlan" if peek_sign(input, "=")? => with_names(
+            input,
+            Qualifiers::Text(TextWord::NamedFact(record::Fact::Vlan)),
+        ),
         "vlan" => alone(Primitive::Vlan(
             limited(input, "a VLAN", 4095)?.and_then(|id| u16::try_from(id).ok()),
         )),

@@ -128,7 +128,7 @@ impl Program {
     /// Returns whether the packet is kept.
     #[inline]
     pub fn holds(&self, packet: &FramedPacket<'_>) -> bool {
-        let layout = self.places[0].layout(packet.framing);
+        let layout = self.places[0].layout(packet);
         let view = PacketView {
             packet,
             layout,
@@ -160,7 +160,7 @@ impl Program {
         predicate: &Predicate,
         packet: &FramedPacket<'_>,
     ) -> Option<bool> {
-        let layout = self.places[place].layout(packet.framing);
+        let layout = self.places[place].layout(packet);
         let view = PacketView {
             packet,
             layout,

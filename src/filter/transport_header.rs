@@ -86,7 +86,9 @@ pub fn transport(
     let mut last = Absent;
     for header in headers {
         let header = header?;
-        if header.number == number::FRAGMENT && is_later_fragment(packet, header.at)? {
+        // In IPv4 the number is that of a protocol like others.
+        let is_fragment = kind == ether_type::IPV6 && header.number == number::FRAGMENT;
+        if is_fragment && is_later_fragment(packet, header.at)? {
             return Some(Absent);
         }
         last = Found(header);

@@ -305,7 +305,6 @@ const UNSUPPORTED: &[&str] = &[
     "wlantype",
     "subtype",
     "dir",
-    "direction",
     "rnr",
     "rulenum",
     "rset",
@@ -367,4 +366,29 @@ pub fn is_keyword(word: &str) -> bool {
         || Protocol::from_word(word).is_some()
         || constant(word).is_some()
         || Fact::from_word(word).is_some()
+}
+
+/// Returns the words that a shell completes: all that can begin a primitive or join two.
+#[cfg(test)]
+pub(crate) fn completable() -> Vec<&'static str> {
+    const PROTOCOLS: [&str; 16] = [
+        "ah", "arp", "esp", "ether", "gre", "icmp", "icmp6", "igmp", "ip", "ip6", "ospf", "pim",
+        "rarp", "sctp", "tcp", "udp",
+    ];
+    assert!(
+        PROTOCOLS
+            .iter()
+            .all(|word| Protocol::from_word(word).is_some())
+    );
+    let facts = Fact::ALL.iter().map(|fact| fact.about().key);
+    let facts = facts.filter(|key| Fact::from_word(key).is_some());
+    let mut words: Vec<_> = WORDS
+        .iter()
+        .copied()
+        .chain(PROTOCOLS)
+        .chain(facts)
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
 }

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use serde::{Deserialize, Serialize};
 
 use super::{Question, Unseen, rtnetlink};
-use crate::sys::bpf::attached::{CgroupHook, cgroup_programs, program_name};
+use crate::sys::bpf::attached::{CgroupHook, cgroup_programs, linked_programs, program_name};
 
 /// The programs that run for the packets of sockets in a control group, which is named by its path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,15 +37,20 @@ pub struct AttachedProgram {
     pub name: String,
     /// The control group that it is attached to.
     pub cgroup: Option<String>,
+    /// The word of ip-link(8) that takes it off a device, unless a link holds it.
+    #[serde(default)]
+    pub mode: Option<String>,
 }
 
 impl AttachedProgram {
-    fn of(id: u32, cgroup: Option<String>) -> Self {
+    /// Returns the program with this number.
+    pub(super) fn of(id: u32, cgroup: Option<String>) -> Self {
         let name = program_name(id).unwrap_or_default();
         Self {
             id,
             name: String::from_utf8_lossy(&name).into_owned(),
             cgroup,
+            mode: None,
         }
     }
 
@@ -127,7 +132,7 @@ impl Question for XdpPrograms {
                 |attribute| matches!(attribute, LinkAttribute::IfName(name) if *name == self.0),
             )
         };
-        let mut found: Vec<u32> = Vec::new();
+        let mut found: Vec<(u32, &str)> = Vec::new();
         for answer in answers {
             let RouteNetlinkMessage::NewLink(link) = answer else {
                 continue;
@@ -135,24 +140,33 @@ impl Question for XdpPrograms {
             if !is_it(&link) {
                 continue;
             }
-            for attribute in &link.attributes {
-                let LinkAttribute::Xdp(facts) = attribute else {
-                    continue;
+            let facts = link
+                .attributes
+                .iter()
+                .filter_map(|attribute| match attribute {
+                    LinkAttribute::Xdp(facts) => Some(facts),
+                    _ => None,
+                });
+            for fact in facts.flatten() {
+                let (id, mode) = match fact {
+                    LinkXdp::DrvProgId(id) => (*id, "xdpdrv"),
+                    LinkXdp::SkbProgId(id) => (*id, "xdpgeneric"),
+                    LinkXdp::HwProgId(id) => (*id, "xdpoffload"),
+                    _ => continue,
                 };
-                for fact in facts {
-                    if let LinkXdp::ProgId(id)
-                    | LinkXdp::DrvProgId(id)
-                    | LinkXdp::SkbProgId(id)
-                    | LinkXdp::HwProgId(id) = fact
-                        && *id != 0
-                        && !found.contains(id)
-                    {
-                        found.push(*id);
-                    }
+                if id != 0 && !found.iter().any(|&(known, _)| known == id) {
+                    found.push((id, mode));
                 }
             }
         }
-        let program = |id| AttachedProgram::of(id, None);
+        let linked = linked_programs();
+        let program = |(id, mode): (u32, &str)| {
+            let is_free = linked.as_ref().is_ok_and(|linked| !linked.contains(&id));
+            AttachedProgram {
+                mode: is_free.then(|| mode.to_owned()),
+                ..AttachedProgram::of(id, None)
+            }
+        };
         Ok(found.into_iter().map(program).collect())
     }
 }

@@ -8,9 +8,13 @@ use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
 use super::backlog::{self, BacklogState};
 use super::{read_file, rtnetlink};
+use crate::sys::ethtool::driver_counters;
 
-/// Counters by name: as nstat(8) has it, or of a device `eth0 rx_dropped`.
+/// Counters by name: as nstat(8) has it, of a device `eth0 rx_dropped`, or of its driver `eth0 driver rx_discards`.
 pub type CounterValues = BTreeMap<String, u64>;
+
+/// The word behind a device's name in the names of its driver's counters.
+pub const DRIVER: &str = "driver";
 
 /// Returns the counters of the network namespace of this thread. What is not there counts nothing.
 pub fn read() -> CounterValues {
@@ -133,6 +137,9 @@ fn add_devices(values: &mut CounterValues) {
         ];
         for (counter, value) in counts {
             add(values, format!("{name} {counter}"), value);
+        }
+        for (counter, value) in driver_counters(&name).unwrap_or_default() {
+            add(values, format!("{name} {DRIVER} {counter}"), value);
         }
         names.insert(link.header.index, name);
     }

@@ -29,6 +29,7 @@ mod rtnetlink;
 pub mod rule;
 pub mod sysctl;
 pub mod tracking;
+pub mod traffic_filter;
 pub mod tun;
 pub mod vxlan;
 
@@ -116,6 +117,12 @@ impl HostState {
         self.answers.borrow_mut().insert(key, kept);
         answer
     }
+}
+
+/// Decodes a datagram of the kernel's answer to a question about routes and devices, for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn decode_routes(bytes: &[u8]) -> usize {
+    rtnetlink::decode::<netlink_packet_route::RouteNetlinkMessage>(bytes)
 }
 
 /// Returns the key of a question's answer in a recorded host.

@@ -95,6 +95,14 @@ enum DatagramPart {
     Errno(i32),
 }
 
+/// Decodes a datagram, for fuzzing. Returns the number of objects in it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn decode<M: NetlinkDeserializable + Debug>(bytes: &[u8]) -> usize {
+    let mut answers = Vec::<M>::new();
+    let _ = take(bytes, NLM_F_DUMP, &mut answers);
+    answers.len()
+}
+
 /// Takes the messages of one datagram.
 fn take<M: NetlinkDeserializable + Debug>(
     mut bytes: &[u8],

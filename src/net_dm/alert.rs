@@ -64,6 +64,14 @@ impl<'a> Alert<'a> {
         alert
     }
 
+    /// Decodes any attributes without the faster decoder, which has to find the same.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn decode_plainly(attributes: Attributes<'a>) -> Self {
+        let mut alert = Self::in_any_order(attributes);
+        alert.set_content(attributes.order());
+        alert
+    }
+
     /// Sets the type of the payload. A protocol other than 0 means a packet.
     #[inline]
     fn set_content(&mut self, order: ByteOrder) {

@@ -2,12 +2,16 @@
 //! settings outlive the process that set them. The former settings are restored whichever way the
 //! run ends, unless another process has taken the drop monitor over by then.
 
+use std::thread;
+use std::time::Duration;
+
 use super::control::{
     AlertMode, Control, ControlError, Conversation, Operation, Origins, Refusal, Settings,
     Statistics,
 };
-use super::interference::Interference;
+use super::interference::{Disturbance, Interference};
 use super::ownership::{Claim, Contended, Locked, OwnershipFile};
+use crate::record::Timestamp;
 
 mod begin_error;
 #[cfg(test)]
@@ -16,6 +20,9 @@ mod several_processes;
 mod tests;
 
 pub use begin_error::{BeginError, Holder};
+
+/// The time that another process has between its STOP and its CONFIG before the settings are put back.
+const TIME_TO_CONFIGURE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 
 /// The monitoring that a capture asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +94,8 @@ pub struct Monitoring<C: Conversation> {
     current: Settings,
     baseline: Statistics,
     ended: Ended,
+    /// The last time at which nothing had disturbed the monitoring.
+    seen_on: Timestamp,
 }
 
 /// The part of the monitoring that has to be undone at the end.
@@ -153,7 +162,9 @@ impl<C: Conversation> Monitoring<C> {
         let claim = locked.as_mut().and_then(Locked::claim);
         let claim = claim.filter(|claim| claim.made(found));
         let is_busy = control.is_monitoring()?;
-        if is_busy && wanted.when_busy == WhenBusy::Refuse {
+        // What a killed dwdump left on is nobody's.
+        let is_used = is_busy && claim.as_ref().is_none_or(|claim| claim.owner.is_alive());
+        if is_used && wanted.when_busy == WhenBusy::Refuse {
             return Err(BeginError::Busy(found.mode, Holder::of(claim.as_ref())));
         }
         let listener = join()?;
@@ -185,6 +196,7 @@ impl<C: Conversation> Monitoring<C> {
             current,
             baseline: Statistics::default(),
             ended: Ended::default(),
+            seen_on: Timestamp::now(),
         };
         let started = monitoring.start_counting(wanted.origins);
         // `monitoring` is dropped if there is an error, and takes the lock itself.
@@ -196,7 +208,7 @@ impl<C: Conversation> Monitoring<C> {
             StartReport {
                 origins,
                 without_hardware,
-                took_over: is_busy,
+                took_over: is_used,
             },
         ))
     }
@@ -221,6 +233,7 @@ impl<C: Conversation> Monitoring<C> {
             Err(error) => return Err(error),
         };
         self.state = MonitoringState::Started(started.0);
+        self.seen_on = Timestamp::now();
         Ok(started)
     }
 
@@ -243,6 +256,7 @@ impl<C: Conversation> Monitoring<C> {
                 current: found,
                 baseline,
                 ended: Ended::default(),
+                seen_on: Timestamp::now(),
             },
             listener,
             found,
@@ -280,6 +294,8 @@ impl<C: Conversation> Monitoring<C> {
         if self.state == MonitoringState::Ended {
             return inspection;
         }
+        // What happens while this looks is found by the next look.
+        let now = Timestamp::now();
         let has_other_owner = match (self.generation, locked) {
             (Some(generation), Some(locked)) => locked.has_other_owner(generation),
             _ => false,
@@ -291,8 +307,7 @@ impl<C: Conversation> Monitoring<C> {
         match self.control.settings() {
             Ok(found) => {
                 inspection.mode = found.mode;
-                if self.state != MonitoringState::Passive && found != self.current {
-                    self.hand_over(Interference::Reconfigured(found));
+                if self.is_reconfigured(found) {
                     return self.last_inspection();
                 }
             }
@@ -307,6 +322,13 @@ impl<C: Conversation> Monitoring<C> {
         if let MonitoringState::Started(origins) = self.state
             && self.is_stopped(origins, inspection.is_on)
         {
+            // Whoever stopped it may be about to start it with settings of its own, which are not to be replaced.
+            thread::sleep(TIME_TO_CONFIGURE);
+            if let Ok(found) = self.control.settings()
+                && self.is_reconfigured(found)
+            {
+                return self.last_inspection();
+            }
             if inspection.is_on == Some(true) {
                 // Only one of the two origins was stopped.
                 self.ended.stop = self.control.stop(origins).err();
@@ -316,7 +338,19 @@ impl<C: Conversation> Monitoring<C> {
             self.ended.interference.get_or_insert(Interference::Stopped);
             inspection.interference = self.ended.interference;
         }
+        if self.ended.interference.is_none() {
+            self.seen_on = now;
+        }
         inspection
+    }
+
+    /// Returns whether another process changed the settings, to which the drop monitor then belongs.
+    fn is_reconfigured(&mut self, found: Settings) -> bool {
+        let is_of_another = self.state != MonitoringState::Passive && found != self.current;
+        if is_of_another {
+            self.hand_over(Interference::Reconfigured(found));
+        }
+        is_of_another
     }
 
     /// Returns whether another process stopped some or all of the origins that this one started.
@@ -366,6 +400,15 @@ impl<C: Conversation> Monitoring<C> {
         self.control.configure(wanted)?;
         self.current = wanted;
         self.start(Some(origins)).map(|_| ())
+    }
+
+    /// Returns the interference of another process, and from when on it was possible.
+    pub fn disturbance(&self) -> Option<Disturbance> {
+        let interference = self.ended.interference?;
+        Some(Disturbance {
+            interference,
+            since: self.seen_on,
+        })
     }
 
     /// Returns the current settings (CONFIG_GET).

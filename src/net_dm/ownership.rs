@@ -6,18 +6,24 @@
 //! Programs that do not know this file are detected by the kernel's settings: see
 //! [`monitoring`](super::monitoring).
 
+pub mod process;
+
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::control::Settings;
+use process::Process;
 
-/// The path of the file. `/run` is emptied at boot, which also ends the monitoring.
-const PATH: &str = "/run/dwdump.state";
+/// The folder of the file. `/run` is emptied at boot, which also ends the monitoring.
+const FOLDER: &str = "/run";
+const NAME: &str = "dwdump.state";
 /// An upper limit for the length of a record.
 const MAX_LEN: u64 = 4096;
 /// The longest wait for the lock. Another dwdump holds it while it starts or ends monitoring.
@@ -27,8 +33,10 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The file that holds the record of ownership.
 #[derive(Clone, Debug)]
 pub struct OwnershipFile {
-    /// `None` where no record is kept: without root privileges, or without `/run`.
+    /// `None` where no record is kept: without root privileges and not as a service, or without `/run`.
     path: Option<PathBuf>,
+    /// The file, opened before this process gives up the user who may open it; shared by the clones.
+    held: Option<Arc<File>>,
     boot: String,
     family: u16,
     process: Process,
@@ -38,7 +46,7 @@ pub struct OwnershipFile {
 /// monitoring.
 #[derive(Debug)]
 pub struct Locked<'a> {
-    file: File,
+    file: Arc<File>,
     of: &'a OwnershipFile,
 }
 
@@ -74,53 +82,24 @@ impl Claim {
     }
 }
 
-/// A process, distinguished from a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// The process number.
-    pub pid: u32,
-    /// The start time, in clock ticks since boot (`/proc/PID/stat`, field 22).
-    pub started: u64,
-}
-
-impl Process {
-    fn current() -> Option<Self> {
-        Self::find(std::process::id())
-    }
-
-    fn find(pid: u32) -> Option<Self> {
-        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let started = start_time(&stat)?;
-        Some(Self { pid, started })
-    }
-
-    /// Returns whether the process is still running.
-    pub fn is_alive(self) -> bool {
-        Self::find(self.pid) == Some(self)
-    }
-}
-
-/// Parses the start time out of proc_pid_stat(5), unless the process is a zombie. The second field
-/// is a name in parentheses, which may itself contain blanks and parentheses.
-fn start_time(stat: &[u8]) -> Option<u64> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(&stat[end + 1..])
-        .ok()?
-        .split_whitespace();
-    let is_dead = matches!(fields.next()?, "Z" | "X");
-    // The state is field 3.
-    let started = fields.nth(22 - 3 - 1)?.parse().ok()?;
-    (!is_dead).then_some(started)
-}
-
 impl OwnershipFile {
-    /// Returns this host's file if this process is root; other users cannot write below `/run`.
-    /// `family` is the number of NET_DM.
+    /// Returns this host's file if this process is root; other users cannot write below `/run`, and a service of
+    /// theirs has a file of its own. It is opened once, because this process may be another user later. `family` is
+    /// the number of NET_DM.
     pub fn of_this_host(family: u16) -> Self {
-        if nix::unistd::geteuid().is_root() {
-            Self::at(Path::new(PATH), family)
-        } else {
-            Self::none()
+        let of_service = std::env::var_os("RUNTIME_DIRECTORY");
+        match folder(nix::unistd::geteuid().is_root(), of_service) {
+            Some(folder) => Self::at(&folder.join(NAME), family).held_open(),
+            None => Self::none(),
+        }
+    }
+
+    /// Keeps the file open, if it is trustworthy.
+    fn held_open(self) -> Self {
+        let held = self.path.as_deref().and_then(|path| open(path).ok());
+        Self {
+            held: held.map(Arc::new),
+            ..self
         }
     }
 
@@ -129,6 +108,7 @@ impl OwnershipFile {
         match (boot, Process::current()) {
             (Ok(boot), Some(process)) => Self {
                 path: Some(path.to_owned()),
+                held: None,
                 boot: boot.trim().to_owned(),
                 family,
                 process,
@@ -141,6 +121,7 @@ impl OwnershipFile {
     pub fn none() -> Self {
         Self {
             path: None,
+            held: None,
             boot: String::new(),
             family: 0,
             process: Process { pid: 0, started: 0 },
@@ -160,7 +141,15 @@ impl OwnershipFile {
     }
 
     fn lock_within(&self, patience: Duration) -> Result<Option<Locked<'_>>, Contended> {
-        let Some(Ok(file)) = self.path.as_deref().map(open) else {
+        let opened = match &self.held {
+            Some(file) => Some(Arc::clone(file)),
+            None => self
+                .path
+                .as_deref()
+                .and_then(|path| open(path).ok())
+                .map(Arc::new),
+        };
+        let Some(file) = opened else {
             return Ok(None);
         };
         let deadline = Instant::now() + patience;
@@ -177,6 +166,17 @@ impl OwnershipFile {
 /// Another dwdump holds the lock: it is starting or ending monitoring.
 #[derive(Clone, Copy, Debug)]
 pub struct Contended;
+
+/// Returns the folder of the file. `of_service` is the folder that systemd has made for a service (RuntimeDirectory= of
+/// systemd.exec(5)).
+fn folder(is_root: bool, of_service: Option<OsString>) -> Option<PathBuf> {
+    if is_root {
+        return Some(FOLDER.into());
+    }
+    of_service
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute())
+}
 
 /// Opens or creates the file. Refuses links, and files that other users own or can access.
 fn open(path: &Path) -> io::Result<File> {
@@ -196,12 +196,19 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Releases the lock, which closing the file would not while it is held open.
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Locked<'_> {
     /// Returns the record if it was written since boot. A damaged record counts as none.
     fn record(&mut self) -> Option<Record> {
         let mut text = String::new();
-        self.file.rewind().ok()?;
-        (&self.file).take(MAX_LEN).read_to_string(&mut text).ok()?;
+        (&*self.file).rewind().ok()?;
+        (&*self.file).take(MAX_LEN).read_to_string(&mut text).ok()?;
         // Whatever follows the first line is left from a longer record.
         let (line, _) = text.split_once('\n')?;
         let record: Record = serde_json::from_str(line).ok()?;
@@ -267,9 +274,9 @@ impl Locked<'_> {
             claim,
         };
         let line = serde_json::to_string(&record)? + "\n";
-        self.file.rewind()?;
+        (&*self.file).rewind()?;
         // One call, so that a process killed in between leaves the old record or the new one.
-        self.file.write_all(line.as_bytes())?;
+        (&*self.file).write_all(line.as_bytes())?;
         self.file
             .set_len(u64::try_from(line.len()).unwrap_or(MAX_LEN))
     }
@@ -336,6 +343,34 @@ pub(super) mod tests {
         second.lock().unwrap().give_up();
         assert_eq!(first.lock().unwrap().claim(), None);
         assert!(first.lock().unwrap().has_other_owner(generation));
+    }
+
+    #[test]
+    fn root_and_services_keep_a_record() {
+        let service = || Some("/run/dwdump".into());
+        assert_eq!(super::folder(true, service()), Some("/run".into()));
+        assert_eq!(super::folder(false, service()), Some("/run/dwdump".into()));
+        assert_eq!(super::folder(false, Some("dwdump".into())), None);
+        assert_eq!(super::folder(false, None), None);
+    }
+
+    #[test]
+    fn a_file_that_is_held_is_locked_and_written_when_it_cannot_be_opened_any_more() {
+        let folder = folder();
+        let held = file(&folder).held_open();
+        // Two copies, as those of a run and of its thread that handles signals.
+        let copy = held.clone();
+        let generation = held.lock().unwrap().take(BEFORE, vec![OURS]).unwrap();
+        let locked = held.lock().unwrap();
+        assert!(file(&folder).try_lock().is_err());
+        drop(locked);
+        assert!(file(&folder).try_lock().is_ok());
+        let path = folder.path().join("state");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(file(&folder).lock().is_none(), "it could be opened");
+        assert!(!copy.lock().unwrap().has_other_owner(generation));
+        copy.lock().unwrap().give_up();
+        assert!(held.lock().unwrap().has_other_owner(generation));
     }
 
     #[test]
@@ -422,31 +457,5 @@ pub(super) mod tests {
         assert!(before.elapsed() >= PATIENCE);
         drop(locked);
         assert!(second.try_lock().unwrap().is_some());
-    }
-
-    #[test]
-    fn a_later_process_with_the_same_number_is_another() {
-        let own = Process::current().unwrap();
-        assert!(own.is_alive());
-        let later = Process {
-            started: own.started + 1,
-            ..own
-        };
-        assert!(!later.is_alive());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let zombie = Process::find(child.id());
-        child.wait().unwrap();
-        assert!(zombie.is_none_or(|child| !child.is_alive()));
-
-        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        let stat = |name: &str| format!("12 ({name}) {fields}").into_bytes();
-        assert_eq!(start_time(&stat("dwdump")), Some(777));
-        assert_eq!(start_time(&stat(") Z (1 2")), Some(777));
-        assert_eq!(start_time(&stat("dwdump").to_ascii_lowercase()[..20]), None);
-        assert_eq!(start_time(b""), None);
-        assert_eq!(start_time(&[0xff; 40]), None);
-        let dead = stat("dwdump");
-        let dead = String::from_utf8(dead).unwrap().replace(") S", ") Z");
-        assert_eq!(start_time(dead.as_bytes()), None);
     }
 }

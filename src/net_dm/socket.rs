@@ -148,23 +148,10 @@ impl KernelConversation {
                 if *message.nl_seq() != self.sequence {
                     continue;
                 }
-                match message.nl_payload() {
-                    NlPayload::Payload(generic) => answer = answer_of(generic),
-                    NlPayload::Err(error) => {
-                        let words = error.ext_ack().iter().find(|attribute| {
-                            *attribute.nla_type().nla_type() == NlmsgerrAttr::Msg
-                        });
-                        let words = words
-                            .map(|attribute| words_of(attribute.nla_payload().as_ref()).into());
-                        return Err(Refusal {
-                            errno: -*error.error(),
-                            words,
-                        });
-                    }
-                    // The acknowledgement ends every exchange. A message in it is not an error.
-                    NlPayload::Ack(_) | NlPayload::DumpExtAck(_) | NlPayload::Empty => {
-                        return Ok(answer);
-                    }
+                match reply(message.nl_payload()) {
+                    Reply::Answer(bytes) => answer = bytes,
+                    Reply::Refusal(refusal) => return Err(refusal),
+                    Reply::End => return Ok(answer),
                 }
             }
         }
@@ -208,6 +195,54 @@ impl Conversation for KernelConversation {
     fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         self.exchange(request, FAMILY_VERSION)
     }
+}
+
+/// A message of the kernel's answer to a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The attributes of the answer.
+    Answer(AnswerBytes),
+    /// The request was refused.
+    Refusal(Refusal),
+    /// The answer is complete.
+    End,
+}
+
+fn reply(payload: &NlPayload<u16, GenericMessage>) -> Reply {
+    match payload {
+        NlPayload::Payload(generic) => Reply::Answer(answer_of(generic)),
+        NlPayload::Err(error) => {
+            let words = error
+                .ext_ack()
+                .iter()
+                .find(|attribute| *attribute.nla_type().nla_type() == NlmsgerrAttr::Msg);
+            let words = words.map(|attribute| words_of(attribute.nla_payload().as_ref()).into());
+            Reply::Refusal(Refusal {
+                errno: error.error().saturating_neg(),
+                words,
+            })
+        }
+        // The acknowledgement ends every exchange. A message in it is not an error.
+        NlPayload::Ack(_) | NlPayload::DumpExtAck(_) | NlPayload::Empty => Reply::End,
+    }
+}
+
+/// Decodes the messages of a datagram, for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn replies(bytes: &[u8]) -> Vec<Reply> {
+    use neli::FromBytes;
+    let mut rest = io::Cursor::new(bytes);
+    let mut found = Vec::new();
+    while rest.position() < bytes.len() as u64 {
+        match neli::nl::Nlmsghdr::<u16, GenericMessage>::from_bytes(&mut rest) {
+            Ok(message) => found.push(reply(message.nl_payload())),
+            Err(error) => {
+                found.push(Reply::Refusal(refusal(&error.into())));
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// Returns the attributes of an answer as they were on the wire.

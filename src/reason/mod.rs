@@ -423,4 +423,6 @@ fn write_line(f: &mut fmt::Formatter<'_>, name: &str, verdict: &str, text: &str)
 }
 
 #[cfg(test)]
+pub(crate) mod manual;
+#[cfg(test)]
 mod tests;

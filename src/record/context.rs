@@ -105,7 +105,12 @@ impl Heading {
         Self::Known(Direction::Outbound),
     ];
 
-    pub(super) fn number(self) -> u64 {
+    /// Returns whether it is certain.
+    pub fn is_known(self) -> bool {
+        self != Self::Unknown
+    }
+
+    pub(crate) fn number(self) -> u64 {
         match self {
             Self::Unknown => 0,
             Self::Known(Direction::Inbound) => 1,
@@ -113,12 +118,12 @@ impl Heading {
         }
     }
 
-    pub(super) fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|heading| heading.number() == number)
     }
 
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|heading| heading.word() == text)
     }
@@ -286,7 +291,7 @@ impl DropSocket {
     }
 
     /// Parses what `Display` writes.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ').peekable();
         let role = match words.next()? {
             "owner" => SocketRole::Owner,

@@ -427,7 +427,7 @@ facts! {
         origin: None,
         commented: Commented::Always,
         line: Some(18),
-        wanted: None,
+        wanted: Some("`inbound` or `outbound`"),
         told_by: Tellers::Ebpf,
     }
 }

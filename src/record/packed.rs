@@ -126,6 +126,41 @@ impl Packed {
         });
     }
 
+    /// Appends the numbers of the facts that there are.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.present.to_ne_bytes());
+        for number in self.places().map(|place| self.numbers[place]) {
+            bytes.extend(number.to_ne_bytes());
+        }
+    }
+
+    /// Takes what [`write_to`](Self::write_to) has appended.
+    pub fn read_from(bytes: &mut &[u8]) -> Option<Self> {
+        let (present, mut rest) = bytes.split_first_chunk()?;
+        let mut packed = Self {
+            present: u32::from_ne_bytes(*present),
+            ..Self::default()
+        };
+        for place in packed.places() {
+            let (number, others) = rest.split_first_chunk()?;
+            let number = u64::from_ne_bytes(*number);
+            packed.numbers[place] = number;
+            packed.mixed ^= number;
+            rest = others;
+        }
+        *bytes = rest;
+        Some(packed)
+    }
+
+    /// Returns the places of the facts that there are.
+    fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let present = self.present;
+        let facts = (0..COUNT).filter(move |fact| present & 1 << fact != 0);
+        facts
+            .map(|fact| PLACES[fact])
+            .filter(|place| *place < STORED)
+    }
+
     /// Returns a record that has these facts and nothing else.
     pub fn record<'a>(&self, names: &'a [u8]) -> DropRecord<'a> {
         let mut record = DropRecord::new(Link::known(LinkType::NO_PACKET), &[]);

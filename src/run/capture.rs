@@ -2,17 +2,19 @@
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
+use super::confinement::{Attendance, Confiner, tell_refusals};
 use super::diagnostics::{hint, note, say};
 use super::failure::{Exit, Failure};
 use super::kernel_filter::Attached;
-use super::left_out::{tell_left_out, tell_skipped};
-use super::live::{Needs, Opening};
+use super::left_out::{tell_left_out, tell_skipped, tell_trigger};
+use super::live::{Needs, Opening, ReceiverNeeds};
 use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
 use super::plural::Plural;
 use super::selection;
 use super::source_lines::Finder;
 use super::standard_streams::stdout_is_terminal;
+use super::trigger::Trigger;
 use crate::cli::{Capture, Filtering};
 use crate::net_dm::control::AlertMode;
 use crate::record::{CaptureHost, Loss, Timestamp};
@@ -24,30 +26,46 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     plan.refuse_compression()?;
     let filter = selection::filter(&command.delivery.selection)?;
+    let trigger = command.delivery.trigger.as_ref();
+    let trigger = trigger.map(Trigger::new).transpose()?;
     let files = command.delivery.source_lines.as_ref();
     let finder = files.map(Finder::of_running_kernel).transpose()?;
     let in_kernel = (command.filtering == Filtering::KernelToo).then_some(&filter);
-    let opening = Opening::new(&command.live)?;
+    let confiner = Confiner::new(
+        &command.relinquishment,
+        Attendance::Unattended,
+        command.live.detail,
+        files,
+    )?;
+    plan.work_apart(&confiner)?;
+    let opening = Opening::new(&command.live, Some(&confiner))?;
     let Some(prepared) = plan.prepare(opening.requests())? else {
         report("captured", Counts::default(), None, None);
         return Ok(Exit::Success);
     };
+    if command.delivery.rotation.has_several_files() {
+        opening.requests().rotate_at_hangup();
+    }
     let announce = |beginning: &_| announce(beginning, &plan);
     let needs = Needs {
         purpose: Purpose::Packets(0),
-        ebpf_for: selection::word_of_ebpf(&filter),
+        ebpf_for: selection::word_of_ebpf(&filter)
+            .or_else(|| trigger.as_ref().and_then(Trigger::word_of_ebpf)),
+        better_with_ebpf: selection::word_better_with_ebpf(&filter)
+            .or_else(|| trigger.as_ref().and_then(Trigger::word_better_with_ebpf)),
     };
     let mut session = opening.begin(&command.live, needs, in_kernel, announce)?;
     if let Some(name) = &command.delivery.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    let output = prepared.open(
-        &capture_host(),
-        session.family,
-        finder.as_ref().map(Finder::shared),
-    )?;
+    let host = capture_host();
+    // The threads that the outputs start are confined as well.
+    session.confine(&confiner, ReceiverNeeds::OpenFiles(plan.work()))?;
+    let output = prepared.open(&host, session.family, finder.as_ref().map(Finder::shared))?;
     let origins = command.live.origins;
-    let mut pipeline = Pipeline::new(&command.delivery, filter, origins, 0, output);
+    let pipeline = Pipeline::new(&command.delivery, filter, origins, 0, output);
+    let pipeline = pipeline.counting_each(command.stats_interval);
+    let mut pipeline = pipeline.around(trigger);
     if session.attached.as_ref().is_some_and(Attached::rejects) {
         pipeline.behind_kernel_filter();
     }
@@ -57,12 +75,12 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     let finished = session.finish(
         end,
         &mut pipeline,
-        |pipeline, loss, left_out, interference| {
+        |pipeline, loss, left_out, disturbance| {
             let ending = Ending {
                 loss,
-                rejected: pipeline.counts().rejected,
+                rejected: pipeline.rejected_in_all(),
                 period: Some((started, Timestamp::now())),
-                incomplete: interference.into_iter().map(Into::into).collect(),
+                incomplete: disturbance.into_iter().map(Into::into).collect(),
             };
             let finished = pipeline.finish(&ending);
             tell(pipeline, loss, &plan, left_out, is_tracing);
@@ -72,6 +90,7 @@ pub fn capture(command: &Capture) -> Result<Exit, Failure> {
     if let Some(finder) = finder {
         finder.tell();
     }
+    tell_refusals();
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
@@ -120,9 +139,14 @@ pub fn boot_id() -> Option<String> {
 /// Prints the closing lines.
 fn tell(pipeline: &Pipeline, loss: Option<Loss>, plan: &Plan, left_out: LeftOut, is_tracing: bool) {
     report("captured", pipeline.counts(), loss, plan.link_type());
+    tell_trigger(pipeline.trigger_counts());
     report_tally(pipeline.tally());
     let counts = pipeline.counts();
-    let nothing_came = counts.captured == 0 && counts.rejected == Rejected::Counted(0);
+    let passed_over = pipeline
+        .trigger_counts()
+        .map_or(0, |counts| counts.passed_over);
+    let nothing_came =
+        counts.captured == 0 && passed_over == 0 && counts.rejected == Rejected::Counted(0);
     if nothing_came && is_tracing && loss == Some(Loss::default()) {
         note("nothing was dropped");
         hint(

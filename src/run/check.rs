@@ -19,7 +19,9 @@ use crate::check::namespace::DropMaker;
 use crate::check::net_dm::MonitorState;
 use crate::check::trial::{DropResult, Seen, SourceTrial, Trials, ebpf};
 use crate::check::wireshark::WiresharkQuestion;
-use crate::check::{Finding, Refused, capabilities, kernel, net_dm, source_lines, wireshark};
+use crate::check::{
+    Finding, Refused, capabilities, kernel, net_dm, sandbox, source_lines, wireshark,
+};
 use crate::cli::{Lines, Live, Role, SourceChoice};
 use crate::net_dm::control::Origins;
 use crate::net_dm::monitoring::WhenBusy;
@@ -62,6 +64,7 @@ pub fn check(lines: Lines) -> Result<Exit, Failure> {
     findings.extend([
         kernel::lockdown(&host),
         kernel::symbols(&host),
+        sandbox::finding(&host),
         source_lines::finding(),
         wireshark::finding(&question.answer(), host.is_root),
     ]);
@@ -172,9 +175,10 @@ fn try_source(
     let needs = Needs {
         purpose: Purpose::Packets(0),
         ebpf_for: None,
+        better_with_ebpf: None,
     };
     let started = Instant::now();
-    let opening = Opening::new(&live)?;
+    let opening = Opening::new(&live, None)?;
     let mut session = opening.begin(&live, needs, None, |_| {})?;
     let start = started.elapsed();
     let mark = Mark::new();

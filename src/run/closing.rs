@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::diagnostics::{hint, say};
+use super::diagnostics::{hint, say, standard_error};
 use super::event_filter::EventFilter;
 use super::pipeline::report_loss;
 use super::plural::Plural;
@@ -60,7 +60,7 @@ impl Closing<'_> {
                 Plural(event_filter.rejected, "drop")
             ));
         }
-        let mut stderr = io::stderr().lock();
+        let mut stderr = standard_error();
         for line in lines {
             let _ = writeln!(stderr, "{line}");
         }

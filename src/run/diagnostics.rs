@@ -2,7 +2,7 @@
 //! they are held, and printed when it gives the screen back.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -81,9 +81,14 @@ pub fn tell(severity: Severity, text: &str) {
         Some(lines) if lines.len() < MAX_HELD => lines.push(line),
         Some(_) => {}
         None => {
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(standard_error(), "{line}");
         }
     }
+}
+
+/// Returns standard error, to which each line goes whole: the processes of one run, and their commands, share it.
+pub fn standard_error() -> impl Write {
+    LineWriter::new(io::stderr())
 }
 
 fn held() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
@@ -121,6 +126,6 @@ pub fn release() {
     let lines = held().take().filter(|lines| !lines.is_empty());
     let lines = lines.filter(|_| is_heard());
     for line in lines.into_iter().flatten() {
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(standard_error(), "{line}");
     }
 }

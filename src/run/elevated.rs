@@ -3,7 +3,7 @@
 //! system's limit.
 
 use super::failure::Failure;
-use crate::cli::{Command, Diagnosis, Live, Role, Subject, Summary, UsageError};
+use crate::cli::{Capture, Command, Diagnosis, Live, Read, Role, Subject, Summary, UsageError};
 use crate::net_dm::monitoring::WhenBusy;
 use crate::rights;
 
@@ -46,6 +46,12 @@ fn live(command: &Command) -> Option<&Live> {
 fn refuse(command: &Command, limit: Option<u32>) -> Result<(), UsageError> {
     if *command == Command::Stop {
         return Err(refused("-e", "it stops monitoring that others started"));
+    }
+    if let Command::Capture(Capture { delivery, .. }) | Command::Read(Read { delivery, .. }) =
+        command
+        && delivery.rotation.command.is_some()
+    {
+        return Err(refused("-z", "it runs another program"));
     }
     let Some(live) = live(command) else {
         return Ok(());
@@ -108,6 +114,9 @@ mod tests {
         check_refusal("dwdump -q", None);
         check_refusal("dwdump --check", None);
         check_refusal("dwdump -r x", None);
+        check_refusal("dwdump -w x -C 1 -z gzip", Some("-z"));
+        check_refusal("dwdump -r x -w y -C 1 -z gzip", Some("-z"));
+        check_refusal("dwdump -w x -C 1 --max-total 1G --sync 1", None);
         check_refusal("dwdump --summary", None);
     }
 }

@@ -1,5 +1,4 @@
-//! Reads keys and changes of the terminal's size in a thread of its own: from standard input, or
-//! from the terminal itself if standard input is a capture.
+//! Reads keys and changes of the terminal's size in a thread of its own, from standard input, which is the terminal.
 
 use super::failure::Failure;
 use super::wake::Wake;
@@ -36,7 +35,7 @@ impl Keyboard {
     /// Starts to read keys.
     pub fn listen() -> Result<Self, Failure> {
         let listen = || {
-            let terminal = terminal()?;
+            let terminal = io::stdin().as_fd().try_clone_to_owned()?;
             let (wake, waker) = Wake::new()?;
             signal_hook::low_level::pipe::register(SIGWINCH, waker.try_clone()?)?;
             let (sender, events) = channel();
@@ -65,13 +64,18 @@ impl Keyboard {
     }
 }
 
-/// Opens the terminal that crossterm reads keys from.
-fn terminal() -> io::Result<OwnedFd> {
-    if io::stdin().is_terminal() {
-        io::stdin().as_fd().try_clone_to_owned()
-    } else {
-        File::open("/dev/tty").map(OwnedFd::from)
-    }
+/// Puts the terminal in the place of standard input where that is something else: a capture, say, which is open
+/// already. crossterm would open the terminal for itself, and later than a confined process may.
+pub fn listen_to_terminal() -> Result<(), Failure> {
+    let replace = || {
+        if !io::stdin().is_terminal() {
+            let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+            nix::unistd::dup2_stdin(&terminal)?;
+        }
+        Ok(())
+    };
+    let replaced: io::Result<()> = replace();
+    Ok(replaced.context("cannot read keys from the terminal")?)
 }
 
 /// Sends keys until the terminal is gone. crossterm itself would read its end again and again.

@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
-use super::diagnostics::{note, say};
+use super::diagnostics::{Severity, hint, note, say, tell};
 use super::plural::Plural;
+use super::trigger::TriggerCounts;
 use crate::source::LeftOut;
 
 /// Reports a number of messages and a description of them. Prints nothing if the number is 0.
@@ -16,6 +17,33 @@ pub fn tell_count(count: u64, noun: &str, what: impl Display) {
 /// Reports attributes that this version does not know. Prints nothing if there are none.
 pub fn tell_skipped(attributes: u64) {
     tell_count(attributes, "attribute", "skipped: unknown to this version");
+}
+
+/// Reports what the trigger left out.
+pub fn tell_trigger(counts: Option<TriggerCounts>) {
+    let Some(TriggerCounts {
+        matches,
+        passed_over,
+        given_up,
+    }) = counts
+    else {
+        return;
+    };
+    let matched = Plural(matches, "packet");
+    tell(
+        Severity::Note,
+        &format!(
+            "{matched} matched --trigger\n{} not near one",
+            Plural(passed_over, "packet")
+        ),
+    );
+    if given_up > 0 {
+        say(format_args!(
+            "{} before a match were not kept: the memory for them was full",
+            Plural(given_up, "packet")
+        ));
+        hint("--before-size SIZE gives them more, --before SECONDS needs less");
+    }
 }
 
 /// Reports messages of a live run that were not drops.

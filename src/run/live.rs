@@ -2,9 +2,11 @@
 //! every receiver.
 
 mod choice;
+mod confining;
 mod opening;
 
 pub use choice::Needs;
+pub use confining::ReceiverNeeds;
 
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -26,7 +28,7 @@ use super::wait::wait;
 use crate::cli::{Live, Role};
 use crate::ebpf::program::DropSelection;
 use crate::net_dm::control::{ControlError, Settings};
-use crate::net_dm::interference::Interference;
+use crate::net_dm::interference::{Disturbance, Interference};
 use crate::net_dm::monitoring::{Ended, Monitoring, Reporting};
 use crate::net_dm::socket::KernelConversation;
 use crate::record::{Loss, Timestamp};
@@ -99,6 +101,8 @@ pub struct Session {
     /// The drop monitor skips nothing while it counts. When it is switched to packets, eBPF programs are
     /// attached beside it, with these settings.
     ebpf_for_packets: Option<EbpfSettings>,
+    /// eBPF programs count, and others take their place where packets are needed.
+    is_counted_by_ebpf: bool,
     /// The part of the filter that the kernel runs; `None` without the drop monitor.
     pub attached: Option<Attached>,
     deadline: Option<Instant>,
@@ -165,6 +169,9 @@ impl Session {
                 let loss = self.loss();
                 receiver.report(loss);
             }
+            if let ControlFlow::Break(stop) = self.attend_to_files(receiver) {
+                return LoopEnd::Stop(stop);
+            }
             if rounds.is_multiple_of(ROUNDS_PER_CLOCK)
                 && let ControlFlow::Break(end) =
                     self.attend_to_times(Instant::now(), &mut probe, &mut loss_watch, receiver)
@@ -209,6 +216,17 @@ impl Session {
         }
     }
 
+    /// Finishes files that were left, and begins another if a signal asked for it.
+    fn attend_to_files(&mut self, receiver: &mut impl Receiver) -> ControlFlow<Stop> {
+        if receiver.wants_attention() {
+            receiver.attend(Attention::Wanted, self)?;
+        }
+        if self.requests.another_file() {
+            receiver.attend(Attention::Hangup, self)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Does what it is time for, and returns the end of the run if that is among it.
     fn attend_to_times(
         &mut self,
@@ -235,8 +253,12 @@ impl Session {
         }
         if due.is_some_and(|due| now >= due) {
             self.take_counts(receiver)?;
-            let attended = receiver.attend(Attention::Due, self);
-            return attended.map_break(LoopEnd::Stop);
+            return match receiver.attend(Attention::Due, self) {
+                ControlFlow::Break(Stop::Files) => {
+                    ControlFlow::Break(self.settle(LoopEnd::Duration, receiver))
+                }
+                attended => attended.map_break(LoopEnd::Stop),
+            };
         }
         ControlFlow::Continue(())
     }
@@ -316,7 +338,7 @@ impl Session {
     ) -> Result<Option<usize>, Failure> {
         let end = self.deadline;
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let times = left.into_iter().chain(self.sources.remaining());
+        let times = left.into_iter().chain(self.sources.longest_wait());
         let longest = times.fold(longest, Duration::min);
         let ready = wait(descriptors, &self.requests, Some(receiver), Some(longest))
             .context("cannot wait for alerts")?;
@@ -329,12 +351,13 @@ impl Session {
         &mut self,
         end: LoopEnd,
         receiver: &mut R,
-        finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Interference>) -> ControlFlow<Stop>,
+        finish: impl FnOnce(&mut R, Option<Loss>, LeftOut, Option<Disturbance>) -> ControlFlow<Stop>,
     ) -> RunEnd {
         let ended = self
             .monitoring
             .with(|monitoring| monitoring.end().clone())
             .unwrap_or_default();
+        let disturbance = self.monitoring.with(|monitoring| monitoring.disturbance());
         // Another process may go on monitoring.
         if let Err(error) = self.sources.end() {
             say(format_args!(
@@ -346,7 +369,7 @@ impl Session {
             LoopEnd::Signal
             | LoopEnd::Duration
             | LoopEnd::Disturbed
-            | LoopEnd::Stop(Stop::Asked) => true,
+            | LoopEnd::Stop(Stop::Asked | Stop::Files) => true,
             LoopEnd::Stop(Stop::Count | Stop::Closed) => false,
             LoopEnd::Stop(Stop::TextClosed) => {
                 say(TEXT_CLOSED);
@@ -367,11 +390,12 @@ impl Session {
         };
         let left_out = self.sources.left_out();
         if let ControlFlow::Break(Stop::Failed(error)) =
-            finish(receiver, loss, left_out, ended.interference)
+            finish(receiver, loss, left_out, disturbance.flatten())
         {
             // The first error is the cause of the others.
             failure.get_or_insert(error);
         }
+        self.requests.output_is_written();
         self.tell(&ended);
         let exit = if ended.stop.is_some() || ended.interference.is_some() {
             Exit::Failure

@@ -8,10 +8,13 @@ mod capacity;
 mod capture;
 mod check;
 mod closing;
+mod confinement;
 mod diagnostics;
 mod elevated;
 mod event_filter;
 mod failure;
+mod finished;
+mod folder;
 mod kernel_filter;
 mod keyboard;
 mod left_out;
@@ -20,11 +23,13 @@ mod loss_watch;
 mod offline;
 mod output;
 mod output_file;
+mod packet_sink;
 mod pipeline;
 mod plural;
 mod probe;
 mod read;
 mod receiver;
+mod ring;
 mod screen;
 mod selection;
 mod signals;
@@ -34,11 +39,15 @@ mod standard_streams;
 mod summary;
 mod table;
 mod tally;
+mod trigger;
 mod wait;
 mod wake;
 mod why;
 mod wireshark;
+mod worker;
 
+pub(crate) use confinement::{confine_following, tell_refusals};
+pub use diagnostics::standard_error;
 pub(crate) use diagnostics::{Destination, Severity, redirect, tell};
 pub use failure::{Exit, Failure};
 pub(crate) use output_file::OutputFile;
@@ -47,12 +56,21 @@ pub(crate) use signals::Requests;
 pub(crate) use standard_streams::standard_input;
 
 use crate::cli::Command;
+use crate::source::surroundings;
 use crate::{rights, sys};
 
 /// Removes untrusted environment variables if this program's file gives it more rights than its caller
-/// has. Must be called before any thread starts.
+/// has, and keeps the C library of a static program from loading the host's libraries. Must be called before any
+/// thread starts.
 pub fn distrust_environment() {
     rights::distrust_environment();
+    sys::name_service::keep_to_built_in();
+}
+
+/// Has a process of its own look at network namespaces and cgroups, for a live run that follows. Must be called while
+/// this process has a single thread; without, the run does it.
+pub(crate) fn look_apart() {
+    let _ = surroundings::look_apart(true);
 }
 
 /// Carries out the command.

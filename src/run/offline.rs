@@ -2,7 +2,7 @@
 //! to damaged data.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -59,6 +59,22 @@ impl CaptureInput {
             file,
             not_packets: input.not_packets,
         })
+    }
+
+    /// Returns the same open file.
+    pub fn try_clone(&self) -> Result<Self, Failure> {
+        let file = self.file.try_clone();
+        Ok(Self {
+            name: self.name.clone(),
+            file: file.with_context(|| format!("cannot read {}", self.name))?,
+            not_packets: self.not_packets,
+        })
+    }
+
+    /// Goes back to the beginning of the file.
+    pub fn rewind(&mut self) -> Result<(), Failure> {
+        let rewound = self.file.rewind();
+        Ok(rewound.with_context(|| format!("cannot read {} again", self.name))?)
     }
 
     /// Reads the file to its end. `prepare` creates the receiver once the header has been read.
@@ -278,6 +294,9 @@ fn attend<R: Receiver>(receiver: &mut R, requests: &Requests, ready: Ready) -> C
     }
     if receiver.due().is_some_and(|due| Instant::now() >= due) {
         receiver.attend(Attention::Due, &mut NoDropMonitor)?;
+    }
+    if receiver.wants_attention() {
+        receiver.attend(Attention::Wanted, &mut NoDropMonitor)?;
     }
     if ready.source {
         return ControlFlow::Continue(());

@@ -1,31 +1,32 @@
 //! Decides which sinks a command line asks for, and creates them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::confinement::Confiner;
 use super::diagnostics::{hint, note};
 use super::failure::Failure;
+use super::folder::FileIdentity;
 use super::output_file::OutputFile;
+use super::packet_sink::{Choice, Layout, SinkMaker, is_pcap, layout, names_other_compression};
+use super::ring::{self, Ring, RingNames};
 use super::signals::Requests;
 use super::standard_streams::{pipe, shown, standard_output};
 use crate::cli::{
-    ColorChoice, CommentDetail, Delivery, Lines, LinkChoice, OutputFormat, Target, TextChoice,
-    UsageError,
+    ColorChoice, Delivery, Lines, LinkChoice, Rotation, Target, TextChoice, UsageError,
 };
-use crate::net_dm::family;
 use crate::record::{CaptureHost, LinkType};
+use crate::sandbox::Work;
 use crate::sink::{
-    BUFFER_LEN, Color, Commenting, CompressedSink, Compression, Detail, JsonSink, Linking,
-    NetlinkSink, PcapSink, PcapngSink, SharedFinder, Sink, TextSink, TextStyle, WithLines,
+    BUFFER_LEN, Color, Compression, Detail, JsonSink, Linking, SharedFinder, Sink, TextSink,
+    TextStyle,
 };
 
-/// The program's name and version, as written into files.
-pub const APPLICATION: &str = concat!("dwdump ", env!("CARGO_PKG_VERSION"));
 /// The name of standard output in messages.
 const STANDARD_OUTPUT: &str = "standard output";
 
@@ -38,6 +39,8 @@ pub enum Plan {
     Packets {
         /// The file; `None` means standard output.
         path: Option<PathBuf>,
+        /// The division into files.
+        rotation: Rotation,
         /// The file's format.
         layout: Layout,
         /// Lines on standard output in addition.
@@ -54,26 +57,6 @@ pub enum LineKind {
     Text(TextStyle),
     /// JSON objects.
     Json,
-}
-
-/// The format of packet files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// pcapng.
-    Pcapng(Linking, Commenting),
-    /// Plain pcap of this link type.
-    Pcap(LinkType),
-    /// The C tool's format.
-    Netlink(Choice),
-}
-
-/// The way in which the user chose the netlink format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// With `--format`.
-    Option,
-    /// With a name that ends in `.pcap`.
-    Name,
 }
 
 impl Plan {
@@ -129,6 +112,7 @@ impl Plan {
         }
         Ok(Self::Packets {
             path,
+            rotation: delivery.rotation.clone(),
             layout,
             lines,
             detail: delivery.text.detail,
@@ -162,15 +146,15 @@ impl Plan {
     }
 
     /// Returns the words for where drops go: `to drops.pcapng (pcapng)`.
-    fn destination(&self) -> String {
-        let (path, layout) = match self {
+    pub fn destination(&self) -> String {
+        let (layout, rotation) = match self {
             Self::Lines(LineKind::Json) => return "as JSON".into(),
             Self::Lines(_) => return "as text".into(),
-            Self::Packets { path, layout, .. } => (path, layout),
+            Self::Packets {
+                layout, rotation, ..
+            } => (layout, rotation),
         };
-        let place = path
-            .as_deref()
-            .map_or_else(|| "standard output".into(), shown);
+        let place = self.place();
         let format = match layout {
             Layout::Pcapng(Linking::Auto, _) => "pcapng".into(),
             Layout::Pcapng(Linking::One(link), _) => format!("pcapng, link type {link}"),
@@ -180,7 +164,31 @@ impl Plan {
                 "netlink, the C tool's format, because of its name".into()
             }
         };
-        format!("to {place} ({format})")
+        format!("to {place} ({format}){}", ring::words(rotation))
+    }
+
+    /// Starts the processes that open files during the run, where it has several. Must be called while this process
+    /// has a single thread.
+    pub fn work_apart(&self, confiner: &Confiner) -> Result<(), Failure> {
+        match (self.path(), self.rotation()) {
+            (Some(path), Some(rotation)) => ring::work_apart(path, rotation, confiner),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the work of writing to the outputs, once they are open.
+    pub fn work(&self) -> Vec<Work> {
+        let rotation = self.rotation();
+        let has_command = rotation.is_some_and(|rotation| rotation.command.is_some());
+        let is_synced = rotation.is_some_and(|rotation| rotation.sync.is_some());
+        let parts = [
+            (Work::Writing, matches!(self, Self::Packets { .. })),
+            (Work::Receiving, rotation.is_some()),
+            (Work::Syncing, is_synced),
+            (Work::Waiting, has_command),
+        ];
+        let needed = parts.into_iter().filter(|(_, is_needed)| *is_needed);
+        needed.map(|(work, _)| work).collect()
     }
 
     /// Opens the outputs. Nothing is written yet, and no file is emptied. Returns `None` if a
@@ -195,30 +203,59 @@ impl Plan {
         } else {
             None
         };
-        let file = match path {
-            None => None,
-            Some(path) => match OutputFile::open(path, requests)? {
+        let file = match (path, self.rotation()) {
+            (None, _) => None,
+            (Some(path), None) => match OutputFile::open(path, requests)? {
                 None => return Ok(None),
-                Some(file) => Some(file),
+                Some(file) => Some((file, None)),
             },
+            (Some(path), Some(rotation)) => {
+                let (names, file_name) = RingNames::new(path, rotation)?;
+                match OutputFile::open_in(names.folder(), file_name, requests)? {
+                    None => return Ok(None),
+                    Some(file) => {
+                        file.require_regular()?;
+                        Some((file, Some(names)))
+                    }
+                }
+            }
         };
-        if let Some(file) = file.as_ref().filter(|_| has_lines) {
+        if let Some((file, _)) = file.as_ref().filter(|_| has_lines) {
             file.refuse_standard_output()?;
         }
         Ok(Some(Prepared {
             plan: self,
             stdout,
             file,
+            input: None,
         }))
+    }
+
+    /// Returns how the packets are divided into files; `None` where they are not and nothing is done with the file.
+    fn rotation(&self) -> Option<&Rotation> {
+        match self {
+            Self::Packets { rotation, .. } if *rotation != Rotation::default() => Some(rotation),
+            _ => None,
+        }
     }
 
     /// Returns the compression that the packet file's name asks for.
     fn compression(&self) -> Option<Compression> {
-        let Self::Packets { path, .. } = self else {
-            return None;
-        };
-        let (compression, _) = Compression::of(path.as_deref()?)?;
+        let (compression, _) = Compression::of(self.path()?)?;
         Some(compression)
+    }
+
+    /// Returns where packets go, in words.
+    fn place(&self) -> String {
+        self.path().map_or_else(|| "standard output".into(), shown)
+    }
+
+    /// Returns the packet file's name.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Packets { path, .. } => path.as_deref(),
+            Self::Lines(_) => None,
+        }
     }
 
     /// Returns whether a user reads the text, or `-v` asks for more lines beside a file.
@@ -234,20 +271,37 @@ impl Plan {
     /// Refuses a name that asks for compression in a live run: packets are written as they come,
     /// and if a compressed file is not ended, as by a crash, it loses more than its last packet.
     pub fn refuse_compression(&self) -> Result<(), UsageError> {
-        let Self::Packets {
-            path: Some(path), ..
-        } = self
+        let Some((path, (_, plain))) = self.path().and_then(|it| Some((it, Compression::of(it)?)))
         else {
             return Ok(());
         };
-        let Some((_, plain)) = Compression::of(path) else {
-            return Ok(());
-        };
         let (path, plain) = (shown(path), shown(&plain));
+        let hint = if self.rotation().is_some() {
+            format!(
+                "capture into {plain} with `-z gzip`, which compresses each file once it is finished"
+            )
+        } else {
+            format!("capture into {plain}, then compress it with `dwdump -r {plain} -w {path}`")
+        };
         Err(UsageError::new(
             format!("{path}: a live capture cannot be compressed"),
-            format!("capture into {plain}, then compress it with `dwdump -r {plain} -w {path}`"),
+            hint,
         ))
+    }
+
+    /// Refuses a format without comments, which this option writes.
+    pub fn refuse_all_but_pcapng(&self, option: &str) -> Result<(), UsageError> {
+        match self {
+            Self::Packets {
+                layout: Layout::Pcapng(..),
+                ..
+            }
+            | Self::Lines(_) => Ok(()),
+            Self::Packets { .. } => Err(UsageError::new(
+                format!("{} cannot hold what {option} finds", self.place()),
+                "a pcapng file has it in comments of the packets: choose a name ending in .pcapng",
+            )),
+        }
     }
 
     /// Returns the one link type that all packets have to have.
@@ -290,11 +344,22 @@ pub struct Prepared<'a> {
     plan: &'a Plan,
     /// Standard output, if it is written to.
     stdout: Option<File>,
-    /// The packet file, unless packets go to standard output.
-    file: Option<OutputFile>,
+    /// The packet file, unless packets go to standard output, and the names of those that follow it.
+    file: Option<(OutputFile, Option<RingNames>)>,
+    /// The file that is read, to which nothing may be written.
+    input: Option<FileIdentity>,
 }
 
 impl Prepared<'_> {
+    /// The packets come from this file.
+    #[must_use]
+    pub fn reading(self, input: &File) -> Self {
+        Self {
+            input: FileIdentity::of(input).ok(),
+            ..self
+        }
+    }
+
     /// Empties the file and creates the sinks. `family` is the number of NET_DM, where it is known;
     /// `finder` finds source lines.
     pub fn open(
@@ -329,27 +394,37 @@ impl Prepared<'_> {
                 },
             });
         }
-        let file = match self.file {
-            Some(file) => {
+        let Some(layout) = layout else {
+            return Ok(output);
+        };
+        let maker = SinkMaker {
+            layout,
+            compression: self.plan.compression(),
+            host: host.clone(),
+            family,
+            finder,
+        };
+        let (file, name) = match self.file {
+            Some((file, names)) => {
                 let name = file.name.clone();
                 let file = file.begin();
-                Some((file.with_context(|| format!("cannot empty {name}"))?, name))
+                let file = file.with_context(|| format!("cannot empty {name}"))?;
+                if let (Some(names), Some(rotation)) = (names, self.plan.rotation()) {
+                    let ring = Ring::begin(names, rotation, maker, file, self.input)?;
+                    output.file = Some(PacketFile::Ring(Box::new(ring)));
+                    return Ok(output);
+                }
+                (file, name)
             }
-            None => stdout.map(|stdout| (stdout, STANDARD_OUTPUT.into())),
+            None => match stdout {
+                Some(stdout) => (stdout, STANDARD_OUTPUT.into()),
+                None => return Ok(output),
+            },
         };
-        if let (Some((file, name)), Some(layout)) = (file, layout) {
-            output.pipe = output.pipe.take().or_else(|| pipe(&file));
-            let writer = BufWriter::with_capacity(BUFFER_LEN, file);
-            let sink = match self.plan.compression() {
-                None => layout.sink(writer, host, family, finder),
-                Some(compression) => CompressedSink::new(compression, writer, |writer| {
-                    layout.sink(writer, host, family, finder)
-                })
-                .map(|sink| Box::new(sink) as Box<dyn Sink>),
-            };
-            let sink = sink.with_context(|| format!("cannot write to {name}"))?;
-            output.file = Some(NamedSink { name, sink });
-        }
+        output.pipe = output.pipe.take().or_else(|| pipe(&file));
+        let sink = maker.open(file, None);
+        let sink = sink.with_context(|| format!("cannot write to {name}"))?;
+        output.file = Some(PacketFile::One(NamedSink { name, sink }));
         Ok(output)
     }
 }
@@ -381,87 +456,34 @@ pub fn text_style(choice: TextChoice, stdout_is_terminal: bool) -> TextStyle {
     }
 }
 
-/// Returns whether the name asks for a compression that dwdump does not write.
-fn names_other_compression(path: &Path) -> bool {
-    const OTHERS: [&str; 5] = ["xz", "bz2", "lz4", "lzma", "zip"];
-    let extension = path.extension();
-    extension.is_some_and(|extension| {
-        OTHERS
-            .iter()
-            .any(|other| extension.eq_ignore_ascii_case(other))
-    })
-}
-
-/// Returns whether the name ends in `.pcap`, in upper or lower case, possibly followed by the
-/// extension of a compression.
-fn is_pcap(path: Option<&Path>) -> bool {
-    let Some(path) = path else { return false };
-    let stem = Compression::of(path).map(|(_, stem)| stem);
-    let extension = stem.as_deref().unwrap_or(path).extension();
-    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pcap"))
-}
-
-fn layout(delivery: &Delivery, path: Option<&Path>) -> Layout {
-    let is_pcap = is_pcap(path);
-    let link = delivery.link_type.and_then(LinkChoice::link_type);
-    match delivery.format {
-        Some(OutputFormat::Netlink) => Layout::Netlink(Choice::Option),
-        None if is_pcap && delivery.link_type.is_none() => Layout::Netlink(Choice::Name),
-        Some(OutputFormat::Pcap) => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
-        None if is_pcap && link.is_some() => Layout::Pcap(link.unwrap_or(LinkType::LINUX_SLL2)),
-        Some(OutputFormat::Pcapng) | None => {
-            let commenting = match delivery.comments {
-                CommentDetail::Facts => Commenting::Facts,
-                CommentDetail::Full => Commenting::Meanings,
-            };
-            Layout::Pcapng(link.map_or(Linking::Auto, Linking::One), commenting)
-        }
-    }
-}
-
-impl Layout {
-    fn sink(
-        self,
-        writer: impl Write + 'static,
-        host: &CaptureHost,
-        family: Option<u16>,
-        finder: Option<SharedFinder>,
-    ) -> io::Result<Box<dyn Sink>> {
-        Ok(match self {
-            Self::Pcapng(linking, commenting) => {
-                let sink = PcapngSink::new(writer, linking, APPLICATION, host)?;
-                let sink = sink.commenting(commenting);
-                match finder {
-                    Some(finder) => Box::new(WithLines::new(sink, finder)),
-                    None => Box::new(sink),
-                }
-            }
-            Self::Pcap(link) => Box::new(PcapSink::new(writer, link)?),
-            Self::Netlink(_) => Box::new(NetlinkSink::new(
-                writer,
-                family.unwrap_or(family::FALLBACK_ID),
-            )?),
-        })
-    }
-
-    fn link_type(self) -> Option<LinkType> {
-        match self {
-            Self::Pcapng(Linking::One(link), _) | Self::Pcap(link) => Some(link),
-            Self::Pcapng(Linking::Auto, _) | Self::Netlink(_) => None,
-        }
-    }
-}
-
 /// The open sinks.
 pub struct Output {
     /// The packet file.
-    pub file: Option<NamedSink>,
+    pub file: Option<PacketFile>,
     /// Lines on standard output.
     pub text: Option<NamedSink>,
     /// A user reads the text, and expects a summary at the end.
     pub text_is_read: bool,
     /// A pipe that is written to: polling it shows when its reader is gone.
     pub pipe: Option<OwnedFd>,
+}
+
+/// The file that packets go to.
+pub enum PacketFile {
+    /// The same from the beginning to the end.
+    One(NamedSink),
+    /// One after the other.
+    Ring(Box<Ring>),
+}
+
+impl PacketFile {
+    /// Returns the only file; `None` for a ring, which the options of some runs exclude.
+    pub fn single(self) -> Option<NamedSink> {
+        match self {
+            Self::One(file) => Some(file),
+            Self::Ring(_) => None,
+        }
+    }
 }
 
 /// A sink with its name in errors.

@@ -1,25 +1,23 @@
 //! The packet file. It is opened before monitoring starts, and emptied only once monitoring runs:
 //! if the start is refused, an existing file is left as it was, and no new file is left behind.
 
-use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::rc::Rc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 
-use super::diagnostics::{note, say};
+use super::diagnostics::note;
 use super::failure::Failure;
+use super::folder::{FileIdentity, FileName, Folder};
 use super::signals::Requests;
 use super::standard_streams::{shown, standard_output};
 use crate::cli::UsageError;
-use crate::rights;
 
-/// New files are readable by their owner alone, because they hold other people's packets.
-const MODE: u32 = 0o600;
 /// The interval at which a FIFO is checked for a reader, in milliseconds: poll(2) cannot wait for
 /// one.
 const READER_INTERVAL: u16 = 50;
@@ -29,27 +27,38 @@ pub struct OutputFile {
     /// The file's name in messages.
     pub name: String,
     file: File,
-    /// The path, if this process created the file and has not begun to write.
-    unused: Option<PathBuf>,
+    /// The file's place, if this process created the file and has not begun to write.
+    unused: Option<(Rc<Folder>, FileName)>,
 }
 
 impl OutputFile {
-    /// Opens or creates the file. Waits for the reader of a FIFO; returns `None` if a signal ended
-    /// the wait.
+    /// Opens or creates the file of this path.
     pub fn open(path: &Path, requests: &Requests) -> Result<Option<Self>, Failure> {
-        let name = shown(path);
-        match create_new(path) {
+        let (folder, name) =
+            Folder::of(path).map_err(|error| cannot_create(&shown(path), error))?;
+        Self::open_in(&Rc::new(folder), name, requests)
+    }
+
+    /// Opens or creates a file. Waits for the reader of a FIFO; returns `None` if a signal ended
+    /// the wait.
+    pub fn open_in(
+        folder: &Rc<Folder>,
+        file_name: FileName,
+        requests: &Requests,
+    ) -> Result<Option<Self>, Failure> {
+        let name = folder.shown(&file_name);
+        match folder.create_new(&file_name) {
             Ok(file) => {
                 return Ok(Some(Self {
                     name,
                     file,
-                    unused: Some(path.to_owned()),
+                    unused: Some((Rc::clone(folder), file_name)),
                 }));
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot_create(&name, error)),
         }
-        let Some(file) = open_existing(path, &name, requests)? else {
+        let Some(file) = open_existing(folder, &file_name, &name, requests)? else {
             return Ok(None);
         };
         if file.is_terminal() {
@@ -84,6 +93,21 @@ impl OutputFile {
         Ok(())
     }
 
+    /// Refuses what is no file on a disk, such as a pipe, which no other file can follow.
+    pub fn require_regular(&self) -> Result<(), Failure> {
+        if self.file.metadata().is_ok_and(|data| data.is_file()) {
+            return Ok(());
+        }
+        Err(UsageError::new(
+            format!(
+                "{} is not a regular file: no other file can follow it",
+                self.name
+            ),
+            "-C, -G and --sync are for files on a disk: choose another name for -w",
+        )
+        .into())
+    }
+
     /// Empties the file, to write it from the start.
     pub fn begin(mut self) -> io::Result<File> {
         self.unused = None;
@@ -97,67 +121,33 @@ impl OutputFile {
 /// Removes a new file to which nothing was written, unless its name now belongs to another file.
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        let Some(path) = self.unused.take() else {
+        let Some((folder, name)) = self.unused.take() else {
             return;
         };
-        let is_ours = match (path.symlink_metadata(), self.file.metadata()) {
-            (Ok(named), Ok(own)) => (named.dev(), named.ino()) == (own.dev(), own.ino()),
-            _ => false,
-        };
-        if is_ours {
+        if let Ok(identity) = FileIdentity::of(&self.file) {
             // The file is empty, so it does no harm if it stays.
-            let _ = std::fs::remove_file(path);
+            let _ = folder.remove(&name, identity);
         }
     }
 }
 
-/// Creates a file that must not exist yet, readable by its owner alone. Under sudo, the owner is
-/// the user who called sudo.
-pub fn create_new(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(MODE);
-    let file = rights::of_caller(|| options.open(path))?;
-    let id = |name| numeric_id(std::env::var_os(name).as_deref());
-    if nix::unistd::geteuid().is_root()
-        && let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID"))
-        && let Err(error) = fchown(&file, Some(user), Some(group))
-    {
-        let error = Failure::from(anyhow::Error::new(error));
-        say(format_args!(
-            "cannot give {} to the user who called sudo: {error}",
-            shown(path)
-        ));
-    }
-    Ok(file)
-}
-
-/// Parses the number of a user or group. The largest means "unchanged" to chown(2).
-fn numeric_id(text: Option<&OsStr>) -> Option<u32> {
-    let id = text?.to_str()?.parse().ok()?;
-    (id != u32::MAX).then_some(id)
-}
-
-/// Opens an existing file. O_CREAT is set nevertheless, so that the kernel's protection against
-/// other users' files in /tmp applies (fs.protected_regular, fs.protected_fifos).
-fn open_existing(path: &Path, name: &str, requests: &Requests) -> Result<Option<File>, Failure> {
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+/// Opens an existing file; waits for the reader of a FIFO.
+fn open_existing(
+    folder: &Folder,
+    file_name: &FileName,
+    name: &str,
+    requests: &Requests,
+) -> Result<Option<File>, Failure> {
     let mut has_waited = false;
     loop {
-        let error = match rights::of_caller(|| options.open(path)) {
+        let error = match folder.open_existing(file_name) {
             Ok(file) => {
                 let blocking = make_blocking(&file).map_err(|error| cannot_create(name, error));
                 return blocking.map(|()| Some(file));
             }
             Err(error) => error,
         };
-        let is_fifo = path.metadata().is_ok_and(|data| data.file_type().is_fifo());
-        if error.raw_os_error() != Some(libc::ENXIO) || !is_fifo {
+        if error.raw_os_error() != Some(libc::ENXIO) || !folder.is_fifo(file_name) {
             return Err(cannot_create(name, error));
         }
         if !has_waited {
@@ -185,24 +175,9 @@ fn make_blocking(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn cannot_create(name: &str, error: io::Error) -> Failure {
+/// Returns the error of a file that could not be created.
+pub fn cannot_create(name: &str, error: io::Error) -> Failure {
     anyhow::Error::new(error)
         .context(format!("cannot create {name}"))
         .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_numbers_of_a_user() {
-        let id = |text: &str| numeric_id(Some(OsStr::new(text)));
-        assert_eq!(id("1000"), Some(1000));
-        assert_eq!(id("0"), Some(0));
-        for text in ["", "-1", "root", "1000 ", "4294967295", "4294967296"] {
-            assert_eq!(id(text), None, "{text:?}");
-        }
-        assert_eq!(numeric_id(None), None);
-    }
 }

@@ -1,25 +1,36 @@
 //! Passes each record, live or from a file, through the selection to the sinks, and counts it.
 
+mod counts;
+mod interval_counts;
+
+pub use counts::Counts;
+
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFd;
 
-use super::diagnostics::{Severity, tell};
+use counts::left_out_lines;
+use interval_counts::IntervalCounts;
+
+use super::diagnostics::{Severity, note, standard_error, tell};
 use super::failure::Failure;
-use super::output::{NamedSink, Output};
+use super::output::{NamedSink, Output, PacketFile};
+use super::output_file::cannot_create;
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
+use super::ring::{Ring, RingError, Turn};
 use super::selection::Selected;
 use super::standard_streams::watch_pipe;
 use super::tally::Tally;
+use super::trigger::{Trigger, TriggerCounts};
 use crate::cli::{Delivery, Flushing};
 use crate::filter::Filter;
 use crate::net_dm::control::Origins;
 use crate::record::{DropRecord, LinkType, Loss};
-use crate::sink::{Ending, Rejected, SNAPLEN, Written};
+use crate::sink::{Ending, Rejected, Sink};
 use crate::source::Event;
 
 /// The path of a record from its source to its sinks.
@@ -27,7 +38,11 @@ pub struct Pipeline {
     selected: Selected,
     /// Bytes of each packet that are kept; 0 means all.
     trunc_len: usize,
-    sinks: Vec<NamedSink>,
+    file: Option<PacketFile>,
+    text: Option<NamedSink>,
+    trigger: Option<Box<Trigger>>,
+    /// The records that the trigger did not keep.
+    forgotten: u64,
     limit: Option<u64>,
     flushing: Flushing,
     counts: Counts,
@@ -38,21 +53,8 @@ pub struct Pipeline {
     has_unflushed: bool,
     /// A pipe that is written to: polling it shows when its reader is gone.
     pipe: Option<OwnedFd>,
-}
-
-/// The numbers of records, by the way they were treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Kept by the filter.
-    pub captured: u64,
-    /// Rejected by the filter.
-    pub rejected: Rejected,
-    /// Kept, but left out because the file's format cannot represent them.
-    pub left_out: u64,
-    /// Kept, but truncated.
-    pub cut: u64,
-    /// Kept, but without a time that the file's format can represent.
-    pub without_time: u64,
+    /// Lines of counts at regular intervals.
+    interval_counts: Option<IntervalCounts>,
 }
 
 /// The message when a capture file ends because standard output was closed.
@@ -78,7 +80,20 @@ impl Pipeline {
             tally: output.text_is_read.then(Tally::default),
             has_unflushed: true,
             pipe: output.pipe,
-            sinks: output.file.into_iter().chain(output.text).collect(),
+            interval_counts: None,
+            file: output.file,
+            text: output.text,
+            trigger: None,
+            forgotten: 0,
+        }
+    }
+
+    /// Keeps only the records around those that the trigger matches.
+    #[must_use]
+    pub fn around(self, trigger: Option<Trigger>) -> Self {
+        Self {
+            trigger: trigger.map(Box::new),
+            ..self
         }
     }
 
@@ -88,6 +103,25 @@ impl Pipeline {
         Self {
             kept: "kept",
             ..self
+        }
+    }
+
+    /// Prints a line of counts at the end of each interval.
+    #[must_use]
+    pub fn counting_each(self, interval: Option<Duration>) -> Self {
+        Self {
+            interval_counts: interval.map(IntervalCounts::new),
+            ..self
+        }
+    }
+
+    /// Prints a line of counts if its interval is over.
+    fn tell_interval(&mut self, monitor: &mut dyn DropMonitor) {
+        let now = Instant::now();
+        if let Some(lines) = &mut self.interval_counts
+            && now >= lines.due()
+        {
+            note(lines.line(now, self.counts, monitor.loss()));
         }
     }
 
@@ -117,14 +151,34 @@ impl Pipeline {
             truncated = DropRecord { data, ..*record };
             &truncated
         };
+        let Some(mut trigger) = self.trigger.take() else {
+            return self.deliver(record);
+        };
+        let flow = trigger.take(record, |record| self.deliver(record));
+        self.forgotten = trigger.forgotten();
+        self.trigger = Some(trigger);
+        flow
+    }
+
+    fn deliver(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         self.has_unflushed = true;
-        let writes_two = self.sinks.len() > 1;
-        for NamedSink { name, sink } in &mut self.sinks {
+        let (writes_two, rejected) = (self.writes_two(), self.rejected());
+        if let Some(file) = &mut self.file {
+            let written = match file {
+                PacketFile::One(NamedSink { name, sink }) => {
+                    let written = sink.write(record);
+                    written.map_err(|error| stop(name, error, writes_two))
+                }
+                PacketFile::Ring(ring) => ring.write(record, rejected).map_err(ring_failed),
+            };
+            match written {
+                Ok(written) => self.counts.add(written),
+                Err(stop) => return ControlFlow::Break(stop),
+            }
+        }
+        if let Some(NamedSink { name, sink }) = &mut self.text {
             match sink.write(record) {
-                Ok(Written::Yes) => {}
-                Ok(Written::Cut) => self.counts.cut += 1,
-                Ok(Written::LeftOut) => self.counts.left_out += 1,
-                Ok(Written::LacksTime) => self.counts.without_time += 1,
+                Ok(written) => self.counts.add(written),
                 Err(error) => return ControlFlow::Break(stop(name, error, writes_two)),
             }
         }
@@ -141,19 +195,60 @@ impl Pipeline {
         ControlFlow::Continue(())
     }
 
-    /// Ends the output.
-    pub fn finish(&mut self, ending: &Ending) -> ControlFlow<Stop> {
-        self.each(|sink| sink.sink.finish(ending))
+    fn writes_two(&self) -> bool {
+        self.file.is_some() && self.text.is_some()
     }
 
-    fn each(&mut self, mut act: impl FnMut(&mut NamedSink) -> io::Result<()>) -> ControlFlow<Stop> {
-        let writes_two = self.sinks.len() > 1;
-        for sink in &mut self.sinks {
-            if let Err(error) = act(sink) {
-                return ControlFlow::Break(stop(&sink.name, error, writes_two));
-            }
+    /// Returns the number of records that are in no output because they were not asked for.
+    fn rejected(&self) -> Rejected {
+        match self.counts.rejected {
+            Rejected::Counted(count) => Rejected::Counted(count + self.forgotten),
+            Rejected::InKernel => Rejected::InKernel,
         }
-        ControlFlow::Continue(())
+    }
+
+    /// The same at the end, when no record is kept any more because of one that comes.
+    pub fn rejected_in_all(&mut self) -> Rejected {
+        if let Some(trigger) = &mut self.trigger {
+            trigger.forget_all();
+            self.forgotten = trigger.forgotten();
+        }
+        self.rejected()
+    }
+
+    /// Returns what the trigger kept and did not keep.
+    pub fn trigger_counts(&self) -> Option<TriggerCounts> {
+        self.trigger.as_ref().map(|trigger| trigger.counts())
+    }
+
+    /// Ends the output.
+    pub fn finish(&mut self, ending: &Ending) -> ControlFlow<Stop> {
+        self.each(|sink| sink.finish(ending), |ring| ring.finish(ending))
+    }
+
+    fn each(
+        &mut self,
+        mut act: impl FnMut(&mut dyn Sink) -> io::Result<()>,
+        act_on_ring: impl FnOnce(&mut Ring) -> Result<(), RingError>,
+    ) -> ControlFlow<Stop> {
+        let writes_two = self.writes_two();
+        let mut act = |NamedSink { name, sink }: &mut NamedSink| {
+            act(&mut **sink).map_err(|error| stop(name, error, writes_two))
+        };
+        let file = match &mut self.file {
+            None => Ok(()),
+            Some(PacketFile::One(sink)) => act(sink),
+            Some(PacketFile::Ring(ring)) => act_on_ring(ring).map_err(ring_failed),
+        };
+        let done = file.and_then(|()| self.text.as_mut().map_or(Ok(()), act));
+        done.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+    }
+
+    fn ring(&mut self) -> Option<&mut Ring> {
+        match &mut self.file {
+            Some(PacketFile::Ring(ring)) => Some(ring),
+            _ => None,
+        }
     }
 
     /// Returns the most frequent locations, if they were counted.
@@ -190,7 +285,7 @@ impl Receiver for Pipeline {
             return ControlFlow::Continue(());
         }
         self.has_unflushed = false;
-        self.each(|sink| sink.sink.flush())
+        self.each(|sink| sink.flush(), Ring::flush)
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
@@ -198,15 +293,49 @@ impl Receiver for Pipeline {
     }
 
     fn due(&self) -> Option<Instant> {
-        None
+        let ring = match &self.file {
+            Some(PacketFile::Ring(ring)) => ring.due(),
+            _ => None,
+        };
+        let counts = self.interval_counts.as_ref().map(IntervalCounts::due);
+        ring.into_iter().chain(counts).min()
     }
 
-    fn attend(&mut self, _: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
-        ControlFlow::Break(Stop::Closed)
+    fn wants_attention(&self) -> bool {
+        matches!(&self.file, Some(PacketFile::Ring(ring)) if ring.has_left_a_file())
+    }
+
+    fn attend(&mut self, why: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
+        if matches!(why, Attention::Watched(_)) {
+            return ControlFlow::Break(Stop::Closed);
+        }
+        self.tell_interval(monitor);
+        let rejected = self.rejected();
+        let Some(ring) = self.ring() else {
+            return ControlFlow::Continue(());
+        };
+        let turn = match why {
+            Attention::Hangup => ring.turn_early(monitor.loss(), rejected),
+            Attention::Watched(_) | Attention::Due | Attention::Wanted => {
+                ring.attend(Instant::now(), monitor.loss(), rejected)
+            }
+        };
+        match turn {
+            Ok(Turn::Next) => ControlFlow::Continue(()),
+            Ok(Turn::End) => ControlFlow::Break(Stop::Files),
+            Err(error) => ControlFlow::Break(ring_failed(error)),
+        }
     }
 
     fn report(&mut self, loss: Option<Loss>) {
         Self::report(self, loss, None);
+    }
+}
+
+fn ring_failed(error: RingError) -> Stop {
+    match error {
+        RingError::Write(name, error) => output_failed(&name, error),
+        RingError::Create(name, error) => Stop::Failed(cannot_create(&name, error)),
     }
 }
 
@@ -268,62 +397,9 @@ fn tell_lines(severity: Severity, lines: &[String]) {
     }
 }
 
-/// Returns lines about kept records that are missing in the output.
-fn left_out_lines(counts: Counts, link: Option<LinkType>) -> Vec<String> {
-    let mut lines = Vec::new();
-    if counts.left_out > 0 {
-        lines.push(match link {
-            Some(link) => format!(
-                "{} of them left out, because link type {link} cannot hold them",
-                counts.left_out
-            ),
-            None => format!(
-                "{} of them left out, because the kernel's message format cannot hold them",
-                counts.left_out
-            ),
-        });
-        lines.push(match link {
-            Some(LinkType::LINUX_SLL2) | None => "hint: --format pcapng without --link-type holds every packet".into(),
-            Some(_) => {
-                "hint: --link-type sll2 holds Ethernet and raw IP, --format pcapng without --link-type everything"
-                    .into()
-            }
-        });
-    }
-    if counts.without_time > 0 {
-        lines.push(format!(
-            "{} of them left out, because this format cannot hold their time",
-            counts.without_time
-        ));
-        if counts.left_out == 0 {
-            lines.push("hint: --format pcapng without --link-type holds every packet".into());
-        }
-    }
-    if counts.cut > 0 {
-        lines.push(format!(
-            "{} of them cut to {SNAPLEN} bytes, the most that other programs read of a packet",
-            counts.cut
-        ));
-    }
-    lines
-}
-
 fn loss_lines(loss: Loss) -> impl Iterator<Item = String> {
-    let Loss {
-        queue,
-        socket,
-        perf,
-        interrupts,
-    } = loss;
-    let places = [
-        (queue, "the kernel's queue", true),
-        (socket, "the socket buffer", true),
-        // Only eBPF has them.
-        (perf, "the perf buffers", perf > 0),
-        (interrupts, "interrupts", interrupts > 0),
-    ];
-    let shown = places.into_iter().filter(|(.., is_shown)| *is_shown);
-    shown.map(|(lost, place, _)| format!("{} lost in {place}", Plural(lost, "packet")))
+    let places = loss.places();
+    places.map(|(place, lost)| format!("{} lost in {place}", Plural(lost, "packet")))
 }
 
 fn loss_hints(loss: Option<Loss>) -> impl Iterator<Item = String> {
@@ -353,6 +429,6 @@ pub fn report_loss(writer: &mut impl Write, loss: Option<Loss>) {
 /// Prints the most frequent reasons and locations.
 pub fn report_tally(tally: Option<&Tally>) {
     if let Some(tally) = tally {
-        let _ = write!(io::stderr(), "{tally}");
+        let _ = write!(standard_error(), "{tally}");
     }
 }

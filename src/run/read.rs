@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 
+use super::confinement::{Attendance, Confiner, Remaining, tell_refusals};
 use super::diagnostics::{hint, say};
 use super::failure::{Exit, Failure};
+use super::left_out::tell_trigger;
 use super::offline::{self, CaptureInput};
 use super::output::Plan;
 use super::pipeline::{Counts, Pipeline, report, report_tally};
@@ -14,6 +16,7 @@ use super::selection;
 use super::signals::Requests;
 use super::source_lines::Finder;
 use super::standard_streams::stdout_is_terminal;
+use super::trigger::Trigger;
 use crate::cli::{Read, Target};
 use crate::record::Cause;
 use crate::sink::Ending;
@@ -23,28 +26,39 @@ use crate::source::savefile::{Findings, Savefile};
 pub fn read(command: &Read) -> Result<Exit, Failure> {
     let plan = Plan::new(&command.delivery, stdout_is_terminal())?;
     let filter = selection::filter(&command.delivery.selection)?;
+    let trigger = command.delivery.trigger.as_ref();
+    let trigger = trigger.map(Trigger::new).transpose()?;
     let input = CaptureInput::open(&command.file)?;
     plan.refuse_input(&input.file)?;
-    let requests = Requests::listen(|| ())?;
+    let files = command.delivery.source_lines.as_ref();
+    let detail = command.delivery.text.detail;
+    let confiner = Confiner::new(&command.relinquishment, Attendance::Attended, detail, files)?;
+    plan.work_apart(&confiner)?;
+    let mut requests = Requests::listen(|| ())?;
     let Some(prepared) = plan.prepare(&requests)? else {
         report("kept", Counts::default(), None, None);
         return Ok(Exit::Success);
     };
+    let prepared = prepared.reading(&input.file);
     let name = input.name.clone();
+    let again = files.and_then(|_| open_again(&command.file.target));
     let mut finder = None;
+    // From here on, bytes are parsed that anybody may have written.
+    let created = command.delivery.output.as_ref().and_then(Target::path);
+    let remaining = Remaining::of_reading(plan.work(), created);
+    confiner.confine(&mut requests, &remaining)?;
     let finished = input.read(&requests, |findings, family| {
-        let files = command.delivery.source_lines.as_ref();
         finder = files
             .map(|files| Finder::of_capture(&findings.host, files))
             .transpose()?;
-        if let Some(finder) = &finder {
-            learn_places(&command.file.target, finder);
+        if let (Some(finder), Some(again)) = (&finder, again) {
+            learn_places(again, finder);
         }
         plan.announce(&format!("reading {name}"), "");
         let output = prepared.open(&findings.host, family, finder.as_ref().map(Finder::shared))?;
         let (origins, trunc_len) = (command.file.origins, command.trunc_len);
         let pipeline = Pipeline::new(&command.delivery, filter, origins, trunc_len, output);
-        Ok(pipeline.keeping())
+        Ok(pipeline.keeping().around(trigger))
     })?;
 
     let mut failure = finished.failure;
@@ -53,14 +67,16 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
             let counts = pipeline.counts();
             let ending = Ending {
                 loss: findings.loss,
-                rejected: counts.rejected,
+                rejected: pipeline.rejected_in_all(),
                 period: findings.period,
                 incomplete: findings.incomplete.clone(),
             };
             if let ControlFlow::Break(Stop::Failed(error)) = pipeline.finish(&ending) {
                 failure.get_or_insert(error);
             }
+            requests.output_is_written();
             report("kept", counts, findings.loss, plan.link_type());
+            tell_trigger(pipeline.trigger_counts());
             report_tally(pipeline.tally());
             tell(&findings);
         }
@@ -69,17 +85,22 @@ pub fn read(command: &Read) -> Result<Exit, Failure> {
     if let Some(finder) = finder {
         finder.tell();
     }
+    tell_refusals();
     failure.map_or(Ok(finished.exit), Err)
 }
 
+/// Opens the file once more. A pipe can be read only once.
+fn open_again(input: &Target) -> Option<File> {
+    let Target::File(path) = input else {
+        return None;
+    };
+    let is_file = path.metadata().is_ok_and(|data| data.is_file());
+    is_file.then(|| File::open(path).ok())?
+}
+
 /// Reads the file once in advance: any complete location in it shows where the kernel was loaded,
-/// and then truncated ones can be found as well. A pipe can be read only once.
-fn learn_places(input: &Target, finder: &Finder) {
-    let Target::File(path) = input else { return };
-    if !path.metadata().is_ok_and(|data| data.is_file()) {
-        return;
-    }
-    let Ok(file) = File::open(path) else { return };
+/// and then truncated ones can be found as well.
+fn learn_places(file: File, finder: &Finder) {
     let Ok(mut savefile) = Savefile::open(file) else {
         return;
     };

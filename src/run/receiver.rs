@@ -23,6 +23,8 @@ pub enum Stop {
     TextClosed,
     /// The user pressed a key.
     Asked,
+    /// There are as many files as `-W` asks for.
+    Files,
     /// The output failed.
     Failed(Failure),
 }
@@ -42,6 +44,12 @@ pub trait Receiver {
     /// Returns when [`attend`](Self::attend) has to be called even if nothing happens.
     fn due(&self) -> Option<Instant>;
 
+    /// Returns whether [`attend`](Self::attend) has to be called once the events that were taken together are
+    /// passed on.
+    fn wants_attention(&self) -> bool {
+        false
+    }
+
     /// Handles a watched descriptor that is ready, or a time that has come.
     fn attend(&mut self, why: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop>;
 
@@ -56,6 +64,10 @@ pub enum Attention {
     Watched(usize),
     /// Its time has come.
     Due,
+    /// It asked for it.
+    Wanted,
+    /// The next file is to begin: SIGHUP.
+    Hangup,
 }
 
 /// The requests that a receiver may make of the drop monitor.

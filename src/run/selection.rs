@@ -107,6 +107,11 @@ pub fn word_of_ebpf(filter: &Filter) -> Option<&'static str> {
     filter.fact_of_ebpf().map(|fact| fact.about().key)
 }
 
+/// Returns a word of a filter that matches some drops without eBPF programs, and more with them.
+pub fn word_better_with_ebpf(filter: &Filter) -> Option<&'static str> {
+    filter.asks_for_vlan().then_some("vlan")
+}
+
 /// Warns of reasons that the kernel does not list. Kernels have different reasons, so an unknown
 /// one is not an error, but a typo is more likely.
 pub fn warn_of_unknown_reasons(filter: &Filter) {

@@ -11,11 +11,12 @@ use nix::poll::PollFd;
 use super::begin::Purpose;
 use super::beginning::Beginning;
 use super::closing::{Closing, LastSecond, Totals};
+use super::confinement::{Attendance, Confiner, Remaining, tell_refusals};
 use super::diagnostics::{hint, say};
 use super::event_filter::EventFilter;
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
-use super::live::{Needs, Opening};
+use super::live::{Needs, Opening, ReceiverNeeds};
 use super::offline::{self, CaptureInput};
 use super::pipeline::output_failed;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
@@ -70,8 +71,15 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     let needs = Needs {
         purpose: Purpose::of_summary(command, live, &filter),
         ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
+        better_with_ebpf: selection::word_better_with_ebpf(&filter),
     };
-    let opening = Opening::new(live)?;
+    let confiner = Confiner::new(
+        &command.relinquishment,
+        Attendance::Unattended,
+        live.detail,
+        None,
+    )?;
+    let opening = Opening::new(live, Some(&confiner))?;
     let mut counter = Counter::new(command, live.origins, filter)?;
     let mut session = opening.begin(live, needs, None, |beginning| {
         announce(beginning, command, needs.purpose.is_counted_by_ebpf(live));
@@ -79,6 +87,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
+    session.confine(&confiner, ReceiverNeeds::OpenFiles(Vec::new()))?;
     let last_second = match (command.counting, live.role) {
         (Counting::Kernel, Role::Owner { .. }) if !session.is_tracing() => LastSecond::Discarded,
         _ => LastSecond::Counted,
@@ -98,6 +107,7 @@ fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Fa
         tell_left_out(findings);
         finished
     });
+    tell_refusals();
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
@@ -139,7 +149,10 @@ fn announce(beginning: &Beginning, command: &Summary, ebpf_counts: bool) {
 
 fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<Exit, Failure> {
     let input = CaptureInput::open(file)?;
-    let requests = Requests::listen(|| ())?;
+    let mut requests = Requests::listen(|| ())?;
+    let detail = command.text.detail;
+    Confiner::new(&command.relinquishment, Attendance::Attended, detail, None)?
+        .confine(&mut requests, &Remaining::of_reading(Vec::new(), None))?;
     let name = input.name.clone();
     let finished = input.read(&requests, |_, _| {
         say(format_args!(
@@ -162,6 +175,7 @@ fn count_file(command: &Summary, file: &CaptureFile, filter: Filter) -> Result<E
         counter.tell(findings.loss, LastSecond::Counted);
         offline::tell(&findings);
     }
+    tell_refusals();
     failure.map_or(Ok(finished.exit), Err)
 }
 

@@ -12,6 +12,7 @@ use crate::dissect::{self, ProtocolName};
 use crate::packet;
 use crate::reason;
 use crate::record::{Cause, DropRecord, Fact, Name, Timestamp, Value};
+use crate::why::CauseFinding;
 
 /// A sink that writes one JSON object a line.
 pub struct JsonSink<W: Write> {
@@ -91,6 +92,8 @@ impl Serialize for Object<'_, '_> {
         fields.add("dport", destination_port)?;
         fields.add("fault", dissect::DissectedPacket::new(record).fault())?;
         fields.add("meaning", reason::of_record(record))?;
+        // Of a capture with --why.
+        fields.add("why", CauseFinding::of_comments(record.notes))?;
         fields.0.end()
     }
 }

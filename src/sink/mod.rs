@@ -42,8 +42,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod block_rows;
 mod compressed;
 pub(crate) mod folded;
+mod hue;
 mod json;
 mod netlink;
 mod packet_block;
@@ -178,6 +180,18 @@ pub enum Rejected {
     Counted(u64),
     /// Unknown, because the kernel filters as well and counts nothing.
     InKernel,
+}
+
+impl Rejected {
+    /// Returns how many were rejected after `before`, an earlier state of the same count.
+    pub(crate) fn since(self, before: Self) -> Self {
+        match (self, before) {
+            (Self::Counted(now), Self::Counted(before)) => {
+                Self::Counted(now.saturating_sub(before))
+            }
+            _ => self,
+        }
+    }
 }
 
 impl Default for Rejected {

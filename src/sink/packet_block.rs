@@ -192,11 +192,18 @@ pub fn is_simple(record: &DropRecord<'_>, packet: Fitted<'_>) -> bool {
     } else {
         packet.header
     };
+    let has_comment = || {
+        let commented = DropRecord {
+            protocol: comment::unsaid_protocol(record, packet.link, protocol_bytes),
+            ..*record
+        };
+        comment::comments(&commented).next().is_some()
+    };
     record.time.is_none()
         && record.cause == Cause::Unknown
         && record.notes.is_empty()
         && record.flags == PacketFlags::default()
-        && comment::unsaid_protocol(record, packet.link, protocol_bytes).is_none()
+        && !has_comment()
         && snaplen(packet) > 0
 }
 

@@ -132,6 +132,17 @@ impl<W: Write> PcapngSink<W> {
         application: &str,
         host: &CaptureHost,
     ) -> io::Result<Self> {
+        Self::with_comment(writer, linking, application, host, None)
+    }
+
+    /// The same, with a comment on the whole file.
+    pub fn with_comment(
+        writer: W,
+        linking: Linking,
+        application: &str,
+        host: &CaptureHost,
+        comment: Option<&str>,
+    ) -> io::Result<Self> {
         let hardware = host
             .hardware
             .as_ref()
@@ -145,6 +156,7 @@ impl<W: Write> PcapngSink<W> {
             .as_ref()
             .map(|id| CommonOption::Comment(format!("{BOOT}{}", id.raw()).into()))
             .map(SectionHeaderOption::Common);
+        let comment = comment.map(|text| CommonOption::Comment(text.to_owned().into()));
         let application = SectionHeaderOption::UserApplication(application.to_owned().into());
         let section = SectionHeaderBlock {
             // The library's default is big-endian; netlink messages that were dropped have this machine's.
@@ -154,6 +166,7 @@ impl<W: Write> PcapngSink<W> {
                 .chain(os)
                 .chain([application])
                 .chain(boot)
+                .chain(comment.map(SectionHeaderOption::Common))
                 .collect(),
             ..SectionHeaderBlock::default()
         };
@@ -343,19 +356,8 @@ impl<W: Write> PcapngSink<W> {
         self.last = period.map_or(self.last, |(_, end)| end);
         let mut options = Vec::new();
         if let Some(loss) = ending.loss {
-            let of_ebpf = [
-                ("the perf buffers", loss.perf),
-                ("interrupts", loss.interrupts),
-            ];
-            let of_ebpf = of_ebpf.into_iter().filter(|(_, lost)| *lost > 0);
-            let places = [
-                ("the kernel's queue", loss.queue),
-                ("the socket buffer", loss.socket),
-            ];
-            for (what, lost) in places.into_iter().chain(of_ebpf) {
-                options.push(Common(CommonOption::Comment(
-                    format!("lost in {what}: {lost}").into(),
-                )));
+            for comment in loss.comments() {
+                options.push(Common(CommonOption::Comment(comment.into())));
             }
         }
         if ending.rejected == Rejected::InKernel {

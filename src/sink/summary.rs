@@ -76,10 +76,12 @@ impl fmt::Display for RowLocation<'_> {
             key @ GroupKey::Netns { .. } => write!(f, "in {key}"),
             key @ GroupKey::Named(fact, _) => match fact {
                 Fact::Running => write!(f, "under {key}"),
+                Fact::Socket => write!(f, "of {key}"),
                 _ => write!(f, "in {key}"),
             },
             key @ GroupKey::Numbered(fact, _) => match fact {
                 Fact::Mark => write!(f, "with mark {key}"),
+                Fact::Heading => key.fmt(f),
                 _ => write!(f, "in {key}"),
             },
             key @ GroupKey::Without(_) => write!(f, "with {key}"),
@@ -130,7 +132,10 @@ impl fmt::Display for OtherLocations {
             Grouping::Running => f.write_str("under other tasks"),
             Grouping::Cgroup => f.write_str("in other cgroups"),
             Grouping::Unit => f.write_str("in other units"),
+            Grouping::Socket => f.write_str("of other sockets"),
             Grouping::Mark => f.write_str("with other marks"),
+            Grouping::Vlan => f.write_str("of other VLANs"),
+            Grouping::Direction => f.write_str("in other directions"),
         }
     }
 }

@@ -5,10 +5,13 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Local, TimeZone, Utc};
 
+use super::block_rows::BlockRows;
+use super::hue::{Hue, paint};
 use super::{Ending, SharedFinder, Sink, SourceLine, Written, frame_line, source_line};
 use crate::dissect;
 use crate::reason;
 use crate::record::{Cause, DropRecord, Fact, Timestamp, Value};
+use crate::why::CauseFinding;
 
 /// The style of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +121,11 @@ impl<W: Write> Sink for TextSink<W> {
                 writeln!(self.writer, "\tsource: {frame}")?;
             }
         }
+        // Of a capture with --why.
+        if let Some(finding) = CauseFinding::of_comments(record.notes) {
+            let color = self.style.color;
+            BlockRows::new(&mut self.writer, color, None).write_finding(&finding)?;
+        }
         Ok(Written::Yes)
     }
 
@@ -166,21 +174,6 @@ impl Line<'_, '_> {
     ) -> fmt::Result {
         write!(f, " {}", paint(self.color, Some(hue), text))
     }
-}
-
-/// Colours that are readable on dark and on light backgrounds (ECMA-48, 8.3.117).
-#[derive(Clone, Copy)]
-pub(super) enum Hue {
-    Red = 31,
-    Cyan = 36,
-}
-
-/// Returns the text in a colour, if there are to be any.
-pub(super) fn paint(color: Color, hue: Option<Hue>, text: impl fmt::Display) -> impl fmt::Display {
-    fmt::from_fn(move |f| match hue.filter(|_| color == Color::Always) {
-        Some(hue) => write!(f, "\x1b[{}m{text}\x1b[0m", hue as u8),
-        None => write!(f, "{text}"),
-    })
 }
 
 impl fmt::Display for Line<'_, '_> {

@@ -68,10 +68,10 @@ impl AlertTranslator<'_> {
             Supplement::PacketTime(time) => *time,
         };
         alert.try_for_each(|cause, count| {
-            let cause = match &mut self.supplement {
-                Supplement::Host(host) => complete(cause, &mut host.symbols),
-                Supplement::PacketTime(_) => cause,
-            };
+            let mut cause = cause;
+            if let Supplement::Host(host) = &mut self.supplement {
+                complete(&mut cause, &mut host.symbols);
+            }
             receive(Event::Count { cause, count, time })
         })?;
         receive(Event::EndOfCounts {
@@ -81,26 +81,22 @@ impl AlertTranslator<'_> {
 }
 
 impl RunningHost {
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the caller copies its record")]
     fn record<'a>(&'a mut self, alert: &Alert<'a>) -> DropRecord<'a> {
         let found = self.devices.find(alert.input);
         // The clock is read only where the kernel sent no time.
         let time = alert.time.unwrap_or_else(Timestamp::now);
-        let record = alert.record(Some(time), found.certain, found.guess, found.name);
-        DropRecord {
-            cause: complete(record.cause, &mut self.symbols),
-            ..record
-        }
+        let mut record = alert.record(Some(time), found.certain, found.guess, found.name);
+        complete(&mut record.cause, &mut self.symbols);
+        record
     }
 }
 
 /// Completes the symbol of a software drop.
-fn complete<'s>(cause: Cause<'s>, symbols: &'s mut Symbols) -> Cause<'s> {
-    match cause {
-        Cause::Software { location, reason } => Cause::Software {
-            location: symbols.complete(location),
-            reason,
-        },
-        other => other,
+#[inline]
+fn complete<'s>(cause: &mut Cause<'s>, symbols: &'s mut Symbols) {
+    if let Cause::Software { location, .. } = cause {
+        *location = symbols.complete(*location);
     }
 }

@@ -1,23 +1,19 @@
 //! The cgroups of this host: their paths by number, and the container or systemd unit that each belongs to.
 
-use std::fs;
-use std::os::linux::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-
 use super::pause::SearchPause;
+use super::surroundings;
 use crate::cache::Memo;
 use crate::record::Name;
 
-/// The most cgroups that are looked at.
+/// The most cgroups that are known.
 const MAX_CGROUPS: usize = 50_000;
 /// The length of a container's number, and of what is shown of it, as the container programs do.
 const CONTAINER_LEN: usize = 64;
 const SHORT_LEN: usize = 12;
 
 /// The cgroups, as far as they were looked for.
+#[derive(Default)]
 pub struct CgroupTable {
-    /// The folder at which the hierarchy is mounted.
-    root: Option<PathBuf>,
     known: Memo<u64, KnownCgroup>,
     pause: SearchPause,
 }
@@ -38,16 +34,6 @@ pub struct CgroupNames<'t> {
 }
 
 impl CgroupTable {
-    /// Finds the hierarchy.
-    pub fn new() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self {
-            root: mount(&mounts),
-            known: Memo::default(),
-            pause: SearchPause::default(),
-        }
-    }
-
     /// Returns the names of the cgroup with this number, which is its directory's inode.
     pub fn names(&mut self, number: u64) -> CgroupNames<'_> {
         if self.known.find(&number).is_none() && self.pause.is_over() {
@@ -62,45 +48,16 @@ impl CgroupTable {
         }
     }
 
-    /// Goes through the hierarchy. Those that are gone stay known: their drops may come yet.
+    /// Looks at all of them. Those that are gone stay known: their drops may come yet.
     fn search(&mut self) {
-        let Some(root) = self.root.clone() else {
-            return;
-        };
         if self.known.len() >= MAX_CGROUPS {
             self.known.clear();
         }
-        let mut open = vec![root.clone()];
-        let mut count = 0;
-        while let Some(folder) = open.pop() {
-            count += 1;
-            if count > MAX_CGROUPS {
-                return;
-            }
-            if let Ok(data) = fs::metadata(&folder) {
-                let below = folder.strip_prefix(&root).unwrap_or(&folder);
-                let path = [b"/", below.as_os_str().as_encoded_bytes()].concat();
-                let unit = unit(&path);
-                self.known.set(data.st_ino(), KnownCgroup { path, unit });
-            }
-            for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                if file.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    open.push(file.path());
-                }
-            }
+        for (number, path) in surroundings::cgroups() {
+            let unit = unit(&path);
+            self.known.set(number, KnownCgroup { path, unit });
         }
     }
-}
-
-/// Returns the folder at which the hierarchy of version 2 is mounted, by the lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-fn mount(mounts: &str) -> Option<PathBuf> {
-    let mut lines = mounts.lines();
-    lines.find_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        let is_cgroup = kind.split(' ').next() == Some("cgroup2");
-        let path = mount.split(' ').nth(4).filter(|_| is_cgroup)?;
-        Some(Path::new(path).to_owned())
-    })
 }
 
 /// Returns the container that a process runs in, by the lines of its `/proc/PID/cgroup` (cgroups(7)).
@@ -199,22 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn the_hierarchy_is_found_among_the_mounts() {
-        let mounts = "25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw\n\
-                      33 24 0:28 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw\n";
-        let found = mount(mounts).unwrap();
-        assert_eq!(found, Path::new("/sys/fs/cgroup/unified"));
-        assert_eq!(mount("cgroup2\n1 - cgroup2"), None);
-    }
-
-    #[test]
     fn the_cgroups_of_this_machine_are_known_by_number() {
-        let mut table = CgroupTable::new();
-        let Some(root) = table.root.clone() else {
-            return;
-        };
-        let number = fs::metadata(root).unwrap().st_ino();
-        assert_eq!(table.names(number).path, Name::new(b"/"));
+        let mut table = CgroupTable::default();
+        let all = surroundings::cgroups();
+        // Not every machine has the hierarchy.
+        for (number, path) in all.iter().take(1) {
+            assert_eq!(table.names(*number).path, Name::new(path));
+        }
         assert_eq!(table.names(u64::MAX), CgroupNames::default());
     }
 }

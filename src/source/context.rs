@@ -32,7 +32,7 @@ impl ContextTable {
     pub fn new() -> Self {
         Self {
             namespaces: NamespaceTable::new(),
-            cgroups: CgroupTable::new(),
+            cgroups: CgroupTable::default(),
         }
     }
 

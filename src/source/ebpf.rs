@@ -11,9 +11,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{
-    ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
-};
 use nix::time::{ClockId, clock_gettime};
 
 use super::context::{ContextTable, FoundContext};
@@ -39,7 +36,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The stream of the programs' reports.
 pub struct Ebpf {
     tracer: Tracer,
-    timer: TimerFd,
     completer: Completer,
     /// Drops that the programs rejected, as far as they were passed on.
     rejected: u64,
@@ -74,12 +70,10 @@ impl Ebpf {
         not_packets: NotPackets,
         filter: impl FnOnce(&Reasons) -> Option<BpfProgram>,
     ) -> Result<Self, TracerError> {
-        let timer = timer().map_err(|error| TracerError::Buffer(error.into()))?;
         let (tracer, reasons) = Tracer::new(wanted, filter)?;
         let symbols = Symbols::named_by_kernel();
         Ok(Self {
             tracer,
-            timer,
             completer: Completer {
                 stacks: wanted.program.stack_frames.map(Stacks::new),
                 ..Completer::new(reasons, symbols, family, not_packets)
@@ -110,42 +104,13 @@ impl Ebpf {
         })
     }
 
-    /// Ends the capture: what waits can still be taken.
-    fn stop(&mut self) {
-        self.tracer.detach();
-        self.is_ended = true;
-    }
-
-    /// Returns the bytes of one CPU's buffer.
-    pub fn cpu_buffer_bytes(&self) -> usize {
-        self.tracer.cpu_buffer_bytes()
-    }
-
-    /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
-    pub fn small_buffers(&self) -> Option<usize> {
-        self.tracer.is_small.then_some(self.tracer.buffer_bytes)
-    }
-}
-
-fn timer() -> nix::Result<TimerFd> {
-    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-    let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, flags)?;
-    let interval = Expiration::Interval(TimeSpec::from_duration(PAUSE));
-    timer.set(interval, TimerSetTimeFlags::empty())?;
-    Ok(timer)
-}
-
-impl Source for Ebpf {
-    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
-        descriptors.push(self.tracer.as_fd());
-        descriptors.push(self.timer.as_fd());
-    }
-
-    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
-        // The timer becomes readable again only after it is read. That it has not expired yet is no error.
-        let _ = self.timer.wait();
+    /// Passes on some of the waiting reports, and returns their number. `realtime` is the time of day in nanoseconds.
+    fn take_waiting(
+        &mut self,
+        realtime: u64,
+        receive: &mut Receive<'_>,
+    ) -> io::Result<ControlFlow<(), usize>> {
         let now = monotonic_time()?;
-        let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
         // Measured anew each time, for somebody may set the clock.
         let offset = realtime.wrapping_sub(now);
         let until = if self.is_ended {
@@ -168,6 +133,43 @@ impl Source for Ebpf {
                 now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),
             )),
             _ => None,
+        };
+        Ok(taken)
+    }
+
+    /// Ends the capture: what waits can still be taken.
+    fn stop(&mut self) {
+        self.tracer.detach();
+        self.is_ended = true;
+    }
+
+    /// Returns the bytes of one CPU's buffer.
+    pub fn cpu_buffer_bytes(&self) -> usize {
+        self.tracer.cpu_buffer_bytes()
+    }
+
+    /// Returns the bytes of all buffers, where the kernel granted less than was wanted.
+    pub fn small_buffers(&self) -> Option<usize> {
+        self.tracer.is_small.then_some(self.tracer.buffer_bytes)
+    }
+}
+
+impl Source for Ebpf {
+    fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>) {
+        descriptors.push(self.tracer.as_fd());
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        Some(PAUSE)
+    }
+
+    fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
+        let realtime = nanos(clock_gettime(ClockId::CLOCK_REALTIME)?);
+        let taken = if self.tracer.is_empty() {
+            self.settled = Some(Timestamp(realtime.saturating_sub(SETTLED_NANOS)));
+            ControlFlow::Continue(0)
+        } else {
+            self.take_waiting(realtime, receive)?
         };
         let ControlFlow::Continue(count) = taken else {
             return Ok(Taken::Break(()));

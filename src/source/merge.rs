@@ -1,13 +1,16 @@
 //! Orders the events of several live sources by time.
 //!
-//! Each event waits until its time is [`WINDOW`] ago, so that an earlier one of another source can
-//! still come before it. Events of the same time keep the order in which they arrived. The waiting is
+//! Each event waits until the other sources have no more events of its time, or until it is [`WINDOW`] ago, so
+//! that an earlier one of another source can still come before it. Events of the same time keep the order in which they arrived. The waiting is
 //! bounded:
 //!
 //! - in time: no event waits longer than [`WINDOW`] after its arrival. One whose time is in the future is
 //!   treated as if it happened at its arrival. One that arrives later than the window leaves at once, out
 //!   of order.
 //! - in memory: when more than [`MAX_BYTES`] wait, the earliest leaves before its time.
+//!
+//! eBPF knows up to which time it has passed on all. The drop monitor is taken to have done so after two seconds
+//! without an alert: the first one that comes then may leave out of order, if the kernel sends it late.
 //!
 //! A drop without a time is treated as if it happened at its arrival; the end of counts stays after the
 //! counts. When this machine's clock is set back, all waiting events leave at once.
@@ -28,8 +31,8 @@ pub const MAX_BYTES: usize = 8 << 20;
 /// The events that wait.
 #[derive(Default)]
 pub struct Merger {
-    /// By time, then by arrival.
-    waiting: BTreeMap<(Timestamp, u64), Waiting>,
+    /// By time, then by arrival, with the number of the source.
+    waiting: BTreeMap<(Timestamp, u64), (usize, Waiting)>,
     bytes: usize,
     arrivals: u64,
     /// The time by which the latest event of each source was ordered.
@@ -83,7 +86,8 @@ impl Merger {
         self.arrivals += 1;
         let waiting = Waiting::new(event);
         self.bytes += waiting.size();
-        self.waiting.insert((time, self.arrivals), waiting);
+        self.waiting
+            .insert((time, self.arrivals), (source, waiting));
         while self.bytes > MAX_BYTES {
             self.hand_on_first(receive)?;
         }
@@ -102,6 +106,17 @@ impl Merger {
         };
         let first = self.waiting.first_key_value();
         time <= settled && first.is_none_or(|((first, _), _)| time < *first)
+    }
+
+    /// Returns whether any event waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns the time by which the earliest waiting event is ordered, and its source.
+    pub fn first(&self) -> Option<(Timestamp, usize)> {
+        let ((time, _), (source, _)) = self.waiting.first_key_value()?;
+        Some((*time, *source))
     }
 
     /// Passes on the events that have waited long enough.
@@ -139,11 +154,12 @@ impl Merger {
         Some(WINDOW.saturating_sub(waited))
     }
 
-    fn hand_on_first<B>(
+    /// Passes on the earliest waiting event.
+    pub fn hand_on_first<B>(
         &mut self,
         receive: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let Some((_, first)) = self.waiting.pop_first() else {
+        let Some((_, (_, first))) = self.waiting.pop_first() else {
             return ControlFlow::Continue(());
         };
         self.bytes -= first.size();
@@ -197,7 +213,7 @@ impl Waiting {
             }
             Self::Rejected(_) | Self::Unnamed { .. } | Self::EndOfCounts { .. } => 0,
         };
-        size_of::<Self>() + size_of::<(Timestamp, u64)>() + bytes
+        size_of::<(Self, usize)>() + size_of::<(Timestamp, u64)>() + bytes
     }
 }
 

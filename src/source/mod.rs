@@ -21,10 +21,12 @@ pub mod savefile;
 pub(crate) mod simulated;
 pub(crate) mod sources;
 mod stacks;
+pub(crate) mod surroundings;
 
 use std::io;
 use std::ops::{AddAssign, ControlFlow};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::ebpf::tracer::{TracerError, TracerSettings};
 use crate::net_dm::content::Content;
@@ -97,6 +99,12 @@ pub(crate) trait Source {
     /// Adds the descriptors that become readable when events wait; there may be several, for
     /// instance one for each CPU.
     fn watch<'s>(&'s self, descriptors: &mut Vec<BorrowedFd<'s>>);
+
+    /// Returns how long events may wait before [`take`](Self::take) is called although no descriptor is readable;
+    /// `None` where each event makes one readable.
+    fn longest_wait(&self) -> Option<Duration> {
+        None
+    }
 
     /// Passes on some of the waiting events, without waiting for any, until `receive` breaks.
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>>;

@@ -5,23 +5,16 @@
 //! its device hold something else at times.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use foldhash::fast::RandomState;
 
 use super::cgroups::container_of;
 use super::pause::SearchPause;
+use super::surroundings::{self, FoundDevices, inode};
 use crate::cache::Memo;
 use crate::ebpf::program::{FIRST_NAMESPACE, NAMESPACES};
-use crate::host::namespace::{NAMED, enter};
 use crate::record::{Name, Netns};
-
-/// The most namespaces and processes that are looked at.
-const MAX_NAMESPACES: usize = 4096;
-const MAX_PROCESSES: usize = 100_000;
 
 /// The namespaces, as far as they were looked for.
 pub struct NamespaceTable {
@@ -105,7 +98,7 @@ impl NamespaceTable {
     pub fn entrance(&mut self, inode: u32) -> Option<PathBuf> {
         let path = self.find(inode)?.entrance.clone();
         // Its process has ended, perhaps, and the number is another one's.
-        (self::inode(&path) == Some(inode)).then_some(path)
+        (surroundings::inode(&path) == Some(inode)).then_some(path)
     }
 
     /// Returns all namespaces, after a search.
@@ -151,23 +144,19 @@ impl NamespaceTable {
         index: u32,
         is_right: impl Fn(&[u8]) -> bool,
     ) -> Option<Name<'_>> {
-        let is_own = self.is_own(inode);
         let namespace = self.find(inode)?;
         let found = namespace.devices.find(&index);
         if !found.is_some_and(|name| is_right(name)) && namespace.pause.is_over() {
-            let devices = if is_own {
-                devices()
-            } else {
-                devices_in(&namespace.entrance, inode)
-            };
-            if let Some(devices) = devices {
-                namespace.devices = devices;
-            } else {
-                // Its process has ended, perhaps, and the number is another one's.
-                if self::inode(&namespace.entrance) != Some(inode) {
-                    self.known.remove(&inode);
+            match surroundings::devices(&namespace.entrance, inode) {
+                FoundDevices::Devices(devices) => {
+                    namespace.devices = devices.into_iter().collect();
                 }
-                return None;
+                FoundDevices::Refused => return None,
+                // Its process has ended, perhaps, and the number is another one's.
+                FoundDevices::Gone => {
+                    self.known.remove(&inode);
+                    return None;
+                }
             }
         }
         self.known_device(inode, index)
@@ -183,39 +172,19 @@ impl NamespaceTable {
 
     /// Looks for the namespaces of this process, with names, and of all processes.
     fn search(&mut self) {
-        let mut found = HashMap::<u32, Namespace, RandomState>::default();
-        let mut add = |entrance: PathBuf, name: Option<Vec<u8>>| {
-            if let Some(inode) = inode(&entrance)
-                && found.len() < MAX_NAMESPACES
-            {
-                found.entry(inode).or_insert_with(|| Namespace {
-                    name,
-                    entrance,
-                    devices: Memo::default(),
-                    pause: SearchPause::default(),
-                });
-            }
-        };
-        // Those with a name first: they have no other place for it, and they stay.
-        for file in fs::read_dir(NAMED).into_iter().flatten().flatten() {
-            add(file.path(), Some(file.file_name().into_encoded_bytes()));
-        }
-        add("/proc/self/ns/net".into(), None);
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for process in processes.take(MAX_PROCESSES) {
-            if process.file_name().as_encoded_bytes()[0].is_ascii_digit() {
-                add(process.path().join("ns/net"), None);
-            }
-        }
-        for (&inode, namespace) in &mut found {
+        let found = surroundings::namespaces().into_iter().map(|found| {
+            let cgroup = found.cgroup.as_deref();
             // A namespace of a container is called by its name.
-            if namespace.name.is_none() && Some(inode) != self.initial {
-                // /proc/PID/ns/net
-                let process = namespace.entrance.parent().and_then(Path::parent);
-                let cgroups = process.map(|process| fs::read_to_string(process.join("cgroup")));
-                namespace.name = cgroups.and_then(|text| container_of(&text.ok()?));
-            }
-        }
+            let cgroup = cgroup.filter(|_| Some(found.inode) != self.initial);
+            let namespace = Namespace {
+                entrance: found.entrance(),
+                name: found.name.or_else(|| container_of(cgroup?)),
+                devices: Memo::default(),
+                pause: SearchPause::default(),
+            };
+            (found.inode, namespace)
+        });
+        let mut found: HashMap<u32, Namespace, RandomState> = found.collect();
         for (inode, namespace) in &mut found {
             if let Some(old) = self.known.remove(inode) {
                 namespace.devices = old.devices;
@@ -224,34 +193,6 @@ impl NamespaceTable {
         }
         self.known = found.into_iter().collect();
     }
-}
-
-fn inode(file: &Path) -> Option<u32> {
-    u32::try_from(fs::metadata(file).ok()?.st_ino()).ok()
-}
-
-/// Returns the devices of the namespace that this thread is in.
-fn devices() -> Option<Memo<u32, Vec<u8>>> {
-    let devices = nix::net::if_::if_nameindex().ok()?;
-    let devices = devices.iter();
-    let devices = devices.map(|device| (device.index(), device.name().to_bytes().to_vec()));
-    Some(devices.collect())
-}
-
-/// Returns the devices of another namespace. A thread enters it and ends: the namespace of this one, and
-/// of all others, stays the same. Without CAP_SYS_ADMIN the kernel refuses.
-fn devices_in(entrance: &Path, inode: u32) -> Option<Memo<u32, Vec<u8>>> {
-    let entrance = File::open(entrance).ok()?;
-    // The number of the process may be another one's by now.
-    if entrance.metadata().ok()?.st_ino() != u64::from(inode) {
-        return None;
-    }
-    let look = move || {
-        enter(entrance).ok()?;
-        devices()
-    };
-    let thread = thread::Builder::new().spawn(look).ok()?;
-    thread.join().ok()?
 }
 
 #[cfg(test)]
@@ -271,11 +212,5 @@ mod tests {
         assert!(!table.has_device(7, 1, b"lo"));
         assert!(!table.has(7));
         assert_eq!(table.known_name(7), None);
-    }
-
-    #[test]
-    fn a_file_of_another_namespace_is_not_entered() {
-        let own = Path::new("/proc/self/ns/net");
-        assert!(devices_in(own, 7).is_none());
     }
 }

@@ -7,11 +7,11 @@ use indexmap::Equivalent;
 
 use super::{Counted, Grouping};
 use crate::dissect::ProtocolName;
-use crate::filter;
+use crate::filter::{self, DropWord, FactText};
 use crate::packet::Flow;
 use crate::record::{
-    Cause, Escaped, EtherType, Fact, Interface, InterfaceKey, Location, Name, Netns, Symbol,
-    unfolded,
+    Cause, Escaped, EtherType, Fact, Heading, Interface, InterfaceKey, Location, Name, Netns,
+    Symbol, unfolded,
 };
 use crate::symbol::sent::{Module, Sent};
 
@@ -135,11 +135,14 @@ impl<'a> GroupKeyView<'a> {
             | Grouping::Running
             | Grouping::Cgroup
             | Grouping::Unit
-            | Grouping::Mark => Self::of_context(grouping, counted),
+            | Grouping::Socket
+            | Grouping::Mark
+            | Grouping::Vlan
+            | Grouping::Direction => Self::of_context(grouping, counted, room),
         }
     }
 
-    fn of_context(grouping: Grouping, counted: &Counted<'_, 'a>) -> Self {
+    fn of_context(grouping: Grouping, counted: &Counted<'_, 'a>, room: &'a mut Vec<u8>) -> Self {
         let context = counted.context();
         let named = |fact, name: Option<Name<'a>>| Some(Self::Named(fact, name?.as_bytes()));
         let numbered = |fact, number: Option<u64>| Some(Self::Numbered(fact, number?));
@@ -162,6 +165,23 @@ impl<'a> GroupKeyView<'a> {
                 (Fact::CgroupId, key)
             }
             Grouping::Unit => (Fact::Unit, named(Fact::Unit, context.unit)),
+            Grouping::Socket => {
+                let key = context.socket.map(|socket| {
+                    room.clear();
+                    room.extend_from_slice(FactText::of(&socket).text());
+                    Self::Named(Fact::Socket, room)
+                });
+                (Fact::Socket, key)
+            }
+            Grouping::Vlan => {
+                let vlan = context.vlan.map(u64::from);
+                (Fact::Vlan, numbered(Fact::Vlan, vlan))
+            }
+            Grouping::Direction => {
+                let heading = context.heading.filter(|heading| heading.is_known());
+                let number = heading.map(Heading::number);
+                (Fact::Heading, numbered(Fact::Heading, number))
+            }
             _ => {
                 let mark = context.mark.map(u64::from);
                 (Fact::Mark, numbered(Fact::Mark, mark))
@@ -323,6 +343,9 @@ impl GroupKey {
             Self::Numbered(Fact::CgroupId, number) => {
                 format!("cgroup_id {number} and {}", exactly("cgroup", b""))
             }
+            Self::Numbered(fact @ (Fact::Vlan | Fact::Heading), number) => {
+                DropWord::Number(*fact, Some(*number)).to_string()
+            }
             Self::Numbered(fact, number) => format!("{} {number}", fact.about().key),
             Self::Without(fact) => seen(exactly(fact.about().key, b"")),
             Self::Local => seen(exactly("iface", b"")),
@@ -382,11 +405,16 @@ impl fmt::Display for GroupKey {
                 None => netns.fmt(f),
             },
             Self::Numbered(Fact::Mark, mark) => write!(f, "{mark:#x}"),
+            Self::Numbered(Fact::Heading, number) => match Heading::from_number(*number) {
+                Some(heading) => heading.fmt(f),
+                None => number.fmt(f),
+            },
             Self::Numbered(fact, number) => write!(f, "{} {number}", fact.about().key),
             Self::Without(Fact::Netns) => f.write_str("unknown namespace"),
             Self::Without(Fact::Running) => f.write_str("unknown task"),
             Self::Without(Fact::CgroupId) => f.write_str("unknown cgroup"),
             Self::Without(Fact::Stack) => f.write_str("no call stack"),
+            Self::Without(Fact::Heading) => f.write_str("unknown direction"),
             Self::Without(fact) => write!(f, "no {}", fact.about().key),
             Self::Local => f.write_str("local"),
             Self::Flow(flow) => write_flow(f, flow),

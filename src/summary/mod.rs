@@ -63,8 +63,14 @@ pub enum Grouping {
     Cgroup,
     /// The container or systemd unit of that cgroup (eBPF).
     Unit,
+    /// The socket that owned it or would have received it (eBPF).
+    Socket,
     /// Its mark (eBPF).
     Mark,
+    /// The VLAN whose tag a device took off (eBPF).
+    Vlan,
+    /// The direction: in or on its way out (eBPF).
+    Direction,
 }
 
 impl Grouping {
@@ -88,7 +94,10 @@ impl Grouping {
             Self::Running => Fact::Running,
             Self::Cgroup => Fact::Cgroup,
             Self::Unit => Fact::Unit,
+            Self::Socket => Fact::Socket,
             Self::Mark => Fact::Mark,
+            Self::Vlan => Fact::Vlan,
+            Self::Direction => Fact::Heading,
             Self::Location | Self::Reason | Self::Interface | Self::Flow | Self::Module => {
                 return None;
             }
@@ -104,9 +113,15 @@ impl Grouping {
             | Self::Module
             | Self::Device
             | Self::Netns => true,
-            Self::Flow | Self::Stack | Self::Running | Self::Cgroup | Self::Unit | Self::Mark => {
-                false
-            }
+            Self::Flow
+            | Self::Stack
+            | Self::Running
+            | Self::Cgroup
+            | Self::Unit
+            | Self::Socket
+            | Self::Mark
+            | Self::Vlan
+            | Self::Direction => false,
         }
     }
 
@@ -129,7 +144,10 @@ impl Grouping {
             Self::Running => "tasks",
             Self::Cgroup => "cgroups",
             Self::Unit => "units",
+            Self::Socket => "sockets",
             Self::Mark => "marks",
+            Self::Vlan => "VLANs",
+            Self::Direction => "directions",
         }
     }
 }
@@ -148,7 +166,10 @@ impl fmt::Display for Grouping {
             Self::Running => "running",
             Self::Cgroup => "cgroup",
             Self::Unit => "unit",
+            Self::Socket => "socket",
             Self::Mark => "mark",
+            Self::Vlan => "vlan",
+            Self::Direction => "direction",
         })
     }
 }

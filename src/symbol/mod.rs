@@ -89,10 +89,12 @@ enum BestName {
 }
 
 impl Symbols {
-    /// Opens `/proc/kallsyms`. The kernel checks the privileges of this process when the file is
-    /// opened, so this has to happen before they are dropped.
+    /// Opens `/proc/kallsyms` and `/proc/modules`. The kernel checks the privileges of this process when
+    /// such a file is opened, so this has to happen before they are dropped.
     pub fn of_running_kernel() -> Self {
-        Self::new(File::open("/proc/kallsyms").ok())
+        let mut symbols = Self::new(File::open("/proc/kallsyms").ok());
+        symbols.kallsyms.modules = File::open("/proc/modules").ok();
+        symbols
     }
 
     /// Has the kernel name addresses, where it takes the program for that. Such a name takes microseconds;
@@ -110,6 +112,7 @@ impl Symbols {
             names: None,
             kallsyms: RunningKallsyms {
                 file,
+                modules: None,
                 content: None,
                 next: Instant::now(),
             },
@@ -200,11 +203,9 @@ fn is_whole(sent: &[u8]) -> bool {
 }
 
 /// Completes a cut symbol from `/proc/modules` alone; `None` where that is not enough.
-fn whole_by_modules(sent: &[u8]) -> Option<Box<[u8]>> {
-    if !is_cut(sent) {
-        return None;
-    }
-    let list = File::open("/proc/modules").ok()?;
+fn whole_by_modules(sent: &[u8], list: Option<&File>) -> Option<Box<[u8]>> {
+    let mut list = list.filter(|_| is_cut(sent))?;
+    list.rewind().ok()?;
     modules::complete(sent, BufReader::new(list)).ok()?
 }
 
@@ -226,6 +227,8 @@ impl KnownAddress {
 /// The content of `/proc/kallsyms`, read when it is needed.
 struct RunningKallsyms {
     file: Option<File>,
+    /// `/proc/modules`.
+    modules: Option<File>,
     /// `None` before the first read.
     content: Option<Kallsyms>,
     /// The time from which it may be read again.
@@ -238,7 +241,7 @@ impl RunningKallsyms {
         if is_whole(sent) {
             return BestName::Sent;
         }
-        if let Some(text) = whole_by_modules(sent) {
+        if let Some(text) = whole_by_modules(sent, self.modules.as_ref()) {
             return BestName::Completed(text);
         }
         let mut is_fresh = self.content.is_none() && self.read();

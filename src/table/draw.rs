@@ -202,7 +202,7 @@ fn footer(buffer: &mut Buffer, rest: &mut Rect, view: &TableView) -> Option<Posi
         Page::Rows => &[
             "q quit",
             "? keys",
-            "Enter explain",
+            "Enter why",
             "g group",
             "s sort",
             "/ filter",

@@ -1,9 +1,10 @@
 //! Explains a row, below the rows and on the row's own page.
 
-use super::TableView;
-use super::column_text::{fit, wrap};
+use super::column_text::{fit, width, wrap};
+use super::{RowCause, TableView};
 use crate::reason::{self, Explanation};
 use crate::record::{DropRecord, Escaped};
+use crate::sink::why::finding_lines;
 use crate::sink::{Sink, TextSink};
 use crate::summary::{GroupCounts, GroupKey};
 
@@ -80,7 +81,9 @@ pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize
     text.push('\n');
     text.push_str("Filter: ");
     text.push_str(&key.filter(view.grouping));
-    let mut lines = wrap(&text, columns);
+    // First, for an explanation can fill the screen.
+    let mut lines = cause_lines(&view.cause, columns);
+    lines.extend(wrap(&text, columns));
     let seen = view.shown().packets_of(view.grouping, key).count();
     lines.push(String::new());
     lines.push(match seen {
@@ -88,6 +91,31 @@ pub fn lines(view: &TableView, key: &GroupKey, row: &GroupCounts, columns: usize
         1 => fit("Last packet:", columns),
         _ => fit(&format!("Last {seen} packets, the newest first:"), columns),
     });
+    lines
+}
+
+/// Returns what a look at the host found.
+fn cause_lines(cause: &RowCause, columns: usize) -> Vec<String> {
+    let heading = |text: &str| vec![fit(text, columns)];
+    let mut lines = match cause {
+        RowCause::Unasked => return Vec::new(),
+        RowCause::Awaited => heading("Looking at this host for the cause of the last packet."),
+        RowCause::Failed(text) => heading(text),
+        RowCause::Found(finding) => {
+            let mut lines = heading("Why the last packet was dropped:");
+            let rows = finding_lines(finding, columns);
+            lines.extend(rows.into_iter().flat_map(|row| {
+                if width(&row) <= columns {
+                    vec![row]
+                } else {
+                    // A command, which is to be copied whole.
+                    wrap(&row, columns)
+                }
+            }));
+            lines
+        }
+    };
+    lines.push(String::new());
     lines
 }
 

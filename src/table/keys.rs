@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::line_editor::{LineEditor, Typed};
-use super::{CountedBy, Page, Prompt, TableView};
+use super::{CountedBy, Page, Prompt, RowCause, TableView};
 use crate::summary::Grouping;
 
 /// An action that the owner of the view has to carry out for a key.
@@ -40,9 +40,9 @@ pub const KEYS: [(&str, &str); 16] = [
     ),
     (
         "Enter Right",
-        "what the row means, its filter, its last packets",
+        "its meaning, the cause of its last drop, its last packets",
     ),
-    ("Esc Left", "back"),
+    ("Esc Left Enter", "back"),
     ("g G Tab Shift-Tab", "next or previous grouping"),
     ("s", "sort by rate, total or name"),
     ("r", "reverse the order"),
@@ -91,6 +91,7 @@ impl TableView {
             KeyCode::Char('i') => return Some(Action::ShowSettings),
             KeyCode::Char('c') => return Some(Action::Clear),
             KeyCode::Char('?' | 'h') => self.page = Page::Help(0),
+            KeyCode::Enter if matches!(self.page, Page::Row(_)) => self.page = Page::Rows,
             KeyCode::Enter | KeyCode::Right => return self.open(),
             KeyCode::Esc | KeyCode::Left => self.page = Page::Rows,
             _ => self.go(key.code),
@@ -156,6 +157,7 @@ impl TableView {
             return None;
         }
         self.page = Page::Row(0);
+        self.cause = RowCause::Unasked;
         (self.counted_by != CountedBy::Packets).then_some(Action::NeedPackets)
     }
 

@@ -21,9 +21,10 @@ pub(crate) use keys::Action;
 pub use keys::KEYS;
 pub(crate) use line_editor::{LineEditor, LineError};
 
-use crate::record::Escaped;
+use crate::record::{Cause, DropRecord, Escaped};
 use crate::sink::TextStyle;
 use crate::summary::{GroupCounts, GroupKey, Grouping};
+use crate::why::CauseFinding;
 
 /// The state of the live table.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub(crate) struct TableView {
     /// The number of rows on the screen.
     height: usize,
     page: Page,
+    /// The cause of the last packet of the row that is open, as far as it is known.
+    pub cause: RowCause,
     prompt: Option<Prompt>,
     /// The filter in its canonical form; empty if every drop is counted.
     pub filter: String,
@@ -103,6 +106,19 @@ pub(crate) enum ColorSupport {
     Yes,
     /// Only bold and reverse video are shown.
     No,
+}
+
+/// The cause of a row's last packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RowCause {
+    /// The host has not been looked at.
+    Unasked,
+    /// The look at the host has begun.
+    Awaited,
+    /// The look found this.
+    Found(Box<CauseFinding>),
+    /// The look failed, for this reason.
+    Failed(String),
 }
 
 /// The page below the header.
@@ -172,6 +188,7 @@ impl TableView {
             top: 0,
             height: 1,
             page: Page::Rows,
+            cause: RowCause::Unasked,
             prompt: None,
             filter: String::new(),
             writing: None,
@@ -194,6 +211,18 @@ impl TableView {
     /// Returns the key of the selected row.
     pub fn selected(&self) -> Option<&GroupKey> {
         self.selected.as_ref()
+    }
+
+    /// Returns the last packet of the row that is open, if the host has not been looked at for it.
+    pub fn unexplained_packet(&self) -> Option<DropRecord<'_>> {
+        if !matches!(self.page, Page::Row(_)) || self.cause != RowCause::Unasked {
+            return None;
+        }
+        let (key, _) = self.selected_row()?;
+        let mut packets = self.shown().packets_of(self.grouping, key);
+        packets
+            .next()
+            .filter(|packet| packet.cause != Cause::Unknown)
     }
 
     /// Resets the counts.

@@ -14,6 +14,7 @@ use crate::record::{Cause, Location, Loss, Name, Stack, Symbol};
 use crate::sink::Zone;
 use crate::source::savefile::Savefile;
 use crate::summary::Counted;
+use crate::why::{CauseFinding, Grade};
 
 const LOOK: Appearance = Appearance {
     color: ColorSupport::Yes,
@@ -400,4 +401,42 @@ proptest! {
             prop_assert!(!is_ascii || lines.iter().all(|line| line.is_ascii()));
         }
     }
+}
+
+#[test]
+fn the_page_of_a_row_says_why_its_last_packet_was_dropped() {
+    let mut view = captured();
+    assert_eq!(view.unexplained_packet(), None);
+    press(&mut view, KeyCode::Enter);
+    let packet = view.unexplained_packet().map(|packet| packet.time);
+    let newest = view
+        .counters
+        .packets_of(view.grouping, view.selected().unwrap());
+    let newest = newest.map(|packet| packet.time).next();
+    assert!(newest.is_some());
+    assert_eq!(packet, newest);
+    view.cause = RowCause::Awaited;
+    assert_eq!(view.unexplained_packet(), None);
+    let text = screen(&mut view, 80, 40).join("\n");
+    assert!(text.contains("Looking at this host"), "{text}");
+    let finding = CauseFinding::new("x", Grade::Certain, "it is switched off \u{1b}[31m")
+        .seen("/proc/x", "0")
+        .cure("sysctl -w x=1");
+    view.cause = RowCause::Found(Box::new(finding));
+    let text = screen(&mut view, 80, 40).join("\n");
+    let expected = "
+Why the last packet was dropped:
+  why    it is switched off \\x1b[31m                               certain
+  seen   /proc/x: 0
+  do     sysctl -w x=1                                             now
+";
+    assert!(text.contains(expected), "{text}");
+    // The same key closes the page; opened again, the host is looked at again.
+    assert_eq!(press(&mut view, KeyCode::Enter), None);
+    assert_eq!(view.unexplained_packet(), None);
+    press(&mut view, KeyCode::Enter);
+    assert!(view.unexplained_packet().is_some());
+    view.cause = RowCause::Failed("it failed".into());
+    let text = screen(&mut view, 80, 40).join("\n");
+    assert!(text.contains("it failed"), "{text}");
 }

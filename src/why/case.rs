@@ -11,6 +11,8 @@ use crate::record::{Cause, Direction, DropRecord, DropSocket, EtherType, LinkTyp
 
 /// The most bytes of a packet that are kept: those of the headers.
 const MAX_DATA: usize = 256;
+/// The most bytes that are kept of a packet whose checksum is wrong: all of one that fits into an Ethernet frame.
+const MAX_CHECKED: usize = 2048;
 
 /// A drop whose cause is sought: an owned copy of what a record says, which can be sent to another process and
 /// recorded for a test.
@@ -100,7 +102,9 @@ impl DropCase {
         let symbol = location.and_then(|location| location.symbol);
         let stack = location.and_then(|location| location.stack);
         let context = &record.context;
-        let data = &record.data[..record.data.len().min(MAX_DATA)];
+        let is_checked = reason.is_some_and(|reason| reason.as_bytes().ends_with(b"_CSUM"));
+        let most = if is_checked { MAX_CHECKED } else { MAX_DATA };
+        let data = &record.data[..record.data.len().min(most)];
         Self {
             time: record.time.map_or(0, |time| time.0),
             reason: reason.map(|reason| text(reason.as_bytes())),

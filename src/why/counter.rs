@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::counter::DRIVER;
+
 /// A counter that rose during a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterRise {
@@ -28,6 +30,8 @@ pub enum Explained {
     Udp,
     /// Those at the device that the counter names.
     Device,
+    /// Those by XDP programs.
+    Xdp,
     /// Those with this reason, in all namespaces.
     Reason(&'static str),
     /// All of the namespace.
@@ -36,7 +40,7 @@ pub enum Explained {
 
 /// A counter of losses.
 pub struct CounterText {
-    /// Its name, or of a device the last word of it.
+    /// Its name, of a device the last word of it, of a driver a part of that.
     pub name: &'static str,
     /// Its meaning.
     pub meaning: &'static str,
@@ -129,8 +133,30 @@ const XFRM: CounterText = row(
     "IPsec refused packets: ip-xfrm(8) shows associations and policies, the name which of them",
 );
 
+/// Parts of the names that drivers give to their counters of losses, each driver its own; the first one that fits.
+#[rustfmt::skip]
+static DRIVERS: &[CounterText] = &[
+    row("xdp_drop", Explained::Xdp, "the device's XDP program dropped packets before the kernel made any of them: bpftool net shows it"),
+    row("xdp_abort", Explained::Xdp, "the device's XDP program failed, and the packets were dropped: bpftool prog tracelog may tell why"),
+    row("out_of_buf", Explained::Device, "the driver had no buffer for packets that came: ethtool -G makes the ring larger"),
+    row("no_buf", Explained::Device, "the driver had no buffer for packets that came: ethtool -G makes the ring larger"),
+    row("nobuf", Explained::Device, "the driver had no buffer for packets that came: ethtool -G makes the ring larger"),
+    row("alloc_fail", Explained::Device, "the driver found no memory for a buffer"),
+    row("alloc_err", Explained::Device, "the driver found no memory for a buffer"),
+    row("missed", Explained::Device, "the device had no room for packets that came: its ring is too small, or the CPU too slow"),
+    row("discard", Explained::Device, "the device threw packets away: ethtool -S shows all its counters"),
+    row("drop", Explained::Device, "the device or its driver threw packets away: ethtool -S shows all its counters"),
+];
+
 /// Returns what is known about a counter; `None` where it counts no losses.
 pub fn text(name: &str) -> Option<&'static CounterText> {
+    let of_driver = name
+        .split_once(' ')
+        .and_then(|(_, rest)| rest.strip_prefix(DRIVER)?.strip_prefix(' '));
+    if let Some(counter) = of_driver {
+        let counter = counter.to_ascii_lowercase();
+        return DRIVERS.iter().find(|row| counter.contains(row.name));
+    }
     if name.starts_with("Xfrm") {
         // The kernel had to ask for an association, which is no loss yet.
         return (name != "XfrmAcquireError").then_some(&XFRM);
@@ -153,6 +179,7 @@ impl Explained {
         match self {
             Self::Tcp => is_in("tcp"),
             Self::Udp => is_in("udp"),
+            Self::Xdp => reason == Some("XDP") || is_in("xdp"),
             Self::Device => device.is_none_or(|device| {
                 counter
                     .strip_prefix(device)
@@ -173,10 +200,16 @@ mod tests {
         assert!(text("TcpExtListenDrops").is_some());
         assert!(text("eth 0 rx_dropped").is_some());
         assert!(text("XfrmInNoStates").is_some());
+        let [xdp, full] = ["eth0 driver rx0_xdp_drops", "eth0 driver rx_out_of_buffer"];
+        assert_eq!(text(xdp).unwrap().explained, Explained::Xdp);
+        assert!(text(full).unwrap().meaning.contains("ethtool -G"));
+        assert!(text("eth0 driver Rx Discards").is_some());
         for name in [
             "TcpExtTCPPureAcks",
             "conntrack found",
             "XfrmAcquireError",
+            "eth0 driver rx0_xdp_packets",
+            "drop driver rx0_packets",
             "",
         ] {
             assert!(text(name).is_none(), "{name}");

@@ -3,21 +3,11 @@
 use std::path::Path;
 
 use super::{CauseText, FAMILIES};
+use crate::reason::manual::roff;
 
 const PAGE: &str = "man/dwdump-why.7";
 const BEGIN: &str = ".\\\" generated: begin\n";
 const END: &str = ".\\\" generated: end\n";
-
-/// Formats a text for man(7), a line for each sentence.
-fn roff(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    let lines = text.replace(". ", ".\n");
-    let lines = lines.lines().map(|line| match line.chars().next() {
-        Some('.' | '\'') => format!("\\&{line}\n"),
-        _ => format!("{line}\n"),
-    });
-    lines.collect()
-}
 
 fn section(cause: &CauseText) -> String {
     let CauseText {

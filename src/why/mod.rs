@@ -8,6 +8,8 @@ mod accept_queue;
 mod backlog;
 mod bridge;
 mod case;
+mod classic_bpf;
+mod comments;
 pub mod counter;
 mod damaged;
 mod end_point;
@@ -35,6 +37,7 @@ mod reverse_path;
 mod tcp_signature;
 mod too_big;
 mod tracking;
+mod traffic_filter;
 mod tun;
 mod underlay;
 
@@ -95,6 +98,7 @@ pub static FAMILIES: &[&CauseFamily] = &[
     &tcp_signature::FAMILY,
     &too_big::FAMILY,
     &tracking::FAMILY,
+    &traffic_filter::FAMILY,
     &tun::FAMILY,
     &underlay::FAMILY,
 ];

@@ -29,10 +29,11 @@ pub static FAMILY: CauseFamily = CauseFamily {
     causes: &[
         CauseText {
             id: UNANSWERED,
-            title: "The next hop does not answer",
+            title: "No answer came from the next hop",
             evidence: "The route of the packet, and the state of the neighbour that it leads to (ip neigh). Certain \
                        where that is FAILED.",
-            cure: "The host with that address, the cable or the VLAN to it; or another gateway in the route.",
+            cure: "The host with that address, the cable or the VLAN to it; what drops its answers here, such as an XDP \
+                   program; or another gateway in the route.",
         },
         CauseText {
             id: QUEUE_FULL,
@@ -98,7 +99,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let claim = if is_queue {
         format!("too many packets wait for {next} on {device}, which has not answered yet")
     } else {
-        format!("{next} does not answer on {device}")
+        format!("no answer from {next} came in by {device}")
     };
     let id = if is_queue { QUEUE_FULL } else { UNANSWERED };
     let mut finding = CauseFinding::new(id, grade, claim)
@@ -109,7 +110,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         finding = finding.proof(format!("ip neigh show {next} dev {device} says FAILED"));
     }
     Some(finding.advise(format!(
-        "look whether the host with {next} is there, and in the network of {device}"
+        "look whether the host with {next} is there, in the network of {device}, and whether something here drops its \
+         answers: ip -d link show {device} has XDP programs"
     )))
 }
 

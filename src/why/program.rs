@@ -1,7 +1,7 @@
 //! Packets that a BPF program, or a filter that a program has set, does not let pass.
 
 use super::end_point::{Candidate, EndPoints, candidates};
-use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade};
+use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade, is_plain};
 use crate::host::HostState;
 use crate::host::bpf::{AttachedProgram, CgroupPrograms, ProcessCgroup, XdpPrograms};
 use crate::host::inet_socket::{PortProtocol, PortSockets};
@@ -41,14 +41,26 @@ pub static FAMILY: CauseFamily = CauseFamily {
         CauseText {
             id: XDP,
             title: "An XDP program drops the packet",
-            evidence: "The reason XDP, and the program on the device (ip -d link show). Certain where the device has \
-                       one.",
-            cure: "Whoever attached the program detaches it, or mends it.",
+            evidence: "The reason XDP, or a drop in do_xdp_generic or veth_xdp_rcv_skb, and the programs on the device (ip -d link show). \
+                       Certain where the device has one. What native XDP of other drivers drops is in the driver's counters alone.",
+            cure: "Whoever attached the program detaches it, or mends it. Unless a link holds it, ip link takes it off.",
         },
     ],
 };
 
+/// Returns whether XDP dropped it where the kernel had made a packet already, and gives no reason: before the stack,
+/// or in a pair of virtual devices.
+fn is_in_xdp(case: &DropCase) -> bool {
+    case.has_no_reason()
+        && (case.is_in("do_xdp_generic")
+            || case.is_in("netif_receive_generic_xdp")
+            || case.is_in("veth_xdp_rcv_skb"))
+}
+
 fn concerns(case: &DropCase) -> bool {
+    if is_in_xdp(case) {
+        return true;
+    }
     [
         "SOCKET_FILTER",
         "BPF_CGROUP_INGRESS",
@@ -60,7 +72,7 @@ fn concerns(case: &DropCase) -> bool {
 }
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
-    if case.has_reason("XDP") {
+    if case.has_reason("XDP") || is_in_xdp(case) {
         return xdp(case, host);
     }
     if case.has_reason("BPF_CGROUP_EGRESS") {
@@ -80,14 +92,19 @@ fn xdp(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     let name = program.text();
     let finding = CauseFinding::new(XDP, grade, format!("the {name} at XDP of {device} drops"))
         .object(format!("XDP on {device}: {name}"))
-        .seen("the drop", "the reason XDP")
+        .seen("the drop", "by XDP")
         .seen(
             format!("ip -d link show dev {device}"),
             format!("prog/xdp id {}", program.id),
-        )
-        .advise(format!(
+        );
+    let finding = match &program.mode {
+        Some(mode) if is_plain(device) => {
+            finding.cure(format!("ip link set dev {device} {mode} off"))
+        }
+        _ => finding.advise(format!(
             "have whoever attached the {name} to {device} detach it, or mend it"
-        ));
+        )),
+    };
     Some(match grade {
         Grade::Certain => finding,
         _ => finding.proof("which of the programs on the device drops"),
@@ -231,6 +248,7 @@ mod tests {
             id: 7,
             name: "deny".into(),
             cgroup: cgroup.map(str::to_owned),
+            mode: None,
         }
     }
 

@@ -36,7 +36,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
             title: "Forwarding is off",
             evidence: "net.ipv4.conf.INTERFACE.forwarding of the interface that the packet came in by; for IPv6, \
                        net.ipv6.conf.all.forwarding, and force_forwarding of the interface. Certain where it is 0 \
-                       and there is a route.",
+                       and there is a route, or the drop reason is IP_INADDRERRORS.",
             cure: "sysctl(8) sets it. A host that is no router is right to drop what is for others: the sender has \
                    a wrong gateway then.",
         },
@@ -92,6 +92,14 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         return judge_by_answer(&key, host, is_off);
     };
     match fate.errno() {
+        // The kernel has this reason only where forwarding is off (`ip_error`), whatever the routes say.
+        Some(_) if is_off && case.has_reason("IP_INADDRERRORS") => {
+            let finding = forwarding4(&key, &fate, host);
+            Some(match removal(&key, &fate, host) {
+                Some(command) => finding.cure(command),
+                None => finding.advise(format!("add a route to {}, too", key.destination)),
+            })
+        }
         Some(errno) => Some(refusal(&key, &fate, errno, is_off, host)),
         None if is_off && fate.unicast().is_some() => Some(forwarding4(&key, &fate, host)),
         None => None,

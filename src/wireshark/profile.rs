@@ -116,3 +116,29 @@ fn filter_buttons() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_files_for_packages_are_the_programs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/wireshark");
+        for (name, content) in files() {
+            let path = folder.join(name);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(&path, content).unwrap();
+                continue;
+            }
+            assert!(
+                fs::read_to_string(&path).unwrap() == content,
+                "{} is stale: UPDATE_GOLDEN=1 cargo test --lib wireshark::profile",
+                path.display()
+            );
+        }
+    }
+}

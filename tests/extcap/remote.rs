@@ -26,6 +26,7 @@ esac
 cat "$PACKETS"
 if [ -n "$FAR_SAYS" ]; then echo "$FAR_SAYS" >&2; fi
 if [ -n "$FAR_FAILS" ]; then exit 1; fi
+if [ -n "$FAR_STAYS" ]; then exec sleep 600; fi
 cat >/dev/null
 echo ended >"$PLACE/ended"
 "#;
@@ -131,6 +132,29 @@ fn the_other_host_ends_when_nobody_reads() {
     drop(fifo);
     assert_eq!(end(child), (Some(0), String::new()));
     wait_until("the other host", || place.has_ended());
+}
+
+/// What follows ssh reads what the other host says: it can do no more than that, and end ssh.
+#[test]
+fn the_messages_of_the_other_host_are_read_in_the_sandbox() {
+    let place = Place::new();
+    let mut fifo = reader(&place.path("fifo"));
+    let mut capture = place.capture(&[]);
+    let child = capture.env("FAR_STAYS", "yes").spawn().unwrap();
+    read(&mut fifo, 1);
+    let status = format!("/proc/{}/status", child.id());
+    wait_until("the sandbox", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let has = |line: &str| status.lines().any(|other| other == line);
+        has("NoNewPrivs:\t1") && has("Seccomp:\t2") && has("CapPrm:\t0000000000000000")
+    });
+    let start = Instant::now();
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(end(child), (Some(0), String::new()));
+    assert!(
+        start.elapsed() > Duration::from_secs(2),
+        "it ended by itself"
+    );
 }
 
 #[test]

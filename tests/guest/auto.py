@@ -49,8 +49,8 @@ def unloaded():
         subprocess.run(["modprobe", "drop_monitor"], check=True)
 
 
-class Auto(SessionTest):
-    """Every drop arrives once, from whatever source there is."""
+class CaptureTest(SessionTest):
+    """Captures of known drops; the settings and the programs are as before at the end."""
 
     def setUp(self):
         self.before = settings()
@@ -88,6 +88,10 @@ class Auto(SessionTest):
                 self.assertEqual(len(mine), case["count"])
         self.assertEqual(settings(), self.before)
         return talk, packets
+
+
+class Auto(CaptureTest):
+    """Every drop arrives once, from whatever source there is."""
 
     def test_both_capture_each_drop_once(self):
         talk, packets = self.capture("both", opening="capturing software( and hardware)? drops, to")

@@ -138,6 +138,10 @@ def check_flood(dwdump, out, scene):
 
     sums, _ = counted_exactly("flood", overflow)
     assert sums["lost"] > 0 and sums["captured"] > 0, sums
+    read = subprocess.run(
+        [dwdump, "-r", out / "flood.pcapng", "-w", "/dev/null"], capture_output=True, text=True, check=True
+    )
+    assert f"{sums['lost']} packets lost in the perf buffers\n" in read.stderr, read.stderr
 
 
 def drop_in_output(sender, count):
@@ -191,7 +195,7 @@ def check_recursion(dwdump, out, scene):
         # Room for all, for the senders leave no CPU to whoever reads.
         capture = Capture(dwdump, out / "recursion.pcapng", "-t", "64", "-b", "256M")
         interrupt_captures(1)
-        misses = capture.numbers("recursion_misses")
+        misses = capture.beside.numbers("recursion_misses")
         return capture.end(), misses
 
     missed = taken = 0

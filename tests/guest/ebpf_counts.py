@@ -31,8 +31,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import network
-import tracepoint
-from tracepoint import PROCESSES, Fired
+from tracepoint import PROCESSES, Beside
 
 NEAR, FAR = f"dwdump-{os.getpid()}-c", f"dwdump-{os.getpid()}-d"
 # Of this run: others may make drops on this machine, too.
@@ -120,11 +119,10 @@ def rename(count):
 
 
 class Count:
-    """A dwdump that counts, and perf's count beside it."""
+    """A dwdump that counts, and the kernel's counts beside it."""
 
     def __init__(self, dwdump, *arguments, opening="in the kernel"):
-        self.fired = Fired()
-        self.before = self.fired.read()
+        self.beside = Beside()
         command = [dwdump, "--source", "ebpf", "--json", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -133,14 +131,13 @@ class Count:
         line = self.process.stderr.readline()
         # Behind it may stand why it is eBPF.
         assert f", {opening}" in line, line
-        self.inside = self.fired.read()
+        self.beside.begin(self.process)
 
     def end(self):
-        inside = self.fired.read() - self.inside
-        self.process.send_signal(signal.SIGINT)
+        self.beside.interrupt()
         out, self.text = self.process.communicate()
         assert self.process.wait() == 0, self.text
-        self.fired_in_all = inside, self.fired.read() - self.before
+        self.fired_in_all = self.beside.end()
         self.intervals = [json.loads(line) for line in out.splitlines()]
         self.rows = collections.Counter()
         for interval in self.intervals:
@@ -166,8 +163,7 @@ class Count:
         """Between the two, others' drops may come at the beginning and at the end."""
         total, (least, most) = sum(self.sums.values()), self.fired_in_all
         print(f"{what}: {self.sums}: in all {total}; fired {least} to {most}", flush=True)
-        # This machine's kernel may hide some tasks from eBPF, but not from perf's count.
-        assert total <= most and (least <= total or not tracepoint.IS_GUEST), self.text
+        assert least <= total <= most, self.text
         counted = sum(self.rows.values()) + self.other
         assert counted == self.sums["counted"], (counted, self.text)
 

@@ -233,6 +233,10 @@ def check_words(dwdump, file, near, far):
         (f"mark 0x42 and socket 'owner * udp *' and netns {near}", 1),
         (f"device far and iface far and netns {far} and udp dst port 9", 1),
         (f"outbound and netns {FAR} and udp dst port 1111", 0),
+        (f"direction outbound and mark 0x42 and netns {near}", 1),
+        (f"vlan 7 and netns {far}", 1),
+        (f"vlan = 7 and netns {far}", 1),
+        (f"ether proto 0x88b5 and not vlan and netns {far}", 2),
     ):
         found = len(lines("--json", words))
         if found != count:
@@ -241,6 +245,15 @@ def check_words(dwdump, file, near, far):
     names = {row["name"] for row in rows}
     if names != {f"{NEAR} ({near})", f"{FAR} ({far})"}:
         faults.append(f"--by netns says {names}")
+    for grouping, wanted in (
+        ("vlan", {"vlan 7", "no vlan"}),
+        ("direction", {"inbound"}),
+        ("socket", {"owner packet close", "no socket"}),
+    ):
+        rows = json.loads(lines("--by", grouping, "--json", f"netns {far}")[0])["rows"]
+        names = {row["name"] for row in rows}
+        if names != wanted:
+            faults.append(f"--by {grouping} says {names}")
     return faults
 
 

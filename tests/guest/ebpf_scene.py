@@ -238,8 +238,8 @@ class Scene:
             run(f"ip netns del {name}", check=False)
 
 
-def xdp_program():
-    """Loads a program of XDP that drops frames of a type of ours, and returns it."""
+def xdp_program(kind=XDP_TYPE):
+    """Loads a program of XDP that drops frames of a type, as a rule one of ours, and returns it."""
     code = [
         (0x61, 2, 1, 0, 0),  # r2 = data
         (0x61, 3, 1, 4, 0),  # r3 = data_end
@@ -248,7 +248,7 @@ def xdp_program():
         (0xB7, 0, 0, 0, 2),  # XDP_PASS
         (0x2D, 4, 3, 3, 0),  # if r4 > r3: exit
         (0x69, 5, 2, 12, 0),  # r5 = the type
-        (0x55, 5, 0, 1, int.from_bytes(XDP_TYPE.to_bytes(2, "big"), "little")),
+        (0x55, 5, 0, 1, int.from_bytes(kind.to_bytes(2, "big"), "little")),
         (0xB7, 0, 0, 0, 1),  # XDP_DROP
         (0x95, 0, 0, 0, 0),
     ]

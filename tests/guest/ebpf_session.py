@@ -13,6 +13,7 @@ import openvswitch
 import pcapng
 import registry
 import tracepoint
+import wireless
 
 
 class Ebpf(harness.SessionTest):
@@ -43,23 +44,36 @@ class Ebpf(harness.SessionTest):
     def test_each_kind_of_drop_is_captured_once_and_net_dm_sees_no_other(self):
         self.check("beside")
 
-    @unittest.skipIf(registry.KERNEL < (6, 12), "SKIPPED: this kernel's Open vSwitch has no drop reasons")
+    @unittest.skipIf(registry.KERNEL < (6, 12), "SKIPPED: this kernel's modules have no drop reasons")
     def test_a_module_that_is_loaded_during_the_run_names_its_reasons(self):
-        # Another test may have loaded it.
-        network.command("modprobe", "-r", "openvswitch")
-        loaded = pathlib.Path("/proc/modules").read_text()
-        self.assertNotIn("openvswitch ", loaded)
-        file = self.folder / "openvswitch.pcapng"
-        capture = tracepoint.Capture(harness.DWDUMP, file)
-        network.command("modprobe", "openvswitch")
-        openvswitch.make_switch()
-        payloads = [b"[openvswitch %d]" % number for number in range(10)]
-        for payload in payloads:
-            openvswitch.send(payload)
-        text, _, _ = capture.end()
-        found = pcapng.read(file)["packets"]
-        for payload in payloads:
-            dropped = [packet for packet in found if payload in packet["data"]]
-            self.assertEqual(len(dropped), 1, text)
-            self.assertEqual(dropped[0]["reason"], "OVS_DROP_LAST_ACTION")
-            self.assertIn("[openvswitch]", dropped[0]["facts"]["location"])
+        def open_vswitch():
+            network.command("modprobe", "openvswitch")
+            openvswitch.make_switch()
+            return lambda number, payload: openvswitch.send(payload)
+
+        def mac80211():
+            radios = wireless.Radios()
+            self.addCleanup(radios.close)
+            return lambda number, payload: radios.send_twice(1 + number, payload)
+
+        for module, users, load, reason in (
+            ("openvswitch", [], open_vswitch, "OVS_DROP_LAST_ACTION"),
+            ("mac80211", ["mac80211_hwsim"], mac80211, "RX_DROP_U_DUP"),
+        ):
+            with self.subTest(module):
+                # Another test may have loaded it.
+                network.command("modprobe", "-r", *users, module)
+                loaded = pathlib.Path("/proc/modules").read_text()
+                self.assertNotIn(f"\n{module} ", loaded)
+                file = self.folder / f"{module}.pcapng"
+                capture = tracepoint.Capture(harness.DWDUMP, file)
+                send = load()
+                payloads = [b"[%s %d]" % (module.encode(), number) for number in range(10)]
+                for number, payload in enumerate(payloads):
+                    send(number, payload)
+                text, _, _ = capture.end()
+                found = pcapng.read(file)["packets"]
+                for payload in payloads:
+                    dropped = [packet for packet in found if payload in packet["data"] and packet["reason"] == reason]
+                    self.assertEqual(len(dropped), 1, text)
+                    self.assertIn(f"[{module}]", dropped[0]["facts"]["location"])

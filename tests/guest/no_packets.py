@@ -136,9 +136,9 @@ class AlertsAboutAlerts(harness.SessionTest):
 class NotPackets(harness.SessionTest):
     """Netlink messages that nobody read."""
 
-    def capture(self, *options):
-        file = harness.OUT / f"no-packets{''.join(options)}.pcapng"
-        run = harness.Running("--source", "netdm", *options, "-o", "sw", "-w", file)
+    def capture(self, source, *options):
+        file = harness.OUT / f"no-packets-{source}{''.join(options)}.pcapng"
+        run = harness.Running("--source", source, *options, "-o", "sw", "-w", file)
         drops.marker("before")
         abandon_an_answer()
         drops.marker("after")
@@ -148,15 +148,17 @@ class NotPackets(harness.SessionTest):
         return file, pcapng.read(file)["packets"], talk
 
     def test_they_are_left_out_and_counted(self):
-        _, packets, talk = self.capture()
-        self.assertEqual(len(packets), 2, talk)
-        if harness.REPORTS_NETLINK:
-            self.assertRegex(talk, r"\d+ drops? left out: netlink messages .*--all")
-        else:
-            self.assertNotIn("left out: netlink messages", talk)
+        for source in "netdm", "ebpf":
+            with self.subTest(source=source):
+                _, packets, talk = self.capture(source)
+                self.assertEqual(len(packets), 2, talk)
+                if source == "ebpf" or harness.REPORTS_NETLINK:
+                    self.assertRegex(talk, r"\d+ drops? left out: netlink messages .*--all")
+                else:
+                    self.assertNotIn("left out: netlink messages", talk)
 
     def test_all_takes_them(self):
-        file, packets, talk = self.capture("--all")
+        file, packets, talk = self.capture("netdm", "--all")
         self.assertNotIn("left out: netlink messages", talk)
         netlink = [packet for packet in packets if packet["interface"]["link"] == 253]
         self.assertEqual(bool(netlink), harness.REPORTS_NETLINK)

@@ -22,11 +22,13 @@ import extcap
 import filters
 import flood
 import harness
+import lockdown
 import losses
 import network
 import no_packets
 import refusals
 import rights
+import sandbox_session
 import sharing
 import ssh
 import summary
@@ -43,12 +45,15 @@ def suite(only):
         filters.Filters, captures.ForTheHost,
         filters.KernelFilters, captures.Live, losses.Loss, no_packets.AlertsAboutAlerts,
         no_packets.NotPackets, captures.Reasons, refusals.Refusals, flood.Floods, sharing.Sharing,
-        summary.Summary, symbols.Symbols, table.Table, extcap.Extcap, rights.Rights, ssh.Ssh,
+        summary.Summary, symbols.Symbols, table.Table, extcap.Extcap, rights.Rights,
+        sandbox_session.Sandbox, ssh.Ssh,
     ]
     # The simulated switch is made by the first.
     kinds += [captures.Hardware, summary.Traps] if harness.NETDEVSIM else []
     # Last, for it loads modules that take what others drop: with llc, nobody drops a spanning tree's frames.
     kinds += [ebpf_session.Ebpf, why_session.Why]
+    # Nothing but a reboot ends it.
+    kinds += [lockdown.Lockdown]
     if only:
         # By name alone: an emulated guest can be too slow for its looks.
         kinds.append(why_session.Rulesets)

@@ -1,81 +1,22 @@
 """The live table of `dwdump --summary` in a terminal, a part of session.py."""
 
-import fcntl
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
 import termios
-import threading
 
 import cases
 import harness
 import network
 import pcapng
+from terminal import Terminal as AnyTerminal
 
-COLUMNS, ROWS = 100, 24
 
-
-class Terminal:
-    """A dwdump in a terminal, and what is on its screen."""
+class Terminal(AnyTerminal):
+    """A dwdump in a terminal."""
 
     def __init__(self, *arguments):
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        self.slave = slave
-        self.before = termios.tcgetattr(slave)
-        self.written = b""
-        environment = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", harness.DWDUMP, *map(str, arguments)],
-            stdin=slave, stdout=slave, stderr=slave, env=environment,
-        )
+        super().__init__(harness.DWDUMP, *arguments)
         harness.PROCESSES.append(self.process)
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        while True:
-            self.written += os.read(self.master, 65536)
-
-    def screen(self):
-        """What the table writes: text, and where it goes. Colours do not matter."""
-        lines = [[" "] * COLUMNS for _ in range(ROWS)]
-        row, column = 0, 0
-        text = self.written.decode(errors="replace")
-        for sequence, places, end, character in re.findall(
-            r"(\x1b\[([\d;?]*)([A-Za-z]))|([^\x1b])", text
-        ):
-            if not sequence:
-                if character == "\n":
-                    row += 1
-                elif character == "\r":
-                    column = 0
-                elif row < ROWS and column < COLUMNS:
-                    lines[row][column] = character
-                    column += 1
-            elif end == "H":
-                row, column = (int(place or 1) - 1 for place in (places or "1;1").split(";"))
-            elif end == "J" or places == "?1049":
-                lines = [[" "] * COLUMNS for _ in range(ROWS)]
-                row, column = 0, 0
-        return "\n".join("".join(line).rstrip() for line in lines)
-
-    def wait_for(self, pattern):
-        try:
-            harness.wait_until(lambda: re.search(pattern, self.screen(), re.MULTILINE))
-        except AssertionError:
-            raise AssertionError(f"{pattern!r} is not on:\n{self.screen()}") from None
-
-    def press(self, keys):
-        os.write(self.master, keys.encode())
-
-    def end(self):
-        status = self.process.wait(harness.PATIENCE)
-        harness.wait_until(lambda: b"\x1b[?1049l" in self.written)
-        harness.wait_until(lambda: b"drops counted" in self.written)
-        return status, self.written.split(b"\x1b[?1049l")[-1].decode()
 
 
 def for_another_host(count):
@@ -141,7 +82,8 @@ class Table(harness.SessionTest):
         for_another_host(20)
         terminal.wait_for("^20 drops")
         terminal.press("\r")
-        terminal.wait_for("Filter: reason = OTHERHOST")
+        # Above it stands what a look at the host found.
+        terminal.wait_for("^  The frame is addressed to another machine's MAC")
         terminal.press("\x1b[F")
         terminal.wait_for(r"^\d\d:\d\d:\d\d\.\d{6} \S+ IP 10\.10\.2\.4")
         terminal.press("q")
@@ -151,6 +93,24 @@ class Table(harness.SessionTest):
         self.assertIn("0 packets lost in the kernel's queue", talk)
         self.assertEqual(harness.settings(), before)
         self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+
+    def test_enter_looks_for_the_cause_of_the_last_packet(self):
+        terminal = Terminal("--by", "reason", "--source", "ebpf", "reason", "OTHERHOST")
+        terminal.wait_for("drops by reason")
+        for_another_host(10)
+        terminal.wait_for(r"^> .* 10 .* OTHERHOST")
+        terminal.press("\r")
+        # Until then the programs counted, without packets.
+        terminal.wait_for("the kernel sends packets now")
+        for_another_host(10)
+        terminal.wait_for("Why the last packet was dropped:")
+        terminal.wait_for(rf"^  why +.*{network.OTHER_MAC.hex(':')}.* certain$")
+        # The same key goes back to the rows.
+        terminal.press("\r")
+        terminal.wait_for(r"^> .* 20 .* OTHERHOST")
+        terminal.press("q")
+        status, talk = terminal.end()
+        self.assertEqual(status, 0, talk)
 
     def test_a_signal_puts_settings_and_terminal_back(self):
         before = harness.settings()

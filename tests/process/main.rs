@@ -2,6 +2,7 @@
 //! that it creates, signals.
 
 mod created;
+mod rings;
 mod signals;
 mod streams;
 

@@ -2,6 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use crate::{check_status, dwdump, fixture, shell, text};
 
@@ -287,4 +290,53 @@ fn what_was_no_packet_is_read_back_as_what_it_was() {
     );
     check_status(&output, 0);
     assert_eq!(text(&output.stdout).trim(), "3");
+}
+
+#[test]
+fn each_line_on_standard_error_is_written_at_once() {
+    for arguments in [
+        "-r {small} -w - -v",
+        "-r {small} -w last.pcapng -C 1M -z false",
+        "-r {small} --summary=1 --totals",
+        "-r none",
+        "--nonsense",
+        "udp port nonsense",
+    ] {
+        for written in written_to_standard_error(arguments) {
+            assert!(written.ends_with('\n'), "{arguments}: {written:?}");
+        }
+    }
+}
+
+/// What the program writes to standard error, call by call: each becomes a datagram.
+fn written_to_standard_error(arguments: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = UnixDatagram::pair().unwrap();
+    let small = fixture("made/own.pcapng");
+    let words = arguments.split(' ').map(|word| match word {
+        "{small}" => small.as_os_str(),
+        _ => word.as_ref(),
+    });
+    let mut child = dwdump()
+        .args(words)
+        .current_dir(folder.path())
+        .stdout(File::create("/dev/null").unwrap())
+        .stderr(OwnedFd::from(writer))
+        .spawn()
+        .unwrap();
+    reader
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let mut written = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        let has_ended = child.try_wait().unwrap().is_some();
+        if let Ok(len) = reader.recv(&mut buffer) {
+            written.push(text(&buffer[..len]).to_owned());
+        } else if has_ended {
+            break;
+        }
+    }
+    assert!(!written.is_empty(), "{arguments}");
+    written
 }

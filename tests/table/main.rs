@@ -361,7 +361,7 @@ fn the_packets_of_a_row_are_written() {
         &format!("\x15{name}\r"),
         "cannot create the file: File exists",
     );
-    terminal.press_for("\x15/nonexistent/x\r", "No such file or directory");
+    terminal.press_for("\x15/nonexistent/x.pcapng\r", "No such file or directory");
     terminal.press_for(ESCAPE, "q quit");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 

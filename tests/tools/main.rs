@@ -8,6 +8,7 @@ mod json;
 mod others;
 #[path = "../oracle/pcap.rs"]
 mod pcap;
+mod rings;
 mod tshark;
 
 use std::path::{Path, PathBuf};

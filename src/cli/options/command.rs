@@ -3,8 +3,8 @@
 use super::Arguments;
 use crate::cli::{
     Capture, CaptureFile, Command, Counting, DebugFiles, Delivery, FilterText, Filtering, Flushing,
-    Lines, LinkChoice, Live, OutputFormat, Read, Role, Selection, SourceChoice, Subject, Summary,
-    Target, TextChoice, UsageError,
+    Lines, LinkChoice, Live, OutputFormat, Read, Relinquishment, Role, Selection, SourceChoice,
+    Subject, Summary, Target, TextChoice, UsageError,
 };
 use crate::net_dm::monitoring::WhenBusy;
 use crate::sink::{Detail, Precision, Zone};
@@ -80,12 +80,15 @@ impl Arguments {
                 file,
                 trunc_len: self.trunc.unwrap_or(0),
                 delivery,
+                relinquishment: self.relinquishment(),
             }));
         }
         Ok(Command::Capture(Capture {
             live: self.live()?,
             filtering,
             delivery,
+            relinquishment: self.relinquishment(),
+            stats_interval: self.stats_interval,
         }))
     }
 
@@ -162,8 +165,11 @@ impl Arguments {
             ("--link-type", self.link_type.is_some()),
             ("--source-lines", self.source_lines().is_some()),
             ("-U", self.packet_buffered),
+            ("--stats-interval", self.stats_interval.is_some()),
         ];
-        if let Some((option, _)) = of_packets.into_iter().find(|(_, given)| *given) {
+        let of_packets = of_packets.into_iter().filter(|(_, given)| *given);
+        let of_packets = of_packets.map(|(option, _)| option);
+        if let Some(option) = of_packets.chain(self.recording_options()).next() {
             return Err(UsageError::new(
                 format!("{option} cannot be used with --summary"),
                 "a summary counts drops and writes no packets: \
@@ -209,6 +215,7 @@ impl Arguments {
             lines,
             text: self.text(),
             is_folded: self.folded,
+            relinquishment: self.relinquishment(),
         })
     }
 
@@ -285,6 +292,9 @@ impl Arguments {
             ("-U", self.packet_buffered),
             ("--duration", self.duration.is_some()),
             ("--force", self.force),
+            ("-Z", self.relinquish_privileges.is_some()),
+            ("--sandbox", self.sandbox.is_some()),
+            ("--stats-interval", self.stats_interval.is_some()),
             ("--print", self.print),
             ("--json", self.json),
             ("-v", self.verbose > 0),
@@ -301,6 +311,7 @@ impl Arguments {
             .into_iter()
             .filter(|(_, given)| *given)
             .map(|(option, _)| option)
+            .chain(self.recording_options())
     }
 
     pub(super) fn refuse_live_options(&self) -> Result<(), UsageError> {
@@ -313,6 +324,7 @@ impl Arguments {
             ("--force", self.force),
             ("--duration", self.duration.is_some()),
             ("--kernel-filter", self.kernel_filter),
+            ("--stats-interval", self.stats_interval.is_some()),
         ];
         match live.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
@@ -358,6 +370,13 @@ impl Arguments {
             ));
         }
         Ok(Filtering::KernelToo)
+    }
+
+    pub(super) fn relinquishment(&self) -> Relinquishment {
+        Relinquishment {
+            user: self.relinquish_privileges.clone(),
+            sandbox: self.sandbox.unwrap_or_default(),
+        }
     }
 
     pub(super) fn lines(&self) -> Result<Lines, UsageError> {
@@ -425,7 +444,7 @@ impl Arguments {
         })
     }
 
-    fn delivery(&self) -> Result<Delivery, UsageError> {
+    pub(super) fn delivery(&self) -> Result<Delivery, UsageError> {
         let link_type = self.link_type;
         match (self.format, link_type) {
             (Some(OutputFormat::Netlink), Some(_)) => {
@@ -447,6 +466,8 @@ impl Arguments {
             selection: self.selection()?,
             count: self.count,
             output: self.write.clone().map(Target::new),
+            rotation: self.rotation()?,
+            trigger: self.trigger()?,
             format: self.format,
             link_type,
             comments: self.comments,

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ebpf::reasons::Reasons;
 
 /// BTF under construction: strings and types.
 #[derive(Default)]
@@ -93,6 +94,19 @@ fn members_are_found_through_structures_without_a_name() {
     // A bit field's byte.
     check("named.y", Some((16, 4)));
     check("array", Some((20, 16)));
+}
+
+#[test]
+fn a_name_that_is_only_the_prefix_is_no_reason() {
+    let mut btf = Builder::default();
+    let names = ["SKB_DROP_REASON_", "SKB_DROP_REASON_NO_SOCKET", ""].map(|name| btf.name(name));
+    let members = [names[0], 0, names[1], 1, names[2], 2];
+    btf.add("skb_drop_reason", kind::ENUM, 3, 4, &members);
+    let bytes = btf.bytes();
+    let mut reasons = Reasons::empty();
+    reasons.learn(&Btf::parse(&bytes).unwrap());
+    let known: Vec<_> = reasons.known().collect();
+    assert_eq!(known, [(1, &b"NO_SOCKET"[..])]);
 }
 
 #[test]

@@ -172,9 +172,12 @@ impl ProgramWriter<'_> {
                 .branch(JumpCondition::NotEqual, R1, nothing, packet);
         }
         self.field(R1, SKB, layout.mac_header);
-        let no_header = EbpfOperand::Number(NO_MAC_HEADER);
-        self.assembler
-            .branch(JumpCondition::Equal, R1, no_header, none);
+        // 0, like the network header's, is the offset of no header: see `frame`.
+        for no_header in [NO_MAC_HEADER, 0] {
+            let no_header = EbpfOperand::Number(no_header);
+            self.assembler
+                .branch(JumpCondition::Equal, R1, no_header, none);
+        }
         self.field(R2, SKB, layout.data);
         self.field(R3, SKB, layout.head);
         let asm = &mut self.assembler;

@@ -14,7 +14,8 @@ impl ProgramWriter<'_> {
     pub(super) fn frame(&mut self) {
         let layout = self.layout;
         let asm = &mut self.assembler;
-        let [no_mac, no_network, start, short, none, told] = [(); 6].map(|()| asm.label());
+        let [no_mac, some_mac, no_network, start, short, none, told] =
+            [(); 7].map(|()| asm.label());
         // r1: data, r2: the frame's beginning, r3: head, r4: the network header; offsets from head.
         self.field(R3, SKB, layout.head);
         self.field(R1, SKB, layout.data);
@@ -30,6 +31,15 @@ impl ProgramWriter<'_> {
             EbpfOperand::Number(NO_MAC_HEADER),
             no_mac,
         );
+        // Newer kernels have both offsets at 0 in a netlink message, which has no headers.
+        asm.branch(
+            JumpCondition::NotEqual,
+            R2,
+            EbpfOperand::Number(0),
+            some_mac,
+        );
+        asm.branch(JumpCondition::Equal, R4, EbpfOperand::Number(0), no_network);
+        asm.bind(some_mac);
         // An offset beyond data is that of a packet inside a tunnel, whose headers are before it already.
         asm.branch(JumpCondition::AtMost, R2, EbpfOperand::Register(R1), start);
         asm.bind(no_mac);

@@ -27,6 +27,8 @@ pub struct SimulatedPacket {
     pub mac_header: Option<usize>,
     /// The offset of the network header in the frame.
     pub network_header: Option<usize>,
+    /// The kernel has 0 for both offsets, as newer ones do for netlink messages.
+    pub has_zero_offsets: bool,
     pub device: Option<SimulatedDevice>,
     pub mark: u32,
     /// The namespace of the owner's socket.
@@ -144,7 +146,11 @@ fn read(to: u64, len: u64, from: u64, _: u64, _: u64) -> u64 {
 impl SimulatedPacket {
     fn place(&self, layout: &KernelLayout) {
         MEMORY.with(|memory| memory.iter().for_each(|cell| cell.set(0)));
-        let in_head = |at: Option<usize>, otherwise| at.map_or(otherwise, |at| HEADROOM + at);
+        let in_head = |at: Option<usize>, otherwise| match at {
+            _ if self.has_zero_offsets => 0,
+            None => otherwise,
+            Some(at) => HEADROOM + at,
+        };
         let behind = self.frame.len() - self.headers;
         let set = |field, value| set(PACKET, field, u64::try_from(value).unwrap());
         set(layout.len, behind);

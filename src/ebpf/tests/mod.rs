@@ -14,6 +14,8 @@ use super::program::{
     DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, counting_program, program,
 };
 use super::reasons::Reasons;
+use super::report::{Report, Start};
+use machine::SimulatedPacket;
 
 pub const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", "7.2"];
 
@@ -122,6 +124,25 @@ fn what_the_drop_monitor_reports_is_left_out_before_anything_is_written() {
     };
     let (first, second) = (shown(ProgramRole::First), shown(ProgramRole::Second));
     check("beside.listing", &format!("{first}\n{second}"));
+}
+
+#[test]
+fn a_netlink_message_whose_header_offsets_are_zero_has_no_headers() {
+    let mut message = vec![0; 36];
+    message[..6].copy_from_slice(&[36, 0, 0, 0, 2, 0]);
+    let packet = SimulatedPacket {
+        linear: message.len(),
+        frame: message.clone(),
+        has_zero_offsets: true,
+        ..SimulatedPacket::default()
+    };
+    for kernel in KERNELS {
+        let layout = KernelLayout::find(&Btf::parse(&fixture(kernel)).unwrap()).unwrap();
+        let record = packet.run(&layout, ProgramRole::First, WHOLE, None).record;
+        let record = record.unwrap();
+        let report = Report::decode(&record).unwrap();
+        assert_eq!((report.start, report.data), (Start::Data, &message[..]));
+    }
 }
 
 #[test]

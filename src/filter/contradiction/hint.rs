@@ -256,7 +256,7 @@ fn over_ipv6_header(arith: &Arith) -> Arith {
     }
 }
 
-/// Returns a hint for words in the wrong order, such as `ip and vlan`, which looks for the tag in
+/// Returns a hint for words in the wrong order, such as `ip and mpls`, which looks for the label in
 /// the place of the IP header.
 fn headers_between(leaves: &[PartPrimitive<'_>]) -> Option<String> {
     let between = leaves.iter().find(|leaf| {

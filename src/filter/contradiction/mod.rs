@@ -22,7 +22,7 @@ use super::ast::{Connective, Expr, Primitive};
 use super::source_text::SourceText;
 use constraint::{Numbers, PlaceId, Variable};
 use formula::{Formula, StepBudget, exclude_each_other};
-use meaning::Spot;
+use meaning::{Meaning, Spot};
 use primitive::meaning;
 use transport::tunnelled;
 
@@ -113,6 +113,14 @@ pub fn contradiction(expr: &Expr, source: &SourceText) -> Option<Contradiction> 
     if !exclude_each_other([&formula], &mut StepBudget(BUDGET)) {
         return None;
     }
+    let mut of_untagged = Builder {
+        is_tag_off: true,
+        ..Builder::default()
+    };
+    let (untagged, _) = of_untagged.whole(expr);
+    if of_untagged.has_asked_for_tag && !exclude_each_other([&untagged], &mut StepBudget(BUDGET)) {
+        return None;
+    }
     let mut explanation = Explainer {
         source,
         budget: StepBudget(BUDGET_TO_EXPLAIN),
@@ -171,6 +179,8 @@ enum Move {
     Pppoes,
     /// All VLAN tags of the packet, without any word.
     AllTags,
+    /// To the VLAN tag that a device took off, and which is not in the packet.
+    TagOff,
 }
 
 /// Builds the formula of an expression, with every negation pushed down to its primitives.
@@ -181,6 +191,9 @@ struct Builder<'e> {
     /// The distinct primitives so far, each with its position.
     seen: Vec<(PlaceId, &'e Primitive)>,
     primitives: usize,
+    /// True if a device took a VLAN tag off the packet: the first `vlan` asks for it, and moves nothing.
+    is_tag_off: bool,
+    has_asked_for_tag: bool,
 }
 
 impl<'e> Builder<'e> {
@@ -261,7 +274,13 @@ impl<'e> Builder<'e> {
         depth: usize,
         moves: &mut Vec<Move>,
     ) -> (Formula, ExprPart<'e>) {
-        let spot = self.spot(depth, moves);
+        let is_vlan = matches!(primitive, Primitive::Vlan(_));
+        let is_of_tag = is_vlan && depth == 0 && self.is_tag_off && !self.has_asked_for_tag;
+        let mut spot = self.spot(depth, moves);
+        if is_of_tag {
+            self.has_asked_for_tag = true;
+            spot.here = self.place(depth, &[Move::TagOff]);
+        }
         let place = spot.here;
         let known = self
             .seen
@@ -272,9 +291,14 @@ impl<'e> Builder<'e> {
             self.seen.len() - 1
         });
         let itself = Formula::masked(Variable::Holds(number), 1, Numbers::one(wanted.into()));
-        let meaning = meaning(primitive, spot);
+        let meaning = if is_of_tag {
+            Meaning::at_most(Formula::True)
+        } else {
+            meaning(primitive, spot)
+        };
         let meant = if wanted { meaning.holds } else { meaning.fails };
         match primitive {
+            Primitive::Vlan(_) if is_of_tag => {}
             Primitive::Vlan(_) => moves.push(Move::Vlan),
             Primitive::Mpls(_) => moves.push(Move::Mpls),
             Primitive::Pppoes(_) => moves.push(Move::Pppoes),

@@ -2,13 +2,14 @@
 //! have a fact or not, a number that fits is left to user space.
 
 use super::code::{Code, Compiled, Goal};
-use crate::bpf::Condition;
+use crate::bpf::{Arithmetic, Condition};
 use crate::ebpf::program::filter::{load, load_bytes, load_halves};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::{self, HeaderField, NAME_LEN};
 use crate::filter::ast::{DropWord, NetnsWord};
 use crate::filter::fact::NamedFact;
 use crate::filter::glob::Glob;
+use crate::packet::offset::vlan;
 use crate::record::{Fact, MAX_NAME, Origin};
 
 /// Writes a predicate that leads to its goal.
@@ -102,6 +103,28 @@ pub fn write(code: &mut Code, word: &DropWord, reasons: &Reasons, goal: Goal) ->
         | DropWord::Noise => return None,
     }
     Some(())
+}
+
+/// Tests the VLAN whose tag a device took off; continues where none was taken off.
+pub fn vlan(code: &mut Code, id: Option<u16>, goal: Goal) {
+    let (zero, tagged, untagged) = (code.label(), code.label(), code.label());
+    code.op(load(report::VLAN_PRESENT));
+    code.except(0, untagged);
+    code.op(load(report::VLAN_TAG));
+    code.branch(Condition::Equal, 0, zero, tagged);
+    code.bind(zero);
+    code.op(load(report::VLAN_PROTOCOL));
+    code.branch(Condition::Equal, 0, untagged, tagged);
+    code.bind(tagged);
+    match id {
+        Some(id) => {
+            code.op(load(report::VLAN_TAG));
+            code.calculate(Arithmetic::And, vlan::ID.into());
+            is_number(code, id.into(), goal);
+        }
+        None => code.jump(goal.yes()),
+    }
+    code.bind(untagged);
 }
 
 /// Writes an answer that is the same for all drops.

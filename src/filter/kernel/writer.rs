@@ -285,6 +285,9 @@ impl PredicateWriter<'_> {
     }
 
     fn vlan(&mut self, id: Option<u16>, goal: Goal) {
+        if matches!(self.form, DropForm::Report { .. }) {
+            report_word::vlan(self.code, id, goal);
+        }
         if self.framing == PayloadLink::Raw {
             return self.code.jump(goal.no());
         }

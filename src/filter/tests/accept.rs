@@ -373,7 +373,16 @@ fn words_for_the_drop_have_one_canonical_form() {
     check("ifname \"a (b)\"", &[]);
     check("ifname \"a\\x22b\\x5c\\x0a\"", &[]);
     check("ifname \"not\"", &["iface \\not"]);
+    check("ifname \"or*\"", &["iface = or*"]);
+    check("ifname \"not*\"", &["iface = not*"]);
+    check("not ifname *", &["ifname not*"]);
     check("inbound", &[]);
+    check(
+        "direction inbound",
+        &["direction = inbound", "direction \"inbound\""],
+    );
+    check("vlan = 5", &["vlan == 0x5", "vlan = \"5\""]);
+    check("vlan = 5 or vlan = 6", &["vlan = 5 or 6"]);
     check("outbound", &[]);
     check("noise", &[]);
     check("not noise and reason A", &[]);

@@ -77,7 +77,9 @@ const ROWS: &[ContradictionRow] = &[
     ("len < 0", "`len < 0` is never true", ""),
     ("1 = 2", "`1 = 2` is never true", ""),
     // Headers between link layer and IP, and tunnels.
-    ("ip and vlan", "`ip` and `vlan` exclude each other",
+    ("ip and mpls", "`ip` and `mpls` exclude each other",
+     "write what follows such a header after its word: `mpls and ip`"),
+    ("ip and vlan and vlan 5", "`ip` and `vlan` exclude each other",
      "write what follows such a header after its word: `vlan and ip`"),
     ("tcp port 80 and pppoes 5", "`tcp port 80` and `pppoes 5` exclude each other",
      "write what follows such a header after its word: `pppoes 5 and tcp port 80`"),
@@ -119,6 +121,9 @@ fn a_filter_that_can_match_is_not_reported() {
         "host 10.0.0.1 and host 10.0.0.2",
         "vlan 5 and vlan 6",
         "vlan and ip",
+        // Of a packet whose tag was taken off.
+        "ip and vlan",
+        "vlan 5 and not vlan 5",
         "vlan and not vlan",
         "mpls 5 and mpls 6 and ip6",
         "ip6 and tcp",

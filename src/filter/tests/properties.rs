@@ -36,6 +36,28 @@ proptest! {
         }
     }
 
+    /// Names of the drop may be made of the language's own words and signs.
+    #[test]
+    fn a_name_like_a_word_of_the_language_is_shown_as_that_name(
+        word in proptest::sample::select(vec![
+            "reason", "location", "module", "iface", "ifname", "netns", "device", "comm", "unit", "trap",
+        ]),
+        sign in proptest::sample::select(vec!["", "= ", "== "]),
+        pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "or", "and", "not", "initial", "other", "7", "0x", "*", "?", ":", ".", "-", "=", "!", "<",
+            "/", "\\", "\\x6f", "\\x22", "\"", "'", "(", "|", " ", "é",
+        ]), 1..5),
+    ) {
+        let text = format!("{word} {sign}{}", pieces.concat());
+        if let Ok(filter) = Filter::parse(&text, &FixedNames) {
+            let canonical = filter.to_string();
+            match Filter::parse(&canonical, &FixedNames) {
+                Ok(again) => prop_assert_eq!(again, filter, "{} as {}", text, canonical),
+                Err(error) => prop_assert!(false, "{} as {}: {}", text, canonical, error),
+            }
+        }
+    }
+
     #[test]
     fn de_morgan_and_double_negation_hold_even_for_cut_packets(
         one in packet_primitive(),

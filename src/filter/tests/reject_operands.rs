@@ -313,6 +313,17 @@ const ETHERNET: &[RejectRow] = &[
     ),
     ("vlan 4096", "expected a VLAN from 0 to 4095", "     ^^^^"),
     (
+        "vlan = 4096",
+        "expected a VLAN from 0 to 4095",
+        "       ^^^^",
+    ),
+    ("vlan =", "expected a VLAN from 0 to 4095", "      ^"),
+    (
+        "direction in",
+        "expected `inbound` or `outbound`",
+        "          ^^",
+    ),
+    (
         "mpls 1048576",
         "expected an MPLS label from 0 to 1048575",
         "     ^^^^^^^",

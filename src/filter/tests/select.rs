@@ -1,6 +1,6 @@
 //! Tests the words that tcpdump does not have; tests/filter_oracle compares the others.
 
-use crate::record::{Cause, DropRecord, LinkType, Stack};
+use crate::record::{Cause, Direction, DropRecord, Heading, LinkType, Stack};
 
 use super::parse;
 use super::records::{hardware, interface, record, software};
@@ -233,6 +233,72 @@ fn words_for_addresses_and_ports_look_through_tags_and_extension_headers() {
 }
 
 #[test]
+fn the_first_vlan_asks_for_a_tag_that_was_taken_off_and_moves_nothing() {
+    let inside = ipv4(17, 0, &udp(1, 53, b""));
+    let plain = frame(0x0800, &inside);
+    let tagged = frame(0x8100, &[&[0, 6, 8, 0][..], &inside].concat());
+    for (data, kept, rejected) in [
+        (
+            &plain,
+            &[
+                "vlan 5 and udp",
+                "udp and vlan 5",
+                "ip and vlan",
+                "not (vlan and vlan)",
+            ][..],
+            &["vlan 6", "vlan and vlan", "vlan 5 and not udp"][..],
+        ),
+        (
+            &tagged,
+            &[
+                "vlan 5 and vlan 6 and udp",
+                "vlan and not udp",
+                "not vlan 6",
+            ],
+            &["vlan 6", "vlan 5 and vlan 5", "vlan 5 and udp"],
+        ),
+    ] {
+        let mut packet = record(LinkType::ETHERNET, data);
+        packet.context.vlan = Some(5);
+        check(&packet, kept, rejected);
+        check(
+            &packet,
+            &["vlan = 5", "vlan = 4 or 5"],
+            &["vlan = 6", "vlan = \"\""],
+        );
+    }
+    let mut packet = record(LinkType::RAW, &inside);
+    packet.context.vlan = Some(5);
+    check(
+        &packet,
+        &["vlan", "vlan 5 and udp"],
+        &["vlan 6", "vlan and vlan"],
+    );
+    // No tag was taken off the packet in a tunnel.
+    let tunnelled = frame(0x0800, &ipv4(4, 0, &inside));
+    let mut packet = record(LinkType::ETHERNET, &tunnelled);
+    packet.context.vlan = Some(5);
+    check(&packet, &["vlan and inner udp"], &["inner vlan"]);
+    // It is not the fact.
+    let packet = record(LinkType::ETHERNET, &tagged);
+    check(&packet, &["vlan 6", "vlan = \"\""], &["vlan = 6"]);
+}
+
+#[test]
+fn a_direction_is_that_of_ebpf() {
+    let mut packet = record(LinkType::ETHERNET, b"");
+    check(&packet, &["direction = \"\""], &["direction inbound"]);
+    packet.context.heading = Some(Heading::Known(Direction::Outbound));
+    check(
+        &packet,
+        &["direction outbound", "outbound"],
+        &["direction inbound", "direction = \"\""],
+    );
+    packet.context.heading = Some(Heading::Unknown);
+    check(&packet, &["direction = \"\""], &["direction outbound"]);
+}
+
+#[test]
 fn words_for_addresses_match_arp() {
     let arp = [
         &[0, 1, 8, 0, 6, 4, 0, 1][..],
@@ -411,6 +477,8 @@ fn a_word_about_a_missing_byte_is_neither_true_nor_false() {
             "tcp or ip",
             "ip or tcp",
             "not (tcp and arp)",
+            "not (tcp[0] < arp[0])",
+            "not (arp[0] < tcp[0])",
             "reason NO_SOCKET or tcp",
         ],
         &[

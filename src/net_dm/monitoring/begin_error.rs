@@ -32,8 +32,6 @@ impl BeginError {
 pub enum Holder {
     /// A running dwdump with this process number.
     Dwdump(u32),
-    /// A dwdump that was killed.
-    KilledDwdump,
     /// Unknown.
     Unknown,
 }
@@ -41,8 +39,7 @@ pub enum Holder {
 impl Holder {
     pub(super) fn of(claim: Option<&Claim>) -> Self {
         match claim {
-            Some(claim) if claim.owner.is_alive() => Self::Dwdump(claim.owner.pid),
-            Some(_) => Self::KilledDwdump,
+            Some(claim) => Self::Dwdump(claim.owner.pid),
             None => Self::Unknown,
         }
     }
@@ -52,7 +49,6 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dwdump(pid) => write!(f, "by another dwdump (process {pid})"),
-            Self::KilledDwdump => f.write_str("left on by a dwdump that was killed"),
             Self::Unknown => f.write_str("by another program or left on by one that was killed"),
         }
     }

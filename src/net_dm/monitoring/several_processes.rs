@@ -120,14 +120,12 @@ fn a_dwdump_that_was_taken_over_cannot_switch() {
 #[test]
 fn settings_of_a_killed_dwdump_are_not_the_original_ones() {
     let host = Host::new();
-    host.kill(host.force(5000));
-    let error = host.start(7000, WhenBusy::Refuse).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "drops are already being monitored, left on by a dwdump that was killed"
-    );
-    drop(host.force(7000));
-    host.assert_as_before();
+    for when_busy in [WhenBusy::Refuse, WhenBusy::TakeOver] {
+        host.kill(host.force(5000));
+        assert_eq!(host.kernel.is_on(), (true, true));
+        drop(host.start(7000, when_busy).unwrap());
+        host.assert_as_before();
+    }
 
     host.kill(host.force(5000));
     let wanted = StoppedAll {

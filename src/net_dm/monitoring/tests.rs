@@ -370,7 +370,7 @@ fn without_privileges_no_interference_is_detected() {
 
 #[test]
 fn monitoring_stopped_by_another_is_seen_and_not_stopped_again() {
-    let inspection = vec![configured(), (CONFIG, ok())];
+    let inspection = vec![configured(), (CONFIG, ok()), configured()];
     let end = vec![configured(), (CONFIG, ok()), (CONFIG, ok())];
     let (seen, ended, script) = disturbed(inspection, end);
     assert_eq!(seen, Interference::Stopped);
@@ -389,12 +389,27 @@ fn one_origin_stopped_by_another_is_seen() {
         (CONFIG, errno(libc::EBUSY)),
         (START, ok()),
         (STOP, ok()),
+        configured(),
         (STOP, ok()),
     ];
     let end = vec![configured(), (CONFIG, ok()), (CONFIG, ok())];
     let (seen, _, script) = disturbed(inspection, end);
     assert_eq!(seen, Interference::Stopped);
     assert_restored(&script);
+}
+
+/// A check that falls between the STOP and the CONFIG of another process waits for the CONFIG.
+#[test]
+fn settings_that_follow_a_stop_are_left_to_their_process() {
+    let inspection = vec![
+        configured(),
+        (CONFIG, ok()),
+        (CONFIG_GET, settings(0, 88, 555)),
+    ];
+    let (seen, ended, script) = disturbed(inspection, Vec::new());
+    assert!(matches!(seen, Interference::Reconfigured(_)), "{seen}");
+    assert_eq!((ended.stop, ended.restore), (None, None));
+    assert!(!script.commands().contains(&STOP));
 }
 
 #[test]
@@ -448,7 +463,7 @@ fn a_passive_listener_sees_its_module_go() {
 #[test]
 fn interference_is_detected_at_the_end_too() {
     let mut steps = start();
-    steps.extend([configured(), (CONFIG, ok()), (CONFIG, ok())]);
+    steps.extend([configured(), (CONFIG, ok()), configured(), (CONFIG, ok())]);
     let (mut monitoring, _) = begin(&Script::new(steps), WANTED).unwrap();
     let ended = monitoring.end();
     assert_eq!(ended.interference, Some(Interference::Stopped));
@@ -457,7 +472,7 @@ fn interference_is_detected_at_the_end_too() {
 /// Monitoring that is on again after a STOP is another process's, even with the same settings.
 #[test]
 fn monitoring_that_another_started_again_is_left_on() {
-    let inspection = vec![configured(), (CONFIG, ok())];
+    let inspection = vec![configured(), (CONFIG, ok()), configured()];
     let busy = || (CONFIG, errno(libc::EBUSY));
     let (_, ended, script) = disturbed(inspection, vec![configured(), busy(), busy()]);
     assert!(

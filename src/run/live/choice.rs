@@ -18,6 +18,8 @@ pub struct Needs {
     pub purpose: Purpose,
     /// A word of the filter or an option that only eBPF can serve.
     pub ebpf_for: Option<&'static str>,
+    /// A word of the filter that matches more drops with eBPF, and some without.
+    pub better_with_ebpf: Option<&'static str>,
 }
 
 impl Needs {
@@ -128,7 +130,13 @@ pub fn open<O: Openers>(
         ebpf_for: needs.ebpf_for.or(live.stack.map(|_| "--stack")),
         ..needs
     };
-    match Route::of(live, needs)? {
+    let route = Route::of(live, needs)?;
+    if let (Route::NetDm { or_ebpf: true, .. }, Some(word)) = (route, needs.better_with_ebpf)
+        && let Ok(ebpf) = openers.ebpf(DropSelection::All)
+    {
+        return Ok(with_hardware(live, WhyEbpf::Needed(word), ebpf, openers));
+    }
+    match route {
         Route::Ebpf => {
             let why = needs.ebpf_for.map_or(WhyEbpf::Chosen, WhyEbpf::Needed);
             let ebpf = openers.ebpf(DropSelection::All)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::begin::{Begun, Joined, MonitoredPart, Purpose, begin};
 use super::super::beginning::Beginning;
 use super::super::capacity;
+use super::super::confinement::Confiner;
 use super::super::diagnostics::{hint, note, say};
 use super::super::failure::{Failure, chain};
 use super::super::kernel_filter::Attached;
@@ -24,11 +25,20 @@ use crate::sink::Detail;
 use crate::source::ebpf::{Ebpf, EbpfCounts};
 use crate::source::net_dm::NetDm;
 use crate::source::sources::Sources;
+use crate::source::surroundings::look_apart;
 use crate::source::{NotPackets, Source};
 
 impl Opening {
-    /// Handles signals from now on, and looks for NET_DM, without which some runs are impossible.
-    pub fn new(live: &Live) -> Result<Self, Failure> {
+    /// Has a process of its own look at namespaces for a run that will be confined, handles signals from now on, and
+    /// looks for NET_DM, without which some runs are impossible.
+    pub fn new(live: &Live, confiner: Option<&Confiner>) -> Result<Self, Failure> {
+        if let Some(confiner) = confiner.filter(|_| live.source != SourceChoice::NetDm)
+            && let Err(error) = look_apart(confiner.has_sandbox())
+        {
+            say(format_args!(
+                "other network namespaces and cgroups are not looked at: {error}"
+            ));
+        }
         let monitoring = SharedMonitoring(Arc::default());
         let shared = monitoring.clone();
         let at_end = move || {
@@ -87,6 +97,8 @@ impl Opening {
             in_program: Attached::Unwanted,
         };
         let chosen = choice::open(live, needs, &mut openers)?;
+        // Whoever reads the announcement may rely on it.
+        let started = Timestamp::now();
         announce(&chosen.beginning);
         tell(live, &chosen, &openers.in_program);
         let ebpf_for_packets = choice::may_add_ebpf(live, needs, &chosen)
@@ -100,6 +112,8 @@ impl Opening {
                 Some(_) => Traced::Skipped,
             },
             ebpf_for_packets,
+            is_counted_by_ebpf: chosen.beginning.is_by_ebpf()
+                && needs.purpose.is_counted_by_ebpf(live),
             requests,
             live: *live,
             took_over: false,
@@ -107,7 +121,7 @@ impl Opening {
             attached: None,
             rest: Duration::ZERO,
             deadline: live.duration.map(|duration| Instant::now() + duration),
-            started: Timestamp::now(),
+            started,
             family,
             _last: last,
         };

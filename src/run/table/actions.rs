@@ -11,10 +11,11 @@ use super::super::plural::Plural;
 use super::super::receiver::{DropMonitor, Stop};
 use super::super::selection;
 use super::capture::RowCapture;
+use super::names::LocalNames;
 use super::{AfterReading, LiveTable, TableInput};
 use crate::cli::Role;
 use crate::errno::describe;
-use crate::filter::{Filter, SystemNames};
+use crate::filter::Filter;
 use crate::record::{Loss, Timestamp};
 use crate::sink::Zone;
 use crate::table::{Action, CountedBy, LineError, file_stem};
@@ -92,7 +93,7 @@ impl LiveTable {
     }
 
     fn filter(&mut self, text: &str, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
-        let filter = match Filter::parse(text, &SystemNames) {
+        let filter = match Filter::parse(text, &LocalNames) {
             Ok(filter) => filter,
             Err(error) => {
                 let error = LineError {
@@ -171,7 +172,14 @@ impl LiveTable {
             TableInput::Kernel(_) | TableInput::Pipe => Some((Timestamp::now(), monitor.loss())),
         };
         let grouping = self.view.grouping;
-        match RowCapture::create(Path::new(name), grouping, key, &self.host, began) {
+        match RowCapture::create(
+            &self.folder,
+            Path::new(name),
+            grouping,
+            key,
+            &self.host,
+            began,
+        ) {
             Ok(capture) => self.capture = Some(capture),
             Err(error) => {
                 let message = format!("cannot create the file: {}", describe(&error));

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::super::output::APPLICATION;
-use super::super::output_file::create_new;
+use super::super::folder::{FileName, Folder};
+use super::super::packet_sink::APPLICATION;
 use super::super::standard_streams::shown;
-use crate::net_dm::interference::Interference;
+use crate::net_dm::interference::Disturbance;
 use crate::record::{CaptureHost, DropRecord, Loss, Timestamp};
-use crate::sink::{BUFFER_LEN, Compression, Ending, Linking, PcapngSink, Rejected, Sink};
+use crate::sink::{BUFFER_LEN, Ending, Linking, PcapngSink, Rejected, Sink};
 use crate::summary::{Counted, GroupKey, Grouping};
 
 /// A capture of one row that is being written.
@@ -28,21 +29,24 @@ pub struct RowCapture {
 }
 
 impl RowCapture {
-    /// Creates the file, which must not exist yet. `began` is the present time and the loss so far,
+    /// Creates the file, which must not exist yet; a relative name starts from this folder. `began` is the present time and the loss so far,
     /// where drops are written as they happen.
     pub fn create(
+        folder: &Folder,
         path: &Path,
         grouping: Grouping,
         key: GroupKey,
         host: &CaptureHost,
         began: Option<(Timestamp, Option<Loss>)>,
     ) -> io::Result<Self> {
-        if Compression::of(path).is_some() {
+        let name = FileName::new(path.as_os_str().as_bytes());
+        // What creates it in place of this process creates no others.
+        if !name.is_of_capture() {
             return Err(io::Error::other(
-                "it would have to be compressed, which the table cannot do: choose a name ending in .pcapng",
+                "the table writes pcapng alone: choose a name ending in .pcapng",
             ));
         }
-        let file = create_new(path)?;
+        let file = folder.create_new(&name)?;
         let writer = BufWriter::with_capacity(BUFFER_LEN, file);
         Ok(Self {
             sink: PcapngSink::new(writer, Linking::Auto, APPLICATION, host)?,
@@ -71,24 +75,19 @@ impl RowCapture {
         self.sink.flush()
     }
 
-    /// Ends the file. `loss` is the loss so far, `interference` what another process did.
+    /// Ends the file. `loss` is the loss so far, `disturbance` what another process did.
     pub fn finish(
         mut self,
         loss: Option<Loss>,
-        interference: Option<Interference>,
+        disturbance: Option<Disturbance>,
     ) -> io::Result<()> {
         let before = self.began.and_then(|(_, loss)| loss).unwrap_or_default();
-        let loss = loss.map(|loss| Loss {
-            queue: loss.queue.saturating_sub(before.queue),
-            socket: loss.socket.saturating_sub(before.socket),
-            perf: loss.perf.saturating_sub(before.perf),
-            interrupts: loss.interrupts.saturating_sub(before.interrupts),
-        });
+        let loss = loss.map(|loss| loss.since(before));
         self.sink.finish(&Ending {
             loss,
             rejected: Rejected::Counted(self.rejected),
             period: self.began.map(|(began, _)| (began, Timestamp::now())),
-            incomplete: interference.into_iter().map(Into::into).collect(),
+            incomplete: disturbance.into_iter().map(Into::into).collect(),
         })
     }
 }
@@ -98,13 +97,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_compressed_file_is_refused_before_it_is_created() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("row.pcapng.GZ");
-        let host = CaptureHost::default();
-        let error = RowCapture::create(&path, Grouping::Reason, GroupKey::Local, &host, None);
-        let error = error.map(drop).unwrap_err();
-        assert!(error.to_string().contains("compressed"), "{error}");
-        assert!(!path.exists());
+    fn a_file_of_another_kind_is_refused_before_it_is_created() {
+        let (folder, current) = (tempfile::tempdir().unwrap(), Folder::current().unwrap());
+        for name in ["row", "row.pcap", "row.pcapng.GZ"] {
+            let path = folder.path().join(name);
+            let host = CaptureHost::default();
+            let (grouping, key) = (Grouping::Reason, GroupKey::Local);
+            let error = RowCapture::create(&current, &path, grouping, key, &host, None);
+            let error = error.map(drop).unwrap_err();
+            assert!(error.to_string().contains(".pcapng"), "{error}");
+            assert!(!path.exists());
+        }
     }
 }

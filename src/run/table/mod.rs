@@ -3,21 +3,27 @@
 
 mod actions;
 mod capture;
+mod look;
+mod names;
 mod start;
 
 pub use start::{show_file, show_live};
 
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::poll::PollFd;
+use nix::poll::{PollFd, PollFlags};
 
 use self::capture::RowCapture;
+use self::look::RowLooker;
 use super::closing::{Closing, LastSecond, Totals};
 use super::diagnostics;
 use super::diagnostics::say;
 use super::event_filter::EventFilter;
+use super::folder::Folder;
 use super::keyboard::{Keyboard, Pressed};
 use super::pipeline::output_failed;
 use super::plural::Plural;
@@ -25,7 +31,7 @@ use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::screen::Screen;
 use crate::cli::Role;
 use crate::errno::describe;
-use crate::net_dm::interference::Interference;
+use crate::net_dm::interference::Disturbance;
 use crate::record::{CaptureHost, Loss, Timestamp};
 use crate::source::Event;
 use crate::summary::Counted;
@@ -49,8 +55,12 @@ pub struct LiveTable {
     interface: Option<String>,
     host: CaptureHost,
     capture: Option<RowCapture>,
+    /// Relative names of captures start from here.
+    folder: Rc<Folder>,
+    /// Finds the cause of a row's last packet; `None` where that cannot be.
+    looker: Option<RowLooker>,
     /// The interference of another process with the monitoring.
-    interference: Option<Interference>,
+    disturbance: Option<Disturbance>,
     limit: Option<u64>,
     /// The time at which counting began.
     started: Timestamp,
@@ -186,7 +196,7 @@ impl LiveTable {
     fn end_capture(&mut self, loss: Option<Loss>) -> Option<String> {
         let capture = self.capture.take()?;
         let (name, packets) = (capture.name.clone(), capture.packets);
-        Some(match capture.finish(loss, self.interference) {
+        Some(match capture.finish(loss, self.disturbance) {
             Ok(()) => format!("wrote {} to {name}", Plural(packets, "packet")),
             Err(error) => format!("cannot write to {name}: {}", describe(&error)),
         })
@@ -317,6 +327,8 @@ impl Receiver for LiveTable {
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
         let screen = self.screen.iter();
         descriptors.extend(screen.map(|_| self.keyboard.watched()));
+        let looker = self.looker.iter();
+        descriptors.extend(looker.map(|looker| PollFd::new(looker.as_fd(), PollFlags::POLLIN)));
     }
 
     fn due(&self) -> Option<Instant> {
@@ -332,6 +344,7 @@ impl Receiver for LiveTable {
     fn attend(&mut self, _: Attention, monitor: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         self.take_keys(monitor)?;
         self.tick(monitor);
+        self.look();
         self.draw()
     }
 

@@ -1,16 +1,22 @@
 //! Starts the live table for the running kernel or for a file.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use super::super::begin::Purpose;
 use super::super::beginning::Beginning;
-use super::super::capture::capture_host;
+use super::super::capture::{boot_id, capture_host};
+use super::super::confinement::{Attendance, Confiner, Remaining, tell_refusals};
 use super::super::event_filter::EventFilter;
 use super::super::failure::{Exit, Failure};
-use super::super::keyboard::Keyboard;
+use super::super::folder::Folder;
+use super::super::folder::apart::{Reach, open_apart};
+use super::super::keyboard::{Keyboard, listen_to_terminal};
 use super::super::left_out::tell_left_out;
-use super::super::live::{Needs, Opening};
+use super::super::live::{Needs, Opening, ReceiverNeeds};
 use super::super::offline::{self, CaptureInput, NoDropMonitor};
 use super::super::output::text_style;
 use super::super::receiver::{Attention, Receiver, Stop};
@@ -19,8 +25,12 @@ use super::super::selection;
 use super::super::signals::Requests;
 use super::super::standard_streams::shown;
 use super::super::wait::wait;
+use super::super::why::{CaptureOrigin, Looker, RunCounters};
+use super::look::RowLooker;
 use super::{AfterReading, Clock, LiveTable, TableInput};
-use crate::cli::{CaptureFile, Counting, Live, Selection, Subject, Summary, Target};
+use crate::cli::{
+    CaptureFile, Counting, Live, Relinquishment, Selection, Subject, Summary, Target,
+};
 use crate::filter::Filter;
 use crate::net_dm::control::{AlertMode, Origins};
 use crate::record::{CaptureHost, Timestamp};
@@ -40,6 +50,8 @@ struct TableStart<'a> {
     subject: String,
     counted_by: CountedBy,
     host: CaptureHost,
+    looker: Option<RowLooker>,
+    folder: Rc<Folder>,
 }
 
 impl LiveTable {
@@ -89,7 +101,9 @@ impl LiveTable {
             interface: command.selection.interface.clone(),
             host: start.host,
             capture: None,
-            interference: None,
+            folder: start.folder,
+            looker: start.looker,
+            disturbance: None,
             limit: command.count,
             started: Timestamp::now(),
             is_stale: true,
@@ -142,6 +156,31 @@ fn typed_filter(command: &Summary) -> Result<Filter, Failure> {
     })
 }
 
+/// Starts the process that looks at the host. Must be called while this process has a single thread. Without it, the
+/// table lacks causes alone.
+fn start_looker(wanted: &Relinquishment) -> Option<Looker> {
+    Looker::start(RunCounters::Unread, wanted.sandbox).ok()
+}
+
+/// Has a process create the files that keys name, once this one may not, and returns the folder that relative names
+/// start from. Must be called while this process has a single thread, and before another process is started that is
+/// waited for: this one keeps what is open, as the stream whose end the other waits for.
+fn create_apart(confiner: &Confiner) -> Result<Rc<Folder>, Failure> {
+    let folder = Folder::current().context("cannot open the current folder")?;
+    open_apart(&folder, Reach::NewCaptures, confiner.has_sandbox())?;
+    Ok(Rc::new(folder))
+}
+
+/// Returns the process where a file was captured on this host since it was booted: of another, it knows nothing.
+fn of_this_boot(
+    captured: &CaptureHost,
+    boot_id: Option<&str>,
+    looker: Option<Looker>,
+) -> Option<RowLooker> {
+    let is_this = CaptureOrigin::of_file(captured, boot_id) == CaptureOrigin::ThisBoot;
+    looker.filter(|_| is_this).map(RowLooker::new)
+}
+
 /// Shows a table of what the kernel drops, until a key or a signal ends it.
 pub fn show_live(
     command: &Summary,
@@ -149,40 +188,53 @@ pub fn show_live(
     announce: impl FnOnce(&Beginning, Purpose),
 ) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
+    listen_to_terminal()?;
+    let confiner = Confiner::new(
+        &command.relinquishment,
+        Attendance::Unattended,
+        live.detail,
+        None,
+    )?;
+    let folder = create_apart(&confiner)?;
+    let looker = start_looker(&command.relinquishment);
     let needs = Needs {
         purpose: Purpose::of_summary(command, live, &filter),
         ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
+        better_with_ebpf: selection::word_better_with_ebpf(&filter),
     };
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
         Counting::Packets => CountedBy::Packets,
     };
     let mut subject = "drops".to_owned();
-    let mut session = Opening::new(live)?.begin(live, needs, None, |beginning| {
-        match beginning {
-            Beginning::Started(started) => {
-                subject = format!("{} drops", started.origins);
-                if started.is_by_ebpf() {
-                    counted_by = if needs.purpose.is_counted_by_ebpf(live) {
-                        CountedBy::Programs
-                    } else {
-                        CountedBy::Packets
+    let mut session =
+        Opening::new(live, Some(&confiner))?.begin(live, needs, None, |beginning| {
+            match beginning {
+                Beginning::Started(started) => {
+                    subject = format!("{} drops", started.origins);
+                    if started.is_by_ebpf() {
+                        counted_by = if needs.purpose.is_counted_by_ebpf(live) {
+                            CountedBy::Programs
+                        } else {
+                            CountedBy::Packets
+                        };
+                    }
+                }
+                Beginning::Listening(settings) => {
+                    subject = "drops of another program's monitoring".into();
+                    counted_by = match settings.mode {
+                        AlertMode::Summary => CountedBy::Kernel,
+                        AlertMode::Packet | AlertMode::Other(_) => CountedBy::Packets,
                     };
                 }
             }
-            Beginning::Listening(settings) => {
-                subject = "drops of another program's monitoring".into();
-                counted_by = match settings.mode {
-                    AlertMode::Summary => CountedBy::Kernel,
-                    AlertMode::Packet | AlertMode::Other(_) => CountedBy::Packets,
-                };
-            }
-        }
-        announce(beginning, needs.purpose);
-    })?;
+            announce(beginning, needs.purpose);
+        })?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
+    let host = capture_host();
+    session.confine(&confiner, ReceiverNeeds::Table)?;
     // Declared after the session, so that a panic gives the terminal back first.
     let mut table = LiveTable::enter(TableStart {
         command,
@@ -191,26 +243,41 @@ pub fn show_live(
         origins: live.origins,
         subject,
         counted_by,
-        host: capture_host(),
+        host,
+        looker: looker.map(RowLooker::new),
+        folder,
     })?;
     let end = session.run(&mut table);
     table.leave();
-    let finished = session.finish(end, &mut table, |table, loss, findings, interference| {
-        table.interference = interference;
+    let finished = session.finish(end, &mut table, |table, loss, findings, disturbance| {
+        table.disturbance = disturbance;
         table.tell(loss);
         tell_left_out(findings);
         ControlFlow::Continue(())
     });
+    tell_refusals();
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
 /// Shows a table of what a file or a pipe contains, until a key or a signal ends it.
 pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure> {
     let filter = typed_filter(command)?;
-    let requests = Requests::listen(|| ())?;
+    let boot_id = boot_id();
+    let first = CaptureInput::open(file)?;
+    listen_to_terminal()?;
+    let detail = command.text.detail;
+    let confiner = Confiner::new(&command.relinquishment, Attendance::Attended, detail, None)?;
+    let folder = create_apart(&confiner)?;
+    let mut looker = start_looker(&command.relinquishment);
+    let mut requests = Requests::listen(|| ())?;
+    confiner.confine(&mut requests, &Remaining::of_table())?;
     let mut table: Option<LiveTable> = None;
     loop {
-        let input = CaptureInput::open(file)?;
+        // The file itself, whatever has its name by now.
+        let mut input = first.try_clone()?;
+        if table.is_some() {
+            input.rewind()?;
+        }
         let origin = match file.target {
             Target::File(_) if input.file.metadata().is_ok_and(|data| data.is_file()) => {
                 TableInput::File
@@ -233,6 +300,8 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
                 },
                 counted_by: CountedBy::Packets,
                 host: findings.host.clone(),
+                looker: of_this_boot(&findings.host, boot_id.as_deref(), looker.take()),
+                folder: Rc::clone(&folder),
             }),
         })?;
         // A signal arrived before the file's header.
@@ -256,6 +325,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
         }
         read.tell(findings.loss);
         offline::tell(&findings);
+        tell_refusals();
         return Ok(finished.exit);
     }
 }

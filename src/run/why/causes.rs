@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use super::commented_file::KindNumber;
 use super::looker::LookAnswer;
 use crate::dissect::DissectedPacket;
 use crate::packet;
@@ -36,6 +37,8 @@ pub struct DropKinds {
     beyond: u64,
     /// The key that is looked for: kept, so that a drop allocates nothing.
     key: Vec<u8>,
+    /// The kind of the latest drop, unless it belongs to none.
+    latest: Option<usize>,
 }
 
 /// Drops that have in common what can decide.
@@ -64,7 +67,8 @@ impl DropKinds {
         write_key(record, &mut self.key);
         let common = self.key.len();
         write_details(record, &mut self.key);
-        if let Some(&kind) = self.kinds.get(&self.key) {
+        self.latest = self.kinds.get(&self.key).copied();
+        if let Some(kind) = self.latest {
             self.counts[kind].count += 1;
             return None;
         }
@@ -79,6 +83,7 @@ impl DropKinds {
             self.beyond += 1;
             return None;
         }
+        self.latest = Some(self.counts.len());
         self.kinds.insert(self.key.clone(), self.counts.len());
         self.key.truncate(common);
         let group = self.groups.entry(self.key.clone()).or_default();
@@ -94,6 +99,11 @@ impl DropKinds {
             finding: None,
         });
         Some(case)
+    }
+
+    /// Returns the kind of the drop that was counted last, unless it belongs to none.
+    pub fn latest(&self) -> Option<KindNumber> {
+        self.latest.map(|kind| kind as KindNumber)
     }
 
     /// Returns whether all kinds of a group that were looked at have the same cause.
@@ -197,6 +207,25 @@ impl DropKinds {
         let groups = self.groups.values().filter(|group| !self.agree(group));
         self.beyond + groups.map(|group| group.further).sum::<u64>()
     }
+}
+
+/// Returns whether this is no packet, but what the kernel makes to answer which route it would take: the looks ask that.
+pub fn is_route_query(record: &DropRecord<'_>) -> bool {
+    let Cause::Software { location, .. } = record.cause else {
+        return false;
+    };
+    let function = location.symbol.map(|symbol| plain_part(symbol.function()));
+    [&b"inet_rtm_getroute"[..], b"inet6_rtm_getroute"]
+        .iter()
+        .any(|&query| function == Some(query))
+}
+
+/// Returns a function's name without what the compiler appends.
+fn plain_part(function: &[u8]) -> &[u8] {
+    function
+        .split(|&byte| byte == b'.')
+        .next()
+        .unwrap_or_default()
 }
 
 fn is_same(one: &CauseFinding, other: &CauseFinding) -> bool {

@@ -3,18 +3,20 @@
 use std::ops::ControlFlow;
 
 use super::looker::Looker;
-use super::{Seeker, tell_missing_rights};
+use super::{Seeker, missing_rights, tell_missing_rights};
 use crate::cli::{CaptureFile, Diagnosis};
 use crate::filter::Filter;
 use crate::record::CaptureHost;
 use crate::run::capture::boot_id;
-use crate::run::diagnostics::say;
+use crate::run::confinement::{Attendance, Confiner, Remaining, tell_refusals};
+use crate::run::diagnostics::{say, standard_error};
 use crate::run::failure::{Exit, Failure};
 use crate::run::offline::{self, CaptureInput};
 use crate::run::pipeline::report_loss;
 use crate::run::receiver::Stop;
 use crate::run::selection::Selected;
 use crate::run::signals::Requests;
+use crate::sandbox::Work;
 use crate::why::{CauseFinding, DropCase};
 
 /// The host that drops happened on.
@@ -31,7 +33,8 @@ pub enum CaptureOrigin {
 }
 
 impl CaptureOrigin {
-    fn of(captured: &CaptureHost, boot_id: Option<&str>) -> Self {
+    /// Returns the origin of the drops in a file, by its section header and the id of this boot.
+    pub fn of_file(captured: &CaptureHost, boot_id: Option<&str>) -> Self {
         match (&captured.boot, boot_id) {
             (Some(theirs), Some(ours)) if theirs.raw() == ours => Self::ThisBoot,
             (Some(_), _) => Self::Elsewhere,
@@ -83,12 +86,18 @@ pub fn explain(
 ) -> Result<Exit, Failure> {
     let origins = input.origins;
     let input = CaptureInput::open(input)?;
-    let requests = Requests::listen(|| ())?;
+    let mut requests = Requests::listen(|| ())?;
     let name = input.name.clone();
+    let (boot_id, missing) = (boot_id(), missing_rights());
+    let detail = command.text.detail;
+    Confiner::new(&command.relinquishment, Attendance::Attended, detail, None)?.confine(
+        &mut requests,
+        &Remaining::of_reading(vec![Work::Waiting], None),
+    )?;
     let finished = input.read(&requests, |findings, _| {
-        let origin = CaptureOrigin::of(&findings.host, boot_id().as_deref());
+        let origin = CaptureOrigin::of_file(&findings.host, boot_id.as_deref());
         origin.announce(&name);
-        tell_missing_rights();
+        tell_missing_rights(missing);
         Seeker::new(command, Selected { filter, origins }, looker, origin)
     })?;
     let mut failure = finished.failure;
@@ -96,9 +105,10 @@ pub fn explain(
         if let ControlFlow::Break(Stop::Failed(error)) = seeker.finish() {
             failure.get_or_insert(error);
         }
-        report_loss(&mut std::io::stderr(), findings.loss);
+        report_loss(&mut standard_error(), findings.loss);
         offline::tell(&findings);
     }
+    tell_refusals();
     failure.map_or(Ok(finished.exit), Err)
 }
 
@@ -120,7 +130,7 @@ mod tests {
             (None, Some("a"), CaptureOrigin::Untold),
             (None, None, CaptureOrigin::Untold),
         ] {
-            let origin = CaptureOrigin::of(&captured(theirs), ours);
+            let origin = CaptureOrigin::of_file(&captured(theirs), ours);
             assert_eq!(origin, expected);
             let is_this = origin == CaptureOrigin::ThisBoot;
             for (before, after) in [

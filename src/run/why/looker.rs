@@ -16,12 +16,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::counters::CounterSnapshot;
+use crate::cli::SandboxChoice;
 use crate::host::HostState;
 use crate::host::namespace::enter;
 use crate::record::Timestamp;
 use crate::rights;
+use crate::sandbox::confine_looking;
 use crate::source::namespaces::NamespaceTable;
-use crate::sys::child::{ForkedProcess, fork_connected};
+use crate::sys::child::{ForkedProcess, fork_connected, json_line};
 use crate::sys::ignore_signals_of_the_group;
 use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, DropCase, Grade, diagnose};
@@ -78,12 +80,25 @@ pub struct Looker {
     _copy: Option<ForkedProcess>,
 }
 
+/// The use of the host's counters over the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunCounters {
+    /// They are read at the start.
+    Read,
+    /// Nobody asks for them.
+    Unread,
+}
+
 impl Looker {
     /// Starts the process. Must be called while this process has a single thread.
-    pub fn start() -> Result<Self> {
+    pub fn start(counters: RunCounters, sandbox: SandboxChoice) -> Result<Self> {
+        let has_sandbox = sandbox != SandboxChoice::Off;
         let copy = fork_connected(|inside| {
             // Who may capture by this program's file may not look at everything by it.
             if rights::are_elevated() && rights::give_up().is_err() {
+                return;
+            }
+            if confine_looking(has_sandbox).is_err() {
                 return;
             }
             // Ctrl-C is for the other process, which closes the stream when it has all answers.
@@ -91,7 +106,9 @@ impl Looker {
             let kept = KeptReading::default();
             let look = move |case: &_| look_in_namespace(case, &kept);
             let mut looks = LookThreads::new(PATIENCE, look);
-            looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
+            if counters == RunCounters::Read {
+                looks.since = looks.run(CounterSnapshot::take).unwrap_or_default();
+            }
             // Who reads the answers may be gone.
             let _ = serve(inside, looks);
         });
@@ -137,8 +154,7 @@ impl Looker {
     }
 
     fn request(&mut self, request: &LookRequest) -> io::Result<()> {
-        self.waiting.extend(serde_json::to_vec(request)?);
-        self.waiting.push_back(b'\n');
+        self.waiting.extend(json_line(request)?);
         self.pending += 1;
         self.send()
     }
@@ -209,9 +225,7 @@ fn serve(stream: &UnixStream, mut looks: LookThreads) -> io::Result<()> {
             }),
             None => LookLine::Counters(looks.counters()),
         };
-        let mut answer = serde_json::to_vec(&found)?;
-        answer.push(b'\n');
-        output.write_all(&answer)?;
+        output.write_all(&json_line(&found)?)?;
     }
     Ok(())
 }

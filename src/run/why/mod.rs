@@ -1,7 +1,8 @@
 //! Finds out why packets are dropped: for each new kind of drop, a process looks at the host, and what it finds
-//! is printed as a block below the packet's line.
+//! is printed as a block below the packet's line, and written into the capture file of `-w`.
 
 mod causes;
+mod commented_file;
 mod counters;
 mod file;
 mod looker;
@@ -17,29 +18,34 @@ use rustix::thread::CapabilitySet;
 
 use super::begin::Purpose;
 use super::beginning::Beginning;
-use super::diagnostics::{hint, note, say};
+use super::capture::capture_host;
+use super::confinement::{Attendance, Confiner, tell_refusals};
+use super::diagnostics::{hint, note, say, standard_error};
 use super::failure::{Exit, Failure};
 use super::left_out::tell_left_out;
-use super::live::{Needs, Opening};
-use super::output::text_style;
+use super::live::{Needs, Opening, ReceiverNeeds};
+use super::output::{PacketFile, Plan, text_style};
 use super::pipeline::{output_failed, report_loss};
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
 use super::selection::{self, Selected};
 use super::standard_streams::{pipe, standard_output, stdout_is_terminal, watch_pipe};
-use crate::cli::{Diagnosis, FilterText, Lines, Live, Subject};
+use crate::cli::{Delivery, Diagnosis, FilterText, Lines, Live, Subject};
 use crate::ebpf::program::USUAL_STACK_FRAMES;
 use crate::filter::Filter;
-use crate::record::{Cause, DropRecord, Loss};
+use crate::record::{Cause, DropRecord, Loss, Timestamp};
 use crate::rights;
+use crate::sandbox::Work;
 use crate::sink::why::{BlockForm, CauseBlock, write_summary};
+use crate::sink::{Ending, Rejected};
 use crate::source::Event;
-use causes::{DropKinds, MAX_KINDS};
-use file::CaptureOrigin;
-use looker::Looker;
+use causes::{DropKinds, MAX_KINDS, is_route_query};
+use commented_file::CommentedFile;
+pub use file::CaptureOrigin;
+pub use looker::{Looker, RunCounters};
 
-/// The bytes of each packet that a diagnosis needs.
-const SNAPLEN: u32 = 256;
+/// The bytes of each packet that a diagnosis needs: of one with a wrong checksum, all.
+const SNAPLEN: u32 = 2048;
 /// The longest wait for the last answers when the run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -50,7 +56,7 @@ const REPORT: Duration = Duration::from_secs(2);
 pub fn why(command: &Diagnosis) -> Result<Exit, Failure> {
     let filter = selection::filter(&command.selection)?;
     // A copy of this process, which has a single thread until the signals are handled.
-    let looker = Looker::start()?;
+    let looker = Looker::start(RunCounters::Read, command.relinquishment.sandbox)?;
     match &command.subject {
         Subject::Live(live) => explain_live(command, live, filter, looker),
         Subject::File(input) => file::explain(command, input, filter, looker),
@@ -67,39 +73,82 @@ fn explain_live(
         stack: live.stack.or(Some(USUAL_STACK_FRAMES)),
         ..*live
     };
-    let opening = Opening::new(&live)?;
+    let confiner = Confiner::new(
+        &command.relinquishment,
+        Attendance::Unattended,
+        live.detail,
+        None,
+    )?;
+    let opening = Opening::new(&live, Some(&confiner))?;
+    let plan = command.output.as_ref().map(packet_plan).transpose()?;
+    let prepared = match &plan {
+        None => None,
+        Some(plan) => match plan.prepare(opening.requests())? {
+            None => return Ok(Exit::Success),
+            Some(prepared) => Some(prepared),
+        },
+    };
     let needs = Needs {
-        purpose: Purpose::Packets(SNAPLEN),
+        // Of packets that are written, nothing is cut off.
+        purpose: Purpose::Packets(if plan.is_some() { 0 } else { SNAPLEN }),
         ebpf_for: Some("--why"),
+        better_with_ebpf: None,
     };
     let selected = Selected {
         filter,
         origins: live.origins,
     };
     let mut seeker = Seeker::new(command, selected, looker, CaptureOrigin::Live)?;
+    let announce = |beginning: &_| announce(beginning, plan.as_ref());
     let mut session = opening.begin(&live, needs, None, announce)?;
     if let Some(name) = &command.selection.interface {
         selection::warn_of_unknown_interface(name);
     }
-    tell_missing_rights();
+    tell_missing_rights(missing_rights());
+    let host = capture_host();
+    let mut work = plan.as_ref().map(Plan::work).unwrap_or_default();
+    // The process that looks.
+    work.push(Work::Waiting);
+    session.confine(&confiner, ReceiverNeeds::OpenFiles(work))?;
+    if let Some(prepared) = prepared {
+        let output = prepared.open(&host, session.family, None)?;
+        let file = output.file.and_then(PacketFile::single);
+        seeker.file = file.map(CommentedFile::new);
+    }
     let end = session.run(&mut seeker);
-    let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, _| {
+    let started = session.started;
+    let finished = session.finish(end, &mut seeker, |seeker, loss, left_out, interference| {
         let finished = seeker.finish();
-        report_loss(&mut std::io::stderr(), loss);
+        let ended = seeker.end_file(&Ending {
+            loss,
+            rejected: Rejected::Counted(seeker.rejected),
+            period: Some((started, Timestamp::now())),
+            incomplete: interference.into_iter().map(Into::into).collect(),
+        });
+        report_loss(&mut standard_error(), loss);
         tell_left_out(left_out);
-        finished
+        finished?;
+        ended
     });
+    tell_refusals();
     finished.failure.map_or(Ok(finished.exit), Err)
 }
 
-fn announce(beginning: &Beginning) {
-    if let Beginning::Started(started) = beginning {
-        say(format_args!(
-            "looking for the causes of {}{}",
-            started.drops(),
-            started.remark()
-        ));
-    }
+/// Returns the plan of the capture file, which has to be one of pcapng: no other has comments.
+fn packet_plan(delivery: &Delivery) -> Result<Plan, Failure> {
+    let plan = Plan::new(delivery, false)?;
+    plan.refuse_all_but_pcapng("--why")?;
+    plan.refuse_compression()?;
+    Ok(plan)
+}
+
+fn announce(beginning: &Beginning, plan: Option<&Plan>) {
+    let Beginning::Started(started) = beginning else {
+        return;
+    };
+    let what = format!("looking for the causes of {}", started.drops());
+    let destination = plan.map_or_else(String::new, |plan| format!(", {}", plan.destination()));
+    say(format_args!("{what}{destination}{}", started.remark()));
 }
 
 /// Has the process look at each new kind of drop, and prints what it finds.
@@ -110,10 +159,13 @@ struct Seeker {
     origin: CaptureOrigin,
     limit: Option<u64>,
     kept: u64,
+    rejected: u64,
     causes: DropKinds,
     looker: Looker,
     form: BlockForm,
     writer: BufWriter<File>,
+    /// The capture file of `-w`.
+    file: Option<CommentedFile>,
     pipe: Option<OwnedFd>,
     /// Nobody reads what is written.
     is_closed: bool,
@@ -136,6 +188,7 @@ impl Seeker {
             origin,
             limit: command.count,
             kept: 0,
+            rejected: 0,
             causes: DropKinds::default(),
             looker,
             form: match command.lines {
@@ -147,17 +200,22 @@ impl Seeker {
             },
             pipe: pipe(&stdout),
             writer: BufWriter::new(stdout),
+            file: None,
             is_closed: false,
         })
     }
 
     fn take_record(&mut self, record: &DropRecord<'_>) -> ControlFlow<Stop> {
         // Of a packet in a file that says nothing about drops, there is nothing to explain.
-        if record.cause == Cause::Unknown || !self.selected.keeps(record) {
+        if record.cause == Cause::Unknown || !self.selected.keeps(record) || is_route_query(record)
+        {
+            self.rejected += 1;
             return ControlFlow::Continue(());
         }
         self.kept += 1;
-        if let Some(mut case) = self.causes.count(record) {
+        let case = self.causes.count(record);
+        let is_looked_at = case.is_some();
+        if let Some(mut case) = case {
             self.origin.adapt(&mut case);
             match CauseBlock::new(record, self.form) {
                 Ok(block) => self.causes.keep_block(block),
@@ -167,6 +225,8 @@ impl Seeker {
                 return ControlFlow::Break(looker_failed(error));
             }
         }
+        let kind = self.causes.latest();
+        self.with_file(|file| file.take(record, kind, is_looked_at))?;
         if self.limit == Some(self.kept) {
             return ControlFlow::Break(Stop::Count);
         }
@@ -181,6 +241,7 @@ impl Seeker {
         };
         for mut answer in answers {
             self.origin.weaken(&mut answer.finding);
+            self.with_file(|file| file.found(answer.number, &answer.finding))?;
             if let Some((block, finding)) = self.causes.found(answer)
                 && let Err(error) = block.write(&mut self.writer, finding)
             {
@@ -188,6 +249,30 @@ impl Seeker {
             }
         }
         self.flush_output()
+    }
+
+    /// Does something with the capture file, if there is one.
+    fn with_file(
+        &mut self,
+        act: impl FnOnce(&mut CommentedFile) -> std::io::Result<()>,
+    ) -> ControlFlow<Stop> {
+        let Some(file) = &mut self.file else {
+            return ControlFlow::Continue(());
+        };
+        match act(file) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(output_failed(file.name(), error)),
+        }
+    }
+
+    /// Ends the capture file, if there is one.
+    fn end_file(&mut self, ending: &Ending) -> ControlFlow<Stop> {
+        self.with_file(|file| file.finish(ending))?;
+        if let Some(file) = &self.file {
+            let packets = Plural(file.written(), "packet");
+            note(format_args!("{packets} written to {}", file.name()));
+        }
+        ControlFlow::Continue(())
     }
 
     fn flush_output(&mut self) -> ControlFlow<Stop> {
@@ -284,15 +369,21 @@ fn terminal_width() -> Option<usize> {
     (columns > 0).then_some(columns.into())
 }
 
-/// Tells what this user may not look at.
-fn tell_missing_rights() {
+/// The rights to look at this host that this user lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MissingRights {
+    /// Those that only this program's file has, and not its caller.
+    OfCaller,
+    /// Those of a capability, in words.
+    Capability(&'static str),
+}
+
+/// Returns what this user may not look at, before this process gives up the rights that the other one has.
+fn missing_rights() -> Option<MissingRights> {
     if rights::are_elevated() {
-        say("looking with the caller's own rights, without those of this program's file");
-        return;
+        return Some(MissingRights::OfCaller);
     }
-    let Ok(sets) = rustix::thread::capabilities(None) else {
-        return;
-    };
+    let sets = rustix::thread::capabilities(None).ok()?;
     let lacks = |capability| !sets.effective.contains(capability);
     let missing = match (
         lacks(CapabilitySet::SYS_ADMIN),
@@ -302,10 +393,23 @@ fn tell_missing_rights() {
         (false, true) => {
             "CAP_SYS_PTRACE is missing: network namespaces of other users' processes are not looked at"
         }
-        (false, false) => return,
+        (false, false) => return None,
     };
-    say(missing);
-    hint("run `sudo dwdump …`, which may look at all of them");
+    Some(MissingRights::Capability(missing))
+}
+
+/// Tells what this user may not look at.
+fn tell_missing_rights(missing: Option<MissingRights>) {
+    match missing {
+        None => {}
+        Some(MissingRights::OfCaller) => {
+            say("looking with the caller's own rights, without those of this program's file");
+        }
+        Some(MissingRights::Capability(missing)) => {
+            say(missing);
+            hint("run `sudo dwdump …`, which may look at all of them");
+        }
+    }
 }
 
 /// The end of a run that cannot write.
@@ -331,7 +435,8 @@ impl Receiver for Seeker {
     }
 
     fn flush(&mut self) -> ControlFlow<Stop> {
-        self.take_answers()
+        self.take_answers()?;
+        self.with_file(CommentedFile::flush)
     }
 
     fn watch<'r>(&'r self, descriptors: &mut Vec<PollFd<'r>>) {
@@ -340,12 +445,14 @@ impl Receiver for Seeker {
     }
 
     fn due(&self) -> Option<Instant> {
-        None
+        self.file.as_ref()?.due()
     }
 
     fn attend(&mut self, why: Attention, _: &mut dyn DropMonitor) -> ControlFlow<Stop> {
         match why {
-            Attention::Watched(0) | Attention::Due => self.take_answers(),
+            Attention::Watched(0) | Attention::Due | Attention::Wanted | Attention::Hangup => {
+                self.flush()
+            }
             Attention::Watched(_) => {
                 self.is_closed = true;
                 ControlFlow::Break(Stop::Closed)
@@ -357,6 +464,6 @@ impl Receiver for Seeker {
         // What fails is told at the end of the run.
         let _ = self.wait_for_answers(REPORT);
         let _ = self.summary("the answer has not come yet");
-        report_loss(&mut std::io::stderr(), loss);
+        report_loss(&mut standard_error(), loss);
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::record::{Cause, Link, LinkType, Location, Name, Symbol};
+use crate::sink::block_rows::wrapped;
 use crate::sink::{Precision, Zone};
+use crate::why::{Effect, Remedy};
 
 fn text(color: Color, width: Option<usize>) -> BlockForm {
     BlockForm::Text {

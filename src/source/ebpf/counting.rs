@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use super::{Completer, Ebpf, monotonic_time};
 use crate::ebpf::counter::DropCounter;
@@ -107,6 +108,10 @@ impl Source for EbpfCounts {
         for capture in self.captures() {
             capture.watch(descriptors);
         }
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        self.captures().filter_map(Ebpf::longest_wait).min()
     }
 
     fn take(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {

@@ -243,6 +243,7 @@ impl PacketShape {
                 .map_or(behind, |any| any.index(behind + 1)),
             mac_header: self.mac_header,
             network_header: self.network_header,
+            has_zero_offsets: false,
             device: self.device,
             frame,
         };

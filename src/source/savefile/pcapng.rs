@@ -6,7 +6,7 @@ use super::options::Options;
 use super::{Findings, NextItem, Packet, TakenPacket};
 use crate::interface::{BOOT, INCOMPLETE};
 use crate::net_dm::netlink::ByteOrder;
-use crate::record::{CaptureHost, MAX_NAME, Timestamp};
+use crate::record::{CaptureHost, Loss, MAX_NAME, Timestamp};
 use crate::untrusted::Untrusted;
 
 /// The type of a Section Header Block, the same in both byte orders.
@@ -394,7 +394,8 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, finding
     const END_TIME: u16 = 3;
     const DROPPED: u16 = 5;
     const DROPPED_BY_OS: u16 = 7;
-    let (mut both, mut queue, mut start, mut end) = (None, 0, None, None);
+    let (mut all, mut queue, mut start, mut end) = (None, 0, None, None);
+    let mut said = Loss::default();
     let mut options = Options::new(body.get(FIXED_LEN..).unwrap_or_default(), order);
     for (code, value) in options.by_ref() {
         let time = || -> Option<Timestamp> {
@@ -405,12 +406,15 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, finding
         };
         let understood = match code {
             COMMENT => {
-                remember_incompleteness(value, findings);
+                match Loss::of_comment(value) {
+                    Some(loss) => said += loss,
+                    None => remember_incompleteness(value, findings),
+                }
                 true
             }
             START_TIME => set(&mut start, time()),
             END_TIME => set(&mut end, time()),
-            DROPPED => set(&mut both, order.u64(value)),
+            DROPPED => set(&mut all, order.u64(value)),
             DROPPED_BY_OS => order.u64(value).is_some_and(|count| {
                 queue = count;
                 true
@@ -420,10 +424,8 @@ fn read_statistics(body: &[u8], order: ByteOrder, interface: &Described, finding
         findings.skipped_options += u64::from(!understood);
     }
     findings.skipped_options += u64::from(options.are_cut());
-    if let Some(both) = both {
-        let loss = findings.loss.get_or_insert_default();
-        loss.queue = loss.queue.saturating_add(queue);
-        loss.socket = loss.socket.saturating_add(both.saturating_sub(queue));
+    if let Some(all) = all {
+        *findings.loss.get_or_insert_default() += Loss::of_numbers(all, queue, said);
     }
     if let (Some(start), Some(end)) = (start, end) {
         let (first, last) = findings.period.unwrap_or((start, end));

@@ -35,22 +35,29 @@ fn a_single_source_hands_on_at_once_in_its_own_order() {
     let events = vec![drop(base, 1, 1), drop(base, 9, 2), drop(base, 5, 3)];
     let mut single = sources([SimulatedSource::new([events.clone()])]);
     assert_eq!(take_all(&mut single), (events, vec![]));
-    assert_eq!(single.remaining(), None);
+    assert_eq!(single.longest_wait(), None);
+}
+
+/// Takes events so many times. Returns the allocations and the events that were received.
+fn measure(sources: &mut Sources, rounds: usize) -> (u64, usize) {
+    let mut count = 0;
+    let taken = allocation_counter::measure(|| {
+        let mut receive = |_: Event<'_, '_>| {
+            count += 1;
+            ControlFlow::<()>::Continue(())
+        };
+        for _ in 0..rounds {
+            sources.take(|_| {}, &mut receive).unwrap();
+        }
+    });
+    (taken.count_total, count)
 }
 
 #[test]
 fn a_single_source_allocates_nothing_for_an_event() {
     let base = Timestamp::now();
     let mut single = sources([SimulatedSource::new([vec![drop(base, 1, 1); 1000]])]);
-    let mut count = 0;
-    let taken = allocation_counter::measure(|| {
-        let receive = |_: Event<'_, '_>| {
-            count += 1;
-            ControlFlow::<()>::Continue(())
-        };
-        single.take(|_| {}, receive).unwrap();
-    });
-    assert_eq!((taken.count_total, count), (0, 1000));
+    assert_eq!(measure(&mut single, 1), (0, 1000));
 }
 
 #[test]
@@ -59,7 +66,7 @@ fn several_sources_are_ordered_by_time() {
     let one = vec![drop(base, 9, 1), drop(base, 3, 2)];
     let other = vec![drop(base, 5, 3), drop(base, 1, 4)];
     let mut several = sources([one, other].map(|events| SimulatedSource::new([events])));
-    assert!(several.remaining().is_none());
+    assert!(several.longest_wait().is_none());
     let (now, later) = take_all(&mut several);
     let expected = [
         drop(base, 9, 1),
@@ -141,15 +148,7 @@ fn what_nothing_can_come_before_is_handed_on_at_once_without_an_allocation() {
     both.add(Box::new(settled(SimulatedSource::new([]), time)));
     let early = vec![drop(base, 2, 1); 1000];
     both.add(Box::new(SimulatedSource::new([early])));
-    let mut count = 0;
-    let taken = allocation_counter::measure(|| {
-        let receive = |_: Event<'_, '_>| {
-            count += 1;
-            ControlFlow::<()>::Continue(())
-        };
-        both.take(|_| {}, receive).unwrap();
-    });
-    assert_eq!((taken.count_total, count), (0, 1000));
+    assert_eq!(measure(&mut both, 1), (0, 1000));
 }
 
 #[test]
@@ -179,4 +178,80 @@ fn an_event_that_waits_is_allocated_at_most_three_times() {
         let _ = take_all(&mut both);
     });
     assert!(taken.count_total <= 3 * COUNT, "{}", taken.count_total);
+}
+
+#[test]
+fn a_busy_source_beside_an_idle_one_allocates_nothing_for_an_event() {
+    let base = Timestamp::now();
+    let mut both = Sources::default();
+    let batches = (0..10).map(|_| vec![drop(base, 2, 1); 100]);
+    both.add(Box::new(SimulatedSource::new(
+        [vec![]].into_iter().chain(batches),
+    )));
+    let time = Timestamp(base.0 - 1_000_000);
+    both.add(Box::new(settled(SimulatedSource::new([]), time)));
+    assert_eq!(measure(&mut both, 1).1, 0);
+    assert_eq!(measure(&mut both, 10), (0, 1000));
+}
+
+#[test]
+fn an_idle_source_is_asked_before_a_busy_one() {
+    let base = Timestamp::now();
+    let mut both = sources([
+        SimulatedSource::new([vec![drop(base, 0, 1)], vec![], vec![]]),
+        SimulatedSource::new([]),
+    ]);
+    assert_eq!(both.turns, [0, 1]);
+    let ignore = |_: Event<'_, '_>| ControlFlow::<()>::Continue(());
+    both.take(|_| {}, ignore).unwrap();
+    assert_eq!(both.turns, [1, 0]);
+}
+
+#[test]
+fn a_waiting_event_leaves_when_the_other_source_has_settled() {
+    let base = Timestamp::now();
+    let mut both = Sources::default();
+    let time = Timestamp(base.0 - 1_000_000);
+    both.add(Box::new(settled(SimulatedSource::new([]), time)));
+    both.add(Box::new(SimulatedSource::new([vec![drop(base, 0, 1)]])));
+    let mut left = Vec::new();
+    let mut round = |sources: &mut Sources| {
+        let keep = |event: Event<'_, '_>| {
+            left.push(Simulated::of(event));
+            ControlFlow::<()>::Continue(())
+        };
+        sources.take(|_| {}, keep).unwrap();
+        left.len()
+    };
+    assert_eq!(round(&mut both), 0);
+    both.list[0].source = Box::new(settled(SimulatedSource::new([]), base));
+    assert_eq!(round(&mut both), 1);
+    assert_eq!(left, [drop(base, 0, 1)]);
+}
+
+#[test]
+fn a_source_that_had_an_event_lately_may_have_an_earlier_one() {
+    let base = Timestamp(10 * QUIET_NANOS);
+    let after = |nanos: u64| Timestamp(base.0 + nanos);
+    let mut ordered = Ordered::new(Box::new(SimulatedSource::new([])));
+    ordered.note(Taken::Nothing, base);
+    assert_eq!(ordered.settled, Some(base));
+    ordered.note(Taken::Some, base);
+    assert_eq!(ordered.settled, None);
+    ordered.note(Taken::Nothing, after(QUIET_NANOS - 1));
+    assert_eq!(ordered.settled, None);
+    ordered.note(Taken::Nothing, after(QUIET_NANOS));
+    assert_eq!(ordered.settled, Some(after(QUIET_NANOS)));
+}
+
+#[test]
+fn a_busy_source_beside_a_quiet_one_allocates_nothing_for_an_event() {
+    let base = Timestamp::now();
+    // The other cannot say up to when it has passed on all. Asked once, it had nothing.
+    let mut both = sources([
+        SimulatedSource::new([vec![], vec![drop(base, 2, 1); 1000]]),
+        SimulatedSource::new([]),
+    ]);
+    assert_eq!(measure(&mut both, 1).1, 0);
+    assert_eq!(measure(&mut both, 1), (0, 1000));
 }

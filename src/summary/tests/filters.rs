@@ -11,8 +11,8 @@ use proptest::sample::select;
 use super::{Counted, GroupKey, GroupKeyView, GroupOrder, GroupedCounts, Grouping};
 use crate::filter::{Filter, SystemNames};
 use crate::record::{
-    Cause, DropContext, DropRecord, EtherType, Interface, InterfaceKey, Link, LinkType, Location,
-    Name, Netns, Stack, Symbol,
+    Cause, Direction, DropContext, DropRecord, DropSocket, EtherType, Heading, Interface,
+    InterfaceKey, Link, LinkType, Location, Name, Netns, Stack, Symbol,
 };
 use crate::source::savefile::Savefile;
 
@@ -69,8 +69,14 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
     }
 }
 
-/// Names, namespace, mark and number of the cgroup.
-type Around = ([&'static [u8]; 3], Option<Netns>, Option<u32>, Option<u64>);
+/// Names, namespace, mark and number of the cgroup; VLAN, direction and socket.
+type Around = (
+    [&'static [u8]; 3],
+    Option<Netns>,
+    Option<u32>,
+    Option<u64>,
+    (Option<u32>, Option<Heading>, Option<DropSocket>),
+);
 
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
@@ -88,8 +94,13 @@ struct Owned {
 
 impl Owned {
     fn record(&self) -> DropRecord<'_> {
-        let (around, netns, mark, cgroup_id) = self.context;
-        let context = context(around.map(Name::new), netns, mark, cgroup_id);
+        let (around, netns, mark, cgroup_id, (vlan, heading, socket)) = self.context;
+        let context = DropContext {
+            socket,
+            vlan,
+            heading,
+            ..context(around.map(Name::new), netns, mark, cgroup_id)
+        };
         let [one, other, third] = self.names.map(Name::new);
         DropRecord {
             cause: match self.origin {
@@ -141,7 +152,7 @@ fn context(
 }
 
 /// Generates names of the kernel, similar names, and names with a meaning elsewhere in the language.
-const NAMES: [&[u8]; 24] = [
+const NAMES: [&[u8]; 25] = [
     b"",
     b"gre_rcv+0x41/0xb0 [gre];ip_rcv+0x1/0x2",
     b"gre_rcv+0x1/0xb0 [gre];ip_rcv",
@@ -156,6 +167,7 @@ const NAMES: [&[u8]; 24] = [
     b"\xff\x1b[31m",
     "\u{2028}\u{202e}".as_bytes(),
     b"and",
+    b"or*",
     b"= (x)",
     b"5",
     b"if5",
@@ -225,6 +237,22 @@ fn owned() -> impl Strategy<Value = Owned> {
             .prop_map(|inode| inode.map(|inode| Netns::new(inode, inode == 1))),
         select(&[None, Some(0x17_u32)][..]),
         select(&[None, Some(4711_u64)][..]),
+        (
+            select(&[None, Some(0_u32), Some(5)][..]),
+            select(
+                &[
+                    None,
+                    Some(Heading::Unknown),
+                    Some(Heading::Known(Direction::Inbound)),
+                    Some(Heading::Known(Direction::Outbound)),
+                ][..],
+            ),
+            select(vec![
+                None,
+                Some(DropSocket::read("receiver inet udp 53 close").unwrap()),
+                Some(DropSocket::read("owner inet tcp 1234 > 80 established").unwrap()),
+            ]),
+        ),
     );
     (
         [name(), name(), name()],

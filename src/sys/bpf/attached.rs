@@ -8,6 +8,10 @@ use super::{BpfArguments, OBJ_GET_INFO_BY_FD, bpf, number, open, pair};
 
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const PROG_QUERY: libc::c_long = 16;
+const LINK_GET_FD_BY_ID: libc::c_long = 30;
+const LINK_GET_NEXT_ID: libc::c_long = 31;
+/// The most links that are asked about.
+const MAX_LINKS: usize = 10_000;
 /// `BPF_F_QUERY_EFFECTIVE`
 const EFFECTIVE: u32 = 1;
 /// The most programs of an answer: a cgroup has at most 64 of a kind, as has a device.
@@ -20,6 +24,61 @@ pub enum CgroupHook {
     Ingress = 0,
     /// `BPF_CGROUP_INET_EGRESS`
     Egress = 1,
+}
+
+/// A place at which programs are attached to a device (`enum bpf_attach_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcxHook {
+    /// `BPF_TCX_INGRESS`
+    Ingress = 46,
+    /// `BPF_TCX_EGRESS`
+    Egress = 47,
+}
+
+/// Returns the numbers of the programs at tcx of the device with this ifindex. Before Linux 6.6, `EINVAL`.
+pub fn tcx_programs(device: u32, hook: TcxHook) -> io::Result<Vec<u32>> {
+    query(device, hook as u32, 0)
+}
+
+/// Returns the numbers of the programs that links hold, which alone can take them off. Only CAP_SYS_ADMIN may ask.
+pub fn linked_programs() -> io::Result<Vec<u32>> {
+    /// The word of `struct bpf_link_info` whose first half is the program.
+    const PROGRAM: usize = 1;
+    /// The words of it that are asked for.
+    const LEN: usize = 4;
+    let mut programs = Vec::new();
+    let mut id = 0;
+    while programs.len() < MAX_LINKS {
+        let mut attributes = BpfArguments::default();
+        attributes[0] = pair(id, 0);
+        // SAFETY: there are no addresses among these arguments.
+        match unsafe { bpf(LINK_GET_NEXT_ID, &mut attributes) } {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(programs),
+            Err(error) => return Err(error),
+        }
+        // The second half of the word is the next number.
+        let [_, _, _, _, next @ ..] = attributes[0].to_ne_bytes();
+        id = u32::from_ne_bytes(next);
+        let mut attributes = BpfArguments::default();
+        attributes[0] = pair(id, 0);
+        // SAFETY: there are no addresses among these arguments.
+        let Ok(link) = (unsafe { open(LINK_GET_FD_BY_ID, &mut attributes) }) else {
+            // It is gone meanwhile.
+            continue;
+        };
+        let mut info = [0_u64; LEN];
+        let len = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+        let mut attributes = BpfArguments::default();
+        attributes[0] = pair(number(link.as_fd()), len);
+        attributes[1] = info.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the kernel writes at most as many bytes as it is told, the length of `info`; the addresses in
+        // there, to which it would write more, are null.
+        unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+        let [a, b, c, d, ..] = info[PROGRAM].to_ne_bytes();
+        programs.push(u32::from_ne_bytes([a, b, c, d]));
+    }
+    Err(io::Error::other("too many links"))
 }
 
 /// Returns the numbers of the programs of a control group, whose folder is open; with those of the groups above

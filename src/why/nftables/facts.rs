@@ -27,6 +27,8 @@ pub enum Fact {
 pub struct PacketFacts<'c> {
     case: &'c DropCase,
     hook: PacketHook,
+    /// The device that its route leads to.
+    routed_to: Option<&'c str>,
     ip: Option<Ip<'c>>,
     /// The begin of the network layer's header.
     network: Option<usize>,
@@ -50,8 +52,8 @@ const NFPROTO: [u128; 2] = [2, 10];
 const PACKET_TYPES: [u128; 3] = [0, 1, 2];
 
 impl<'c> PacketFacts<'c> {
-    /// Reads the packet of a drop.
-    pub fn new(case: &'c DropCase, hook: PacketHook) -> Self {
+    /// Reads the packet of a drop, whose route leads to this device.
+    pub fn new(case: &'c DropCase, hook: PacketHook, routed_to: Option<&'c str>) -> Self {
         let ip = case.ip();
         let network = ip.map(|ip| case.data.len() - ip.bytes.len());
         let network = network.or_else(|| {
@@ -66,6 +68,7 @@ impl<'c> PacketFacts<'c> {
         Self {
             case,
             hook,
+            routed_to,
             ip,
             network,
             transport,
@@ -153,6 +156,9 @@ impl<'c> PacketFacts<'c> {
         match (self.hook.name, self.hook.caller) {
             ("prerouting" | "input" | "ingress", _) => Fact::Name(String::new()),
             ("postrouting" | "egress", _) | ("forward", "__br_forward") => name(&self.case.device),
+            ("forward", _) => self
+                .routed_to
+                .map_or(Fact::Unknown, |name| Fact::Name(name.to_owned())),
             _ => Fact::Unknown,
         }
     }

@@ -15,10 +15,12 @@ mod state;
 mod tests;
 mod walk;
 
+use super::fib::{DeviceNames, FlowKey, RoutingState};
 use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade};
 use crate::host::HostState;
 use crate::host::Unseen;
 use crate::host::filters::{LegacyRules, NftChain, NftRuleset, OtherFilters, is_nft_name};
+use crate::host::ipsec::IpsecPolicies;
 use crate::host::sysctl::Sysctl;
 use crate::host::tracking::ConnectionTable;
 use hook::PacketHook;
@@ -77,6 +79,8 @@ struct Inquest {
     hook: PacketHook,
     ruleset: Ruleset,
     walk: Walk,
+    /// The device that the packet would have left by, where its route tells it.
+    output: Option<String>,
     /// Rules that could not be read, and why.
     unseen: Option<(&'static str, Unseen)>,
 }
@@ -102,13 +106,46 @@ fn inquire(case: &DropCase, host: &HostState) -> Option<Inquest> {
             Err(_) => {}
         }
     }
-    let walk = walk::walk(&ruleset, case, hook)?;
+    let output = output_by_route(case, hook, host);
+    let walk = walk::walk(&ruleset, case, hook, output.as_deref())?;
     Some(Inquest {
         hook,
         ruleset,
         walk,
+        output,
         unseen,
     })
+}
+
+/// Returns the device that a forwarded packet would have left by: the kernel has chosen its route before it asks the
+/// rules of FORWARD. `None` where this is not known.
+fn output_by_route(case: &DropCase, hook: PacketHook, host: &HostState) -> Option<String> {
+    if hook.name != "forward" || !matches!(hook.family, "ip" | "ip6") {
+        return None;
+    }
+    // A policy of IPsec can lead it elsewhere.
+    let policies = match host.ask(&IpsecPolicies) {
+        Err(Unseen::Absent(_)) => Vec::new(),
+        other => other.ok()?,
+    };
+    if !policies.is_empty() {
+        return None;
+    }
+    let key = FlowKey::received(case, host)?;
+    let output = |key: &FlowKey| {
+        let fate = RoutingState::of(key, host)?.walk(key)?;
+        fate.unicast().filter(|route| !route.is_shared)?.output
+    };
+    let index = output(&key)?;
+    // A rule of FORWARD can have set the mark after that.
+    let unmarked = FlowKey {
+        mark: 0,
+        ..key.clone()
+    };
+    if output(&unmarked) != Some(index) {
+        return None;
+    }
+    DeviceNames::ask(host).of(index).map(str::to_owned)
 }
 
 /// Returns whether a rule or a policy can have dropped the packet; `None` where this is not known.
@@ -118,10 +155,19 @@ pub fn can_have_dropped(case: &DropCase, host: &HostState) -> Option<bool> {
 }
 
 fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
+    if case.stack.is_empty() {
+        let finding = CauseFinding::new(
+            RULE,
+            Grade::Unknown,
+            "a packet filter dropped it, in a hook that is not known",
+        );
+        return Some(finding.seen("the drop", "it has no call stack, which --stack captures"));
+    }
     let Inquest {
         hook,
         ruleset,
         walk,
+        output,
         unseen,
     } = inquire(case, host)?;
     let suspects = &walk.suspects;
@@ -167,7 +213,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         finding = finding.proof(doubts.join("; "));
     }
     let suspect = *suspect;
-    Some(cure(finding, case, hook, ruleset, suspect))
+    let again = |ruleset: &Ruleset| walk::walk(ruleset, case, hook, output.as_deref());
+    Some(cure(finding, again, ruleset, suspect))
 }
 
 /// Returns what else can have dropped a packet in a function that drops for all of netfilter.
@@ -251,8 +298,7 @@ fn claim(grade: Grade, ruleset: &Ruleset, suspect: &Suspect, host: &HostState) -
 /// Adds the commands that undo a rule or a policy, and those behind it that would drop the packet then.
 fn cure(
     mut finding: CauseFinding,
-    case: &DropCase,
-    hook: PacketHook,
+    walk_again: impl Fn(&Ruleset) -> Option<Walk>,
     mut ruleset: Ruleset,
     suspect: Suspect,
 ) -> CauseFinding {
@@ -268,7 +314,7 @@ fn cure(
             (None, Some(base)) => base.drops = false,
             (None, None) => {}
         }
-        let walk = walk::walk(&ruleset, case, hook).filter(|walk| !walk.can_pass);
+        let walk = walk_again(&ruleset).filter(|walk| !walk.can_pass);
         next = walk.and_then(|walk| walk.suspects.into_iter().find(|one| one.is_sure));
     }
     finding

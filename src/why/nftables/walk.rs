@@ -61,8 +61,14 @@ struct Walker<'w> {
     can_drop: bool,
 }
 
-/// Walks through the chains of a hook; `None` where this takes too long.
-pub fn walk(ruleset: &Ruleset, case: &DropCase, hook: PacketHook) -> Option<Walk> {
+/// Walks through the chains of a hook; `None` where this takes too long. `output`: the device that the packet would
+/// have left by, where the drop does not tell it.
+pub fn walk(
+    ruleset: &Ruleset,
+    case: &DropCase,
+    hook: PacketHook,
+    output: Option<&str>,
+) -> Option<Walk> {
     let mut chains: Vec<_> = (0..ruleset.chains.len())
         .filter(|&chain| hook.has(&ruleset.chains[chain], case.device.as_deref()))
         .collect();
@@ -78,7 +84,7 @@ pub fn walk(ruleset: &Ruleset, case: &DropCase, hook: PacketHook) -> Option<Walk
     chains.sort_by_key(|&chain| priority(chain));
     let mut walker = Walker {
         ruleset,
-        facts: PacketFacts::new(case, hook),
+        facts: PacketFacts::new(case, hook, output),
         hook,
         mark: case.mark,
         steps: 0,

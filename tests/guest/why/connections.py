@@ -8,7 +8,7 @@ from sockets import SYN, Backlog
 from variant import Variant, family
 
 MD5 = family(25, "a TCP signature (MD5) is missing or not expected", is_answered=True)
-COUNTED = family(26, "counters alone tell, or another host's drop")
+COUNTED = family(26, "counters alone tell, or another host's drop", is_answered=True)
 TCP_MD5SIG = 14
 KEY = b"md5-s3cret-k3y"
 

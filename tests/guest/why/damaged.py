@@ -7,8 +7,8 @@ import network
 from scene import IN4, IN6, NEAR4, NEAR6, PORT, ethernet, payloads, udp4
 from variant import OTHER_QUEUE, OTHER_RULE, STRICT, Variant, family
 
-BAD = family(22, "a bad checksum or header")
-FRAGMENTS = family(24, "fragments time out")
+BAD = family(22, "a bad checksum or header", is_answered=True)
+FRAGMENTS = family(24, "fragments time out", is_answered=True)
 SENDER4, SENDER6 = (r"\b10\.1\.0\.1\b",), (r"\bfd01::1\b",)
 
 

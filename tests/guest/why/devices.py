@@ -7,7 +7,7 @@ from scene import FAR4, MACS, chain, ethernet, payloads
 from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
 TUN = family(19, "a tun device without a reader", is_answered=True)
-BRIDGE = family(21, "a port of a bridge does not pass the frame on")
+BRIDGE = family(21, "a port of a bridge does not pass the frame on", is_answered=True)
 TUNSETIFF, TUNSETPERSIST, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x400454CB, 0x0001, 0x1000
 # Opens tun0, as long as its input is open; reads and counts, if its argument is a file.
 HOLDER = f"""

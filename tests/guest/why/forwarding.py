@@ -6,10 +6,10 @@ import network
 from scene import FAR4, FAR6, IN4, MACS, NEAR6, PORT, chain, ethernet, payloads, udp4
 from variant import OTHER_BLACKHOLE, OTHER_QUEUE, OTHER_RULE, STRICT, Suspect, Variant, family
 
-ROUTES = family(8, "a forwarded packet meets a route or rule that refuses it")
-TOO_BIG = family(14, "a forwarded packet is too big")
-NEIGHBOUR = family(15, "the neighbour does not answer")
-HOPS = family(20, "the TTL ran out")
+ROUTES = family(8, "a forwarded packet meets a route or rule that refuses it", is_answered=True)
+TOO_BIG = family(14, "a forwarded packet is too big", is_answered=True)
+NEIGHBOUR = family(15, "the neighbour does not answer", is_answered=True)
+HOPS = family(20, "the TTL ran out", is_answered=True)
 BEYOND4, BEYOND6 = "203.0.113.5", "2001:db8::5"
 
 

@@ -9,7 +9,7 @@ import network
 from scene import FAR4, IN4, NEAR4, OUT4, PORT, chain, ethernet, payloads
 from variant import OTHER_RULE, STRICT, Variant, family
 
-ESP = family(4, "ESP and IPsec policies")
+ESP = family(4, "ESP and IPsec policies", is_answered=True)
 KEY, OTHER_KEY = "11" * 20, "22" * 20
 SPI = 0x1000
 

@@ -9,7 +9,7 @@ from scene import FAR4, PORT, TAG, chain, ethernet, payloads
 from variant import Variant, family
 
 PROGRAM = 17
-BACKLOG = family(18, "the CPU's backlog is full")
+BACKLOG = family(18, "the CPU's backlog is full", is_answered=True)
 NEIGHBOURS = 15
 TRACKING = family(23, "the table of connections is full", is_answered=True)
 PROG_ATTACH, PROG_DETACH, CGROUP_SKB, CGROUP_INGRESS = 8, 9, 8, 0

@@ -8,8 +8,8 @@ from scene import FAR4, IN4, NEAR4, NEAR6, OUT4, PORT, chain, ethernet, payloads
 from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
 GROUPS = family(1, "multicast group not joined on the interface", is_answered=True)
-GRE = family(2, "GRE of a version that nobody defined")
-UNDERLAY = family(3, "VXLAN whose remote has no underlay route")
+GRE = family(2, "GRE of a version that nobody defined", is_answered=True)
+UNDERLAY = family(3, "VXLAN whose remote has no underlay route", is_answered=True)
 ALL_ROUTERS = "224.0.0.5"
 
 

@@ -10,8 +10,8 @@ import tracepoint
 from scene import COUNT, FAR4, IN4, PORT, chain, ethernet, payloads
 from variant import OTHER_RULE, STRICT, Suspect, Variant, family
 
-QDISC = family(16, "a queueing discipline drops")
-PROGRAM = family(17, "a tc filter, XDP, a cgroup's program or a socket's filter drops")
+QDISC = family(16, "a queueing discipline drops", is_answered=True)
+PROGRAM = family(17, "a tc filter, XDP, a cgroup's program or a socket's filter drops", is_answered=True)
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 SLOW = "rate 8kbit burst 1540"
 
@@ -160,7 +160,6 @@ class Ingress(Filter):
     name = "tc-ingress-bpf"
     suspects = (STRICT, OTHER_RULE)
     planted = "the second of three filters at the ingress of in0 (cls_bpf)"
-    grade = "likely"
 
 
 class IngressU32(Filter):
@@ -193,7 +192,6 @@ class EgressBpf(Filter):
     device, hook, destination = "out0", "egress", FAR4
     object = (r"\bout0\b", r"egress", r"pref 5\b")
     cure = "tc filter del dev out0 egress pref 5"
-    grade = "likely"
 
 
 class EgressU32(EgressBpf):
@@ -201,7 +199,6 @@ class EgressU32(EgressBpf):
     planted = "the second of three filters at the egress of out0 (u32, action drop)"
     modules = ("sch_ingress", "cls_u32", "act_gact")
     rule = IngressU32.rule
-    grade = "certain"
 
 
 class FilterInnocent(Filter):
@@ -250,11 +247,12 @@ class XdpOfDevice(Xdp):
     planted = "a program at the generic XDP of in0, attached as `ip link` does"
     cure = "ip link set dev in0 xdpgeneric off"
     has_remedy = True
+    flags = 1 << 1
 
     def plant(self, scene):
         program = ebpf_scene.xdp_program()
         with scene.inside("host"):
-            attach_xdp(socket.if_nametoindex("in0"), program)
+            attach_xdp(socket.if_nametoindex("in0"), program, self.flags)
         os.close(program)
         scene.watch("host", "in0")
 
@@ -262,11 +260,19 @@ class XdpOfDevice(Xdp):
         scene.sh("host", self.cure)
 
 
-def attach_xdp(device_index, program):
-    """Gives the program to the device's generic XDP, in this thread's namespace (linux/if_link.h)."""
+class XdpOfDriver(XdpOfDevice):
+    name = "xdp-driver"
+    planted = "a program at the XDP of in0's own driver, that of pairs of virtual devices"
+    place = "veth_xdp_rcv_skb"
+    cure = "ip link set dev in0 xdpdrv off"
+    flags = 1 << 2
+
+
+def attach_xdp(device_index, program, flags):
+    """Gives the program to the device, in this thread's namespace (linux/if_link.h)."""
     set_link, request_and_ack, nested = 19, 5, 0x8000
-    attribute, of_program, of_flags, generic = 43, 1, 3, 1 << 1
-    inside = struct.pack("=HHiHHI", 8, of_program, program, 8, of_flags, generic)
+    attribute, of_program, of_flags = 43, 1, 3
+    inside = struct.pack("=HHiHHI", 8, of_program, program, 8, of_flags, flags)
     body = struct.pack("=BxHiII", 0, 0, device_index, 0, 0)
     body += struct.pack("=HH", 4 + len(inside), attribute | nested) + inside
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:

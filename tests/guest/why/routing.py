@@ -3,8 +3,8 @@
 from scene import BEHIND4, FAR4, FAR6, IN4, NEAR4, OUT4, PORT, chain, payloads, udp4
 from variant import OTHER_BLACKHOLE, OTHER_RULE, STRICT, Suspect, Variant, family
 
-REVERSE_PATH = family(6, "reverse path filter, martian source, accept_local")
-FORWARDING = family(7, "forwarding is off")
+REVERSE_PATH = family(6, "reverse path filter, martian source, accept_local", is_answered=True)
+FORWARDING = family(7, "forwarding is off", is_answered=True)
 INPUT = "ip_rcv_finish_core|ip_route_input_.*|ip_rcv_finish"
 
 

@@ -6,23 +6,27 @@
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
-the machine, not only these namespaces. `--brief`: of each family the first variant and the first twin alone. `--list`
+the machine, not only these namespaces. `--brief`: of each family the first certain variant, and two twins. `--list`
 prints the tables of README.md.
 """
 
 import pathlib
 import platform
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import families  # noqa: F401: registers the variants
 from reading import Reading
+from scene import ScenesAhead
 from trial import Trial
 from variant import FAMILIES, VARIANTS
 
 
 PLAIN = ("--source", "ebpf", "--json")
+# Multicast groups and rules of nftables.
+TWINS_IN_BRIEF = (1, 5)
 HEADER = "| variant | planted | reason | object contains | grade |"
 
 
@@ -36,10 +40,11 @@ def chosen(words):
 
 
 def brief(kinds):
-    """Of each family the first variant and the first twin."""
+    """The first certain variant of each family, and a twin each of two that everybody meets."""
     found = {}
     for kind in kinds:
-        found.setdefault((kind.family, kind.is_twin), kind)
+        if not kind.is_twin and kind.grade == "certain" or kind.is_twin and kind.family in TWINS_IN_BRIEF:
+            found.setdefault((kind.family, kind.is_twin), kind)
     return list(found.values())
 
 
@@ -97,13 +102,16 @@ def main():
     if not names and table() not in (HERE / "README.md").read_text():
         sys.exit("run.py: README.md is to end with what --list prints")
     results = []
-    drops = Reading(dwdump, *PLAIN)
+    # An unknown name ends it, before anything is made.
     kinds = chosen(names)
+    drops, scenes = Reading(dwdump, *PLAIN), ScenesAhead()
     for kind in brief(kinds) if "--brief" in options else kinds:
-        result = Trial(dwdump, kind, drops, "--plant-only" in options, "--guest" in options).run()
+        begin = time.monotonic()
+        result = Trial(dwdump, kind, drops, scenes, "--plant-only" in options, "--guest" in options).run()
         results.append(result)
         more = f" ({result.facts})" if "--verbose" in options else ""
-        print(f"{kind.family} {kind.name}: {result.text()}{more}", flush=True)
+        print(f"{kind.family} {kind.name}: {result.text()}{more}, {time.monotonic() - begin:.1f} s", flush=True)
+    scenes.end()
     drops.end()
     sys.exit(0 if report(results, "--plant-only" in options) else 1)
 

@@ -5,6 +5,7 @@ far receives. A new one for each variant.
           fd01::1     fd01::2                     fd02::1     fd02::2
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -287,6 +288,27 @@ class Scene:
         one.bind((device, 0))
         for frame in frames:
             one.send(frame)
+
+
+class ScenesAhead:
+    """Scenes, each of which is made before it is needed: the kernel takes a second for what comes with new devices."""
+
+    def __init__(self):
+        self.next = Scene()
+        self.next.__enter__()
+
+    @contextlib.contextmanager
+    def take(self):
+        """The next scene, as a context."""
+        scene, self.next = self.next, Scene()
+        try:
+            self.next.__enter__()
+            yield scene
+        finally:
+            scene.__exit__()
+
+    def end(self):
+        self.next.__exit__()
 
 
 def chain(hook, rules, name="c", table="inet t", policy="accept", more=""):

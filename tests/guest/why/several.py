@@ -127,6 +127,8 @@ class TwoRoutes(Variant):
 class RuleByClass(TwoRoutes):
     name = "rule-by-tos"
     planted = "an ip rule blackholes packets of one TOS, a route the others to that address"
+    # Without the rule alone, the route would drop its packets as well: no command is printed for it.
+    is_cured_by_remedy = False
     object = (r"blackhole",)
     cure = "ip route del blackhole 203.0.113.0/24; ip rule del pref 100"
     networks = ("203.0.113",)

@@ -11,8 +11,8 @@ from variant import OTHER_QUEUE, OTHER_RULE, STRICT, Suspect, Variant, family
 NOBODY = family(9, "nobody listens there", is_answered=True)
 BUFFER = family(10, "the receive buffer is full", is_answered=True)
 BACKLOG = family(11, "the accept queue is full", is_answered=True)
-OTHER_HOST = family(12, "for another machine's MAC address")
-NO_IPV6 = family(13, "IPv6 is off on the interface")
+OTHER_HOST = family(12, "for another machine's MAC address", is_answered=True)
+NO_IPV6 = family(13, "IPv6 is off on the interface", is_answered=True)
 SYN, ACK, SYN_ACK = 0x02, 0x10, 0x12
 
 

@@ -6,18 +6,19 @@ import dataclasses
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import time
 
 import host
 from reading import PATIENCE, Reading, is_expected, is_of_scene, summary
-from scene import Refused, Scene
+from scene import Refused
 from variant import ANSWERED, GRADES
 
 WHY = ("--why", "--json")
 EFFECTS = ("now", "new sockets", "after restart", "none")
 # Seconds in which a drop that is still on its way is reported.
-SETTLING = 0.4
+SETTLING = 0.2
 # Nobody listens there.
 SIGN_PORT = 9
 
@@ -47,8 +48,8 @@ class Result:
 class Trial:
     """A variant in its scene."""
 
-    def __init__(self, dwdump, kind, drops, plant_only=False, is_guest=False):
-        self.dwdump, self.plant_only, self.is_guest = dwdump, plant_only, is_guest
+    def __init__(self, dwdump, kind, drops, scenes, plant_only=False, is_guest=False):
+        self.dwdump, self.scenes, self.plant_only, self.is_guest = dwdump, scenes, plant_only, is_guest
         # A dwdump that goes on from one trial to the next: to start it takes seconds in a guest.
         self.reading = drops
         self.variant = kind()
@@ -65,7 +66,7 @@ class Trial:
         if self.result.skipped:
             return self.result
         try:
-            with Scene() as self.scene:
+            with self.scenes.take() as self.scene:
                 self.try_it()
         except Refused as error:
             self.result.skipped = f"this host refuses {error}"
@@ -93,7 +94,9 @@ class Trial:
         scene.settle()
         names = [scene.names["host"]]
         before = host.snapshot(names)
-        reading = Reading(self.dwdump, *WHY)
+        file = scene.folder / "why.pcapng"
+        to_file = ("-w", file) if variant.secrets else ()
+        reading = Reading(self.dwdump, *WHY, *to_file)
         try:
             scene.arrived()
             variant.send(scene)
@@ -103,7 +106,8 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
-        self.judge_secrets(reading, objects)
+        if variant.secrets:
+            self.judge_secrets(reading.talk + json.dumps(objects, ensure_ascii=False), file)
         for difference in host.differences(before, host.snapshot(names)):
             if not (variant.changing and re.search(variant.changing, difference)):
                 self.fault(f"changed: {difference}")
@@ -117,12 +121,35 @@ class Trial:
         self.result.wrong_claims = len(self.wrong)
         self.result.facts = summary(others)
 
-    def judge_secrets(self, reading, objects):
-        """No key that is planted is in anything that was written."""
-        text = reading.talk + json.dumps(objects, ensure_ascii=False)
+    def judge_secrets(self, printed, file):
+        """No key that is planted is in anything that is written: JSON, the capture file, text."""
+        written = file.read_bytes()
+        if b"why: " not in written:
+            self.fault("the capture file does not say why")
+        texts = {"JSON": printed, "file": written.decode("latin-1")}
+        for option in ("--print", "--json"):
+            done = subprocess.run([self.dwdump, "-r", file, option], capture_output=True, text=True, check=True)
+            if "why" not in done.stdout:
+                self.fault(f"-r {option} does not say why")
+            texts[f"-r {option}"] = done.stdout + done.stderr
+        dwdump = subprocess.Popen(
+            [self.dwdump, "--why"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            dwdump.stdout.readline()
+            self.variant.send(self.scene)
+            time.sleep(SETTLING)
+            dwdump.send_signal(signal.SIGINT)
+            texts["text"] = dwdump.communicate(timeout=PATIENCE)[0]
+        finally:
+            dwdump.kill()
+            dwdump.wait()
+        if "\n  why " not in texts["text"]:
+            self.fault("the text does not say why")
         for secret in self.variant.secrets:
-            if any(form in text.lower() for form in forms(secret)):
-                self.fault("prints a key")
+            for what, text in texts.items():
+                if any(form in text.lower() for form in forms(secret)):
+                    self.fault(f"the {what} has a key")
 
     def judge_names(self, blocks):
         """Nothing innocent is named, whatever was dropped."""
@@ -239,7 +266,7 @@ class Trial:
             self.must_arrive(what)
             return
         count, others = self.drops(variant.least, self.patience)
-        time.sleep(SETTLING / 4)
+        time.sleep(SETTLING / 2)
         arrived = variant.arrived(scene)
         if count < variant.least:
             self.fault(f"{what}: {count} drops of {variant.least}; others: {others}")
@@ -275,7 +302,7 @@ class Trial:
 
     def flush(self):
         """Forgets what was dropped and arrived so far."""
-        time.sleep(SETTLING / 4)
+        time.sleep(SETTLING / 2)
         self.sync()
         self.reading.take(lambda one: False, 1, 0)
         self.variant.arrived(self.scene)

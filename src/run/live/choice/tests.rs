@@ -131,7 +131,11 @@ fn opened(
         programs,
         opened: Vec::new(),
     };
-    let needs = Needs { purpose, ebpf_for };
+    let needs = Needs {
+        purpose,
+        ebpf_for,
+        better_with_ebpf: words.contains("vlan").then_some("vlan"),
+    };
     let chosen = open(&live, needs, &mut script)?;
     let opening = match chosen.beginning {
         Beginning::Started(started) => format!("{}{}", started.drops(), started.remark()),
@@ -175,6 +179,23 @@ fn auto_opens_both_where_it_can() {
 }
 
 #[test]
+fn a_vlan_is_looked_for_with_ebpf_where_that_is_possible() {
+    let line = "software drops with eBPF and hardware drops: vlan needs eBPF";
+    check("vlan 5", Idle, Allowed, "ebpf, netdm hw", line);
+    let (found, said, _) = opened("vlan 5", None, Idle, WithoutBtf).unwrap();
+    assert_eq!(found, "netdm");
+    assert!(said.contains("are not seen"), "{said}");
+    for (words, monitor, sources) in [
+        ("--source netdm vlan 5", Idle, "netdm"),
+        ("-o hw vlan 5", Idle, "netdm hw"),
+        ("-p vlan 5", Busy, "joined"),
+    ] {
+        let (found, _, _) = opened(words, None, monitor, Allowed).unwrap();
+        assert_eq!(found, sources, "{words}");
+    }
+}
+
+#[test]
 fn call_stacks_come_with_ebpf_for_all_software_drops() {
     let (_, said, _) = opened("--stack", None, Idle, Allowed).unwrap();
     assert!(said.contains("--stack needs eBPF"), "{said}");
@@ -194,7 +215,12 @@ fn a_filter_that_asks_for_a_stack_has_stacks_captured() {
     };
     let frames = |live: &Live, ebpf_for| {
         let purpose = Purpose::Packets(0);
-        Needs { purpose, ebpf_for }.stack_frames(live)
+        let needs = Needs {
+            purpose,
+            ebpf_for,
+            better_with_ebpf: None,
+        };
+        needs.stack_frames(live)
     };
     assert_eq!(frames(&live, None), None);
     assert_eq!(frames(&live, Some("netns")), None);

@@ -198,3 +198,17 @@ fn connections_without_end_take_no_looks_without_end() {
     let expected = vec![("rule 1".to_owned(), 99), ("rule 2".to_owned(), 1)];
     assert_eq!(mixed, (100, expected));
 }
+
+#[test]
+fn what_a_look_at_the_routes_makes_is_no_packet() {
+    let data = packet(1, 53);
+    for (place, expected) in [
+        ("inet_rtm_getroute+0x495/0x940", true),
+        ("inet6_rtm_getroute.constprop.0+0x1/0x2", true),
+        ("ip_error+0x1/0x2", false),
+        ("inet_rtm_getroute_other+0x1/0x2", false),
+    ] {
+        let found = is_route_query(&drop_at(place, "NOT_SPECIFIED", &data));
+        assert_eq!(found, expected, "{place}");
+    }
+}

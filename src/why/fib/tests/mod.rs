@@ -298,6 +298,29 @@ fn forwarding_that_is_off_is_told_where_there_is_a_route() {
 }
 
 #[test]
+fn forwarding_that_is_off_goes_before_a_route_that_refuses() {
+    let mut case = packet("ip_error", "10.1.0.1", "203.0.113.5");
+    let route = refusing(RouteKind::Blackhole);
+    let off = quiet()
+        .routes(vec![route])
+        .set("in0", "forwarding", "0")
+        .answers(&case, RouteAnswer::Refused(libc::EHOSTUNREACH));
+    // Without a reason, as before Linux 5.19, either could be it.
+    let found = off.object(&refused::FAMILY, &case).unwrap();
+    assert_eq!(found.0, Grade::Likely);
+    case.reason = Some("IP_INADDRERRORS".to_owned());
+    let own = "sysctl net.ipv4.conf.in0.forwarding";
+    assert_eq!(off.object(&refused::FAMILY, &case), certain(own));
+    let remedy = off.judge(&refused::FAMILY, &case).unwrap().remedy;
+    let commands: Vec<_> = remedy.iter().map(|one| one.command.as_deref()).collect();
+    let expected = [
+        "sysctl -w net.ipv4.conf.in0.forwarding=1",
+        "ip route del blackhole 203.0.113.0/24",
+    ];
+    assert_eq!(commands, expected.map(Some));
+}
+
+#[test]
 fn the_larger_reverse_path_filter_counts() {
     let mut case = packet("ip_rcv_finish_core", "10.9.0.1", "10.1.0.2");
     case.reason = Some("IP_RPFILTER".to_owned());

@@ -1,6 +1,8 @@
 //! Packets that have a route, and what befalls them on it.
 
 use super::*;
+use crate::host::filters::{LegacyRules, NftRuleset};
+use crate::host::ipsec::IpsecPolicies;
 use crate::host::neighbour::{
     ForwardingEntries, ForwardingEntry, Neighbour, NeighbourLimit, NeighbourTables, Neighbours,
 };
@@ -181,4 +183,40 @@ fn networks_contain_their_addresses() {
     assert!(is_in("2001:db8::", 32, "2001:db8:1::"));
     assert!(!is_in("2001:db8::", 48, "2001:db8:1::"));
     assert!(!is_in("::", 0, "1.2.3.4"));
+}
+
+#[test]
+fn a_rule_of_forward_by_output_device_is_decided_by_the_route() {
+    let mut case = packet("nft_do_chain", "10.1.0.1", "10.2.0.2");
+    case.reason = Some("NETFILTER_DROP".to_owned());
+    let frames = [
+        "nft_do_chain",
+        "nft_do_chain_inet",
+        "nf_hook_slow",
+        "ip_forward",
+    ];
+    case.stack = frames.map(str::to_owned).to_vec();
+    let rule = |device: &str, handle: u64| {
+        let output = serde_json::json!({"match": {
+            "op": "==", "left": {"meta": {"key": "oifname"}}, "right": device}});
+        serde_json::json!({"rule": {"family": "inet", "table": "t", "chain": "c", "handle": handle,
+            "expr": [output, {"drop": null}]}})
+    };
+    let chain = serde_json::json!({"chain": {"family": "inet", "table": "t", "name": "c", "handle": 1,
+        "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}});
+    let rules = serde_json::json!({"nftables": [chain, rule("in0", 5), rule("out0", 6), rule("overlay0", 7)]});
+    let host = || {
+        quiet()
+            .with(&Sysctl::new(["kernel", "osrelease"]), "6.18.44".to_owned())
+            .with(&NftRuleset, rules.clone())
+            .with(&LegacyRules(false), String::new())
+    };
+    let object = |host: Recorded| host.object(&nftables::FAMILY, &case).map(|found| found.0);
+    let decided = host().with(&IpsecPolicies, vec![]);
+    let guilty = certain("rule inet t c handle 6");
+    assert_eq!(decided.object(&nftables::FAMILY, &case), guilty);
+    // By which device it would leave is not known where IPsec could lead it elsewhere, nor without a route.
+    assert_eq!(object(host()), Some(Grade::Likely));
+    let nowhere = decided.routes(vec![route(RouteKind::Blackhole, "10.2.0.2", 32, 0)]);
+    assert_eq!(object(nowhere), Some(Grade::Likely));
 }
