@@ -467,6 +467,13 @@ impl DropMonitor for Session {
         })
     }
 
+    fn disturbance(&mut self) -> Option<Disturbance> {
+        self.monitoring.with(|monitoring| {
+            monitoring.inspect();
+            monitoring.disturbance()
+        })?
+    }
+
     fn settings(&mut self) -> Option<Settings> {
         self.monitoring.with(Monitoring::settings)?.ok()
     }

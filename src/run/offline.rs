@@ -22,6 +22,7 @@ use super::standard_streams::{shown, standard_input};
 use super::wait::{Ready, wait};
 use crate::cli::{CaptureFile, Target};
 use crate::net_dm::control::Settings;
+use crate::net_dm::interference::Disturbance;
 use crate::record::Loss;
 use crate::source::NotPackets;
 use crate::source::savefile::{Damage, Findings, Foreign, OpenError, Progress, Reader};
@@ -314,6 +315,10 @@ pub struct NoDropMonitor;
 
 impl DropMonitor for NoDropMonitor {
     fn loss(&mut self) -> Option<Loss> {
+        None
+    }
+
+    fn disturbance(&mut self) -> Option<Disturbance> {
         None
     }
 

@@ -21,7 +21,7 @@ use super::output::{NamedSink, Output, PacketFile};
 use super::output_file::cannot_create;
 use super::plural::Plural;
 use super::receiver::{Attention, DropMonitor, Receiver, Stop};
-use super::ring::{Ring, RingError, Turn};
+use super::ring::{Missing, Ring, RingError, Turn};
 use super::selection::Selected;
 use super::standard_streams::watch_pipe;
 use super::tally::Tally;
@@ -314,10 +314,14 @@ impl Receiver for Pipeline {
         let Some(ring) = self.ring() else {
             return ControlFlow::Continue(());
         };
+        let missing = Missing {
+            loss: monitor.loss(),
+            disturbance: monitor.disturbance(),
+        };
         let turn = match why {
-            Attention::Hangup => ring.turn_early(monitor.loss(), rejected),
+            Attention::Hangup => ring.turn_early(missing, rejected),
             Attention::Watched(_) | Attention::Due | Attention::Wanted => {
-                ring.attend(Instant::now(), monitor.loss(), rejected)
+                ring.attend(Instant::now(), missing, rejected)
             }
         };
         match turn {

@@ -9,6 +9,7 @@ use nix::poll::PollFd;
 use super::begin::Purpose;
 use super::failure::Failure;
 use crate::net_dm::control::Settings;
+use crate::net_dm::interference::Disturbance;
 use crate::record::Loss;
 use crate::source::Event;
 
@@ -74,6 +75,10 @@ pub enum Attention {
 pub trait DropMonitor {
     /// Returns what was lost since the start; `None` where this is unknown.
     fn loss(&mut self) -> Option<Loss>;
+
+    /// Looks at the monitoring, and returns what another process has done to it so far. A file that ends needs to
+    /// know: the next regular look comes too late for it.
+    fn disturbance(&mut self) -> Option<Disturbance>;
 
     /// Returns the settings of the monitoring; `None` where a file is read.
     fn settings(&mut self) -> Option<Settings>;

@@ -9,6 +9,7 @@ import re
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 
 import drops
@@ -149,6 +150,26 @@ class Sharing(SessionTest):
                     self.check_incomplete(self.file("stopped"), "stopped by another process")
                     self.assertEqual(captured(self.file("stopped"), "before"), 10)
                     self.check_restored()
+
+    def test_a_file_that_ends_before_the_next_look_says_itself_what_is_missing(self):
+        for attempt in range(3):
+            with self.subTest(attempt=attempt):
+                folder = pathlib.Path(tempfile.mkdtemp(dir=harness.OUT))
+                # Looks and files take a second each, and files begin a little before the looks.
+                run = Running("-o", "sw", "-G", 1, "-w", folder / "%s.pcapng")
+                wait_until(lambda: len(list(folder.iterdir())) == 2)
+                time.sleep(0.9)
+                *whole, last = sorted(folder.iterdir())
+                net_dm(STOP, BOTH)
+                status, talk = run.wait()
+                self.assertEqual(status, 1, talk)
+                after = [file for file in sorted(folder.iterdir()) if file not in whole]
+                for file in after:
+                    self.check_incomplete(file, "stopped by another process; drops may be missing from ")
+                for file in whole:
+                    self.assertNotIn(b"incomplete: ", file.read_bytes())
+                self.assertIn(last, after)
+                self.check_restored()
 
     def test_another_mode_is_noticed(self):
         run = Running("-o", "sw", "-w", self.file("mode"))

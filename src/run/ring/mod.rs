@@ -1,8 +1,9 @@
 //! The packet files that follow one another: `-C`, `-G`, `-W`. The next file is there before the one before is finished,
 //! and the packet that begins it is in no other.
 //!
-//! Each file has its own loss. The loss is read when the events that were taken together are passed on, so a file is
-//! finished a little after it was left; where several are left in that time, the last of them has the loss.
+//! Each file has its own loss, and says for itself if another process has disturbed the monitoring. Both are read when
+//! the events that were taken together are passed on, so a file is finished a little after it was left; where several
+//! are left in that time, the last of them has what was read.
 
 mod durable;
 mod file;
@@ -25,6 +26,7 @@ use super::finished::FinishedFiles;
 use super::folder::{FileIdentity, FileName};
 use super::packet_sink::SinkMaker;
 use crate::cli::Rotation;
+use crate::net_dm::interference::Disturbance;
 use crate::record::{DropRecord, Loss, Timestamp};
 use crate::sink::{Ending, Rejected, Written};
 use durable::Durable;
@@ -63,6 +65,15 @@ pub struct Ring {
     // The disk is waited for first, then the commands.
     durable: Option<Durable>,
     finished: Option<FinishedFiles>,
+}
+
+/// What no file has, as far as it is known when one is finished.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missing {
+    /// What the run has lost so far; `None` where this is unknown.
+    pub loss: Option<Loss>,
+    /// What another process has done to the monitoring.
+    pub disturbance: Option<Disturbance>,
 }
 
 impl Ring {
@@ -141,14 +152,14 @@ impl Ring {
         self.names.schedule.due().into_iter().chain(durable).min()
     }
 
-    /// Finishes the file before, and does what it is time for. `loss` is what the run has lost so far.
+    /// Finishes the file before, and does what it is time for.
     pub fn attend(
         &mut self,
         now: Instant,
-        loss: Option<Loss>,
+        missing: Missing,
         rejected: Rejected,
     ) -> Result<Turn, RingError> {
-        self.finish_left(loss)?;
+        self.finish_left(missing)?;
         let (before, _) = self.names.schedule.place();
         match self.names.schedule.turn_by_time(now, Timestamp::now()) {
             None => {}
@@ -156,7 +167,7 @@ impl Ring {
             Some(Turn::Next) => {
                 self.warn_of_same_name(before);
                 self.turn(rejected)?;
-                self.finish_left(loss)?;
+                self.finish_left(missing)?;
             }
         }
         if let Some(durable) = &mut self.durable
@@ -189,12 +200,8 @@ impl Ring {
     }
 
     /// Begins the next file at once.
-    pub fn turn_early(
-        &mut self,
-        loss: Option<Loss>,
-        rejected: Rejected,
-    ) -> Result<Turn, RingError> {
-        self.finish_left(loss)?;
+    pub fn turn_early(&mut self, missing: Missing, rejected: Rejected) -> Result<Turn, RingError> {
+        self.finish_left(missing)?;
         let before = self.names.schedule.clone();
         let turn = self
             .names
@@ -221,13 +228,13 @@ impl Ring {
             return Ok(Turn::Next);
         }
         self.turn(rejected)?;
-        self.finish_left(loss)?;
+        self.finish_left(missing)?;
         Ok(Turn::Next)
     }
 
     /// Leaves the file for the next one.
     fn turn(&mut self, rejected: Rejected) -> Result<(), RingError> {
-        self.finish_left(None)?;
+        self.finish_left(Missing::default())?;
         let folder = Rc::clone(&self.names.folder);
         let named = self.names.name().map_err(io::Error::other);
         let name = named.map_err(|error| RingError::Create(self.current.shown.clone(), error))?;
@@ -243,7 +250,8 @@ impl Ring {
         let is_same = identity == self.current.identity;
         if is_same {
             // Its content is about to go, but what follows a finished file has to see it whole.
-            let ending = self.ending(None, of_file, end, self.current.began);
+            let period = (self.current.began, end);
+            let ending = self.ending(Missing::default(), of_file, period);
             let finished = self.current.sink.finish(&ending);
             finished.map_err(|error| self.current.failed(error))?;
         }
@@ -270,17 +278,18 @@ impl Ring {
 
     fn ending(
         &mut self,
-        loss: Option<Loss>,
+        missing: Missing,
         rejected: Rejected,
-        end: Timestamp,
-        began: Timestamp,
+        period: (Timestamp, Timestamp),
     ) -> Ending {
+        let (_, end) = period;
+        let of_file = missing.disturbance.filter(|found| found.since < end);
         Ending {
-            loss: self.new_loss(loss),
+            loss: self.new_loss(missing.loss),
             rejected,
             // Those of a file have times of their own.
-            period: self.input.is_none().then_some((began, end)),
-            incomplete: Vec::new(),
+            period: self.input.is_none().then_some(period),
+            incomplete: of_file.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -292,7 +301,7 @@ impl Ring {
         Some(loss.since(told))
     }
 
-    fn finish_left(&mut self, loss: Option<Loss>) -> Result<(), RingError> {
+    fn finish_left(&mut self, missing: Missing) -> Result<(), RingError> {
         let Some(LeftFile {
             file,
             end,
@@ -301,7 +310,7 @@ impl Ring {
         else {
             return Ok(());
         };
-        let ending = self.ending(loss, rejected, end, file.began);
+        let ending = self.ending(missing, rejected, (file.began, end));
         self.close(file, &ending)
     }
 
@@ -377,7 +386,7 @@ impl Ring {
 
     /// Ends the last file; `ending` is that of the run.
     pub fn finish(&mut self, ending: &Ending) -> Result<(), RingError> {
-        self.finish_left(None)?;
+        self.finish_left(Missing::default())?;
         let ending = Ending {
             loss: ending
                 .loss

@@ -118,7 +118,7 @@ impl LiveTable {
         let contradiction = filter.contradiction();
         self.event_filter.selected.filter = filter;
         if self.origin == TableInput::File
-            && let Some(line) = self.end_capture(None)
+            && let Some(line) = self.end_capture(None, None)
         {
             // When the file is read again, the packets would be written a second time.
             self.view.status = line;
@@ -196,7 +196,7 @@ impl LiveTable {
 
     fn stop_writing(&mut self, monitor: &mut dyn DropMonitor) {
         let loss = monitor.loss();
-        let line = self.end_capture(loss);
+        let line = self.end_capture(loss, monitor.disturbance());
         if let TableInput::Kernel(Role::Owner { .. }) = self.origin
             && let Err(error) = monitor.switch(Purpose::Packets(COUNTED_LEN))
         {

@@ -59,8 +59,6 @@ pub struct LiveTable {
     folder: Rc<Folder>,
     /// Finds the cause of a row's last packet; `None` where that cannot be.
     looker: Option<RowLooker>,
-    /// The interference of another process with the monitoring.
-    disturbance: Option<Disturbance>,
     limit: Option<u64>,
     /// The time at which counting began.
     started: Timestamp,
@@ -187,16 +185,20 @@ impl LiveTable {
         self.view.counters.loss = loss;
         self.view.arrange();
         self.is_stale = true;
-        if let Some(line) = self.end_capture(loss) {
+        if let Some(line) = self.end_capture(loss, None) {
             self.view.status = line;
         }
     }
 
     /// Ends the capture of a row, if there is one, and returns its result as a message.
-    fn end_capture(&mut self, loss: Option<Loss>) -> Option<String> {
+    fn end_capture(
+        &mut self,
+        loss: Option<Loss>,
+        disturbance: Option<Disturbance>,
+    ) -> Option<String> {
         let capture = self.capture.take()?;
         let (name, packets) = (capture.name.clone(), capture.packets);
-        Some(match capture.finish(loss, self.disturbance) {
+        Some(match capture.finish(loss, disturbance) {
             Ok(()) => format!("wrote {} to {name}", Plural(packets, "packet")),
             Err(error) => format!("cannot write to {name}: {}", describe(&error)),
         })
@@ -265,9 +267,9 @@ impl LiveTable {
     }
 
     /// Gives the terminal back and prints the closing lines.
-    fn tell(&mut self, loss: Option<Loss>) {
+    fn tell(&mut self, loss: Option<Loss>, disturbance: Option<Disturbance>) {
         self.leave();
-        if let Some(line) = self.end_capture(loss) {
+        if let Some(line) = self.end_capture(loss, disturbance) {
             say(line);
         }
         let closing = Closing {

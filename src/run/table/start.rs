@@ -103,7 +103,6 @@ impl LiveTable {
             capture: None,
             folder: start.folder,
             looker: start.looker,
-            disturbance: None,
             limit: command.count,
             started: Timestamp::now(),
             is_stale: true,
@@ -250,8 +249,7 @@ pub fn show_live(
     let end = session.run(&mut table);
     table.leave();
     let finished = session.finish(end, &mut table, |table, loss, findings, disturbance| {
-        table.disturbance = disturbance;
-        table.tell(loss);
+        table.tell(loss, disturbance);
         tell_left_out(findings);
         ControlFlow::Continue(())
     });
@@ -323,7 +321,7 @@ pub fn show_file(command: &Summary, file: &CaptureFile) -> Result<Exit, Failure>
             table = Some(read);
             continue;
         }
-        read.tell(findings.loss);
+        read.tell(findings.loss, None);
         offline::tell(&findings);
         tell_refusals();
         return Ok(finished.exit);
