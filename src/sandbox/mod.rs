@@ -150,6 +150,8 @@ pub fn confine_looking(has_sandbox: bool) -> io::Result<()> {
     let kept = CapabilitySet::SYS_ADMIN
         | CapabilitySet::SYS_PTRACE
         | CapabilitySet::NET_ADMIN
+        // iptables-legacy-save asks by a raw socket.
+        | CapabilitySet::NET_RAW
         | CapabilitySet::DAC_READ_SEARCH
         | CapabilitySet::BPF
         | CapabilitySet::PERFMON
