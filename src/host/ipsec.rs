@@ -287,7 +287,7 @@ mod tests {
         host.answers
             .borrow_mut()
             .insert("ipsec states".into(), kept);
-        let recorded = host.recorded().unwrap();
+        let recorded = host.recorded().unwrap().to_string();
         assert!(recorded.contains("4096") && !recorded.contains("secret"));
         // Nor as numbers.
         let numbers = serde_json::to_string(&KEY[..4]).unwrap();

@@ -93,10 +93,10 @@ impl HostState {
         })
     }
 
-    /// Returns all answers so far, as JSON.
-    #[cfg(test)]
-    pub fn recorded(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(&*self.answers.borrow())
+    /// Returns all answers so far.
+    #[cfg(any(test, feature = "recording"))]
+    pub fn recorded(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(&*self.answers.borrow())
     }
 
     /// Returns the answer to a question.
@@ -164,7 +164,7 @@ mod tests {
         let answers = (live.ask(&known), live.ask(&unknown));
         assert_eq!(answers.0.as_deref(), Ok("Linux"));
         assert!(matches!(answers.1, Err(Unseen::Absent(_))));
-        let replayed = HostState::replay(&live.recorded().unwrap()).unwrap();
+        let replayed = HostState::replay(&live.recorded().unwrap().to_string()).unwrap();
         assert_eq!((replayed.ask(&known), replayed.ask(&unknown)), answers);
         let never_asked = Sysctl::new(["kernel", "osrelease"]);
         assert_eq!(replayed.ask(&never_asked), Err(Unseen::NotRecorded));

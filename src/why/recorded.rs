@@ -1,12 +1,17 @@
 //! Recorded hosts and drops for the tests of families.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::DropCase;
+use super::{CauseFamily, DropCase, FAMILIES, diagnose};
 use crate::host::holder::{HeldSocket, HeldSockets, HostProcess, SocketHolders, SocketOptions};
 use crate::host::inet_socket::{InetSocket, PortProtocol, PortSockets};
 use crate::host::link::{NetworkLink, NetworkLinks};
-use crate::host::{HostState, Question, key};
+use crate::host::{HostState, Question, Unseen, key};
 
 /// A host with some answers.
 #[derive(Clone, Default)]
@@ -105,4 +110,55 @@ pub fn drop_of(protocol: PortProtocol, flags: u8, reason: &str, function: &str) 
         length: 54,
         ..DropCase::default()
     }
+}
+
+/// What `tests/guest/why/run.py --record` left: a drop, what the host answered then, and what was found.
+#[derive(Deserialize, Serialize)]
+struct RecordedLook {
+    answers: Value,
+    case: DropCase,
+    finding: Value,
+}
+
+/// With UPDATE_GOLDEN, the findings are written anew: their words may change, what is found may not.
+#[test]
+fn looks_that_were_recorded_on_a_real_kernel_find_the_same_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts");
+    let mut causes = BTreeSet::new();
+    for file in fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().display();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut look: RecordedLook = serde_json::from_str(&text).unwrap();
+        let host = HostState::replay(&look.answers.to_string()).unwrap();
+        let finding = serde_json::to_value(diagnose(&look.case, &host)).unwrap();
+        for key in ["cause", "grade", "object"] {
+            assert_eq!(finding.get(key), look.finding.get(key), "{name}");
+        }
+        if finding != look.finding && std::env::var_os("UPDATE_GOLDEN").is_some() {
+            look.finding = finding.clone();
+            fs::write(&path, serde_json::to_string_pretty(&look).unwrap() + "\n").unwrap();
+        }
+        assert_eq!(
+            finding, look.finding,
+            "{name}; UPDATE_GOLDEN=1 writes it anew"
+        );
+        // What was not asked then would be answered with less than the host knew.
+        let text = finding.to_string();
+        assert!(
+            !text.contains(&Unseen::NotRecorded.to_string()),
+            "{name}: {text}"
+        );
+        causes.extend(finding["cause"].as_str().map(str::to_owned));
+    }
+    let is_recorded = |family: &&CauseFamily| {
+        let mut ids = family.causes.iter().map(|cause| cause.id);
+        ids.any(|id| causes.contains(id))
+    };
+    let missing = FAMILIES
+        .iter()
+        .copied()
+        .filter(|family| !is_recorded(family));
+    let missing: Vec<_> = missing.map(|family| family.title).collect();
+    assert_eq!(missing, [""; 0], "families without a recorded look");
 }

@@ -351,6 +351,8 @@ fn look_in_namespace(case: &DropCase, kept: &KeptReading) -> CauseFinding {
     }
     let reading = kept.take_for(case);
     let mut finding = diagnose(case, &reading.host);
+    #[cfg(feature = "recording")]
+    record(case, &reading.host, &finding);
     kept.keep(reading);
     if let Some(path) = entrance {
         for remedy in &mut finding.remedy {
@@ -358,6 +360,21 @@ fn look_in_namespace(case: &DropCase, kept: &KeptReading) -> CauseFinding {
         }
     }
     finding
+}
+
+/// Leaves a look in the folder that DWDUMP_RECORD_LOOKS names: the drop, the host's answers, what was found. In the
+/// sandbox no file can be written.
+#[cfg(feature = "recording")]
+fn record(case: &DropCase, host: &HostState, finding: &CauseFinding) {
+    let Some(folder) = std::env::var_os("DWDUMP_RECORD_LOOKS") else {
+        return;
+    };
+    let name = format!("look-{}.json", Timestamp::now().0);
+    let look = serde_json::json!({
+        "case": case, "answers": host.recorded().unwrap_or_default(), "finding": finding,
+    });
+    std::fs::write(std::path::Path::new(&folder).join(name), look.to_string())
+        .unwrap_or_else(|error| panic!("cannot record a look, which needs --sandbox off: {error}"));
 }
 
 fn not_looked(cause: &str) -> CauseFinding {

@@ -2,12 +2,16 @@
 """Plants causes of drops and checks what `dwdump --why` says of them, on the kernel that runs this.
 
     run.py DWDUMP [--plant-only] [--guest] [--brief] [--verbose] [VARIANT|FAMILY …]    as root
+    run.py DWDUMP --record=FOLDER [--guest] [--brief] [VARIANT|FAMILY …]
     run.py --list
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
 the machine, not only these namespaces. `--brief`: of each family the first certain variant, and two twins. `--list`
 prints the tables of README.md.
+
+`--record`, with a DWDUMP of `cargo build --features recording`, leaves in FOLDER for each variant what its look saw:
+the recorded hosts of fixtures/hosts.
 """
 
 import pathlib
@@ -27,6 +31,8 @@ from variant import FAMILIES, VARIANTS
 PLAIN = ("--source", "ebpf", "--json")
 # Multicast groups and rules of nftables.
 TWINS_IN_BRIEF = (1, 5)
+# Their look runs a program that needs a right of its own.
+ALSO_IN_BRIEF = ("iptables-legacy-input",)
 HEADER = "| variant | planted | reason | object contains | grade |"
 
 
@@ -43,6 +49,9 @@ def brief(kinds):
     """The first certain variant of each family, and a twin each of two that everybody meets."""
     found = {}
     for kind in kinds:
+        if kind.name in ALSO_IN_BRIEF:
+            found[kind.name] = kind
+            continue
         if not kind.is_twin and kind.grade == "certain" or kind.is_twin and kind.family in TWINS_IN_BRIEF:
             found.setdefault((kind.family, kind.is_twin), kind)
     return list(found.values())
@@ -94,8 +103,9 @@ def main():
     if words == ["--list"]:
         print(table())
         return
-    options = {word for word in words if word.startswith("--")}
-    words = [word for word in words if word not in options]
+    record = next((word.partition("=")[2] for word in words if word.startswith("--record=")), None)
+    options = {word for word in words if word.startswith("--")} - {f"--record={record}"}
+    words = [word for word in words if not word.startswith("--")]
     if not words or options - {"--plant-only", "--guest", "--brief", "--verbose"}:
         sys.exit(__doc__)
     dwdump, *names = words
@@ -107,7 +117,8 @@ def main():
     drops, scenes = Reading(dwdump, *PLAIN), ScenesAhead()
     for kind in brief(kinds) if "--brief" in options else kinds:
         begin = time.monotonic()
-        result = Trial(dwdump, kind, drops, scenes, "--plant-only" in options, "--guest" in options).run()
+        trial = Trial(dwdump, kind, drops, scenes, "--plant-only" in options, "--guest" in options, record)
+        result = trial.run()
         results.append(result)
         more = f" ({result.facts})" if "--verbose" in options else ""
         print(f"{kind.family} {kind.name}: {result.text()}{more}, {time.monotonic() - begin:.1f} s", flush=True)

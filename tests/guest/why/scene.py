@@ -205,9 +205,15 @@ class Scene:
             network.sysctl(name, value)
 
     def wait_for_ports(self, count):
-        """Waits until so many ports of the host's bridge pass on: it changes their state itself when they are up."""
+        """Waits until so many ports of the host's bridge pass on: it changes their state itself when they are up, and a
+        second later its own."""
+
+        def is_settled():
+            ports = self.sh("host", "bridge link show").count("state forwarding")
+            return ports >= count and "UNKNOWN" not in self.sh("host", "ip -brief link show type bridge")
+
         deadline = time.monotonic() + 10
-        while self.sh("host", "bridge link show").count("state forwarding") < count and time.monotonic() < deadline:
+        while not is_settled() and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def change_machine(self, path, value):

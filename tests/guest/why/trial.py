@@ -4,6 +4,7 @@ what is suspicious and then what was named."""
 import base64
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import signal
@@ -48,8 +49,10 @@ class Result:
 class Trial:
     """A variant in its scene."""
 
-    def __init__(self, dwdump, kind, drops, scenes, plant_only=False, is_guest=False):
+    def __init__(self, dwdump, kind, drops, scenes, plant_only=False, is_guest=False, record=None):
         self.dwdump, self.scenes, self.plant_only, self.is_guest = dwdump, scenes, plant_only, is_guest
+        # The folder for what is recorded.
+        self.record = record and pathlib.Path(record)
         # A dwdump that goes on from one trial to the next: to start it takes seconds in a guest.
         self.reading = drops
         self.variant = kind()
@@ -96,7 +99,11 @@ class Trial:
         before = host.snapshot(names)
         file = scene.folder / "why.pcapng"
         to_file = ("-w", file) if variant.secrets else ()
-        reading = Reading(self.dwdump, *WHY, *to_file)
+        # In the sandbox nothing can be recorded.
+        recording = ("--sandbox", "off") if self.record else ()
+        if self.record:
+            os.environ["DWDUMP_RECORD_LOOKS"] = str(scene.folder)
+        reading = Reading(self.dwdump, *WHY, *recording, *to_file)
         try:
             scene.arrived()
             variant.send(scene)
@@ -106,7 +113,8 @@ class Trial:
             objects = reading.end()
         finally:
             reading.kill()
-        if variant.secrets:
+        # Where all arrives, nothing is written.
+        if variant.secrets and variant.reasons:
             self.judge_secrets(reading.talk + json.dumps(objects, ensure_ascii=False), file)
         for difference in host.differences(before, host.snapshot(names)):
             if not (variant.changing and re.search(variant.changing, difference)):
@@ -114,12 +122,27 @@ class Trial:
         blocks = [one for one in objects if "why" in one and is_of_scene(one, scene)]
         found = [one for one in blocks if is_expected(one, variant, scene)]
         others = [one for one in blocks if one not in found]
+        if self.record and found:
+            self.keep_look(found[0]["why"])
         self.judge_names(blocks)
         if variant.reasons:
             self.judge(found, summary(others))
         self.judge_end(objects[-1] if objects else {})
         self.result.wrong_claims = len(self.wrong)
         self.result.facts = summary(others)
+
+    def keep_look(self, why):
+        """Keeps the look that led to this."""
+        for file in sorted(self.scene.folder.glob("look-*.json")):
+            look = json.loads(file.read_text())
+            finding = look["finding"]
+            if (finding["claim"], finding["grade"]) == (why["claim"], why["grade"]):
+                text = json.dumps(look, ensure_ascii=False, indent=1, sort_keys=True)
+                # Lists of numbers, which packets are.
+                text = re.sub(r"\[\s+([-0-9,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+                (self.record / f"{self.variant.name}.json").write_text(f"{text}\n")
+                return
+        self.fault("no look was recorded")
 
     def judge_secrets(self, printed, file):
         """No key that is planted is in anything that is written: JSON, the capture file, text."""
