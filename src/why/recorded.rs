@@ -112,7 +112,7 @@ pub fn drop_of(protocol: PortProtocol, flags: u8, reason: &str, function: &str) 
     }
 }
 
-/// What `tests/guest/why/run.py --record` left: a drop, what the host answered then, and what was found.
+/// A look that `tests/guest/why/run.py --record` left: the drop, the answers of the host, and the finding.
 #[derive(Deserialize, Serialize)]
 struct RecordedLook {
     answers: Value,

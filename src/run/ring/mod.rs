@@ -67,12 +67,12 @@ pub struct Ring {
     finished: Option<FinishedFiles>,
 }
 
-/// What no file has, as far as it is known when one is finished.
+/// The drops that are in no file, as far as they are known when one is finished.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Missing {
-    /// What the run has lost so far; `None` where this is unknown.
+    /// The loss of the run so far; `None` where this is unknown.
     pub loss: Option<Loss>,
-    /// What another process has done to the monitoring.
+    /// The interference of another process with the monitoring.
     pub disturbance: Option<Disturbance>,
 }
 
