@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFd;
 
-use super::begin::Purpose;
 use super::beginning::Beginning;
 use super::closing::{Closing, LastSecond, Totals};
 use super::confinement::{Attendance, Confiner, Remaining, tell_refusals};
@@ -68,11 +67,7 @@ fn shows_table(command: &Summary) -> bool {
 }
 
 fn count_live(command: &Summary, live: &Live, filter: Filter) -> Result<Exit, Failure> {
-    let needs = Needs {
-        purpose: Purpose::of_summary(command, live, &filter),
-        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
-        better_with_ebpf: selection::word_better_with_ebpf(&filter),
-    };
+    let needs = Needs::of_summary(command, live, &filter);
     let confiner = Confiner::new(
         &command.relinquishment,
         Attendance::Unattended,

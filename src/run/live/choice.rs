@@ -4,9 +4,11 @@
 use super::super::begin::{MonitoredPart, Purpose, refused};
 use super::super::beginning::{Beginning, SoftwareSource, Started, WhyEbpf};
 use super::super::failure::{Failure, NoSource, chain};
-use crate::cli::{Live, Role, SourceChoice};
+use super::super::selection;
+use crate::cli::{Live, Role, SourceChoice, Summary};
 use crate::ebpf::program::{DropSelection, USUAL_STACK_FRAMES};
 use crate::ebpf::tracer::TracerError;
+use crate::filter::Filter;
 use crate::net_dm::control::{Operation, Origins};
 use crate::net_dm::monitoring::BeginError;
 use crate::record::Fact;
@@ -23,6 +25,15 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Returns the needs of a count.
+    pub fn of_summary(command: &Summary, live: &Live, filter: &Filter) -> Self {
+        Self {
+            purpose: Purpose::of_summary(command, live, filter),
+            ebpf_for: selection::word_of_ebpf(filter).or(command.grouping.word_of_ebpf()),
+            better_with_ebpf: selection::word_better_with_ebpf(filter),
+        }
+    }
+
     /// Returns the frames of each drop's call stack. A filter that asks for a stack needs them, too.
     pub fn stack_frames(self, live: &Live) -> Option<u8> {
         let is_asked = self.ebpf_for == Some(Fact::Stack.about().key);

@@ -196,11 +196,7 @@ pub fn show_live(
     )?;
     let folder = create_apart(&confiner)?;
     let looker = start_looker(&command.relinquishment);
-    let needs = Needs {
-        purpose: Purpose::of_summary(command, live, &filter),
-        ebpf_for: selection::word_of_ebpf(&filter).or(command.grouping.word_of_ebpf()),
-        better_with_ebpf: selection::word_better_with_ebpf(&filter),
-    };
+    let needs = Needs::of_summary(command, live, &filter);
     let mut counted_by = match command.counting {
         Counting::Kernel => CountedBy::Kernel,
         Counting::Packets => CountedBy::Packets,
