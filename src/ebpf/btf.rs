@@ -110,6 +110,9 @@ const MAX_CHAIN: usize = 32;
 /// The depth to which structures without a name are searched for a member, and the members in all.
 const MAX_DEPTH: usize = 16;
 const MAX_MEMBERS: usize = 100_000;
+/// The most bytes of a name (`KSYM_NAME_LEN`, linux/kallsyms.h, with the zero at its end). Many types may share one
+/// name: without a bound, each of them would cost the time and the memory of all bytes of the names.
+const MAX_NAME: usize = 512;
 
 impl<'a> Btf<'a> {
     /// Reads the types of vmlinux.
@@ -162,11 +165,11 @@ impl<'a> Btf<'a> {
     }
 
     /// Returns the member at a path (`nd_net.net`). The members of anonymous structures and unions count as
-    /// those of the structure around them, as in C.
-    pub fn member(&self, of: TypeId, path: &str) -> Option<Member> {
+    /// those of the structure around them, as in C. A member that reaches out of the structure is none.
+    pub fn member(&self, structure: TypeId, path: &str) -> Option<Member> {
         let mut budget = MAX_MEMBERS;
         let mut place = Member { offset: 0, size: 0 };
-        let mut of = of;
+        let mut of = structure;
         for name in path.split('.') {
             if name.is_empty() {
                 return None;
@@ -176,7 +179,8 @@ impl<'a> Btf<'a> {
             of = found.of;
         }
         place.size = self.size(of)?;
-        Some(place)
+        let end = place.offset.checked_add(place.size)?;
+        (end <= self.size(structure)?).then_some(place)
     }
 
     /// Returns the bit field of this name, looked for through members without a name; `None` where it is
@@ -356,7 +360,7 @@ impl<'a> Btf<'a> {
             Some(own) => self.strings.get(own..)?,
             None => self.base?.strings.get(offset..)?,
         };
-        let end = memchr::memchr(0, text)?;
+        let end = memchr::memchr(0, &text[..text.len().min(MAX_NAME)])?;
         Some(&text[..end])
     }
 }

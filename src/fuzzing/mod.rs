@@ -72,7 +72,7 @@ pub const TARGETS: &[FuzzTarget] = &[
     FuzzTarget::new("kallsyms", kallsyms::file, MIB, 64),
     #[cfg(feature = "source-lines")]
     FuzzTarget::new("debug_information", debug_information::file, 24 * MIB, 1100),
-    FuzzTarget::new("btf", btf::types, MIB, 16),
+    FuzzTarget::new("btf", btf::types, MIB, 80),
     FuzzTarget::new("control", control::answers, MIB, 256),
     FuzzTarget::new("arguments", arguments::extcap, MIB, 256),
 ];

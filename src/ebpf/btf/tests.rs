@@ -97,6 +97,41 @@ fn members_are_found_through_structures_without_a_name() {
 }
 
 #[test]
+fn a_member_that_reaches_out_of_its_structure_is_none() {
+    let mut btf = Builder::default();
+    btf.add("u32", kind::INT, 0, 4, &[32]); // 1
+    let names = ["last", "over", "far"].map(|name| btf.name(name));
+    let [last, over, far] = names;
+    let members = [last, 1, 32, over, 1, 40, far, 1, u32::MAX];
+    btf.add("whole", kind::STRUCT, 3, 8, &members); // 2
+    let whole = btf.name("whole");
+    // Each step of a path could lead farther than the one before.
+    btf.add("around", kind::STRUCT, 1, 8, &[whole, 2, u32::MAX]); // 3
+    let bytes = btf.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    let offset = |of, path| btf.member(TypeId(of), path).map(|found| found.offset);
+    assert_eq!(offset(2, "last"), Some(4));
+    assert_eq!(offset(2, "over"), None);
+    assert_eq!(offset(2, "far"), None);
+    assert_eq!(offset(3, "whole.last"), None);
+}
+
+#[test]
+fn a_long_name_is_none_so_that_many_types_cannot_share_it() {
+    let mut btf = Builder::default();
+    let longest = "x".repeat(MAX_NAME - 1);
+    let names = [&longest, &format!("{longest}x")].map(|name| btf.name(name));
+    let [longest_name, longer] = names;
+    let members = [longest_name, 1, longer, 2];
+    btf.add("skb_drop_reason", kind::ENUM, 2, 4, &members);
+    let bytes = btf.bytes();
+    let mut reasons = Reasons::empty();
+    reasons.learn(&Btf::parse(&bytes).unwrap());
+    let known: Vec<_> = reasons.known().collect();
+    assert_eq!(known, [(1, longest.as_bytes())]);
+}
+
+#[test]
 fn a_name_that_is_only_the_prefix_is_no_reason() {
     let mut btf = Builder::default();
     let names = ["SKB_DROP_REASON_", "SKB_DROP_REASON_NO_SOCKET", ""].map(|name| btf.name(name));
