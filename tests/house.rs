@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not check: short files, one name for one type, and docs
-//! that state something.
+//! The house rules that a compiler does not check: short files, one name for one type, docs that state
+//! something, and planted bugs that still fit the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -150,6 +150,33 @@ fn documentation_states_something() {
         "paragraphs that begin or end like a question:\n{}",
         questions.join("\n")
     );
+}
+
+/// Returns the file that a patch changes, and whether the lines that it expects there are there: in one piece, once.
+fn fits(patch: &str) -> (&str, bool) {
+    let file = patch.lines().find_map(|line| line.strip_prefix("--- a/"));
+    let file = file.expect("a patch names its file");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let hunks: Vec<_> = patch.split("\n@@ ").skip(1).collect();
+    let has = |hunk: &&str| {
+        let lines = hunk.lines().skip(1).filter(|line| !line.starts_with('+'));
+        // An empty line may have lost its blank.
+        let expected: Vec<_> = lines.map(|line| line.get(1..).unwrap_or("")).collect();
+        text.matches(&expected.join("\n")).count() == 1
+    };
+    (file, !hunks.is_empty() && hunks.iter().all(has))
+}
+
+#[test]
+fn planted_bugs_fit_the_sources() {
+    let patches = files(&["fuzz/planted"], &["patch"]);
+    assert_eq!(patches.len(), files(&["fuzz/fuzz_targets"], &["rs"]).len());
+    for (path, patch) in patches {
+        let (file, is_fit) = fits(&patch);
+        assert!(is_fit, "{} no longer fits {file}", path.display());
+    }
+    let foreign = "--- a/tests/house.rs\n+++ b/tests/house.rs\n@@ -1,1 +1,1 @@\n-\u{1}\n+one";
+    assert_eq!(fits(foreign), ("tests/house.rs", false));
 }
 
 #[test]
