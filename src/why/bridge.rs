@@ -99,7 +99,8 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         vlans: &vlans,
     };
     let is_in = |places: &[&str]| places.iter().any(|place| case.is_in(place));
-    let refused = is_in(&INPUT).then(|| frame.not_taken()).flatten();
+    let refused = is_in(&INPUT).then(|| frame.not_taken(&devices, host));
+    let refused = refused.flatten();
     // The compiler puts the functions that pass a frame on into this one.
     if refused.is_none() && (is_in(&OUTPUT) || case.is_in("br_handle_frame_finish")) {
         return frame.not_passed_on(&devices, host);
@@ -117,7 +118,7 @@ struct BridgedFrame<'a> {
 
 impl BridgedFrame<'_> {
     /// Claims what the port has against the frame.
-    fn not_taken(&self) -> Option<CauseFinding> {
+    fn not_taken(&self, devices: &[BridgeDevice], host: &HostState) -> Option<CauseFinding> {
         let port = self.port;
         let state = port.state?;
         let is_by_vlan = self.case.has_reason("BRIDGE_INGRESS_VLAN")
@@ -133,10 +134,37 @@ impl BridgedFrame<'_> {
             && !self.case.has_reason("BRIDGE_INGRESS_STP_STATE")
             && !self.is_member(port)
         {
-            return Some(self.of_vlan(port, &[]));
+            return Some(self.of_vlan(port, &self.lacking_too(devices, host)));
         }
         let is_learning = state == LEARNING && !is_by_vlan;
         is_learning.then(|| of_state(port, self.case.has_reason("BRIDGE_INGRESS_STP_STATE")))
+    }
+
+    /// Returns the ports that would refuse the frame next, because they lack its VLAN, too: where its destination was
+    /// seen, or the bridge's only other port.
+    fn lacking_too<'d>(
+        &self,
+        devices: &'d [BridgeDevice],
+        host: &HostState,
+    ) -> Vec<&'d BridgeDevice> {
+        let (Some(destination), Some(_)) = (self.case.data.get(..6), self.vlan()) else {
+            return Vec::new();
+        };
+        let known = PortsOfAddress(destination.to_vec());
+        let known = host.ask(&known).unwrap_or_default();
+        let others = self.others(devices);
+        let is_target = |one: &&BridgeDevice| {
+            others.len() == 1 || known.iter().any(|(index, _)| *index == one.index)
+        };
+        let targets = others.iter().copied().filter(is_target);
+        targets.filter(|one| !self.is_member(one)).collect()
+    }
+
+    /// Returns the other ports of the bridge.
+    fn others<'d>(&self, devices: &'d [BridgeDevice]) -> Vec<&'d BridgeDevice> {
+        let is_other =
+            |one: &&BridgeDevice| one.bridge == self.port.bridge && one.index != self.port.index;
+        devices.iter().filter(is_other).collect()
     }
 
     /// Claims what the ports have against the frame by which it may leave.
@@ -152,10 +180,7 @@ impl BridgedFrame<'_> {
                 *index == one.index && (!self.bridge.filters_vlans || Some(*of_vlan) == vlan)
             })
         };
-        let others: Vec<_> = devices
-            .iter()
-            .filter(|one| one.bridge == self.port.bridge && one.index != self.port.index)
-            .collect();
+        let others = self.others(devices);
         let targets: Vec<_> = others.iter().copied().filter(|one| is_known(one)).collect();
         let targets = if targets.is_empty() { others } else { targets };
         // All that it could leave by have to refuse it: the first is named.

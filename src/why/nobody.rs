@@ -168,9 +168,10 @@ fn other_socket(packet: &EndPoints, best: &Candidate) -> CauseFinding {
         Grade::Certain,
         format!("the {name} is {}", best.differences()),
     )
-    .object(name);
+    .object(name.clone());
     let finding = finding.advise(format!("have the program listen on {wanted}"));
-    if let [Mismatch::Vrf(_)] = best.mismatches.as_slice() {
+    if let [Mismatch::Vrf(vrf)] = best.mismatches.as_slice() {
+        let finding = finding.object(format!("{name} outside the VRF {vrf}"));
         let sysctl = accepting(packet.protocol).name();
         return finding
             .seen(sysctl.clone(), "0")
@@ -247,6 +248,25 @@ mod tests {
         let (grade, _, claim) = with("::", ipv6);
         assert_eq!(grade, Grade::Certain);
         assert!(claim.ends_with("is for IPv6 alone"));
+    }
+
+    #[test]
+    fn a_socket_outside_the_vrf_is_named_with_it() {
+        let accepts = |value: &str| {
+            let host = RecordedHost::default()
+                .socket(UDP, "0.0.0.0", SocketOptions::default())
+                .links(&[("in0", Some("vrf"))])
+                .answer(&accepting(UDP), &value.to_owned());
+            judged(host)
+        };
+        let (grade, object, claim) = accepts("0");
+        assert_eq!(grade, Grade::Certain);
+        assert_eq!(
+            object,
+            "UDP socket 0.0.0.0:7000 of daemon (PID 42) outside the VRF in0"
+        );
+        assert!(claim.ends_with("is not bound to the VRF in0"));
+        assert_eq!(accepts("1").1, "UDP port 7000 of 10.1.0.2");
     }
 
     #[test]

@@ -109,11 +109,23 @@ fn a_port_that_lacks_the_vlan_is_named() {
     let mut ports = ports(true);
     assert_eq!(
         ports.judge(&case("__allowed_ingress", Some(30))),
+        Some((
+            "VLAN 30 on bridge port in0".into(),
+            ["in0", "out0"]
+                .map(|port| format!("bridge vlan add vid 30 dev {port}"))
+                .into()
+        ))
+    );
+    // Where several ports could be meant, no other is opened.
+    ports.known.clear();
+    assert_eq!(
+        ports.judge(&case("__allowed_ingress", Some(30))),
         claim(
             "VLAN 30 on bridge port in0",
             "bridge vlan add vid 30 dev in0"
         )
     );
+    ports.known = vec![(3, 1)];
     assert_eq!(ports.judge(&case("__allowed_ingress", None)), None);
     ports.vlans[1].first = 20;
     ports.vlans[1].last = 20;
