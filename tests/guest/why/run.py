@@ -7,7 +7,7 @@
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
-the machine, not only these namespaces. `--brief`: of each family the first certain variant, and two twins. `--list`
+the machine, not only these namespaces. `--brief`: of each family the first certain variant, two twins, and what a machine's own kernel often cannot. `--list`
 prints the tables of README.md.
 
 `--record`, with a DWDUMP of `cargo build --features recording`, leaves in FOLDER for each variant what its look saw:
@@ -31,8 +31,14 @@ from variant import FAMILIES, VARIANTS
 PLAIN = ("--source", "ebpf", "--json")
 # Multicast groups and rules of nftables.
 TWINS_IN_BRIEF = (1, 5)
-# Their look runs a program that needs a right of its own.
-ALSO_IN_BRIEF = ("iptables-legacy-input",)
+# Their look runs a program that needs a right of its own, or their kernel is often a guest's alone.
+ALSO_IN_BRIEF = (
+    "iptables-legacy-input",
+    "udp-in-vrf",
+    "neighbour-table-full",
+    "bridge-vlan-not-allowed",
+    "fragments-first-missing",
+)
 HEADER = "| variant | planted | reason | object contains | grade |"
 
 
