@@ -7,8 +7,8 @@
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
-the machine, not only these namespaces. `--brief`: of each family the first certain variant, two twins, and what a machine's own kernel often cannot. `--list`
-prints the tables of README.md.
+the machine, not only these namespaces. `--brief`: of each family the first certain variant, two twins, and what a
+machine's own kernel often cannot. `--list` prints the tables of README.md.
 
 `--record`, with a DWDUMP of `cargo build --features recording`, leaves in FOLDER for each variant what its look saw:
 the recorded hosts of fixtures/hosts.
