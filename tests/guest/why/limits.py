@@ -146,6 +146,8 @@ class NeighbourTable(Variant):
         scene.watch("far", "far0")
         # They answer once they may be asked for.
         scene.ip("far", "".join(f"address add 10.2.0.{last}/24 dev far0\n" for last in range(200, 210)))
+        # What is not reachable any more may be thrown away, by default after 15 to 45 s, and would leave room.
+        scene.sysctl("host", "ipv4/neigh/out0/base_reachable_time_ms", 3_600_000)
         far = "lladdr 02:00:00:00:03:04 dev out0"
         scene.ip("host", "".join(f"neighbour add 10.2.0.{last} {far} nud reachable\n" for last in range(100, 110)))
         for name in ("gc_thresh1", "gc_thresh2", "gc_thresh3"):

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Plants causes of drops and checks what `dwdump --why` says of them, on the kernel that runs this.
 
-    run.py DWDUMP [--plant-only] [--guest] [--brief] [--verbose] [VARIANT|FAMILY …]    as root
+    run.py DWDUMP [--plant-only] [--guest] [--brief] [--verbose] [--pause=SECONDS] [VARIANT|FAMILY …]    as root
     run.py DWDUMP --record=FOLDER [--guest] [--brief] [VARIANT|FAMILY …]
     run.py --list
 
 Everything happens in network namespaces of its own. `--plant-only` checks without `--why` that each planted
 setting makes the drops, that its suspects do not, and that they stop without it. `--guest`: a remedy may change
 the machine, not only these namespaces. `--brief`: of each family the first certain variant, two twins, and what a
-machine's own kernel often cannot. `--list` prints the tables of README.md.
+machine's own kernel often cannot. `--pause` waits before sending, as a busy machine does: nothing that is
+planted may pass by itself. `--list` prints the tables of README.md.
 
 `--record`, with a DWDUMP of `cargo build --features recording`, leaves in FOLDER for each variant what its look saw:
 the recorded hosts of fixtures/hosts.
@@ -101,6 +102,9 @@ def report(results, plant_only=False):
             f"not answered yet: {sum(result.is_unanswered for result in tried)}"
         )
     print(f"{len(tried)} variants tried, {len(results) - len(tried)} SKIPPED, {len(failed)} failed")
+    # Once more, where whoever reads the end of a long log finds them.
+    for result in failed:
+        print(f"FAILED: {result.variant.name} on {kernel}: {result.text()}")
     return not failed and bool(tried)
 
 
@@ -109,10 +113,11 @@ def main():
     if words == ["--list"]:
         print(table())
         return
-    record = next((word.partition("=")[2] for word in words if word.startswith("--record=")), None)
-    options = {word for word in words if word.startswith("--")} - {f"--record={record}"}
+    settings = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+    options = {word for word in words if word.startswith("--") and "=" not in word}
     words = [word for word in words if not word.startswith("--")]
-    if not words or options - {"--plant-only", "--guest", "--brief", "--verbose"}:
+    flags, named = {"--plant-only", "--guest", "--brief", "--verbose"}, {"--record", "--pause"}
+    if not words or options - flags or settings.keys() - named:
         sys.exit(__doc__)
     dwdump, *names = words
     if not names and table() not in (HERE / "README.md").read_text():
@@ -123,7 +128,8 @@ def main():
     drops, scenes = Reading(dwdump, *PLAIN), ScenesAhead()
     for kind in brief(kinds) if "--brief" in options else kinds:
         begin = time.monotonic()
-        trial = Trial(dwdump, kind, drops, scenes, "--plant-only" in options, "--guest" in options, record)
+        trial = Trial(dwdump, kind, drops, scenes, "--plant-only" in options, "--guest" in options)
+        trial.record, trial.pause = settings.get("--record"), float(settings.get("--pause", 0))
         result = trial.run()
         results.append(result)
         more = f" ({result.facts})" if "--verbose" in options else ""

@@ -212,8 +212,9 @@ class Scene:
             ports = self.sh("host", "bridge link show").count("state forwarding")
             return ports >= count and "UNKNOWN" not in self.sh("host", "ip -brief link show type bridge")
 
-        deadline = time.monotonic() + 10
-        while not is_settled() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 40
+        while not is_settled():
+            assert time.monotonic() < deadline, "the ports of the bridge do not come up"
             time.sleep(0.1)
 
     def change_machine(self, path, value):

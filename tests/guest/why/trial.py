@@ -49,10 +49,13 @@ class Result:
 class Trial:
     """A variant in its scene."""
 
-    def __init__(self, dwdump, kind, drops, scenes, plant_only=False, is_guest=False, record=None):
+    # The folder for what is recorded.
+    record = None
+    # Seconds before sending, on top of what it takes.
+    pause = 0
+
+    def __init__(self, dwdump, kind, drops, scenes, plant_only=False, is_guest=False):
         self.dwdump, self.scenes, self.plant_only, self.is_guest = dwdump, scenes, plant_only, is_guest
-        # The folder for what is recorded.
-        self.record = record and pathlib.Path(record)
         # A dwdump that goes on from one trial to the next: to start it takes seconds in a guest.
         self.reading = drops
         self.variant = kind()
@@ -85,8 +88,10 @@ class Trial:
         variant.plant(scene)
         for suspect in variant.suspects:
             scene.sh(suspect.side, suspect.plant)
+        time.sleep(self.pause)
         if not self.plant_only:
             self.ask()
+            time.sleep(self.pause)
         self.counterfactual()
 
     # What dwdump says
@@ -140,7 +145,7 @@ class Trial:
                 text = json.dumps(look, ensure_ascii=False, indent=1, sort_keys=True)
                 # Lists of numbers, which packets are.
                 text = re.sub(r"\[\s+([-0-9,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
-                (self.record / f"{self.variant.name}.json").write_text(f"{text}\n")
+                pathlib.Path(self.record, f"{self.variant.name}.json").write_text(f"{text}\n")
                 return
         self.fault("no look was recorded")
 
