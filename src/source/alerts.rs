@@ -49,11 +49,12 @@ impl AlertTranslator<'_> {
         {
             return ControlFlow::Continue(());
         }
-        let record = match &mut self.supplement {
-            Supplement::Host(host) => host.record(alert),
-            Supplement::PacketTime(time) => alert.record(*time, None, None, None),
-        };
-        receive(Event::Drop(&record))
+        match &mut self.supplement {
+            Supplement::Host(host) => host.give(alert, |record| receive(Event::Drop(record))),
+            Supplement::PacketTime(time) => {
+                receive(Event::Drop(&alert.record(*time, None, None, None)))
+            }
+        }
     }
 
     /// Passes on the counts of a summary alert.
@@ -81,15 +82,16 @@ impl AlertTranslator<'_> {
 }
 
 impl RunningHost {
+    /// Passes on the record of an alert from where it was made: to return it would copy it.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "else the caller copies its record")]
-    fn record<'a>(&'a mut self, alert: &Alert<'a>) -> DropRecord<'a> {
+    #[expect(clippy::inline_always, reason = "else the callee copies its record")]
+    fn give<B>(&mut self, alert: &Alert<'_>, receive: impl FnOnce(&DropRecord<'_>) -> B) -> B {
         let found = self.devices.find(alert.input);
         // The clock is read only where the kernel sent no time.
         let time = alert.time.unwrap_or_else(Timestamp::now);
         let mut record = alert.record(Some(time), found.certain, found.guess, found.name);
         complete(&mut record.cause, &mut self.symbols);
-        record
+        receive(&record)
     }
 }
 

@@ -116,11 +116,12 @@ impl PcapngFile {
             order: self.order,
             interfaces: &self.interfaces,
         };
-        let mut give = |packet: Option<Packet<'_>>| Some(take(&packet?, findings));
+        // Lent, because to move it would copy it.
+        let mut give = |packet: &Option<Packet<'_>>| Some(take(packet.as_ref()?, findings));
         let taken = match kind {
-            kind::ENHANCED_PACKET => give(section.enhanced_packet(body)),
-            kind::PACKET => give(section.obsolete_packet(body)),
-            _ => give(section.simple_packet(body)),
+            kind::ENHANCED_PACKET => give(&section.enhanced_packet(body)),
+            kind::PACKET => give(&section.obsolete_packet(body)),
+            _ => give(&section.simple_packet(body)),
         };
         let Some(taken) = taken else {
             findings.unreadable_packets += 1;

@@ -42,11 +42,15 @@ class Reading:
                 self.ready.set()
         self.ready.set()
 
+    def unread(self):
+        """Returns the objects since the last time, which stay where they are."""
+        return self.objects[self.read :]
+
     def take(self, wanted, enough, patience):
         """Returns the objects since the last time, once so many are wanted ones, or after some seconds."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            if sum(map(wanted, self.objects[self.read :])) >= enough:
+            if sum(map(wanted, self.unread())) >= enough:
                 break
             assert not self.has_ended, f"dwdump ended: {self.talk}"
             time.sleep(0.05)

@@ -305,8 +305,10 @@ class Trial:
     def must_arrive(self, what):
         """What is wrong, if the traffic that was just sent does not arrive, or is dropped."""
         variant, scene = self.variant, self.scene
+        # A drop is a fault already: nothing more is to be waited for.
+        has_dropped = lambda: any(is_expected(one, variant, scene) for one in self.reading.unread())  # noqa: E731
         arrived, deadline = 0, time.monotonic() + self.patience
-        while arrived < variant.arriving and time.monotonic() < deadline:
+        while arrived < variant.arriving and time.monotonic() < deadline and not has_dropped():
             arrived += variant.arrived(scene)
             time.sleep(0.05)
         time.sleep(SETTLING)
@@ -340,7 +342,7 @@ class Trial:
         port = self.scene.send("near", "127.0.0.1", port=SIGN_PORT, count=1).getsockname()[1]
         is_this = lambda one: is_sign(one) and one.get("sport") == port  # noqa: E731
         deadline = time.monotonic() + PATIENCE
-        while not any(map(is_this, self.reading.objects[self.reading.read :])):
+        while not any(map(is_this, self.reading.unread())):
             assert time.monotonic() < deadline, f"dwdump does not show a drop in near: {self.reading.talk}"
             time.sleep(0.05)
 
