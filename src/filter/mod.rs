@@ -211,9 +211,7 @@ impl Filter {
 
     /// Returns whether the expression asks for a VLAN tag: eBPF programs tell of those that were taken off.
     pub fn asks_for_vlan(&self) -> bool {
-        let mut asks = false;
-        self.each_primitive(&mut |primitive| asks |= matches!(primitive, Primitive::Vlan(_)));
-        asks
+        self.expr.as_ref().is_some_and(asks_for_vlan)
     }
 
     fn each_drop_word(&self, take: &mut dyn FnMut(&DropWord)) {
@@ -252,6 +250,21 @@ impl ReasonPattern {
 impl fmt::Display for ReasonPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::record::Escaped(self.0.as_bytes()).fmt(f)
+    }
+}
+
+fn asks_for_vlan(expr: &Expr) -> bool {
+    match expr {
+        Expr::Chain(chain) => {
+            let rest = chain.rest.iter().map(|(_, expr)| expr);
+            std::iter::once(&*chain.first)
+                .chain(rest)
+                .any(asks_for_vlan)
+        }
+        Expr::Not(expr) => asks_for_vlan(expr),
+        Expr::Primitive(primitive) => matches!(primitive, Primitive::Vlan(_)),
+        // Devices take off tags of frames, not of what tunnels carry.
+        Expr::Inner(_) => false,
     }
 }
 

@@ -147,17 +147,36 @@ impl BridgedFrame<'_> {
         devices: &'d [BridgeDevice],
         host: &HostState,
     ) -> Vec<&'d BridgeDevice> {
-        let (Some(destination), Some(_)) = (self.case.data.get(..6), self.vlan()) else {
+        if self.vlan().is_none() {
             return Vec::new();
-        };
-        let known = PortsOfAddress(destination.to_vec());
-        let known = host.ask(&known).unwrap_or_default();
+        }
         let others = self.others(devices);
-        let is_target = |one: &&BridgeDevice| {
-            others.len() == 1 || known.iter().any(|(index, _)| *index == one.index)
+        let targets = match others.len() {
+            1 => others,
+            _ => self.seen_behind(None, devices, host).unwrap_or_default(),
         };
-        let targets = others.iter().copied().filter(is_target);
-        targets.filter(|one| !self.is_member(one)).collect()
+        let refusing = targets.into_iter().filter(|one| !self.is_member(one));
+        refusing.collect()
+    }
+
+    /// Returns the other ports behind which the bridge has seen the frame's destination, in this VLAN or in any. `None`
+    /// where that is not known.
+    fn seen_behind<'d>(
+        &self,
+        vlan: Option<u16>,
+        devices: &'d [BridgeDevice],
+        host: &HostState,
+    ) -> Option<Vec<&'d BridgeDevice>> {
+        let destination = self.case.data.get(..6)?;
+        let known = host.ask(&PortsOfAddress(destination.to_vec())).ok()?;
+        let is_behind = |port: &&BridgeDevice| {
+            known.iter().any(|(index, of_vlan)| {
+                *index == port.index && vlan.is_none_or(|vlan| vlan == *of_vlan)
+            })
+        };
+        let mut ports = self.others(devices);
+        ports.retain(is_behind);
+        Some(ports)
     }
 
     /// Returns the other ports of the bridge.
@@ -172,17 +191,13 @@ impl BridgedFrame<'_> {
         if LinkType(self.case.link) != LinkType::ETHERNET {
             return None;
         }
-        let destination = self.case.data.get(..6)?;
-        let vlan = self.vlan();
-        let known = host.ask(&PortsOfAddress(destination.to_vec())).ok()?;
-        let is_known = |one: &BridgeDevice| {
-            known.iter().any(|(index, of_vlan)| {
-                *index == one.index && (!self.bridge.filters_vlans || Some(*of_vlan) == vlan)
-            })
+        let vlan = self.vlan().filter(|_| self.bridge.filters_vlans);
+        let targets = self.seen_behind(vlan, devices, host)?;
+        let targets = if targets.is_empty() {
+            self.others(devices)
+        } else {
+            targets
         };
-        let others = self.others(devices);
-        let targets: Vec<_> = others.iter().copied().filter(|one| is_known(one)).collect();
-        let targets = if targets.is_empty() { others } else { targets };
         // All that it could leave by have to refuse it: the first is named.
         let mut refusals = targets.iter().map(|one| self.refusal(one));
         let first = refusals.next()??;

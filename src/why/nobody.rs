@@ -11,6 +11,9 @@ const NOBODY: &str = "nobody_listens";
 const OTHER_SOCKET: &str = "listens_elsewhere";
 const NO_CONNECTION: &str = "no_connection";
 
+/// The most other namespaces that are named.
+const SHOWN: usize = 5;
+
 /// The family.
 pub static FAMILY: CauseFamily = CauseFamily {
     title: "Ports without a listener",
@@ -22,7 +25,8 @@ pub static FAMILY: CauseFamily = CauseFamily {
             id: NOBODY,
             title: "Nobody listens at the port",
             evidence: "The sockets of the network namespace (/proc/net/udp, /proc/net/tcp and those of IPv6). Certain \
-                       where none has the port. Likely where one of another namespace with a name has it.",
+                       where none has the port. Likely where one other namespace with a name has it; where several \
+                       have, they are listed.",
             cure: "The program is started, or the sender is told another port. The kernel answers with an ICMP message \
                    or a reset.",
         },
@@ -136,7 +140,20 @@ fn nobody(packet: &EndPoints, host: &HostState) -> CauseFinding {
     }
     let finding = CauseFinding::new(NOBODY, Grade::Certain, claim)
         .object(format!("{protocol} port {port} of {address}"));
-    seen(finding).advise(format!(
+    let mut finding = seen(finding);
+    if !elsewhere.is_empty() {
+        let (shown, others) = elsewhere.split_at(elsewhere.len().min(SHOWN));
+        let names: Vec<_> = shown.iter().map(|one| one.name.as_str()).collect();
+        let more = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        finding = finding.seen(
+            format!("{file}, {file}6 in other namespaces"),
+            format!("{}{more} have sockets with the port", names.join(", ")),
+        );
+    }
+    finding.advise(format!(
         "start the program that is to listen on {protocol} port {port}"
     ))
 }
@@ -210,8 +227,8 @@ mod tests {
             (grade, object.as_str()),
             (Grade::Certain, "UDP port 7000 of 10.1.0.2")
         );
-        let other = NamespaceSockets {
-            name: "blue".into(),
+        let other = |name: &str| NamespaceSockets {
+            name: name.into(),
             sockets: vec![InetSocket {
                 address: [0, 0, 0, 0].into(),
                 port: 7000,
@@ -221,10 +238,26 @@ mod tests {
                 waiting: 0,
             }],
         };
-        let (grade, object, _) =
-            judged(host().answer(&SocketsElsewhere(sockets(UDP)), &vec![other]));
+        let with = |names: &[&str]| {
+            let others = names.iter().map(|name| other(name)).collect();
+            host().answer(&SocketsElsewhere(sockets(UDP)), &others)
+        };
+        let (grade, object, _) = judged(with(&["blue"]));
         assert_eq!(grade, Grade::Likely);
         assert_eq!(object, "UDP socket 0.0.0.0:7000 in the namespace blue");
+        // With several, none is named as the one that was meant.
+        let case = drop_of(UDP, 0, "NO_SOCKET", "__udp4_lib_rcv");
+        let finding = judge(&case, &with(&["a", "b", "c", "d", "e", "f", "g"]).state()).unwrap();
+        assert_eq!(finding.grade, Grade::Certain);
+        assert_eq!(finding.object.unwrap(), "UDP port 7000 of 10.1.0.2");
+        let said: Vec<_> = finding.evidence.iter().map(|one| &one.value).collect();
+        assert_eq!(
+            said,
+            [
+                "no socket has the port 7000",
+                "a, b, c, d, e and 2 more have sockets with the port"
+            ]
+        );
     }
 
     #[test]

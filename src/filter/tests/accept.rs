@@ -443,3 +443,18 @@ fn words_that_only_ebpf_can_answer_are_found() {
         assert_eq!(parse(text).fact_of_ebpf(), None, "{text}");
     }
 }
+
+#[test]
+fn a_tag_that_was_taken_off_was_that_of_the_frame() {
+    for text in ["vlan", "not vlan 5", "tcp and (port 80 or vlan 5 and arp)"] {
+        assert!(parse(text).asks_for_vlan(), "{text}");
+    }
+    for text in [
+        "",
+        "vlan = 5",
+        "inner vlan",
+        "tcp and inner (vlan 5 and arp)",
+    ] {
+        assert!(!parse(text).asks_for_vlan(), "{text}");
+    }
+}
