@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import struct
 
 import tracepoint
@@ -148,12 +149,21 @@ class NeighbourTable(Variant):
         scene.ip("far", "".join(f"address add 10.2.0.{last}/24 dev far0\n" for last in range(200, 210)))
         # What is not reachable any more may be thrown away, by default after 15 to 45 s, and would leave room.
         scene.sysctl("host", "ipv4/neigh/out0/base_reachable_time_ms", 3_600_000)
-        far = "lladdr 02:00:00:00:03:04 dev out0"
-        scene.ip("host", "".join(f"neighbour add 10.2.0.{last} {far} nud reachable\n" for last in range(100, 110)))
+        self.unused = iter(range(100, 200))
+        self.fill(scene)
         for name in ("gc_thresh1", "gc_thresh2", "gc_thresh3"):
             scene.change_machine(f"net/ipv4/neigh/default/{name}", 1)
 
+    def fill(self, scene):
+        """Adds neighbours. All namespaces share the table: where it is full, the kernel throws away what any of them
+        does not need any more, for the first neighbour alone."""
+        far = "lladdr 02:00:00:00:03:04 dev out0 nud reachable"
+        lines = "".join(f"neighbour add 10.2.0.{next(self.unused)} {far}\n" for _ in range(5))
+        with scene.inside("host"):
+            subprocess.run(["ip", "-force", "-batch", "-"], input=lines, text=True, stderr=subprocess.DEVNULL)
+
     def send(self, scene):
+        self.fill(scene)
         # To another one each time, which has no entry yet.
         one = scene.socket("near")
         for last, payload in enumerate(payloads(), start=200):
