@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::sync::mpsc::channel;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
@@ -38,11 +39,13 @@ pub fn end_with_input() {
     });
 }
 
-/// Starts a thread that ends this process when `wait` returns.
+/// Starts a thread that ends this process when `wait` returns. It has given up its capabilities when this returns: it needs
+/// none, and in the sandbox, which the run may enter next, it could not give them up any more.
 fn watch(name: &str, wait: impl FnOnce() + Send + 'static) {
+    let (without_rights, is_without) = channel::<()>();
     let thread = std::thread::Builder::new().name(name.into()).spawn(|| {
-        // It needs none, and would keep them when the run gives its own up.
         let _ = rights::give_up_in_thread();
+        drop(without_rights);
         wait();
         let _ = raise(SIGTERM);
     });
@@ -51,5 +54,39 @@ fn watch(name: &str, wait: impl FnOnce() + Send + 'static) {
             run::Severity::Warning,
             &format!("dwdump: cannot watch for the end of Wireshark: {error}"),
         );
+    }
+    // Until the thread has dropped its end, or was not started.
+    let _ = is_without.recv();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_watching_thread_has_no_capabilities_from_the_beginning() {
+        const NAME: &str = "watch in a test";
+        for count in 1..=20 {
+            // It may never return: the signal would end the tests.
+            watch(NAME, || {
+                loop {
+                    std::thread::park();
+                }
+            });
+            let threads = fs::read_dir("/proc/self/task").unwrap();
+            let statuses = threads
+                .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
+            let watching: Vec<_> = statuses
+                .filter(|status| status.starts_with(&format!("Name:\t{NAME}\n")))
+                .collect();
+            // A thread names itself just before.
+            assert_eq!(watching.len(), count);
+            for status in watching {
+                assert!(status.contains("\nCapPrm:\t0000000000000000\n"), "{status}");
+                assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
+            }
+        }
     }
 }
