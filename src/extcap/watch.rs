@@ -39,8 +39,8 @@ pub fn end_with_input() {
     });
 }
 
-/// Starts a thread that ends this process when `wait` returns. It has given up its capabilities when this returns: it needs
-/// none, and in the sandbox, which the run may enter next, it could not give them up any more.
+/// Starts a thread that ends this process when `wait` returns, and waits until the thread has given up its
+/// capabilities: it needs none, and in the sandbox, which the run may enter next, it could not give them up any more.
 fn watch(name: &str, wait: impl FnOnce() + Send + 'static) {
     let (without_rights, is_without) = channel::<()>();
     let thread = std::thread::Builder::new().name(name.into()).spawn(|| {

@@ -211,20 +211,25 @@ impl Filter {
 
     /// Returns whether the expression asks for a VLAN tag: eBPF programs tell of those that were taken off.
     pub fn asks_for_vlan(&self) -> bool {
-        self.expr.as_ref().is_some_and(asks_for_vlan)
+        let mut asks = false;
+        // Devices take off tags of frames, not of what tunnels carry.
+        self.each_primitive(&mut |primitive, is_inner| {
+            asks |= !is_inner && matches!(primitive, Primitive::Vlan(_));
+        });
+        asks
     }
 
     fn each_drop_word(&self, take: &mut dyn FnMut(&DropWord)) {
-        self.each_primitive(&mut |primitive| {
+        self.each_primitive(&mut |primitive, _| {
             if let Primitive::Drop(word) = primitive {
                 take(word);
             }
         });
     }
 
-    fn each_primitive(&self, take: &mut dyn FnMut(&Primitive)) {
+    fn each_primitive(&self, take: &mut dyn FnMut(&Primitive, bool)) {
         if let Some(expr) = &self.expr {
-            each_primitive(expr, take);
+            each_primitive(expr, false, take);
         }
     }
 }
@@ -253,30 +258,17 @@ impl fmt::Display for ReasonPattern {
     }
 }
 
-fn asks_for_vlan(expr: &Expr) -> bool {
+/// Calls `take` with each primitive, and whether it asks for a packet in a tunnel.
+fn each_primitive(expr: &Expr, is_inner: bool, take: &mut dyn FnMut(&Primitive, bool)) {
     match expr {
         Expr::Chain(chain) => {
-            let rest = chain.rest.iter().map(|(_, expr)| expr);
-            std::iter::once(&*chain.first)
-                .chain(rest)
-                .any(asks_for_vlan)
-        }
-        Expr::Not(expr) => asks_for_vlan(expr),
-        Expr::Primitive(primitive) => matches!(primitive, Primitive::Vlan(_)),
-        // Devices take off tags of frames, not of what tunnels carry.
-        Expr::Inner(_) => false,
-    }
-}
-
-fn each_primitive(expr: &Expr, take: &mut dyn FnMut(&Primitive)) {
-    match expr {
-        Expr::Chain(chain) => {
-            each_primitive(&chain.first, take);
+            each_primitive(&chain.first, is_inner, take);
             for (_, expr) in &chain.rest {
-                each_primitive(expr, take);
+                each_primitive(expr, is_inner, take);
             }
         }
-        Expr::Not(expr) | Expr::Inner(expr) => each_primitive(expr, take),
-        Expr::Primitive(primitive) => take(primitive),
+        Expr::Not(expr) => each_primitive(expr, is_inner, take),
+        Expr::Inner(expr) => each_primitive(expr, true, take),
+        Expr::Primitive(primitive) => take(primitive, is_inner),
     }
 }

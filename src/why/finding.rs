@@ -1,5 +1,6 @@
 //! The result of a diagnosis: a claim, its certainty, its evidence and its remedy.
 
+use std::borrow::Borrow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -194,5 +195,15 @@ impl Remedy {
             None => format!("nsenter --net={}", file.display()),
         };
         *command = format!("{prefix} {command}");
+    }
+}
+
+/// Joins the first `most` names with commas, and tells how many more there are.
+pub fn listed<S: Borrow<str>>(names: &[S], most: usize) -> String {
+    let (shown, others) = names.split_at(names.len().min(most));
+    let shown = shown.join(", ");
+    match others.len() {
+        0 => shown,
+        count => format!("{shown} and {count} more"),
     }
 }

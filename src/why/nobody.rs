@@ -1,6 +1,7 @@
 //! Packets to a port at which nobody listens.
 
 use super::end_point::{Candidate, EndPoints, Mismatch, accepting, candidates, with_port};
+use super::finding::listed;
 use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade};
 use crate::host::HostState;
 use crate::host::elsewhere::SocketsElsewhere;
@@ -142,15 +143,11 @@ fn nobody(packet: &EndPoints, host: &HostState) -> CauseFinding {
         .object(format!("{protocol} port {port} of {address}"));
     let mut finding = seen(finding);
     if !elsewhere.is_empty() {
-        let (shown, others) = elsewhere.split_at(elsewhere.len().min(SHOWN));
-        let names: Vec<_> = shown.iter().map(|one| one.name.as_str()).collect();
-        let more = match others.len() {
-            0 => String::new(),
-            count => format!(" and {count} more"),
-        };
+        let names: Vec<_> = elsewhere.iter().map(|one| one.name.as_str()).collect();
+        let names = listed(&names, SHOWN);
         finding = finding.seen(
             format!("{file}, {file}6 in other namespaces"),
-            format!("{}{more} have sockets with the port", names.join(", ")),
+            format!("{names} have sockets with the port"),
         );
     }
     finding.advise(format!(

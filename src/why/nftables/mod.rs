@@ -16,6 +16,7 @@ mod tests;
 mod walk;
 
 use super::fib::{DeviceNames, FlowKey, RoutingState};
+use super::finding::listed;
 use super::{CauseFamily, CauseFinding, CauseText, DropCase, Grade};
 use crate::host::HostState;
 use crate::host::Unseen;
@@ -189,12 +190,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         .collect();
     let mut doubts = Vec::new();
     if !others.is_empty() {
-        let shown = others.len().min(MAX_OTHERS);
-        let more = match others.len() - shown {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let text = format!("{}{more}", others[..shown].join(", "));
+        let text = listed(&others, MAX_OTHERS);
         doubts.push(format!("{text}: not what dropped it"));
     }
     if let Some((command, error)) = unseen {

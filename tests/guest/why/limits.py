@@ -2,8 +2,8 @@
 
 import os
 import pathlib
-import subprocess
 import struct
+import subprocess
 
 import tracepoint
 from scene import FAR4, PORT, TAG, chain, ethernet, payloads
@@ -147,16 +147,14 @@ class NeighbourTable(Variant):
         scene.watch("far", "far0")
         # They answer once they may be asked for.
         scene.ip("far", "".join(f"address add 10.2.0.{last}/24 dev far0\n" for last in range(200, 210)))
-        # What is not reachable any more may be thrown away, by default after 15 to 45 s, and would leave room.
-        scene.sysctl("host", "ipv4/neigh/out0/base_reachable_time_ms", 3_600_000)
         self.unused = iter(range(100, 200))
         self.fill(scene)
         for name in ("gc_thresh1", "gc_thresh2", "gc_thresh3"):
             scene.change_machine(f"net/ipv4/neigh/default/{name}", 1)
 
     def fill(self, scene):
-        """Adds neighbours. All namespaces share the table: where it is full, the kernel throws away what any of them
-        does not need any more, for the first neighbour alone."""
+        """Adds neighbours. All namespaces share the table: where it is full, the kernel throws away, for the first
+        neighbour alone, what any of them does not need any more, as those that were added here long before."""
         far = "lladdr 02:00:00:00:03:04 dev out0 nud reachable"
         lines = "".join(f"neighbour add 10.2.0.{next(self.unused)} {far}\n" for _ in range(5))
         with scene.inside("host"):
