@@ -110,6 +110,8 @@ impl KernelConversation {
         self.socket
             .send(&message)
             .map_err(|error| refusal(&error))?;
+        // Read to the list's end: what a socket holds unread when it is closed is a drop of the kernel.
+        let mut found = None;
         loop {
             let (messages, _) = self
                 .socket
@@ -118,13 +120,9 @@ impl KernelConversation {
             for message in messages {
                 let message = message.map_err(|error| refusal(&error))?;
                 let NlPayload::Payload(generic) = message.nl_payload() else {
-                    // The list's end.
-                    return Ok(None);
+                    return Ok(found);
                 };
-                // What is still to come has an earlier number than that of the next answer.
-                if let Some(id) = family::id(Attributes::native(&answer_of(generic))) {
-                    return Ok(Some(id));
-                }
+                found = found.or(family::id(Attributes::native(&answer_of(generic))));
             }
         }
     }

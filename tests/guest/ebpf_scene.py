@@ -2,7 +2,6 @@
 there. What a kernel lacks is left out, and named."""
 
 import os
-import pathlib
 import socket
 import struct
 import subprocess
@@ -78,25 +77,22 @@ class Scene:
         # Those that the kernel has built in, or not at all, are no error.
         run(f"modprobe --quiet --all {' '.join(MODULES)}", check=False)
         self.missing = {}
+        network.ip(f"netns add {NEAR}\nnetns add {FAR}\n")
+        for side in (NEAR, FAR):
+            with network.namespace(side):
+                # Of no device but loopback, which has its own already: the kernel's own IPv6 packets would be drops
+                # that nobody made, for minutes.
+                network.sysctl("ipv6/conf/default/disable_ipv6", 1)
+                for conf in ("all", "default"):
+                    network.sysctl(f"ipv4/conf/{conf}/rp_filter", 0)
         network.ip(
             f"""
-            netns add {NEAR}
-            netns add {FAR}
             link add near index {NEAR_INDEX} address {NEAR_MAC.hex(":")} mtu 9000 netns {NEAR} type veth \
                 peer name far index {FAR_INDEX} address {FAR_MAC.hex(":")} mtu 9000 netns {FAR}
             link add near-b netns {NEAR} type veth peer name far-b netns {FAR}
             link add narrow mtu 600 netns {FAR} type veth peer name narrow-b mtu 600 netns {FAR}
             """
         )
-        for side in (NEAR, FAR):
-            with network.namespace(side):
-                for conf in ("all", "default"):
-                    network.sysctl(f"ipv4/conf/{conf}/rp_filter", 0)
-                    # The kernel's own IPv6 packets would be drops that nobody made.
-                    network.sysctl(f"ipv6/conf/{conf}/accept_dad", 0)
-                for device in pathlib.Path("/proc/sys/net/ipv6/conf").iterdir():
-                    if device.name not in ("all", "default", "lo"):
-                        network.sysctl(f"ipv6/conf/{device.name}/disable_ipv6", 1)
         network.ip(
             f"""
             link set lo up
@@ -203,10 +199,6 @@ class Scene:
     def queues(self):
         every = range(len(QUEUES))
         network.ip("".join(f"link add q{n} type veth peer name p{n}\n" for n in every), inside=NEAR)
-        with network.namespace(NEAR):
-            for number in every:
-                network.sysctl(f"ipv6/conf/q{number}/disable_ipv6", 1)
-                network.sysctl(f"ipv6/conf/p{number}/disable_ipv6", 1)
         lines = """
             link set q{0} up
             link set p{0} up
