@@ -51,6 +51,29 @@ impl ByteOrder {
         bytes.try_into().ok().map(|bytes| self.join_u32(bytes))
     }
 
+    /// Reads four u32s that follow each other.
+    #[inline]
+    pub fn u32s(self, bytes: &[u8; 16]) -> [u32; 4] {
+        let mut numbers = [0; 4];
+        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+            *number = u32::from_ne_bytes(*bytes);
+        }
+        match self {
+            Self::NATIVE => numbers,
+            _ => numbers.map(u32::swap_bytes),
+        }
+    }
+
+    /// Returns the header of an attribute.
+    #[inline]
+    fn attribute_header(self, len: u16, kind: u16) -> [u8; ATTRIBUTE_HEADER_LEN] {
+        let [[a, b], [c, d]] = match self {
+            Self::Little => [len.to_le_bytes(), kind.to_le_bytes()],
+            Self::Big => [len.to_be_bytes(), kind.to_be_bytes()],
+        };
+        [a, b, c, d]
+    }
+
     /// Converts two bytes to a u16.
     #[inline]
     fn join_u16(self, bytes: [u8; 2]) -> u16 {
@@ -70,12 +93,18 @@ impl ByteOrder {
     }
 
     /// Reads a u64 of exactly eight bytes.
+    #[inline]
     pub fn u64(self, bytes: &[u8]) -> Option<u64> {
-        let bytes = bytes.try_into().ok()?;
-        Some(match self {
+        bytes.try_into().ok().map(|bytes| self.join_u64(bytes))
+    }
+
+    /// Converts eight bytes to a u64.
+    #[inline]
+    fn join_u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
             Self::Little => u64::from_le_bytes(bytes),
             Self::Big => u64::from_be_bytes(bytes),
-        })
+        }
     }
 }
 
@@ -193,6 +222,45 @@ impl<'a> Attributes<'a> {
             return None;
         }
         self.next().map(|(_, value)| value)
+    }
+
+    /// Reads the next attribute if it is a u16 of this type; otherwise it remains the next one.
+    #[inline]
+    pub fn next_u16(&mut self, kind: u16) -> Option<u16> {
+        self.next_exact(kind)
+            .map(|value| self.order.join_u16(value))
+    }
+
+    /// Reads the next attribute if it is a u32 of this type; otherwise it remains the next one.
+    #[inline]
+    pub fn next_u32(&mut self, kind: u16) -> Option<u32> {
+        self.next_exact(kind)
+            .map(|value| self.order.join_u32(value))
+    }
+
+    /// Reads the next attribute if it is a u64 of this type; otherwise it remains the next one.
+    #[inline]
+    pub fn next_u64(&mut self, kind: u16) -> Option<u64> {
+        self.next_exact(kind)
+            .map(|value| self.order.join_u64(value))
+    }
+
+    /// Returns the value of the next attribute if it is of this type, has exactly `LEN` bytes, and no flag bits:
+    /// one comparison of its header.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the type and the byte order are known where it is called"
+    )]
+    fn next_exact<const LEN: usize>(&mut self, kind: u16) -> Option<[u8; LEN]> {
+        let len = ATTRIBUTE_HEADER_LEN + LEN;
+        let (header, rest) = self.rest.split_first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
+        let value = *rest.first_chunk::<LEN>()?;
+        if *header != self.order.attribute_header(u16::try_from(len).ok()?, kind) {
+            return None;
+        }
+        self.rest = self.rest.get(aligned(len)..).unwrap_or_default();
+        Some(value)
     }
 
     /// Returns the bytes in which no attribute was found: not empty after a damaged length.

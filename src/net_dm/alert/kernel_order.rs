@@ -1,12 +1,12 @@
 //! Decodes attributes that come in the order in which the kernel writes them. Each is looked for once,
-//! in its place. Without this decoder, reading a netlink file takes 1.25 times as long where few packets
-//! match (1440 instructions a packet instead of 1094).
+//! in its place. Without this decoder, reading a netlink file takes 1.53 times the instructions where few
+//! packets match (1645 a packet instead of 1077).
 
 use super::{Alert, cookie, origin};
 use crate::net_dm::attr;
 use crate::net_dm::content::Content;
 use crate::net_dm::netlink::Attributes;
-use crate::record::{EtherType, Interface, Location, Name, Symbol, Timestamp};
+use crate::record::{EtherType, Interface, Location, Name, Origin, Symbol, Timestamp};
 
 impl<'a> Alert<'a> {
     /// Decodes attributes in the order of `net_dm_packet_report_fill` and `net_dm_hw_packet_report_fill`
@@ -17,22 +17,29 @@ impl<'a> Alert<'a> {
         reason = "the byte order is known where it is called"
     )]
     pub(super) fn in_kernel_order(mut attributes: Attributes<'a>) -> Option<Self> {
-        let order = attributes.order();
         let rest = &mut attributes;
-        let origin = take(rest, attr::ORIGIN, |value| {
-            order.u16(value).and_then(origin)
-        })?;
-        let pc = take(rest, attr::PC, |value| order.u64(value))?;
-        let reason = take(rest, attr::REASON, Name::new)?;
-        let symbol = take(rest, attr::SYMBOL, Name::new)?;
-        let group = take(rest, attr::HW_TRAP_GROUP_NAME, Name::new)?;
-        let trap = take(rest, attr::HW_TRAP_NAME, Name::new)?;
-        let input = take(rest, attr::IN_PORT, Some)?;
-        let cookie = take(rest, attr::FLOW_ACTION_COOKIE, cookie)?;
-        let time = take(rest, attr::TIMESTAMP, |value| order.u64(value))?;
-        let original_len = take(rest, attr::ORIG_LEN, |value| order.u32(value))?;
-        let protocol = take(rest, attr::PROTO, |value| order.u16(value))?;
-        let payload = take(rest, attr::PAYLOAD, Some)?;
+        let origin = origin(rest.next_u16(attr::ORIGIN)?)?;
+        let (mut pc, mut reason, mut symbol, mut group, mut trap) = (None, None, None, None, None);
+        match origin {
+            Origin::Software => {
+                pc = rest.next_u64(attr::PC);
+                reason = take(rest, attr::REASON, Name::new)?;
+                symbol = take(rest, attr::SYMBOL, Name::new)?;
+            }
+            Origin::Hardware => {
+                group = take(rest, attr::HW_TRAP_GROUP_NAME, Name::new)?;
+                trap = take(rest, attr::HW_TRAP_NAME, Name::new)?;
+            }
+        }
+        let input = rest.next_if(attr::IN_PORT);
+        let cookie = match origin {
+            Origin::Software => None,
+            Origin::Hardware => take(rest, attr::FLOW_ACTION_COOKIE, cookie)?,
+        };
+        let time = rest.next_u64(attr::TIMESTAMP);
+        let original_len = rest.next_u32(attr::ORIG_LEN);
+        let protocol = rest.next_u16(attr::PROTO);
+        let payload = rest.next_if(attr::PAYLOAD);
         if !rest.rest().is_empty() {
             return None;
         }
@@ -40,9 +47,7 @@ impl<'a> Alert<'a> {
             None | Some([]) => None,
             Some(nest) => {
                 let mut nest = attributes.nested(nest);
-                let index = take(&mut nest, attr::in_port::NETDEV_IFINDEX, |value| {
-                    order.u32(value)
-                })?;
+                let index = nest.next_u32(attr::in_port::NETDEV_IFINDEX);
                 let name = take(&mut nest, attr::in_port::NETDEV_NAME, Name::new)?;
                 if !nest.rest().is_empty() {
                     return None;
@@ -51,7 +56,7 @@ impl<'a> Alert<'a> {
             }
         };
         Some(Self {
-            origin,
+            origin: Some(origin),
             location: Location::new(pc, symbol.map(Symbol)),
             reason,
             group,

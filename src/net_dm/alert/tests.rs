@@ -207,16 +207,38 @@ fn nearly_in_order() -> impl Strategy<Value = Vec<u8>> {
         (attr::PAYLOAD, 9),
     ];
     let value = |size| {
-        let byte = prop_oneof![Just(0), Just(1), any::<u8>()];
+        let byte = prop_oneof![1 => Just(0), 1 => Just(1), 4 => any::<u8>()];
         let nest = Just(vec![8, 0, 0, 0, 7, 0, 0, 0]);
-        let len = prop_oneof![9 => Just(size), 1 => 0..10_usize];
+        let len = prop_oneof![19 => Just(size), 1 => 0..10_usize];
         let bytes = len.prop_flat_map(move |len| proptest::collection::vec(byte.clone(), len));
-        prop_oneof![bytes, nest]
+        prop_oneof![4 => bytes, 1 => nest]
     };
-    let attributes: Vec<_> = sizes
-        .into_iter()
-        .map(|(kind, size)| proptest::option::weighted(0.8, (Just(kind), value(size))))
-        .collect();
+    // Of the other origin's attributes few, for with one of them the order is not the kernel's.
+    let attributes = (0..=1_u8).prop_flat_map(move |origin| {
+        let attributes: Vec<_> = sizes
+            .into_iter()
+            .map(|(kind, size)| {
+                let weight = match kind {
+                    attr::PC | attr::REASON | attr::SYMBOL if origin != 0 => 0.02,
+                    attr::HW_TRAP_GROUP_NAME | attr::HW_TRAP_NAME | attr::FLOW_ACTION_COOKIE
+                        if origin == 0 =>
+                    {
+                        0.02
+                    }
+                    attr::ORIGIN => 0.95,
+                    _ => 0.8,
+                };
+                let value = match kind {
+                    attr::ORIGIN => {
+                        prop_oneof![9 => Just(vec![origin, 0]), 1 => value(size)].boxed()
+                    }
+                    _ => value(size).boxed(),
+                };
+                proptest::option::weighted(weight, (Just(kind), value))
+            })
+            .collect();
+        attributes
+    });
     let swap = proptest::option::weighted(0.2, (0..12_usize, 0..12_usize));
     (attributes, swap, 0..6_usize).prop_map(|(mut attributes, swap, cut)| {
         if let Some((one, other)) = swap {

@@ -87,13 +87,33 @@ impl<'a> Datagram<'a> {
         findings: &mut Findings,
         take: &mut impl FnMut(Event<'_, '_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let mut context = Context {
+        let context = Context {
             packet,
             not_packets,
             families,
             findings,
             take,
         };
+        // With a constant byte order, no number is tested for it: 40 instructions fewer a packet.
+        match self.order {
+            ByteOrder::NATIVE => Datagram {
+                order: ByteOrder::NATIVE,
+                ..self
+            }
+            .deliver_messages(context),
+            _ => self.deliver_messages(context),
+        }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the byte order is known where it is called"
+    )]
+    fn deliver_messages<B>(
+        self,
+        mut context: Context<'_, impl FnMut(Event<'_, '_>) -> ControlFlow<B>>,
+    ) -> ControlFlow<B> {
         let mut messages = Messages::new(self.bytes, self.order);
         let mut previous = None;
         for message in messages.by_ref() {

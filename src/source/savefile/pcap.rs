@@ -85,14 +85,11 @@ impl PcapFile {
         take: impl FnOnce(&Packet<'_>) -> T,
     ) -> Result<NextItem<T>, String> {
         let header_len = self.packet_header_len;
-        let Some(header) = bytes.get(..header_len) else {
+        let header = bytes.get(..header_len).and_then(<[u8]>::first_chunk);
+        let Some(header) = header else {
             return Ok(NextItem::Needs(header_len));
         };
-        let field = |at: usize| {
-            let number = self.order.u32(&header[at..at + 4]);
-            u64::from(number.unwrap_or_default())
-        };
-        let (seconds, fraction, first, second) = (field(0), field(4), field(8), field(12));
+        let [seconds, fraction, first, second] = self.order.u32s(header).map(u64::from);
         let is_swapped = match self.lengths {
             Lengths::InOrder => false,
             Lengths::Swapped => true,
