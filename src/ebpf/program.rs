@@ -28,6 +28,8 @@ use crate::bpf::BpfProgram;
 pub use counting::{
     AsideCount, COUNT_KEY_LEN, CountKey, FIRST_NAMESPACE, NAMESPACES, counting_program,
 };
+use filter::Steps;
+use frame::FrameFollows;
 use stack::MAX_STACK_LEN;
 pub use stack::{MAX_STACK_FRAMES, USUAL_STACK_FRAMES};
 
@@ -203,11 +205,20 @@ impl ProgramWriter<'_> {
         self.running();
         self.socket();
         self.device();
-        self.stack();
-        self.frame();
-        let rejects = filter.is_some_and(|filter| self.filter(filter, rejected));
+        let filter = filter.map(Steps::new).filter(Steps::rejects);
+        if let Some(filter) = &filter {
+            // Its message has no call stack, which is captured of what it keeps, in front of the frame.
+            self.frame(FrameFollows::Header);
+            self.filter(filter, rejected);
+        }
+        if let Some(frames) = self.stack_frames {
+            self.stack(frames);
+            self.frame(FrameFollows::Stack);
+        } else if filter.is_none() {
+            self.frame(FrameFollows::Header);
+        }
         self.output(role);
-        if rejects {
+        if filter.is_some() {
             self.assembler.jump(end);
             self.assembler.bind(rejected);
             self.count(role.rejected(), "rejected");

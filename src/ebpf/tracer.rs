@@ -407,7 +407,7 @@ fn online_cpus() -> usize {
     cpus.unwrap_or(1)
 }
 
-/// Loads the programs with each of these filters, and forgets them.
+/// Loads the programs with each of these filters, with call stacks and without, and forgets them.
 #[cfg(test)]
 pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
     let load_all = || {
@@ -415,16 +415,19 @@ pub fn load_each(filters: &[BpfProgram]) -> Vec<Result<(), TracerError>> {
         let layout = KernelLayout::find(&Btf::parse(&bytes)?)?;
         let map = PerfEventArray::new(1).map_err(TracerError::Map)?;
         let of_buffers = map.as_fd().as_raw_fd();
-        let settings = ProgramSettings {
+        let settings_with = |stack_frames| ProgramSettings {
             selection: super::program::DropSelection::All,
             snaplen: u32::MAX,
-            stack_frames: None,
+            stack_frames,
         };
         let load = |filter| {
-            let write = |role| program(&layout, role, settings, Some(filter));
-            let fd = |map| (map == Map::Buffers).then_some(of_buffers);
-            let loaded = ProgramPair::load(&layout, 1, write, fd);
-            loaded.map(drop).map_err(TracerError::from)
+            [None, Some(24)].into_iter().try_for_each(|stack_frames| {
+                let settings = settings_with(stack_frames);
+                let write = |role| program(&layout, role, settings, Some(filter));
+                let fd = |map| (map == Map::Buffers).then_some(of_buffers);
+                let loaded = ProgramPair::load(&layout, 1, write, fd);
+                loaded.map(drop).map_err(TracerError::from)
+            })
         };
         Ok(filters.iter().map(load).collect())
     };

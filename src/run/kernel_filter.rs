@@ -27,8 +27,6 @@ pub enum Attached {
     Impossible(NotInKernel),
     /// The kernel refused the program.
     Refused(io::Error),
-    /// The eBPF programs report call stacks, after which the frame has no fixed place.
-    BesideStack,
     /// The kernel refused the eBPF program with the filter in it.
     NotLoaded(TracerError),
     /// This many other sockets listen, and the kernel would report to them every alert that it
@@ -130,10 +128,6 @@ impl Attached {
                 } else {
                     "dwdump filters all drops itself"
                 });
-            }
-            Self::BesideStack => {
-                say("--kernel-filter: the kernel does not filter drops with call stacks");
-                hint("dwdump filters all drops itself");
             }
             Self::NotLoaded(error) => {
                 let because = error.source().map(|source| format!(": {source}"));

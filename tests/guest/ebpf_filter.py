@@ -53,6 +53,8 @@ FILTERS = [
     "udp[7000:4] = 0x78787878",
     "ether proto 0x88b5 or (udp and location ip_rcv*)",
 ]
+# With call stacks, which stand in front of the frame in the programs' records.
+FILTERS_BESIDE_STACK = ["udp port 9", "vlan 9 and udp", "udp[7000:4] = 0x78787878"]
 
 
 def send(family, address, payload):
@@ -90,18 +92,25 @@ def ours(file):
     port = TCP_PORT.to_bytes(2, "big")
     marked = [packet for packet in packets if MARK in packet["data"] or packet["data"][36:38] == port]
     return collections.Counter(
-        (packet["data"], packet["original_len"], packet["pc"], packet["reason"], packet["interface"]["link"])
+        (
+            packet["data"],
+            packet["original_len"],
+            packet["pc"],
+            packet["reason"],
+            packet["interface"]["link"],
+            packet["facts"].get("stack"),
+        )
         for packet in marked
     )
 
 
 def check_same(dwdump, out):
     files = out / "alone.pcapng", out / "kernel.pcapng"
-    for text in FILTERS:
+    for text, *options in [*([text] for text in FILTERS), *([text, "--stack"] for text in FILTERS_BESIDE_STACK)]:
 
-        def both(text=text):
-            alone = Capture(dwdump, files[0], text)
-            kernel = Capture(dwdump, files[1], "--kernel-filter", text)
+        def both(text=text, options=options):
+            alone = Capture(dwdump, files[0], *options, text)
+            kernel = Capture(dwdump, files[1], "--kernel-filter", *options, text)
             line = kernel.process.stderr.readline()
             assert "filtering in the kernel: " in line, line
             make_drops()
@@ -114,6 +123,7 @@ def check_same(dwdump, out):
         # The other one ran a little longer.
         for name in ("captured", "rejected"):
             assert sums[name] <= plain[name], f"{text}: {sums} {plain}"
+        assert all(bool(packet[-1]) == ("--stack" in options) for packet in kept), kept
         assert sums["captured"] >= sum(kept.values()) > 0 and sums["rejected"] > 0, sums
         assert sums["no packets"] >= 5 and sums["lost"] == 0, sums
 

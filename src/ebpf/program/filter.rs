@@ -92,18 +92,12 @@ pub fn listing(filter: &BpfProgram) -> EbpfProgram {
 }
 
 impl ProgramWriter<'_> {
-    /// Jumps to `rejected` if the filter rejects the packet. The length of the record so far stays in r5. Returns
-    /// false, and writes nothing, where the filter rejects no packet whatever.
-    pub(super) fn filter(&mut self, filter: &BpfProgram, rejected: JumpLabel) -> bool {
-        let steps = Steps::new(filter);
-        if !steps.rejects() {
-            return false;
-        }
+    /// Jumps to `rejected` if the filter rejects the packet. The length of the record so far stays in r5.
+    pub(super) fn filter(&mut self, steps: &Steps<'_>, rejected: JumpLabel) {
         self.copy_window();
         let kept = self.assembler.label();
         steps.write(&mut self.assembler, kept, rejected);
         self.assembler.bind(kept);
-        true
     }
 
     /// Copies bytes from `skb->data` on, to those before it: no more than are captured, and only
@@ -148,13 +142,13 @@ impl ProgramWriter<'_> {
 
 /// A filter's instructions, of which those that can be reached are written: the kernel refuses a program with
 /// others.
-struct Steps<'f> {
+pub(super) struct Steps<'f> {
     instructions: &'f [Instruction],
     is_reached: Vec<bool>,
 }
 
 impl<'f> Steps<'f> {
-    fn new(filter: &'f BpfProgram) -> Self {
+    pub(super) fn new(filter: &'f BpfProgram) -> Self {
         let instructions = filter.instructions();
         let mut is_reached = vec![false; instructions.len()];
         let mut reach = |at: usize| {
@@ -191,7 +185,7 @@ impl<'f> Steps<'f> {
     }
 
     /// Returns whether any packet is rejected.
-    fn rejects(&self) -> bool {
+    pub(super) fn rejects(&self) -> bool {
         self.reached()
             .any(|(_, instruction)| instruction == Instruction::Return(0))
     }

@@ -8,10 +8,17 @@ use super::{MAX_HEADERS_LEN, ProgramWriter, R0, R1, R2, R3, R4, R5, RECORD, SKB,
 /// `mac_header` of a packet that has none.
 pub(super) const NO_MAC_HEADER: i32 = 0xffff;
 
+/// The part of the record in front of the frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrameFollows {
+    Header,
+    Stack,
+}
+
 impl ProgramWriter<'_> {
     /// Finds the beginning of the frame, and copies its bytes before `skb->data`. Leaves the length of the
     /// record so far in r5.
-    pub(super) fn frame(&mut self) {
+    pub(super) fn frame(&mut self, follows: FrameFollows) {
         let layout = self.layout;
         let asm = &mut self.assembler;
         let [no_mac, some_mac, no_network, start, short, none, told] =
@@ -90,7 +97,7 @@ impl ProgramWriter<'_> {
         asm.store(AccessSize::Double, STACK, -16, EbpfOperand::Register(R2));
         asm.copy(R1, EbpfOperand::Register(RECORD));
         asm.calculate(AluOp::Add, R1, EbpfOperand::Number(HEADER_LEN_NUMBER));
-        if self.stack_frames.is_some() {
+        if follows == FrameFollows::Stack {
             asm.load(AccessSize::Double, R0, STACK, STACK_LEN_AT);
             asm.calculate(AluOp::Add, R1, EbpfOperand::Register(R0));
         }
@@ -98,7 +105,7 @@ impl ProgramWriter<'_> {
         asm.load(AccessSize::Double, R5, STACK, -16);
         asm.bind(none);
         asm.calculate(AluOp::Add, R5, EbpfOperand::Number(HEADER_LEN_NUMBER));
-        if self.stack_frames.is_some() {
+        if follows == FrameFollows::Stack {
             asm.load(AccessSize::Double, R0, STACK, STACK_LEN_AT);
             asm.calculate(AluOp::Add, R5, EbpfOperand::Register(R0));
         }

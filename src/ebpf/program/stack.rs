@@ -24,12 +24,9 @@ pub const MAX_STACK_LEN: i32 = (MAX_STACK_FRAMES + OWN_FRAMES) as i32 * ADDRESS_
 pub const STACK_LEN_AT: i16 = -24;
 
 impl ProgramWriter<'_> {
-    /// Copies the call stack behind the record's header, and remembers its length at [`STACK_LEN_AT`]. Where no
-    /// call stack is wanted, the number of frames in the header stays what it is in a new map: 0.
-    pub(super) fn stack(&mut self) {
-        let Some(frames) = self.stack_frames else {
-            return;
-        };
+    /// Copies the call stack of up to `frames` frames behind the record's header, and remembers its length at
+    /// [`STACK_LEN_AT`]. Without it, the number of frames in the header stays what it is in a new map: 0.
+    pub(super) fn stack(&mut self, frames: u8) {
         let room = i32::from(frames.min(MAX_STACK_FRAMES) + OWN_FRAMES) * ADDRESS_LEN;
         let asm = &mut self.assembler;
         let copied = asm.label();

@@ -35,6 +35,8 @@ pub struct SimulatedPacket {
     pub socket: Option<u32>,
     pub cgroup: u64,
     pub running: &'static str,
+    /// Frames of the call stack; `None` where the kernel finds none.
+    pub stack: Option<u64>,
 }
 
 /// A device, or something that looks like one.
@@ -76,6 +78,7 @@ thread_local! {
     static OUTPUT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
     static CGROUP: Cell<u64> = const { Cell::new(0) };
     static RUNNING: Cell<&'static str> = const { Cell::new("") };
+    static FRAMES: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 fn address(at: usize) -> u64 {
@@ -122,6 +125,17 @@ fn running_name(to: u64, len: u64, _: u64, _: u64, _: u64) -> u64 {
     name.resize(usize::try_from(len).unwrap(), 0);
     put(usize::try_from(to - address(0)).unwrap(), &name);
     0
+}
+
+fn call_stack(_: u64, to: u64, len: u64, _: u64, _: u64) -> u64 {
+    let Some(frames) = FRAMES.get() else {
+        return (-i64::from(libc::EFAULT)).cast_unsigned();
+    };
+    let addresses: Vec<u8> = (1..=frames.min(len / 8))
+        .flat_map(u64::to_ne_bytes)
+        .collect();
+    put(usize::try_from(to - address(0)).unwrap(), &addresses);
+    addresses.len() as u64
 }
 
 fn output(_: u64, _: u64, flags: u64, header: u64, len: u64) -> u64 {
@@ -171,6 +185,7 @@ impl SimulatedPacket {
         }
         CGROUP.set(self.cgroup);
         RUNNING.set(self.running);
+        FRAMES.set(self.stack);
         if let (Some(namespace), Some(of)) = (self.socket, layout.socket) {
             set(of.socket, usize::try_from(address(SOCKET)).unwrap());
             let set = |field, value| self::set(SOCKET, field, value);
@@ -223,6 +238,7 @@ impl SimulatedPacket {
             (Helper::RunningTask, zero),
             (Helper::RunningName, running_name),
             (Helper::RunningCgroup, running_cgroup),
+            (Helper::CallStack, call_stack),
             (Helper::PacketOutput, output),
             (Helper::ReadKernel, read),
         ] {

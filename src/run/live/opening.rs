@@ -287,12 +287,8 @@ impl EbpfSettings {
     /// Attaches the programs, with as much of the filter as they can run.
     fn attach(self, filter: Option<&Filter>) -> Result<(OpenedEbpf, Attached), TracerError> {
         let mut attached = Attached::Unwanted;
-        let has_stack = self.tracer.program.stack_frames.is_some();
         let mut ebpf = Ebpf::new(self.tracer, self.family, self.not_packets, |reasons| {
-            let (part, program) = match filter {
-                Some(_) if has_stack => (Attached::BesideStack, None),
-                _ => Attached::for_ebpf(filter, reasons),
-            };
+            let (part, program) = Attached::for_ebpf(filter, reasons);
             attached = part;
             program
         })?;
@@ -309,9 +305,7 @@ fn tell(live: &Live, chosen: &Chosen<Begun, OpenedEbpf>, in_program: &Attached) 
         begun.tell(live);
     }
     // Beside the drop monitor, whose part is told already, only that it is not so.
-    if chosen.beginning.is_by_ebpf()
-        || matches!(in_program, Attached::NotLoaded(_) | Attached::BesideStack)
-    {
+    if chosen.beginning.is_by_ebpf() || matches!(in_program, Attached::NotLoaded(_)) {
         in_program.tell();
     }
     if let (Some(cause), Detail::Full) = (&chosen.no_hardware, live.detail) {

@@ -15,7 +15,9 @@ use crate::bpf::{BpfProgram, MAX_LEN};
 use crate::ebpf::btf::Btf;
 use crate::ebpf::layout::KernelLayout;
 use crate::ebpf::program::filter::listing;
-use crate::ebpf::program::{DropSelection, ProgramRole, ProgramSettings, program as program_of};
+use crate::ebpf::program::{
+    DropSelection, MAX_STACK_FRAMES, ProgramRole, ProgramSettings, program as program_of,
+};
 use crate::ebpf::reasons::Reasons;
 use crate::ebpf::report::Report;
 use crate::ebpf::tests::machine::{Outcome, SimulatedDevice, SimulatedPacket};
@@ -66,6 +68,7 @@ static OWN: LazyLock<u32> = LazyLock::new(|| {
     u32::try_from(file.ino()).unwrap()
 });
 
+/// Without call stacks.
 fn settings_of(snaplen: u32) -> ProgramSettings {
     ProgramSettings {
         selection: DropSelection::All,
@@ -142,6 +145,10 @@ struct PacketShape {
     /// Bytes that the programs may capture, if not as many as the packet has here.
     snaplen: Option<Index>,
     role: ProgramRole,
+    /// Frames of the call stack that are asked for.
+    wanted_frames: Option<u8>,
+    /// Frames that there are.
+    frames: Option<u64>,
     kernel: usize,
 }
 
@@ -178,7 +185,11 @@ fn shape() -> impl Strategy<Value = PacketShape> {
         select(&[0_u32, 0, 1, 2, 5][..]),
         select(&[2_u32, 3, 3, 5, 60, 0x2_0005, 0x3_0002, 0xdead_beef][..]),
         prop::option::weighted(0.2, any::<Index>()),
-        select(&[ProgramRole::First, ProgramRole::First, ProgramRole::Second][..]),
+        (
+            select(&[ProgramRole::First, ProgramRole::First, ProgramRole::Second][..]),
+            select(&[None, None, Some(1), Some(24), Some(MAX_STACK_FRAMES)][..]),
+            select(&[None, Some(0), Some(9), Some(99)][..]),
+        ),
         0..KERNELS.len(),
     )
         .prop_map(
@@ -190,7 +201,7 @@ fn shape() -> impl Strategy<Value = PacketShape> {
                 input,
                 reason,
                 snaplen,
-                role,
+                (role, wanted_frames, frames),
                 kernel,
             )| PacketShape {
                 headers,
@@ -206,6 +217,8 @@ fn shape() -> impl Strategy<Value = PacketShape> {
                 running,
                 snaplen,
                 role,
+                wanted_frames,
+                frames,
                 kernel,
             },
         )
@@ -226,7 +239,10 @@ impl PacketShape {
             Some(any) => any.index(whole + 1),
             None => packet.data.len(),
         };
-        let settings = settings_of(u32::try_from(snaplen).unwrap());
+        let settings = ProgramSettings {
+            stack_frames: self.wanted_frames,
+            ..settings_of(u32::try_from(snaplen).unwrap())
+        };
         let packet = SimulatedPacket {
             pc: 0xffff_ffff_b3d4_20b5,
             reason: self.reason,
@@ -235,6 +251,7 @@ impl PacketShape {
             socket: self.socket,
             cgroup: self.cgroup,
             running: self.running,
+            stack: self.frames,
             protocol: packet.protocol,
             headers,
             linear: self
@@ -461,6 +478,11 @@ fn the_filter_of_a_program_is_listed() {
     check("filters.listing", &text);
     let settings = settings_of(128);
     let (_, filter) = ALL[1].compile(&parse("udp")).unwrap();
-    let whole = program_of(&ALL[1].layout, ProgramRole::Second, settings, Some(&filter));
-    check("filtering.listing", &whole.to_string());
+    let whole = |settings| program_of(&ALL[1].layout, ProgramRole::Second, settings, Some(&filter));
+    check("filtering.listing", &whole(settings).to_string());
+    let with_stack = ProgramSettings {
+        stack_frames: Some(24),
+        ..settings
+    };
+    check("filtering-stack.listing", &whole(with_stack).to_string());
 }
