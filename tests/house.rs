@@ -62,9 +62,15 @@ fn no_file_is_long() {
     assert!(long.is_empty(), "longer than {MOST_LINES} lines: {long:#?}");
 }
 
-/// The name of the type that a line defines, at the margin, where rustfmt puts what belongs to a
-/// module.
+/// The name of the type that a line defines: at the margin, where rustfmt puts what belongs to a module, or, where it
+/// is public, anywhere, for a macro may define it.
 fn defined_type(line: &str) -> Option<&str> {
+    let trimmed = line.trim_start();
+    let line = if trimmed.starts_with("pub") {
+        trimmed
+    } else {
+        line
+    };
     let line = match line.strip_prefix("pub") {
         Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
         Some(rest) => rest.strip_prefix(' ')?,

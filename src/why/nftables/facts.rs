@@ -6,9 +6,9 @@ use crate::packet::ip::{Ip, Version};
 use crate::record::LinkType;
 use crate::why::DropCase;
 
-/// A value, as far as it is known.
+/// The value of an expression, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
+pub enum RuleValue {
     /// A number.
     Number(u128),
     /// An Ethernet type. nft 1.0.6 writes its two bytes the other way round.
@@ -16,7 +16,7 @@ pub enum Fact {
     /// A name.
     Name(String),
     /// Several values.
-    Several(Vec<Fact>),
+    Several(Vec<RuleValue>),
     /// The packet has no such thing: the rule does not match.
     Missing,
     /// It is not known.
@@ -77,11 +77,13 @@ impl<'c> PacketFacts<'c> {
 
     /// Returns the value of an expression other than a map. `is_exact`: the packet was already as it was dropped;
     /// `mark` is the mark that it has there.
-    pub fn value(&self, expression: &Expression, is_exact: bool, mark: Option<u32>) -> Fact {
+    pub fn value(&self, expression: &Expression, is_exact: bool, mark: Option<u32>) -> RuleValue {
         match expression {
             Expression::Payload(field) if is_exact => self.payload(*field),
             Expression::Meta(key) => self.meta(key, is_exact, mark),
-            Expression::Constant(pattern) => pattern.number().map_or(Fact::Unknown, Fact::Number),
+            Expression::Constant(pattern) => pattern
+                .number()
+                .map_or(RuleValue::Unknown, RuleValue::Number),
             Expression::Binary(operator, sides) => {
                 let left = self.value(&sides.0, is_exact, mark);
                 let right = self.value(&sides.1, is_exact, mark);
@@ -92,36 +94,42 @@ impl<'c> PacketFacts<'c> {
                     .iter()
                     .map(|part| self.value(part, is_exact, mark))
                     .collect();
-                if parts.contains(&Fact::Missing) {
-                    return Fact::Missing;
+                if parts.contains(&RuleValue::Missing) {
+                    return RuleValue::Missing;
                 }
-                Fact::Several(parts)
+                RuleValue::Several(parts)
             }
-            Expression::Payload(_) | Expression::Map(..) | Expression::Unknown => Fact::Unknown,
+            Expression::Payload(_) | Expression::Map(..) | Expression::Unknown => {
+                RuleValue::Unknown
+            }
         }
     }
 
-    fn meta(&self, key: &str, is_exact: bool, mark: Option<u32>) -> Fact {
-        let number = |number: Option<u128>| number.map_or(Fact::Unknown, Fact::Number);
+    fn meta(&self, key: &str, is_exact: bool, mark: Option<u32>) -> RuleValue {
+        let number = |number: Option<u128>| number.map_or(RuleValue::Unknown, RuleValue::Number);
         match key {
             "mark" => number(mark.map(u128::from)),
             "iifname" | "iif" => self.input(),
             "oifname" | "oif" => self.output(),
             "nfproto" => match (self.hook.family, self.ip) {
-                ("ip", _) => Fact::Number(NFPROTO[0]),
-                ("ip6", _) => Fact::Number(NFPROTO[1]),
-                _ => Fact::Unknown,
+                ("ip", _) => RuleValue::Number(NFPROTO[0]),
+                ("ip6", _) => RuleValue::Number(NFPROTO[1]),
+                _ => RuleValue::Unknown,
             },
-            "protocol" => self.case.protocol.map_or(Fact::Unknown, Fact::EtherType),
-            "ether type" if self.has_link_header() && self.case.vlan.is_none() => {
-                self.case.protocol.map_or(Fact::Unknown, Fact::EtherType)
-            }
+            "protocol" => self
+                .case
+                .protocol
+                .map_or(RuleValue::Unknown, RuleValue::EtherType),
+            "ether type" if self.has_link_header() && self.case.vlan.is_none() => self
+                .case
+                .protocol
+                .map_or(RuleValue::Unknown, RuleValue::EtherType),
             "l4proto" => match self.transport {
                 Transport::At(protocol, _) | Transport::Later(protocol) => {
-                    Fact::Number(protocol.into())
+                    RuleValue::Number(protocol.into())
                 }
-                Transport::None => Fact::Missing,
-                Transport::Unknown => Fact::Unknown,
+                Transport::None => RuleValue::Missing,
+                Transport::Unknown => RuleValue::Unknown,
             },
             "length" if is_exact && matches!(self.hook.family, "ip" | "ip6") => {
                 let network = self.network.and_then(|at| u32::try_from(at).ok());
@@ -129,53 +137,53 @@ impl<'c> PacketFacts<'c> {
                 number(length.map(u128::from))
             }
             "pkttype" => self.packet_type(),
-            _ => Fact::Unknown,
+            _ => RuleValue::Unknown,
         }
     }
 
     /// Returns the device that the packet came in by; none has an empty name.
-    fn input(&self) -> Fact {
-        let none = || Fact::Name(String::new());
-        let name = |name: &Option<String>| name.clone().map_or(Fact::Unknown, Fact::Name);
+    fn input(&self) -> RuleValue {
+        let none = || RuleValue::Name(String::new());
+        let name = |name: &Option<String>| name.clone().map_or(RuleValue::Unknown, RuleValue::Name);
         match (self.hook.name, self.hook.caller) {
             ("output" | "egress", _) => none(),
             ("postrouting", "ip_output" | "ip6_output") => match self.case.is_inbound {
                 Some(true) if self.case.input.is_some() => name(&self.case.input_name),
                 Some(false) => none(),
-                _ => Fact::Unknown,
+                _ => RuleValue::Unknown,
             },
             // A frame is passed on with the device that it leaves by.
-            ("postrouting", _) | ("forward", "__br_forward") => Fact::Unknown,
+            ("postrouting", _) | ("forward", "__br_forward") => RuleValue::Unknown,
             _ => name(&self.case.device),
         }
     }
 
     /// Returns the device that the packet leaves by; none has an empty name.
-    fn output(&self) -> Fact {
-        let name = |name: &Option<String>| name.clone().map_or(Fact::Unknown, Fact::Name);
+    fn output(&self) -> RuleValue {
+        let name = |name: &Option<String>| name.clone().map_or(RuleValue::Unknown, RuleValue::Name);
         match (self.hook.name, self.hook.caller) {
-            ("prerouting" | "input" | "ingress", _) => Fact::Name(String::new()),
+            ("prerouting" | "input" | "ingress", _) => RuleValue::Name(String::new()),
             ("postrouting" | "egress", _) | ("forward", "__br_forward") => name(&self.case.device),
             ("forward", _) => self
                 .routed_to
-                .map_or(Fact::Unknown, |name| Fact::Name(name.to_owned())),
-            _ => Fact::Unknown,
+                .map_or(RuleValue::Unknown, |name| RuleValue::Name(name.to_owned())),
+            _ => RuleValue::Unknown,
         }
     }
 
     /// Returns whom the frame was for, of a received one that came far enough to be this host's.
-    fn packet_type(&self) -> Fact {
+    fn packet_type(&self) -> RuleValue {
         let is_past_routing = matches!(self.hook.name, "input" | "forward");
         let is_known = self.case.is_inbound == Some(true) && is_past_routing;
         let is_ip = matches!(self.hook.family, "ip" | "ip6");
         match self.case.data.first() {
             Some(_) if !is_known || !is_ip || self.case.link != LinkType::ETHERNET.0 => {
-                Fact::Unknown
+                RuleValue::Unknown
             }
-            Some(_) if self.case.data.starts_with(&[0xff; 6]) => Fact::Number(PACKET_TYPES[1]),
-            Some(first) if first & 1 == 1 => Fact::Number(PACKET_TYPES[2]),
-            Some(_) => Fact::Number(PACKET_TYPES[0]),
-            None => Fact::Unknown,
+            Some(_) if self.case.data.starts_with(&[0xff; 6]) => RuleValue::Number(PACKET_TYPES[1]),
+            Some(first) if first & 1 == 1 => RuleValue::Number(PACKET_TYPES[2]),
+            Some(_) => RuleValue::Number(PACKET_TYPES[0]),
+            None => RuleValue::Unknown,
         }
     }
 
@@ -187,7 +195,7 @@ impl<'c> PacketFacts<'c> {
             && self.network == Some(14)
     }
 
-    fn payload(&self, field: PayloadField) -> Fact {
+    fn payload(&self, field: PayloadField) -> RuleValue {
         let begin = match field.header {
             Header::Link => self.has_link_header().then_some(0),
             Header::Network => self.network,
@@ -199,60 +207,60 @@ impl<'c> PacketFacts<'c> {
                 };
                 match (self.hook.family, wanted) {
                     ("ip", 0x0800) | ("ip6", 0x86dd) | ("arp", 0x0806) => {}
-                    ("ip" | "ip6" | "arp", _) => return Fact::Missing,
+                    ("ip" | "ip6" | "arp", _) => return RuleValue::Missing,
                     _ => match self.case.protocol {
                         Some(protocol) if protocol == wanted => {}
-                        Some(_) => return Fact::Missing,
-                        None => return Fact::Unknown,
+                        Some(_) => return RuleValue::Missing,
+                        None => return RuleValue::Unknown,
                     },
                 }
                 self.network
             }
             Header::Transport => match self.transport {
                 Transport::At(_, at) => Some(at),
-                Transport::None | Transport::Later(_) => return Fact::Missing,
+                Transport::None | Transport::Later(_) => return RuleValue::Missing,
                 Transport::Unknown => None,
             },
             Header::Protocol(number) => match self.transport {
                 Transport::At(protocol, at) if protocol == number => Some(at),
                 Transport::Unknown => None,
-                _ => return Fact::Missing,
+                _ => return RuleValue::Missing,
             },
         };
-        begin.map_or(Fact::Unknown, |begin| self.bits(begin, field))
+        begin.map_or(RuleValue::Unknown, |begin| self.bits(begin, field))
     }
 
     /// Returns bits of the packet, as a number.
-    fn bits(&self, begin: usize, field: PayloadField) -> Fact {
+    fn bits(&self, begin: usize, field: PayloadField) -> RuleValue {
         let PayloadField { offset, bits, .. } = field;
         let (Ok(first), Ok(end)) = (
             usize::try_from(offset / 8),
             usize::try_from((offset + bits).div_ceil(8)),
         ) else {
-            return Fact::Unknown;
+            return RuleValue::Unknown;
         };
         let data = &self.case.data;
         let Some(bytes) = data.get(begin + first..begin + end) else {
             let is_whole = usize::try_from(self.case.length).is_ok_and(|len| len <= data.len());
             return if is_whole {
-                Fact::Missing
+                RuleValue::Missing
             } else {
-                Fact::Unknown
+                RuleValue::Unknown
             };
         };
         let Some((sixteen, rest)) = bytes.split_at_checked(bytes.len().min(16)) else {
-            return Fact::Unknown;
+            return RuleValue::Unknown;
         };
         // A field of 128 bits that begins within a byte has 17.
         if !rest.is_empty() {
-            return Fact::Unknown;
+            return RuleValue::Unknown;
         }
         let all = sixteen
             .iter()
             .fold(0, |all, &byte| all << 8 | u128::from(byte));
         let behind = (8 - (offset + bits) % 8) % 8;
         let mask = u128::MAX.checked_shr(128 - bits).unwrap_or(0);
-        Fact::Number(all >> behind & mask)
+        RuleValue::Number(all >> behind & mask)
     }
 }
 
@@ -286,21 +294,23 @@ fn transport(ip: &Ip<'_>, network: usize, case: &DropCase) -> Transport {
     }
 }
 
-fn binary(operator: char, left: Fact, right: Fact) -> Fact {
+fn binary(operator: char, left: RuleValue, right: RuleValue) -> RuleValue {
     let (left, right) = match (left, right) {
-        (Fact::Number(left), Fact::Number(right)) => (left, right),
-        (Fact::Missing, _) | (_, Fact::Missing) => return Fact::Missing,
-        (Fact::Number(0), _) | (_, Fact::Number(0)) if operator == '&' => return Fact::Number(0),
-        _ => return Fact::Unknown,
+        (RuleValue::Number(left), RuleValue::Number(right)) => (left, right),
+        (RuleValue::Missing, _) | (_, RuleValue::Missing) => return RuleValue::Missing,
+        (RuleValue::Number(0), _) | (_, RuleValue::Number(0)) if operator == '&' => {
+            return RuleValue::Number(0);
+        }
+        _ => return RuleValue::Unknown,
     };
     let shift = u32::try_from(right).unwrap_or(u32::MAX);
     match operator {
-        '&' => Fact::Number(left & right),
-        '|' => Fact::Number(left | right),
-        '^' => Fact::Number(left ^ right),
+        '&' => RuleValue::Number(left & right),
+        '|' => RuleValue::Number(left | right),
+        '^' => RuleValue::Number(left ^ right),
         // How wide the value is that loses bits is not known here.
-        '>' => Fact::Number(left.checked_shr(shift).unwrap_or(0)),
-        _ => Fact::Unknown,
+        '>' => RuleValue::Number(left.checked_shr(shift).unwrap_or(0)),
+        _ => RuleValue::Unknown,
     }
 }
 
@@ -341,10 +351,10 @@ impl Truth {
 }
 
 /// Returns whether a value is one of those of a pattern.
-pub fn fits(value: &Fact, pattern: &Pattern) -> Truth {
+pub fn fits(value: &RuleValue, pattern: &Pattern) -> Truth {
     match (value, pattern) {
         (_, Pattern::Any) => Truth::Yes,
-        (Fact::Name(name), Pattern::Text(pattern)) => {
+        (RuleValue::Name(name), Pattern::Text(pattern)) => {
             if let Some(literal) = pattern.strip_suffix("\\*") {
                 return Truth::of(name.strip_suffix('*') == Some(literal));
             }
@@ -353,13 +363,13 @@ pub fn fits(value: &Fact, pattern: &Pattern) -> Truth {
                 None => name == pattern,
             })
         }
-        (Fact::EtherType(kind), pattern) => pattern.number().map_or(Truth::Maybe, |number| {
+        (RuleValue::EtherType(kind), pattern) => pattern.number().map_or(Truth::Maybe, |number| {
             Truth::of([*kind, kind.swap_bytes()].map(u128::from).contains(&number))
         }),
-        (Fact::Number(number), Pattern::Range(first, last)) => {
+        (RuleValue::Number(number), Pattern::Range(first, last)) => {
             Truth::of((first..=last).contains(&number))
         }
-        (Fact::Number(number), pattern) => pattern
+        (RuleValue::Number(number), pattern) => pattern
             .number()
             .map_or(Truth::Maybe, |other| Truth::of(*number == other)),
         // Also the number of an interface that is gone.

@@ -1,11 +1,11 @@
 //! Looks values up in sets and maps.
 
-use super::facts::{Fact, Truth, fits};
+use super::facts::{RuleValue, Truth, fits};
 use super::ruleset::{ElementSet, Pattern, SetElement};
 
 /// Returns the elements of a map that a value can lead to, and whether it can lead to none.
-pub fn found<'s>(value: &Fact, map: &'s ElementSet) -> (Vec<&'s SetElement>, bool) {
-    if *value == Fact::Missing {
+pub fn found<'s>(value: &RuleValue, map: &'s ElementSet) -> (Vec<&'s SetElement>, bool) {
+    if *value == RuleValue::Missing {
         return (Vec::new(), true);
     }
     let mut possible = Vec::new();
@@ -28,22 +28,22 @@ pub fn found<'s>(value: &Fact, map: &'s ElementSet) -> (Vec<&'s SetElement>, boo
 }
 
 /// Returns whether a value is an element's key.
-fn has_key(value: &Fact, element: &SetElement) -> Truth {
+fn has_key(value: &RuleValue, element: &SetElement) -> Truth {
     match (value, element.key.as_slice()) {
-        (Fact::Several(parts), patterns) if parts.len() == patterns.len() => parts
+        (RuleValue::Several(parts), patterns) if parts.len() == patterns.len() => parts
             .iter()
             .zip(patterns)
             .map(|(part, pattern)| fits(part, pattern))
             .fold(Truth::Yes, Truth::and),
-        (Fact::Several(_), [Pattern::Any]) => Truth::Yes,
-        (Fact::Several(_), _) => Truth::Maybe,
+        (RuleValue::Several(_), [Pattern::Any]) => Truth::Yes,
+        (RuleValue::Several(_), _) => Truth::Maybe,
         (value, [pattern]) => fits(value, pattern),
         _ => Truth::Maybe,
     }
 }
 
 /// Returns whether a value compares so with the elements of a set, or with the only one.
-pub fn compare(operator: &str, value: &Fact, set: &ElementSet) -> Truth {
+pub fn compare(operator: &str, value: &RuleValue, set: &ElementSet) -> Truth {
     let mut is_one = Truth::No;
     for element in &set.elements {
         let is_it = match has_key(value, element) {
@@ -63,11 +63,11 @@ pub fn compare(operator: &str, value: &Fact, set: &ElementSet) -> Truth {
     match (operator, value, right) {
         ("==", ..) => is_one,
         ("!=", ..) => is_one.not(),
-        ("<", Fact::Number(left), Some(right)) => Truth::of(*left < right),
-        (">", Fact::Number(left), Some(right)) => Truth::of(*left > right),
-        ("<=", Fact::Number(left), Some(right)) => Truth::of(*left <= right),
-        (">=", Fact::Number(left), Some(right)) => Truth::of(*left >= right),
-        ("in", Fact::Number(left), Some(right)) => Truth::of(left & right != 0),
+        ("<", RuleValue::Number(left), Some(right)) => Truth::of(*left < right),
+        (">", RuleValue::Number(left), Some(right)) => Truth::of(*left > right),
+        ("<=", RuleValue::Number(left), Some(right)) => Truth::of(*left <= right),
+        (">=", RuleValue::Number(left), Some(right)) => Truth::of(*left >= right),
+        ("in", RuleValue::Number(left), Some(right)) => Truth::of(left & right != 0),
         _ => Truth::Maybe,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Fact, PacketFacts, Truth};
+use super::facts::{PacketFacts, RuleValue, Truth};
 use super::hook::PacketHook;
 use super::lookup::{compare, found};
 use super::ruleset::{
@@ -466,10 +466,10 @@ impl<'w> Walker<'w> {
                 match (found.as_slice(), can_miss) {
                     ([], _) if !map.is_changing => return (None, Truth::No),
                     ([one], false) => match &one.data {
-                        ElementData::Value(pattern) => {
-                            pattern.number().map_or(Fact::Unknown, Fact::Number)
-                        }
-                        _ => Fact::Unknown,
+                        ElementData::Value(pattern) => pattern
+                            .number()
+                            .map_or(RuleValue::Unknown, RuleValue::Number),
+                        _ => RuleValue::Unknown,
                     },
                     _ => return (None, Truth::Maybe),
                 }
@@ -477,8 +477,8 @@ impl<'w> Walker<'w> {
             value => self.facts.value(value, state.is_packet_final, state.mark),
         };
         match fact {
-            Fact::Number(number) => (u32::try_from(number).ok(), Truth::Yes),
-            Fact::Missing => (None, Truth::No),
+            RuleValue::Number(number) => (u32::try_from(number).ok(), Truth::Yes),
+            RuleValue::Missing => (None, Truth::No),
             _ => (None, Truth::Maybe),
         }
     }
@@ -487,7 +487,7 @@ impl<'w> Walker<'w> {
         let value = self
             .facts
             .value(&condition.left, state.is_packet_final, state.mark);
-        if value == Fact::Missing {
+        if value == RuleValue::Missing {
             return Truth::No;
         }
         let Some(set) = self.set(&condition.right, chain) else {
