@@ -184,9 +184,8 @@ def interrupt_captures(seconds):
 
 # Drops in an interrupt that comes in the first instructions of the second program leave notes of the first that
 # nobody removes. With more of them than there is room for, the second takes what the first has taken. An emulated
-# processor is interrupted where a function returns, which is there: it counts two of 22,000 at times, and a busy machine
-# more. On a real one, it was one of 100,000.
-TWICE = 1 / 2_000
+# processor is interrupted where a function returns, which is there: on a real one, it was one of 100,000.
+TWICE = 1 / 5_000
 
 
 def check_recursion(dwdump, out, scene):
