@@ -94,7 +94,7 @@ impl<'a> Datagram<'a> {
             findings,
             take,
         };
-        // With a constant byte order, no number is tested for it: 40 instructions fewer a packet.
+        // With a constant byte order, no number is tested for it: 9 instructions fewer of 1085 a packet.
         match self.order {
             ByteOrder::NATIVE => Datagram {
                 order: ByteOrder::NATIVE,
