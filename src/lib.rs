@@ -29,7 +29,7 @@
 //! |---|---|
 //! | What does a word of the filter, such as `saddr`, become? | `filter/primitive.rs` recognises it, `filter/address.rs` makes a `Primitive` of an address, `filter/program.rs` compiles it, `filter/predicate.rs` evaluates it |
 //! | Where does the part of the filter that the kernel runs come from? | `filter/kernel/mod.rs` and its folder; `run/kernel_filter.rs` attaches it |
-//! | Where is a fact of a drop described, and where would a new one go? | `record/fact.rs`; the source sets it, `net_dm/alert.rs` or `source/ebpf.rs` |
+//! | Where is a fact of a drop described, and where would a new one go? | `record/fact.rs`; the source sets it, `net_dm/alert.rs` or `source/ebpf/completer.rs` |
 //! | Where does an alert become an event? | `source/alerts.rs`, for live alerts and for those in files |
 //! | Where are the events of two sources put in order? | `source/merge.rs` |
 //! | Where are capture files parsed? | `source/savefile/reader.rs`, by `source/savefile/pcapng.rs` or `source/savefile/pcap.rs` |
@@ -89,7 +89,8 @@
 //!    `source::sources` is the list of a run's sources, and `source::merge` orders their events by
 //!    time. [`source::savefile::Reader`] parses a capture file without I/O: its caller puts bytes in
 //!    and takes events out. `source::alerts` translates the drop monitor's alerts, live or in a file.
-//!    Packets with equal comments share one parsed or written copy (`cache`).
+//!    Packets with equal comments share one parsed or written copy (`cache`); where a source knows that records say the
+//!    same, nobody compares them ([`record::Likeness`]).
 //! 7. [`summary`]: counts drops by groups, in bounded memory.
 //! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
 //! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a

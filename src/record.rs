@@ -35,6 +35,7 @@ mod context;
 #[macro_use]
 mod fact_table;
 mod fact;
+mod likeness;
 mod link;
 mod loss;
 mod owned;
@@ -49,6 +50,7 @@ use crate::untrusted::Untrusted;
 pub use crate::untrusted::Escaped;
 pub use context::{DropContext, DropSocket, Heading, Netns, SocketRole};
 pub use fact::{About, Cause, Commented, DropRecord, Fact, Location, Tellers};
+pub use likeness::Likeness;
 pub use link::{Basis, EtherType, Link, LinkType};
 pub use loss::Loss;
 pub(crate) use owned::OwnedRecord;

@@ -5,11 +5,12 @@
 //! [`btf`] parses the kernel's description of its own types, and `layout` looks up the offsets of
 //! structure members in it. With these, [`program`] writes the programs for exactly this kernel, by
 //! means of `assembler`: neither a compiler nor an object file is needed. [`tracer`] loads them and takes
-//! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses. [`counter`]
-//! loads programs that count in the kernel, without reports. [`reasons`] has the names of drop reasons, and
-//! [`names`] asks the kernel for those of its addresses.
+//! a [`report`] of each drop from the perf buffer of its CPU, whose records `ring` parses; `batch` puts those of all
+//! CPUs in order. [`counter`] loads programs that count in the kernel, without reports. [`reasons`] has the names
+//! of drop reasons, and [`names`] asks the kernel for those of its addresses.
 
 mod assembler;
+mod batch;
 pub mod btf;
 pub mod counter;
 pub(crate) mod layout;

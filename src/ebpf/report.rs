@@ -20,16 +20,18 @@ const fn place(at: i16, size: AccessSize) -> HeaderField {
 
 /// Nanoseconds of the monotonic clock.
 pub const TIME: HeaderField = place(0, AccessSize::Double);
-/// The return address of the call that freed the packet.
-pub const PC: HeaderField = place(8, AccessSize::Double);
-/// The number of the drop reason.
-pub const REASON: HeaderField = place(16, AccessSize::Word);
 /// Bytes of the whole frame.
-pub const ORIGINAL_LEN: HeaderField = place(20, AccessSize::Word);
-/// Bytes behind the header that were in front of `skb->data`.
-pub const HEADERS_LEN: HeaderField = place(24, AccessSize::Word);
-/// Bytes behind those, from `skb->data` on.
-pub const DATA_LEN: HeaderField = place(28, AccessSize::Word);
+pub const ORIGINAL_LEN: HeaderField = place(8, AccessSize::Word);
+/// Bytes behind the header and the call stack, from `skb->data` on, behind those that were in front of it.
+pub const DATA_LEN: HeaderField = place(12, AccessSize::Word);
+/// The offset from which on reports of the same kind of drop are the same, up to the frame.
+const FACTS: usize = 16;
+/// The return address of the call that freed the packet.
+pub const PC: HeaderField = place(16, AccessSize::Double);
+/// The number of the drop reason.
+pub const REASON: HeaderField = place(24, AccessSize::Word);
+/// Bytes behind the header and the call stack that were in front of `skb->data`.
+pub const HEADERS_LEN: HeaderField = place(28, AccessSize::Word);
 /// `skb->skb_iif`
 pub const INPUT: HeaderField = place(32, AccessSize::Word);
 /// The network header's offset from the frame's beginning, signed.
@@ -84,6 +86,7 @@ pub const STACK_FRAMES: HeaderField = place(127, AccessSize::Byte);
 pub const ADDRESS_LEN: usize = 8;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 128;
+type ReportHeader = [u8; HEADER_LEN];
 
 /// Bytes of a task's name (`TASK_COMM_LEN`, linux/sched.h).
 pub const TASK_NAME_LEN: usize = 16;
@@ -195,13 +198,55 @@ pub struct Report<'a> {
     pub data: &'a [u8],
 }
 
+/// The part of a report that differs even where all facts of the drops are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportedPacket<'a> {
+    /// As [`Report::time`].
+    pub time: u64,
+    /// As [`Report::original_len`].
+    pub original_len: u32,
+    /// As [`Report::data`].
+    pub data: &'a [u8],
+}
+
+impl<'a> ReportedPacket<'a> {
+    /// Reads it from a report; `None` where that is not whole.
+    #[inline]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let header = bytes.first_chunk()?;
+        let word = |place| Some(word(header, place)? as usize);
+        let len = word(HEADERS_LEN)?.checked_add(word(DATA_LEN)?)?;
+        Some(Self {
+            time: double(header, TIME)?,
+            original_len: self::word(header, ORIGINAL_LEN)?,
+            data: bytes.get(facts_end(header)?..)?.get(..len)?,
+        })
+    }
+}
+
+/// Returns the part of a report in which all facts of the drop are, the call stack included: where it is the same, the
+/// reports differ in their [`ReportedPacket`] alone.
+#[inline]
+pub fn facts(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(FACTS..facts_end(bytes.first_chunk()?)?)
+}
+
+/// Returns the offset of the frame.
+fn facts_end(header: &ReportHeader) -> Option<usize> {
+    Some(HEADER_LEN + usize::from(byte(header, STACK_FRAMES)?) * ADDRESS_LEN)
+}
+
 impl<'a> Report<'a> {
     /// Reads what the program wrote; `None` where it cannot have.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
+        let (header, rest) = bytes.split_first_chunk()?;
         let word = |place| word(header, place);
-        let len = (word(HEADERS_LEN)? as usize).checked_add(word(DATA_LEN)? as usize)?;
-        let start = match header[START.at.unsigned_abs() as usize] {
+        let ReportedPacket {
+            time,
+            original_len,
+            data,
+        } = ReportedPacket::decode(bytes)?;
+        let start = match byte(header, START)? {
             1 => Start::LinkLayer,
             2 => Start::Network,
             3 => Start::Data,
@@ -220,13 +265,11 @@ impl<'a> Report<'a> {
         let packet_type = byte(header, PACKET_TYPE)?;
         let cgroup = double(header, CGROUP)?;
         let mark = word(MARK)?;
-        let frames = usize::from(byte(header, STACK_FRAMES)?);
-        let (stack, rest) = rest.split_at_checked(frames * ADDRESS_LEN)?;
         Some(Self {
-            time: time(header)?,
+            time,
             pc: double(header, PC)?,
             reason: word(REASON)?,
-            original_len: word(ORIGINAL_LEN)?,
+            original_len,
             input: word(INPUT)?,
             protocol: u16::from_be(half(header, PROTOCOL)?),
             network: word(NETWORK)?.cast_signed(),
@@ -242,19 +285,19 @@ impl<'a> Report<'a> {
             vlan: Some(tag).filter(|_| has_tag),
             is_marked_received: (1..=OTHER_HOST).contains(&packet_type),
             device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
-            stack: CallStack(stack),
-            data: rest.get(..len)?,
+            stack: CallStack(rest.get(..facts_end(header)? - HEADER_LEN)?),
+            data,
         })
     }
 }
 
 /// Returns the time of a report; `None` where its beginning is missing.
 pub fn time(bytes: &[u8]) -> Option<u64> {
-    double(bytes, TIME)
+    Some(u64::from_ne_bytes(*bytes.first_chunk()?))
 }
 
 /// Returns the socket, where there is one of a known family.
-fn socket(header: &[u8]) -> Option<ReportedSocket> {
+fn socket(header: &ReportHeader) -> Option<ReportedSocket> {
     let role = match byte(header, SOCKET_ROLE)? {
         1 => SocketRole::Owner,
         2 => SocketRole::Receiver,
@@ -278,21 +321,21 @@ fn socket(header: &[u8]) -> Option<ReportedSocket> {
     })
 }
 
-fn double(header: &[u8], place: HeaderField) -> Option<u64> {
+fn double(header: &ReportHeader, place: HeaderField) -> Option<u64> {
     Some(u64::from_ne_bytes(part(header, place)?))
 }
 
-fn half(header: &[u8], place: HeaderField) -> Option<u16> {
+fn half(header: &ReportHeader, place: HeaderField) -> Option<u16> {
     Some(u16::from_ne_bytes(part(header, place)?))
 }
 
-fn byte(header: &[u8], place: HeaderField) -> Option<u8> {
+fn byte(header: &ReportHeader, place: HeaderField) -> Option<u8> {
     part(header, place).map(|[byte]| byte)
 }
 
 /// Returns the bytes of a name in front of the first NUL. All 16 are looked at together: two searches byte by byte, of
 /// which there are two in each report, take 90 instructions more.
-fn text(header: &[u8], at: i16) -> Option<&[u8]> {
+fn text(header: &ReportHeader, at: i16) -> Option<&[u8]> {
     const LOWEST: u128 = u128::MAX / 0xff;
     const HIGHEST: u128 = LOWEST << 7;
     let text: &[u8; NAME_LEN] = header.get(usize::try_from(at).ok()?..)?.first_chunk()?;
@@ -302,193 +345,14 @@ fn text(header: &[u8], at: i16) -> Option<&[u8]> {
     text.get(..zeros.trailing_zeros() as usize / 8)
 }
 
-fn word(header: &[u8], place: HeaderField) -> Option<u32> {
+fn word(header: &ReportHeader, place: HeaderField) -> Option<u32> {
     Some(u32::from_ne_bytes(part(header, place)?))
 }
 
-fn part<const LEN: usize>(header: &[u8], place: HeaderField) -> Option<[u8; LEN]> {
+fn part<const LEN: usize>(header: &ReportHeader, place: HeaderField) -> Option<[u8; LEN]> {
     let at = usize::try_from(place.at).ok()?;
     header.get(at..)?.first_chunk().copied()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A report's header, with these numbers in it.
-    fn header(numbers: &[(HeaderField, u64)]) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_LEN];
-        for &(place, number) in numbers {
-            let at = place.at.unsigned_abs() as usize;
-            let len = match place.size {
-                AccessSize::Byte => 1,
-                AccessSize::Half => 2,
-                AccessSize::Word => 4,
-                AccessSize::Double => 8,
-            };
-            // In this machine's order, like those of the kernel.
-            let number = (number << (64 - 8 * len)).to_be_bytes();
-            let field = &mut bytes[at..at + len];
-            field.copy_from_slice(&number[..len]);
-            if cfg!(target_endian = "little") {
-                field.reverse();
-            }
-        }
-        bytes
-    }
-
-    #[test]
-    fn a_report_is_read_as_it_was_written() {
-        let numbers = [
-            (TIME, 1 << 40),
-            (PC, 2 << 40),
-            (REASON, 3),
-            (ORIGINAL_LEN, 60),
-            (HEADERS_LEN, 2),
-            (DATA_LEN, 3),
-            (INPUT, 5),
-            (NETWORK, 0xffff_fff2),
-            (DEVICE_INDEX, 6),
-            (NAMESPACE, 7),
-            (PROTOCOL, 0x0800_u16.to_be().into()),
-            (DEVICE_TYPE, 0xfffe),
-            (START, 2),
-            (PACKET_TYPE, 3),
-            (VLAN_PRESENT, 1),
-            (SOCKET_ROLE, 2),
-            (TASK, 8 << 32 | 9),
-            (CGROUP, 10),
-            (MARK, 11),
-            (SOCKET_NAMESPACE, 12),
-            (VLAN_PROTOCOL, 0x8100_u16.to_be().into()),
-            (VLAN_TAG, 0x6007),
-            (SOCKET_FAMILY, 2),
-            (SOCKET_KIND, 2),
-            (SOCKET_PROTOCOL, 17),
-            (SOCKET_PORT, 53),
-            (SOCKET_PEER_PORT, 40000_u16.to_be().into()),
-            (SOCKET_STATE, 1),
-        ];
-        let mut bytes = header(&numbers);
-        for (at, name) in [(DEVICE_NAME, b"tun0"), (TASK_NAME, b"curl")] {
-            let at = at.unsigned_abs() as usize;
-            bytes[at..at + 4].copy_from_slice(name);
-        }
-        // With the padding of a perf record.
-        bytes.extend(b"abcdepad");
-        let report = Report::decode(&bytes).unwrap();
-        let expected = Report {
-            time: 1 << 40,
-            pc: 2 << 40,
-            reason: 3,
-            original_len: 60,
-            input: 5,
-            protocol: 0x0800,
-            network: -14,
-            start: Start::Network,
-            headers_len: 2,
-            running: RunningTask {
-                process: 8,
-                name: b"curl",
-            },
-            cgroup: Some(10),
-            socket: Some(ReportedSocket {
-                facts: DropSocket {
-                    role: SocketRole::Receiver,
-                    family: 2,
-                    protocol: 17,
-                    port: 53,
-                    peer_port: 40000,
-                    state: 1,
-                },
-                namespace: 12,
-            }),
-            mark: Some(11),
-            vlan: Some(0x6007),
-            is_marked_received: true,
-            device: Some(SkbDevice {
-                index: 6,
-                namespace: 7,
-                hardware: 0xfffe,
-                name: b"tun0",
-            }),
-            stack: CallStack(&[]),
-            data: b"abcde",
-        };
-        assert_eq!(report, expected);
-        assert_eq!(Report::decode(&bytes[..bytes.len() - 4]), None);
-        assert_eq!(time(&bytes[..8]), Some(1 << 40));
-        assert_eq!(Report::decode(&header(&[(START, 4)])), None);
-    }
-
-    #[test]
-    fn a_call_stack_stands_in_front_of_the_frame() {
-        let with = |frames, data_len, rest: &[u8]| {
-            let header = header(&[(START, 1), (STACK_FRAMES, frames), (DATA_LEN, data_len)]);
-            [&header, rest].concat()
-        };
-        let addresses = [0x1111_2222_3333_4444_u64, 5];
-        let stack = addresses.map(u64::to_ne_bytes).concat();
-        let bytes = with(2, 2, &[&stack, &b"abpad"[..]].concat());
-        let report = Report::decode(&bytes).unwrap();
-        assert_eq!(report.stack.addresses().collect::<Vec<_>>(), addresses);
-        assert_eq!(report.data, b"ab");
-        // Longer than what was written.
-        for (frames, data_len) in [(3, 0), (2, 1), (0xff, 0)] {
-            assert_eq!(Report::decode(&with(frames, data_len, &stack)), None);
-        }
-    }
-
-    #[test]
-    fn what_a_kernel_does_not_tell_is_absent() {
-        let with = |numbers: &[(HeaderField, u64)]| {
-            let bytes = header(&[&[(START, 1)], numbers].concat());
-            let Report {
-                device,
-                cgroup,
-                socket,
-                mark,
-                vlan,
-                is_marked_received,
-                ..
-            } = Report::decode(&bytes).unwrap();
-            let facts = [
-                device.is_some(),
-                cgroup.is_some(),
-                socket.is_some(),
-                mark.is_some(),
-                vlan.is_some(),
-                is_marked_received,
-            ];
-            facts.into_iter().filter(|&is_there| is_there).count()
-        };
-        assert_eq!(with(&[]), 0);
-        // No bit field for the type of packet; a tag that was taken off and forgotten (before 6.2); a tag's
-        // place that is empty (since then).
-        assert_eq!(with(&[(PACKET_TYPE, 0xff)]), 0);
-        assert_eq!(with(&[(VLAN_TAG, 7), (VLAN_PROTOCOL, 0x81)]), 0);
-        assert_eq!(with(&[(VLAN_PRESENT, 1)]), 0);
-        // Whatever an earlier drop left where no socket is, and what cannot be one.
-        let family = (SOCKET_FAMILY, 2);
-        assert_eq!(with(&[family, (SOCKET_STATE, 1)]), 0);
-        assert_eq!(with(&[(SOCKET_ROLE, 1), family]), 0);
-        assert_eq!(with(&[(SOCKET_ROLE, 1), (SOCKET_STATE, 1)]), 0);
-        assert_eq!(with(&[(SOCKET_ROLE, 1), family, (SOCKET_STATE, 1)]), 1);
-    }
-
-    #[test]
-    fn the_protocol_of_a_raw_socket_is_no_port() {
-        let numbers = [
-            (START, 1),
-            (SOCKET_ROLE, 1),
-            (SOCKET_FAMILY, 2),
-            (SOCKET_STATE, 7),
-            (SOCKET_PROTOCOL, 255),
-            (SOCKET_PORT, 255),
-            (SOCKET_KIND, 3),
-        ];
-        let bytes = header(&numbers);
-        let socket = Report::decode(&bytes).unwrap().socket.unwrap();
-        assert_eq!(socket.facts.to_string(), "owner inet protocol255 close");
-    }
-}
+mod tests;

@@ -11,66 +11,72 @@ const HEADER_LEN: usize = 8;
 const DATA_AT: usize = HEADER_LEN + 4;
 
 /// The records that wait in a buffer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Records<'a> {
     /// The waiting bytes: up to the memory's end, and from its beginning on.
     pieces: [&'a [u8]; 2],
-    at: usize,
+    /// Room for the record that is in both, of which there is one at most.
+    joined: Option<&'a mut Vec<u8>>,
+    next: Option<Sample<'a>>,
+    taken: usize,
     damaged: u64,
 }
 
+/// A record that a program wrote.
+#[derive(Clone, Copy, Debug)]
+struct Sample<'a> {
+    time: u64,
+    report: &'a [u8],
+    /// Bytes of the whole record.
+    len: usize,
+}
+
 impl<'a> Records<'a> {
-    /// Creates a reader of the waiting bytes, which begin with a record.
-    pub fn new(pieces: [&'a [u8]; 2]) -> Self {
+    /// Creates a reader of the waiting bytes, which begin with a record. One that continues at the beginning of the
+    /// memory is copied into `joined`.
+    pub fn new(pieces: [&'a [u8]; 2], joined: &'a mut Vec<u8>) -> Self {
         Self {
             pieces,
-            at: 0,
+            joined: Some(joined),
+            next: None,
+            taken: 0,
             damaged: 0,
         }
     }
 
     /// Returns the time of the next report, and skips other records before it. If the next bytes cannot be
     /// a record, all are skipped.
+    #[inline]
     pub fn peek(&mut self) -> Option<u64> {
-        loop {
-            let (kind, len) = self.record()?;
-            if kind == SAMPLE
-                && let Some(bytes) = self.copy(self.at + DATA_AT)
-                && len >= DATA_AT + report::HEADER_LEN
-            {
-                return Some(u64::from_ne_bytes(bytes));
+        while self.next.is_none() {
+            let record = self.record()?;
+            let header = record.first_chunk()?;
+            let report = record.get(DATA_AT..).unwrap_or_default();
+            let len = record.len();
+            self.next = report::time(report)
+                .filter(|_| kind(*header) == SAMPLE && report.len() >= report::HEADER_LEN)
+                .map(|time| Sample { time, report, len });
+            if self.next.is_none() {
+                // Another type, such as the kernel's own count of lost records, which the program counts, too.
+                self.damaged += u64::from(kind(*header) == SAMPLE);
+                self.taken += len;
             }
-            // Another type, such as the kernel's own count of lost records, which the program counts, too.
-            self.damaged += u64::from(kind == SAMPLE);
-            self.at += len;
         }
+        self.next.map(|sample| sample.time)
     }
 
-    /// Takes the next report. It is copied into `joined` if it continues at the beginning of the memory.
-    pub fn take<'j>(&mut self, joined: &'j mut Vec<u8>) -> Option<&'j [u8]>
-    where
-        'a: 'j,
-    {
+    /// Takes the next report.
+    #[inline]
+    pub fn take(&mut self) -> Option<&'a [u8]> {
         self.peek()?;
-        let (_, len) = self.record()?;
-        let (start, end) = (self.at + DATA_AT, self.at + len);
-        self.at = end;
-        let [first, second] = self.pieces;
-        if end <= first.len() {
-            return first.get(start..end);
-        }
-        if let Some(start) = start.checked_sub(first.len()) {
-            return second.get(start..end - first.len());
-        }
-        joined.clear();
-        joined.extend_from_slice(&first[start..]);
-        joined.extend_from_slice(second.get(..end - first.len())?);
-        Some(joined)
+        let Sample { report, len, .. } = self.next.take()?;
+        self.taken += len;
+        Some(report)
     }
 
     /// Returns the number of bytes that were taken or skipped.
     pub fn taken(&self) -> usize {
-        self.at
+        self.taken
     }
 
     /// Returns the number of records that could not be decoded.
@@ -78,32 +84,60 @@ impl<'a> Records<'a> {
         self.damaged
     }
 
-    /// Returns the type and the length of the next record. A length that exceeds the waiting bytes is damage.
-    fn record(&mut self) -> Option<(u32, usize)> {
-        let waiting = self.pieces[0].len() + self.pieces[1].len();
-        let header = self.copy(self.at)?;
-        let [a, b, c, d, _, _, low, high]: [u8; HEADER_LEN] = header;
-        let len = usize::from(u16::from_ne_bytes([low, high]));
-        if len < HEADER_LEN || len > waiting - self.at {
-            self.damaged += 1;
-            self.at = waiting;
-            return None;
+    /// Splits off the next record. A length that exceeds the waiting bytes is damage.
+    #[inline]
+    fn record(&mut self) -> Option<&'a [u8]> {
+        let [first, second] = self.pieces;
+        if first.is_empty() {
+            self.pieces = [second, &[]];
         }
-        Some((u32::from_ne_bytes([a, b, c, d]), len))
+        let [first, second] = self.pieces;
+        match first.first_chunk().map(|header| record_len(*header)) {
+            Some(len) if (HEADER_LEN..=first.len()).contains(&len) => {
+                let (record, rest) = first.split_at(len);
+                self.pieces = [rest, second];
+                Some(record)
+            }
+            _ => self.joined_record(),
+        }
     }
 
-    fn copy<const LEN: usize>(&self, at: usize) -> Option<[u8; LEN]> {
+    /// The same where the record is not whole in the first piece.
+    #[cold]
+    fn joined_record(&mut self) -> Option<&'a [u8]> {
         let [first, second] = self.pieces;
-        if let Some(bytes) = first.get(at..).and_then(|rest| rest.first_chunk()) {
-            return Some(*bytes);
+        let mut header = [0; HEADER_LEN];
+        let mut bytes = first.iter().chain(second);
+        for place in &mut header {
+            *place = *bytes.next()?;
         }
-        let mut bytes = [0; LEN];
-        for (byte, at) in bytes.iter_mut().zip(at..) {
-            let in_second = || second.get(at.checked_sub(first.len())?);
-            *byte = *first.get(at).or_else(in_second)?;
-        }
-        Some(bytes)
+        let len = record_len(header);
+        let rest = len
+            .checked_sub(first.len())
+            .and_then(|rest| second.split_at_checked(rest));
+        let Some((end, rest)) = rest.filter(|_| len >= HEADER_LEN) else {
+            self.damaged += 1;
+            self.taken += first.len() + second.len();
+            self.pieces = [&[]; 2];
+            return None;
+        };
+        self.pieces = [rest, &[]];
+        let joined = self.joined.take()?;
+        joined.clear();
+        joined.extend_from_slice(first);
+        joined.extend_from_slice(end);
+        Some(joined)
     }
+}
+
+/// Returns the type of a record.
+fn kind([a, b, c, d, ..]: [u8; HEADER_LEN]) -> u32 {
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// Returns the length of a record, in bytes.
+fn record_len([.., low, high]: [u8; HEADER_LEN]) -> usize {
+    u16::from_ne_bytes([low, high]).into()
 }
 
 #[cfg(test)]
@@ -135,21 +169,22 @@ mod tests {
         (DATA_AT + report::HEADER_LEN + more).next_multiple_of(8) - DATA_AT
     }
 
-    /// The times and lengths of the reports in `bytes`, of which `split` stand at the memory's end.
-    fn read(bytes: &[u8], split: usize) -> (Vec<(u64, usize)>, Records<'_>) {
+    /// The times and lengths of the reports in `bytes`, of which `split` stand at the memory's end; the bytes taken, and
+    /// the records damaged.
+    fn read(bytes: &[u8], split: usize) -> (Vec<(u64, usize)>, (usize, u64)) {
         let (first, second) = bytes.split_at(split);
-        let mut records = Records::new([first, second]);
         let mut joined = Vec::new();
+        let mut records = Records::new([first, second], &mut joined);
         let mut found = Vec::new();
         while let Some(time) = records.peek() {
-            let data = records.take(&mut joined).unwrap();
+            let data = records.take().unwrap();
             assert_eq!(report::time(data), Some(time));
             let byte = u8::try_from(time).unwrap();
             let filling = &data[8..data.len() - 4];
             assert!(filling.iter().all(|&found| found == byte), "{data:?}");
             found.push((time, data.len()));
         }
-        (found, records)
+        (found, (records.taken(), records.damaged()))
     }
 
     #[test]
@@ -157,9 +192,9 @@ mod tests {
         let bytes = [sample(1, 60), sample(2, 8), sample(3, 100)].concat();
         let expected = [(1, data_len(60)), (2, data_len(8)), (3, data_len(100))];
         for split in 0..=bytes.len() {
-            let (found, records) = read(&bytes, split);
+            let (found, counts) = read(&bytes, split);
             assert_eq!(found, expected, "{split}");
-            assert_eq!((records.taken(), records.damaged()), (bytes.len(), 0));
+            assert_eq!(counts, (bytes.len(), 0));
         }
     }
 
@@ -167,17 +202,17 @@ mod tests {
     fn records_of_other_types_are_skipped() {
         let lost = record(2, &[0; 16]);
         let bytes = [lost.clone(), sample(1, 4), lost].concat();
-        let (found, records) = read(&bytes, 30);
+        let (found, counts) = read(&bytes, 30);
         assert_eq!(found, [(1, data_len(4))]);
-        assert_eq!((records.taken(), records.damaged()), (bytes.len(), 0));
+        assert_eq!(counts, (bytes.len(), 0));
     }
 
     #[test]
     fn a_sample_too_short_for_a_report_is_counted_as_damaged() {
         let bytes = [record(SAMPLE, &[0; 16]), sample(1, 4)].concat();
-        let (found, records) = read(&bytes, bytes.len());
+        let (found, counts) = read(&bytes, bytes.len());
         assert_eq!(found, [(1, data_len(4))]);
-        assert_eq!(records.damaged(), 1);
+        assert_eq!(counts, (bytes.len(), 1));
     }
 
     #[test]
@@ -186,9 +221,9 @@ mod tests {
             let mut bytes = [sample(1, 4), sample(2, 4)].concat();
             let second = bytes.len() / 2;
             bytes[second + 6..second + 8].copy_from_slice(&len.to_ne_bytes());
-            let (found, records) = read(&bytes, 40);
+            let (found, counts) = read(&bytes, 40);
             assert_eq!(found, [(1, data_len(4))]);
-            assert_eq!((records.taken(), records.damaged()), (bytes.len(), 1));
+            assert_eq!(counts, (bytes.len(), 1));
         }
     }
 
@@ -196,10 +231,10 @@ mod tests {
         #[test]
         fn any_bytes_come_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..400), split in 0_usize..400) {
             let (first, second) = bytes.split_at(split.min(bytes.len()));
-            let mut records = Records::new([first, second]);
             let mut joined = Vec::new();
+            let mut records = Records::new([first, second], &mut joined);
             while records.peek().is_some() {
-                let data = records.take(&mut joined).unwrap();
+                let data = records.take().unwrap();
                 report::Report::decode(data);
             }
             prop_assert!(records.taken() <= bytes.len());

@@ -1,11 +1,7 @@
 //! Loads and attaches the programs, reads their reports in order of time, and counts the lost drops.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 use std::fs;
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -14,12 +10,12 @@ use rustix::thread::CapabilitySet;
 
 use super::VMLINUX;
 use super::assembler::Map;
+use super::batch::{Batch, TakenBytes};
 use super::btf::{Btf, BtfError};
 use super::layout::{KernelLayout, LayoutError};
 use super::pair::{PairError, ProgramPair, possible_cpus};
 use super::program::{Count, ProgramSettings, program};
 use super::reasons::Reasons;
-use super::report::Report;
 use super::ring::Records;
 use crate::bpf::BpfProgram;
 use crate::sys::bpf::PerfEventArray;
@@ -196,8 +192,8 @@ pub struct Tracer {
     _map: PerfEventArray,
     buffers: Vec<PerfBuffer>,
     ready: Epoll,
-    /// A copy of the last record that continued at the beginning of its buffer.
-    joined: Vec<u8>,
+    /// For each buffer, room for a record that continues at its beginning.
+    joined: Vec<Vec<u8>>,
     damaged: u64,
     /// Bytes of all buffers together.
     pub buffer_bytes: usize,
@@ -259,9 +255,9 @@ impl Tracer {
             is_small: bytes < wanted_bytes,
             filters: filter.is_some() && filter_refused.is_none(),
             filter_refused,
+            joined: vec![Vec::new(); buffers.len()],
             buffers,
             ready,
-            joined: Vec::new(),
             damaged: 0,
         };
         Ok((tracer, reasons))
@@ -273,56 +269,23 @@ impl Tracer {
         buffers.all(|buffer| buffer.waiting().iter().all(|piece| piece.is_empty()))
     }
 
-    /// Passes on some of the waiting reports in order of time, and returns their number. The report of a
-    /// drop in an interrupt may come before that of the drop whose capture it interrupted.
-    pub fn take<B>(
-        &mut self,
-        until: Until,
-        mut take: impl FnMut(Report<'_>) -> ControlFlow<B>,
-    ) -> ControlFlow<B, usize> {
+    /// Returns the waiting reports.
+    pub fn waiting(&mut self, until: Until) -> Batch<'_> {
         let limit = match until {
             Until::Time(now) => now.saturating_sub(SETTLED_NANOS),
             Until::End => u64::MAX,
         };
-        let waiting = self
-            .buffers
-            .iter_mut()
-            .map(|buffer| Records::new(buffer.waiting()));
-        let mut waiting: Vec<_> = waiting.collect();
-        // The time of each buffer's next report, the earliest on top.
-        let times = waiting.iter_mut().enumerate();
-        let times = times.filter_map(|(cpu, records)| Some(Reverse((records.peek()?, cpu))));
-        let mut next: BinaryHeap<_> = times.collect();
-        let mut result = ControlFlow::Continue(());
-        let mut count = 0;
-        while count < BATCH
-            && let Some(mut first) = next.peek_mut()
-            && let Reverse((time, cpu)) = *first
-            && time <= limit
-        {
-            if let Some(bytes) = waiting[cpu].take(&mut self.joined) {
-                count += 1;
-                match Report::decode(bytes) {
-                    Some(report) => result = take(report),
-                    None => self.damaged += 1,
-                }
-            }
-            // In its place, where the same CPU's report is often the next one, too.
-            match waiting[cpu].peek() {
-                Some(time) => *first = Reverse((time, cpu)),
-                None => drop(PeekMut::pop(first)),
-            }
-            if result.is_break() {
-                break;
-            }
-        }
-        self.damaged += waiting.iter().map(Records::damaged).sum::<u64>();
-        let taken: Vec<_> = waiting.iter().map(Records::taken).collect();
+        let buffers = self.buffers.iter_mut().zip(&mut self.joined);
+        let waiting = buffers.map(|(buffer, joined)| Records::new(buffer.waiting(), joined));
+        Batch::new(waiting, limit)
+    }
+
+    /// Gives the space of reports that were taken back to the kernel.
+    pub fn release(&mut self, taken: Vec<TakenBytes>) {
         for (buffer, taken) in self.buffers.iter_mut().zip(taken) {
-            buffer.release(taken);
+            buffer.release(taken.len);
+            self.damaged += taken.damaged;
         }
-        result?;
-        ControlFlow::Continue(count)
     }
 
     /// Detaches the programs. Some may still run.

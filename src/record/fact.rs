@@ -6,8 +6,8 @@
 
 use super::value::Parts;
 use super::{
-    DropContext, EtherType, Interface, InterfaceKey, Kind, Link, Name, Netns, Origin, PacketFlags,
-    Reason, Stack, Symbol, Timestamp, Value,
+    DropContext, EtherType, Interface, InterfaceKey, Kind, Likeness, Link, Name, Netns, Origin,
+    PacketFlags, Reason, Stack, Symbol, Timestamp, Value,
 };
 use crate::untrusted::Untrusted;
 
@@ -38,6 +38,8 @@ pub struct DropRecord<'a> {
     pub flags: PacketFlags,
     /// The circumstances of the drop.
     pub context: DropContext<'a>,
+    /// The other records with the same facts.
+    pub likeness: Likeness,
 }
 
 impl<'a> DropRecord<'a> {
@@ -55,6 +57,7 @@ impl<'a> DropRecord<'a> {
             notes: &[],
             flags: PacketFlags::default(),
             context: DropContext::default(),
+            likeness: Likeness::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Commenting, Fitted, MONITOR, SNAPLEN};
 use crate::cache::Cache;
 use crate::comment::{self, Comment};
 use crate::reason;
-use crate::record::{Cause, DropRecord, Fact, Packed, PacketFlags, Timestamp};
+use crate::record::{Cause, DropRecord, Fact, Likeness, Packed, PacketFlags, Timestamp};
 use crate::untrusted::Untrusted;
 
 /// Option codes of an Enhanced Packet Block.
@@ -35,6 +35,23 @@ pub struct PacketBlocks {
     key: OptionFacts,
     /// Options as they were written for earlier packets.
     cache: Cache<OptionFacts, Vec<u8>>,
+    /// The likeness of the packet that the latest entry of the cache was looked up for.
+    latest: OptionLikeness,
+}
+
+/// The likeness of packets that have the same options.
+#[derive(Clone, Copy, Default)]
+struct OptionLikeness {
+    likeness: Likeness,
+    has_time: bool,
+    says_protocol: bool,
+}
+
+impl OptionLikeness {
+    fn is_shared(self, other: Self) -> bool {
+        self.likeness.is_shared(other.likeness)
+            && (self.has_time, self.says_protocol) == (other.has_time, other.says_protocol)
+    }
 }
 
 /// The facts that decide a packet's options, without names and notes: the key of the option cache.
@@ -63,6 +80,7 @@ impl PacketBlocks {
             names: Vec::new(),
             key: OptionFacts::default(),
             cache: Cache::new(),
+            latest: OptionLikeness::default(),
         }
     }
 
@@ -124,6 +142,7 @@ impl PacketBlocks {
             names,
             key,
             cache,
+            latest,
         } = self;
         // Options are made of these facts alone, so that all packets with the same facts share them.
         let keeps = |fact| match fact {
@@ -131,16 +150,28 @@ impl PacketBlocks {
             Fact::IfIndex | Fact::IfName => is_shared,
             _ => true,
         };
-        let flags = flags(record);
         let has_time = record.time.is_some();
         // Notes are hardly ever the same twice.
         let may_be_known = !is_shared && record.notes.is_empty();
-        if may_be_known
-            && cache.latest_is(|latest, names| {
-                (latest.flags, latest.has_time) == (flags, has_time)
-                    && latest.facts.is_of(names, record, keeps)
+        let is_known = |cache: &Cache<OptionFacts, _>, flags| {
+            cache.latest_is(|key, names| {
+                (key.flags, key.has_time) == (flags, has_time)
+                    && key.facts.is_of(names, record, keeps)
             })
-        {
+        };
+        let likeness = OptionLikeness {
+            likeness: record.likeness,
+            has_time,
+            says_protocol,
+        };
+        // To compare a dozen facts takes 400 instructions.
+        if may_be_known && likeness.is_shared(*latest) {
+            debug_assert!(is_known(cache, flags(record)), "{record:?}");
+            return cache.latest().map_or(&[], |options| options);
+        }
+        let flags = flags(record);
+        if may_be_known && is_known(cache, flags) {
+            *latest = likeness;
             return cache.latest().map_or(&[], |options| options);
         }
         (key.flags, key.has_time, key.is_shared) = (flags, has_time, is_shared);
@@ -152,6 +183,7 @@ impl PacketBlocks {
                 key.add_options(options, names, &[], *commenting);
             });
             if let Some(options) = options {
+                *latest = likeness;
                 return options;
             }
         }

@@ -22,8 +22,8 @@ use super::packet_block::{self, PacketBlocks};
 use super::{Commenting, Ending, Fitted, Linking, MONITOR, Rejected, SNAPLEN, Sink, Written};
 use crate::interface::{self, BOOT, INCOMPLETE, InterfacePlace, MONITOR_DESCRIPTION, MONITOR_NAME};
 use crate::record::{
-    CaptureHost, DropRecord, Interface, InterfaceKey, Link, LinkType, Name, Netns, Origin,
-    Timestamp,
+    CaptureHost, DropRecord, Interface, InterfaceKey, Likeness, Link, LinkType, Name, Netns,
+    Origin, Timestamp,
 };
 
 /// The most interfaces of a section. A reader has to keep them; further ones begin another section.
@@ -40,6 +40,8 @@ pub struct PcapngSink<W: Write> {
     interfaces: IndexMap<OwnedIdentity, u64, RandomState>,
     /// The position of the last packet's interface.
     latest: usize,
+    /// The likeness of its last packet, with the link type.
+    latest_likeness: (Likeness, Link),
     packets: PacketBlocks,
     captured: u64,
     first: Option<Timestamp>,
@@ -178,6 +180,7 @@ impl<W: Write> PcapngSink<W> {
             timeless: None,
             interfaces: IndexMap::default(),
             latest: 0,
+            latest_likeness: (Likeness::default(), Link::known(LinkType::NO_PACKET)),
             packets: PacketBlocks::new(Commenting::Facts),
             captured: 0,
             first: None,
@@ -284,9 +287,15 @@ impl<W: Write> PcapngSink<W> {
     /// Returns the number of the record's interface, and describes a new one.
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
         let key = identity(record, link);
+        let (likeness, latest_link) = self.latest_likeness;
+        let is_alike = record.likeness.is_shared(likeness) && key.link == latest_link;
+        self.latest_likeness = (record.likeness, key.link);
         // Most packets belong to the same interface as the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
-        if let Some((_, count)) = latest.filter(|(latest, _)| key.is(latest)) {
+        if let Some((_, count)) = latest.filter(|(latest, _)| {
+            debug_assert!(!is_alike || key.is(latest), "{record:?}");
+            is_alike || key.is(latest)
+        }) {
             *count += 1;
             return u32::try_from(self.latest + 1).map_err(io::Error::other);
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Ending, SharedFinder, Sink, Written, source_line};
-use crate::record::{Cause, DropRecord, Name};
+use crate::record::{Cause, DropRecord, Likeness, Name};
 
 /// A sink whose records say the source line of their drop.
 pub struct WithLines<S> {
@@ -25,6 +25,8 @@ impl<S: Sink> Sink for WithLines<S> {
         let mut record = *record;
         if let Cause::Software { location, .. } = &mut record.cause {
             location.source_line = line.and_then(Name::new);
+            // The lines of a place may be found after its first drops.
+            record.likeness = Likeness::default();
         }
         self.sink.write(&record)
     }

@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 import auto
@@ -66,6 +67,28 @@ def suite(only):
     return unittest.TestSuite(loader.loadTestsFromTestCase(kind) for kind in kinds)
 
 
+class TimedResult(unittest.TextTestResult):
+    """Tells at the end how long the tests of each class took."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.seconds = {}
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        name = type(test).__name__
+        self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - self.started
+
+    def printErrors(self):
+        super().printErrors()
+        longest = sorted(self.seconds.items(), key=lambda item: -item[1])
+        self.stream.writeln(", ".join(f"{name} {seconds:.0f} s" for name, seconds in longest))
+
+
 def main():
     arguments, only = sys.argv[1:], []
     if "--only" in arguments:
@@ -76,7 +99,7 @@ def main():
     harness.NETDEVSIM = switch[0] if switch else None
     subprocess.run(["modprobe", "drop_monitor"], check=True)
     network.setup()
-    result = unittest.TextTestRunner(verbosity=2).run(suite(only))
+    result = unittest.TextTestRunner(verbosity=2, resultclass=TimedResult).run(suite(only))
     shutil.copytree(harness.TALK, harness.OUT / "talk", dirs_exist_ok=True)
     sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
 

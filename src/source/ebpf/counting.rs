@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::{Completer, Ebpf, monotonic_time};
+use super::completer::Tables;
+use super::{Ebpf, monotonic_time};
 use crate::ebpf::counter::DropCounter;
 use crate::ebpf::report::Report;
 use crate::ebpf::tracer::{TracerError, TracerSettings};
@@ -17,7 +18,8 @@ use crate::symbol::Symbols;
 /// Drops that are counted in the kernel, until somebody needs packets.
 pub struct EbpfCounts {
     counter: DropCounter,
-    completer: Completer,
+    tables: Tables,
+    left_out: LeftOut,
     /// The counts are to be read.
     is_due: bool,
     /// Drops without a name, up to the last reading.
@@ -38,7 +40,8 @@ impl EbpfCounts {
         let symbols = Symbols::named_by_kernel();
         Ok(Self {
             counter,
-            completer: Completer::new(reasons, symbols, family, NotPackets::LeaveOut),
+            tables: Tables::new(reasons, symbols, None),
+            left_out: LeftOut::default(),
             is_due: false,
             unnamed: 0,
             capture: None,
@@ -66,7 +69,7 @@ impl EbpfCounts {
     /// Passes on what was counted since the last reading.
     fn read(&mut self, receive: &mut Receive<'_>) -> io::Result<Taken<()>> {
         let time = Timestamp::now();
-        let completer = &mut self.completer;
+        let tables = &mut self.tables;
         let (mut flow, mut has_grown) = (ControlFlow::Continue(()), false);
         self.counter.read(|key, count| {
             has_grown = true;
@@ -76,13 +79,13 @@ impl EbpfCounts {
                     socket: key.reported_socket(),
                     ..report
                 };
-                let record = completer.complete(&report, Content::Packet, time);
-                let record = &without_packet(&record);
+                let completed = tables.complete(report, Content::Packet, time, None);
+                let record = &without_packet(&completed.record);
                 flow = receive(Event::Drops { record, count });
             }
         })?;
         let aside = self.counter.aside()?;
-        self.completer.left_out.not_packets = aside.not_packets;
+        self.left_out.not_packets = aside.not_packets;
         let unnamed = aside.unnamed.saturating_sub(self.unnamed);
         self.unnamed = aside.unnamed;
         if flow.is_continue() && unnamed > 0 {
@@ -152,7 +155,7 @@ impl Source for EbpfCounts {
 
     fn left_out(&self) -> LeftOut {
         let (_, mut left_out) = self.past;
-        left_out += self.completer.left_out;
+        left_out += self.left_out;
         for capture in self.captures() {
             left_out += capture.left_out();
         }
@@ -160,7 +163,7 @@ impl Source for EbpfCounts {
     }
 
     fn symbols_are_newly_hidden(&mut self) -> bool {
-        self.completer.symbols.are_newly_hidden()
+        self.tables.symbols.are_newly_hidden()
     }
 
     fn count_now(&mut self) -> bool {

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::completer::{Completer, KnownHardware, Tables, content, link};
 use super::verified::MORE;
-use super::{Completer, content, link};
 use crate::bpf::{BpfProgram, MAX_LEN};
 use crate::ebpf::btf::Btf;
 use crate::ebpf::layout::KernelLayout;
@@ -31,13 +31,13 @@ use crate::filter::tests::parse;
 use crate::filter::{Filter, KernelPart};
 use crate::net_dm::content::Content;
 use crate::packet::ArpHardware;
-use crate::record::{Cause, DropRecord, LinkType, Timestamp};
+use crate::record::{Cause, DropRecord, LinkType};
 use crate::source::{Event, NotPackets};
 use crate::symbol::Symbols;
 
 /// A kernel: where it has what, and the names of its reasons.
-struct Kernel {
-    layout: KernelLayout,
+pub struct Kernel {
+    pub layout: KernelLayout,
     reasons: Reasons,
 }
 
@@ -59,7 +59,7 @@ impl Kernel {
     }
 }
 
-static ALL: LazyLock<Vec<Kernel>> =
+pub static ALL: LazyLock<Vec<Kernel>> =
     LazyLock::new(|| KERNELS.iter().map(|name| Kernel::new(name)).collect());
 
 /// The namespace of this process, whose device 1 is loopback.
@@ -82,13 +82,14 @@ const OTHER: u32 = 9;
 
 thread_local! {
     /// For each kernel.
-    static COMPLETERS: RefCell<Vec<Completer>> = RefCell::new(
+    pub static COMPLETERS: RefCell<Vec<Completer>> = RefCell::new(
         KERNELS
             .iter()
             .map(|name| {
                 let reasons = Kernel::new(name).reasons;
                 let symbols = Symbols::of_running_kernel();
-                Completer::new(reasons, symbols, None, NotPackets::LeaveOut)
+                let tables = Tables::new(reasons, symbols, None);
+                Completer::new(tables, None, NotPackets::LeaveOut)
             })
             .collect(),
     );
@@ -114,21 +115,26 @@ fn for_each_link(kernel: usize, record: &[u8], mut act: impl FnMut(&DropRecord<'
             for device in [None, device] {
                 for certain in [None, loopback] {
                     for guess in guesses.into_iter().chain([None]) {
-                        let link = link(&report, device, certain, guess);
+                        let hardware = KnownHardware {
+                            device,
+                            certain,
+                            guess,
+                        };
+                        let link = link(&report, hardware);
                         act(&DropRecord { link, ..*record });
                     }
                 }
             }
             std::ops::ControlFlow::Continue(())
         };
-        let _ = completers[kernel].hand_on(&report, Timestamp(0), &mut receive);
+        let _ = completers[kernel].hand_on(std::iter::once(record), 0, 0, &mut receive);
     });
     true
 }
 
 /// The parts of a kernel's view of a packet that its bytes do not determine.
 #[derive(Clone, Debug)]
-struct PacketShape {
+pub struct PacketShape {
     /// The offset of `skb->data` in the frame: a usual one, or any.
     headers: Result<usize, Index>,
     linear: Option<Index>,
@@ -144,15 +150,15 @@ struct PacketShape {
     running: &'static str,
     /// Bytes that the programs may capture, if not as many as the packet has here.
     snaplen: Option<Index>,
-    role: ProgramRole,
+    pub role: ProgramRole,
     /// Frames of the call stack that are asked for.
     wanted_frames: Option<u8>,
     /// Frames that there are.
     frames: Option<u64>,
-    kernel: usize,
+    pub kernel: usize,
 }
 
-fn shape() -> impl Strategy<Value = PacketShape> {
+pub fn shape() -> impl Strategy<Value = PacketShape> {
     let headers = prop_oneof![
         3 => select(&[0_usize, 14, 18, 34][..]).prop_map(Ok),
         1 => any::<Index>().prop_map(Err),
@@ -226,7 +232,7 @@ fn shape() -> impl Strategy<Value = PacketShape> {
 
 impl PacketShape {
     /// Returns a packet of this shape, and how much of it is captured: what was missing of the bytes.
-    fn of(&self, packet: &AlertPacket) -> (SimulatedPacket, ProgramSettings) {
+    pub fn of(&self, packet: &AlertPacket) -> (SimulatedPacket, ProgramSettings) {
         let mut frame = packet.data.clone();
         let whole = frame.len().max(packet.original_len as usize);
         frame.resize(whole, 0);
@@ -268,7 +274,7 @@ impl PacketShape {
     }
 }
 
-fn any_packet() -> impl Strategy<Value = AlertPacket> {
+pub fn any_packet() -> impl Strategy<Value = AlertPacket> {
     prop_oneof![5 => packet(), 2 => odd_packet(), 1 => no_packet()]
 }
 
