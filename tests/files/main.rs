@@ -12,7 +12,9 @@ use std::ops::ControlFlow;
 
 use dwdump::net_dm::interference::Interference;
 use dwdump::packet;
-use dwdump::record::{Basis, CaptureHost, Cause, DropRecord, Loss, Name, Timestamp};
+use dwdump::record::{
+    Basis, CaptureHost, Cause, DropRecord, Likeness, LinkType, Loss, Name, Timestamp,
+};
 use dwdump::sink::{Ending, Linking, NetlinkSink, PcapngSink, Rejected, Sink, Written};
 use dwdump::source::savefile::{Damage, Savefile};
 use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
@@ -47,6 +49,38 @@ fn read(bytes: &[u8], mut take: impl FnMut(usize, &DropRecord<'_>)) -> Result<us
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Records of equal facts, between those of others, with other packets and times.
+    #[test]
+    fn a_file_is_the_same_whether_or_not_alike_records_say_so(
+        kinds in vec(any_record(), 1..4),
+        drops in vec((0..3_usize, any::<Option<u64>>(), vec(any::<u8>(), 0..60), any::<bool>()), 1..20),
+    ) {
+        let likenesses: Vec<_> = kinds.iter().map(|_| Likeness::new()).collect();
+        let file = |tells: bool| {
+            let (mut bytes, host) = (Vec::new(), CaptureHost::default());
+            let mut sink = PcapngSink::new(&mut bytes, Linking::Auto, "test 1", &host).unwrap();
+            for (kind, time, data, is_raw) in &drops {
+                let kind = kind % kinds.len();
+                kinds[kind].with(|record| {
+                    let mut record = *record;
+                    record.time = time.map(Timestamp);
+                    (record.data, record.original_len) = (data, 60);
+                    if *is_raw {
+                        record.link.kind = LinkType::RAW;
+                    }
+                    if tells {
+                        record.likeness = likenesses[kind];
+                    }
+                    sink.write(&record).unwrap();
+                });
+            }
+            sink.finish(&Ending::default()).unwrap();
+            drop(sink);
+            bytes
+        };
+        prop_assert_eq!(file(true), file(false));
+    }
 
     #[test]
     fn a_record_comes_back_from_our_file_in_every_field(
