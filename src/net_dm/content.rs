@@ -3,10 +3,15 @@
 //! between the sockets of one host, and the drop monitor's own alerts.
 
 use super::netlink::{self, ByteOrder, Messages};
+use crate::packet::COOKED_NETLINK;
 
 /// The shortest netlink message.
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const MESSAGE_HEADER_LEN: u32 = netlink::MESSAGE_HEADER_LEN as u32;
+
+/// The most bytes of messages: a file says how long a packet was with the header of their link type in front.
+#[expect(clippy::cast_possible_truncation, reason = "16")]
+const MAX_LEN: u32 = u32::MAX - COOKED_NETLINK.len() as u32;
 
 /// The type of an alert's payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +34,7 @@ impl Content {
     /// Tells netlink messages from other data, for a payload that is not a packet. Netlink messages
     /// fill the payload from the first byte to the last, and each begins with its length (`struct
     /// nlmsghdr`, linux/netlink.h). Where the payload was truncated, the first length has to fit
-    /// into `original_len`.
+    /// into `original_len`. A length that no capture file can state is none of messages.
     pub fn of_no_packet(bytes: &[u8], original_len: u32, order: ByteOrder) -> Self {
         let mut messages = Messages::new(bytes, order);
         let is_whole = bytes.len() >= original_len as usize;
@@ -41,7 +46,7 @@ impl Content {
             len.is_some_and(|len| (MESSAGE_HEADER_LEN..=original_len).contains(&len))
         };
         let kind = bytes.get(4..6).and_then(|kind| order.u16(kind));
-        match kind.filter(|_| fits) {
+        match kind.filter(|_| fits && original_len <= MAX_LEN) {
             Some(kind) => Self::Netlink { kind },
             None => Self::Data,
         }
@@ -76,6 +81,7 @@ mod tests {
         // Truncated.
         check(&message(2, 36, 20)[..16], 36, netlink(2));
         check(&message(0x24, 36, 20)[..6], 36, netlink(0x24));
+        check(&message(2, 36, 20), u32::MAX - 16, netlink(2));
     }
 
     #[test]
@@ -88,5 +94,7 @@ mod tests {
         check(&message(2, 15, 20), 36, Content::Data);
         check(&message(2, 36, 20)[..5], 36, Content::Data);
         check(&[b'x'; 40], 100, Content::Data);
+        // Longer than a file can say.
+        check(&message(2, 36, 20), u32::MAX - 15, Content::Data);
     }
 }
