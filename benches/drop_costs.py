@@ -30,6 +30,7 @@ CASES = {
     "rejected by `--kernel-filter`": (128, ["--kernel-filter", "tcp port 9"]),
     "counted by `--summary`": (128, ["--summary", "--print"]),
     "with `--stack`": (128, ["--stack"]),
+    "with `--stack`, rejected by `--kernel-filter`": (128, ["--stack", "--kernel-filter", "tcp port 9"]),
 }
 
 

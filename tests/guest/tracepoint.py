@@ -170,7 +170,7 @@ class Capture:
         )
         PROCESSES.append(self.process)
         self.opening = ""
-        while "capturing " not in self.opening:
+        while not re.search("capturing |counting ", self.opening):
             line = self.process.stderr.readline()
             assert line, self.opening
             self.opening += line
