@@ -90,7 +90,7 @@
 //!    time. [`source::savefile::Reader`] parses a capture file without I/O: its caller puts bytes in
 //!    and takes events out. `source::alerts` translates the drop monitor's alerts, live or in a file.
 //!    Packets with equal comments share one parsed or written copy (`cache`); where a source knows that records say the
-//!    same, nobody compares them ([`record::Likeness`]).
+//!    same ([`record::Likeness`]), the pcapng sink does not compare them.
 //! 7. [`summary`]: counts drops by groups, in bounded memory.
 //! 8. [`symbol`]: completes the symbols of the running kernel, and finds their source lines.
 //! 9. [`table`]: the state, the keys and the drawing of the live table; `run::table` gives it events, a

@@ -15,7 +15,7 @@ pub struct Batch<'b> {
     limit: u64,
 }
 
-/// The bytes of a buffer that were taken, and the number of records among them that could not be decoded.
+/// The bytes of a buffer that were taken from it, and the number of records among them that could not be decoded.
 pub struct TakenBytes {
     pub len: usize,
     pub damaged: u64,
@@ -35,7 +35,7 @@ impl<'b> Batch<'b> {
         }
     }
 
-    /// Ends the taking, and returns what was taken of each buffer.
+    /// Ends the taking, and returns what was taken from each buffer.
     pub fn taken(self) -> Vec<TakenBytes> {
         let waiting = self.waiting.iter();
         let taken = waiting.map(|records| TakenBytes {
@@ -64,5 +64,61 @@ impl<'b> Iterator for Batch<'b> {
             None => drop(PeekMut::pop(first)),
         }
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report;
+    use super::super::ring::tests::{record, sample};
+    use super::*;
+
+    /// The times of the first reports up to a time that wait in these buffers, and the bytes and damaged records taken.
+    fn take(buffers: &[Vec<u8>], limit: u64, most: usize) -> (Vec<u64>, Vec<(usize, u64)>) {
+        let mut joined = vec![Vec::new(); buffers.len()];
+        let waiting = buffers.iter().zip(&mut joined);
+        let waiting = waiting.map(|(bytes, joined)| Records::new([bytes, &[]], joined));
+        let mut batch = Batch::new(waiting, limit);
+        let times = batch.by_ref().take(most);
+        let times = times.map(|bytes| report::time(bytes).unwrap()).collect();
+        let taken = batch.taken();
+        (times, taken.iter().map(|it| (it.len, it.damaged)).collect())
+    }
+
+    #[test]
+    fn the_earliest_comes_first_and_only_what_was_taken_is_given_back() {
+        let [one, two, three, four] = [1, 2, 3, 4].map(|time| sample(time, 4));
+        let len = one.len();
+        let lost = record(2, &[0; 16]);
+        let (first, second) = ([one, four].concat(), [lost.clone(), two, three].concat());
+        let buffers = [first, second, Vec::new()];
+        let skipped = lost.len();
+        #[track_caller]
+        fn check(found: (Vec<u64>, Vec<(usize, u64)>), times: &[u64], lens: [usize; 3]) {
+            assert_eq!(found, (times.to_vec(), lens.map(|len| (len, 0)).to_vec()));
+        }
+        check(
+            take(&buffers, 9, 9),
+            &[1, 2, 3, 4],
+            [2 * len, skipped + 2 * len, 0],
+        );
+        // Up to a time; up to a number. What was skipped in front of a report goes with it or before it.
+        check(
+            take(&buffers, 3, 9),
+            &[1, 2, 3],
+            [len, skipped + 2 * len, 0],
+        );
+        check(take(&buffers, 9, 2), &[1, 2], [len, skipped + len, 0]);
+        check(take(&buffers, 0, 9), &[], [0, skipped, 0]);
+        // Two at the same time, and one whose beginning is damaged.
+        let same = [sample(1, 4), sample(1, 4)];
+        check(
+            take(&[&same[..], &[Vec::new()]].concat(), 1, 9),
+            &[1, 1],
+            [len, len, 0],
+        );
+        let damaged = record(9, &[0; 16]);
+        let found = take(&[[damaged.clone(), sample(1, 4)].concat()], 1, 9);
+        assert_eq!(found, (vec![1], vec![(damaged.len() + len, 1)]));
     }
 }

@@ -22,9 +22,9 @@ const fn place(at: i16, size: AccessSize) -> HeaderField {
 pub const TIME: HeaderField = place(0, AccessSize::Double);
 /// Bytes of the whole frame.
 pub const ORIGINAL_LEN: HeaderField = place(8, AccessSize::Word);
-/// Bytes behind the header and the call stack, from `skb->data` on, behind those that were in front of it.
+/// Captured bytes from `skb->data` on. They follow those that [`HEADERS_LEN`] counts.
 pub const DATA_LEN: HeaderField = place(12, AccessSize::Word);
-/// The offset from which on reports of the same kind of drop are the same, up to the frame.
+/// Reports of drops that are alike are equal from this offset up to the frame.
 const FACTS: usize = 16;
 /// The return address of the call that freed the packet.
 pub const PC: HeaderField = place(16, AccessSize::Double);

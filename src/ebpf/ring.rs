@@ -112,10 +112,8 @@ impl<'a> Records<'a> {
             *place = *bytes.next()?;
         }
         let len = record_len(header);
-        let rest = len
-            .checked_sub(first.len())
-            .and_then(|rest| second.split_at_checked(rest));
-        let Some((end, rest)) = rest.filter(|_| len >= HEADER_LEN) else {
+        let missing = len.checked_sub(first.len()).filter(|_| len >= HEADER_LEN);
+        let Some((end, rest)) = missing.and_then(|missing| second.split_at_checked(missing)) else {
             self.damaged += 1;
             self.taken += first.len() + second.len();
             self.pieces = [&[]; 2];
@@ -141,18 +139,18 @@ fn record_len([.., low, high]: [u8; HEADER_LEN]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// A sample of the time and so many bytes after the report's header.
-    fn sample(time: u64, more: usize) -> Vec<u8> {
+    pub fn sample(time: u64, more: usize) -> Vec<u8> {
         let mut data = time.to_ne_bytes().to_vec();
         data.resize(report::HEADER_LEN + more, u8::try_from(time).unwrap());
         record(SAMPLE, &data)
     }
 
-    fn record(kind: u32, data: &[u8]) -> Vec<u8> {
+    pub fn record(kind: u32, data: &[u8]) -> Vec<u8> {
         // The length of the data is such that the record's is a multiple of 8.
         let len = (DATA_AT + data.len()).next_multiple_of(8);
         let mut record = kind.to_ne_bytes().to_vec();

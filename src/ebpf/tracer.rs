@@ -1,4 +1,4 @@
-//! Loads and attaches the programs, reads their reports in order of time, and counts the lost drops.
+//! Loads and attaches the programs, has their waiting reports, and counts the lost drops.
 
 use std::fs;
 use std::io;
@@ -269,7 +269,8 @@ impl Tracer {
         buffers.all(|buffer| buffer.waiting().iter().all(|piece| piece.is_empty()))
     }
 
-    /// Returns the waiting reports.
+    /// Returns the waiting reports. They keep their space until [`release`](Self::release) gets what [`Batch::taken`]
+    /// returns.
     pub fn waiting(&mut self, until: Until) -> Batch<'_> {
         let limit = match until {
             Until::Time(now) => now.saturating_sub(SETTLED_NANOS),
@@ -280,7 +281,7 @@ impl Tracer {
         Batch::new(waiting, limit)
     }
 
-    /// Gives the space of reports that were taken back to the kernel.
+    /// Gives the kernel the space of reports that were taken.
     pub fn release(&mut self, taken: Vec<TakenBytes>) {
         for (buffer, taken) in self.buffers.iter_mut().zip(taken) {
             buffer.release(taken.len);
@@ -316,7 +317,7 @@ impl Tracer {
         self.buffer_bytes / self.buffers.len().max(1)
     }
 
-    /// Returns the number of records that could not be decoded.
+    /// Returns the number of records in the buffers that cannot be reports.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }

@@ -9,7 +9,7 @@ use crate::packet::COOKED_NETLINK;
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const MESSAGE_HEADER_LEN: u32 = netlink::MESSAGE_HEADER_LEN as u32;
 
-/// The most bytes of messages: a file says how long a packet was with the header of their link type in front.
+/// The most bytes that messages can have: their length in a file includes the cooked header.
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const MAX_LEN: u32 = u32::MAX - COOKED_NETLINK.len() as u32;
 
@@ -34,7 +34,8 @@ impl Content {
     /// Tells netlink messages from other data, for a payload that is not a packet. Netlink messages
     /// fill the payload from the first byte to the last, and each begins with its length (`struct
     /// nlmsghdr`, linux/netlink.h). Where the payload was truncated, the first length has to fit
-    /// into `original_len`. A length that no capture file can state is none of messages.
+    /// into `original_len`. Data whose length no capture file can state is not
+    /// taken for messages.
     pub fn of_no_packet(bytes: &[u8], original_len: u32, order: ByteOrder) -> Self {
         let mut messages = Messages::new(bytes, order);
         let is_whole = bytes.len() >= original_len as usize;

@@ -38,7 +38,7 @@ pub struct DropRecord<'a> {
     pub flags: PacketFlags,
     /// The circumstances of the drop.
     pub context: DropContext<'a>,
-    /// The other records with the same facts.
+    /// Tells which other records have the same facts.
     pub likeness: Likeness,
 }
 

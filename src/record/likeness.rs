@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that records share whose facts are the same, notes and flags included: they differ in nothing but the time,
-/// the packet with its lengths, and its link type. Most records have none, and say nothing of others then; whoever
-/// changes a fact of a record has to take it off.
+/// the packet with its lengths, and its link type with the certainty of that. Most records have none, which says nothing
+/// about other records. Whoever changes a fact of a record has to reset it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Likeness(Option<NonZeroU64>);
 
@@ -16,9 +16,9 @@ impl Likeness {
         Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Returns whether this and the other say that their records are alike.
+    /// Returns whether both are known and the same number: their records are alike.
     #[inline]
-    pub fn is_shared(self, other: Self) -> bool {
+    pub fn is_same(self, other: Self) -> bool {
         self.0.is_some() && self.0 == other.0
     }
 }
@@ -37,10 +37,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_number_is_shared() {
+    fn only_the_same_number_is_the_same() {
         let [one, other] = [Likeness::new(), Likeness::new()];
-        assert!(one.is_shared(one) && !one.is_shared(other));
+        assert!(one.is_same(one) && !one.is_same(other));
         let none = Likeness::default();
-        assert!(!none.is_shared(none) && !none.is_shared(one));
+        assert!(!none.is_same(none) && !none.is_same(one));
     }
 }

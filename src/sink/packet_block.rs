@@ -35,7 +35,7 @@ pub struct PacketBlocks {
     key: OptionFacts,
     /// Options as they were written for earlier packets.
     cache: Cache<OptionFacts, Vec<u8>>,
-    /// The likeness of the packet that the latest entry of the cache was looked up for.
+    /// The likeness of the packet for which the cache's latest entry was looked up.
     latest: OptionLikeness,
 }
 
@@ -48,8 +48,8 @@ struct OptionLikeness {
 }
 
 impl OptionLikeness {
-    fn is_shared(self, other: Self) -> bool {
-        self.likeness.is_shared(other.likeness)
+    fn is_same(self, other: Self) -> bool {
+        self.likeness.is_same(other.likeness)
             && (self.has_time, self.says_protocol) == (other.has_time, other.says_protocol)
     }
 }
@@ -164,8 +164,8 @@ impl PacketBlocks {
             has_time,
             says_protocol,
         };
-        // To compare a dozen facts takes 400 instructions.
-        if may_be_known && likeness.is_shared(*latest) {
+        // Comparing a dozen facts takes 400 instructions.
+        if may_be_known && likeness.is_same(*latest) {
             debug_assert!(is_known(cache, flags(record)), "{record:?}");
             return cache.latest().map_or(&[], |options| options);
         }

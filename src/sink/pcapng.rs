@@ -40,7 +40,7 @@ pub struct PcapngSink<W: Write> {
     interfaces: IndexMap<OwnedIdentity, u64, RandomState>,
     /// The position of the last packet's interface.
     latest: usize,
-    /// The likeness of its last packet, with the link type.
+    /// The likeness and the link of its last packet.
     latest_likeness: (Likeness, Link),
     packets: PacketBlocks,
     captured: u64,
@@ -288,8 +288,8 @@ impl<W: Write> PcapngSink<W> {
     fn interface(&mut self, record: &DropRecord<'_>, link: LinkType) -> io::Result<u32> {
         let key = identity(record, link);
         let (likeness, latest_link) = self.latest_likeness;
-        let is_alike = record.likeness.is_shared(likeness) && key.link == latest_link;
-        self.latest_likeness = (record.likeness, key.link);
+        let is_alike = record.likeness.is_same(likeness) && key.link == latest_link;
+        let alike = (record.likeness, key.link);
         // Most packets belong to the same interface as the packet before.
         let latest = self.interfaces.get_index_mut(self.latest);
         if let Some((_, count)) = latest.filter(|(latest, _)| {
@@ -297,6 +297,7 @@ impl<W: Write> PcapngSink<W> {
             is_alike || key.is(latest)
         }) {
             *count += 1;
+            self.latest_likeness = alike;
             return u32::try_from(self.latest + 1).map_err(io::Error::other);
         }
         let key = key.with_name(key.name.map(Name::as_bytes));
@@ -313,7 +314,7 @@ impl<W: Write> PcapngSink<W> {
             let key = key.with_name(key.name.map(<[u8]>::to_vec));
             self.interfaces.insert_full(key, 1).0
         };
-        self.latest = position;
+        (self.latest, self.latest_likeness) = (position, alike);
         u32::try_from(position + 1).map_err(io::Error::other)
     }
 

@@ -10,7 +10,7 @@ use super::hue::paint;
 use super::json::JsonSink;
 use super::text::{TextSink, TextStyle};
 use super::{Color, Detail, Sink};
-use crate::record::DropRecord;
+use crate::record::{DropRecord, Likeness};
 use crate::why::counter::CounterRise;
 use crate::why::{CauseFinding, Grade};
 
@@ -57,6 +57,7 @@ impl CauseBlock {
         // The host is looked at now: what an earlier look found stands in the file.
         let record = &DropRecord {
             notes: &[],
+            likeness: Likeness::default(),
             ..*record
         };
         match form {

@@ -62,6 +62,39 @@ mod tests {
         }
     }
 
+    /// It finds the line only the second time.
+    #[derive(Default)]
+    struct Late {
+        was_asked: bool,
+    }
+
+    impl LineFinder for Late {
+        fn find(&mut self, location: Location<'_>) -> Option<SourceLine> {
+            let was_asked = std::mem::replace(&mut self.was_asked, true);
+            was_asked.then(|| Fixed.find(location))?
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_found_late_is_written_of_a_drop_like_the_one_before() {
+        let mut record = DropRecord::new(Link::known(LinkType::RAW), &[0x45, 0]);
+        record.cause = Cause::Software {
+            location: Location::default(),
+            reason: Name::new(b"NOT_SPECIFIED"),
+        };
+        record.likeness = Likeness::new();
+        let (mut file, host) = (Vec::new(), CaptureHost::default());
+        let sink = PcapngSink::new(&mut file, Linking::Auto, "test", &host).unwrap();
+        let mut sink = WithLines::new(sink, Rc::new(RefCell::new(Late::default())));
+        for _ in 0..2 {
+            sink.write(&record).unwrap();
+        }
+        drop(sink);
+        let comment = b"source_line: net/ipv4/gre_demux.c:170";
+        let found = file.windows(comment.len()).filter(|bytes| bytes == comment);
+        assert_eq!(found.count(), 1);
+    }
+
     #[test]
     fn a_source_line_in_a_file_is_read_back() {
         let mut record = DropRecord::new(Link::known(LinkType::RAW), &[0x45, 0]);

@@ -1,5 +1,6 @@
-//! The eBPF programs' reports as a source: completes them with the names of reasons, the symbols of the
-//! running kernel and the names of this machine's interfaces, and decides which link types are certain.
+//! The eBPF programs' reports as a source. `completer` makes records of them, with the names of reasons, the symbols of
+//! the running kernel and the names of this machine's interfaces, and decides which link types are certain; `counting` is
+//! the source of drops that are counted in the kernel.
 
 mod completer;
 mod counting;

@@ -50,17 +50,24 @@ fn read(bytes: &[u8], mut take: impl FnMut(usize, &DropRecord<'_>)) -> Result<us
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Records of equal facts, between those of others, with other packets and times.
+    /// Records of equal facts, with other packets, times and link types, between those of others and those that do not say
+    /// that they are alike.
     #[test]
     fn a_file_is_the_same_whether_or_not_alike_records_say_so(
         kinds in vec(any_record(), 1..4),
-        drops in vec((0..3_usize, any::<Option<u64>>(), vec(any::<u8>(), 0..60), any::<bool>()), 1..20),
+        drops in vec(
+            (0..3_usize, any::<Option<u64>>(), vec(any::<u8>(), 0..60), any::<[bool; 3]>()),
+            1..20,
+        ),
+        linking in select(
+            &[Linking::Auto, Linking::One(LinkType::RAW), Linking::One(LinkType::LINUX_SLL2)][..],
+        ),
     ) {
         let likenesses: Vec<_> = kinds.iter().map(|_| Likeness::new()).collect();
         let file = |tells: bool| {
             let (mut bytes, host) = (Vec::new(), CaptureHost::default());
-            let mut sink = PcapngSink::new(&mut bytes, Linking::Auto, "test 1", &host).unwrap();
-            for (kind, time, data, is_raw) in &drops {
+            let mut sink = PcapngSink::new(&mut bytes, linking, "test 1", &host).unwrap();
+            for (kind, time, data, [is_raw, is_known, tells_this]) in &drops {
                 let kind = kind % kinds.len();
                 kinds[kind].with(|record| {
                     let mut record = *record;
@@ -69,7 +76,11 @@ proptest! {
                     if *is_raw {
                         record.link.kind = LinkType::RAW;
                     }
-                    if tells {
+                    if *is_known {
+                        record.link.basis = Basis::Known;
+                    }
+                    // Without a cause, the direction depends on the link type.
+                    if tells && *tells_this && record.cause != Cause::Unknown {
                         record.likeness = likenesses[kind];
                     }
                     sink.write(&record).unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-use crate::record::{DropRecord, OwnedRecord};
+use crate::record::{DropRecord, Likeness, OwnedRecord};
 use crate::run::output::NamedSink;
 use crate::sink::Ending;
 use crate::untrusted::Untrusted;
@@ -203,6 +203,7 @@ impl CommentedFile {
             .collect();
         self.file.sink.write(&DropRecord {
             notes: &notes,
+            likeness: Likeness::default(),
             ..*record
         })?;
         Ok(())

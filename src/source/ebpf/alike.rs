@@ -75,7 +75,7 @@ proptest! {
             prop_assert!(together.map(OwnedRecord::record).eq(alone.map(OwnedRecord::record)));
             for (likeness, facts) in &alike {
                 for (other, others) in &alike {
-                    prop_assert!(!likeness.is_shared(*other) || facts == others);
+                    prop_assert!(!likeness.is_same(*other) || facts == others);
                 }
             }
             Ok(())
@@ -99,6 +99,6 @@ fn reports_that_differ_in_their_packets_alone_are_alike() {
         for_each_record(&mut completers[kernel], &reports, |record| {
             found.push(record.likeness);
         });
-        assert!(found[0].is_shared(found[1]));
+        assert!(found[0].is_same(found[1]));
     });
 }

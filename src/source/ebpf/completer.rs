@@ -37,12 +37,12 @@ pub struct Tables {
     contexts: ContextTable,
 }
 
-/// The record of a report, and what makes those of others with the same facts.
+/// The record of a report, and what is needed to make those of others with the same facts.
 pub struct Completed<'r> {
     pub record: DropRecord<'r>,
     report: Report<'r>,
     hardware: KnownHardware,
-    /// The report's facts; `None` where they do not decide all but the packet.
+    /// The report's facts; `None` where more of the record than its link type depends on the packet's bytes.
     facts: Option<&'r [u8]>,
 }
 
@@ -78,8 +78,8 @@ impl Completer {
         receive: &mut Receive<'_>,
     ) -> ControlFlow<(), usize> {
         let mut count = 0;
-        // Most drops of a flood are alike. What was found out for one is kept for those after it, but no longer than
-        // these reports take: tables change. It takes 1,100 instructions less for a drop.
+        // Most drops of a flood are alike. What was found out for one is kept for those after it, but only for these
+        // reports, because tables change. That saves 770 instructions a drop here, and 400 where it is written.
         let mut latest: Option<Completed<'_>> = None;
         for bytes in reports {
             count += 1;
