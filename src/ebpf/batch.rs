@@ -85,40 +85,31 @@ mod tests {
         (times, taken.iter().map(|it| (it.len, it.damaged)).collect())
     }
 
+    #[track_caller]
+    fn check(buffers: &[Vec<u8>], limit: u64, most: usize, times: &[u64], lens: &[usize]) {
+        let taken = lens.iter().map(|&len| (len, 0)).collect();
+        assert_eq!(take(buffers, limit, most), (times.to_vec(), taken));
+    }
+
     #[test]
     fn the_earliest_comes_first_and_only_what_was_taken_is_given_back() {
         let [one, two, three, four] = [1, 2, 3, 4].map(|time| sample(time, 4));
         let len = one.len();
         let lost = record(2, &[0; 16]);
-        let (first, second) = ([one, four].concat(), [lost.clone(), two, three].concat());
-        let buffers = [first, second, Vec::new()];
         let skipped = lost.len();
-        #[track_caller]
-        fn check(found: (Vec<u64>, Vec<(usize, u64)>), times: &[u64], lens: [usize; 3]) {
-            assert_eq!(found, (times.to_vec(), lens.map(|len| (len, 0)).to_vec()));
-        }
-        check(
-            take(&buffers, 9, 9),
-            &[1, 2, 3, 4],
-            [2 * len, skipped + 2 * len, 0],
-        );
-        // Up to a time; up to a number. What was skipped in front of a report goes with it or before it.
-        check(
-            take(&buffers, 3, 9),
-            &[1, 2, 3],
-            [len, skipped + 2 * len, 0],
-        );
-        check(take(&buffers, 9, 2), &[1, 2], [len, skipped + len, 0]);
-        check(take(&buffers, 0, 9), &[], [0, skipped, 0]);
-        // Two at the same time, and one whose beginning is damaged.
+        let (first, second) = ([one, four].concat(), [lost, two, three].concat());
+        let buffers = [first, second, Vec::new()];
+        let all = [2 * len, skipped + 2 * len, 0];
+        check(&buffers, 9, 9, &[1, 2, 3, 4], &all);
+        // Up to a time; up to a number. What is skipped in front of a report goes with it or before it.
+        check(&buffers, 3, 9, &[1, 2, 3], &[len, skipped + 2 * len, 0]);
+        check(&buffers, 9, 2, &[1, 2], &[len, skipped + len, 0]);
+        check(&buffers, 0, 9, &[], &[0, skipped, 0]);
+        // Two at the same time, and one behind a damaged one.
         let same = [sample(1, 4), sample(1, 4)];
-        check(
-            take(&[&same[..], &[Vec::new()]].concat(), 1, 9),
-            &[1, 1],
-            [len, len, 0],
-        );
+        check(&same, 1, 9, &[1, 1], &[len, len]);
         let damaged = record(9, &[0; 16]);
-        let found = take(&[[damaged.clone(), sample(1, 4)].concat()], 1, 9);
+        let found = take(&[[&damaged[..], &same[0]].concat()], 1, 9);
         assert_eq!(found, (vec![1], vec![(damaged.len() + len, 1)]));
     }
 }
