@@ -170,7 +170,7 @@ fn cut(case: &DropCase) -> Option<CauseFinding> {
 }
 
 fn sender_advice(sender: &str) -> String {
-    format!("mend {sender}, or what damages its packets on the way; a capture there shows which")
+    format!("fix {sender}, or what damages its packets on the way; a capture there shows which")
 }
 
 fn name(layer: Layer) -> &'static str {

@@ -85,7 +85,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
             "the packet",
             format!("the second byte of the GRE header is {flags:#04x}"),
         );
-        return Some(finding.advise(format!("mend {sender}, which sends these packets")));
+        return Some(finding.advise(format!("fix {sender}, which sends these packets")));
     }
     let length = length(case, &ip)?;
     if !case.is_in_module("ip_gre") && length < LEAST {
@@ -96,7 +96,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
         )
         .object(format!("GRE of {length} bytes from {sender}"))
         .seen("the packet", format!("{length} bytes behind the IP header"));
-        return Some(finding.advise(format!("mend {sender}, which sends these packets")));
+        return Some(finding.advise(format!("fix {sender}, which sends these packets")));
     }
     no_tunnel(&ip, host)
 }

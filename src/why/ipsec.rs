@@ -50,7 +50,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
             id: INTEGRITY,
             title: "The packet fails the integrity check of its association",
             evidence: "The association's own counter (failed). Certain where it alone counted something.",
-            cure: "The same keys at both ends; or what changes packets on the way is mended.",
+            cure: "The same keys at both ends; or what changes packets on the way is fixed.",
         },
         CauseText {
             id: REPLAY,

@@ -36,14 +36,14 @@ pub static FAMILY: CauseFamily = CauseFamily {
             evidence: "The programs that run for the control group of the process that holds the socket, with the \
                        groups that they are attached to. Certain for what is sent where there is one; likely for what \
                        is received, as a filter of the socket or a security module could have dropped it.",
-            cure: "Whoever attached the program detaches it, or mends it: systemd does so for IPAddressDeny=.",
+            cure: "Whoever attached the program detaches it, or fixes it: systemd does so for IPAddressDeny=.",
         },
         CauseText {
             id: XDP,
             title: "An XDP program drops the packet",
             evidence: "The reason XDP, or a drop in do_xdp_generic or veth_xdp_rcv_skb, and the programs on the device (ip -d link show). \
                        Certain where the device has one. What native XDP of other drivers drops is in the driver's counters alone.",
-            cure: "Whoever attached the program detaches it, or mends it. Unless a link holds it, ip link takes it off.",
+            cure: "Whoever attached the program detaches it, or fixes it. Unless a link holds it, ip link takes it off.",
         },
     ],
 };
@@ -102,7 +102,7 @@ fn xdp(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
             finding.cure(format!("ip link set dev {device} {mode} off"))
         }
         _ => finding.advise(format!(
-            "have whoever attached the {name} to {device} detach it, or mend it"
+            "have whoever attached the {name} to {device} detach it, or fix it"
         )),
     };
     Some(match grade {
@@ -122,7 +122,7 @@ fn of_group(program: &AttachedProgram, path: &str, grade: Grade, hook: &str) -> 
     )
     .object(format!("{name} at {hook} of cgroup {group}"))
     .advise(format!(
-        "have whoever attached the {name} to {group} detach it, or mend it"
+        "have whoever attached the {name} to {group} detach it, or fix it"
     ))
 }
 

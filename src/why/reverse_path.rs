@@ -52,7 +52,7 @@ pub static FAMILY: CauseFamily = CauseFamily {
             title: "The source is an address of this host",
             evidence: "The route to the source is a local one, and accept_local is 0 for all and for the interface. \
                        Certain then.",
-            cure: "Another host uses the address, or the packet came back: mend that, or set accept_local.",
+            cure: "Another host uses the address, or the packet came back: fix that, or set accept_local.",
         },
     ],
 };

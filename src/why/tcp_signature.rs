@@ -73,7 +73,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     (
         "TCP_AUTH_HDR",
         "got segments of {peer} whose signature option is malformed, or MD5 and TCP-AO at once",
-        "mend the sender: {peer}",
+        "fix the sender: {peer}",
     ),
 ];
 

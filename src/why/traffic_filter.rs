@@ -117,7 +117,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     {
         finding = finding.cure(deletion(filter, device, hook));
     } else {
-        finding = finding.advise("have whoever attached it detach it, or mend it");
+        finding = finding.advise("have whoever attached it detach it, or fix it");
     }
     Some(match (is_alone, programs) {
         (true, _) => finding,
