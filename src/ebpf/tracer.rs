@@ -194,7 +194,6 @@ pub struct Tracer {
     ready: Epoll,
     /// For each buffer, room for a record that continues at its beginning.
     joined: Vec<Vec<u8>>,
-    damaged: u64,
     /// Bytes of all buffers together.
     pub buffer_bytes: usize,
     /// The kernel allowed smaller buffers than were asked for.
@@ -258,7 +257,6 @@ impl Tracer {
             joined: vec![Vec::new(); buffers.len()],
             buffers,
             ready,
-            damaged: 0,
         };
         Ok((tracer, reasons))
     }
@@ -281,12 +279,15 @@ impl Tracer {
         Batch::new(waiting, limit)
     }
 
-    /// Gives the kernel the space of reports that were taken.
-    pub fn release(&mut self, taken: Vec<TakenBytes>) {
+    /// Gives the kernel the space of reports that were taken, and returns the number of records in it that cannot be
+    /// reports.
+    pub fn release(&mut self, taken: Vec<TakenBytes>) -> u64 {
+        let mut damaged = 0;
         for (buffer, taken) in self.buffers.iter_mut().zip(taken) {
             buffer.release(taken.len);
-            self.damaged += taken.damaged;
+            damaged += taken.damaged;
         }
+        damaged
     }
 
     /// Detaches the programs. Some may still run.
@@ -315,11 +316,6 @@ impl Tracer {
     /// Returns the bytes of one CPU's buffer.
     pub fn cpu_buffer_bytes(&self) -> usize {
         self.buffer_bytes / self.buffers.len().max(1)
-    }
-
-    /// Returns the number of records in the buffers that cannot be reports.
-    pub fn damaged(&self) -> u64 {
-        self.damaged
     }
 }
 

@@ -102,8 +102,7 @@ impl Ebpf {
         let completer = &mut self.completer;
         let taken = completer.hand_on(reports, self.beginning, offset, receive);
         let released = batch.taken();
-        self.tracer.release(released);
-        completer.left_out.damaged_messages = self.tracer.damaged() + completer.undecoded;
+        completer.left_out.damaged_messages += self.tracer.release(released);
         self.settled = match taken {
             ControlFlow::Continue(0..BATCH) => Some(Timestamp(
                 now.saturating_sub(SETTLED_NANOS).wrapping_add(offset),

@@ -24,8 +24,6 @@ pub struct Completer {
     family: Option<u16>,
     not_packets: NotPackets,
     pub left_out: LeftOut,
-    /// Reports that could not be decoded.
-    pub undecoded: u64,
 }
 
 /// The tables of this host.
@@ -64,7 +62,6 @@ impl Completer {
             family,
             not_packets,
             left_out: LeftOut::default(),
-            undecoded: 0,
         }
     }
 
@@ -84,7 +81,7 @@ impl Completer {
         for bytes in reports {
             count += 1;
             let Some(packet) = ReportedPacket::decode(bytes) else {
-                self.undecoded += 1;
+                self.left_out.damaged_messages += 1;
                 continue;
             };
             if packet.time < beginning {
@@ -96,7 +93,7 @@ impl Completer {
                 _ => {
                     latest = None;
                     let Some(report) = Report::decode(bytes) else {
-                        self.undecoded += 1;
+                        self.left_out.damaged_messages += 1;
                         continue;
                     };
                     let content = content(&report);
