@@ -160,14 +160,12 @@ impl CallStack<'_> {
 /// A dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
-    /// Nanoseconds of the monotonic clock.
-    pub time: u64,
+    /// The time and the packet, which differ even where all facts are the same.
+    pub packet: ReportedPacket<'a>,
     /// The return address of the call that freed the packet.
     pub pc: u64,
     /// The number of the drop reason.
     pub reason: u32,
-    /// Bytes of the whole frame.
-    pub original_len: u32,
     /// The ifindex of the device that it came in by; 0 where it did not.
     pub input: u32,
     /// `skb->protocol`, in host order.
@@ -194,18 +192,16 @@ pub struct Report<'a> {
     pub is_marked_received: bool,
     /// The call stack.
     pub stack: CallStack<'a>,
-    /// The frame's first bytes.
-    pub data: &'a [u8],
 }
 
 /// The part of a report that differs even where all facts of the drops are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportedPacket<'a> {
-    /// As [`Report::time`].
+    /// Nanoseconds of the monotonic clock.
     pub time: u64,
-    /// As [`Report::original_len`].
+    /// Bytes of the whole frame.
     pub original_len: u32,
-    /// As [`Report::data`].
+    /// The frame's first bytes.
     pub data: &'a [u8],
 }
 
@@ -221,6 +217,12 @@ impl<'a> ReportedPacket<'a> {
             original_len: self::word(header, ORIGINAL_LEN)?,
             data: bytes.get(facts_end(header)?..)?.get(..len)?,
         })
+    }
+
+    /// Returns the length of the whole frame, which is at least that of the captured bytes.
+    pub fn whole_len(self) -> u32 {
+        let captured = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        self.original_len.max(captured)
     }
 }
 
@@ -239,13 +241,13 @@ fn facts_end(header: &ReportHeader) -> Option<usize> {
 impl<'a> Report<'a> {
     /// Reads what the program wrote; `None` where it cannot have.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        Self::decode_facts(ReportedPacket::decode(bytes)?, bytes)
+    }
+
+    /// Reads the facts of a report whose packet has been read.
+    pub fn decode_facts(packet: ReportedPacket<'a>, bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk()?;
         let word = |place| word(header, place);
-        let ReportedPacket {
-            time,
-            original_len,
-            data,
-        } = ReportedPacket::decode(bytes)?;
         let start = match byte(header, START)? {
             1 => Start::LinkLayer,
             2 => Start::Network,
@@ -266,10 +268,9 @@ impl<'a> Report<'a> {
         let cgroup = double(header, CGROUP)?;
         let mark = word(MARK)?;
         Some(Self {
-            time,
+            packet,
             pc: double(header, PC)?,
             reason: word(REASON)?,
-            original_len,
             input: word(INPUT)?,
             protocol: u16::from_be(half(header, PROTOCOL)?),
             network: word(NETWORK)?.cast_signed(),
@@ -286,7 +287,6 @@ impl<'a> Report<'a> {
             is_marked_received: (1..=OTHER_HOST).contains(&packet_type),
             device: Some(device).filter(|device| device.index != 0 && !device.name.is_empty()),
             stack: CallStack(rest.get(..facts_end(header)? - HEADER_LEN)?),
-            data,
         })
     }
 }

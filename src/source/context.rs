@@ -128,15 +128,18 @@ fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Heading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::{CallStack, ReportedSocket, RunningTask};
+    use crate::ebpf::report::{CallStack, ReportedPacket, ReportedSocket, RunningTask};
     use crate::record::{DropSocket, EtherType};
 
     fn report(start: Start) -> Report<'static> {
         Report {
-            time: 0,
+            packet: ReportedPacket {
+                time: 0,
+                original_len: 0,
+                data: &[],
+            },
             pc: 0,
             reason: 0,
-            original_len: 0,
             input: 0,
             protocol: EtherType::IPV4.0,
             network: 0,
@@ -153,7 +156,6 @@ mod tests {
             vlan: None,
             is_marked_received: false,
             stack: CallStack::default(),
-            data: &[],
         }
     }
 

@@ -63,10 +63,13 @@ fn a_report_is_read_as_it_was_written() {
     bytes.extend(b"abcdepad");
     let report = Report::decode(&bytes).unwrap();
     let expected = Report {
-        time: 1 << 40,
+        packet: ReportedPacket {
+            time: 1 << 40,
+            original_len: 60,
+            data: b"abcde",
+        },
         pc: 2 << 40,
         reason: 3,
-        original_len: 60,
         input: 5,
         protocol: 0x0800,
         network: -14,
@@ -98,7 +101,6 @@ fn a_report_is_read_as_it_was_written() {
             name: b"tun0",
         }),
         stack: CallStack(&[]),
-        data: b"abcde",
     };
     assert_eq!(report, expected);
     assert_eq!(Report::decode(&bytes[..bytes.len() - 4]), None);
@@ -153,7 +155,7 @@ fn a_call_stack_stands_in_front_of_the_frame() {
     let bytes = with(2, 2, &[&stack, &b"abpad"[..]].concat());
     let report = Report::decode(&bytes).unwrap();
     assert_eq!(report.stack.addresses().collect::<Vec<_>>(), addresses);
-    assert_eq!(report.data, b"ab");
+    assert_eq!(report.packet.data, b"ab");
     // Longer than what was written.
     for (frames, data_len) in [(3, 0), (2, 1), (0xff, 0)] {
         assert_eq!(Report::decode(&with(frames, data_len, &stack)), None);

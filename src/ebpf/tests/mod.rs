@@ -141,7 +141,10 @@ fn a_netlink_message_whose_header_offsets_are_zero_has_no_headers() {
         let record = packet.run(&layout, ProgramRole::First, WHOLE, None).record;
         let record = record.unwrap();
         let report = Report::decode(&record).unwrap();
-        assert_eq!((report.start, report.data), (Start::Data, &message[..]));
+        assert_eq!(
+            (report.start, report.packet.data),
+            (Start::Data, &message[..])
+        );
     }
 }
 

@@ -92,7 +92,7 @@ impl Completer {
                 Some(completed) if completed.is_alike(bytes) => completed.with(packet, time),
                 _ => {
                     latest = None;
-                    let Some(report) = Report::decode(bytes) else {
+                    let Some(report) = Report::decode_facts(packet, bytes) else {
                         self.left_out.damaged_messages += 1;
                         continue;
                     };
@@ -120,17 +120,10 @@ impl<'r> Completed<'r> {
 
     /// Returns the record of another report with the same facts.
     fn with(&mut self, packet: ReportedPacket<'r>, time: Timestamp) -> &DropRecord<'r> {
-        let ReportedPacket {
-            time: reported,
-            original_len,
-            data,
-        } = packet;
-        self.report.time = reported;
-        self.report.original_len = original_len;
-        self.report.data = data;
+        self.report.packet = packet;
         self.record.time = Some(time);
-        self.record.original_len = whole_len(&self.report);
-        self.record.data = data;
+        self.record.original_len = packet.whole_len();
+        self.record.data = packet.data;
         self.record.link = link(&self.report, self.hardware);
         &self.record
     }
@@ -194,9 +187,9 @@ impl Tables {
             input: input.map(|input| Interface::new(input.key, name)),
             context: around,
             protocol: Some(EtherType(report.protocol)),
-            original_len: whole_len(&report),
+            original_len: report.packet.whole_len(),
             likeness: facts.map(|_| Likeness::new()).unwrap_or_default(),
-            ..DropRecord::new(link, report.data)
+            ..DropRecord::new(link, report.packet.data)
         };
         Completed {
             record,
@@ -207,19 +200,16 @@ impl Tables {
     }
 }
 
-/// Returns the length of the whole frame, which is at least that of the captured bytes.
-fn whole_len(report: &Report<'_>) -> u32 {
-    let captured = u32::try_from(report.data.len()).unwrap_or(u32::MAX);
-    report.original_len.max(captured)
-}
-
 /// Tells packets from other data, which has no protocol, no headers and no input device.
 pub fn content(report: &Report<'_>) -> Content {
     let has_headers = report.start != Start::Data || report.network > 0;
     if report.protocol != EtherType::NONE.0 || report.input != 0 || has_headers {
         return Content::Packet;
     }
-    Content::of_no_packet(report.data, report.original_len, ByteOrder::NATIVE)
+    let ReportedPacket {
+        data, original_len, ..
+    } = report.packet;
+    Content::of_no_packet(data, original_len, ByteOrder::NATIVE)
 }
 
 /// Returns the link type.
@@ -248,8 +238,8 @@ pub fn link(report: &Report<'_>, hardware: KnownHardware) -> Link {
     let has_header = !is_ip || report.network != 0;
     packet::infer_link(
         Some(protocol),
-        report.data,
-        report.original_len,
+        report.packet.data,
+        report.packet.original_len,
         hardware.filter(|_| has_header),
         guess,
     )
@@ -265,10 +255,13 @@ mod tests {
 
     fn report(start: Start, protocol: EtherType, network: i32, data: &[u8]) -> Report<'_> {
         Report {
-            time: 0,
+            packet: ReportedPacket {
+                time: 0,
+                original_len: u32::try_from(data.len()).unwrap(),
+                data,
+            },
             pc: 0,
             reason: 0,
-            original_len: u32::try_from(data.len()).unwrap(),
             input: 0,
             protocol: protocol.0,
             network,
@@ -285,7 +278,6 @@ mod tests {
             mark: None,
             vlan: None,
             is_marked_received: false,
-            data,
         }
     }
 
