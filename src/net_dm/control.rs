@@ -1,6 +1,8 @@
 //! Sends requests to the drop monitor. The conversation is a trait, so that tests can script answers
 //! that no available kernel gives.
 
+use std::time::Duration;
+
 mod refusal;
 mod settings;
 
@@ -16,6 +18,9 @@ use crate::record::Origin;
 pub trait Conversation {
     /// Sends a request and waits for the answer.
     fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal>;
+
+    /// Lets other processes make their requests for this time.
+    fn wait(&mut self, time: Duration);
 }
 
 /// A request.
@@ -55,6 +60,11 @@ impl<C: Conversation> Control<C> {
                 attributes,
             })
             .map_err(|refusal| ControlError { operation, refusal })
+    }
+
+    /// Lets other processes make their requests for this time.
+    pub fn wait(&mut self, time: Duration) {
+        self.conversation.wait(time);
     }
 
     /// Returns the settings (CONFIG_GET). Needs no privilege.

@@ -2,7 +2,6 @@
 //! settings outlive the process that set them. The former settings are restored whichever way the
 //! run ends, unless another process has taken the drop monitor over by then.
 
-use std::thread;
 use std::time::Duration;
 
 use super::control::{
@@ -22,7 +21,7 @@ mod tests;
 pub use begin_error::{BeginError, Holder};
 
 /// The time that another process has between its STOP and its CONFIG before the settings are put back.
-const TIME_TO_CONFIGURE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
+const TIME_TO_CONFIGURE: Duration = Duration::from_millis(500);
 
 /// The monitoring that a capture asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,7 +322,7 @@ impl<C: Conversation> Monitoring<C> {
             && self.is_stopped(origins, inspection.is_on)
         {
             // Whoever stopped it may be about to start it with settings of its own, which are not to be replaced.
-            thread::sleep(TIME_TO_CONFIGURE);
+            self.control.wait(TIME_TO_CONFIGURE);
             if let Ok(found) = self.control.settings()
                 && self.is_reconfigured(found)
             {

@@ -1,6 +1,7 @@
 //! A scripted conversation with the kernel, for answers that no available kernel gives.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::control::{self, AnswerBytes, Conversation, Refusal, Request};
 use super::netlink::{ByteOrder, MessageBuilder, Messages};
@@ -51,6 +52,8 @@ impl Conversation for Script {
         assert_eq!(command, request.command, "another request was expected");
         answer
     }
+
+    fn wait(&mut self, _: Duration) {}
 }
 
 /// Returns an acknowledgement.

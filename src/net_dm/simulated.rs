@@ -1,6 +1,7 @@
 //! Simulates the kernel's drop monitor for tests with several processes.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::control::{AnswerBytes, Conversation, Refusal, Request, Settings};
 use super::script::{errno, ok, settings, statistics};
@@ -85,4 +86,6 @@ impl Conversation for SimulatedMonitor {
             other => panic!("unknown command {other}"),
         }
     }
+
+    fn wait(&mut self, _: Duration) {}
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
 
 use neli::consts::nl::{NlmF, NlmsgerrAttr};
 use neli::consts::socket::NlFamily;
@@ -192,6 +194,10 @@ impl KernelConversation {
 impl Conversation for KernelConversation {
     fn request(&mut self, request: &Request) -> Result<AnswerBytes, Refusal> {
         self.exchange(request, FAMILY_VERSION)
+    }
+
+    fn wait(&mut self, time: Duration) {
+        thread::sleep(time);
     }
 }
 
