@@ -1,4 +1,4 @@
 //! The target `filter_text` of `dwdump::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| dwdump_fuzz::run("filter_text", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| dwdump_fuzz::run(&dwdump::fuzzing::FILTER_TEXT, input));

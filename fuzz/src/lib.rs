@@ -3,8 +3,7 @@
 use dwdump::fuzzing::FuzzTarget;
 
 /// Runs a target with an input. Panics where a promise is not kept, and where more memory is taken than is allowed.
-pub fn run(name: &str, input: &[u8]) {
-    let target = FuzzTarget::named(name).expect("a target of this name");
+pub fn run(target: &FuzzTarget, input: &[u8]) {
     let taken = allocation_counter::measure(|| target.run(input));
     let bound = target.memory_bound(input.len());
     assert!(

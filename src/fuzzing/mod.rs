@@ -43,11 +43,6 @@ impl FuzzTarget {
         }
     }
 
-    /// Returns the target of this name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        TARGETS.iter().find(|target| target.name == name)
-    }
-
     /// Gives an input to what reads it. Panics if a promise is not kept.
     pub fn run(&self, input: &[u8]) {
         (self.run)(input);
@@ -62,17 +57,48 @@ impl FuzzTarget {
 const MIB: u64 = 1 << 20;
 
 /// All kinds of input.
+///
+/// A program of `fuzz/` names one of them, and has the code of that one alone: after every input, libFuzzer reads the
+/// counters of all the code that the program has.
 pub const TARGETS: &[FuzzTarget] = &[
-    FuzzTarget::new("alerts", alerts::datagram, 4 * MIB, 64),
-    FuzzTarget::new("pcapng", captures::pcapng, 8 * MIB, 256),
-    FuzzTarget::new("pcap", captures::pcap, 8 * MIB, 256),
-    FuzzTarget::new("compressed", captures::compressed, 64 * MIB, 256),
-    FuzzTarget::new("filter_text", filters::text, 4 * MIB, 16 << 10),
-    FuzzTarget::new("filter_packets", filters::packets, 4 * MIB, 4 << 10),
-    FuzzTarget::new("kallsyms", kallsyms::file, MIB, 64),
+    ALERTS,
+    PCAPNG,
+    PCAP,
+    COMPRESSED,
+    FILTER_TEXT,
+    FILTER_PACKETS,
+    KALLSYMS,
     #[cfg(feature = "source-lines")]
-    FuzzTarget::new("debug_information", debug_information::file, 24 * MIB, 1100),
-    FuzzTarget::new("btf", btf::types, MIB, 80),
-    FuzzTarget::new("control", control::answers, MIB, 256),
-    FuzzTarget::new("arguments", arguments::extcap, MIB, 256),
+    DEBUG_INFORMATION,
+    BTF,
+    CONTROL,
+    ARGUMENTS,
 ];
+
+/// What the kernel sends when it dropped packets.
+pub const ALERTS: FuzzTarget = FuzzTarget::new("alerts", alerts::datagram, 4 * MIB, 64);
+/// A pcapng file.
+pub const PCAPNG: FuzzTarget = FuzzTarget::new("pcapng", captures::pcapng, 8 * MIB, 256);
+/// A pcap file.
+pub const PCAP: FuzzTarget = FuzzTarget::new("pcap", captures::pcap, 8 * MIB, 256);
+/// A compressed capture file.
+pub const COMPRESSED: FuzzTarget =
+    FuzzTarget::new("compressed", captures::compressed, 64 * MIB, 256);
+/// A filter's text.
+pub const FILTER_TEXT: FuzzTarget =
+    FuzzTarget::new("filter_text", filters::text, 4 * MIB, 16 << 10);
+/// A filter, and a packet that it decides about.
+pub const FILTER_PACKETS: FuzzTarget =
+    FuzzTarget::new("filter_packets", filters::packets, 4 * MIB, 4 << 10);
+/// The kernel's list of its symbols.
+pub const KALLSYMS: FuzzTarget = FuzzTarget::new("kallsyms", kallsyms::file, MIB, 64);
+/// An ELF file with line numbers.
+#[cfg(feature = "source-lines")]
+pub const DEBUG_INFORMATION: FuzzTarget =
+    FuzzTarget::new("debug_information", debug_information::file, 24 * MIB, 1100);
+/// The kernel's description of its types.
+pub const BTF: FuzzTarget = FuzzTarget::new("btf", btf::types, MIB, 80);
+/// The kernel's answers to commands.
+pub const CONTROL: FuzzTarget = FuzzTarget::new("control", control::answers, MIB, 256);
+/// Wireshark's arguments.
+pub const ARGUMENTS: FuzzTarget = FuzzTarget::new("arguments", arguments::extcap, MIB, 256);

@@ -35,6 +35,5 @@ fn no_input_is_too_short() {
         for input in [&b""[..], &[0], &[0xff; 3]] {
             run(target, input);
         }
-        assert_eq!(FuzzTarget::named(target.name).unwrap().name, target.name);
     }
 }

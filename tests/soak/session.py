@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Runs in the guest: captures while drops are made and the host changes, with one source after the other.
 
-    session.py DWDUMP OUTDIR SECONDS
+    session.py DWDUMP OUTDIR SECONDS SOURCE…
 
-SECONDS are for all sources. Leaves in OUTDIR the files, what happened when (events.jsonl), and how many drops were
-made when (made.log). books.py, on the host, balances the books.
+SECONDS are for all sources together. Leaves in OUTDIR the files, what happened when (events.jsonl), and how many
+drops were made when (made.log). books.py, on the host, balances the books.
 """
 
 import json
@@ -192,7 +192,7 @@ def limit_memory():
 
 
 def main():
-    harness.DWDUMP, out, seconds = sys.argv[1:]
+    harness.DWDUMP, out, seconds, *sources = sys.argv[1:]
     harness.OUT = pathlib.Path(out)
     # The machine may be busy, and nothing here is quicker for a shorter one.
     harness.PATIENCE = 300
@@ -205,8 +205,8 @@ def main():
     pace = Pace()
     maker = Maker(harness.OUT / "made.log")
     with (harness.OUT / "events.jsonl").open("w") as events:
-        for name in ("netdm", "ebpf", "auto"):
-            soak(Source(name, maker, pace, events), int(seconds) / 3)
+        for name in sources:
+            soak(Source(name, maker, pace, events), int(seconds) / len(sources))
     maker.end()
     pace.end()
     clear()
