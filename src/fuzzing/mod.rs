@@ -75,7 +75,7 @@ pub const TARGETS: &[FuzzTarget] = &[
     ARGUMENTS,
 ];
 
-/// What the kernel sends when it dropped packets.
+/// The messages in which the drop monitor reports drops.
 pub const ALERTS: FuzzTarget = FuzzTarget::new("alerts", alerts::datagram, 4 * MIB, 64);
 /// A pcapng file.
 pub const PCAPNG: FuzzTarget = FuzzTarget::new("pcapng", captures::pcapng, 8 * MIB, 256);
