@@ -355,4 +355,36 @@ fn part<const LEN: usize>(header: &ReportHeader, place: HeaderField) -> Option<[
 }
 
 #[cfg(test)]
+impl Report<'static> {
+    /// Returns a report that tells nothing, for tests to fill in what they are about.
+    pub fn of_nothing() -> Self {
+        Self {
+            packet: ReportedPacket {
+                time: 0,
+                original_len: 0,
+                data: &[],
+            },
+            pc: 0,
+            reason: 0,
+            input: 0,
+            protocol: 0,
+            network: 0,
+            start: Start::Data,
+            headers_len: 0,
+            device: None,
+            running: RunningTask {
+                process: 0,
+                name: b"",
+            },
+            cgroup: None,
+            socket: None,
+            mark: None,
+            vlan: None,
+            is_marked_received: false,
+            stack: CallStack::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

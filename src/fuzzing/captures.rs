@@ -1,13 +1,12 @@
 //! Capture files, plain and compressed.
 
-use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use flate2::write::GzEncoder;
 
 use crate::record::{CaptureHost, DropRecord, LinkType};
+use crate::sink::file_in_memory::FileInMemory;
 use crate::sink::{
     Detail, Ending, JsonSink, Linking, NetlinkSink, PcapSink, PcapngSink, Sink, TextSink,
     TextStyle, Written,
@@ -126,27 +125,6 @@ impl Read for SmallReads<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.len.min(buffer.len());
         self.bytes.read(&mut buffer[..len])
-    }
-}
-
-/// A file in memory that can be looked at while it is written.
-#[derive(Clone, Default)]
-struct FileInMemory(Rc<RefCell<Vec<u8>>>);
-
-impl FileInMemory {
-    /// Takes the bytes that were written.
-    fn take(&self) -> Vec<u8> {
-        self.0.take()
-    }
-}
-
-impl Write for FileInMemory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -183,7 +183,7 @@ fn try_source(
     let start = started.elapsed();
     let mark = Mark::new();
     make_drops(&mark);
-    let mut watcher = Watcher {
+    let mut watcher = TrialWatcher {
         mark,
         seen: Seen::default(),
         due: Instant::now() + PATIENCE,
@@ -202,13 +202,13 @@ fn try_source(
 }
 
 /// Looks for the drops that were made, until all have come or no more come.
-struct Watcher {
+struct TrialWatcher {
     mark: Mark,
     seen: Seen,
     due: Instant,
 }
 
-impl Receiver for Watcher {
+impl Receiver for TrialWatcher {
     fn take(&mut self, event: Event<'_, '_>) -> ControlFlow<Stop> {
         let Event::Drop(record) = event else {
             return ControlFlow::Continue(());
@@ -254,14 +254,14 @@ mod tests {
     use super::*;
     use crate::record::{DropRecord, Link, LinkType};
 
-    fn take(watcher: &mut Watcher, drop: TrialDrop, headers: usize) -> ControlFlow<Stop> {
+    fn take(watcher: &mut TrialWatcher, drop: TrialDrop, headers: usize) -> ControlFlow<Stop> {
         let data = [vec![0; headers], drop.payload(&watcher.mark)].concat();
         let record = DropRecord::new(Link::known(LinkType::RAW), &data);
         watcher.take(Event::Drop(&record))
     }
 
-    fn watcher() -> Watcher {
-        Watcher {
+    fn watcher() -> TrialWatcher {
+        TrialWatcher {
             mark: Mark::of("7-8"),
             seen: Seen::default(),
             due: Instant::now() + PATIENCE,

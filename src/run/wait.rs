@@ -76,12 +76,12 @@ mod tests {
 
     /// Watches an output and, beside it, a process that looks at the host.
     #[derive(Default)]
-    struct Watcher {
+    struct WatchedOutput {
         descriptors: Vec<OwnedFd>,
         due: Option<Instant>,
     }
 
-    impl Receiver for Watcher {
+    impl Receiver for WatchedOutput {
         fn take(&mut self, _: Event<'_, '_>) -> ControlFlow<Stop> {
             ControlFlow::Continue(())
         }
@@ -112,7 +112,7 @@ mod tests {
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         (&pairs[2].1).write_all(b"!").unwrap();
         let sources: Vec<_> = pairs.iter().map(|(reader, _)| reader.as_fd()).collect();
-        let no_receiver = None::<&Watcher>;
+        let no_receiver = None::<&WatchedOutput>;
         let ready = wait(&sources, &requests, no_receiver, LONG).unwrap();
         assert!(ready.source);
         let ready = wait(&sources[..2], &requests, no_receiver, Some(Duration::ZERO)).unwrap();
@@ -125,7 +125,7 @@ mod tests {
         let (output, _reader) = UnixStream::pair().unwrap();
         let mut process = Command::new("echo");
         let mut process = process.arg("seen").stdout(Stdio::piped()).spawn().unwrap();
-        let watcher = Watcher {
+        let watcher = WatchedOutput {
             descriptors: vec![output.into(), process.stdout.take().unwrap().into()],
             due: None,
         };
@@ -138,7 +138,7 @@ mod tests {
     fn a_signal_ends_one_wait() {
         let (requests, waker) = Requests::simulated();
         (&waker).write_all(b"!").unwrap();
-        let no_receiver = None::<&Watcher>;
+        let no_receiver = None::<&WatchedOutput>;
         assert_eq!(
             wait(&[], &requests, no_receiver, LONG).unwrap(),
             Ready::default()
@@ -153,9 +153,9 @@ mod tests {
     fn a_due_receiver_ends_the_wait_and_no_sooner() {
         let (requests, _waker) = Requests::simulated();
         let due = Instant::now() + Duration::from_millis(20);
-        let watcher = Watcher {
+        let watcher = WatchedOutput {
             due: Some(due),
-            ..Watcher::default()
+            ..WatchedOutput::default()
         };
         for _ in 0..2 {
             let ready = wait(&[], &requests, Some(&watcher), LONG).unwrap();

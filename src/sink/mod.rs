@@ -44,6 +44,8 @@
 
 mod block_rows;
 mod compressed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod file_in_memory;
 pub(crate) mod folded;
 mod hue;
 mod json;

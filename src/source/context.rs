@@ -128,34 +128,19 @@ fn heading(report: &Report<'_>, device: Option<SkbDevice<'_>>) -> Heading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::{CallStack, ReportedPacket, ReportedSocket, RunningTask};
+    use crate::ebpf::report::{ReportedSocket, RunningTask};
     use crate::record::{DropSocket, EtherType};
 
     fn report(start: Start) -> Report<'static> {
         Report {
-            packet: ReportedPacket {
-                time: 0,
-                original_len: 0,
-                data: &[],
-            },
-            pc: 0,
-            reason: 0,
-            input: 0,
             protocol: EtherType::IPV4.0,
-            network: 0,
             start,
             headers_len: 14,
-            device: None,
             running: RunningTask {
                 process: 7,
                 name: b"curl",
             },
-            cgroup: None,
-            socket: None,
-            mark: None,
-            vlan: None,
-            is_marked_received: false,
-            stack: CallStack::default(),
+            ..Report::of_nothing()
         }
     }
 

@@ -428,7 +428,8 @@ fn refused(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     Some(if remedy.command.is_some() {
         finding.remedy(remedy)
     } else {
-        finding
+        // A mark, an interface or a range of ports belongs to the command, too.
+        finding.advise("delete the policy where the packets may come in clear: man ip-xfrm")
     })
 }
 

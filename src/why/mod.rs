@@ -18,6 +18,8 @@ mod finding;
 mod fragments;
 mod gre;
 mod hops;
+#[cfg(test)]
+mod hostile;
 mod ipsec;
 mod ipv6_off;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -114,22 +114,31 @@ pub fn drop_of(protocol: PortProtocol, flags: u8, reason: &str, function: &str) 
 
 /// A look that `tests/guest/why/run.py --record` left: the drop, the answers of the host, and the finding.
 #[derive(Deserialize, Serialize)]
-struct RecordedLook {
-    answers: Value,
-    case: DropCase,
+pub struct RecordedLook {
+    pub answers: Value,
+    pub case: DropCase,
     finding: Value,
+}
+
+/// Returns the paths of all looks that were recorded.
+pub fn paths() -> impl Iterator<Item = PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts");
+    let files = fs::read_dir(&folder).unwrap();
+    files.map(|file| file.unwrap().path())
+}
+
+/// Reads a look.
+pub fn read(path: &Path) -> RecordedLook {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// With UPDATE_GOLDEN, the findings are written anew: their words may change, what is found may not.
 #[test]
 fn looks_that_were_recorded_on_a_real_kernel_find_the_same_again() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts");
     let mut causes = BTreeSet::new();
-    for file in fs::read_dir(&folder).unwrap() {
-        let path = file.unwrap().path();
+    for path in paths() {
         let name = path.file_name().unwrap().display();
-        let text = fs::read_to_string(&path).unwrap();
-        let mut look: RecordedLook = serde_json::from_str(&text).unwrap();
+        let mut look = read(&path);
         let host = HostState::replay(&look.answers.to_string()).unwrap();
         let finding = serde_json::to_value(diagnose(&look.case, &host)).unwrap();
         for key in ["cause", "grade", "object"] {

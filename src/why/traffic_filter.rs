@@ -114,6 +114,7 @@ fn judge(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     };
     if let Culprit::Filter(filter) = &guilty
         && is_plain(device)
+        && is_plain(&filter.kind)
     {
         finding = finding.cure(deletion(filter, device, hook));
     } else {

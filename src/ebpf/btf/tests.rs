@@ -5,12 +5,12 @@ use crate::ebpf::reasons::Reasons;
 
 /// BTF under construction: strings and types.
 #[derive(Default)]
-struct Builder {
+struct BtfBuilder {
     types: Vec<u8>,
     strings: Vec<u8>,
 }
 
-impl Builder {
+impl BtfBuilder {
     fn name(&mut self, name: &str) -> u32 {
         if self.strings.is_empty() {
             self.strings.push(0);
@@ -45,8 +45,8 @@ impl Builder {
 
 /// `struct outer { u32 first; struct { union { u16 small; inner_t named; }; }; u8 array[2][8]; }`, with
 /// `typedef const struct inner { u32 x; u32 y:3; } inner_t`.
-fn nested() -> Builder {
-    let mut btf = Builder::default();
+fn nested() -> BtfBuilder {
+    let mut btf = BtfBuilder::default();
     btf.add("u32", kind::INT, 0, 4, &[32]); // 1
     btf.add("u16", kind::INT, 0, 2, &[16]); // 2
     btf.add("u8", kind::INT, 0, 1, &[8]); // 3
@@ -98,7 +98,7 @@ fn members_are_found_through_structures_without_a_name() {
 
 #[test]
 fn a_member_that_reaches_out_of_its_structure_is_none() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     btf.add("u32", kind::INT, 0, 4, &[32]); // 1
     let names = ["last", "over", "far"].map(|name| btf.name(name));
     let [last, over, far] = names;
@@ -118,7 +118,7 @@ fn a_member_that_reaches_out_of_its_structure_is_none() {
 
 #[test]
 fn a_long_name_is_none_so_that_many_types_cannot_share_it() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     let longest = "x".repeat(MAX_NAME - 1);
     let names = [&longest, &format!("{longest}x")].map(|name| btf.name(name));
     let [longest_name, longer] = names;
@@ -133,7 +133,7 @@ fn a_long_name_is_none_so_that_many_types_cannot_share_it() {
 
 #[test]
 fn a_name_that_is_only_the_prefix_is_no_reason() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     let names = ["SKB_DROP_REASON_", "SKB_DROP_REASON_NO_SOCKET", ""].map(|name| btf.name(name));
     let members = [names[0], 0, names[1], 1, names[2], 2];
     btf.add("skb_drop_reason", kind::ENUM, 3, 4, &members);
@@ -146,7 +146,7 @@ fn a_name_that_is_only_the_prefix_is_no_reason() {
 
 #[test]
 fn a_bit_field_is_a_mask_in_a_byte() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     btf.add("u8", kind::INT, 0, 1, &[8]); // 1
     let names = ["plain", "low", "high", "wide"].map(|name| btf.name(name));
     let [plain, low, high, wide] = names;
@@ -190,7 +190,7 @@ fn a_member_that_does_not_exist_is_not_found() {
 
 #[test]
 fn a_type_that_refers_to_itself_does_not_hang_the_search() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     btf.add("a", kind::TYPEDEF, 0, 2, &[]);
     btf.add("b", kind::TYPEDEF, 0, 1, &[]);
     let many = [0, 3, 0].repeat(1000);
@@ -208,7 +208,7 @@ fn a_type_that_refers_to_itself_does_not_hang_the_search() {
 
 #[test]
 fn enumerators_of_more_than_32_bits_are_left_out() {
-    let mut btf = Builder::default();
+    let mut btf = BtfBuilder::default();
     let names = ["A", "B", "C"].map(|name| btf.name(name));
     let [a, b, c] = names;
     btf.add("small", kind::ENUM, 1, 4, &[a, 7]);
@@ -235,7 +235,7 @@ fn bytes_that_are_not_btf_are_refused() {
     for len in 2..whole.len() {
         assert_eq!(refused(&whole[..len]), Some(BtfError::Cut), "{len}");
     }
-    let mut unknown = Builder::default();
+    let mut unknown = BtfBuilder::default();
     unknown.add("a", 31, 0, 0, &[]);
     assert_eq!(refused(&unknown.bytes()), Some(BtfError::UnknownKind(31)));
 }

@@ -109,13 +109,13 @@ pub fn contradiction(expr: &Expr, source: &SourceText) -> Option<Contradiction> 
     if count_primitives(expr) > MAX_PRIMITIVES {
         return None;
     }
-    let (formula, part) = Builder::default().whole(expr);
+    let (formula, part) = FormulaBuilder::default().whole(expr);
     if !exclude_each_other([&formula], &mut StepBudget(BUDGET)) {
         return None;
     }
-    let mut of_untagged = Builder {
+    let mut of_untagged = FormulaBuilder {
         is_tag_off: true,
-        ..Builder::default()
+        ..FormulaBuilder::default()
     };
     let (untagged, _) = of_untagged.whole(expr);
     if of_untagged.has_asked_for_tag && !exclude_each_other([&untagged], &mut StepBudget(BUDGET)) {
@@ -185,7 +185,7 @@ enum Move {
 
 /// Builds the formula of an expression, with every negation pushed down to its primitives.
 #[derive(Default)]
-struct Builder<'e> {
+struct FormulaBuilder<'e> {
     /// The known positions: the number of tunnels, and the moves from the beginning of the packet.
     places: Vec<(usize, Vec<Move>)>,
     /// The distinct primitives so far, each with its position.
@@ -196,7 +196,7 @@ struct Builder<'e> {
     has_asked_for_tag: bool,
 }
 
-impl<'e> Builder<'e> {
+impl<'e> FormulaBuilder<'e> {
     fn whole(&mut self, expr: &'e Expr) -> (Formula, ExprPart<'e>) {
         self.build(expr, true, 0, &mut Vec::new())
     }

@@ -14,7 +14,7 @@ use crate::record::{Cause, DropRecord, LinkType};
 
 /// A packet with the cause of its drop.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct SamplePacket {
     link: LinkType,
     data: Vec<u8>,
     cause: usize,
@@ -22,7 +22,7 @@ pub struct Sample {
     more: u32,
 }
 
-impl Sample {
+impl SamplePacket {
     pub fn record(&self) -> DropRecord<'_> {
         let mut record = record(self.link, &self.data);
         record.original_len += self.more;
@@ -45,7 +45,7 @@ impl Sample {
 }
 
 /// The same packets in each run.
-pub static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
+pub static SAMPLES: LazyLock<Vec<SamplePacket>> = LazyLock::new(|| {
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), seed);
     let strategy = sample();
@@ -54,14 +54,14 @@ pub static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
         .collect()
 });
 
-fn sample() -> impl Strategy<Value = Sample> {
+fn sample() -> impl Strategy<Value = SamplePacket> {
     (
         framed(),
         0_usize..6,
         0_usize..4,
         select(&[0_u32, 0, 40, 900][..]),
     )
-        .prop_map(|((link, data), cause, input, more)| Sample {
+        .prop_map(|((link, data), cause, input, more)| SamplePacket {
             link,
             data,
             cause,

@@ -248,7 +248,6 @@ pub fn link(report: &Report<'_>, hardware: KnownHardware) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ebpf::report::{CallStack, RunningTask};
 
     const ETHER: ArpHardware = ArpHardware::ETHER;
     const NONE: ArpHardware = ArpHardware::NONE;
@@ -260,24 +259,10 @@ mod tests {
                 original_len: u32::try_from(data.len()).unwrap(),
                 data,
             },
-            pc: 0,
-            reason: 0,
-            input: 0,
             protocol: protocol.0,
             network,
             start,
-            headers_len: 0,
-            device: None,
-            stack: CallStack::default(),
-            running: RunningTask {
-                process: 0,
-                name: b"",
-            },
-            cgroup: None,
-            socket: None,
-            mark: None,
-            vlan: None,
-            is_marked_received: false,
+            ..Report::of_nothing()
         }
     }
 

@@ -70,7 +70,7 @@ fn the_filter_of_a_row_keeps_its_drops_and_no_others() {
 }
 
 /// Names, namespace, mark and number of the cgroup; VLAN, direction and socket.
-type Around = (
+type AnyContext = (
     [&'static [u8]; 3],
     Option<Netns>,
     Option<u32>,
@@ -89,7 +89,7 @@ struct Owned {
     protocol: Option<u16>,
     data: Vec<u8>,
     len: usize,
-    context: Around,
+    context: AnyContext,
 }
 
 impl Owned {

@@ -22,13 +22,13 @@ fn case(function: &str, tag: Option<u32>) -> DropCase {
 }
 
 /// The ports in0, out0 and more0 of a bridge, and their VLANs.
-struct Ports {
+struct BridgePorts {
     devices: Vec<BridgeDevice>,
     vlans: Vec<PortVlans>,
     known: Vec<(u32, u16)>,
 }
 
-fn ports(filters_vlans: bool) -> Ports {
+fn ports(filters_vlans: bool) -> BridgePorts {
     let bridge = BridgeDevice {
         index: 9,
         name: "br0".into(),
@@ -51,14 +51,14 @@ fn ports(filters_vlans: bool) -> Ports {
         is_untagged_input: true,
         is_untagged_output: true,
     };
-    Ports {
+    BridgePorts {
         devices: [bridge].into_iter().chain(names.map(port)).collect(),
         vlans: names.map(vlan).into(),
         known: vec![(3, u16::from(filters_vlans))],
     }
 }
 
-impl Ports {
+impl BridgePorts {
     fn judge(&self, case: &DropCase) -> Option<(String, Vec<String>)> {
         assert!(concerns(case));
         let mac: Value = json!(FAR);

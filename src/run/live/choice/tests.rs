@@ -33,14 +33,14 @@ use Monitor::{Busy, Idle, Missing, WithoutHardware};
 use Programs::{Allowed, WithoutBtf};
 
 /// A kernel in this state, and what was opened.
-struct Script {
+struct ScriptedOpeners {
     live: Live,
     monitor: Monitor,
     programs: Programs,
     opened: Vec<&'static str>,
 }
 
-impl Openers for Script {
+impl Openers for ScriptedOpeners {
     type NetDm = ();
     type Ebpf = ();
 
@@ -125,7 +125,7 @@ fn opened(
         }
         other => panic!("{other:?}"),
     };
-    let mut script = Script {
+    let mut script = ScriptedOpeners {
         live,
         monitor,
         programs,

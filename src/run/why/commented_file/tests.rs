@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::record::{CaptureHost, Cause, Link, LinkType, Location, Name, Timestamp};
+use crate::sink::file_in_memory::FileInMemory;
 use crate::sink::{JsonSink, Linking, PcapngSink, Sink, TextSink, TextStyle, Written, Zone};
 use crate::source::savefile::Savefile;
 use crate::why::Grade;
@@ -152,23 +153,9 @@ impl Sink for Discard {
     }
 }
 
-/// Bytes that several own.
-#[derive(Clone, Default)]
-struct SharedBytes(Rc<RefCell<Vec<u8>>>);
-
-impl io::Write for SharedBytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn what_was_found_is_printed_again_from_the_file() {
-    let bytes = SharedBytes::default();
+    let bytes = FileInMemory::default();
     let host = CaptureHost::default();
     let sink = PcapngSink::new(bytes.clone(), Linking::Auto, "a test", &host).unwrap();
     let mut file = CommentedFile::new(NamedSink {
@@ -194,7 +181,7 @@ fn what_was_found_is_printed_again_from_the_file() {
         zone: Zone::Utc,
         ..TextStyle::default()
     };
-    let _ = Savefile::open(&bytes.0.borrow()[..])
+    let _ = Savefile::open(&bytes.bytes()[..])
         .unwrap()
         .for_each(|read| {
             TextSink::new(&mut text, style).write(read).unwrap();
