@@ -138,7 +138,7 @@ fn step(name: &[u8]) -> Option<&str> {
 struct PlainTypes<'a> {
     /// The first type is number 1.
     types: Vec<PlainType<'a>>,
-    /// How many of them are those of vmlinux, of a module's.
+    /// The number of those of vmlinux in front of a module's own.
     before: usize,
     /// The names of vmlinux, and of the module.
     names: Vec<&'a [u8]>,
@@ -193,7 +193,7 @@ impl PlainMember<'_> {
     }
 }
 
-/// What the plain reader leaves open: it is beyond the parser's bounds, or beyond its own.
+/// The plain reader gives no answer: it would be beyond the parser's bounds, or is beyond its own.
 struct TooMuch;
 
 impl<'a> PlainTypes<'a> {
