@@ -416,17 +416,16 @@ fn refused(case: &DropCase, host: &HostState) -> Option<CauseFinding> {
     }
     let is_named_whole =
         is_compared && policy.mark.is_none() && !policy.is_sub && has_plain_ports(policy);
-    let remedy = Remedy {
-        advice: Some("where the packets may come in clear".into()),
-        command: is_named_whole.then(|| format!("ip xfrm policy delete {words}")),
-        effect: Effect::Now,
-        is_global: false,
-    };
     if !policy.is_block {
         finding = finding.advise(format!("have {} encrypt what it sends", ip.source?));
     }
-    Some(if remedy.command.is_some() {
-        finding.remedy(remedy)
+    Some(if is_named_whole {
+        finding.remedy(Remedy {
+            advice: Some("where the packets may come in clear".into()),
+            command: Some(format!("ip xfrm policy delete {words}")),
+            effect: Effect::Now,
+            is_global: false,
+        })
     } else {
         // A mark, an interface or a range of ports belongs to the command, too.
         finding.advise("delete the policy where the packets may come in clear: man ip-xfrm")
