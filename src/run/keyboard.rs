@@ -5,6 +5,8 @@ use super::wake::Wake;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use signal_hook::consts::SIGWINCH;
 pub enum Pressed {
     /// A key.
     Key(KeyEvent),
-    /// The terminal's size has changed.
+    /// The terminal's size has changed, perhaps there and back: what it shows is unknown.
     Resized,
     /// The terminal is gone.
     Gone,
@@ -29,6 +31,7 @@ pub struct Keyboard {
     events: Receiver<Pressed>,
     /// Readable when there is input.
     wake: Wake,
+    is_resized: Arc<AtomicBool>,
 }
 
 impl Keyboard {
@@ -37,21 +40,29 @@ impl Keyboard {
         let listen = || {
             let terminal = io::stdin().as_fd().try_clone_to_owned()?;
             let (wake, waker) = Wake::new()?;
+            let is_resized = Arc::default();
+            // Before the pipe, so that it is set once that is readable.
+            signal_hook::flag::register(SIGWINCH, Arc::clone(&is_resized))?;
             signal_hook::low_level::pipe::register(SIGWINCH, waker.try_clone()?)?;
             let (sender, events) = channel();
             std::thread::Builder::new()
                 .name("keys".into())
                 .spawn(move || read(&terminal, &sender, waker))?;
-            Ok(Self { events, wake })
+            Ok(Self {
+                events,
+                wake,
+                is_resized,
+            })
         };
         let listening: io::Result<Self> = listen();
         Ok(listening.context("cannot read keys from the terminal")?)
     }
 
-    /// Returns the input since the last call. The first item may always be a change of size.
+    /// Returns the input since the last call.
     pub fn take(&self) -> Vec<Pressed> {
         let mut events = Vec::new();
-        if self.wake.clear() {
+        self.wake.clear();
+        if self.is_resized.swap(false, Ordering::Relaxed) {
             events.push(Pressed::Resized);
         }
         events.extend(self.events.try_iter());
@@ -104,12 +115,13 @@ fn hand_on(sender: &Sender<Pressed>, waker: &mut File) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_millis(50);
 
     while event::poll(PATIENCE)? {
-        let pressed = match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => Pressed::Key(key),
-            _ => Pressed::Resized,
-        };
-        sender.send(pressed).map_err(io::Error::other)?;
-        let _ = waker.write(&[0]);
+        // crossterm tells of a new size only when the next key is pressed.
+        if let Event::Key(key) = event::read()?
+            && key.kind != KeyEventKind::Release
+        {
+            sender.send(Pressed::Key(key)).map_err(io::Error::other)?;
+            let _ = waker.write(&[0]);
+        }
     }
     Ok(())
 }

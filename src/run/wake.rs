@@ -19,13 +19,10 @@ impl Wake {
         Ok((Self(reader.into()), writer.into()))
     }
 
-    /// Discards past wake-ups, and returns whether there were any.
-    pub fn clear(&self) -> bool {
-        let (mut bytes, mut was_woken) = ([0; 64], false);
-        while matches!((&self.0).read(&mut bytes), Ok(1..)) {
-            was_woken = true;
-        }
-        was_woken
+    /// Discards past wake-ups.
+    pub fn clear(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.0).read(&mut bytes), Ok(1..)) {}
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use terminal::Terminal;
 
 const FILE: &str = "exec $dwdump -r fixtures/software-6.12.pcap --summary --utc";
@@ -111,8 +112,9 @@ fn any_size_is_survived() {
     ] {
         terminal.resize(columns, rows);
         // The last line of any size has the keys, or their beginning.
-        terminal.wait("the first column", |screen| {
-            screen.lines().count() == usize::from(rows) && !screen.trim().is_empty()
+        terminal.wait("the last line", |screen| {
+            let last = screen.lines().nth(usize::from(rows) - 1);
+            last.is_some_and(|line| !line.is_empty())
         });
         terminal.press("j");
     }
@@ -122,6 +124,18 @@ fn any_size_is_survived() {
     });
     terminal.press(HOME);
     terminal.resize(80, 24);
+    terminal.wait("the first screen", |screen| screen == whole);
+}
+
+#[test]
+fn a_size_that_comes_back_is_drawn_again() {
+    let terminal = table(80, 24);
+    let whole = terminal.screen();
+    // The program sees only the last size, and the terminal has forgotten what it showed.
+    terminal.signal(Signal::SIGSTOP);
+    terminal.resize(1, 1);
+    terminal.resize(80, 24);
+    terminal.signal(Signal::SIGCONT);
     terminal.wait("the first screen", |screen| screen == whole);
 }
 

@@ -168,8 +168,8 @@ impl Terminal {
         self.wait_for(words);
     }
 
-    /// Gives the terminal another size.
-    pub fn resize(&mut self, columns: u16, rows: u16) {
+    /// Gives the terminal another size. It forgets what it showed, as some do.
+    pub fn resize(&self, columns: u16, rows: u16) {
         let size = rustix::termios::Winsize {
             ws_row: rows,
             ws_col: columns,
@@ -179,6 +179,7 @@ impl Terminal {
         let mut shown = self.shown.lock().unwrap();
         let screen = shown.parser.screen_mut();
         screen.set_size(nonzero(rows), nonzero(columns));
+        shown.parser.process(b"\x1b[2J");
         drop(shown);
         rustix::termios::tcsetwinsize(self.master.as_ref().unwrap().as_fd(), size).unwrap();
     }

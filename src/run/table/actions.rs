@@ -33,13 +33,7 @@ impl LiveTable {
                 return ControlFlow::Break(Stop::Asked);
             }
             Action::Suspend => return self.suspend(),
-            Action::Repaint => {
-                if let Some(screen) = &mut self.screen
-                    && let Err(error) = screen.repaint()
-                {
-                    return ControlFlow::Break(super::terminal_failed(error));
-                }
-            }
+            Action::Repaint => return self.repaint(),
             Action::Filter(text) => return self.filter(&text, monitor),
             Action::ProposeName => self.propose_name(),
             Action::Write(name) => return self.write(&name, monitor),

@@ -216,7 +216,7 @@ impl LiveTable {
         self.is_busy = false;
         for pressed in self.keyboard.take() {
             match pressed {
-                Pressed::Resized => {}
+                Pressed::Resized => self.repaint()?,
                 Pressed::Gone => {
                     self.next = Some(AfterReading::Quit);
                     return ControlFlow::Break(Stop::Closed);
@@ -232,6 +232,15 @@ impl LiveTable {
             self.drawn = self.drawn.checked_sub(FRAME).unwrap_or(self.drawn);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Makes the next drawing draw everything.
+    fn repaint(&mut self) -> ControlFlow<Stop> {
+        let repainted = self.screen.as_mut().map_or(Ok(()), Screen::repaint);
+        repainted.map_or_else(
+            |error| ControlFlow::Break(terminal_failed(error)),
+            ControlFlow::Continue,
+        )
     }
 
     /// Draws the screen if something changed, and not more often than every [`FRAME`].
