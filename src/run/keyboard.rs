@@ -1,4 +1,5 @@
-//! Reads keys and changes of the terminal's size in a thread of its own, from standard input, which is the terminal.
+//! Reads keys in a thread of its own, from standard input, which is the terminal. Notices when the screen has to be
+//! drawn anew.
 
 use super::failure::Failure;
 use super::wake::Wake;
@@ -13,15 +14,15 @@ use std::time::Duration;
 use anyhow::Context;
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use signal_hook::consts::SIGWINCH;
+use signal_hook::consts::{SIGCONT, SIGWINCH};
 
 /// Input from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressed {
     /// A key.
     Key(KeyEvent),
-    /// The terminal's size has changed, perhaps there and back: what it shows is unknown.
-    Resized,
+    /// The screen may show anything: its size has changed, perhaps there and back, or the program was stopped.
+    ScreenLost,
     /// The terminal is gone.
     Gone,
 }
@@ -31,7 +32,7 @@ pub struct Keyboard {
     events: Receiver<Pressed>,
     /// Readable when there is input.
     wake: Wake,
-    is_resized: Arc<AtomicBool>,
+    is_screen_lost: Arc<AtomicBool>,
 }
 
 impl Keyboard {
@@ -40,10 +41,12 @@ impl Keyboard {
         let listen = || {
             let terminal = io::stdin().as_fd().try_clone_to_owned()?;
             let (wake, waker) = Wake::new()?;
-            let is_resized = Arc::default();
-            // Before the pipe, so that it is set once that is readable.
-            signal_hook::flag::register(SIGWINCH, Arc::clone(&is_resized))?;
-            signal_hook::low_level::pipe::register(SIGWINCH, waker.try_clone()?)?;
+            let is_screen_lost = Arc::default();
+            for signal in [SIGWINCH, SIGCONT] {
+                // Before the pipe, so that it is set once that is readable.
+                signal_hook::flag::register(signal, Arc::clone(&is_screen_lost))?;
+                signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+            }
             let (sender, events) = channel();
             std::thread::Builder::new()
                 .name("keys".into())
@@ -51,7 +54,7 @@ impl Keyboard {
             Ok(Self {
                 events,
                 wake,
-                is_resized,
+                is_screen_lost,
             })
         };
         let listening: io::Result<Self> = listen();
@@ -62,8 +65,8 @@ impl Keyboard {
     pub fn take(&self) -> Vec<Pressed> {
         let mut events = Vec::new();
         self.wake.clear();
-        if self.is_resized.swap(false, Ordering::Relaxed) {
-            events.push(Pressed::Resized);
+        if self.is_screen_lost.swap(false, Ordering::Relaxed) {
+            events.push(Pressed::ScreenLost);
         }
         events.extend(self.events.try_iter());
         events

@@ -140,6 +140,17 @@ fn a_size_that_comes_back_is_drawn_again() {
 }
 
 #[test]
+fn a_program_that_was_stopped_draws_again() {
+    let terminal = table(80, 24);
+    let whole = terminal.screen();
+    terminal.signal(Signal::SIGSTOP);
+    terminal.show(b"\x1b[H[1]+  Stopped\r\n$ fg\r\n");
+    assert_ne!(terminal.screen(), whole);
+    terminal.signal(Signal::SIGCONT);
+    terminal.wait("the first screen", |screen| screen == whole);
+}
+
+#[test]
 fn without_colour_the_selection_is_seen() {
     let has_colours = |screen: &vt100::Screen| {
         let places = (0..24).flat_map(|row| (0..80).map(move |column| (row, column)));

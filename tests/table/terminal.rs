@@ -184,6 +184,11 @@ impl Terminal {
         rustix::termios::tcsetwinsize(self.master.as_ref().unwrap().as_fd(), size).unwrap();
     }
 
+    /// Shows what another program writes to the terminal.
+    pub fn show(&self, bytes: &[u8]) {
+        self.shown.lock().unwrap().parser.process(bytes);
+    }
+
     /// Sends a signal to the program (the shell gave it its own number by `exec`).
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();

@@ -216,7 +216,7 @@ impl LiveTable {
         self.is_busy = false;
         for pressed in self.keyboard.take() {
             match pressed {
-                Pressed::Resized => self.repaint()?,
+                Pressed::ScreenLost => self.repaint()?,
                 Pressed::Gone => {
                     self.next = Some(AfterReading::Quit);
                     return ControlFlow::Break(Stop::Closed);
